@@ -1,0 +1,230 @@
+"""The run's configuration: one TOML file, seven sections, unknown keys refused, every problem reported at once.
+
+The docstring under a field is its documentation; `docs/config.md` is generated from this file.
+Each stage receives only its own section.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tinsmith.errors import ConfigError, listing
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class BaseConfig(Section):
+    """Which model to start from."""
+
+    model: str = "smollm2-135m-instruct"
+    """An alias (`smollm2-135m-instruct`, `gemma-3-270m`), `hf:org/name`, or a local folder or GGUF file."""
+    revision: str = ""
+    """Branch, tag or commit of an `hf:` model; resolved to a commit and recorded. Empty means the default branch."""
+    license: str = ""
+    """Licence of a local model whose files do not state one, as an SPDX id or Hub licence name."""
+    tokenizer: str = ""
+    """Folder with the tokenizer of a GGUF file whose own cannot be converted."""
+
+
+class DataConfig(Section):
+    """Which conversations to learn, and how to split them."""
+
+    path: str = ""
+    """A file or folder of JSON, JSONL, CSV or TSV conversations, relative to the configuration file."""
+    system_prompt: str = ""
+    """Put in front of conversations that have none. Empty leaves them without one."""
+    val_fraction: float = Field(0.1, gt=0, lt=0.5)
+    """Share of conversations used to choose the best epoch."""
+    test_fraction: float = Field(0.1, gt=0, lt=0.5)
+    """Share of conversations kept aside for the numbers on the card."""
+    max_tokens: int = Field(1024, ge=16)
+    """Longer conversations are cut after the last whole turn that fits, and listed."""
+    drop_invalid: bool = True
+    """Leave out records that cannot be used and list them; false stops at them instead."""
+    language: str = ""
+    """Language of the conversations as an ISO 639-1 code, printed on the card."""
+    license: str = ""
+    """Licence of the data, printed on the card."""
+    source: str = ""
+    """Where the data comes from, printed on the card as the author's words."""
+
+
+class TrainConfig(Section):
+    """QLoRA fine-tuning."""
+
+    backend: Literal["auto", "peft", "unsloth"] = "auto"
+    """`auto` uses Unsloth on CUDA where it imports, else Transformers + PEFT."""
+    quantization: Literal["nf4", "none"] = "nf4"
+    """Storage of the frozen base while training: `nf4` with double quantization is QLoRA, `none` is plain LoRA."""
+    epochs: int = Field(3, ge=1)
+    learning_rate: float = Field(5e-4, gt=0)
+    """Peak learning rate; warmed up over `warmup_fraction` of the steps."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    lora_rank: int = Field(16, ge=1)
+    lora_alpha: int = Field(16, ge=1)
+    batch_size: int = Field(8, ge=1)
+    """Conversations in one forward pass."""
+    grad_accum_steps: int = Field(2, ge=1)
+    """Forward passes per optimizer step; effective batch = batch_size x grad_accum_steps."""
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+
+
+class ExportConfig(Section):
+    """INT4 ONNX package."""
+
+    recipe: Literal["gptq", "rtn"] = "gptq"
+    """`gptq` calibrates on training conversations; `rtn` rounds to nearest, quicker and worse."""
+    calibration_conversations: int = Field(48, ge=1)
+    """Training conversations GPTQ looks at."""
+    max_chunk_mb: int = Field(512, ge=1, le=2000)
+    """Largest piece of external data, in MB of 10^6 bytes."""
+
+
+class EvaluateConfig(Section):
+    """Evaluation of base, tuned and int4 on identical token ids."""
+
+    train_sample: int = Field(64, ge=1)
+    """Training conversations scored beside the whole val and test splits."""
+    questions: int = Field(24, ge=0)
+    """Test questions answered by base and int4 with greedy decoding."""
+    max_new_tokens: int = Field(128, ge=1)
+    """Longest answer; an answer that reaches it counts as not stopped."""
+
+
+class BenchConfig(Section):
+    """Benchmark in a real browser."""
+
+    devices: tuple[Literal["wasm", "webgpu"], ...] = ("wasm", "webgpu")
+    new_tokens: int = Field(64, ge=2)
+    """Tokens decoded in one timed run."""
+    software_new_tokens: int = Field(4, ge=2)
+    """The same on a software WebGPU adapter, whose speed says nothing about a GPU."""
+    warmup_runs: int = Field(1, ge=1)
+    runs: int = Field(5, ge=5)
+    timeout_seconds: int = Field(900, ge=10)
+    """For each device; a browser that takes longer is stopped with an error."""
+
+
+class CardConfig(Section):
+    """What only the author can say. Everything left empty is marked as not stated."""
+
+    title: str = ""
+    """Model name on the card; empty uses the run's name."""
+    version: str = "1.0.0"
+    author: str = ""
+    email: str = ""
+    github: str = ""
+    url: str = ""
+    """Where the model will live, for the citation."""
+    hub_id: str = ""
+    """Hub repository as `org/name`, for the How-to-Use snippet."""
+    domain: str = ""
+    """What the model knows about, in a few words."""
+    intended_uses: tuple[str, ...] = ()
+    out_of_scope_uses: tuple[str, ...] = ()
+    benefits: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
+    mitigations: tuple[str, ...] = ()
+    knowledge_cutoff: str = ""
+    """Of the base model plus the data, as far as the author knows it."""
+
+
+class RunConfig(Section):
+    """The whole of a `tinsmith.toml`."""
+
+    name: str = Field("my-model", pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)
+    """Name of the run and its folder `runs/<name>`."""
+    seed: int = 17
+    """Seed of the split, the order of training, and every sample that is drawn."""
+    base: BaseConfig = BaseConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    export: ExportConfig = ExportConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    bench: BenchConfig = BenchConfig()
+    card: CardConfig = CardConfig()
+
+
+def load_config(path: Path, settings: tuple[str, ...] = ()) -> RunConfig:
+    """The configuration in `path` with `key=value` settings applied on top.
+
+    Args:
+        path: A TOML file. `data.path` and a local `base.model` are relative to its folder.
+        settings: Such as `train.epochs=1`; values are read as TOML, else as text.
+
+    Raises:
+        ConfigError: no such file, not TOML, or keys or values that do not fit; all of them at once.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such configuration file", "Make one with: tinsmith init DIR")
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})", "Save the file as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}", "Texts need quotes: name = \"my-model\"") from error
+    for setting in settings:
+        _apply_setting(tree, setting)
+    config = _validated(tree, str(path))
+    return _with_absolute_paths(config, path.resolve().parent)
+
+
+def _apply_setting(tree: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {setting}: expected key=value", "Such as --set train.epochs=1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, name = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {setting}: {section!r} is not a section", "Keys look like train.epochs")
+    tree[name] = value
+
+
+def _validated(tree: dict[str, Any], where: str) -> RunConfig:
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                problems.append(f"{key}: unknown key{_nearest(item['loc'])}")
+            else:
+                problems.append(f"{key}: {item['msg']} (found {item['input']!r})")
+        raise ConfigError(f"{where}: {len(problems)} problem(s)\n{listing(problems)}", "All keys: docs/config.md") from error
+
+
+def _nearest(location: tuple) -> str:
+    """`, did you mean ...` for the known key closest to an unknown one, else nothing."""
+    import difflib
+
+    section = RunConfig.model_fields[location[0]].annotation if len(location) > 1 else RunConfig
+    names = list(getattr(section, "model_fields", {}))
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    return f", did you mean {close[0]!r}?" if close else f"; known here: {', '.join(names)}"
+
+
+def _with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
+    updates: dict[str, Any] = {}
+    if config.data.path:
+        updates["data"] = config.data.model_copy(update={"path": str(folder / config.data.path)})
+    base: dict[str, str] = {}
+    if config.base.tokenizer:
+        base["tokenizer"] = str(folder / config.base.tokenizer)
+    local = folder / config.base.model
+    if not config.base.model.startswith("hf:") and local.exists():
+        base["model"] = str(local)
+    if base:
+        updates["base"] = config.base.model_copy(update=base)
+    return config.model_copy(update=updates)

@@ -1,0 +1,63 @@
+"""Errors a person can act on: what is wrong, where, what was found, what to do.
+
+The command line prints `message` and `hint` to stderr and exits with code 2; `--debug` shows the traceback.
+Library code raises these and never prints or exits.
+"""
+
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """Something the person running tinsmith can fix.
+
+    Args:
+        message: What is wrong, where, and what was found instead.
+        hint: What to do about it; one sentence or a command to type.
+    """
+
+    def __init__(self, message: str, hint: str = ""):
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(UserError):
+    """A `tinsmith.toml` (or `--set`) that does not describe a run."""
+
+
+class DataError(UserError):
+    """Conversations that cannot be used as they are."""
+
+
+class BaseModelError(UserError):
+    """A base model that cannot be found, verified, or used."""
+
+
+class MissingDependency(UserError):
+    """A program or package this step needs is not installed."""
+
+
+class ArtifactError(UserError):
+    """A file in a run folder is missing, incomplete, or not what was recorded."""
+
+
+class GateError(UserError):
+    """A parity gate did not hold, so the run stops instead of shipping a wrong model.
+
+    Args:
+        message: Which gate, what was measured, what was required.
+        hint: Where to look.
+        measurements: Everything measured up to and including the failed gate, kept as evidence.
+    """
+
+    def __init__(self, message: str, hint: str = "", measurements: Sequence = ()):
+        super().__init__(message, hint)
+        self.measurements = tuple(measurements)
+
+
+def listing(problems: Sequence[str], shown: int = 20) -> str:
+    """All problems as indented lines, the first `shown` of them and a count of the rest."""
+    lines = [f"  {problem}" for problem in problems[:shown]]
+    if len(problems) > shown:
+        lines.append(f"  ... and {len(problems) - shown} more")
+    return "\n".join(lines)
