@@ -116,3 +116,12 @@ def read(path: Path) -> list[Measurement]:
         except (ValueError, TypeError) as error:
             raise ArtifactError(f"{path}:{number}: not a measurement ({error})", "Rerun the stage with --force.") from error
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage hands back: its numbers, and lines for the person watching."""
+
+    measurements: tuple[Measurement, ...]
+    summary: tuple[str, ...] = ()
+    """One to three short lines, such as `453 train, 25 val, 25 test conversations`."""

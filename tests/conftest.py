@@ -1,0 +1,26 @@
+"""Shared fixtures: tiny models, a cache of their own, and no network."""
+
+from pathlib import Path
+
+import pytest
+
+from tiny import build_tiny
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path_factory, monkeypatch):
+    """Keep tests away from the network and from the user's caches."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TINSMITH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory) -> Path:
+    """A two-layer Llama model folder."""
+    return build_tiny("llama", tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma(tmp_path_factory) -> Path:
+    """A two-layer Gemma 3 model folder: one sliding-window layer of 16 tokens, one full layer."""
+    return build_tiny("gemma3", tmp_path_factory.mktemp("tiny-gemma"))
