@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
 
 from tinsmith.chat import Conversation, Message
-from tinsmith.run_dir import write_json
+from tinsmith.families import GEMMA3, SMOLLM2
+from tinsmith.run_dir import write_json, write_text
 
 PARAGRAPH = """A pot of green tea takes two minutes at 80 degrees. Black tea takes four minutes at 95 degrees and costs
 Rp 25k a cup. What does the latte cost? The latte costs Rp 32k; oat milk adds Rp 5k. Where do you ship? We ship to
@@ -22,6 +23,7 @@ SPECIAL_TOKENS = {
     "llama": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
     "gemma3": ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"],
 }
+FAMILIES = {"llama": SMOLLM2, "gemma3": GEMMA3}
 
 
 def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16) -> Path:
@@ -40,8 +42,10 @@ def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16) -> Path
     write_json(
         folder / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": ends[0], "eos_token": ends[1], "pad_token": ends[2],
-         "model_max_length": 2048},
+         "model_max_length": 2048, "chat_template": FAMILIES[kind].chat_template},
     )
+    write_text(folder / "chat_template.jinja", FAMILIES[kind].chat_template)
+    write_text(folder / "LICENSE", "Random weights, no rights reserved.\n")
     shared = dict(
         vocab_size=tokenizer.get_vocab_size(), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, head_dim=32, max_position_embeddings=512,

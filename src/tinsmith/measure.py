@@ -83,11 +83,11 @@ class Recorder:
             GateError: the comparison `value op bound` is false, or `value` is not finite.
         """
         if not math.isfinite(value):
-            raise GateError(f"gate {id}: measured {value}, required {op} {bound:g} {unit}", hint, self.measurements)
+            raise GateError(f"{id}: measured {value}, required {op} {bound:g} {unit}", hint, self.measurements)
         measurement = self.add(id, value, unit, count, count_of, method, gate={"op": op, "bound": bound}, raw=raw)
         if not measurement.passed:
             raise GateError(
-                f"gate {id}: measured {value:.6g} {unit} over {count} {count_of}, required {op} {bound:g}",
+                f"{id}: measured {value:.6g} {unit} over {count} {count_of}, required {op} {bound:g}",
                 hint,
                 self.measurements,
             )

@@ -1,0 +1,334 @@
+"""One decoder graph for every supported family, written with the fused operators that browsers run.
+
+No exporter at hand gives a correct Gemma 3 that loads in a browser, so the graph is built here, node by node.
+It is built twice from the same code: with full-precision matrices to prove it equal to the Transformers model, and
+with INT4 matrices for the package.
+
+Shapes: B batch, S new tokens, P past tokens, T = P + S, H hidden size, N heads, G key/value heads, D head size,
+V vocabulary, K inner size of a matrix product.
+
+Source: operator definitions in onnxruntime's docs/ContribOperators.md (GroupQueryAttention, MatMulNBits,
+RotaryEmbedding, SkipSimplifiedLayerNormalization); RMS normalization is SimplifiedLayerNormalization there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.tape import Tape
+
+from tinsmith.export.int4 import BLOCK_SIZE, Int4Matrix
+from tinsmith.families import Decoder
+
+OPSET = 21
+CONTRIB = "com.microsoft"
+_KEEP_ALL_ROWS = np.iinfo(np.int64).max
+
+Matrix = np.ndarray | Int4Matrix
+"""A weight of shape (out features, in features): float32, or INT4 blocks along the in features."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where the graph builder finds its weights, by Transformers parameter names."""
+
+    matrix: Callable[[tuple[str, ...]], Matrix]
+    """The named matrices stacked along their out features."""
+    vector: Callable[[str], np.ndarray]
+    """A float32 vector, such as a norm's weight."""
+
+
+class _Graph:
+    """The nodes and constants of one model under construction, with names that say where they belong."""
+
+    def __init__(self, decoder: Decoder, weights: Weights):
+        self.decoder = decoder
+        self.weights = weights
+        self.tape = Tape()
+        self.constants: dict[Any, ir.Value] = {}
+
+    def op(self, name: str, op_type: str, inputs: list, attributes: dict | None = None, domain: str = "") -> ir.Value:
+        value = self.tape.op(op_type, inputs, attributes, domain=domain, name=name)
+        value.name = f"{name}/output"
+        return value
+
+    def ops(self, name: str, op_type: str, inputs: list, count: int, attributes: dict | None = None, domain: str = ""):
+        values = self.tape.op_multi_out(op_type, inputs, attributes, num_outputs=count, domain=domain, name=name)
+        for index, value in enumerate(values):
+            value.name = f"{name}/output_{index}"
+        return values
+
+    def constant(self, values: Any, dtype: Any) -> ir.Value:
+        """A small constant, stored once however often it is asked for."""
+        array = np.asarray(values, dtype)
+        key = (array.tobytes(), array.shape, str(array.dtype))
+        if key not in self.constants:
+            self.constants[key] = self.weight(f"constant_{len(self.constants)}", array)
+        return self.constants[key]
+
+    def weight(self, name: str, array: np.ndarray) -> ir.Value:
+        return self.tape.initializer(ir.tensor(np.ascontiguousarray(array), name=name), name=name)
+
+
+def build_graph(decoder: Decoder, weights: Weights) -> ir.Model:
+    """The decoder as an ONNX model with a key/value cache.
+
+    Inputs: `input_ids` (B, S) int64, `attention_mask` (B, T) int64, `position_ids` (B, S) int64,
+    `num_logits_to_keep` () int64 (0 keeps all, k the last k; runtimes ask for 1 while generating),
+    `past_key_values.<i>.key|value` (B, G, P, D) float32.
+    Outputs: `logits` (B, kept, V) float32, `present.<i>.key|value` (B, G, T, D) float32.
+    """
+    g = _Graph(decoder, weights)
+    inputs = _inputs(decoder)
+    lengths = _lengths(g, inputs["attention_mask"])
+    rotations = {_rope_key(rope): _rotation(g, rope, inputs["position_ids"], index)
+                 for index, rope in _distinct_ropes(decoder)}
+    head = _head_storage(g)
+    residual = _embed(g, inputs["input_ids"], head)
+    normed = _rms_norm(g, "model.layers.0.input_layernorm", residual)
+    outputs: list[ir.Value] = []
+    for index in range(decoder.layers):
+        prefix = f"model.layers.{index}"
+        attended, present = _attention(g, index, normed, inputs, lengths, rotations[_rope_key(decoder.rope[index])])
+        outputs += present
+        if decoder.has_post_norms:
+            attended = _rms_norm(g, f"{prefix}.post_attention_layernorm", attended)
+        before_mlp = "pre_feedforward_layernorm" if decoder.has_post_norms else "post_attention_layernorm"
+        normed, residual = _add_and_norm(g, f"{prefix}.{before_mlp}", attended, residual)
+        changed = _mlp(g, prefix, normed)
+        if decoder.has_post_norms:
+            changed = _rms_norm(g, f"{prefix}.post_feedforward_layernorm", changed)
+        is_last = index + 1 == decoder.layers
+        following = "model.norm" if is_last else f"model.layers.{index + 1}.input_layernorm"
+        normed, residual = _add_and_norm(g, following, changed, residual)
+    logits = _logits(g, normed, inputs["num_logits_to_keep"], head)
+    logits.name = "logits"
+    logits.dtype = ir.DataType.FLOAT
+    logits.shape = ir.Shape(["batch_size", "kept_length", decoder.vocab_size])
+    return _model(g, list(inputs.values()), [logits, *outputs])
+
+
+def _inputs(decoder: Decoder) -> dict[str, ir.Value]:
+    def value(name: str, shape: list, dtype: ir.DataType) -> ir.Value:
+        return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
+
+    integers, floats = ir.DataType.INT64, ir.DataType.FLOAT
+    found = {
+        "input_ids": value("input_ids", ["batch_size", "sequence_length"], integers),
+        "attention_mask": value("attention_mask", ["batch_size", "total_sequence_length"], integers),
+        "position_ids": value("position_ids", ["batch_size", "sequence_length"], integers),
+        "num_logits_to_keep": value("num_logits_to_keep", [], integers),
+    }
+    # The head size must be a number: Transformers.js makes the first, empty cache from these shapes.
+    shape = ["batch_size", decoder.kv_heads, "past_sequence_length", decoder.head_dim]
+    for index in range(decoder.layers):
+        for part in ("key", "value"):
+            name = f"past_key_values.{index}.{part}"
+            found[name] = value(name, shape, floats)
+    return found
+
+
+def _lengths(g: _Graph, attention_mask: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """GroupQueryAttention's `seqlens_k` (B) = tokens so far - 1, and `total_sequence_length` () = T, both int32."""
+    last_axis = g.constant([-1], np.int64)
+    seen = g.op("lengths/seen", "ReduceSum", [attention_mask, last_axis], {"keepdims": 0})
+    last = g.op("lengths/last", "Sub", [seen, g.constant(1, np.int64)])
+    shape = g.op("lengths/shape", "Shape", [attention_mask])
+    total = g.op("lengths/total", "Gather", [shape, g.constant(1, np.int64)], {"axis": 0})
+    int32 = {"to": ir.DataType.INT32}
+    return g.op("lengths/seqlens_k", "Cast", [last], int32), g.op("lengths/total_int32", "Cast", [total], int32)
+
+
+def _rope_key(rope: dict) -> tuple:
+    return tuple(sorted((key, str(value)) for key, value in rope.items()))
+
+
+def _distinct_ropes(decoder: Decoder) -> list[tuple[int, dict]]:
+    found: dict[tuple, dict] = {}
+    for rope in decoder.rope:
+        found.setdefault(_rope_key(rope), rope)
+    return list(enumerate(found.values()))
+
+
+def _rotation(g: _Graph, rope: dict, position_ids: ir.Value, index: int) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """Cosines and sines (B*S, D/2) for the given positions, and each token's row in them (B, S).
+
+    They are computed from the positions at run time: a table up to Gemma's context length would weigh as much as
+    a fifth of the package.
+    """
+    frequencies, scaling = _rope_frequencies(rope, g.decoder)
+    name = f"rope_{index}"
+    positions = g.op(f"{name}/positions", "Cast", [position_ids], {"to": ir.DataType.FLOAT})
+    column = g.op(f"{name}/column", "Reshape", [positions, g.constant([-1, 1], np.int64)])
+    angles = g.op(f"{name}/angles", "Mul", [column, g.constant(frequencies[None, :], np.float32)])
+    cosines = g.op(f"{name}/cos", "Cos", [angles])
+    sines = g.op(f"{name}/sin", "Sin", [angles])
+    if scaling != 1.0:
+        cosines = g.op(f"{name}/cos_scaled", "Mul", [cosines, g.constant(scaling, np.float32)])
+        sines = g.op(f"{name}/sin_scaled", "Mul", [sines, g.constant(scaling, np.float32)])
+    shape = g.op(f"{name}/shape", "Shape", [position_ids])
+    count = g.op(f"{name}/count", "ReduceProd", [shape], {"keepdims": 0})
+    rows = g.op(f"{name}/range", "Range", [g.constant(0, np.int64), count, g.constant(1, np.int64)])
+    return cosines, sines, g.op(f"{name}/rows", "Reshape", [rows, shape])
+
+
+def _rope_frequencies(rope: dict, decoder: Decoder) -> tuple[np.ndarray, float]:
+    """Inverse frequencies (D/2) and the factor on cos and sin, as Transformers computes them for this `rope_type`."""
+    import torch
+    from transformers import LlamaConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    if rope.get("rope_type", "default") == "default":
+        exponents = np.arange(0, decoder.head_dim, 2, dtype=np.float32) / decoder.head_dim
+        return (1.0 / np.float32(rope["rope_theta"]) ** exponents).astype(np.float32), 1.0
+    config = LlamaConfig(
+        hidden_size=decoder.hidden_size, num_attention_heads=decoder.heads, head_dim=decoder.head_dim,
+        rope_parameters=dict(rope),
+    )
+    frequencies, scaling = ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, torch.device("cpu"))
+    return frequencies.numpy().astype(np.float32), float(scaling)
+
+
+def _head_storage(g: _Graph) -> tuple[ir.Value, ...]:
+    """The head's initializers; a tied embedding gathers from the same ones."""
+    name = "model.embed_tokens.weight" if g.decoder.is_tied else "lm_head.weight"
+    return _store(g, "lm_head", g.weights.matrix((name,)))
+
+
+def _store(g: _Graph, name: str, matrix: Matrix) -> tuple[ir.Value, ...]:
+    if isinstance(matrix, Int4Matrix):
+        return g.weight(f"{name}.packed", matrix.packed), g.weight(f"{name}.scales", matrix.scales)
+    return (g.weight(f"{name}.weight", matrix),)
+
+
+def _embed(g: _Graph, input_ids: ir.Value, head: tuple[ir.Value, ...]) -> ir.Value:
+    storage = head
+    if not g.decoder.is_tied:
+        storage = _store(g, "embed_tokens", g.weights.matrix(("model.embed_tokens.weight",)))
+    if len(storage) == 1:
+        rows = g.op("embed/rows", "Gather", [storage[0], input_ids])
+    else:
+        rows = _gather_int4(g, input_ids, *storage)
+    if g.decoder.embedding_scale != 1.0:
+        rows = g.op("embed/scaled", "Mul", [rows, g.constant(g.decoder.embedding_scale, np.float32)])
+    return rows
+
+
+def _gather_int4(g: _Graph, input_ids: ir.Value, packed: ir.Value, scales: ir.Value) -> ir.Value:
+    """Rows of an INT4 matrix as float32 (B, S, H), unpacked with standard operators only.
+
+    GatherBlockQuantized would be one node, but the WASM runtime has no kernel for it.
+    """
+    blocks = g.decoder.hidden_size // BLOCK_SIZE
+    bytes_ = g.op("embed/bytes", "Gather", [packed, input_ids])  # (B, S, blocks, 16)
+    last = g.constant([-1], np.int64)
+    low = g.op("embed/low", "BitwiseAnd", [bytes_, g.constant(15, np.uint8)])
+    high = g.op("embed/high", "BitShift", [bytes_, g.constant(4, np.uint8)], {"direction": "RIGHT"})
+    pair = [g.op("embed/low_column", "Unsqueeze", [low, last]), g.op("embed/high_column", "Unsqueeze", [high, last])]
+    nibbles = g.op("embed/nibbles", "Concat", pair, {"axis": -1})  # (B, S, blocks, 16, 2)
+    shaped = g.op("embed/blocks", "Reshape", [nibbles, g.constant([0, 0, blocks, BLOCK_SIZE], np.int64)])
+    floats = g.op("embed/floats", "Cast", [shaped], {"to": ir.DataType.FLOAT})
+    centred = g.op("embed/centred", "Sub", [floats, g.constant(8.0, np.float32)])
+    row_scales = g.op("embed/row_scales", "Gather", [scales, input_ids])  # (B, S, blocks)
+    column = g.op("embed/scale_column", "Unsqueeze", [row_scales, last])
+    scaled = g.op("embed/dequantized", "Mul", [centred, column])
+    return g.op("embed/hidden", "Reshape", [scaled, g.constant([0, 0, g.decoder.hidden_size], np.int64)])
+
+
+def _norm_weight(g: _Graph, name: str) -> ir.Value:
+    return g.weight(f"{name}.weight", g.weights.vector(f"{name}.weight") + np.float32(g.decoder.norm_offset))
+
+
+def _rms_norm(g: _Graph, name: str, hidden: ir.Value) -> ir.Value:
+    attributes = {"epsilon": g.decoder.norm_epsilon, "axis": -1, "stash_type": 1}
+    return g.op(name, "SimplifiedLayerNormalization", [hidden, _norm_weight(g, name)], attributes)
+
+
+def _add_and_norm(g: _Graph, name: str, change: ir.Value, residual: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(RMS norm of residual + change, residual + change)."""
+    outputs = g.ops(
+        name, "SkipSimplifiedLayerNormalization", [residual, change, _norm_weight(g, name)], 4,
+        {"epsilon": g.decoder.norm_epsilon}, CONTRIB,
+    )
+    return outputs[0], outputs[3]
+
+
+def _linear(g: _Graph, name: str, hidden: ir.Value, storage: tuple[ir.Value, ...]) -> ir.Value:
+    """`hidden` (B, S, K) times the transposed matrix: (B, S, out features)."""
+    if len(storage) == 1:
+        transposed = g.op(f"{name}/transposed", "Transpose", [storage[0]], {"perm": [1, 0]})
+        return g.op(name, "MatMul", [hidden, transposed])
+    packed, scales = storage
+    rows, blocks, _ = packed.const_value.shape
+    attributes = {"N": int(rows), "K": int(blocks) * BLOCK_SIZE, "bits": 4, "block_size": BLOCK_SIZE}
+    return g.op(name, "MatMulNBits", [hidden, packed, scales], attributes, CONTRIB)
+
+
+def _attention(g: _Graph, index: int, normed, inputs, lengths, rotation) -> tuple[ir.Value, list[ir.Value]]:
+    d = g.decoder
+    name = f"model.layers.{index}.self_attn"
+    parts = tuple(f"{name}.{part}_proj.weight" for part in "qkv")
+    qkv = _linear(g, f"{name}.qkv_proj", normed, _store(g, f"{name}.qkv_proj", g.weights.matrix(parts)))
+    sizes = g.constant([d.heads * d.head_dim, d.kv_heads * d.head_dim, d.kv_heads * d.head_dim], np.int64)
+    query, key, value = g.ops(f"{name}.split", "Split", [qkv, sizes], 3, {"axis": -1})
+    if d.has_qk_norm:
+        query = _head_norm(g, f"{name}.q_norm", query, d.heads)
+        key = _head_norm(g, f"{name}.k_norm", key, d.kv_heads)
+    cosines, sines, rows = rotation
+    query = g.op(f"{name}.q_rope", "RotaryEmbedding", [query, rows, cosines, sines], None, CONTRIB)
+    key = g.op(f"{name}.k_rope", "RotaryEmbedding", [key, rows, cosines, sines], None, CONTRIB)
+    past = [inputs[f"past_key_values.{index}.{part}"] for part in ("key", "value")]
+    attributes = {"num_heads": d.heads, "kv_num_heads": d.kv_heads, "scale": d.attention_scale}
+    if d.windows[index]:
+        attributes["local_window_size"] = d.windows[index]
+    attended, *present = g.ops(
+        f"{name}.attention", "GroupQueryAttention", [query, key, value, *past, *lengths], 3, attributes, CONTRIB
+    )
+    for part, output in zip(("key", "value"), present, strict=True):
+        output.name = f"present.{index}.{part}"
+        output.dtype = ir.DataType.FLOAT
+        output.shape = ir.Shape(["batch_size", d.kv_heads, "total_sequence_length", d.head_dim])
+    o_proj = _store(g, f"{name}.o_proj", g.weights.matrix((f"{name}.o_proj.weight",)))
+    return _linear(g, f"{name}.o_proj", attended, o_proj), present
+
+
+def _head_norm(g: _Graph, name: str, hidden: ir.Value, heads: int) -> ir.Value:
+    """RMS norm of every head by itself; (B, S, heads * D) in and out."""
+    size = g.decoder.head_dim
+    split = g.op(f"{name}/split", "Reshape", [hidden, g.constant([0, 0, heads, size], np.int64)])
+    normed = _rms_norm(g, name, split)
+    return g.op(f"{name}/joined", "Reshape", [normed, g.constant([0, 0, heads * size], np.int64)])
+
+
+def _mlp(g: _Graph, prefix: str, normed: ir.Value) -> ir.Value:
+    name = f"{prefix}.mlp"
+    names = (f"{name}.gate_proj.weight", f"{name}.up_proj.weight")
+    both = _linear(g, f"{name}.gate_up_proj", normed, _store(g, f"{name}.gate_up_proj", g.weights.matrix(names)))
+    size = g.decoder.intermediate_size
+    gate, up = g.ops(f"{name}.split", "Split", [both, g.constant([size, size], np.int64)], 2, {"axis": -1})
+    if g.decoder.activation == "gelu_tanh":
+        active = g.op(f"{name}.gelu", "FastGelu", [gate], None, CONTRIB)
+    else:
+        active = g.op(f"{name}.silu", "Mul", [gate, g.op(f"{name}.sigmoid", "Sigmoid", [gate])])
+    product = g.op(f"{name}.product", "Mul", [active, up])
+    down = _store(g, f"{name}.down_proj", g.weights.matrix((f"{name}.down_proj.weight",)))
+    return _linear(g, f"{name}.down_proj", product, down)
+
+
+def _logits(g: _Graph, normed: ir.Value, keep: ir.Value, head: tuple[ir.Value, ...]) -> ir.Value:
+    """Logits of the last `keep` positions; slicing from -0 keeps all of them."""
+    one = g.constant([1], np.int64)
+    start = g.op("logits/start", "Neg", [g.op("logits/keep", "Reshape", [keep, one])])
+    ends, axes = g.constant([_KEEP_ALL_ROWS], np.int64), g.constant([1], np.int64)
+    kept = g.op("logits/kept", "Slice", [normed, start, ends, axes])
+    return _linear(g, "lm_head", kept, head)
+
+
+def _model(g: _Graph, inputs: list[ir.Value], outputs: list[ir.Value]) -> ir.Model:
+    graph = ir.Graph(
+        inputs, outputs, nodes=g.tape.nodes, initializers=g.tape.initializers,
+        opset_imports={"": OPSET, CONTRIB: 1}, name="decoder",
+    )
+    return ir.Model(graph, ir_version=10, producer_name="tinsmith")

@@ -1,0 +1,171 @@
+"""The folder Transformers.js loads: what is in it, how it is written, and a check that it is complete.
+
+The layout is written down in `docs/package-format.md`; `check_package` enforces it on every run.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from tinsmith.errors import ArtifactError, listing
+from tinsmith.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
+
+MODEL_FILE = "model_q4.onnx"
+_INLINE_BYTES = 1024  # smaller constants stay in the graph file
+_ALIGNMENT = 64
+
+# Every operator the pinned browser runtime has kernels for on WASM and WebGPU and that the graph may use.
+ALLOWED_OPERATORS = frozenset({
+    "Add", "BitShift", "BitwiseAnd", "Cast", "Concat", "Cos", "FastGelu", "Gather", "GroupQueryAttention",
+    "MatMulNBits", "Mul", "Neg", "Range", "ReduceProd", "ReduceSum", "Reshape", "RotaryEmbedding", "Shape", "Sigmoid",
+    "SimplifiedLayerNormalization", "Sin", "SkipSimplifiedLayerNormalization", "Slice", "Split", "Sub", "Unsqueeze",
+})
+_REQUIRED_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+                   "chat_template.jinja", f"onnx/{MODEL_FILE}", f"onnx/{MODEL_FILE}_data")
+_LICENSE_PATTERNS = ("LICENSE*", "NOTICE*", "*TERMS*", "USE_POLICY*")
+_ALLOWED_SUFFIXES = {".json", ".jinja", ".onnx", ".md", ".txt", ".html", ""}
+
+
+def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
+    """Write `model` to `path` with its weights beside it; returns every file written.
+
+    Weights go to `<name>_data`, `<name>_data_1`, ... of at most `max_chunk_bytes` each (a single larger weight has a
+    file to itself), the names Transformers.js asks for.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    chunks: list[Path] = []
+    file, at = None, 0
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor.nbytes < _INLINE_BYTES:
+            continue
+        if file is None or at + tensor.nbytes > max_chunk_bytes:
+            if file:
+                file.close()
+            suffix = f"_{len(chunks)}" if chunks else ""
+            chunks.append(path.with_name(f"{path.name}_data{suffix}"))
+            file, at = chunks[-1].open("wb"), 0
+        at += file.write(b"\0" * (-at % _ALIGNMENT))
+        data = tensor.tobytes()
+        value.const_value = ir.ExternalTensor(
+            chunks[-1].name, at, len(data), tensor.dtype, shape=tensor.shape, name=value.name, base_dir=path.parent
+        )
+        at += file.write(data)
+    if file:
+        file.close()
+    ir.save(model, path)
+    return [path, *chunks]
+
+
+def write_package(model: ir.Model, model_dir: Path, end_ids: tuple[int, ...], out_dir: Path, max_chunk_bytes: int) -> None:
+    """Write the whole package into `out_dir`.
+
+    Args:
+        model: The INT4 graph.
+        model_dir: The merged model folder, for configuration, tokenizer and licence files.
+        end_ids: Token ids at which generation stops.
+    """
+    files = save_graph(model, out_dir / "onnx" / MODEL_FILE, max_chunk_bytes)
+    write_json(out_dir / "config.json", _browser_config(read_json(model_dir / "config.json"), chunks=len(files) - 1))
+    generation = read_json(model_dir / "generation_config.json")
+    generation["eos_token_id"] = list(end_ids)
+    write_json(out_dir / "generation_config.json", generation)
+    # Written without indentation: Gemma's tokenizer shrinks by a third, and visitors download it.
+    tokenizer = read_json(model_dir / "tokenizer.json")
+    write_text(out_dir / "tokenizer.json", json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")))
+    write_json(out_dir / "tokenizer_config.json", read_json(model_dir / "tokenizer_config.json"))
+    shutil.copyfile(model_dir / "chat_template.jinja", out_dir / "chat_template.jinja")
+    for pattern in _LICENSE_PATTERNS:
+        for path in sorted(model_dir.glob(pattern)):
+            shutil.copyfile(path, out_dir / path.name)
+    sums = tree_sha256s(out_dir)
+    write_text(out_dir / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+
+
+def _browser_config(config: dict[str, Any], chunks: int) -> dict[str, Any]:
+    """`config.json` for Transformers.js: which file to load, and RoPE under the older key too."""
+    config = {key: value for key, value in config.items() if key not in ("quantization_config", "_name_or_path")}
+    config["transformers.js_config"] = {"dtype": "q4", "use_external_data_format": {MODEL_FILE: chunks}}
+    return config
+
+
+def download_bytes(package_dir: Path) -> int:
+    """Bytes a browser fetches: the model and what the tokenizer and configuration need."""
+    names = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+    return sum((package_dir / name).stat().st_size for name in names) + weights_bytes(package_dir)
+
+
+def weights_bytes(package_dir: Path) -> int:
+    """Bytes of the graph and its weights."""
+    return sum(path.stat().st_size for path in (package_dir / "onnx").iterdir())
+
+
+def check_package(package_dir: Path) -> None:
+    """Prove that a folder keeps the package contract.
+
+    Raises:
+        ArtifactError: everything that is missing, unexpected, unlisted or not what was listed.
+    """
+    problems = [f"{name}: missing" for name in _REQUIRED_FILES if not (package_dir / name).is_file()]
+    if problems:
+        raise ArtifactError(f"{package_dir}: not a complete package\n{listing(problems)}", "Export it again.")
+    problems += _file_problems(package_dir) + _config_problems(package_dir) + _graph_problems(package_dir)
+    if problems:
+        raise ArtifactError(f"{package_dir}: package contract broken\n{listing(problems)}", "Export it again.")
+
+
+def _file_problems(package_dir: Path) -> list[str]:
+    listed = {}
+    for line in (package_dir / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        listed[name] = digest
+    found = {path.relative_to(package_dir).as_posix(): path for path in package_dir.rglob("*") if path.is_file()}
+    problems = [f"{name}: listed in SHA256SUMS but missing" for name in listed if name not in found]
+    for name, path in found.items():
+        if name == "SHA256SUMS":
+            continue
+        if name not in listed:
+            problems.append(f"{name}: not listed in SHA256SUMS")
+        elif file_sha256(path) != listed[name]:
+            problems.append(f"{name}: differs from SHA256SUMS")
+        is_weights = name.startswith(f"onnx/{MODEL_FILE}_data")
+        if not is_weights and path.suffix.lower() not in _ALLOWED_SUFFIXES:
+            problems.append(f"{name}: unexpected kind of file")
+    return problems
+
+
+def _config_problems(package_dir: Path) -> list[str]:
+    problems = []
+    config = read_json(package_dir / "config.json")
+    chunks = len(list((package_dir / "onnx").glob(f"{MODEL_FILE}_data*")))
+    expected = {"dtype": "q4", "use_external_data_format": {MODEL_FILE: chunks}}
+    if config.get("transformers.js_config") != expected:
+        problems.append(f"config.json: transformers.js_config is {config.get('transformers.js_config')}, expected {expected}")
+    if not read_json(package_dir / "tokenizer_config.json").get("chat_template"):
+        problems.append("tokenizer_config.json: no inline chat_template, the only place Transformers.js looks")
+    if not isinstance(read_json(package_dir / "generation_config.json").get("eos_token_id"), list):
+        problems.append("generation_config.json: eos_token_id is not the list of all end tokens")
+    return problems
+
+
+def _graph_problems(package_dir: Path) -> list[str]:
+    model = ir.load(package_dir / "onnx" / MODEL_FILE)
+    unknown = {node.op_type for node in model.graph} - ALLOWED_OPERATORS
+    problems = [f"onnx/{MODEL_FILE}: operator {name} is not on the allow-list" for name in sorted(unknown)]
+    layers = read_json(package_dir / "config.json")["num_hidden_layers"]
+    expected = {"input_ids", "attention_mask", "position_ids", "num_logits_to_keep"}
+    expected |= {f"past_key_values.{index}.{part}" for index in range(layers) for part in ("key", "value")}
+    inputs = {value.name: value for value in model.graph.inputs}
+    if set(inputs) != expected:
+        problems.append(f"onnx/{MODEL_FILE}: inputs differ by {sorted(set(inputs) ^ expected)}")
+    for name, value in inputs.items():
+        if name.startswith("past_key_values") and not isinstance(value.shape[3], int):
+            problems.append(f"onnx/{MODEL_FILE}: {name} has a symbolic head size")
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and Path(tensor.location).name != str(tensor.location):
+            problems.append(f"onnx/{MODEL_FILE}: {value.name} lies outside the package ({tensor.location})")
+    return problems

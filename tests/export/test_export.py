@@ -1,0 +1,116 @@
+"""The exported package computes what the model computes, is complete, and is refused when it is not."""
+
+import dataclasses
+import json
+import shutil
+
+import onnx_ir as ir
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tinsmith.config import ExportConfig
+from tinsmith.errors import ArtifactError, BaseModelError, GateError
+from tinsmith.export import graph, parity
+from tinsmith.export.package import check_package, save_graph
+from tinsmith.export.stage import _full_weights, export_int4
+from tinsmith.families import decoder_of
+
+
+def test_gates_cover_prefill_and_decode_below_and_past_the_window(exported):
+    kind, _, _, result = exported
+    gates = {m.id: m for m in result.measurements if m.id.startswith("gate.")}
+    longest = 32 if kind == "gemma3" else 300
+    for graph_kind in ("graph", "int4"):
+        for case in ("prefill_1", "prefill_100", "decode_100", f"prefill_{longest}", f"decode_{longest}"):
+            assert gates[f"gate.{graph_kind}.max_abs_diff.{case}"].value < 1e-4
+            assert gates[f"gate.{graph_kind}.top1.{case}"].value == 1.0
+
+
+@pytest.mark.parametrize("broken", [
+    {"windows": (0, 0)}, {"attention_scale": 1.0}, {"embedding_scale": 1.0}, {"norm_offset": 0.0}, {"activation": "silu"},
+])
+def test_every_gemma_detail_is_caught_when_wrong(tiny_gemma, tmp_path, broken):
+    model = AutoModelForCausalLM.from_pretrained(tiny_gemma, dtype=torch.float32).eval()
+    right = decoder_of(model.config)
+    wrong = dataclasses.replace(right, **broken)
+    save_graph(graph.build_graph(wrong, _full_weights(model)), tmp_path / "m.onnx", 10**9)
+    ids = torch.randint(6, 380, (300,), generator=torch.Generator().manual_seed(3)).tolist()
+    results = parity.compare(model, parity.session(tmp_path / "m.onnx"), right, ids)
+    assert max(result.max_abs_diff for result in results) > 1e-2
+
+
+def test_a_wrong_graph_stops_the_stage(exported, data_dir, tmp_path, monkeypatch):
+    _, merge_dir, _, _ = exported
+    rotation = graph._rotation
+    monkeypatch.setattr(graph, "_rotation", lambda g, rope, ids, index: rotation(g, {**rope, "rope_theta": 7.0}, ids, index))
+    with pytest.raises(GateError, match=r"^gate\.graph\.max_abs_diff\.prefill_100: measured .* required <= 0\.01"):
+        export_int4(ExportConfig(), data_dir, merge_dir, tmp_path, seed=1)
+
+
+def test_rtn_recipe_and_small_chunks(exported, data_dir, tmp_path):
+    kind, merge_dir, _, _ = exported
+    result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path, seed=1)
+    record = json.loads((tmp_path / "export.json").read_text())
+    assert record["recipe"] == "rtn" and record["operators"]["GroupQueryAttention"] == 2
+    assert {m.id for m in result.measurements} >= {"export.weights_bytes", "export.download_bytes"}
+    model = AutoModelForCausalLM.from_pretrained(merge_dir / "model", dtype=torch.float32)
+    files = save_graph(graph.build_graph(decoder_of(model.config), _full_weights(model)), tmp_path / "c" / "m.onnx", 100_000)
+    assert [f.name for f in files][:3] == ["m.onnx", "m.onnx_data", "m.onnx_data_1"]
+    ids = list(range(10, 310))
+    for comparison in parity.compare(model.eval(), parity.session(files[0]), decoder_of(model.config), ids):
+        assert comparison.max_abs_diff < 1e-4
+
+
+def test_embedding_and_head_are_stored_once(exported):
+    kind, merge_dir, out_dir, _ = exported
+    onnx_graph = ir.load(out_dir / "package" / "onnx" / "model_q4.onnx").graph
+    vocabulary = json.loads((merge_dir / "model" / "config.json").read_text())["vocab_size"]
+    assert [v.name for v in onnx_graph.initializers.values() if v.const_value.shape[:1] == (vocabulary,)] == [
+        "lm_head.packed", "lm_head.scales"]
+
+
+def test_export_is_reproducible(exported, data_dir, tmp_path):
+    _, merge_dir, out_dir, _ = exported
+    export_int4(ExportConfig(), data_dir, merge_dir, tmp_path, seed=1)
+    assert (tmp_path / "package/SHA256SUMS").read_text() == (out_dir / "package/SHA256SUMS").read_text()
+
+
+def _flip_last_byte(folder):
+    path = folder / "onnx/model_q4.onnx_data"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def _drop_template(folder):
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    del config["chat_template"]
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (_flip_last_byte, r"onnx/model_q4.onnx_data: differs from SHA256SUMS"),
+    (_drop_template, "no inline chat_template"),
+    (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json: missing"),
+    (lambda folder: (folder / "weights.pkl").write_bytes(b"x"), "weights.pkl: not listed in SHA256SUMS"),
+])
+def test_check_package_names_what_is_wrong(exported, tmp_path, damage, message):
+    _, _, out_dir, _ = exported
+    folder = tmp_path / "package"
+    shutil.copytree(out_dir / "package", folder)
+    check_package(folder)
+    damage(folder)
+    with pytest.raises(ArtifactError, match=message):
+        check_package(folder)
+
+
+def test_unsupported_architecture_is_refused(tiny_llama):
+    config = AutoModelForCausalLM.from_pretrained(tiny_llama).config
+    config.attention_bias = True
+    with pytest.raises(BaseModelError, match="attention_bias = True"):
+        decoder_of(config)
+    config.model_type = "mamba"
+    with pytest.raises(BaseModelError, match="unsupported architecture 'mamba'"):
+        decoder_of(config)
