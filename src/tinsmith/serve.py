@@ -1,0 +1,281 @@
+"""A static file server for one machine, and where the browser's files come from.
+
+It answers GET and HEAD for files below its mounts and nothing else: no listing, no symbolic links, no other host's
+name in the request, real 404s (a fallback page would be parsed as a model file). Every answer carries the headers
+that give the page `crossOriginIsolated`, without which WASM has one thread.
+"""
+
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from tinsmith.errors import MissingDependency, UserError
+from tinsmith.run_dir import link_or_copy, read_json, write_text
+
+ISOLATION_HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""What a static host must send too; `app.py` writes them down for the common hosts."""
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+    ".md": "text/markdown; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".jinja": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".wasm": "application/wasm",
+}
+_PIECE_BYTES = 1 << 20
+
+
+class SiteServer:
+    """Serves `mounts` on 127.0.0.1 while used as a context manager.
+
+    Args:
+        mounts: URL prefix ending in `/` -> folder, or full URL path -> file. The longest prefix wins.
+        port: 0 takes a free one.
+        headers: Sent with every answer beside `ISOLATION_HEADERS`.
+
+    Raises:
+        UserError: the port is taken.
+    """
+
+    def __init__(self, mounts: Mapping[str, Path], port: int = 0, headers: Mapping[str, str] | None = None):
+        handler = type("Handler", (_Handler,), {"mounts": dict(mounts), "extra_headers": dict(headers or {})})
+        try:
+            self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        except OSError as error:
+            raise UserError(f"port {port} on 127.0.0.1: {error.strerror}", "Choose another with --port.") from error
+        self._http.daemon_threads = True
+        self.port: int = self._http.server_address[1]
+        self.origin = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> "SiteServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def wait(self) -> None:
+        """Return when the server stops, such as after an interrupt in the calling thread."""
+        while self._thread.is_alive():
+            self._thread.join(timeout=0.5)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request. Subclassed per server with its mounts."""
+
+    mounts: Mapping[str, Path]
+    extra_headers: Mapping[str, str]
+    protocol_version = "HTTP/1.1"
+    server_version = "tinsmith"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def _answer(self, with_body: bool) -> None:
+        # A page of another site can point its own name at 127.0.0.1; it cannot forge the Host header.
+        port = self.server.server_address[1]
+        if self.headers.get("Host") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
+            return self._refuse(HTTPStatus.MISDIRECTED_REQUEST)
+        path = resolve(self.mounts, self.path)
+        if path is None:
+            return self._refuse(HTTPStatus.NOT_FOUND)
+        size = path.stat().st_size
+        span = _byte_range(self.headers.get("Range", ""), size)
+        if span is None:
+            return self._refuse(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
+        start, end = span
+        is_part = "Range" in self.headers and (start, end) != (0, size)
+        self.send_response(HTTPStatus.PARTIAL_CONTENT if is_part else HTTPStatus.OK)
+        self.send_header("Content-Type", content_type(path))
+        self.send_header("Content-Length", str(end - start))
+        self.send_header("Accept-Ranges", "bytes")
+        if is_part:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
+        self.end_headers()
+        if with_body:
+            with path.open("rb") as file:
+                self._send(file, start, end)
+
+    def _send(self, file: BinaryIO, start: int, end: int) -> None:
+        file.seek(start)
+        left = end - start
+        try:
+            while left > 0:
+                piece = file.read(min(_PIECE_BYTES, left))
+                if not piece:
+                    break
+                self.wfile.write(piece)
+                left -= len(piece)
+        except (BrokenPipeError, ConnectionResetError):
+            # The browser cancels downloads when a tab closes; nobody is left to tell.
+            self.close_connection = True
+        if left:
+            self.close_connection = True
+
+    def _refuse(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
+        body = f"{status.value} {status.phrase}\n".encode()
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def end_headers(self) -> None:
+        for name, value in {**ISOLATION_HEADERS, **self.extra_headers}.items():
+            self.send_header(name, value)
+        # A run is replaced in place; a stale model file under the same name must not be answered from memory.
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, format: str, *args) -> None:
+        """Print nothing: stderr belongs to progress and errors."""
+
+
+def resolve(mounts: Mapping[str, Path], target: str) -> Path | None:
+    """The file a request target names, or None if it names none that may be served.
+
+    Args:
+        mounts: As for `SiteServer`.
+        target: Path of the request line, percent-encoded, with or without a query.
+    """
+    url_path = unquote(urlsplit(target).path)
+    if not url_path.startswith("/") or "\\" in url_path or "\0" in url_path:
+        return None
+    if url_path in mounts and not url_path.endswith("/"):
+        return _plain_file(mounts[url_path])
+    prefix = max((p for p in mounts if p.endswith("/") and url_path.startswith(p)), key=len, default=None)
+    if prefix is None:
+        return None
+    names = url_path[len(prefix) :].split("/")
+    if names[-1] == "":
+        names[-1] = "index.html"
+    if any(name in ("", ".", "..") or ":" in name for name in names):
+        return None
+    path = mounts[prefix]
+    for name in names:
+        path = path / name
+        if path.is_symlink():
+            return None
+    return _plain_file(path)
+
+
+def content_type(path: Path) -> str:
+    """MIME type by file name; browsers refuse modules and WASM under a wrong one."""
+    return _TYPES.get(path.suffix, "application/octet-stream")
+
+
+def _plain_file(path: Path) -> Path | None:
+    return path if path.is_file() and not path.is_symlink() else None
+
+
+def _byte_range(header: str, size: int) -> tuple[int, int] | None:
+    """Half-open byte range a Range header asks for; the whole file for none or several; None if it cannot be met."""
+    unit, equals, span = header.partition("=")
+    first, dash, last = span.partition("-")
+    if not equals or unit.strip() != "bytes" or not dash or not (first + last).isdecimal():
+        return 0, size
+    start = int(first) if first else max(0, size - int(last))
+    end = min(int(last) + 1, size) if first and last else size
+    return (start, end) if start < end else None
+
+
+def web_dir() -> Path:
+    """The folder with the pages and the worker: inside an installed package, else the repository's `web/`.
+
+    Raises:
+        MissingDependency: neither exists.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "web", package.parents[1] / "web"):
+        if (folder / "worker.js").is_file():
+            return folder
+    raise MissingDependency("tinsmith's web pages are missing from this installation", "Reinstall tinsmith.")
+
+
+_TRANSFORMERS = "@huggingface/transformers/dist/transformers.web.min.js"
+_ORT = "onnxruntime-web/dist"
+_VENDORED = {
+    "ort.wasm.bundle.min.mjs": f"{_ORT}/ort.wasm.bundle.min.mjs",
+    "ort-wasm-simd-threaded.wasm": f"{_ORT}/ort-wasm-simd-threaded.wasm",
+    "ort.webgpu.bundle.min.mjs": f"{_ORT}/ort.webgpu.bundle.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm": f"{_ORT}/ort-wasm-simd-threaded.asyncify.wasm",
+    "LICENSE.transformers.txt": "@huggingface/transformers/LICENSE",
+}
+_ORT_NOTICE = "onnxruntime-web: Copyright (c) Microsoft Corporation. Licensed under the MIT License.\n"
+
+
+def runtime_files() -> dict[str, Path]:
+    """Name in `runtime/` -> installed file, for everything that is served unchanged.
+
+    Raises:
+        MissingDependency: the browser runtime is not installed.
+    """
+    modules = web_dir() / "node_modules"
+    files = {name: modules / path for name, path in _VENDORED.items()}
+    missing = [path for path in (*files.values(), modules / _TRANSFORMERS) if not path.is_file()]
+    if missing:
+        raise MissingDependency(
+            f"the browser runtime is not installed: {missing[0].name} not found",
+            f"cd {web_dir()} && npm ci --ignore-scripts",
+        )
+    return files
+
+
+def runtime_versions() -> dict[str, str]:
+    """Installed versions of the browser packages that are served, by npm name."""
+    runtime_files()
+    modules = web_dir() / "node_modules"
+    return {
+        name: read_json(modules / name / "package.json")["version"]
+        for name in ("@huggingface/transformers", "onnxruntime-web")
+    }
+
+
+def write_runtime(folder: Path) -> None:
+    """Put the browser runtime into `folder`: Transformers.js once for WASM and once for WebGPU, and ONNX Runtime.
+
+    Transformers.js imports `onnxruntime-web/webgpu` by a bare name. A worker has no import map, so the name is
+    replaced in the copy. The plain WASM build loads in half the time of the asyncify build that WebGPU needs.
+
+    Raises:
+        MissingDependency: the runtime is not installed, or is a version with other imports.
+    """
+    for name, source in runtime_files().items():
+        link_or_copy(source, folder / name)
+    source = (web_dir() / "node_modules" / _TRANSFORMERS).read_text(encoding="utf-8")
+    for backend in ("wasm", "webgpu"):
+        text = source
+        for bare in ("onnxruntime-web/webgpu", "onnxruntime-common"):
+            if text.count(f'from"{bare}"') != 1:
+                raise MissingDependency(
+                    f"this version of Transformers.js does not import {bare} once, as 4.3.1 does",
+                    f"cd {web_dir()} && npm ci --ignore-scripts",
+                )
+            text = text.replace(f'from"{bare}"', f'from"./ort.{backend}.bundle.min.mjs"')
+        write_text(folder / f"transformers.{backend}.js", text)
+    write_text(folder / "LICENSE.onnxruntime.txt", _ORT_NOTICE)

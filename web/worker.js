@@ -1,0 +1,174 @@
+/**
+ * Runs the model off the page's thread. The chat page and the benchmark use this same file.
+ *
+ * @typedef {{role: 'system' | 'user' | 'assistant', content: string}} Message
+ *
+ * Requests. Each carries an `id`, repeated in every reply to it.
+ * @typedef {{type: 'load', id: number, modelUrl: string, device?: 'auto' | 'wasm' | 'webgpu', threads?: number}} Load
+ *   `auto` takes WebGPU on a hardware adapter, else WASM. `threads` 0 or absent chooses by the number of cores.
+ * @typedef {{type: 'generate', id: number, messages: Message[], maxNewTokens: number, greedy?: boolean,
+ *   minNewTokens?: number}} Generate
+ *   `greedy` is true unless it says false. `minNewTokens` keeps end tokens from being chosen before it is reached.
+ * @typedef {{type: 'tokenize', id: number, messages: Message[], addGenerationPrompt?: boolean}} Tokenize
+ * @typedef {{type: 'stop', id: number}} Stop
+ *
+ * Replies. `time` is in milliseconds since the Unix epoch at the resolution of performance.now().
+ * @typedef {{type: 'progress', id: number, file: string, loaded: number, total: number}} Progress bytes of one file
+ * @typedef {{vendor: string, architecture: string, device: string, description: string, software: boolean}} Adapter
+ * @typedef {{type: 'ready', id: number, device: 'wasm' | 'webgpu', notice: string, threads: number,
+ *   crossOriginIsolated: boolean, adapter: Adapter | null, files: string[], versions: Record<string, string>,
+ *   time: number}} Ready
+ *   `notice` is empty, or says in a sentence why the device is not the one asked for.
+ * @typedef {{type: 'token', id: number, tokenId: number, time: number, text: string}} Token
+ *   `text` is what became certain with this token, often nothing.
+ * @typedef {{type: 'done', id: number, tokenIds: number[], times: number[], text: string, promptTokens: number,
+ *   stopped: 'end' | 'length' | 'request'}} Done
+ * @typedef {{type: 'tokens', id: number, tokenIds: number[]}} Tokens
+ * @typedef {{type: 'error', id: number, message: string}} Failure
+ */
+
+import { loadFrom } from "./loader.js";
+
+/** @type {{transformers: any, tokenizer: any, model: any, stopping: any} | null} */
+let loaded = null;
+
+const now = () => performance.timeOrigin + performance.now();
+
+/** @param {any} reply */
+const post = (reply) => postMessage(reply);
+
+/**
+ * What the machine's WebGPU adapter says of itself, or null without one.
+ *
+ * @returns {Promise<Adapter | null>}
+ */
+async function describeAdapter() {
+  const adapter = await /** @type {any} */ (navigator).gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) return null;
+  const { vendor = "", architecture = "", device = "", description = "", isFallbackAdapter = false } = adapter.info ?? {};
+  const words = `${vendor} ${architecture} ${device} ${description}`;
+  const software = isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|softpipe|basic render|warp/i.test(words);
+  return { vendor, architecture, device, description, software };
+}
+
+/**
+ * The device to use and, if it is not the one asked for, why.
+ *
+ * @param {'auto' | 'wasm' | 'webgpu'} wanted
+ * @param {Adapter | null} adapter
+ * @returns {{device: 'wasm' | 'webgpu', notice: string}}
+ */
+function chooseDevice(wanted, adapter) {
+  if (wanted === "wasm") return { device: "wasm", notice: "" };
+  if (wanted === "webgpu" && adapter) return { device: "webgpu", notice: "" };
+  if (adapter && !adapter.software) return { device: "webgpu", notice: "" };
+  const why = adapter ? "only a software WebGPU adapter was found" : "this browser has no WebGPU adapter";
+  return { device: "wasm", notice: `Running on the processor: ${why}.` };
+}
+
+/** One thread without cross-origin isolation, which shared memory needs; else most cores of a small machine. */
+function chooseThreads() {
+  if (!crossOriginIsolated) return 1;
+  const cores = navigator.hardwareConcurrency || 1;
+  return cores <= 4 ? cores : Math.min(8, Math.ceil(cores / 2));
+}
+
+/** @param {Load} request */
+async function load(request) {
+  const adapter = await describeAdapter();
+  const { device, notice } = chooseDevice(request.device ?? "auto", adapter);
+  const transformers = await import(`./runtime/transformers.${device}.js`);
+  const { wasm } = transformers.env.backends.onnx;
+  const build = device === "webgpu" ? "ort-wasm-simd-threaded.asyncify.wasm" : "ort-wasm-simd-threaded.wasm";
+  // The default is a public CDN. The glue code is inside the bundle, so only the binary needs an address.
+  wasm.wasmPaths = { wasm: new URL(`./runtime/${build}`, import.meta.url).href };
+  const threads = crossOriginIsolated ? request.threads || chooseThreads() : 1;
+  wasm.numThreads = threads;
+  /** @type {Set<string>} */
+  const files = new Set();
+  const onProgress = (/** @type {any} */ event) => {
+    if (event.status !== "progress" || !event.total) return;
+    files.add(event.file);
+    post({ type: "progress", id: request.id, file: event.file, loaded: event.loaded, total: event.total });
+  };
+  const { tokenizer, model } = await loadFrom(transformers, request.modelUrl, { device, onProgress });
+  loaded = { transformers, tokenizer, model, stopping: new transformers.InterruptableStoppingCriteria() };
+  post({
+    type: "ready", id: request.id, device, notice, threads, crossOriginIsolated, adapter, files: [...files],
+    versions: { "@huggingface/transformers": transformers.env.version, "onnxruntime-web": transformers.env.backends.onnx.versions.web },
+    time: now(),
+  });
+}
+
+function requireLoaded() {
+  if (!loaded) throw new Error("No model is loaded; send 'load' first.");
+  return loaded;
+}
+
+/** @param {Generate} request */
+async function generate(request) {
+  const { transformers, tokenizer, model, stopping } = requireLoaded();
+  stopping.reset();
+  const inputs = tokenizer.apply_chat_template(request.messages, { add_generation_prompt: true, return_dict: true });
+  /** @type {number[]} */
+  const tokenIds = [];
+  /** @type {number[]} */
+  const times = [];
+  let pending = "";
+  let text = "";
+  const streamer = new transformers.TextStreamer(tokenizer, {
+    skip_prompt: true,
+    skip_special_tokens: true,
+    token_callback_function: (/** @type {bigint[]} */ ids) => {
+      times.push(now());
+      tokenIds.push(Number(ids[0]));
+    },
+    callback_function: (/** @type {string} */ piece) => (pending += piece),
+  });
+  const put = streamer.put.bind(streamer);
+  streamer.put = (/** @type {bigint[][]} */ value) => {
+    const before = tokenIds.length;
+    put(value);
+    if (tokenIds.length === before) return;
+    text += pending;
+    post({ type: "token", id: request.id, tokenId: tokenIds.at(-1), time: times.at(-1), text: pending });
+    pending = "";
+  };
+  await model.generate({
+    ...inputs,
+    max_new_tokens: request.maxNewTokens,
+    min_new_tokens: request.minNewTokens ?? 0,
+    do_sample: request.greedy === false,
+    streamer,
+    stopping_criteria: stopping,
+  });
+  text += pending;
+  const ends = [model.generation_config?.eos_token_id ?? []].flat();
+  const stopped = stopping.interrupted ? "request" : ends.includes(tokenIds.at(-1)) ? "end" : "length";
+  post({ type: "done", id: request.id, tokenIds, times, text, promptTokens: inputs.input_ids.dims[1], stopped });
+}
+
+/** @param {Tokenize} request */
+function tokenize(request) {
+  const tokenIds = requireLoaded().tokenizer.apply_chat_template(request.messages, {
+    add_generation_prompt: request.addGenerationPrompt ?? false,
+    return_tensor: false,
+    return_dict: false,
+  });
+  post({ type: "tokens", id: request.id, tokenIds: [...tokenIds].map(Number) });
+}
+
+function stop() {
+  loaded?.stopping.interrupt();
+}
+
+const handlers = { load, generate, tokenize, stop };
+
+self.addEventListener("message", async (/** @type {MessageEvent} */ event) => {
+  const request = event.data;
+  try {
+    await handlers[/** @type {keyof typeof handlers} */ (request.type)](request);
+  } catch (error) {
+    post({ type: "error", id: request.id, message: error instanceof Error ? error.message : String(error) });
+  }
+});
