@@ -1,0 +1,91 @@
+"""The packaged ONNX file on ONNX Runtime's CPU provider, fed the way a browser feeds it: one sequence with its cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinsmith.errors import ArtifactError
+
+ONNX_FILE = "onnx/model_q4.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxDecoder:
+    """A loaded session with the names and shapes of its cache."""
+
+    session: Any
+    past_shapes: dict[str, tuple[int, int]]
+    """`past_key_values.N.key` or `.value` -> (kv heads, head dimension)."""
+    vocab_size: int
+
+    def start(self) -> "Sequencer":
+        """A new, empty sequence."""
+        return Sequencer(self)
+
+
+@dataclass(slots=True)
+class Sequencer:
+    """One sequence being fed: its cache and how many tokens the cache holds."""
+
+    decoder: OnnxDecoder
+    length: int = 0
+    past: dict[str, Any] = field(default_factory=dict)
+
+    def feed(self, ids: Sequence[int], keep: int) -> np.ndarray:
+        """Logits `(keep, V)` float32 after each of the last `keep` tokens of `ids`, which extend the sequence."""
+        import onnxruntime as ort
+
+        total = self.length + len(ids)
+        arrays = {
+            "input_ids": np.asarray([ids], np.int64),
+            "attention_mask": np.ones((1, total), np.int64),
+            "position_ids": np.arange(self.length, total, dtype=np.int64)[None],
+            "num_logits_to_keep": np.asarray(keep, np.int64),
+        }
+        if not self.past:
+            arrays |= {
+                name: np.zeros((1, heads, 0, dim), np.float32)
+                for name, (heads, dim) in self.decoder.past_shapes.items()
+            }
+        values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()} | self.past
+        names = [output.name for output in self.decoder.session.get_outputs()]
+        outputs = dict(zip(names, self.decoder.session.run_with_ort_values(names, values), strict=True))
+        # The cache stays in ONNX Runtime's own memory; only logits are copied out.
+        self.past = {name: outputs[name.replace("past_key_values", "present")] for name in self.decoder.past_shapes}
+        self.length = total
+        return outputs["logits"].numpy()[0]
+
+
+def load_onnx(package_dir: Path, threads: int) -> OnnxDecoder:
+    """The decoder of a package folder, on `threads` CPU threads.
+
+    Raises:
+        ArtifactError: the file is missing, does not load, or does not have the inputs of the package format.
+    """
+    import onnxruntime as ort
+
+    path = package_dir / ONNX_FILE
+    if not path.is_file():
+        raise ArtifactError(f"{path}: missing", "Run the export stage again: tinsmith run --from export --force")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises classes of its own that share no public base.
+        raise ArtifactError(
+            f"{path}: ONNX Runtime cannot load it ({error})", "Run the export stage again with --force."
+        ) from error
+    inputs = {value.name: value.shape for value in session.get_inputs()}
+    past = {name: (shape[1], shape[3]) for name, shape in inputs.items() if name.startswith("past_key_values.")}
+    missing = {"input_ids", "attention_mask", "position_ids", "num_logits_to_keep"} - set(inputs)
+    if missing or not past or not all(isinstance(size, int) for sizes in past.values() for size in sizes):
+        raise ArtifactError(
+            f"{path}: not a decoder in the package format (inputs: {', '.join(inputs)})",
+            "Run the export stage again with --force.",
+        )
+    vocab_size = {value.name: value.shape for value in session.get_outputs()}["logits"][-1]
+    return OnnxDecoder(session, past, vocab_size)

@@ -1,0 +1,239 @@
+"""Evaluate: base, tuned and int4 scored on identical token ids, and base and int4 asked the same questions."""
+
+import gc
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinsmith.chat import Conversation, read_jsonl
+from tinsmith.config import EvaluateConfig
+from tinsmith.errors import DataError
+from tinsmith.evaluate import answers as comparison
+from tinsmith.evaluate import intervals, losses
+from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_turn, onnx_answers, torch_answers
+from tinsmith.evaluate.keyfacts import common_words
+from tinsmith.evaluate.nll import Score, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores
+from tinsmith.evaluate.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.measure import Recorder, StageResult
+from tinsmith.run_dir import combined_sha256, write_json
+from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What every model gets to see: the same ids in the same order."""
+
+    tokenizer: ChatTokenizer
+    conversations: dict[str, list[Conversation]]
+    """By split."""
+    tokens: dict[str, list[Tokens]]
+    """By split, parallel to `conversations`."""
+    questions: list[Question]
+    prompts: list[list[int]]
+    max_new_tokens: int
+
+    def score(self, scorer, model: str, out_dir: Path) -> dict[str, list[Score]]:
+        """Scores by split; the raw sums are kept in `nll/<split>.<model>.jsonl`."""
+        scores = {}
+        for split in SPLITS:
+            label = f"{model} on {split}"
+            scores[split] = score_conversations(
+                scorer, self.conversations[split], self.tokens[split], self.tokenizer, label
+            )
+            write_scores(out_dir / "nll" / f"{split}.{model}.jsonl", scores[split])
+        return scores
+
+
+def evaluate_models(
+    config: EvaluateConfig, base_dir: Path, data_dir: Path, merge_dir: Path, export_dir: Path, out_dir: Path, seed: int
+) -> StageResult:
+    """Write `nll/<split>.<model>.jsonl`, `answers.jsonl` and `evaluate.json`, and return the numbers.
+
+    Args:
+        config: How many conversations and questions.
+        base_dir: Holds `model/`, the base model.
+        data_dir: Holds `train.jsonl`, `val.jsonl` and `test.jsonl`.
+        merge_dir: Holds `model/`, the tuned model.
+        export_dir: Holds `package/`, the browser package.
+        out_dir: Existing and empty.
+        seed: Of the samples and the bootstrap.
+
+    Raises:
+        DataError: a split is empty.
+        ArtifactError: a model is missing or gives likelihoods that are not finite.
+        GateError: the package's tokenizer or chat template gives other ids than the base's.
+    """
+    package_dir = export_dir / "package"
+    conversations = _read_splits(data_dir)
+    common = common_words(m.content for split in SPLITS for c in conversations[split] for m in c.messages)
+    material = _material(config, base_dir, conversations, seed)
+    recorder = Recorder()
+    _gate_tokens(recorder, material, package_dir)
+    scores, answers = _run_models(material, base_dir, merge_dir, package_dir, out_dir)
+    ratios, too_small = _record_losses(recorder, scores, seed)
+    if material.questions:
+        items = comparison.compare(material.questions, answers, common)
+        comparison.write_answers(out_dir / "answers.jsonl", items)
+        comparison.record_answers(recorder, items, "evaluate/answers.jsonl", seed)
+    write_json(out_dir / "evaluate.json", _record(config, material, too_small))
+    return StageResult(tuple(recorder.measurements), tuple(_summary(recorder, ratios)))
+
+
+def _read_splits(data_dir: Path) -> dict[str, list[Conversation]]:
+    conversations = {split: read_jsonl(data_dir / f"{split}.jsonl") for split in SPLITS}
+    for split, found in conversations.items():
+        if not found:
+            raise DataError(
+                f"the {split} split has no conversations, so there is nothing to measure on it",
+                f"Give more data, or a larger data.{split}_fraction." if split != "train" else "Give more data.",
+            )
+    return conversations
+
+
+def _material(
+    config: EvaluateConfig, base_dir: Path, conversations: dict[str, list[Conversation]], seed: int
+) -> _Material:
+    tokenizer = load_tokenizer(base_dir / "model")
+    used = {**conversations, "train": _sample(conversations["train"], config.train_sample, f"{seed} train")}
+    asked = _sample(conversations["test"], config.questions, f"{seed} questions")
+    questions = [first_turn(conversation) for conversation in asked]
+    return _Material(
+        tokenizer,
+        used,
+        {split: tokenizer.encode_all(used[split]) for split in SPLITS},
+        questions,
+        encode_prompts(tokenizer, questions),
+        config.max_new_tokens,
+    )
+
+
+def _sample(conversations: Sequence[Conversation], size: int, seed: str) -> list[Conversation]:
+    """Up to `size` of `conversations` drawn without replacement, in their own order."""
+    chosen = random.Random(seed).sample(range(len(conversations)), min(size, len(conversations)))
+    return [conversations[index] for index in sorted(chosen)]
+
+
+def _gate_tokens(recorder: Recorder, material: _Material, package_dir: Path) -> None:
+    """The package's own tokenizer and chat template must give the ids that are scored."""
+    package = load_tokenizer(package_dir).tokenizer
+    different, count = [], 0
+    for split in SPLITS:
+        for conversation, tokens in zip(material.conversations[split], material.tokens[split], strict=True):
+            text = package.apply_chat_template(conversation.as_dicts(), tokenize=False)
+            ids = package(text, add_special_tokens=False)["input_ids"]
+            count += 1
+            if list(tokens.ids) != ids:
+                different.append(conversation.id)
+    recorder.gate(
+        "gate.evaluate.tokens", len(different), "==", 0, "count", count, "conversations",
+        "tinsmith.evaluate.stage: ids of the package's tokenizer and chat template against the base's",
+        hint=f"Conversations that differ: {', '.join(different[:5])}. Run the export stage again with --force.",
+    )  # fmt: skip
+
+
+def _run_models(
+    material: _Material, base_dir: Path, merge_dir: Path, package_dir: Path, out_dir: Path
+) -> tuple[dict[str, dict[str, list[Score]]], dict[str, list[Answer]]]:
+    """Scores by model and split, and answers by model; one model in memory at a time."""
+    import torch
+
+    scores, answers = {}, {}
+    for name, model_dir in (("base", base_dir / "model"), ("tuned", merge_dir / "model")):
+        model = load_torch(model_dir)
+        scores[name] = material.score(torch_scorer(model), name, out_dir)
+        if name in comparison.MODELS and material.prompts:
+            answers[name] = torch_answers(
+                model, material.tokenizer, material.prompts, material.max_new_tokens, f"{name} answers"
+            )
+        del model
+        gc.collect()
+    decoder = load_onnx(package_dir, threads=torch.get_num_threads())
+    scores["int4"] = material.score(onnx_scorer(decoder), "int4", out_dir)
+    if material.prompts:
+        answers["int4"] = onnx_answers(
+            decoder, material.tokenizer, material.prompts, material.max_new_tokens, "int4 answers"
+        )
+    return scores, answers
+
+
+def _record_losses(
+    recorder: Recorder, scores: dict[str, dict[str, list[Score]]], seed: int
+) -> tuple[dict[str, float], list[str]]:
+    """Record every loss; returns the two perplexity ratios on the test split and the categories too small for a number."""
+    ratios, too_small = {}, []
+    for split in SPLITS:
+        for model, by_split in scores.items():
+            raw = f"evaluate/nll/{split}.{model}.jsonl"
+            losses.record_losses(recorder, by_split[split], split, model, raw, seed)
+            if split == "test":
+                too_small = losses.record_categories(recorder, by_split[split], split, model, raw, seed)
+        for over, under in (("tuned", "base"), ("int4", "tuned")):
+            name = f"{over}_over_{under}"
+            raw = f"evaluate/nll/{split}.{over}.jsonl"
+            id = f"evaluate.ratio.{split}.{name}"
+            ratio = losses.record_ratio(recorder, scores[over][split], scores[under][split], id, raw, seed)
+            if split == "test":
+                ratios[name] = ratio
+    return ratios, too_small
+
+
+def _record(config: EvaluateConfig, material: _Material, too_small: list[str]) -> dict:
+    """What the numbers mean and how they were taken, in words."""
+    asked = [question.id for question in material.questions]
+    not_assessed = {"status": "not_assessed", "reason": "No person and no judge has assessed the answers."}
+    return {
+        "definitions": "docs/measurements.md",
+        "precision": {
+            "base": "weights as stored, computed in float32",
+            "tuned": "bf16 weights as stored, computed in float32",
+            "int4": f"the packaged file {ONNX_FILE} on ONNX Runtime's CPU provider",
+        },
+        "decoding": {
+            "method": "greedy, no repetition penalty",
+            "max_new_tokens": config.max_new_tokens,
+            "prompt": "the first user message with the system message before it",
+            "end_tokens": material.tokenizer.tokenizer.convert_ids_to_tokens(list(material.tokenizer.end_ids)),
+        },
+        "intervals": {
+            "losses, ratios, key-fact recall": f"95 % percentile bootstrap over conversations, {intervals.RESAMPLES} resamples",
+            "stop rate, repetition rate": "95 % Wilson",
+            "none below": intervals.MIN_CLUSTERS,
+        },
+        "repetition": "some run of 4 words occurs at least 3 times in the answer; case and punctuation ignored",
+        "key_facts": (
+            "numbers with unit or currency, capitalised names, URLs and e-mail addresses in the reference and not in the question "
+            "or system prompt; matched automatically on normalised values and whole words, so not a judgement of correctness"
+        ),
+        "samples": {
+            split: {
+                "conversations": len(material.conversations[split]),
+                "ids_sha256": combined_sha256([conversation.id for conversation in material.conversations[split]]),
+            }
+            for split in SPLITS
+        }
+        | {"questions": {"conversations": len(asked), "ids_sha256": combined_sha256(asked)}},
+        "categories_without_number": too_small,
+        "accuracy": not_assessed,
+        "response_quality": not_assessed,
+    }
+
+
+def _summary(recorder: Recorder, ratios: dict[str, float]) -> list[str]:
+    """Lines for the person watching; a model that did not learn is said first."""
+    values = {measurement.id: measurement.value for measurement in recorder.measurements}
+    test = {model: values[f"evaluate.perplexity.test.{model}"] for model in ("base", "tuned", "int4")}
+    lines = []
+    if ratios["tuned_over_base"] >= 1:
+        lines.append("warning: the tuned model is no better than the base on the test split; check the data and the training")
+    lines.append(
+        f"test perplexity: base {test['base']:.2f}, tuned {test['tuned']:.2f} ({ratios['tuned_over_base']:.2f} of base), "
+        f"int4 {test['int4']:.2f} ({ratios['int4_over_tuned']:.2f} of tuned)"
+    )
+    if "evaluate.answers.stop_rate.int4" in values:
+        recall = values.get("evaluate.answers.key_fact_recall.int4")
+        facts = f", {recall:.0%} of key facts stated" if recall is not None else ", no key facts to look for"
+        lines.append(f"int4 answers: {values['evaluate.answers.stop_rate.int4']:.0%} stop by themselves{facts}")
+    return lines
