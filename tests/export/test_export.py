@@ -49,7 +49,7 @@ def test_a_wrong_graph_stops_the_stage(exported, data_dir, tmp_path, monkeypatch
 
 
 def test_rtn_recipe_and_small_chunks(exported, data_dir, tmp_path):
-    kind, merge_dir, _, _ = exported
+    _, merge_dir, _, _ = exported
     result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path, seed=1)
     record = json.loads((tmp_path / "export.json").read_text())
     assert record["recipe"] == "rtn" and record["operators"]["GroupQueryAttention"] == 2
@@ -63,7 +63,7 @@ def test_rtn_recipe_and_small_chunks(exported, data_dir, tmp_path):
 
 
 def test_embedding_and_head_are_stored_once(exported):
-    kind, merge_dir, out_dir, _ = exported
+    _, merge_dir, out_dir, _ = exported
     onnx_graph = ir.load(out_dir / "package" / "onnx" / "model_q4.onnx").graph
     vocabulary = json.loads((merge_dir / "model" / "config.json").read_text())["vocab_size"]
     assert [v.name for v in onnx_graph.initializers.values() if v.const_value.shape[:1] == (vocabulary,)] == [
