@@ -228,3 +228,37 @@ def _with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
     if base:
         updates["base"] = config.base.model_copy(update=base)
     return config.model_copy(update=updates)
+
+
+def commented_toml() -> str:
+    """A `tinsmith.toml` with every key at its default and what it means above it, ready to edit."""
+    lines = ["# tinsmith configuration. Every key is optional except data.path; the values below are the defaults.", ""]
+    sections = []
+    for name, field in RunConfig.model_fields.items():
+        if isinstance(field.default, Section):
+            sections.append((name, field.default))
+        else:
+            lines += _commented_key(name, field.description, field.default)
+    for name, section in sections:
+        lines += ["", f"[{name}]", f"# {type(section).__doc__}"]
+        for key, field in type(section).model_fields.items():
+            lines += _commented_key(key, field.description, field.default)
+    return "\n".join(lines) + "\n"
+
+
+def _commented_key(key: str, description: str | None, default: Any) -> list[str]:
+    comment = [f"# {' '.join(description.split())}"] if description else []
+    return [*comment, f"{key} = {toml_value(default)}"]
+
+
+def toml_value(value: Any) -> str:
+    """`value` as TOML text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(toml_value(item) for item in value)}]"
+    if isinstance(value, str):
+        import json
+
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)

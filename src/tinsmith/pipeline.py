@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -146,12 +146,13 @@ def run_pipeline(
     if not chosen:
         raise UserError(f"--from {first} comes after --to {last}", f"The order is: {' '.join(STAGE_NAMES)}")
     with _lock(run), _disk_errors(run):
-        write_json(run.config, config.model_dump(mode="json"))
+        _verify_outside(run, chosen)
+        write_json(run.config, _public(config))
         environment = record_environment(run.environments)
         for number, stage in enumerate(chosen, start=1):
             heading = f"[{number}/{len(chosen)}] {stage.title}"
             inputs = _input_hashes(run, stage)
-            fingerprint = combined_sha256({"settings": _settings(config, stage), "inputs": inputs,
+            fingerprint = combined_sha256({"settings": _settings(config, run, stage), "inputs": inputs,
                                            "code": code_version(stage.module)})
             if not force and _is_current(run, stage, fingerprint):
                 say(f"{heading}: up to date")
@@ -239,9 +240,32 @@ def _input_hashes(run: RunDir, stage: Stage) -> dict[str, str]:
     return found
 
 
-def _settings(config: RunConfig, stage: Stage) -> Any:
+def _verify_outside(run: RunDir, chosen: tuple[Stage, ...]) -> None:
+    """Stages that are read but not run this time must still be what their stamps say."""
+    names = {stage.name for stage in chosen}
+    for name in {name for stage in chosen for name in stage.reads} - names:
+        stamp = run.stamp(name)
+        if stamp.exists() and tree_sha256s(run.stage(name)) != read_json(stamp)["outputs"]:
+            raise ArtifactError(f"{run.stage(name)}: files changed since the stage {name!r} wrote them",
+                                f"Run it again with --from {name}")
+
+
+def _public(config: RunConfig) -> dict[str, Any]:
+    """The configuration as kept in the run folder: paths outside it shortened to their last part."""
+    values = config.model_dump(mode="json")
+    for section, key in (("data", "path"), ("base", "model"), ("base", "tokenizer")):
+        if Path(values[section][key]).is_absolute():
+            values[section][key] = Path(values[section][key]).name
+    return values
+
+
+def _settings(config: RunConfig, run: RunDir, stage: Stage) -> Any:
     """The stage's settings, with the content of outside files in place of their paths."""
     settings = stage.settings(config)
+    if stage.name == "card":
+        # The card also shows when stages ran and every measurement they took.
+        settings["stamps"] = {name: file_sha256(run.stamp(name)) for name in stage.reads if run.stamp(name).exists()}
+        settings["measurements"] = [asdict(m) for m in current_measurements(run) if m.stage in stage.reads]
     if stage.name == "data":
         path = Path(settings.pop("path"))
         settings["files"] = _outside_hashes(path)

@@ -1,0 +1,78 @@
+"""What this machine can do for tinsmith, one finding after another."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tinsmith.errors import MissingDependency
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked for."""
+
+    what: str
+    ok: bool
+    found: str
+    install: str = ""
+    """What to type if it is missing."""
+
+
+def findings() -> Iterator[Finding]:
+    """Python, memory, training device, browser, browser runtime, Unsloth, and free disk, in that order."""
+    yield Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or newer")
+    yield _memory()
+    yield _device()
+    yield _browser()
+    yield _runtime()
+    yield _unsloth()
+    free = shutil.disk_usage(".").free
+    yield Finding("free disk here", free > 5e9, f"{free / 1e9:.0f} GB", "free at least 5 GB")
+
+
+def _memory() -> Finding:
+    import psutil
+
+    total = psutil.virtual_memory().total
+    return Finding("memory", total > 7e9, f"{total / 1e9:.0f} GB", "the demo needs 8 GB")
+
+
+def _device() -> Finding:
+    from tinsmith.device import choose_device
+
+    chosen = choose_device()
+    return Finding("training device", True, f"{chosen.device}, {chosen.dtype_name} ({chosen.reason})")
+
+
+def _browser() -> Finding:
+    from tinsmith.browser import find_chromium
+
+    try:
+        path = find_chromium()
+    except MissingDependency as error:
+        return Finding("Chromium", False, error.message, error.hint)
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return Finding("Chromium", True, version or str(path))
+
+
+def _runtime() -> Finding:
+    from tinsmith.serve import runtime_files
+
+    try:
+        found = runtime_files()
+    except MissingDependency as error:
+        return Finding("browser runtime", False, error.message, error.hint)
+    return Finding("browser runtime", True, f"{len(found)} files of Transformers.js")
+
+
+def _unsloth() -> Finding:
+    import torch
+
+    installed = importlib.util.find_spec("unsloth") is not None
+    if not torch.cuda.is_available():
+        return Finding("Unsloth", True, "not needed: no CUDA device; Transformers + PEFT train on the CPU")
+    return Finding("Unsloth", installed, "installed" if installed else "not installed; Transformers + PEFT are used",
+                   "pip install unsloth")
