@@ -1,0 +1,51 @@
+# Everything a newcomer or CI needs. `make demo` and `make test` install what they use.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check docs install clean
+
+demo: install
+	$(BIN)/tinsmith demo
+
+test: install
+	$(BIN)/python -m pytest -q
+
+check: install
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	cd web && npx --no-install tsc --noEmit -p .
+
+docs: install
+	$(BIN)/python docs/generate.py
+
+install: $(VENV)/installed web/node_modules/.package-lock.json browser
+
+# torch goes first and alone: with it in place no other package pulls in a different build of it.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinsmith needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+.PHONY: browser
+browser: $(VENV)/installed
+	@$(BIN)/python -c 'from tinsmith.browser import find_chromium; find_chromium()' 2>/dev/null || $(MAKE) --no-print-directory install-browser
+
+.PHONY: install-browser
+install-browser:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing Debian's chromium"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else \
+		echo "No Chromium or Chrome found. Install one (Debian, Ubuntu: sudo apt-get install chromium) or set TINSMITH_BROWSER to its path." >&2; exit 1; \
+	fi
+
+clean:
+	rm -rf $(VENV) web/node_modules
