@@ -75,7 +75,7 @@ function chooseThreads() {
 
 /** @param {Load} request */
 async function load(request) {
-  const adapter = await describeAdapter();
+  const adapter = request.device === "wasm" ? null : await describeAdapter();
   const { device, notice } = chooseDevice(request.device ?? "auto", adapter);
   const transformers = await import(`./runtime/transformers.${device}.js`);
   const { wasm } = transformers.env.backends.onnx;

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from tinsmith.errors import MissingDependency, UserError
-from tinsmith.run_dir import link_or_copy, read_json, write_text
+from tinsmith.run_dir import link_or_copy, write_text
 
 ISOLATION_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -244,16 +244,6 @@ def runtime_files() -> dict[str, Path]:
             f"cd {web_dir()} && npm ci --ignore-scripts",
         )
     return files
-
-
-def runtime_versions() -> dict[str, str]:
-    """Installed versions of the browser packages that are served, by npm name."""
-    runtime_files()
-    modules = web_dir() / "node_modules"
-    return {
-        name: read_json(modules / name / "package.json")["version"]
-        for name in ("@huggingface/transformers", "onnxruntime-web")
-    }
 
 
 def write_runtime(folder: Path) -> None:

@@ -1,0 +1,103 @@
+"""What must be equal between Python and the browser: token ids, and greedy answers of the packaged file."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinsmith.chat import Conversation, Message
+from tinsmith.families import Decoder
+from tinsmith.tokens import ChatTokenizer
+
+
+def first_prompt(conversation: Conversation) -> tuple[Message, ...]:
+    """The messages up to and including the first question."""
+    asked = next(i for i, message in enumerate(conversation.messages) if message.role == "user")
+    return conversation.messages[: asked + 1]
+
+
+def token_differences(
+    conversations: Sequence[Conversation], tokenizer: ChatTokenizer, browser_ids: Sequence[Sequence[int]]
+) -> list[dict[str, Any]]:
+    """One record per conversation that Transformers.js tokenizes differently, with the first position that differs."""
+    found = []
+    for conversation, browser in zip(conversations, browser_ids, strict=True):
+        python = list(tokenizer.encode(conversation).ids)
+        if python != list(browser):
+            at = _first_difference(python, browser)
+            found.append({
+                "conversation": conversation.id, "position": at,
+                "python": python[at : at + 8], "javascript": list(browser[at : at + 8]),
+            })  # fmt: skip
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class GreedyRun:
+    """What ONNX Runtime in Python chose, and by how much."""
+
+    ids: tuple[int, ...]
+    top2_gaps: tuple[float, ...]
+    """Per token: largest logit minus the second largest. A gap near zero is a tie that rounding decides."""
+
+
+def onnxruntime_greedy(
+    session: Any, decoder: Decoder, prompt_ids: Sequence[int], end_ids: Sequence[int], new_tokens: int
+) -> GreedyRun:
+    """Greedy continuation of up to `new_tokens` tokens, the end token included if one is chosen.
+
+    Args:
+        session: ONNX Runtime session of the packaged file.
+    """
+    shape = (1, decoder.kv_heads, 0, decoder.head_dim)
+    cache = {
+        f"past_key_values.{layer}.{part}": np.zeros(shape, np.float32)
+        for layer in range(decoder.layers) for part in ("key", "value")
+    }  # fmt: skip
+    names = [output.name for output in session.get_outputs()]
+    wanted = {value.name for value in session.get_inputs()}
+    ids, gaps, step = [], [], list(prompt_ids)
+    while len(ids) < new_tokens and not (ids and ids[-1] in end_ids):
+        past = len(prompt_ids) + len(ids) - len(step)
+        feeds = {
+            "input_ids": np.array([step], np.int64),
+            "attention_mask": np.ones((1, past + len(step)), np.int64),
+            "position_ids": np.arange(past, past + len(step), dtype=np.int64)[None],
+            "num_logits_to_keep": np.array(1, np.int64),
+            **cache,
+        }
+        outputs = dict(zip(names, session.run(names, {k: v for k, v in feeds.items() if k in wanted}), strict=True))
+        cache = {n.replace("present", "past_key_values"): outputs[n] for n in names if n != "logits"}
+        logits = outputs["logits"][0, -1]
+        second, first = np.partition(logits, -2)[-2:]
+        step = [int(logits.argmax())]
+        ids += step
+        gaps.append(float(first - second))
+    return GreedyRun(tuple(ids), tuple(gaps))
+
+
+def open_session(model_file: Path) -> Any:
+    """An ONNX Runtime CPU session of the packaged file."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
+
+
+def greedy_comparison(conversation_id: str, python: GreedyRun, browser: Sequence[int]) -> dict[str, Any]:
+    """Both answers of one prompt; when they differ, where first and how close ONNX Runtime's choice was."""
+    record: dict[str, Any] = {"conversation": conversation_id, "onnxruntime": asdict(python), "browser": list(browser),
+                              "equal": list(python.ids) == list(browser)}
+    if not record["equal"]:
+        at = _first_difference(python.ids, browser)
+        record["first_difference"] = at
+        record["top2_gap_there"] = python.top2_gaps[at] if at < len(python.top2_gaps) else None
+    return record
+
+
+def _first_difference(one: Sequence[int], other: Sequence[int]) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

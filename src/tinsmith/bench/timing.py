@@ -1,0 +1,43 @@
+"""What the browser benchmark's numbers mean."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TimedRun:
+    """One greedy generation; all times in milliseconds on one clock."""
+
+    asked_ms: float
+    """When the page sent the request to the worker."""
+    token_ms: tuple[float, ...]
+    """When the worker had each new token."""
+    prompt_tokens: int
+
+
+def first_token_seconds(run: TimedRun) -> float:
+    """Seconds from the request to the first new token: the prompt's whole forward pass and the way to the worker."""
+    return (run.token_ms[0] - run.asked_ms) / 1000
+
+
+def decode_tokens_per_second(run: TimedRun) -> float:
+    """(n - 1) / (time of the last token - time of the first): the speed once the prompt has been read.
+
+    Not comparable to: tokens per second of a whole request, which depends on the length of the prompt.
+
+    Raises:
+        ValueError: fewer than two tokens, or a clock that did not move between them.
+    """
+    elapsed_ms = run.token_ms[-1] - run.token_ms[0]
+    if len(run.token_ms) < 2 or elapsed_ms <= 0:
+        raise ValueError(f"{len(run.token_ms)} tokens in {elapsed_ms} ms have no decode speed")
+    return (len(run.token_ms) - 1) * 1000 / elapsed_ms
+
+
+def median_and_range(
+    runs: Sequence[TimedRun], number: Callable[[TimedRun], float]
+) -> tuple[float, dict[str, float]]:
+    """Median of `number` over the runs, and their range as a measurement's spread."""
+    values = [number(run) for run in runs]
+    return statistics.median(values), {"min": min(values), "max": max(values)}
