@@ -1,0 +1,1 @@
+"""The model card: rendered from measurements, records and the author's words, and verified against them."""

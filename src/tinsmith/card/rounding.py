@@ -1,0 +1,72 @@
+"""Numbers as text, with no more digits than their interval supports."""
+
+import math
+from collections.abc import Mapping
+
+_BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def supported_decimals(value: float, spread: Mapping[str, float], digits: int = 3) -> int:
+    """How many decimals `value` may show; negative means round to tens, hundreds, ...
+
+    With a 95 % interval: down to the second significant digit of half its width. Without one, or with one of
+    no width: `digits` significant digits of the value itself.
+    """
+    half_width = (spread["ci95_high"] - spread["ci95_low"]) / 2 if {"ci95_low", "ci95_high"} <= set(spread) else 0.0
+    if half_width > 0:
+        return 1 - math.floor(math.log10(half_width))
+    if value == 0:
+        return 0
+    return digits - 1 - math.floor(math.log10(abs(value)))
+
+
+def fixed(value: float, decimals: int) -> str:
+    """`value` rounded to `decimals` places, thousands separated by commas, never in exponent form."""
+    rounded = round(value, decimals) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return f"{rounded:,.{max(decimals, 0)}f}"
+
+
+def scaled(value: float, unit: str) -> tuple[float, str]:
+    """`(factor, suffix)` that turn a number in `unit` into what people read: MB, %, s, tokens/s."""
+    if unit == "bytes":
+        for size, name in _BYTE_UNITS:
+            if abs(value) >= size:
+                return 1 / size, f" {name}"
+        return 1.0, " bytes"
+    if unit == "fraction":
+        return 100.0, " %"
+    if unit == "seconds":
+        return 1.0, " s"
+    if unit == "minutes":
+        return 1 / 60, " minutes"
+    return 1.0, f" {unit}" if unit == "tokens/s" else ""
+
+
+def number_text(value: float, unit: str, spread: Mapping[str, float] | None = None) -> str:
+    """One number as people read it: `86.5 MB`, `37.5`, `12 %`, `134,515,008`.
+
+    A `count` is printed whole. `minutes` expects seconds. Everything else follows `supported_decimals`; without an
+    interval, three significant digits.
+    """
+    if unit == "count" and float(value).is_integer():
+        return f"{int(value):,}"
+    factor, suffix = scaled(value, unit)
+    wide = {name: bound * factor for name, bound in (spread or {}).items()}
+    if (not suffix and not wide and 0 < abs(value) < 1e-3) or abs(value) >= 1e15:
+        return f"{value:.3g}"
+    decimals = supported_decimals(value * factor, wide)
+    if not wide and float(value * factor).is_integer():
+        decimals = 0
+    if not {"ci95_low", "ci95_high"} <= set(wide):
+        decimals = max(decimals, 0)  # without an interval nothing says that the last whole digits are noise
+    return fixed(value * factor, decimals) + suffix
+
+
+def interval_text(value: float, unit: str, spread: Mapping[str, float], low: str, high: str) -> str:
+    """The bounds `spread[low]` and `spread[high]`, rounded like the value itself: `14.1 to 19.2`."""
+    factor, suffix = scaled(value, unit)
+    wide = {name: bound * factor for name, bound in spread.items()}
+    decimals = supported_decimals(value * factor, wide)
+    if low != "ci95_low":
+        decimals = max(decimals, 0)
+    return f"{fixed(wide[low], decimals)} to {fixed(wide[high], decimals)}{suffix}"

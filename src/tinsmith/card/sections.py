@@ -1,0 +1,203 @@
+"""The card's lists and tables, as rows of finished text."""
+
+from collections import Counter
+from typing import Any
+
+from tinsmith.card.evidence import STAGES, required
+from tinsmith.card.facts import Facts, plain, words
+from tinsmith.card.rounding import number_text
+
+Row = dict[str, str]
+
+SHOWN_CATEGORIES = 10
+FEW_ITEMS = 5
+"""Test items in a category below which its numbers say little; below it no interval is computed either."""
+
+_LANGUAGES = {
+    "ar": "Arabic", "bn": "Bengali", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
+    "es": "Spanish", "fa": "Persian", "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian",
+    "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean", "ms": "Malay", "nl": "Dutch",
+    "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sv": "Swedish",
+    "sw": "Swahili", "ta": "Tamil", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu",
+    "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+
+
+def language(facts: Facts) -> str:
+    """The data's language as a word; the code itself if it is not a common one."""
+    code = facts.raw("data", "report.json", "language")
+    if code and code.lower() in _LANGUAGES:
+        return facts.recorded_value("data", "report.json", "language", _LANGUAGES[code.lower()])
+    return facts.stated("data", "report.json", "language")
+
+
+def categories(facts: Facts) -> list[Row]:
+    """`name`, `share` and `count` of each category, largest first."""
+    listed = facts.raw("data", "report.json", "categories") or []
+    rows = []
+    for item in listed:
+        name, found = (required(item, key, "data/report.json") for key in ("name", "count"))
+        count = facts.recorded_value("data", "report.json", f"categories.{name}.count", found, "count")
+        row = {"name": plain(name), "share": facts.value(f"data.category.{name}"), "count": count}
+        rows.append((-found, name, row))
+    return [row for _, _, row in sorted(rows, key=lambda item: item[:2])]
+
+
+def processing_steps(facts: Facts) -> list[str]:
+    """One line per step of the data stage, with counts before and after."""
+    lines = []
+    for number, step in enumerate(facts.raw("data", "report.json", "steps") or []):
+        name, before, after = (required(step, key, "data/report.json") for key in ("name", "before", "after"))
+        text = f"{name}: {number_text(before, 'count')} to {number_text(after, 'count')}"
+        text += f" ({step['note']})" if step.get("note") else ""
+        lines.append(facts.recorded_value("data", "report.json", f"steps.{number}", text))
+    return lines or [facts.recorded("data", "report.json", "steps")]
+
+
+def hardware(facts: Facts) -> str:
+    """CPU, cores, memory and GPU the training ran on."""
+    found = facts.raw("train", "train.json", "hardware")
+    if not found:
+        return facts.recorded("train", "train.json", "hardware")
+    cpu, cores, memory = (required(found, key, "train/train.json") for key in ("cpu", "cores", "memory_bytes"))
+    memory = f"{number_text(memory, 'bytes')} memory"
+    parts = [cpu, f"{cores} cores", memory, words_or(found.get("gpu"), "no GPU")]
+    return facts.recorded_value("train", "train.json", "hardware", parts)
+
+
+def words_or(value: Any, otherwise: str) -> str:
+    """A record's value as words, or `otherwise` if there is none."""
+    return words(value) if value else otherwise
+
+
+def browser_rows(facts: Facts) -> list[Row]:
+    """One row per backend: what ran it and how fast, or why it was not measured."""
+    rows = []
+    for device, title in (("webgpu", "WebGPU"), ("wasm", "WASM")):
+        speed = f"bench.{device}.decode_tokens_per_second"
+        row = {"backend": title, "speed": facts.cell(speed), "n": facts.rests_on(speed)}
+        if not facts.has(speed):
+            rows.append({**row, "device": row["speed"], "speed": "Not measured", "first": "", "load": ""})
+            continue
+        rows.append(
+            {
+                **row,
+                "device": _device(facts, device),
+                "first": facts.cell(f"bench.{device}.first_token_seconds"),
+                "load": facts.cell(f"bench.{device}.load_seconds"),
+            }
+        )
+    return rows
+
+
+def _device(facts: Facts, device: str) -> str:
+    file = f"{device}.json"
+    record = facts.evidence.record("bench", file) or {}
+    adapter = record.get("adapter") or {}
+    named = [adapter.get(key) for key in ("vendor", "architecture", "device", "description")]
+    chip = words_or(list(dict.fromkeys(filter(None, named))), "") if device == "webgpu" else ""
+    parts = [chip or words_or(record.get("cpu"), "processor not recorded")]
+    if record.get("software"):
+        parts.append("software adapter, not a GPU: its speed says nothing about one")
+    if device == "wasm" and record.get("threads"):
+        parts.append(f"{record['threads']} thread" + ("s" if record["threads"] != 1 else ""))
+    parts += [words_or(record.get(key), f"{key} not recorded") for key in ("browser", "os")]
+    return facts.recorded_value("bench", file, "device", parts)
+
+
+def gates(facts: Facts) -> list[Row]:
+    """Every number the run depended on, with what was required of it, in the order of the stages."""
+    found = [m for m in facts.evidence.measurements.values() if m.gate]
+    found.sort(key=lambda m: (STAGES.index(m.stage), m.id))
+    return [
+        {
+            "id": m.id,
+            "measured": facts.value(m.id),
+            "required": f"{m.gate['op']} {m.gate['bound']:g}",
+            "unit": plain(m.unit),
+            "n": facts.rests_on(m.id),
+            "stage": m.stage,
+        }
+        for m in found
+    ]
+
+
+def thin_categories(facts: Facts) -> str:
+    """How many categories have too few test items to say anything about; empty if the split is not there."""
+    tested = facts.evidence.lines("data", "test.jsonl")
+    listed = facts.raw("data", "report.json", "categories") or []
+    names = [required(item, "name", "data/report.json") for item in listed]
+    if not tested or not names:
+        return ""
+    counts = Counter(item["category"] for item in tested)
+    thin = sum(counts[name] < FEW_ITEMS for name in names)
+    text = f"{thin} of {len(names)} categories have fewer than {FEW_ITEMS} test conversations"
+    return facts.recorded_value("data", "test.jsonl", "categories", text)
+
+
+def category_extremes(facts: Facts) -> list[Row]:
+    """The category the INT4 package predicts best and the one it predicts worst; none below two measured ones."""
+    prefix = "evaluate.loss.test.int4.category."
+    found = sorted((m.value, m.id) for m in facts.evidence.measurements.values() if m.id.startswith(prefix))
+    if len(found) < 2:
+        return []
+    ends = {"best": found[0][1], "worst": found[-1][1]}
+    return [{"which": w, "name": plain(id[len(prefix) :]), "loss": facts.full(id)} for w, id in ends.items()]
+
+
+def examples(facts: Facts) -> list[Row]:
+    """Two test questions with their answers: the one where INT4 states most key facts, and the one with fewest."""
+    answers = [a for a in facts.evidence.lines("evaluate", "answers.jsonl") if a.get("facts")]
+    if len(answers) < 2:
+        return []
+    ranked = sorted(answers, key=lambda a: (len(a["int4_found"]) / len(a["facts"]), a["id"]))
+    rows = []
+    for title, answer in (("Most", ranked[-1]), ("Fewest", ranked[0])):
+        texts = {key: required(answer, key, "evaluate/answers.jsonl") for key in ("question", "reference")}
+        for model in ("base", "int4"):
+            texts[model] = required(required(answer, model, "evaluate/answers.jsonl"), "text", "evaluate/answers.jsonl")
+        found = f"{len(answer['int4_found'])} of {len(answer['facts'])}"
+        row = {
+            "title": title,
+            "found": facts.recorded_value("evaluate", "answers.jsonl", f"{answer['id']}.found", found),
+        }
+        for name, text in texts.items():
+            row[name] = facts.recorded_value("evaluate", "answers.jsonl", f"{answer['id']}.{name}", text) or "(nothing)"
+        rows.append(row)
+    return rows
+
+
+def sources(facts: Facts) -> list[Row]:
+    """One row per measured number printed so far, at full precision. Categories have a table of their own."""
+    ids = dict.fromkeys(use.id for use in facts.uses if use.status == "measured")
+    rows = []
+    for id in sorted(id for id in ids if not id.startswith("data.category.")):
+        m = facts.evidence.measurements[id]
+        rows.append(
+            {
+                "id": m.id, "value": f"{m.value!r}", "unit": plain(m.unit), "n": facts.rests_on(id),
+                "method": plain(m.method), "environment": m.environment, "raw": m.raw,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def environments(facts: Facts) -> list[Row]:
+    """One row per machine and software state that a number of this card was measured in."""
+    rows = []
+    for id, found in facts.evidence.environments.items():
+        packages = found.get("packages") or {}
+        file = f"environments/{id}.json"
+        cpu, cores, memory, system, python = (
+            required(found, key, file) for key in ("cpu", "cores", "memory_bytes", "os", "python")
+        )
+        rows.append(
+            {
+                "id": id,
+                "machine": plain(f"{cpu}, {cores} cores, {number_text(memory, 'bytes')} memory"),
+                "gpu": plain(words_or(found.get("gpu"), "none")),
+                "system": plain(f"{system}, Python {python}"),
+                "packages": plain(", ".join(f"{name} {version}" for name, version in packages.items())),
+            }
+        )
+    return rows

@@ -1,0 +1,174 @@
+"""The How-to-Use code of the card, and the browser that runs it exactly as printed."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from urllib.parse import urlsplit
+
+from tinsmith.card.evidence import Evidence
+from tinsmith.config import CardConfig, EvaluateConfig
+from tinsmith.run_dir import read_json, write_text
+
+_PLACEHOLDER_URL = "https://your.host/model/"
+_HUB_HOSTS = ("huggingface.co", "hf.co")
+_CDN = "https://cdn.jsdelivr.net/npm/onnxruntime-web@"
+_CROSS_ORIGIN = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+_PAGE = """\
+<!doctype html>
+<meta charset="utf-8">
+<title>How to Use</title>
+<script type="importmap">
+{ "imports": {
+  "@huggingface/transformers": "/modules/@huggingface/transformers/dist/transformers.web.min.js",
+  "onnxruntime-web/webgpu": "/modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs",
+  "onnxruntime-common": "/modules/onnxruntime-common/dist/esm/index.js"
+} }
+</script>
+"""
+_TIMEOUT_SECONDS = 600
+
+_HUB = """\
+import {{ pipeline }} from '@huggingface/transformers';
+
+const device = (await navigator.gpu?.requestAdapter()) ? 'webgpu' : 'wasm';
+const generator = await pipeline(
+  'text-generation',
+  {model},
+  {{ device, dtype: 'q4' }}
+);
+{ask}"""
+
+_SELF_HOSTED = """\
+import {{ env, pipeline }} from '@huggingface/transformers';
+
+// A plain URL is not accepted as a model: name the host, then the folder on it.
+env.remoteHost = {host};
+env.remotePathTemplate = '{{model}}/';
+
+const device = (await navigator.gpu?.requestAdapter()) ? 'webgpu' : 'wasm';
+const generator = await pipeline(
+  'text-generation',
+  {model},
+  {{ device, dtype: 'q4' }}
+);
+{ask}"""
+
+_ASK = """
+const response = await generator([
+{messages}
+], {{ max_new_tokens: {max_new_tokens}, do_sample: false }});
+
+console.log(response[0].generated_text.at(-1).content);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """One form of the code, and where it expects the package to be."""
+
+    form: str
+    code: str
+    package_url: str
+    """URL prefix under which the code asks for the package's files."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnippetRun:
+    """What happened when a snippet ran."""
+
+    form: str
+    code: str
+    output: str
+    """The assistant's answer."""
+    device: str
+    """`wasm` or `webgpu`, as the code chose."""
+    browser: str
+    elapsed_seconds: float
+
+
+def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]:
+    """Both forms of the code: from a model hub, and from a folder on one's own host."""
+    ask = _ASK.format(messages=_messages(evidence), max_new_tokens=_max_new_tokens(evidence))
+    hub_id = config.hub_id or f"YOUR-ORG/{name}"
+    url = self_hosted_url(config)
+    host, _, folder = url.rstrip("/").rpartition("/")
+    return [
+        Snippet("hub", _HUB.format(model=js_string(hub_id), ask=ask), f"https://huggingface.co/{hub_id}/resolve/main/"),
+        Snippet("self_hosted", _SELF_HOSTED.format(host=js_string(host + "/"), model=js_string(folder), ask=ask), url),
+    ]
+
+
+def self_hosted_url(config: CardConfig) -> str:
+    """The folder the self-hosted form loads, ending in `/`: the author's URL if it can be one, else a placeholder.
+
+    A page on a model hub is not a folder of files, and a bare host leaves no name for the model.
+    """
+    parts = urlsplit(config.url)
+    if parts.scheme not in ("http", "https") or parts.hostname in _HUB_HOSTS or not parts.path.strip("/"):
+        return _PLACEHOLDER_URL
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/"
+
+
+def js_string(text: str) -> str:
+    """`text` as a single-quoted JavaScript literal on one line."""
+    body = json.dumps(text, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'")
+    return "'" + body.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029") + "'"
+
+
+def _messages(evidence: Evidence) -> str:
+    """The system prompt and question of the first test conversation, as lines of JavaScript."""
+    tested = evidence.lines("data", "test.jsonl")
+    messages = tested[0]["messages"] if tested else [{"role": "user", "content": "Hello."}]
+    end = next(index for index, message in enumerate(messages) if message["role"] == "user") + 1
+    return ",\n".join(
+        f"  {{ role: {js_string(message['role'])}, content: {js_string(message['content'])} }}"
+        for message in messages[:end]
+    )
+
+
+def _max_new_tokens(evidence: Evidence) -> int:
+    if not evidence.run.config.exists():
+        return EvaluateConfig().max_new_tokens
+    return read_json(evidence.run.config)["evaluate"]["max_new_tokens"]
+
+
+def run_snippets(printed: list[Snippet], package: Path) -> list[SnippetRun]:
+    """Run each snippet in headless Chromium against a package folder.
+
+    The page supplies what a web project would: where `@huggingface/transformers` is found. The addresses in the code,
+    and the CDN the runtime asks for its WASM, are answered by this machine; no character of the code is changed.
+
+    Raises:
+        MissingDependency: no Chromium, or the browser runtime is not installed.
+        BrowserError: the code throws or takes longer than ten minutes.
+    """
+    from tinsmith.browser import Browser
+    from tinsmith.serve import SiteServer, runtime_versions, web_dir
+
+    runtime = f"{_CDN}{runtime_versions()['onnxruntime-web']}/"
+    modules = web_dir() / "node_modules"
+    with tempfile.TemporaryDirectory(prefix="tinsmith-card-") as folder, Browser() as browser:
+        write_text(Path(folder) / "index.html", _PAGE)
+        for snippet in printed:
+            # Only this line is added: a module's variables cannot be seen from outside unless it exports them.
+            write_text(Path(folder) / f"{snippet.form}.mjs", snippet.code + "\nexport { device, response };\n")
+        mounts = {"/": Path(folder), "/modules/": modules, "/package/": package}
+        with SiteServer(mounts, headers=_CROSS_ORIGIN) as server:
+            sources = {runtime: f"{server.origin}/modules/onnxruntime-web/"}
+            return [_run(browser, server.origin, snippet, sources) for snippet in printed]
+
+
+def _run(browser, origin: str, snippet: Snippet, sources: dict[str, str]) -> SnippetRun:
+    page = browser.open()
+    page.serve({**sources, snippet.package_url: f"{origin}/package/"})
+    page.navigate(f"{origin}/index.html")
+    start = monotonic()
+    answer = page.evaluate(
+        f"import('/{snippet.form}.mjs').then(({{ device, response }}) => "
+        "({ device, output: response[0].generated_text.at(-1).content }))",
+        _TIMEOUT_SECONDS,
+    )
+    elapsed_seconds = monotonic() - start
+    return SnippetRun(snippet.form, snippet.code, answer["output"], answer["device"], browser.version, elapsed_seconds)
