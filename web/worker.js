@@ -105,8 +105,18 @@ function requireLoaded() {
   return loaded;
 }
 
+/** The running generation; a second one waits for it, because both would share the stopping flag. */
+let running = Promise.resolve();
+
 /** @param {Generate} request */
-async function generate(request) {
+function generate(request) {
+  const mine = running.then(() => generateNow(request));
+  running = mine.catch(() => {});
+  return mine;
+}
+
+/** @param {Generate} request */
+async function generateNow(request) {
   const { transformers, tokenizer, model, stopping } = requireLoaded();
   stopping.reset();
   const inputs = tokenizer.apply_chat_template(request.messages, { add_generation_prompt: true, return_dict: true });
