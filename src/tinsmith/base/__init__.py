@@ -1,0 +1,1 @@
+"""The base model: found, verified, and brought into one clean form."""

@@ -1,0 +1,73 @@
+"""Registry clients run as child processes, with progress and an error that names the command."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from tinsmith.errors import BaseModelError, MissingDependency
+
+
+def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
+    """Run a registry client that downloads into `folder`, with a bar that follows the bytes arriving there.
+
+    Raises:
+        MissingDependency: the program is not installed.
+        BaseModelError: it failed; the message has the command and its last line.
+    """
+    if shutil.which(command[0]) is None:
+        raise MissingDependency(
+            f"{command[0]} is not installed; it is needed for: {' '.join(command)}", "Install Node.js 20 or newer."
+        )
+    if command[1:3] == ["-m", "pip"] and importlib.util.find_spec("pip") is None:
+        raise MissingDependency(f"pip is not installed in {sys.prefix}", f"{sys.executable} -m ensurepip")
+    # pip unpacks under TMPDIR before it moves a finished archive; inside `folder` the bar sees it grow.
+    environment = os.environ | {"TMPDIR": str(folder)}
+    with _BytesBar(folder, total_bytes):
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        errors = [line for line in lines if re.match(r"(npm )?error\b", line, re.IGNORECASE)]
+        raise BaseModelError(
+            f"downloading the base model failed: {' '.join(command)}\n  {(errors or lines or ['(no output)'])[-1]}",
+            "Check the network, or set base.model to a local folder or GGUF file.",
+        )
+
+
+class _BytesBar:
+    """A progress bar of the bytes below a folder while a program writes there."""
+
+    def __init__(self, folder: Path, total_bytes: int):
+        self._folder, self._total = folder, total_bytes
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        from tqdm import tqdm
+
+        with tqdm(total=self._total, desc="downloading the base", unit="B", unit_scale=True) as bar:
+            while not self._stop.wait(0.5):
+                bar.update(min(_folder_bytes(self._folder), self._total) - bar.n)
+            bar.update(min(_folder_bytes(self._folder), self._total) - bar.n)
+
+
+def _folder_bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # the program may move or remove it between listing and asking
+            total += path.stat().st_size if path.is_file() else 0
+    return total

@@ -1,0 +1,111 @@
+"""A model of the Hugging Face Hub at one commit -> a local snapshot with only the files that are read."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tinsmith.base.license import from_readme
+from tinsmith.base.source import Source
+from tinsmith.base.weights import only_pickles
+from tinsmith.errors import BaseModelError
+from tinsmith.run_dir import file_sha256
+
+_WANTED = (
+    "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "README.md",
+    "LICENSE*", "LICENCE*", "NOTICE*", "COPYING*", "USE_POLICY*", "*TERMS*",
+)  # fmt: skip
+_UNWANTED = ("*/*",)
+"""Sub-folders hold other formats (`onnx/`, `original/`) of the same weights."""
+
+_OFFLINE_HINT = (
+    "Check the network (and that HF_HUB_OFFLINE is not set), or download the model elsewhere and set base.model to its folder."
+)
+
+
+def fetch_from_hub(repository: str, revision: str) -> Source:
+    """The model at the commit that `revision` names now; an empty revision is the default branch.
+
+    Without a network, a snapshot that is already in the Hub's own cache is used.
+
+    Raises:
+        BaseModelError: no such model or revision, no access, no network, no safetensors, or a damaged download.
+    """
+    folder, hashes = _snapshot(repository, revision)
+    files = {}
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    for name in names:
+        files[name] = file_sha256(folder / name)
+        if hashes.get(name, files[name]) != files[name]:
+            raise BaseModelError(
+                f"hf:{repository}: {name} has sha256 {files[name]}, the Hub lists {hashes[name]}",
+                "Delete it from the Hub cache (hf cache rm) and run again.",
+            )
+    return Source(
+        folder=folder,
+        texts_folder=folder,
+        id=repository,
+        requested=f"hf:{repository}" + (f"@{revision}" if revision else ""),
+        kind="hub",
+        revision=folder.name,
+        files=files,
+        license=from_readme(folder),
+        gguf=None,
+        may_link=True,
+    )
+
+
+def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
+    """The snapshot folder, named after its commit, and the sha256 the Hub lists for its large files."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    where = f"hf:{repository}" + (f" at revision {revision!r}" if revision else "")
+    try:
+        info = huggingface_hub.HfApi().model_info(repository, revision=revision or None, files_metadata=True)
+        _require_safetensors(where, [sibling.rfilename for sibling in info.siblings])
+        folder = huggingface_hub.snapshot_download(
+            repository, revision=info.sha, allow_patterns=list(_WANTED), ignore_patterns=list(_UNWANTED)
+        )
+        return Path(folder), {s.rfilename: s.lfs.sha256 for s in info.siblings if s.lfs is not None}
+    except errors.GatedRepoError as error:
+        raise BaseModelError(
+            f"{where}: access is restricted by its owner",
+            f"Accept its terms on https://huggingface.co/{repository}, then: hf auth login",
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise BaseModelError(f"{where}: no such branch, tag or commit", "Check base.revision.") from error
+    except errors.RepositoryNotFoundError as error:
+        raise BaseModelError(f"{where}: no such model, or it is private", "Check the name, or: hf auth login") from error
+    except errors.HFValidationError as error:
+        raise BaseModelError(f"{where}: not a model name", "Write it as hf:organisation/name.") from error
+    except (OSError, errors.HfHubHTTPError) as error:
+        # OSError covers refused connections, time-outs and the Hub's own offline mode.
+        return _cached_snapshot(where, repository, revision, error), {}
+
+
+def _cached_snapshot(where: str, repository: str, revision: str, cause: Exception) -> Path:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        folder = Path(huggingface_hub.snapshot_download(
+            repository, revision=revision or None, allow_patterns=list(_WANTED), local_files_only=True
+        ))  # fmt: skip
+    except errors.LocalEntryNotFoundError:
+        folder = None
+    if folder is None or not re.fullmatch(r"[0-9a-f]{40}", folder.name):
+        raise BaseModelError(
+            f"{where}: the Hugging Face Hub cannot be reached, and the model is not in its cache ({_first_line(cause)})",
+            _OFFLINE_HINT,
+        ) from cause
+    return folder
+
+
+def _first_line(error: Any) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _require_safetensors(where: str, names: list[str]) -> None:
+    if not any(name.endswith(".safetensors") and "/" not in name for name in names):
+        raise only_pickles(where, names)

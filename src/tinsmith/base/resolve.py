@@ -1,0 +1,102 @@
+"""`base.model` -> a `Source`: an alias, a Hub model, a local folder, or a local GGUF file."""
+
+import difflib
+from pathlib import Path
+
+from tinsmith.base.catalog import ALIASES
+from tinsmith.base.gguf import convert
+from tinsmith.base.hub import fetch_from_hub
+from tinsmith.base.license import from_readme, license_texts, named
+from tinsmith.base.registry import fetch_alias
+from tinsmith.base.source import Source
+from tinsmith.base.weights import weight_files
+from tinsmith.config import BaseConfig
+from tinsmith.errors import BaseModelError
+from tinsmith.run_dir import file_sha256
+
+_READ = (
+    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+    "model.safetensors.index.json", "README.md",
+)  # fmt: skip
+
+
+def resolve(config: BaseConfig, work: Path) -> Source:
+    """Find the base model and bring it onto this machine.
+
+    Args:
+        config: The `base` section.
+        work: An existing empty folder for a converted GGUF file; must outlive the use of the result.
+
+    Raises:
+        BaseModelError: it cannot be found, fetched, verified or read.
+        MissingDependency: a program needed to fetch it is not installed.
+    """
+    if config.model.startswith("hf:"):
+        return fetch_from_hub(config.model.removeprefix("hf:"), config.revision)
+    path = Path(config.model)
+    if config.model in ALIASES and not path.is_absolute():
+        return fetch_alias(ALIASES[config.model])
+    if path.is_file() and path.suffix == ".gguf":
+        return _gguf_file(path, config.tokenizer, work)
+    if path.is_dir():
+        return _folder(path)
+    raise _unknown(config.model)
+
+
+def _unknown(model: str) -> BaseModelError:
+    if Path(model).exists():
+        return BaseModelError(
+            f"base.model = {Path(model).name!r}: a file, but not a .gguf", "Give a model folder or a GGUF file."
+        )
+    close = difflib.get_close_matches(model, ALIASES, n=1)
+    return BaseModelError(
+        f"base.model = {model!r}: no such alias, folder or file" + (f"; did you mean {close[0]!r}?" if close else ""),
+        f"Aliases: {', '.join(ALIASES)}. Else hf:organisation/name, a model folder, or a GGUF file.",
+    )
+
+
+def _folder(path: Path) -> Source:
+    path = path.resolve()
+    if (path / "config.json").is_file():
+        read = [path / name for name in (*_READ, *weight_files(path)) if (path / name).is_file()]
+        files = {file.name: file_sha256(file) for file in (*read, *license_texts(path))}
+    else:
+        files = {}
+    return Source(
+        folder=path,
+        texts_folder=path,
+        id=path.name,
+        requested=path.name,
+        kind="local",
+        revision=None,
+        files=dict(sorted(files.items())),
+        license=from_readme(path),
+        gguf=None,
+        may_link=False,
+    )
+
+
+def _gguf_file(path: Path, tokenizer: str, work: Path) -> Source:
+    files = {path.name: file_sha256(path)}
+    tokenizer_json = None
+    if tokenizer:
+        tokenizer_json = Path(tokenizer) / "tokenizer.json"
+        if not tokenizer_json.is_file():
+            raise BaseModelError(
+                f"base.tokenizer = {Path(tokenizer).name!r}: no tokenizer.json in it", "Give the folder that holds it."
+            )
+        files[tokenizer_json.name] = file_sha256(tokenizer_json)
+    facts = convert(path, tokenizer_json, work)
+    license = named(facts.license, "GGUF metadata", facts.license_name, facts.license_link) if facts.license else None
+    return Source(
+        folder=work,
+        texts_folder=path.resolve().parent,
+        id=path.stem,
+        requested=path.name,
+        kind="local",
+        revision=None,
+        files=files,
+        license=license or from_readme(path.resolve().parent),
+        gguf=facts,
+        may_link=True,
+    )

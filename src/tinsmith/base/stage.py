@@ -1,0 +1,89 @@
+"""The base stage: whatever the person asked to start from becomes one clean, verified model folder."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tinsmith.base.chat_template import replacement_reason
+from tinsmith.base.folder import CleanModel, place_model
+from tinsmith.base.license import License, place_texts, settle
+from tinsmith.base.resolve import resolve
+from tinsmith.base.source import Source
+from tinsmith.config import BaseConfig
+from tinsmith.measure import Recorder, StageResult
+from tinsmith.run_dir import write_json
+
+
+def resolve_base(config: BaseConfig, out_dir: Path) -> StageResult:
+    """Write the base model to `out_dir/model` and what is known about it to `out_dir/base.json`.
+
+    `model/` is a Transformers folder: bf16 safetensors, tokenizer with the family's chat template inline,
+    all end tokens in `generation_config.json`, and the base's licence and notice files. Nothing in it refers to
+    other files, other machines or code.
+
+    Raises:
+        BaseModelError: the model cannot be found, fetched, verified, or used, or its licence is not stated.
+        MissingDependency: a program needed to fetch it is not installed.
+    """
+    # GGUF files are converted beside the result, so that the weights move over without being copied.
+    with tempfile.TemporaryDirectory(dir=out_dir, prefix=".converted-") as work:
+        source = resolve(config, Path(work))
+        license = settle(source.license, config.license, source.requested)
+        clean = place_model(source.folder, out_dir / "model", source.may_link)
+    texts = place_texts(license, source.texts_folder, out_dir / "model")
+    write_json(out_dir / "base.json", _record(source, license, texts, clean))
+    return _result(source, license, clean, out_dir / "model")
+
+
+def _record(source: Source, license: License, texts: list[str], clean: CleanModel) -> dict[str, Any]:
+    chat = clean.tokenizer.chat
+    reason = replacement_reason(chat, clean.tokenizer.base_template)
+    return {
+        "id": source.id,
+        "requested": source.requested,
+        "source": source.kind,
+        "revision": source.revision,
+        "files": source.files,
+        "license": {
+            "id": license.id, "name": license.name, "link": license.link, "stated_in": license.stated_in,
+            "warning": license.warning, "files": texts,
+        },
+        "architecture": clean.config.model_type,
+        "family": {"name": chat.family.name, "title": chat.family.title},
+        "context_length": clean.config.max_position_embeddings,
+        "dequantized_from": _dequantized_from(source),
+        "stored_as": clean.weights.stored_as,
+        "chat_template": {
+            "sha256": hashlib.sha256(chat.family.chat_template.encode()).hexdigest(),
+            "replaced": reason is not None,
+            "reason": reason or "the base's own template renders the probe conversations the same",
+        },
+        "dropped_tokens": list(clean.tokenizer.dropped),
+        "tied": bool(clean.config.tie_word_embeddings),
+    }  # fmt: skip
+
+
+def _dequantized_from(source: Source) -> dict[str, str] | None:
+    if source.gguf is None:
+        return None
+    lost = "; what that quantization lost is not restored" if source.gguf.is_quantized else ""
+    return {
+        "format": source.gguf.format,
+        "sentence": f"The base weights were read from a {source.gguf.format} file and stored as bfloat16{lost}.",
+    }
+
+
+def _result(source: Source, license: License, clean: CleanModel, model_dir: Path) -> StageResult:
+    recorder = Recorder()
+    recorder.add(
+        "base.parameters", clean.weights.parameters, "count", clean.weights.tensors, "tensors",
+        "tinsmith.base.weights.place_weights",
+    )  # fmt: skip
+    sizes = [path.stat().st_size for path in model_dir.iterdir()]
+    recorder.add("base.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sum of file sizes")
+    origin = source.gguf.format if source.gguf else clean.weights.stored_as
+    summary = [f"{source.id}: {clean.weights.parameters / 1e6:.1f} M parameters, from {origin}, licence {license.id}"]
+    if license.warning:
+        summary.append(f"warning: {license.warning}")
+    return StageResult(tuple(recorder.measurements), tuple(summary))

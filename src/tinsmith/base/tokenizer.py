@@ -1,0 +1,108 @@
+"""The base's tokenizer in its clean form, with the family's chat template, and how that differs from the base's own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinsmith.errors import BaseModelError
+from tinsmith.families import family_of
+from tinsmith.run_dir import read_json, write_json, write_text
+from tinsmith.tokens import ChatTokenizer, load_tokenizer
+
+_TOKEN_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedTokenizer:
+    """What was written."""
+
+    chat: ChatTokenizer
+    base_template: str | None
+    """The base's own chat template, if it has one."""
+    dropped: tuple[str, ...]
+    """Added tokens left out because the model has no embedding row for them."""
+
+
+def place_tokenizer(folder: Path, config: Any, model_dir: Path) -> PlacedTokenizer:
+    """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` into `model_dir`, which has `config.json`.
+
+    Raises:
+        BaseModelError: no tokenizer, one with more tokens than the model, or a chat format that is not supported.
+    """
+    if not (folder / "tokenizer.json").is_file():
+        raise BaseModelError(
+            f"{folder.name}: no tokenizer.json",
+            "Save it with a fast tokenizer: AutoTokenizer.from_pretrained(...).save_pretrained(folder)",
+        )
+    tree = read_json(folder / "tokenizer.json")
+    dropped = _drop_tokens_without_row(folder.name, tree, config.vocab_size)
+    vocabulary = _vocabulary(tree)
+    family = family_of(config.model_type, vocabulary)
+    own = _own_config(folder)
+    by_id = {token_id: token for token, token_id in vocabulary.items()}
+    clean = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    for key in _TOKEN_KEYS:
+        token = _text(own.get(key)) or by_id.get(_first(getattr(config, f"{key}_id", None)))
+        if token in vocabulary:
+            clean[key] = token
+    # Without a padding token batches cannot be made; an end token is masked out there anyway.
+    ends = [token for token in (*family.also_ends, family.end_of_turn) if token in vocabulary]
+    clean.setdefault("pad_token", ends[0])
+    clean |= {
+        "model_max_length": config.max_position_embeddings,
+        "clean_up_tokenization_spaces": False,
+        "chat_template": family.chat_template,
+    }
+    write_json(model_dir / "tokenizer_config.json", clean)
+    write_text(model_dir / "chat_template.jinja", family.chat_template)
+    if dropped:
+        write_json(model_dir / "tokenizer.json", tree)
+    else:
+        write_text(model_dir / "tokenizer.json", (folder / "tokenizer.json").read_text(encoding="utf-8"))
+    return PlacedTokenizer(load_tokenizer(model_dir), _own_template(folder, own), dropped)
+
+
+def _vocabulary(tree: dict[str, Any]) -> dict[str, int]:
+    return dict(tree["model"]["vocab"]) | {added["content"]: added["id"] for added in tree.get("added_tokens", [])}
+
+
+def _drop_tokens_without_row(where: str, tree: dict[str, Any], rows: int) -> tuple[str, ...]:
+    """Remove added tokens whose id is past the embedding, such as Gemma's image token in its text models."""
+    beyond = [token for token, token_id in tree["model"]["vocab"].items() if token_id >= rows]
+    if beyond:
+        raise BaseModelError(
+            f"{where}: tokenizer.json has {len(beyond)} tokens the model has no embedding row for (it has {rows})",
+            "Tokenizer and weights must come from the same model.",
+        )
+    added = tree.get("added_tokens", [])
+    dropped = tuple(token["content"] for token in added if token["id"] >= rows)
+    tree["added_tokens"] = [token for token in added if token["id"] < rows]
+    return dropped
+
+
+def _own_config(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            found |= read_json(folder / name)
+    return found
+
+
+def _own_template(folder: Path, own: dict[str, Any]) -> str | None:
+    """`chat_template.jinja`, else the `chat_template` of the tokenizer's configuration, which may be a list by name."""
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    template = own.get("chat_template")
+    if isinstance(template, list):
+        by_name = {entry["name"]: entry["template"] for entry in template}
+        template = by_name.get("default")
+    return template or None
+
+
+def _text(token: Any) -> str | None:
+    """A special token's text, written either plainly or as an object with `content`."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _first(token_id: Any) -> Any:
+    return token_id[0] if isinstance(token_id, list) and token_id else token_id

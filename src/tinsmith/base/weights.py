@@ -1,0 +1,198 @@
+"""Safetensors of a model folder: found, checked tensor by tensor against the architecture, placed as bf16."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinsmith.errors import BaseModelError, listing
+from tinsmith.run_dir import link_or_copy, read_json, write_json
+
+_FLOATS = ("BF16", "F16", "F32")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One line of a safetensors header."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedWeights:
+    """What was written."""
+
+    parameters: int
+    """Unique parameters; a tied head is counted once."""
+    tensors: int
+    stored_as: str
+    """Data types of the files as they came, such as `BF16` or `F32`."""
+
+
+def only_pickles(where: str, names: Sequence[str]) -> BaseModelError:
+    """The error for a model without safetensors, told apart by what is there instead."""
+    pickles = [name for name in names if name.endswith(_PICKLES)]
+    if pickles:
+        return BaseModelError(
+            f"{where}: weights only as {', '.join(pickles[:3])}; such files can run code when opened, so they are not read",
+            "Use a revision with .safetensors, or convert it where you trust it: model.save_pretrained(folder)",
+        )
+    if any(Path(name).name == "adapter_model.safetensors" for name in names):
+        return BaseModelError(f"{where}: holds an adapter, not a model", "Merge it into its base first.")
+    return BaseModelError(f"{where}: not a model folder: no .safetensors weights", "Expected model.safetensors.")
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Names of the safetensors that make up the model: the index's, else `model.safetensors`.
+
+    Raises:
+        BaseModelError: none there, or one named by the index is missing.
+    """
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        weight_map = read_json(index).get("weight_map", {})
+        names = sorted(set(weight_map.values()))
+        unusual = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
+        if unusual or not names:
+            raise BaseModelError(
+                f"{folder.name}/{index.name}: expected names of .safetensors files beside it, found {unusual or 'none'}",
+                "Download the model again.",
+            )
+    elif (folder / "model.safetensors").is_file():
+        names = ["model.safetensors"]
+    else:
+        raise only_pickles(folder.name, [path.name for path in sorted(folder.iterdir())])
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise BaseModelError(f"{folder.name}: missing {', '.join(missing)}", "Download the model completely.")
+    return names
+
+
+def place_weights(folder: Path, config: Any, model_dir: Path, may_link: bool) -> PlacedWeights:
+    """Put the weights of `folder` into `model_dir` as bf16, untouched where they already are.
+
+    Args:
+        folder: A Transformers folder.
+        config: Its Transformers configuration.
+        model_dir: Where to write.
+        may_link: Whether an untouched file may share disk with the original.
+
+    Raises:
+        BaseModelError: no safetensors, a damaged or quantized file, or tensors that do not fit the architecture.
+    """
+    names = weight_files(folder)
+    headers = {name: _header(folder / name) for name in names}
+    tensors = {key: tensor for header in headers.values() for key, tensor in header.items()}
+    _check_dtypes(folder.name, tensors)
+    _check_architecture(folder.name, config, tensors)
+    for name in names:
+        target = model_dir / name
+        if all(tensor.dtype == "BF16" for tensor in headers[name].values()):
+            _place(folder / name, target, may_link)
+        else:
+            _cast(folder / name, target)
+    if names != ["model.safetensors"]:
+        _write_index(headers, model_dir)
+    return PlacedWeights(
+        parameters=_unique_parameters(config, tensors),
+        tensors=len(tensors),
+        stored_as=", ".join(sorted({tensor.dtype for tensor in tensors.values()})),
+    )
+
+
+def _header(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {key: file.get_slice(key) for key in file.keys()}
+            return {
+                key: Tensor(tuple(part.get_shape()), part.get_dtype(), path.name) for key, part in slices.items()
+            }
+    except SafetensorError as error:
+        raise BaseModelError(
+            f"{path.parent.name}/{path.name}: not a complete safetensors file ({error})", "Download it again."
+        ) from error
+
+
+def _check_dtypes(where: str, tensors: dict[str, Tensor]) -> None:
+    other = sorted({tensor.dtype for tensor in tensors.values()} - set(_FLOATS))
+    if other:
+        raise BaseModelError(
+            f"{where}: weights stored as {', '.join(other)}; expected {', '.join(_FLOATS)}",
+            "Start from the model before it was quantized: tinsmith quantizes after fine-tuning.",
+        )
+
+
+def _check_architecture(where: str, config: Any, tensors: dict[str, Tensor]) -> None:
+    """Every weight the architecture has must be there with its shape: Transformers would fill gaps with noise."""
+    expected = _expected_shapes(config)
+    tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
+    problems = []
+    for name, shape in expected.items():
+        if name not in tensors:
+            if name not in tied:
+                problems.append(f"{name}: missing")
+        elif tensors[name].shape != shape:
+            problems.append(f"{name}: shape {list(tensors[name].shape)}, config.json says {list(shape)}")
+    for name in tensors:
+        # Older Llama files also store RoPE frequencies, which are computed from the configuration.
+        if name not in expected and not name.endswith("rotary_emb.inv_freq"):
+            problems.append(f"{name}: not part of a {config.model_type} model")
+    if problems:
+        raise BaseModelError(
+            f"{where}: {len(problems)} tensor(s) do not fit config.json\n{listing(problems, shown=5)}",
+            "Weights and config.json must come from the same model.",
+        )
+
+
+def _expected_shapes(config: Any) -> dict[str, tuple[int, ...]]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+
+
+def _unique_parameters(config: Any, tensors: dict[str, Tensor]) -> int:
+    import math
+
+    skipped = {"lm_head.weight"} if config.tie_word_embeddings else set()
+    return sum(
+        math.prod(tensor.shape)
+        for name, tensor in tensors.items()
+        if name not in skipped and not name.endswith("rotary_emb.inv_freq")
+    )
+
+
+def _place(source: Path, target: Path, may_link: bool) -> None:
+    import shutil
+
+    if may_link:
+        link_or_copy(source.resolve(), target)  # the Hub's cache holds symbolic links
+    else:
+        shutil.copyfile(source, target)
+
+
+def _cast(source: Path, target: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = {key: weight.to(torch.bfloat16) for key, weight in load_file(source).items()}
+    save_file(weights, target, metadata={"format": "pt"})
+    target.chmod(0o644)  # safetensors writes 0600
+
+
+def _write_index(headers: dict[str, dict[str, Tensor]], model_dir: Path) -> None:
+    import math
+
+    tensors = {key: tensor for header in headers.values() for key, tensor in header.items()}
+    total = sum(2 * math.prod(tensor.shape) for tensor in tensors.values())
+    write_json(
+        model_dir / "model.safetensors.index.json",
+        {"metadata": {"total_size": total}, "weight_map": {key: tensor.file for key, tensor in sorted(tensors.items())}},
+    )
