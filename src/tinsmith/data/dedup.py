@@ -1,0 +1,104 @@
+"""Exact duplicates out; near-duplicates found, so that no test question has a near copy among the training ones."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from tinsmith.chat import Conversation
+from tinsmith.run_dir import combined_sha256
+
+SHINGLE_CHARACTERS = 5
+NEAR_DUPLICATE = 0.7
+"""Jaccard similarity of shingle sets from which two first questions count as near-duplicates."""
+
+
+def content_hash(conversation: Conversation) -> str:
+    """sha256 of roles and texts alone; equal for exact duplicates wherever they come from."""
+    return combined_sha256([[message.role, message.content] for message in conversation.messages])
+
+
+def drop_duplicates(
+    conversations: Sequence[Conversation],
+) -> tuple[list[Conversation], list[tuple[Conversation, Conversation]]]:
+    """The conversations without exact duplicates, and `(duplicate, the first of its kind)` pairs."""
+    first: dict[str, Conversation] = {}
+    duplicates = []
+    for conversation in conversations:
+        original = first.setdefault(content_hash(conversation), conversation)
+        if original is not conversation:
+            duplicates.append((conversation, original))
+    return list(first.values()), duplicates
+
+
+def near_duplicate_clusters(conversations: Sequence[Conversation]) -> list[list[int]]:
+    """Indexes grouped so that any two whose first questions are near-duplicates share a group.
+
+    Two are near-duplicates if their first user messages are equal apart from case and punctuation, or their sets of
+    5-character shingles have a Jaccard similarity of at least 0.7. Groups are the connected components, each sorted.
+
+    Source: prefix filtering after Bayardo, Ma and Srikant, "Scaling Up All Pairs Similarity Search" (2007): with
+        shingles in one global order, two sets this similar share one among their first |x| - ceil(0.7 |x|) + 1.
+        It finds every pair, unlike MinHash.
+    """
+    texts = [_normalised(conversation) for conversation in conversations]
+    parents = list(range(len(texts)))
+    first: dict[str, int] = {}
+    for index, text in enumerate(texts):
+        _join(parents, index, first.setdefault(text, index))
+    _join_similar(parents, {index: _shingles(text) for text, index in first.items()})
+    groups = defaultdict(list)
+    for index in range(len(texts)):
+        groups[_root(parents, index)].append(index)
+    return list(groups.values())
+
+
+def _normalised(conversation: Conversation) -> str:
+    """First user message in lower case, words only; as written where it has no words."""
+    text = next(message.content for message in conversation.messages if message.role == "user")
+    return " ".join(re.findall(r"\w+", text.casefold())) or text
+
+
+def _shingles(text: str) -> frozenset[str]:
+    size = SHINGLE_CHARACTERS
+    return frozenset(text[start : start + size] for start in range(max(1, len(text) - size + 1)))
+
+
+def _join_similar(parents: list[int], shingles: dict[int, frozenset[str]]) -> None:
+    frequency = Counter(shingle for found in shingles.values() for shingle in found)
+    by_prefix: dict[str, list[int]] = defaultdict(list)
+    # Shorter sets first, so that an indexed candidate is never larger than the set that looks for it.
+    for index, found in sorted(shingles.items(), key=lambda item: (len(item[1]), item[0])):
+        # Rare shingles first: a shared rare shingle leaves few candidates to compare.
+        ordered = sorted(found, key=lambda shingle: (frequency[shingle], shingle))
+        needed = _ceil(NEAR_DUPLICATE * len(found))
+        seen = set()
+        for shingle in ordered[: len(found) - needed + 1]:
+            for other in by_prefix[shingle]:
+                if other not in seen:
+                    seen.add(other)
+                    if len(shingles[other]) >= needed and _root(parents, other) != _root(parents, index):
+                        _join_if_similar(parents, index, other, found, shingles[other])
+            by_prefix[shingle].append(index)
+
+
+def _join_if_similar(parents: list[int], a: int, b: int, left: frozenset, right: frozenset) -> None:
+    shared = len(left & right)
+    if shared >= NEAR_DUPLICATE * (len(left) + len(right) - shared) - 1e-9:
+        _join(parents, a, b)
+
+
+def _ceil(value: float) -> int:
+    """Smallest whole number not below `value`, forgiving of rounding: 0.7 x 10 is 7, not 8."""
+    return -int(-(value - 1e-9) // 1)
+
+
+def _root(parents: list[int], index: int) -> int:
+    while parents[index] != index:
+        parents[index] = parents[parents[index]]
+        index = parents[index]
+    return index
+
+
+def _join(parents: list[int], a: int, b: int) -> None:
+    low, high = sorted((_root(parents, a), _root(parents, b)))
+    parents[high] = low

@@ -1,0 +1,85 @@
+"""Conversations cut to the token limit after a whole assistant turn, with the counts the gates and the card need."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from tinsmith.chat import Conversation
+from tinsmith.tokens import ChatTokenizer, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """What one conversation is in tokens."""
+
+    tokens: int
+    supervised: int
+    supervised_ends: int
+    """Supervised end-of-turn tokens."""
+    assistant_turns: int
+    is_bos_right: bool
+    """One beginning-of-sequence token, in front, where the family has one; else none that the text does not show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A conversation within the limit."""
+
+    conversation: Conversation
+    counts: TokenCounts
+    change: str
+    """How it was cut; empty if it was not."""
+
+
+class TooLong(Exception):
+    """Not even the first question and answer fit; its text is the reason."""
+
+
+def fit(conversation: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -> Fitted:
+    """The longest beginning of `conversation` that ends with an assistant turn and has at most `max_tokens` tokens.
+
+    Raises:
+        TooLong: there is none.
+    """
+    tokens = tokenizer.encode(conversation)
+    full_length, full_turns = len(tokens.ids), len(conversation.messages)
+    kept = conversation
+    while len(tokens.ids) > max_tokens:
+        # role_problem has checked that user and assistant take turns, so the last two messages are one pair.
+        shorter = kept.messages[:-2]
+        if not any(message.role == "assistant" for message in shorter):
+            raise TooLong(f"first question and answer have {len(tokens.ids)} tokens, data.max_tokens is {max_tokens}")
+        kept = replace(kept, messages=shorter)
+        tokens = tokenizer.encode(kept)
+    change = ""
+    if kept is not conversation:
+        change = (
+            f"cut from {full_length} to {len(tokens.ids)} tokens (data.max_tokens is {max_tokens}): "
+            f"{full_turns - len(kept.messages)} last messages removed"
+        )
+    return Fitted(kept, _counts(kept, tokens, tokenizer), change)
+
+
+def special_tokens(tokenizer: ChatTokenizer) -> set[str]:
+    """Every token of the base model that is control, not text."""
+    added = tokenizer.tokenizer.added_tokens_decoder.values()
+    return set(tokenizer.tokenizer.all_special_tokens) | {token.content for token in added if token.special}
+
+
+def _counts(conversation: Conversation, tokens: Tokens, tokenizer: ChatTokenizer) -> TokenCounts:
+    inner = tokenizer.tokenizer
+    end_id = inner.convert_tokens_to_ids(tokenizer.family.end_of_turn)
+    supervised_ends = sum(1 for id, on in zip(tokens.ids, tokens.mask, strict=True) if on and id == end_id)
+    if tokenizer.family.has_bos:
+        is_bos_right = tokens.ids[0] == inner.bos_token_id and tokens.ids.count(inner.bos_token_id) == 1
+    else:
+        # SmolLM2 names <|im_start|>, which opens every turn, as its BOS: one more than rendered means one was added.
+        rendered = tokenizer.text(conversation.messages).count(inner.bos_token) if inner.bos_token else 0
+        is_bos_right = tokens.ids.count(inner.bos_token_id) == rendered
+    turns = sum(message.role == "assistant" for message in conversation.messages)
+    return TokenCounts(len(tokens.ids), tokens.supervised, supervised_ends, turns, is_bos_right)
+
+
+def totals(counts: Iterable[TokenCounts]) -> tuple[int, int]:
+    """`(tokens, supervised tokens)` of several conversations together."""
+    counts = list(counts)
+    return sum(c.tokens for c in counts), sum(c.supervised for c in counts)

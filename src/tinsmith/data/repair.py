@@ -1,0 +1,150 @@
+"""Record -> valid conversation, with every change named; or the reason why there is none."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tinsmith.chat import Conversation, Message, role_problem
+from tinsmith.data.load import Record
+from tinsmith.data.shapes import Unusable, messages_of, plain_name
+from tinsmith.families import GEMMA3, LLAMA3, SMOLLM2
+
+# Zero-width characters, bidirectional controls and the tag block can carry text nobody sees. Flags such as
+# Scotland's are the one honest use of tags, so a whole flag matches first and is kept.
+_FLAG_OR_HIDDEN = re.compile(
+    "\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
+    "|[\u200b-\u200f\u061c\u202a-\u202e\u2060\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
+)
+_JOINERS = "\u200c\u200d"
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """A valid conversation and what had to be changed."""
+
+    conversation: Conversation
+    changes: tuple[str, ...]
+    hidden: tuple[str, ...]
+    """Hidden characters that were removed, one entry per occurrence."""
+
+
+def repair(record: Record, special_tokens: re.Pattern | None) -> Repaired:
+    """The conversation in `record` after harmless repairs.
+
+    Raises:
+        Unusable: the record has no valid conversation, or its text holds one of `special_tokens`.
+    """
+    if isinstance(record.value, Unusable):
+        raise record.value
+    changes: list[str] = []
+    hidden: list[str] = []
+    messages = [
+        Message(message.role, _clean(message.content, number, changes, hidden))
+        for number, message in enumerate(messages_of(record.value), start=1)
+    ]
+    _refuse_special_tokens(messages, special_tokens)
+    messages = _merged(messages, changes)
+    if messages and messages[0] == Message("system", ""):
+        messages.pop(0)
+        changes.append("empty system message removed")
+    if len(messages) > 1 and messages[-1].role == "user" and messages[-2].role == "assistant":
+        messages.pop()
+        changes.append("last user message has no answer: removed")
+    for number, message in enumerate(messages[1:], start=2):
+        if message.role == "system":
+            raise Unusable(f"message {number} is a system message, which may only come first")
+    if problem := role_problem(messages):
+        raise Unusable(problem)
+    id = plain_name(record.value.get("id")) if isinstance(record.value, dict) else ""
+    conversation = Conversation(
+        id=id or f"{record.file}:{record.position}",
+        category=unicodedata.normalize("NFC", record.category),
+        messages=tuple(messages),
+        source={"file": record.file, "position": record.position},
+    )
+    return Repaired(conversation, tuple(changes), tuple(hidden))
+
+
+def clean_text(text: str, special_tokens: re.Pattern | None) -> str:
+    """`text` of a first message with the repairs every message gets.
+
+    Raises:
+        Unusable: half of a surrogate pair, which no UTF-8 file can hold, or one of `special_tokens`.
+    """
+    cleaned = _clean(text, 1, [], [])
+    _refuse_special_tokens([Message("system", cleaned)], special_tokens)
+    return cleaned
+
+
+def special_token_pattern(tokens: Iterable[str]) -> re.Pattern | None:
+    """A pattern that finds any of `tokens`, the longest first; None if there are none."""
+    found = sorted({token for token in tokens if token.strip()}, key=lambda token: (-len(token), token))
+    return re.compile("|".join(map(re.escape, found))) if found else None
+
+
+def known_special_tokens() -> set[str]:
+    """Control tokens of every supported family, for checking data before a base model is at hand."""
+    found = {"<bos>", "<|begin_of_text|>"}
+    for family in (SMOLLM2, GEMMA3, LLAMA3):
+        found |= {family.end_of_turn, *family.also_ends}
+        found |= set(re.findall(r"<[a-z_|]+>", family.chat_template))
+    return found
+
+
+def _clean(text: str, number: int, changes: list[str], hidden: list[str]) -> str:
+    """Line ends as \\n, NFC, no hidden characters, no surrounding space; what changed is added to the two lists."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Unusable(f"message {number} holds half of a surrogate pair at character {error.start + 1}") from error
+    steps: tuple[tuple[str, Callable[[str], str]], ...] = (
+        ("line ends changed to \\n", lambda old: old.replace("\r\n", "\n").replace("\r", "\n")),
+        ("Unicode normalised to NFC", lambda old: unicodedata.normalize("NFC", old)),
+        ("hidden characters removed", lambda old: _without_hidden(old, hidden)),
+        ("surrounding space removed", str.strip),
+    )
+    for what, step in steps:
+        new = step(text)
+        if new != text:
+            changes.append(f"message {number}: {what}")
+        text = new
+    return text
+
+
+def _without_hidden(text: str, hidden: list[str]) -> str:
+    def replacement(match: re.Match) -> str:
+        found = match.group()
+        if len(found) > 1 or (found in _JOINERS and _joins(text, match.start())):
+            return found
+        hidden.append(found)
+        return ""
+
+    return text if text.isascii() else _FLAG_OR_HIDDEN.sub(replacement, text)
+
+
+def _joins(text: str, at: int) -> bool:
+    """Whether a joiner at `at` stands between two non-ASCII characters, as in emoji, Persian and Indic text."""
+    around = text[at - 1 : at] + text[at + 1 : at + 2]
+    return len(around) == 2 and not any(c.isascii() or _FLAG_OR_HIDDEN.match(c) for c in around)
+
+
+def _refuse_special_tokens(messages: list[Message], pattern: re.Pattern | None) -> None:
+    if pattern is None:
+        return
+    for number, message in enumerate(messages, start=1):
+        if found := pattern.search(message.content):
+            raise Unusable(f"message {number} contains {found.group()!r}, a control token of the base model")
+
+
+def _merged(messages: list[Message], changes: list[str]) -> list[Message]:
+    """Consecutive messages of one role joined by a blank line."""
+    found: list[Message] = []
+    for number, message in enumerate(messages, start=1):
+        if found and found[-1].role == message.role:
+            both = [text for text in (found[-1].content, message.content) if text]
+            found[-1] = Message(message.role, "\n\n".join(both))
+            changes.append(f"message {number} joined to the one before, also from {message.role!r}")
+        else:
+            found.append(message)
+    return found

@@ -1,0 +1,122 @@
+"""Train, validation and test: reproducible, stratified by category, near-duplicates kept on one side."""
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tinsmith.chat import Conversation
+from tinsmith.data.dedup import content_hash
+from tinsmith.errors import DataError
+
+SPLITS = ("train", "val", "test")
+MINIMUM = 10
+"""Conversations below which no split says anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    members: tuple[int, ...]
+    category: str
+    rank: str
+    """Decides the order of drawing: a hash of the seed and the contents, so the order of files does not matter."""
+
+
+def split_conversations(
+    conversations: Sequence[Conversation], clusters: Sequence[Sequence[int]], fractions: Mapping[str, float], seed: int
+) -> dict[str, list[Conversation]]:
+    """The conversations of `train`, `val` and `test`, each in an order drawn from the contents and `seed`.
+
+    `fractions` holds the shares of `val` and `test`. Totals come first: each category gets its share by largest
+    remainder, so many small categories do not round the total away. A cluster is never divided, so a data set of
+    few large clusters gets other sizes than asked for. Because the order is drawn, the first n are a fair sample.
+
+    Raises:
+        DataError: fewer than 10 conversations, fewer than 3 clusters, or nothing left to train on.
+    """
+    total = len(conversations)
+    if total < MINIMUM:
+        raise DataError(
+            f"only {total} usable conversation(s), at least {MINIMUM} are needed to train, choose and test",
+            "Add conversations, or look at what was dropped: tinsmith check",
+        )
+    if len(clusters) < len(SPLITS):
+        raise DataError(
+            f"the {total} conversations ask only {len(clusters)} different question(s), at least {len(SPLITS)} are needed",
+            "Near-duplicate first questions must stay in one split. Add conversations with other questions.",
+        )
+    hashes = [content_hash(conversation) for conversation in conversations]
+    waiting = sorted((_cluster(members, conversations, hashes, seed) for members in clusters), key=lambda c: c.rank)
+    chosen: dict[str, list[_Cluster]] = {}
+    for split in ("test", "val"):
+        target = max(1, round(total * fractions[split]))
+        chosen[split], waiting = _draw(waiting, target, seed, split)
+    chosen["train"] = waiting
+    if not waiting:
+        raise DataError(
+            f"data.val_fraction and data.test_fraction leave none of the {total} conversations to train on",
+            "Make them smaller.",
+        )
+    return {split: [conversations[index] for index in _shuffled(chosen[split], hashes, seed)] for split in SPLITS}
+
+
+def _cluster(members: Sequence[int], conversations: Sequence, hashes: Sequence[str], seed: int) -> _Cluster:
+    """The cluster with the category most of its members have."""
+    counts: dict[str, int] = defaultdict(int)
+    for index in members:
+        counts[conversations[index].category] += 1
+    category = min(counts, key=lambda name: (-counts[name], name))
+    return _Cluster(tuple(members), category, _rank(seed, *sorted(hashes[index] for index in members)))
+
+
+def _draw(waiting: list[_Cluster], target: int, seed: int, split: str) -> tuple[list[_Cluster], list[_Cluster]]:
+    """`(drawn, left)`: whole clusters of about `target` conversations, as many per category as its share."""
+    sizes: dict[str, int] = defaultdict(int)
+    for cluster in waiting:
+        sizes[cluster.category] += len(cluster.members)
+    room = _quotas(sizes, target, seed, split)
+    drawn, left = [], []
+    for cluster in waiting:
+        fits = len(cluster.members) <= room[cluster.category]
+        (drawn if fits else left).append(cluster)
+        room[cluster.category] -= len(cluster.members) * fits
+    missing = target - sum(len(cluster.members) for cluster in drawn)
+    # A category whose clusters are too large for its share leaves room that other categories fill.
+    for cluster in list(left):
+        if len(cluster.members) <= missing:
+            left.remove(cluster)
+            drawn.append(cluster)
+            missing -= len(cluster.members)
+    if not drawn:
+        smallest = min(left, key=lambda cluster: len(cluster.members))
+        left.remove(smallest)
+        drawn.append(smallest)
+    return drawn, left
+
+
+def _quotas(sizes: Mapping[str, int], target: int, seed: int, split: str) -> dict[str, int]:
+    """How many conversations each category gives: its share of `target`, and `target` in total if there are enough.
+
+    Every category keeps one conversation for training as long as others can give instead.
+    """
+    total = sum(sizes.values())
+    shares = {name: target * size / total for name, size in sizes.items()}
+    quotas = {name: min(math.floor(share), sizes[name] - 1) for name, share in shares.items()}
+    order = sorted(sizes, key=lambda name: (quotas[name] - shares[name], _rank(seed, split, name)))
+    while (missing := target - sum(quotas.values())) > 0:
+        able = [name for name in order if quotas[name] < sizes[name] - 1] or [
+            name for name in order if quotas[name] < sizes[name]
+        ]
+        for name in able[:missing]:
+            quotas[name] += 1
+    return quotas
+
+
+def _shuffled(clusters: Sequence[_Cluster], hashes: Sequence[str], seed: int) -> list[int]:
+    """Indexes of all members, ordered by a hash of seed and content."""
+    return sorted((index for cluster in clusters for index in cluster.members), key=lambda i: _rank(seed, hashes[i]))
+
+
+def _rank(seed: int, *parts: str) -> str:
+    return hashlib.sha256("\n".join((str(seed), *parts)).encode()).hexdigest()

@@ -1,0 +1,246 @@
+"""The data stage: a file or folder of conversations -> train, val and test, and a report of every change."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tinsmith.chat import Conversation, Message, write_jsonl
+from tinsmith.config import DataConfig
+from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
+from tinsmith.data.figures import record_counts, record_tokens
+from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit, special_tokens
+from tinsmith.data.load import Loaded, load_records
+from tinsmith.data.repair import clean_text, known_special_tokens, repair, special_token_pattern
+from tinsmith.data.report import (
+    DataReport,
+    Listed,
+    Step,
+    categories_of,
+    common_system_prompt,
+    histogram,
+)
+from tinsmith.data.shapes import Unusable
+from tinsmith.data.split import SPLITS, split_conversations
+from tinsmith.errors import DataError, listing
+from tinsmith.measure import Recorder, StageResult
+from tinsmith.run_dir import write_json
+from tinsmith.tokens import ChatTokenizer, load_tokenizer
+
+
+@dataclass(slots=True)
+class _Work:
+    """What the steps have found so far."""
+
+    config: DataConfig
+    loaded: Loaded
+    steps: list[Step] = field(default_factory=list)
+    dropped: list[Listed] = field(default_factory=list)
+    duplicates: list[Listed] = field(default_factory=list)
+    truncated: list[Listed] = field(default_factory=list)
+    repaired: list[Listed] = field(default_factory=list)
+    counts: dict[str, TokenCounts] = field(default_factory=dict)
+    """Place of a conversation (`_place`) -> its tokens; empty without a base model."""
+
+    def step(self, name: str, before: int, after: int, note: str = "") -> None:
+        self.steps.append(Step(name, before, after, note))
+
+
+def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, seed: int) -> StageResult:
+    """Writes `train.jsonl`, `val.jsonl`, `test.jsonl` and `report.json`; returns their counts.
+
+    Raises:
+        DataError: the data cannot be read, or too little of it can be used; every problem is named.
+        GateError: the loss mask of a conversation is empty or wrong.
+    """
+    tokenizer = load_tokenizer(base_dir / "model")
+    work, splits = _prepared(config, seed, tokenizer)
+    report = _report(work, splits)
+    for split in SPLITS:
+        write_jsonl(out_dir / f"{split}.jsonl", splits[split])
+    write_json(out_dir / "report.json", report.as_json())
+    recorder = Recorder()
+    record_counts(recorder, report)
+    record_tokens(recorder, {split: [work.counts[_place(c)] for c in splits[split]] for split in SPLITS})
+    sizes = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
+    summary = [f"{sizes} conversations in {len(report.categories)} categories"]
+    changes = {"dropped": len(report.dropped), "exact duplicates": len(report.duplicates),
+               "repaired": report.repaired_records, "cut": len(report.truncated)}  # fmt: skip
+    if any(changes.values()):
+        summary.append(
+            ", ".join(f"{count} {what}" for what, count in changes.items() if count) + ": see data/report.json"
+        )
+    return StageResult(tuple(recorder.measurements), tuple(summary))
+
+
+def check_data(config: DataConfig, seed: int) -> DataReport:
+    """What a run would use, drop and repair, without a base model: lengths in characters, none too long.
+
+    Raises:
+        DataError: as `prepare_data`.
+    """
+    return _report(*_prepared(config, seed, tokenizer=None))
+
+
+def _prepared(
+    config: DataConfig, seed: int, tokenizer: ChatTokenizer | None
+) -> tuple[_Work, dict[str, list[Conversation]]]:
+    if not config.path:
+        raise DataError("data.path is empty", "Set data.path to a file or folder of conversations.")
+    work = _Work(config, load_records(Path(config.path)))
+    work.step("read", len(work.loaded.records), len(work.loaded.records), f"from {len(work.loaded.files)} file(s)")
+    pattern = special_token_pattern(special_tokens(tokenizer) if tokenizer else known_special_tokens())
+    conversations = _usable(work, pattern)
+    # Before the slow step, so that broken files are reported at once.
+    _refuse_problems(work, conversations)
+    conversations = _with_system_prompt(work, conversations, pattern)
+    if tokenizer:
+        conversations = _within_limit(work, conversations, tokenizer)
+        _refuse_problems(work, conversations)
+    conversations = _without_duplicates(work, conversations)
+    clusters = near_duplicate_clusters(conversations)
+    grouped = sum(len(cluster) for cluster in clusters if len(cluster) > 1)
+    if grouped:
+        groups = sum(len(cluster) > 1 for cluster in clusters)
+        work.loaded.notes.append(
+            f"near-duplicates: {grouped} conversations in {groups} groups, each group kept in one split"
+        )
+    fractions = {"val": config.val_fraction, "test": config.test_fraction}
+    return work, split_conversations(conversations, clusters, fractions, seed)
+
+
+def _usable(work: _Work, pattern: re.Pattern | None) -> list[Conversation]:
+    """Valid conversations without special tokens; what was dropped and repaired is listed."""
+    found = []
+    hidden: Counter[str] = Counter()
+    for record in work.loaded.records:
+        try:
+            result = repair(record, pattern)
+        except Unusable as error:
+            work.dropped.append(Listed(record.file, record.position, str(error)))
+            continue
+        found.append(result.conversation)
+        work.repaired += [Listed(record.file, record.position, change) for change in result.changes]
+        hidden.update(result.hidden)
+    if hidden:
+        named = ", ".join(f"U+{ord(character):04X} x {count}" for character, count in sorted(hidden.items()))
+        work.loaded.notes.append(f"hidden characters removed: {named}")
+    repaired = len({(item.file, item.position) for item in work.repaired})
+    work.step("valid", len(work.loaded.records), len(found), f"{len(work.dropped)} dropped, {repaired} repaired")
+    return found
+
+
+def _with_system_prompt(
+    work: _Work, conversations: list[Conversation], pattern: re.Pattern | None
+) -> list[Conversation]:
+    if not work.config.system_prompt:
+        return conversations
+    try:
+        prompt = Message("system", clean_text(work.config.system_prompt, pattern))
+    except Unusable as error:
+        raise DataError(f"data.system_prompt cannot be used: {error}", "Correct it in the configuration.") from error
+    if not prompt.content:
+        raise DataError("data.system_prompt holds nothing but space", "Write a prompt, or leave it out.")
+    found = [c if c.messages[0].role == "system" else replace(c, messages=(prompt, *c.messages)) for c in conversations]
+    added = sum(old is not new for old, new in zip(conversations, found, strict=True))
+    work.step("system_prompt", len(found), len(found), f"put in front of {added} conversations that had none")
+    return found
+
+
+def _within_limit(work: _Work, conversations: list[Conversation], tokenizer: ChatTokenizer) -> list[Conversation]:
+    found = []
+    dropped = 0
+    for conversation in tqdm(conversations, desc="data: counting tokens", unit="conversation", delay=2, mininterval=1):
+        try:
+            result: Fitted = fit(conversation, tokenizer, work.config.max_tokens)
+        except TooLong as error:
+            work.dropped.append(_listed(conversation, str(error)))
+            dropped += 1
+            continue
+        found.append(result.conversation)
+        work.counts[_place(conversation)] = result.counts
+        if result.change:
+            work.truncated.append(_listed(conversation, result.change))
+    note = f"{len(work.truncated)} cut, {dropped} dropped, limit {work.config.max_tokens} tokens"
+    work.step("length", len(conversations), len(found), note)
+    return found
+
+
+def _refuse_problems(work: _Work, conversations: list[Conversation]) -> None:
+    """Stop, naming everything at once, if the data must not or cannot be used.
+
+    Raises:
+        DataError: broken files; unusable records with `drop_invalid = false`; or nothing left.
+    """
+    path = Path(work.config.path)
+    root = path if path.is_dir() else path.parent
+    unusable = [f"{root / item.file}, {item.position}: {item.reason}" for item in work.dropped]
+    problems = work.loaded.problems + ([] if work.config.drop_invalid else unusable)
+    if problems:
+        hint = "Correct these places."
+        if not work.config.drop_invalid and unusable:
+            hint = "Correct these places, or set data.drop_invalid = true to leave such records out."
+        raise DataError(f"{len(problems)} problem(s) in the data\n{listing(problems)}", hint)
+    if not conversations:
+        raise DataError(
+            f"none of the {len(work.loaded.records)} record(s) in {path} is a usable conversation\n{listing(unusable)}",
+            'A record looks like {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}.',
+        )
+
+
+def _without_duplicates(work: _Work, conversations: list[Conversation]) -> list[Conversation]:
+    """Each distinct conversation once, with an id of its own."""
+    found, duplicates = drop_duplicates(conversations)
+    for duplicate, original in duplicates:
+        work.duplicates.append(
+            _listed(duplicate, f"same messages as {original.source['file']}, {original.source['position']}")
+        )
+    work.step("duplicates", len(conversations), len(found), f"{len(duplicates)} exact duplicates removed")
+    used: dict[str, Conversation] = {}
+    for conversation in found:
+        if conversation.id in used:
+            work.repaired.append(
+                _listed(
+                    conversation, f"id {conversation.id!r} is also that of {_place(used[conversation.id])}: replaced"
+                )
+            )
+            conversation = replace(conversation, id=_place(conversation))
+        used[conversation.id] = conversation
+    return list(used.values())
+
+
+def _report(work: _Work, splits: dict[str, list[Conversation]]) -> DataReport:
+    everything = [conversation for split in SPLITS for conversation in splits[split]]
+    if work.counts:
+        lengths = [work.counts[_place(conversation)].tokens for conversation in everything]
+    else:
+        lengths = [sum(len(message.content) for message in c.messages) for c in everything]
+    return DataReport(
+        data=Path(work.config.path).name,
+        system_prompt=common_system_prompt(everything),
+        categories=categories_of(everything),
+        splits={split: len(splits[split]) for split in SPLITS},
+        steps=tuple(work.steps),
+        dropped=tuple(work.dropped),
+        duplicates=tuple(work.duplicates),
+        truncated=tuple(work.truncated),
+        repaired=tuple(work.repaired),
+        notes=tuple(work.loaded.notes),
+        files=work.loaded.files,
+        lengths_unit="tokens" if work.counts else "characters",
+        lengths=histogram(lengths),
+        language=work.config.language,
+        source=work.config.source,
+        license=work.config.license,
+    )
+
+
+def _place(conversation: Conversation) -> str:
+    """Where a conversation comes from; unique in a data set."""
+    return f"{conversation.source['file']}:{conversation.source['position']}"
+
+
+def _listed(conversation: Conversation, reason: str) -> Listed:
+    return Listed(conversation.source["file"], conversation.source["position"], reason)
