@@ -96,7 +96,8 @@ class ChatTokenizer:
             )
 
     def _check_mask(self, conversation: Conversation, ids: tuple, mask: tuple, turns: int) -> None:
-        end_id = self.tokenizer.get_vocab()[self.family.end_of_turn]
+        # get_vocab would copy the whole vocabulary: 0.1 s for each conversation.
+        end_id = self.tokenizer.convert_tokens_to_ids(self.family.end_of_turn)
         supervised_ends = sum(1 for token, on in zip(ids, mask, strict=True) if on and token == end_id)
         if supervised_ends != turns:
             raise DataError(
