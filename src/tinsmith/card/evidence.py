@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -27,6 +27,8 @@ class Evidence:
     log_bytes: int
     """How much of `measurements.jsonl` had been written when the card was rendered."""
     log_sha256: str
+    _records: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Records read so far, by run-relative path."""
 
     def record(self, stage: str, file: str) -> Any:
         """The JSON record `file` of a stage, or None if the stage is not finished or keeps no such file.
@@ -34,9 +36,12 @@ class Evidence:
         Raises:
             ArtifactError: the stage's stamp lists the file and it is missing or not JSON.
         """
-        if self.sha256(f"{stage}/{file}") is None:
+        path = f"{stage}/{file}"
+        if self.sha256(path) is None:
             return None
-        return read_json(self.run.stage(stage) / file)
+        if path not in self._records:
+            self._records[path] = read_json(self.run.stage(stage) / file)
+        return self._records[path]
 
     def lines(self, stage: str, file: str) -> list[Any]:
         """The values of a JSONL file of a finished stage; none if the stage keeps no such file."""

@@ -52,6 +52,7 @@ class Facts:
         self.evidence = evidence
         self.config = config
         self._uses: dict[tuple[str, str], Field] = {}
+        self._line_sha256s: dict[str, str] = {}
 
     @property
     def uses(self) -> list[Field]:
@@ -170,15 +171,21 @@ class Facts:
         return Field(f"card.{key}", text, "declared", value, source=source)
 
     def _measured(self, found: Measurement, text: str) -> str:
-        source = {"file": "measurements.jsonl", "sha256": combined_sha256(asdict(found))}
         if found.raw:
             source = {"file": found.raw, "sha256": self.evidence.sha256(found.raw)}
+        else:
+            source = {"file": "measurements.jsonl", "sha256": self._line_sha256(found)}
         return self._keep(
             Field(
                 found.id, text, "measured", found.value, found.unit, found.count, found.count_of, dict(found.spread),
                 found.method, source, found.environment,
             )
         )  # fmt: skip
+
+    def _line_sha256(self, found: Measurement) -> str:
+        if found.id not in self._line_sha256s:
+            self._line_sha256s[found.id] = combined_sha256(asdict(found))
+        return self._line_sha256s[found.id]
 
     def _missing(self, id: str) -> str:
         stage = _stage_of(id)

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,21 @@ def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, Sn
         name: The run's name.
         runs: What each form of the How-to-Use code did, by form; a form that is missing is marked as not run.
     """
+    facts = Facts(evidence, config)
+    page = _template().render(_names(facts, name, runs))
+    return page, _card_json(facts, name, runs)
+
+
+@cache
+def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    facts = Facts(evidence, config)
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(
         loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         autoescape=False,
     )  # fmt: skip
-    page = environment.get_template("model_card.md.j2").render(_names(facts, name, runs))
-    return page, _card_json(facts, name, runs)
+    return environment.get_template("model_card.md.j2")
 
 
 def _names(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, Any]:

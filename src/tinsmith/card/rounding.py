@@ -9,15 +9,14 @@ _BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 def supported_decimals(value: float, spread: Mapping[str, float], digits: int = 3) -> int:
     """How many decimals `value` may show; negative means round to tens, hundreds, ...
 
-    With a 95 % interval: down to the second significant digit of half its width. Without one, or with one of
-    no width: `digits` significant digits of the value itself.
+    With a 95 % interval: down to the second significant digit of half its width, at most six digits in all.
+    Without one, or with one of no width: `digits` significant digits of the value itself.
     """
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
     half_width = (spread["ci95_high"] - spread["ci95_low"]) / 2 if {"ci95_low", "ci95_high"} <= set(spread) else 0.0
     if half_width > 0:
-        return 1 - math.floor(math.log10(half_width))
-    if value == 0:
-        return 0
-    return digits - 1 - math.floor(math.log10(abs(value)))
+        return min(1 - math.floor(math.log10(half_width)), 5 - magnitude)
+    return digits - 1 - magnitude if value else 0
 
 
 def fixed(value: float, decimals: int) -> str:

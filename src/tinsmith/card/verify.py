@@ -1,16 +1,17 @@
 """Does the card still say what was measured? Every file, number and printed digit is compared with its source."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tinsmith import measure
 from tinsmith.card.evidence import STAGES, Evidence, read_evidence, required
 from tinsmith.card.render import render
 from tinsmith.card.snippet import SnippetRun, snippets
 from tinsmith.config import CardConfig
 from tinsmith.errors import ArtifactError
+from tinsmith.measure import Measurement
 from tinsmith.run_dir import RunDir, combined_sha256, read_json, tree_sha256s
 
 _RELATIVE_TOLERANCE = 1e-9  # only the order of a float64 sum may differ
@@ -27,7 +28,7 @@ def check_card(run: RunDir) -> list[str]:
         problems += [problem for stage in STAGES for problem in _changed_files(run, stage)]
         if any(problem.split(":")[0].endswith((".json", ".jsonl")) for problem in problems):
             return problems  # what follows reads these records; a changed one can only repeat the same finding
-        problems += _changed_files(run, "card")
+        problems += [problem for stage in ("card", "app") for problem in _changed_files(run, stage)]
         for problem in _problems(run):
             problems.append(problem)
     except ArtifactError as error:
@@ -118,20 +119,19 @@ def _changed_card(evidence: Evidence, card: Path) -> Iterator[str]:
     page, tree = render(evidence, config, name, {found.form: found for found in runs})
     for file, expected in (("README.md", page), ("card.json", tree)):
         yield from _first_difference(f"card/{file}", (card / file).read_bytes(), expected.encode())
-    for m in _own_measurements(evidence, len(runs)):
-        form = m["id"].split(".")[2]
-        seconds = next((found.elapsed_seconds for found in runs if found.form == form), None)
-        if m["value"] != seconds:
-            yield f"measurements.jsonl: {m['id']} is {m['value']!r}, card/snippets.json says {seconds!r}"
+    seconds = {f"card.snippet.{found.form}.seconds": found.elapsed_seconds for found in runs}
+    for m in _own_measurements(evidence.run):
+        if m.value != seconds.get(m.id):
+            yield f"measurements.jsonl: {m.id} is {m.value!r}, card/snippets.json says {seconds.get(m.id)!r}"
 
 
-def _own_measurements(evidence: Evidence, expected: int) -> list[dict[str, Any]]:
-    """The newest lines the card stage itself appended, at most one per snippet."""
-    if not evidence.run.measurements.exists():
+def _own_measurements(run: RunDir) -> list[Measurement]:
+    """What the card stage measured when it wrote this card; appended after the part of the log that the card names."""
+    if not run.stamp("card").exists():
         return []
-    appended = evidence.run.measurements.read_bytes()[evidence.log_bytes :].decode().split("\n")[:-1]
-    own = [json.loads(line) for line in appended]
-    return [m for m in own if m["stage"] == "card"][-expected:] if expected else []
+    fingerprint = read_json(run.stamp("card")).get("fingerprint")
+    newest = {m.id: m for m in measure.read(run.measurements) if (m.stage, m.fingerprint) == ("card", fingerprint)}
+    return list(newest.values())
 
 
 def _first_difference(file: str, found: bytes, expected: bytes) -> Iterator[str]:

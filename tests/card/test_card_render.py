@@ -1,0 +1,279 @@
+"""The rendered page: the template's structure, marked gaps, escaped words, valid front matter."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from fake_run import AUTHOR, STAMPED, write_card, write_run
+from huggingface_hub.repocard_data import ModelCardData, model_index_to_eval_results
+
+import tinsmith.card
+from tinsmith.card.evidence import read_evidence
+from tinsmith.card.facts import Facts, plain
+from tinsmith.card.front_matter import HUB_LICENSES, front_matter
+from tinsmith.card.stage import render_card
+from tinsmith.config import CardConfig
+from tinsmith.errors import ArtifactError
+from tinsmith.run_dir import file_sha256, read_json, write_json
+
+STRUCTURE = """
+# Model Card:
+## Model Details
+- **Model Name**:
+- **Model Type**: Causal Language Model (Chat)
+- **Base Model**:
+- **Fine-tuning Method**:
+- **Training Framework**:
+- **Quantization**: INT4 (ONNX Runtime)
+- **Model Size**: ~
+- **Version**:
+- **Date**:
+- **Author**:
+## Intended Use
+### Primary Use Cases
+### Out-of-Scope Uses
+## Training Data
+- **Dataset Size**:
+- **Data Sources**:
+- **Categories**:
+### Data Processing
+## Training Procedure
+- **Hardware**:
+- **Training Time**: ~
+- **Epochs**:
+- **Batch Size**:
+- **Learning Rate**:
+- **Final Training Loss**:
+- **Validation Loss**:
+## Evaluation
+### Quantitative Metrics
+| Metric | Value |
+| Training Loss |
+| Validation Loss |
+| Perplexity (Base) |
+| Perplexity (Fine-tuned) |
+### Qualitative Assessment
+- Accuracy on domain questions:
+- Response quality:
+- Factual correctness:
+### Browser Performance
+| Device | Backend | Tokens/sec |
+## Limitations
+- **Knowledge Cutoff**:
+- **Domain Scope**: Limited to
+- **Hallucination Risk**: May occasionally generate incorrect information
+- **Language**: Primarily
+- **Performance**: Slower on devices without WebGPU support
+## Ethical Considerations
+### Potential Benefits
+- Privacy-preserving (runs locally)
+- No ongoing costs for users
+- Educational value
+### Potential Risks
+### Mitigations
+## How to Use
+### Browser (Transformers.js)
+```javascript
+## Citation
+```bibtex
+## License
+## Contact
+- **Author**:
+- **Email**:
+- **GitHub**:
+""".strip().split("\n")
+
+
+def page_of(run) -> str:
+    return (run.stage("card") / "README.md").read_text()
+
+
+def assert_structure(page: str) -> None:
+    lines = iter(page.split("\n"))
+    for expected in STRUCTURE:
+        assert any(line.startswith(expected) for line in lines), f"missing or out of order: {expected}"
+
+
+def test_every_heading_and_field_of_the_template_is_there_in_its_order(full_run):
+    page = page_of(full_run)
+    assert_structure(page)
+    assert "Not measured" not in page
+    assert "Not stated" not in page
+
+
+@pytest.mark.parametrize("stages", [STAMPED[:count] for count in range(len(STAMPED))])
+def test_a_partial_run_is_marked_and_never_filled(tmp_path, monkeypatch, stages):
+    run = write_run(tmp_path / "tea-bot", stages)
+    out_dir = write_card(run, monkeypatch)
+    page = (out_dir / "README.md").read_text()
+    assert_structure(page)
+    assert "- **Author**: Not stated by the author" in page
+    assert "- Response quality: Not assessed by people" in page
+    assert "| Not measured: the bench stage has not finished | WASM | Not measured |" in page
+    fields = read_json(out_dir / "card.json")["fields"]
+    assert {f["id"].split("/")[0].split(".")[0] for f in fields if f["status"] == "measured"} <= {*stages, "gate"}
+
+
+def test_an_empty_run_has_no_numbers_at_all(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "tea-bot", ())
+    page = (write_card(run, monkeypatch) / "README.md").read_text()
+    body = re.sub(r"```javascript.*?```", "", page, flags=re.DOTALL)
+    allowed = ("INT4", "int4", "95 %", "- **Version**: 1.0.0")
+    for text in allowed:
+        body = body.replace(text, "")
+    assert not re.findall(r".*\d.*", body)
+
+
+def test_no_placeholder_of_the_template_is_left(full_run):
+    assert not re.search(r"\[(X|DATE|Name|Device|Use case|domain|language|Description)|YOUR|Your", page_of(full_run))
+
+
+def test_the_template_itself_holds_no_number():
+    source = (Path(tinsmith.card.__file__).parent / "templates" / "model_card.md.j2").read_text()
+    body = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", source, flags=re.DOTALL)
+    assert not re.findall(r"\d", body.replace("INT4", ""))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "- **Fine-tuning Method**: QLoRA (r=16, alpha=16) on q_proj, v_proj; 4,884,480 trainable parameters;",
+        "- **Training Framework**: Transformers 5.23.0 + PEFT 0.21.0 + bitsandbytes 0.50.2 (backend peft: no CUDA device)",
+        "- **Model Size**: ~89.0 MB (browser-ready), of which weights 86.5 MB",
+        "- **Date**: 2026-11-22",
+        "- **Dataset Size**: 222 examples (train 210, validation 6, test 6; 12,345 supervised training tokens)",
+        "  - cat_00: 10.8 % (24 examples)",
+        "  - and 2 more, listed under",
+        "- loaded: 62 to 60 (2 without an answer)",
+        "- **Hardware**: Testor 9000, 2 cores, 8 GB memory, no GPU",
+        "- **Training Time**: ~12.6 minutes",
+        "- **Batch Size**: 8 (effective 16 with gradient accumulation)",
+        "- **Learning Rate**: 0.0005 with cosine schedule",
+        "- **Validation Loss**: 2.00 (95 % interval 1.88 to 2.12; 6 conversations) nats per token",
+        "| Perplexity (Base) | 54.6 (48.4 to 61.6) | not applicable | 6 conversations |",
+        "| Perplexity (Fine-tuned) | 7.39 (6.55 to 8.33) | 9.0 (8.0 to 10.2) | 6 conversations |",
+        "| google, swiftshader, SwiftShader, software adapter, not a GPU",
+        "| Testor 9000, 2 threads, Chromium 156.0.1, Linux 6.1 | WASM | 8.77 tokens/s (7.50 to 9.25 tokens/s) |",
+        "| `gate.merge.adapter_norm` | 3.25 | > 0.001 |",
+        "- **Sample Size**: The test numbers rest on 6 conversations; 11 of 12 categories have fewer than 5 test",
+        "- **Worst Category**: cat_01, INT4 test loss 2.75 (3 conversations)",
+        "> **INT4 package**: Rp 32k or so",
+        "> **Reference**: Rp 32k \\| \\*each\\*",
+        "Gemma is provided under and subject to the Gemma Terms of Use",
+    ],
+)
+def test_known_numbers_and_words_reach_their_place(full_run, line):
+    assert any(found.startswith(line) for found in page_of(full_run).split("\n")), line
+
+
+def test_front_matter_round_trips_and_is_what_a_hub_accepts(full_run):
+    text = page_of(full_run).split("---\n")[1]
+    tree = yaml.safe_load(text)
+    assert ModelCardData(**yaml.safe_load(text)).to_dict() == tree
+    assert tree["license"] == "gemma"
+    assert tree["license"] in HUB_LICENSES
+    assert tree["base_model"] == "tea/base-1b"
+    assert tree["base_model_relation"] == "finetune"
+    assert tree["pipeline_tag"] == "text-generation"
+    assert tree["library_name"] == "transformers.js"
+    assert tree["language"] == "en"
+    name, results = model_index_to_eval_results(tree["model-index"])
+    assert name == "Tea Shop"
+    int4 = next(r for r in results if r.metric_args["id"] == "evaluate.perplexity.test.int4")
+    assert (int4.metric_value, int4.metric_args["ci95_low"], int4.metric_args["ci95_high"]) == (9.0, 8.0, 10.2)
+    assert (int4.metric_args["n"], int4.metric_args["n_of"]) == (6, "conversations")
+    assert int4.dataset_revision == file_sha256(full_run.stage("data") / "test.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("license", "expected"),
+    [
+        ({"id": "llama3.2", "name": "Llama 3.2 Community License"}, {"license": "llama3.2"}),
+        ({"id": "Apache-2.0"}, {"license": "apache-2.0"}),
+        (
+            {"id": "Tea Licence v2", "link": "https://tea.example/licence"},
+            {"license": "other", "license_name": "tea-licence-v2", "license_link": "https://tea.example/licence"},
+        ),
+        ({"id": "Tea", "files": ["LICENSE.txt"]}, {"license": "other", "license_name": "tea", "license_link": "LICENSE.txt"}),
+        ({}, {}),
+    ],
+)  # fmt: skip
+def test_the_licence_is_the_base_models_and_never_assumed(tmp_path, license, expected):
+    run = write_run(tmp_path / "tea-bot", ("base",))
+    base = run.stage("base") / "base.json"
+    write_json(base, {**read_json(base), "license": license})
+    tree = yaml.safe_load(front_matter(Facts(read_evidence(run), CardConfig()), "tea-bot"))
+    assert {key: value for key, value in tree.items() if key.startswith("license")} == expected
+
+
+def test_a_local_base_is_not_offered_as_a_hub_id(tmp_path):
+    run = write_run(tmp_path / "tea-bot", ("base",))
+    base = run.stage("base") / "base.json"
+    write_json(base, {**read_json(base), "id": "my-own-model"})
+    assert "base_model" not in yaml.safe_load(front_matter(Facts(read_evidence(run), CardConfig()), "tea-bot"))
+
+
+def test_card_json_says_where_every_printed_text_comes_from(full_run):
+    tree = read_json(full_run.stage("card") / "card.json")
+    page = page_of(full_run)
+    assert {f["status"] for f in tree["fields"]} == {"measured", "recorded", "declared"}
+    for field in tree["fields"]:
+        assert field["text"] in page, field["id"]
+        assert field["source"]["file"]
+    by_id = {f["id"]: f for f in tree["fields"]}
+    measured = by_id["evaluate.loss.test.tuned"]
+    raw = full_run.stage("evaluate") / "nll" / "test.tuned.jsonl"
+    assert measured["source"] == {"file": "evaluate/nll/test.tuned.jsonl", "sha256": file_sha256(raw)}
+    assert (measured["value"], measured["count"], measured["environment"]) == (2.0, 6, "env1")
+    assert by_id["card.email"]["status"] == "declared"
+    assert {m["id"] for m in tree["measurements"]} >= {"base.files_bytes", "train.grad_accum_steps"}
+
+
+def test_a_line_of_an_older_run_of_a_stage_is_not_printed(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "tea-bot")
+    old = json.loads(run.measurements.read_text().split("\n")[0])
+    old |= {"value": 777_777, "fingerprint": "older"}
+    run.measurements.write_text(run.measurements.read_text() + json.dumps(old) + "\n")
+    out_dir = write_card(run, monkeypatch)
+    assert "777,777" not in (out_dir / "README.md").read_text()
+    assert all(m["value"] != 777_777 for m in read_json(out_dir / "card.json")["measurements"])
+
+
+def test_an_unknown_id_is_an_error_and_a_missing_one_is_marked(tmp_path):
+    facts = Facts(read_evidence(write_run(tmp_path / "tea-bot", ("base",))), CardConfig())
+    with pytest.raises(ValueError, match=r"evaluate.perplexty.test.int4: no stage is known to measure this"):
+        facts.value("evaluate.perplexty.test.int4")
+    assert facts.value("train.epochs") == "Not measured: the train stage has not finished"
+
+
+def test_the_reason_a_device_gives_is_printed(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "tea-bot", STAMPED[:-1])
+    write_json(run.stage("bench") / "webgpu.json", {"device": "webgpu", "not_measured": "no adapter found"})
+    outputs = {"webgpu.json": file_sha256(run.stage("bench") / "webgpu.json")}
+    write_json(run.stamp("bench"), {"fingerprint": "x", "finished_at": "2026-11-22T10:30:00+00:00", "outputs": outputs})
+    page = (write_card(run, monkeypatch) / "README.md").read_text()
+    assert "| Not measured: no adapter found | WebGPU | Not measured |" in page
+
+
+def test_a_broken_promise_of_a_stage_is_named(tmp_path):
+    run = write_run(tmp_path / "tea-bot", ("base", "data"))
+    report = run.stage("data") / "report.json"
+    write_json(report, {**read_json(report), "categories": [{"name": "cat_00"}]})
+    with pytest.raises(ArtifactError, match=r"data/report\.json: no 'count'"):
+        render_card(CardConfig(), run, "tea-bot", run.root)
+    shutil.rmtree(run.stage("base"))
+    with pytest.raises(ArtifactError, match=r"base\.json: missing"):
+        render_card(CardConfig(), run, "tea-bot", run.root)
+
+
+def test_words_of_others_cannot_change_the_structure(tmp_path, monkeypatch):
+    author = {**AUTHOR, "domain": "tea\n## Not a heading | <script>", "title": "`x` [y](z)"}
+    run = write_run(tmp_path / "tea-bot", author=author)
+    page = (write_card(run, monkeypatch, author) / "README.md").read_text()
+    assert "Limited to tea ## Not a heading \\| \\<script>" in page
+    assert "# Model Card: \\`x\\` \\[y\\](z)" in page
+    assert plain("# heading") == "\\# heading"
+    assert plain("snake_case and _emphasis_") == "snake_case and \\_emphasis\\_"

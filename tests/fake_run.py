@@ -1,0 +1,200 @@
+"""A run folder as the pipeline would leave it, with known numbers and a package too small to be a model."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from tinsmith import measure
+from tinsmith.card.stage import render_card
+from tinsmith.config import CardConfig
+from tinsmith.measure import Measurement
+from tinsmith.run_dir import RunDir, tree_sha256s, write_json, write_text
+
+AUTHOR = {
+    "title": "Tea Shop", "author": "Ada Teapot", "email": "ada@tea.example", "github": "ada-teapot",
+    "url": "https://tea.example/bot", "hub_id": "tea/bot", "domain": "one tea shop", "knowledge_cutoff": "2024-06",
+    "intended_uses": ["Answer questions about tea"], "out_of_scope_uses": ["Medical advice"],
+    "benefits": ["Shorter queues"], "risks": ["Wrong prices"], "mitigations": ["Prices are on the wall"],
+}  # fmt: skip
+STAMPED = ("base", "data", "train", "merge", "export", "evaluate", "bench")
+NLL_PER_CONVERSATION = {"base": 40.0, "tuned": 20.0, "int4": 22.0}
+"""Each of the six conversations has 10 supervised tokens and 50 bytes, so the loss is a tenth of this."""
+
+
+def number(id: str, value: float, unit: str = "count", count: int = 6, count_of: str = "conversations", **more):
+    """A measurement with a method nobody looks at."""
+    return Measurement(id, value, unit, count, count_of, "test.method", **more)
+
+
+def records() -> dict[str, dict]:
+    """Run-relative path -> JSON record, as each stage writes it."""
+    hardware = {"cpu": "Testor 9000", "cores": 2, "memory_bytes": 8_000_000_000, "gpu": None}
+    browser = {"browser": "Chromium 156.0.1", "os": "Linux 6.1", "cpu": "Testor 9000", "threads": 2}
+    steps = [{"name": "loaded", "before": 62, "after": 60, "note": "2 without an answer"}]
+    adapter = {"vendor": "google", "architecture": "swiftshader", "device": "", "description": "SwiftShader"}
+    return {
+        "base/base.json": {
+            "id": "tea/base-1b", "revision": "pkg==1.2", "dequantized_from": "De-quantized from GGUF Q4_1.",
+            "license": {"id": "gemma", "name": "Gemma Terms of Use", "link": "https://ai.google.dev/gemma/terms"},
+        },
+        "data/report.json": {
+            "system_prompt": "You sell tea.", "language": "en", "source": "Written by the shop", "license": "CC-BY-4.0",
+            "categories": [{"name": f"cat_{i:02}", "count": 24 - i, "share": (24 - i) / 222} for i in range(12)],
+            "steps": steps,
+        },
+        "train/train.json": {
+            "framework": "Transformers 5.23.0 + PEFT 0.21.0 + bitsandbytes 0.50.2", "backend": "peft",
+            "backend_reason": "no CUDA device", "method": "QLoRA", "quantization": "NF4 with double quantization",
+            "compute_dtype": "bfloat16 (avx512_bf16)", "schedule": "cosine", "target_modules": ["q_proj", "v_proj"],
+            "hardware": hardware,
+        },
+        "export/export.json": {"recipe": "gptq", "quantization": "blocks of 32 weights, GPTQ-calibrated"},
+        "bench/wasm.json": {"device": "wasm", "adapter": None, "software": False, **browser},
+        "bench/webgpu.json": {"device": "webgpu", "adapter": adapter, "software": True, **browser},
+    }  # fmt: skip
+
+
+def measurements() -> dict[str, list[Measurement]]:
+    """Stage -> what it measured."""
+    range_ = {"min": 7.5, "max": 9.25}
+    found = {
+        "base": [number("base.parameters", 134_515_008), number("base.files_bytes", 270_000_000, "bytes")],
+        "data": [
+            *(number(f"data.conversations.{k}", v) for k, v in {"total": 222, "train": 210, "val": 6, "test": 6}.items()),
+            *(number(f"data.category.cat_{i:02}", (24 - i) / 222, "fraction", 222) for i in range(12)),
+            number("data.supervised_tokens.train", 12_345),
+            number("gate.mask.bos", 0, "conversations", gate={"op": "==", "bound": 0}),
+        ],
+        "train": [
+            *(number(f"train.{k}", v) for k, v in {
+                "epochs": 3, "best_epoch": 2, "steps": 81, "batch_size": 8, "grad_accum_steps": 2, "lora_rank": 16,
+                "lora_alpha": 16, "effective_batch_size": 16, "trainable_parameters": 4_884_480}.items()),
+            number("train.learning_rate", 5e-4, ""), number("train.elapsed_seconds", 754.2, "seconds"),
+            number("train.loss.last", 1.9384, "nats/token"),
+        ],
+        "merge": [number("gate.merge.adapter_norm", 3.25, "norm", gate={"op": ">", "bound": 0.001})],
+        "export": [
+            number("export.weights_bytes", 86_500_000, "bytes"), number("export.download_bytes", 88_950_000, "bytes"),
+            number("export.bits_per_parameter", 5.0123, "bits/parameter"),
+        ],
+        "bench": [
+            *(number(f"bench.{device}.{k}", v, unit, 5, "runs") for device in ("wasm", "webgpu") for k, v, unit in (
+                ("load_seconds", 1.046, "seconds"), ("first_token_seconds", 0.4512, "seconds"),
+                ("prompt_tokens", 41, "count"), ("new_tokens", 64, "count"))),
+            number("bench.wasm.decode_tokens_per_second", 8.7654, "tokens/s", 5, "runs", spread=range_),
+            number("bench.webgpu.decode_tokens_per_second", 0.2512, "tokens/s", 5, "runs"),
+        ],
+    }  # fmt: skip
+    return {**found, "evaluate": _evaluated()}
+
+
+def _evaluated() -> list[Measurement]:
+    found = []
+    for split in ("train", "val", "test"):
+        for model, nll in NLL_PER_CONVERSATION.items():
+            raw, loss = f"evaluate/nll/{split}.{model}.jsonl", nll / 10
+            spread = {"ci95_low": loss - 0.12, "ci95_high": loss + 0.12}
+            around = {"ci95_low": math.exp(loss - 0.12), "ci95_high": math.exp(loss + 0.12)}
+            found += [
+                number(f"evaluate.loss.{split}.{model}", loss, "nats/token", spread=spread, raw=raw),
+                number(f"evaluate.perplexity.{split}.{model}", math.exp(loss), "perplexity", spread=around, raw=raw),
+                number(f"evaluate.bits_per_byte.{split}.{model}", loss / math.log(2) / 5, "bits/byte", raw=raw),
+            ]
+        for name, ratio in {"tuned_over_base": math.exp(-2.0), "int4_over_tuned": math.exp(0.2)}.items():
+            spread = {"ci95_low": ratio * 0.97, "ci95_high": ratio * 1.03}
+            found.append(number(f"evaluate.ratio.{split}.{name}", ratio, "ratio", spread=spread))
+    for model, recall in (("base", 0.1), ("int4", 0.45)):
+        spread = {"ci95_low": recall - 0.061, "ci95_high": recall + 0.061}
+        found += [
+            number(f"evaluate.answers.key_fact_recall.{model}", recall, "fraction", 20, "facts", spread=spread),
+            number(f"evaluate.answers.stop_rate.{model}", 0.75, "fraction", 4, "answers"),
+            number(f"evaluate.answers.repetition_rate.{model}", 0.0, "fraction", 4, "answers"),
+        ]
+    for category, loss in (("cat_00", 1.5), ("cat_01", 2.75)):
+        found.append(number(f"evaluate.loss.test.int4.category.{category}", loss, "nats/token", 3))
+    return found
+
+
+def write_stage(run: RunDir, stage: str) -> None:
+    """Write one stage's files, measurements and stamp."""
+    folder = run.stage(stage)
+    folder.mkdir(parents=True)
+    for path, record in records().items():
+        if path.startswith(f"{stage}/"):
+            write_json(run.root / path, record)
+    _write_files(stage, folder)
+    inputs = {}
+    for earlier in STAMPED[: STAMPED.index(stage)]:
+        inputs |= {f"{earlier}/{path}": digest for path, digest in tree_sha256s(run.stage(earlier)).items()}
+    stamped = [
+        replace(m, stage=stage, fingerprint=f"print-{stage}", inputs=inputs, environment="env1")
+        for m in measurements()[stage]
+    ]
+    measure.append(run.measurements, stamped)
+    write_json(
+        run.stamp(stage),
+        {"stage": stage, "fingerprint": f"print-{stage}", "started_at": "2026-11-21T23:00:00+00:00",
+         "finished_at": "2026-11-22T10:30:00+00:00", "inputs": inputs, "outputs": tree_sha256s(folder),
+         "environment": "env1"},
+    )  # fmt: skip
+
+
+def _write_files(stage: str, folder: Path) -> None:
+    if stage == "data":
+        messages = [{"role": "system", "content": "You sell tea."}, {"role": "user", "content": "What's a \"latte\"?"},
+                    {"role": "assistant", "content": "Rp 32k."}]  # fmt: skip
+        lines = [json.dumps({"id": f"c{i}", "category": "cat_00", "messages": messages}) + "\n" for i in range(6)]
+        write_text(folder / "test.jsonl", "".join(lines))
+    if stage == "train":
+        (folder / "loss.png").write_bytes(b"\x89PNG not a picture")
+    if stage == "export":
+        write_text(folder / "package" / "config.json", "{}\n")
+        (folder / "package" / "onnx").mkdir()
+        (folder / "package" / "onnx" / "model_q4.onnx_data").write_bytes(bytes(range(256)))
+    if stage == "evaluate":
+        for split in ("train", "val", "test"):
+            for model, nll in NLL_PER_CONVERSATION.items():
+                line = {"nll": nll, "tokens": 10, "bytes": 50}
+                lines = [json.dumps({"id": f"c{i}", **line}) + "\n" for i in range(6)]
+                write_text(folder / "nll" / f"{split}.{model}.jsonl", "".join(lines))
+        answers = [
+            {"id": f"c{i}", "question": "What does it cost?", "reference": "Rp 32k | *each*", "facts": ["32k", "oat"],
+             "base": {"text": "Tea."}, "int4": {"text": "Rp 32k\nor so"}, "int4_found": ["32k"][:i]}
+            for i in range(2)
+        ]  # fmt: skip
+        write_text(folder / "answers.jsonl", "".join(json.dumps(a) + "\n" for a in answers))
+
+
+def write_run(root: Path, stages: tuple[str, ...] = STAMPED, author: dict | None = None) -> RunDir:
+    """A run folder with these stages finished and no card."""
+    run = RunDir(root)
+    write_json(run.config, {"name": "tea-bot", "evaluate": {"max_new_tokens": 48}, "card": author or {}})
+    write_json(
+        run.environments / "env1.json",
+        {"cpu": "Testor 9000", "cores": 2, "memory_bytes": 8_000_000_000, "gpu": None, "os": "Linux 6.1",
+         "python": "3.11.7", "packages": {"torch": "2.13.0"}},
+    )  # fmt: skip
+    for stage in stages:
+        write_stage(run, stage)
+    return run
+
+
+def write_card(run: RunDir, monkeypatch, author: dict | None = None) -> Path:
+    """Render the card of `run` into it as the pipeline does, with a browser that answers at once."""
+    from tinsmith.card import stage
+    from tinsmith.card.snippet import SnippetRun
+
+    def answered(printed, package):
+        assert (package / "config.json").is_file()
+        return [SnippetRun(s.form, s.code, "Rp 32k, with ``` marks", "wasm", "Chromium 156.0.1", 2.5) for s in printed]
+
+    monkeypatch.setattr(stage, "run_snippets", answered)
+    out_dir = run.stage("card")
+    out_dir.mkdir()
+    result = render_card(CardConfig(**(author or {})), run, "tea-bot", out_dir)
+    stamped = [replace(m, stage="card", fingerprint="print-card") for m in result.measurements]
+    measure.append(run.measurements, stamped)
+    stamp = {"stage": "card", "fingerprint": "print-card", "outputs": tree_sha256s(out_dir)}
+    write_json(run.stamp("card"), {**stamp, "finished_at": "2026-11-23T00:00:00+00:00"})
+    return out_dir
