@@ -156,7 +156,7 @@ def test_the_template_itself_holds_no_number():
         "| Perplexity (Base) | 54.6 (48.4 to 61.6) | not applicable | 6 conversations |",
         "| Perplexity (Fine-tuned) | 7.39 (6.55 to 8.33) | 9.0 (8.0 to 10.2) | 6 conversations |",
         "| google, swiftshader, SwiftShader, software adapter, not a GPU",
-        "| Testor 9000, 2 threads, Chromium 156.0.1, Linux 6.1 | WASM | 8.77 tokens/s (7.50 to 9.25 tokens/s) |",
+        "| Testor 9000, 2 threads, Chromium 156.0.1, Linux 6.1 | WASM | 8.77 tokens/s (7.50 to 9.25) |",
         "| `gate.merge.adapter_norm` | 3.25 | > 0.001 |",
         "- **Sample Size**: The test numbers rest on 6 conversations; 11 of 12 categories have fewer than 5 test",
         "- **Worst Category**: cat_01, INT4 test loss 2.75 (3 conversations)",

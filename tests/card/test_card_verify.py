@@ -20,7 +20,8 @@ def other_digit(text: str, at: int) -> str:
 
 def restamp_card(run: RunDir) -> None:
     """Make the card's own stamp agree with its files, as a careful forger would."""
-    write_json(run.stamp("card"), {**read_json(run.stamp("card")), "outputs": tree_sha256s(run.stage("card"))})
+    stamp = {**read_json(run.stamp("card")), "outputs": tree_sha256s(run.stage("card"))}
+    run.stamp("card").write_text(json.dumps(stamp))
 
 
 def unnoticed_digits(run: RunDir, path, spots: list[int]) -> list[str]:

@@ -68,4 +68,5 @@ def interval_text(value: float, unit: str, spread: Mapping[str, float], low: str
     decimals = supported_decimals(value * factor, wide)
     if low != "ci95_low":
         decimals = max(decimals, 0)
-    return f"{fixed(wide[low], decimals)} to {fixed(wide[high], decimals)}{suffix}"
+    # The unit stands beside the value; a percent sign is part of the number.
+    return f"{fixed(wide[low], decimals)} to {fixed(wide[high], decimals)}" + (suffix if unit == "fraction" else "")

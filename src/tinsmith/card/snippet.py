@@ -145,10 +145,11 @@ def run_snippets(printed: list[Snippet], package: Path) -> list[SnippetRun]:
         BrowserError: the code throws or takes longer than ten minutes.
     """
     from tinsmith.browser import Browser
-    from tinsmith.serve import SiteServer, runtime_versions, web_dir
+    from tinsmith.serve import SiteServer, runtime_files, web_dir
 
-    runtime = f"{_CDN}{runtime_versions()['onnxruntime-web']}/"
+    runtime_files()  # says what to install if the browser runtime is not there
     modules = web_dir() / "node_modules"
+    runtime = f"{_CDN}{read_json(modules / 'onnxruntime-web' / 'package.json')['version']}/"
     with tempfile.TemporaryDirectory(prefix="tinsmith-card-") as folder, Browser() as browser:
         write_text(Path(folder) / "index.html", _PAGE)
         for snippet in printed:

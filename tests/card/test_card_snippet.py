@@ -1,0 +1,94 @@
+"""The How-to-Use code: how it is written, and that a browser runs it as printed."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+from fake_run import AUTHOR, write_run
+from tiny import tiny_conversations
+
+from tinsmith.browser import BrowserError
+from tinsmith.card.evidence import read_evidence
+from tinsmith.card.render import fenced
+from tinsmith.card.snippet import js_string, run_snippets, self_hosted_url, snippets
+from tinsmith.chat import write_jsonl
+from tinsmith.config import CardConfig, ExportConfig
+
+
+@pytest.fixture
+def printed(tmp_path):
+    """Both forms for a finished run."""
+    return snippets(read_evidence(write_run(tmp_path / "tea-bot")), CardConfig(**AUTHOR), "tea-bot")
+
+
+@pytest.fixture(scope="module")
+def package(tiny_llama, tmp_path_factory):
+    """A real package of a tiny model."""
+    from tinsmith.export.stage import export_int4
+
+    root = tmp_path_factory.mktemp("card-package")
+    (root / "data").mkdir()
+    write_jsonl(root / "data" / "train.jsonl", tiny_conversations(12))
+    shutil.copytree(tiny_llama, root / "merge" / "model")
+    (root / "export").mkdir()
+    export_int4(ExportConfig(recipe="rtn"), root / "data", root / "merge", root / "export", seed=1)
+    return root / "export" / "package"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("", "https://your.host/model/"),
+        ("https://huggingface.co/tea/bot", "https://your.host/model/"),
+        ("https://tea.example", "https://your.host/model/"),
+        ("mailto:ada@tea.example", "https://your.host/model/"),
+        ("https://tea.example/models/bot/", "https://tea.example/models/bot/"),
+        ("http://tea.example:8080/bot", "http://tea.example:8080/bot/"),
+    ],
+)
+def test_a_url_that_cannot_be_a_folder_of_files_is_not_printed_as_one(url, expected):
+    assert self_hosted_url(CardConfig(url=url)) == expected
+
+
+def test_the_code_names_the_model_where_each_form_looks_for_it(printed):
+    hub, hosted = printed
+    assert "\n  'tea/bot',\n" in hub.code
+    assert hub.package_url == "https://huggingface.co/tea/bot/resolve/main/"
+    assert "env.remoteHost = 'https://tea.example/';" in hosted.code
+    assert "\n  'bot',\n" in hosted.code
+    assert hosted.package_url == "https://tea.example/bot/"
+    for snippet in printed:
+        assert "{ role: 'system', content: 'You sell tea.' }" in snippet.code
+        assert "Rp 32k" not in snippet.code, "the reference answer must not be in the prompt"
+
+
+def test_any_text_is_a_javascript_literal_of_that_text(tmp_path):
+    texts = ['it\'s "so"', "a\nb\tc", "back\\slash \\' \\\"", "</script> `${x}`", "\u2028\u2029 é 茶", ""]
+    script = tmp_path / "texts.mjs"
+    script.write_text(f"console.log(JSON.stringify([{', '.join(map(js_string, texts))}]))", encoding="utf-8")
+    found = subprocess.run(["node", script], capture_output=True, text=True, check=True, encoding="utf-8")
+    assert json.loads(found.stdout) == texts
+
+
+def test_a_fence_is_longer_than_any_inside():
+    assert fenced("a ``` b", "text") == "````text\na ``` b\n````"
+
+
+@pytest.mark.browser
+def test_both_forms_run_as_printed_and_answer_the_same(printed, package):
+    runs = run_snippets(printed, package)
+    assert [run.form for run in runs] == ["hub", "self_hosted"]
+    assert [run.code for run in runs] == [snippet.code for snippet in printed]
+    assert {run.device for run in runs} == {"wasm"}
+    assert runs[0].output
+    assert runs[0].output == runs[1].output
+    assert all(run.browser.startswith("Chromium ") and run.elapsed_seconds > 0 for run in runs)
+
+
+@pytest.mark.browser
+def test_code_that_does_not_work_stops_the_stage(printed, package):
+    wrong = replace(printed[0], code=printed[0].code.replace("'q4'", "'q8'"))
+    with pytest.raises(BrowserError, match="model_quantized"):
+        run_snippets([wrong], package)
