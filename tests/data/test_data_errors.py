@@ -1,0 +1,144 @@
+"""Unusable input is refused or listed with its place and what was found there."""
+
+import json
+
+import pytest
+
+from tinsmith.config import DataConfig
+from tinsmith.data.stage import check_data
+from tinsmith.errors import DataError
+
+WORDS = "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon".split()
+GOOD = [{"q": f"{word} {word[::-1]}?", "a": "Yes."} for word in WORDS]
+
+
+def good_lines(*extra):
+    return "".join(json.dumps(record) + "\n" for record in (*GOOD, *extra))
+
+
+def message_for(path, **settings):
+    with pytest.raises(DataError) as caught:
+        check_data(DataConfig(path=str(path), **settings), seed=0)
+    assert caught.value.hint
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.jsonl", b'{"q": "x", "a": "y"}\n{"q": "x", "a" "y"}\n', "a.jsonl:2:16: not JSON: Expecting ':' delimiter, found '\"y\"}'"),
+        ("a.jsonl", b'{"q": "x", "a": "y"}\n{"q": "x"', "a.jsonl:2:10: not JSON: Expecting ',' delimiter, found the end of the text"),
+        ("a.json", b'[\n {"q": "x", "a": "y"},\n]', "a.json:"),
+        ("a.json", b'[{"q": "x", "a": "y"}] trailing', "a.json:1:24: not JSON: Extra data, found 'trailing'"),
+        ("a.json", b'[\n{"q": "x", "a": "y",\n "\\u0071": "z"}]', "a.json:3:2: key 'q' again, first on line 2"),
+        ("a.jsonl", b'{"q": "x", "a": "y"}\n{"a": 1, "q": "x", "a": "y"}', "a.jsonl:2:20: key 'a' again, first on line 1"),
+        ("a.json", b'[{"q": "NaN", "a": "y",\n "weight": NaN}]', "a.json:2:12: NaN is not a JSON value"),
+        ("a.json", b'[{"q": "x", "a": "y", "w": -Infinity}]', "a.json:1:28: -Infinity is not a JSON value"),
+        ("a.json", b"[" * 100_000, "a.json:1:1: not usable: lists or objects nested too deeply"),
+        ("a.jsonl", b'{"q": "x",\n"a": "caf\xe9"}', "a.jsonl:2: not UTF-8 at byte 20 (found 0xe9)"),
+        ("a.json", '{"q": "x"}'.encode("utf-16"), "a.json:1: not UTF-8 at byte 0 (found 0xff); it looks like UTF-16"),
+        ("a.json", b" \n", "a.json: empty file"),
+        ("a.csv", b"", "a.csv: empty file"),
+        ("a.csv", b"name;text\n1;2\n", "a.csv:1:1: the first row must name columns question/answer or q/a"),
+        ("a.csv", b"q,a,q\n1,2,3\n", "a.csv:1:1: column 'q' appears 2 times"),
+        ("a.csv", b'q,a\n1,2\n"open,3\n4,5\n', "a.csv:3:1: not a readable table: unexpected end of data"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_an_error_with_its_place(name, content, expected, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    assert f"{tmp_path}/{expected}" in message_for(tmp_path / name)
+
+
+def test_all_broken_places_are_reported_at_once(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"q": 1,,}\n' + good_lines() + "nope\n")
+    (tmp_path / "b.json").write_text("")
+    (tmp_path / "c.csv").write_text("x,y\n1,2\n")
+    message = message_for(tmp_path)
+    assert message.startswith("4 problem(s)")
+    for place in ("a.jsonl:1:9", "a.jsonl:14:1", "b.json: empty", "c.csv:1:1"):
+        assert place in message
+
+
+def test_missing_empty_and_unset_paths(tmp_path):
+    assert f"does not exist: {tmp_path}/none" in message_for(tmp_path / "none")
+    assert f"no data file in {tmp_path}: it is empty" in message_for(tmp_path)
+    (tmp_path / "readme.txt").write_text("hi")
+    assert "skipped, not data files: readme.txt" in message_for(tmp_path)
+    with pytest.raises(DataError, match=r"data\.path is empty"):
+        check_data(DataConfig(), seed=0)
+
+
+USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
+UNUSABLE = [
+    ({"messages": [ASSISTANT, USER, ASSISTANT]}, "message 1 is from 'assistant' but should be from 'user'"),
+    ({"messages": [USER]}, "the last message is not from 'assistant'"),
+    ({"messages": []}, "no messages"),
+    ({"messages": "Hi"}, "'messages' is text, expected a list"),
+    ({"messages": [USER, {"role": "assistant", "content": " "}]}, "message 2 (role 'assistant') is empty"),
+    ({"messages": [USER, {"role": "assistant", "content": None}]}, "message 2 (role 'assistant') is empty"),
+    ({"messages": [USER, {"role": "assistant", "content": 3}]}, "content of message 2 is a number, expected text"),
+    ({"messages": [USER, {"role": "assistant"}]}, "message 2 (role 'assistant') has no content"),
+    ({"messages": [USER, "Hello"]}, "message 2 is text, expected an object with role and content"),
+    ({"messages": [{"content": "Hi"}, ASSISTANT]}, "message 1 has no role; keys found: 'content'"),
+    ({"messages": [{"role": "critic", "content": "Hi"}, ASSISTANT]}, "message 1 has role 'critic', expected one of"),
+    ({"messages": [USER, {"role": "tool", "content": "x"}, ASSISTANT]}, "message 2 (role 'tool') is a tool call"),
+    ({"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [1]}]}, "is a tool call or its result"),
+    ({"messages": [USER, ASSISTANT, {"role": "system", "content": "x"}]}, "message 3 is a system message"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ASSISTANT]}, "a part of type 'image_url'"),
+    ({"q": "What is <|im_start|>?", "a": "A token."}, "message 1 contains '<|im_start|>', a control token"),
+    ({"q": "Hi", "a": "Hello<end_of_turn>"}, "message 2 contains '<end_of_turn>', a control token"),
+    ({"q": "Half \ud83d", "a": "x"}, "message 1 holds half of a surrogate pair at character 6"),
+    ({"text": "Hi", "label": 1}, "no conversation in it; keys found: 'text', 'label'"),
+    ({"instruction": "a", "output": "b", "history": ["x"]}, "'history' holds text, expected [question, answer] pairs"),
+    ("Hi", "found text, expected an object or a list of messages"),
+    (None, "found null, expected"),
+]
+
+
+@pytest.mark.parametrize(("record", "reason"), UNUSABLE)
+def test_an_unusable_record_is_listed_or_on_request_an_error(record, reason, tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text(good_lines(record))
+    report = check_data(DataConfig(path=str(path)), seed=0)
+    (item,) = report.dropped
+    assert (item.file, item.position) == ("data.jsonl", "line 13")
+    assert reason in item.reason
+    assert sum(report.splits.values()) == 12
+    assert f"{path}, line 13: {item.reason}" in message_for(path, drop_invalid=False)
+
+
+def test_a_row_with_missing_cells_is_listed(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = "".join(f"{record['q']},{record['a']}\n" for record in GOOD)
+    path.write_text("q,a\nonly one\n" + rows)
+    (item,) = check_data(DataConfig(path=str(path)), seed=0).dropped
+    assert (item.position, item.reason) == ("line 2", "the row has 1 cells, the header 2")
+
+
+def test_a_file_without_any_conversation_names_the_reasons(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps([{"text": "a"}, {"text": "b"}]))
+    message = message_for(path)
+    assert "none of the 2 record(s)" in message
+    assert "record 2 (line 1): no conversation in it; keys found: 'text'" in message
+
+
+def test_too_few_conversations_and_too_few_questions(tmp_path):
+    path = tmp_path / "few.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in GOOD[:9]))
+    assert "only 9 usable conversation(s), at least 10" in message_for(path)
+    path.write_text("".join(json.dumps({"q": "Why?", "a": f"Because {n}."}) + "\n" for n in range(20)))
+    assert "the 20 conversations ask only 1 different question(s)" in message_for(path)
+
+
+def test_fractions_that_leave_nothing_to_train_on(tmp_path):
+    path = tmp_path / "few.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in GOOD[:10]))
+    assert "leave none of the 10" in message_for(path, val_fraction=0.499, test_fraction=0.499)
+
+
+def test_a_system_prompt_that_cannot_be_used(tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_text(good_lines())
+    assert "data.system_prompt cannot be used" in message_for(path, system_prompt="You are <|im_end|>")
+    assert "data.system_prompt holds nothing but space" in message_for(path, system_prompt=" \n")

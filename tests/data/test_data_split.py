@@ -1,0 +1,178 @@
+"""Splits have the right size, keep near-duplicates together, and do not depend on the order of files."""
+
+import json
+import random
+import shutil
+import time
+from collections import Counter
+
+import pytest
+
+from tinsmith.chat import Conversation, Message, read_jsonl
+from tinsmith.config import DataConfig
+from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
+from tinsmith.data.split import split_conversations
+from tinsmith.data.stage import check_data, prepare_data
+
+TENTH = {"val": 0.1, "test": 0.1}
+
+
+def conversation(id, question, answer="Yes.", category="c"):
+    return Conversation(str(id), category, (Message("user", question), Message("assistant", answer)))
+
+
+def random_text(chance, words=8):
+    return " ".join("".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(words))
+
+
+def random_conversations(sizes, seed=0):
+    chance = random.Random(seed)
+    return [
+        conversation(f"{name}-{n}", random_text(chance), category=name)
+        for name, size in sizes.items()
+        for n in range(size)
+    ]
+
+
+def alone(conversations):
+    return [[index] for index in range(len(conversations))]
+
+
+def jaccard(a, b):
+    sets = [{t[i : i + 5] for i in range(max(1, len(t) - 4))} for t in (a, b)]
+    return len(sets[0] & sets[1]) / len(sets[0] | sets[1])
+
+
+def test_totals_are_right_with_many_small_categories():
+    conversations = random_conversations({f"cat{n}": 13 if n < 35 else 12 for n in range(39)})
+    splits = split_conversations(conversations, alone(conversations), TENTH, seed=0)
+    assert {name: len(found) for name, found in splits.items()} == {"train": 403, "val": 50, "test": 50}
+    for split in ("val", "test"):
+        assert set(Counter(c.category for c in splits[split]).values()) == {1, 2}, "each category gives its share"
+    ids = [c.id for found in splits.values() for c in found]
+    assert sorted(ids) == sorted(c.id for c in conversations)
+
+
+def test_every_category_keeps_one_conversation_for_training():
+    conversations = random_conversations({**{f"single{n}": 1 for n in range(10)}, "large": 40})
+    splits = split_conversations(conversations, alone(conversations), TENTH, seed=3)
+    assert {c.category for c in splits["train"]} == {c.category for c in conversations}
+    assert (len(splits["val"]), len(splits["test"])) == (5, 5)
+
+
+def test_only_single_categories_still_fill_the_splits():
+    conversations = random_conversations({f"single{n}": 1 for n in range(20)})
+    splits = split_conversations(conversations, alone(conversations), TENTH, seed=3)
+    assert (len(splits["val"]), len(splits["test"])) == (2, 2)
+
+
+def test_at_least_one_in_val_and_test():
+    conversations = random_conversations({"a": 10})
+    splits = split_conversations(conversations, alone(conversations), {"val": 0.01, "test": 0.01}, seed=0)
+    assert (len(splits["val"]), len(splits["test"])) == (1, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_cluster_is_divided_and_large_ones_do_not_stop_the_split(seed):
+    conversations = random_conversations({"a": 60, "b": 40})
+    chance = random.Random(seed)
+    order = chance.sample(range(100), 100)
+    clusters = [
+        order[:30],
+        order[30:45],
+        order[45:52],
+        *([a, b] for a, b in zip(order[52::2], order[53::2], strict=True)),
+    ]
+    splits = split_conversations(conversations, clusters, TENTH, seed)
+    where = {c.id: name for name, found in splits.items() for c in found}
+    for cluster in clusters:
+        assert len({where[conversations[index].id] for index in cluster}) == 1
+    assert 9 <= len(splits["val"]) <= 10 and 9 <= len(splits["test"]) <= 10
+
+
+def test_clusters_larger_than_a_split_give_one_whole_cluster():
+    conversations = random_conversations({"a": 12})
+    splits = split_conversations(conversations, [list(range(n, n + 3)) for n in range(0, 12, 3)], TENTH, seed=0)
+    assert {name: len(found) for name, found in splits.items()} == {"train": 6, "val": 3, "test": 3}
+
+
+def test_split_depends_on_contents_and_seed_not_on_the_order_of_files(tiny_llama, tmp_path):
+    conversations = random_conversations({"a": 30, "b": 50})
+    (tmp_path / "base").mkdir()
+    shutil.copytree(tiny_llama, tmp_path / "base" / "model")
+
+    def split(run, seed, names, order):
+        source, out = tmp_path / run / "in", tmp_path / run / "out"
+        source.mkdir(parents=True)
+        out.mkdir()
+        for number, name in enumerate(names):
+            records = [conversations[i] for i in order if i % len(names) == number]
+            lines = [json.dumps({"category": c.category, "messages": c.as_dicts()}) for c in records]
+            (source / name).write_text("\n".join(lines))
+        prepare_data(DataConfig(path=str(source)), tmp_path / "base", out, seed)
+        return {name: [c.messages for c in read_jsonl(out / f"{name}.jsonl")] for name in ("train", "val", "test")}
+
+    straight = split("1", 0, ["a.jsonl", "b.jsonl"], range(80))
+    shuffled = split("2", 0, ["z.jsonl", "y.jsonl", "x.jsonl"], random.Random(1).sample(range(80), 80))
+    assert straight == shuffled
+    other = split("3", 1, ["a.jsonl", "b.jsonl"], range(80))
+    assert set(other["test"]) != set(straight["test"])
+
+
+def test_clusters_are_exactly_the_components_of_pairwise_similarity():
+    chance = random.Random(7)
+    questions = []
+    for _ in range(60):
+        words = random_text(chance, chance.randint(1, 12)).split()
+        questions.append(" ".join(words))
+        for _ in range(chance.randint(0, 3)):
+            changed = list(words)
+            changed[chance.randrange(len(changed))] = random_text(chance, 1)
+            questions.append(" ".join(changed))
+    chance.shuffle(questions)
+    parents = list(range(len(questions)))
+    for i in range(len(questions)):
+        for j in range(i):
+            if questions[i] == questions[j] or jaccard(questions[i], questions[j]) >= 0.7:
+                parents = [parents[j] if p == parents[i] else p for p in parents]
+    expected = Counter(parents)
+    found = near_duplicate_clusters([conversation(n, q) for n, q in enumerate(questions)])
+    assert sorted(map(len, found)) == sorted(expected.values())
+    assert all(len({parents[index] for index in cluster}) == 1 for cluster in found)
+    assert max(map(len, found)) > 1
+
+
+def test_a_similarity_of_exactly_seven_tenths_counts():
+    # 17 shingles in each of two texts of 21 characters that share 14 of 20: exactly 0.7.
+    a, b = "abcdefghijklmnopqrstu", "abcdefghijklmnopqrXYZ".casefold()
+    assert jaccard(a, b) == 0.7
+    assert len(near_duplicate_clusters([conversation(1, a), conversation(2, b)])) == 1
+
+
+def test_case_and_punctuation_do_not_make_another_question():
+    questions = ["What is it?", "what is   IT", "¿?", "!!", "Où?", "où"]
+    found = near_duplicate_clusters([conversation(n, q) for n, q in enumerate(questions)])
+    assert sorted(found) == [[0, 1], [2], [3], [4, 5]]
+
+
+def test_exact_duplicates_point_at_the_first():
+    first, again, other = conversation(1, "a"), conversation(2, "a", category="d"), conversation(3, "a", "No.")
+    assert drop_duplicates([first, again, other]) == ([first, other], [(again, first)])
+
+
+def test_ten_thousand_records_take_seconds(tmp_path):
+    chance = random.Random(0)
+    path = tmp_path / "large.jsonl"
+    vocabulary = random_text(chance, 2000).split()
+    with path.open("w") as file:
+        for n in range(10_000):
+            record = {
+                "category": f"c{n % 30}",
+                "q": " ".join(chance.choices(vocabulary, k=12)),
+                "a": random_text(chance, 30),
+            }
+            file.write(json.dumps(record) + "\n")
+    start = time.process_time()
+    report = check_data(DataConfig(path=str(path)), seed=0)
+    assert time.process_time() - start < 10
+    assert report.splits == {"train": 8000, "val": 1000, "test": 1000}

@@ -1,0 +1,210 @@
+"""The stage writes splits, a report that accounts for every record, measurements and gates."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from tiny import tiny_conversations
+
+from tinsmith.chat import read_jsonl
+from tinsmith.config import DataConfig
+from tinsmith.data.figures import record_tokens
+from tinsmith.data.fit import TokenCounts, fit
+from tinsmith.data.report import histogram, report_lines
+from tinsmith.data.stage import check_data, prepare_data
+from tinsmith.errors import DataError, GateError
+from tinsmith.measure import Recorder
+from tinsmith.run_dir import file_sha256
+from tinsmith.tokens import load_tokenizer
+
+WORDS = "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon mango nylon ocean piano quilt".split()
+
+
+@pytest.fixture(params=["tiny_llama", "tiny_gemma"])
+def base_dir(request, tmp_path):
+    """A finished base stage around a tiny model."""
+    shutil.copytree(request.getfixturevalue(request.param), tmp_path / "base" / "model")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Seventeen usable records and one each to repair, cut, drop (twice) and recognise as a duplicate."""
+    records = [{"q": f"{word} {word[::-1]}?", "a": f"Yes, {word}."} for word in WORDS]
+    records += [
+        {"q": " spaced  ", "a": "Yes."},
+        {"messages": [{"role": role, "content": f"{role} {n}" + " long" * 12} for n in range(4) for role in ("user", "assistant")]},
+        {"q": "endless" + " endless" * 79, "a": "Yes."},
+        {"q": "only a question", "a": ""},
+        records[3],
+    ]  # fmt: skip
+    folder = tmp_path / "private" / "chats"
+    folder.mkdir(parents=True)
+    (folder / "01_words.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (folder / "notes.txt").write_text("hi")
+    return folder
+
+
+def run(config, base_dir, tmp_path, name="out"):
+    out = tmp_path / name
+    out.mkdir()
+    result = prepare_data(config, base_dir, out, seed=0)
+    return out, result, {m.id: m for m in result.measurements}
+
+
+def test_everything_is_accounted_for(base_dir, source, tmp_path):
+    config = DataConfig(path=str(source), max_tokens=200, system_prompt="Be kind.", language="en", license="CC0-1.0")
+    out, result, numbers = run(config, base_dir, tmp_path)
+    report = json.loads((out / "report.json").read_text())
+    assert sorted(p.name for p in out.iterdir()) == ["report.json", "test.jsonl", "train.jsonl", "val.jsonl"]
+    steps = [(step["name"], step["before"], step["after"]) for step in report["steps"]]
+    assert steps == [
+        ("read", 22, 22),
+        ("valid", 22, 21),
+        ("system_prompt", 21, 21),
+        ("length", 21, 20),
+        ("duplicates", 20, 19),
+    ]
+    places = {
+        key: [item["position"] for item in report[key]] for key in ("dropped", "duplicates", "truncated", "repaired")
+    }
+    assert places == {
+        "dropped": ["line 21", "line 20"],
+        "duplicates": ["line 22"],
+        "truncated": ["line 19"],
+        "repaired": ["line 18"],
+    }
+    assert "data.max_tokens is 200" in report["dropped"][1]["reason"]
+    assert report["duplicates"][0]["reason"] == "same messages as 01_words.jsonl, line 4"
+    assert report["system_prompt"] == "Be kind." and (report["language"], report["license"]) == ("en", "CC0-1.0")
+    assert report["categories"] == [{"name": "words", "count": 19, "share": 1.0}]
+    assert report["files"] == {"01_words.jsonl": file_sha256(source / "01_words.jsonl")}
+    assert sum(found["count"] for found in report["lengths"]["bins"]) == 19
+    assert report["data"] == "chats" and "private" not in (out / "report.json").read_text()
+    values = {
+        id: numbers[id].value
+        for id in numbers
+        if id.startswith(("data.records", "data.conv", "data.step", "data.trunc", "data.cat"))
+    }
+    assert values == {
+        "data.records.read": 22, "data.records.dropped": 2, "data.records.repaired": 1, "data.records.duplicates": 1,
+        "data.step.read.after": 22, "data.step.valid.after": 21, "data.step.system_prompt.after": 21,
+        "data.step.length.after": 20, "data.step.duplicates.after": 19, "data.truncated": 1, "data.category.words": 1,
+        "data.conversations.total": 19, "data.conversations.train": 15, "data.conversations.val": 2, "data.conversations.test": 2,
+    }  # fmt: skip
+    assert result.summary == (
+        "15 train, 2 val, 2 test conversations in 1 categories",
+        "2 dropped, 1 exact duplicates, 1 repaired, 1 cut: see data/report.json",
+    )
+
+
+def test_token_counts_and_gates_are_those_of_the_written_files(base_dir, source, tmp_path):
+    out, _, numbers = run(DataConfig(path=str(source), max_tokens=200), base_dir, tmp_path)
+    tokenizer = load_tokenizer(base_dir / "model")
+    smallest = []
+    for split in ("train", "val", "test"):
+        encoded = tokenizer.encode_all(read_jsonl(out / f"{split}.jsonl"))
+        assert numbers[f"data.tokens.{split}"].value == sum(len(t.ids) for t in encoded)
+        assert numbers[f"data.supervised_tokens.{split}"].value == sum(t.supervised for t in encoded)
+        assert max(len(t.ids) for t in encoded) <= 200
+        smallest += [t.supervised for t in encoded]
+    gates = {id: m.value for id, m in numbers.items() if m.gate}
+    assert gates == {"gate.mask.supervised_fraction": min(smallest), "gate.mask.end_of_turn": 0, "gate.mask.bos": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "gate"),
+    [
+        ({"supervised": 0}, "supervised_fraction"),
+        ({"supervised_ends": 1}, "end_of_turn"),
+        ({"is_bos_right": False}, "bos"),
+    ],
+)
+def test_each_gate_stops_on_one_wrong_conversation(change, gate):
+    good = TokenCounts(tokens=9, supervised=4, supervised_ends=2, assistant_turns=2, is_bos_right=True)
+    record_tokens(Recorder(), {"train": [good, good], "val": [good], "test": [good]})
+    with pytest.raises(GateError, match=rf"gate\.mask\.{gate}"):
+        record_tokens(Recorder(), {"train": [good, good], "val": [good], "test": [replace(good, **change)]})
+
+
+@pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gemma"])
+def test_an_added_bos_is_noticed(kind, request):
+    tokenizer = load_tokenizer(request.getfixturevalue(kind))
+    for conversation in tiny_conversations(4):
+        assert fit(conversation, tokenizer, 500).counts.is_bos_right
+    if kind == "tiny_llama":
+
+        class AddsBos:
+            """The same tokenizer with a beginning-of-sequence token put in front of every text."""
+
+            def __getattr__(self, name):
+                return getattr(tokenizer.tokenizer, name)
+
+            def __call__(self, text, **options):
+                found = tokenizer.tokenizer(text, **options)
+                return {"input_ids": [self.bos_token_id, *found["input_ids"]],
+                        "offset_mapping": [(0, 0), *found["offset_mapping"]]}  # fmt: skip
+
+        assert not fit(conversation, replace(tokenizer, tokenizer=AddsBos()), 500).counts.is_bos_right
+
+
+def test_a_cut_ends_after_the_last_whole_answer_that_fits(tiny_gemma):
+    tokenizer = load_tokenizer(tiny_gemma)
+    conversation = tiny_conversations(4)[3]
+    assert len(conversation.messages) == 5
+    whole = len(tokenizer.encode(conversation).ids)
+    assert fit(conversation, tokenizer, whole).conversation is conversation
+    cut = fit(conversation, tokenizer, whole - 1)
+    assert cut.conversation.messages == conversation.messages[:3]
+    assert cut.change.startswith(f"cut from {whole} to {cut.counts.tokens} tokens")
+    assert cut.counts.assistant_turns == cut.counts.supervised_ends == 1
+
+
+def test_any_special_token_of_the_base_drops_a_record(base_dir, tmp_path):
+    unused = "<pad>" if "gemma" in (base_dir / "model" / "config.json").read_text() else "<|endoftext|>"
+    path = tmp_path / "d.jsonl"
+    records = [{"q": f"{word} {word[::-1]}?", "a": "Yes."} for word in WORDS] + [{"q": "a", "a": f"b {unused}"}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    out, _, _ = run(DataConfig(path=str(path)), base_dir, tmp_path)
+    (item,) = json.loads((out / "report.json").read_text())["dropped"]
+    assert item["reason"] == f"message 2 contains {unused!r}, a control token of the base model"
+
+
+def test_two_records_with_one_id_get_ids_of_their_own(base_dir, tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps({"id": 1, "q": f"{word} {word[::-1]}?", "a": "Yes."}) + "\n" for word in WORDS))
+    out, _, _ = run(DataConfig(path=str(path)), base_dir, tmp_path)
+    ids = [c.id for split in ("train", "val", "test") for c in read_jsonl(out / f"{split}.jsonl")]
+    assert len(set(ids)) == len(WORDS) and {"1", "d.jsonl:line 2"} <= set(ids)
+
+
+def test_too_long_is_an_error_on_request_and_nothing_is_written(base_dir, source, tmp_path):
+    (tmp_path / "out").mkdir()
+    records = (source / "01_words.jsonl").read_text().splitlines()
+    (source / "01_words.jsonl").write_text("\n".join(r for n, r in enumerate(records) if n != 20))
+    with pytest.raises(DataError, match=r"01_words\.jsonl, line 20: first question and answer have \d+ tokens"):
+        prepare_data(DataConfig(path=str(source), max_tokens=200, drop_invalid=False), base_dir, tmp_path / "out", 0)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_check_without_a_base_names_the_same_changes(source):
+    report = check_data(DataConfig(path=str(source)), seed=0)
+    text = "\n".join(report_lines(report))
+    for expected in (
+        "chats: 1 file(s), 20 conversations used (16 train, 2 val, 2 test)",
+        "valid           22 -> 21",
+        "01_words.jsonl, line 21: message 2 (role 'assistant') is empty",
+        "01_words.jsonl, line 22: same messages as 01_words.jsonl, line 4",
+        "01_words.jsonl, line 18: message 1: surrounding space removed",
+        "length in characters",
+        "skipped, not data files: notes.txt",
+    ):
+        assert expected in text
+
+
+def test_histogram_bins_are_round_and_hold_everything():
+    bins = histogram([3, 17, 94, 95, 102])
+    assert sum(found.count for found in bins) == 5
+    assert [(found.low, found.high) for found in bins][:2] == [(0, 10), (10, 20)] and bins[-1].high == 110
+    assert histogram([]) == () and [(b.low, b.high, b.count) for b in histogram([5, 5])] == [(5, 6, 2)]
