@@ -75,8 +75,7 @@ def convert(path: Path, tokenizer_json: Path | None, out_dir: Path) -> GgufFacts
             tokenizer that does not belong to the weights.
     """
     reader = _open(path)
-    # Scores are not needed, and reading 262,144 of them takes seconds.
-    fields = {name: field.contents() for name, field in reader.fields.items() if name != "tokenizer.ggml.scores"}
+    fields = {name: field.contents() for name, field in reader.fields.items()}
     architecture = fields.get("general.architecture")
     if architecture not in _MODEL_TYPES:
         raise BaseModelError(

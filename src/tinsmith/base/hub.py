@@ -79,8 +79,9 @@ def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
         raise BaseModelError(f"{where}: no such model, or it is private", "Check the name, or: hf auth login") from error
     except errors.HFValidationError as error:
         raise BaseModelError(f"{where}: not a model name", "Write it as hf:organisation/name.") from error
-    except (OSError, errors.HfHubHTTPError) as error:
-        # OSError covers refused connections, time-outs and the Hub's own offline mode.
+    except (OSError, *errors.HfHubHTTPError.__bases__) as error:
+        # Offline mode is an OSError; a refused connection or a time-out is an error of the HTTP library beneath the
+        # Hub client, which has changed before, so it is named by what the Hub client's own error derives from.
         return _cached_snapshot(where, repository, revision, error), {}
 
 
