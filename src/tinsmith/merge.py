@@ -1,0 +1,235 @@
+"""The merge stage: fold the adapter into the full-precision base, and prove that the result is the tuned model.
+
+Merging goes wrong silently elsewhere: into quantized weights, into a copy that is not saved, into one of two tied
+matrices. Here the adapter is added in float32 to the base's own files, tensor by tensor, and four gates compare logits
+of base, base with active adapter, merged weights, and the folder read back from disk.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinsmith.chat import read_jsonl
+from tinsmith.errors import ArtifactError
+from tinsmith.measure import Recorder, StageResult
+from tinsmith.run_dir import read_json, write_json
+from tinsmith.tokens import Tokens, load_tokenizer
+
+_CONVERSATIONS = 8
+_POSITIONS = 16
+"""Supervised positions scored in each conversation: the logits of one take 1 MB with a 262,144-word vocabulary."""
+
+_KL_BOUND = 0.01
+"""Nats per token between active adapter and merged weights: what rounding to bfloat16 may cost."""
+
+_SHARE_BOUND = 0.5
+"""Largest logit difference to the active adapter, as a share of what tuning changed. A merge that lost the adapter is at
+1, whatever the data; rounding is far below."""
+
+_RELOADED_BOUND = 1e-5
+_TUNED_BOUND = 1e-3
+
+Deltas = dict[str, tuple[Any, Any, float]]
+"""Base weight name -> (A (r, in), B (out, r), alpha / r)."""
+
+
+def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path) -> StageResult:
+    """Write `out_dir/model`, the tuned model in bfloat16 as a plain Transformers folder, and check it.
+
+    Raises:
+        ArtifactError: the adapter does not fit the base.
+        GateError: the merged model is not the base with its adapter, or is the base without it.
+    """
+    recorder = Recorder()
+    settings = read_json(train_dir / "adapter" / "adapter_config.json")
+    deltas = load_deltas(train_dir / "adapter", settings)
+    _require_fit(deltas, read_json(base_dir / "model" / "config.json"), train_dir / "adapter")
+    norm = sum(float((scale * (b @ a)).norm() ** 2) for a, b, scale in deltas.values()) ** 0.5
+    recorder.gate("gate.merge.adapter_norm", norm, ">", 0, "frobenius norm", len(deltas), "matrices",
+                  "norm of (alpha / r) B A over all adapted matrices", "The adapter learned nothing; train again.")
+    _write_merged(base_dir / "model", deltas, out_dir / "model")
+    samples = _samples(base_dir / "model", data_dir)
+    _gates(recorder, base_dir / "model", train_dir / "adapter", out_dir / "model", deltas, samples)
+    write_json(out_dir / "merge.json", {
+        "base_weights": "bfloat16 safetensors, read afresh",
+        "arithmetic": "W + (alpha / r) B A in float32, rounded to bfloat16",
+        "matrices": sorted(deltas),
+    })
+    values = {m.id: m.value for m in recorder.measurements}
+    return StageResult(tuple(recorder.measurements), (
+        f"{len(deltas)} matrices merged; largest logit difference {values['gate.merge.adapter_vs_merged']:.3f} to the "
+        f"active adapter, {values['gate.merge.merged_vs_base']:.3f} to the base",
+    ))
+
+
+def load_deltas(adapter_dir: Path, settings: dict[str, Any]) -> Deltas:
+    """The low-rank factors of a saved PEFT adapter in float32, by the name of the base weight they change.
+
+    Args:
+        settings: Its `adapter_config.json`.
+
+    Raises:
+        ArtifactError: it is a kind of adapter whose weight change is not (alpha / r) B A.
+    """
+    from safetensors.torch import load_file
+
+    for option in ("use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern", "fan_in_fan_out"):
+        if settings.get(option):
+            raise ArtifactError(
+                f"{adapter_dir / 'adapter_config.json'}: {option} = {settings[option]!r} cannot be merged",
+                "Merge adapters made by the train stage: plain LoRA on linear layers.",
+            )
+    factors: dict[str, dict[str, Any]] = {}
+    for name, tensor in load_file(adapter_dir / "adapter_model.safetensors").items():
+        found = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", name)
+        if not found:
+            raise ArtifactError(
+                f"{adapter_dir / 'adapter_model.safetensors'}: unexpected tensor {name!r}",
+                "Merge adapters made by the train stage: plain LoRA on linear layers.",
+            )
+        factors.setdefault(f"{found[1]}.weight", {})[found[2]] = tensor.float()
+    incomplete = sorted(name for name, pair in factors.items() if set(pair) != {"A", "B"})
+    if incomplete or not factors:
+        raise ArtifactError(
+            f"{adapter_dir / 'adapter_model.safetensors'}: {incomplete[0] if incomplete else 'every matrix'} lacks a "
+            "factor",
+            "Run the train stage again with --force.",
+        )
+    scale = settings["lora_alpha"] / settings["r"]
+    return {name: (pair["A"], pair["B"], scale) for name, pair in factors.items()}
+
+
+def _require_fit(deltas: Deltas, model_config: dict[str, Any], adapter_dir: Path) -> None:
+    """Refuse adapters on the embedding or head of a tied model: merging would change one of two uses of one matrix."""
+    tied = [name for name in deltas if name.endswith(("embed_tokens.weight", "lm_head.weight"))]
+    if tied and model_config.get("tie_word_embeddings", True):
+        raise ArtifactError(
+            f"{adapter_dir}: adapter on {tied[0]}, which embedding and head share in this base",
+            "Train adapters on the linear layers of the decoder only.",
+        )
+
+
+def merged_weight(weight: Any, a: Any, b: Any, scale: float) -> Any:
+    """W + scale * B A, added in float32 and rounded to bfloat16."""
+    import torch
+
+    return (weight.float() + scale * (b @ a)).to(torch.bfloat16)
+
+
+def _write_merged(base_dir: Path, deltas: Deltas, out_dir: Path) -> None:
+    """Copy the base folder with the adapted weights replaced, one weight file in memory at a time.
+
+    Files, tensor names and sharding stay the base's own, so a tied head stays tied.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    out_dir.mkdir(parents=True)
+    missing = set(deltas)
+    for source in sorted(base_dir.iterdir()):
+        if source.suffix != ".safetensors":
+            shutil.copyfile(source, out_dir / source.name)
+            continue
+        tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(source).items()}
+        for name in missing & set(tensors):
+            a, b, scale = deltas[name]
+            if tensors[name].shape != (b.shape[0], a.shape[1]):
+                raise ArtifactError(
+                    f"{source.name}: {name} has shape {tuple(tensors[name].shape)}, its adapter "
+                    f"{(b.shape[0], a.shape[1])}",
+                    "The adapter belongs to another base; run the train stage again.",
+                )
+            tensors[name] = merged_weight(tensors[name], a, b, scale)
+        missing -= set(tensors)
+        save_file(tensors, out_dir / source.name, metadata={"format": "pt"})
+    if missing:
+        raise ArtifactError(
+            f"{base_dir.name}: no weight {min(missing)!r} for the adapter ({len(missing)} of {len(deltas)} missing)",
+            "The adapter belongs to another base; run the train stage again.",
+        )
+
+
+def _samples(model_dir: Path, data_dir: Path) -> list[tuple[Tokens, list[int]]]:
+    """Up to 8 validation conversations, each with up to 16 positions whose next token is supervised, evenly spread."""
+    conversations = read_jsonl(data_dir / "val.jsonl")[:_CONVERSATIONS]
+    found = []
+    for tokens in load_tokenizer(model_dir).encode_all(conversations):
+        positions = [index - 1 for index, on in enumerate(tokens.mask) if on]
+        count = min(_POSITIONS, len(positions))
+        found.append((tokens, [positions[index * len(positions) // count] for index in range(count)]))
+    return found
+
+
+def _gates(
+    recorder: Recorder, base_dir: Path, adapter_dir: Path, merged_dir: Path, deltas: Deltas,
+    samples: Sequence[tuple[Tokens, list[int]]],
+) -> None:
+    """Compare the logits (N, V) of the four models, all computed in float32."""
+    model = _load_float32(base_dir)
+    base = _logits(model, samples)
+    adapter, model = _adapter_logits(model, adapter_dir, samples)
+    for name, weight in model.named_parameters():
+        if name in deltas:
+            weight.data = merged_weight(weight.data, *deltas[name]).float()
+    merged = _logits(model, samples)
+    del model
+    reloaded = _logits(_load_float32(merged_dir), samples)
+    tuned_change = float((adapter - base).abs().max())
+
+    def gate(id: str, value: float, op: str, bound: float, unit: str, method: str, hint: str) -> None:
+        recorder.gate(f"gate.merge.{id}", value, op, bound, unit, len(base), "tokens", method, hint)
+
+    largest = "largest difference of a logit at supervised positions of validation conversations"
+    gate("adapter_vs_merged", float((adapter - merged).abs().max()), "<=", _SHARE_BOUND * tuned_change, "logits",
+         f"{largest}; bound: {_SHARE_BOUND} x that of active adapter to base", "The merged weights lost the adapter.")
+    gate("kl", _kl(adapter, merged), "<=", _KL_BOUND, "nats/token", "mean KL(active adapter || merged), same positions",
+         "Rounding to bfloat16 changed the model too much; a higher train.lora_alpha keeps changes above it.")
+    gate("merged_vs_reloaded", float((merged - reloaded).abs().max()), "<=", _RELOADED_BOUND, "logits", largest,
+         "The saved folder is not the merged model; check the disk.")
+    gate("merged_vs_base", float((merged - base).abs().max()), ">", _TUNED_BOUND, "logits", largest,
+         "Training changed nothing that survives rounding; raise train.learning_rate or train.epochs.")
+
+
+def _adapter_logits(model: Any, adapter_dir: Path, samples: Sequence[tuple[Tokens, list[int]]]) -> tuple[Any, Any]:
+    """Logits with the adapter active in PEFT, a path of its own, and the model with it taken off again."""
+    from peft import PeftModel
+
+    with_adapter = PeftModel.from_pretrained(model, adapter_dir, local_files_only=True)
+    return _logits(with_adapter, samples), with_adapter.unload()
+
+
+def _load_float32(folder: Path) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    ).eval()
+
+
+def _logits(model: Any, samples: Sequence[tuple[Tokens, list[int]]]) -> Any:
+    """Logits (N, V) at the sampled positions, the head run only there."""
+    import torch
+
+    with torch.no_grad():
+        return torch.cat(list(_rows(model, samples)))
+
+
+def _rows(model: Any, samples: Sequence[tuple[Tokens, list[int]]]) -> Iterator[Any]:
+    import torch
+
+    for tokens, positions in samples:
+        ids = torch.tensor([tokens.ids])
+        hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state  # (1, T, D)
+        yield model.get_output_embeddings()(hidden[0, positions])
+
+
+def _kl(wanted: Any, found: Any) -> float:
+    """Mean over rows of KL(softmax(wanted) || softmax(found)) in nats."""
+    import torch.nn.functional as F
+
+    return float(F.kl_div(F.log_softmax(found, -1), F.log_softmax(wanted, -1), log_target=True, reduction="sum")) / len(
+        wanted
+    )

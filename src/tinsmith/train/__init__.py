@@ -1,0 +1,1 @@
+"""QLoRA fine-tuning: own batching, loss and loop around Transformers, PEFT and bitsandbytes."""

@@ -1,0 +1,97 @@
+"""AdamW over float32 master copies of the adapters, and the learning-rate schedule."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from tinsmith.config import TrainConfig
+
+
+def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
+    """Learning rate of optimizer step `step` (0 is the first): linear warm-up to the peak, then the schedule.
+
+    The first step already learns, and `cosine` and `linear` end above zero, so no step is spent on nothing.
+    """
+    warmup = round(config.warmup_fraction * total_steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1, total_steps - warmup)
+    share = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}[config.schedule]
+    return config.learning_rate * share
+
+
+class MasterAdamW:
+    """AdamW whose weights, gradient sums and moments are float32 while the model computes in its own format.
+
+    bfloat16 keeps 8 bits of mantissa: small updates and small gradients added to large sums would vanish in it.
+
+    Args:
+        parameters: Trainable parameters of the model by name, with their initial values.
+        compute_dtype: Format the model's own copies are kept in from here on.
+    """
+
+    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], compute_dtype: torch.dtype, config: TrainConfig):
+        self._live = dict(parameters)
+        self._max_grad_norm = config.max_grad_norm
+        self.masters = {
+            name: torch.nn.Parameter(live.detach().float().clone()) for name, live in self._live.items()
+        }
+        self._adamw = torch.optim.AdamW(
+            self.masters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        for live in self._live.values():
+            live.data = live.data.to(compute_dtype)
+
+    def accumulate(self) -> None:
+        """Add the model's gradients to the float32 sums and clear them; call after every backward pass."""
+        for name, live in self._live.items():
+            master = self.masters[name]
+            if live.grad is None:
+                continue
+            gradient = live.grad.float()
+            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+            live.grad = None
+
+    def step(self, learning_rate: float) -> float:
+        """Update from the summed gradients; returns their norm before clipping.
+
+        A norm that is not finite changes nothing.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(list(self.masters.values()), self._max_grad_norm).item()
+        if math.isfinite(norm):
+            for group in self._adamw.param_groups:
+                group["lr"] = learning_rate
+            self._adamw.step()
+            self._publish()
+        self._adamw.zero_grad(set_to_none=True)
+        return norm
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """A copy of the float32 weights by name, on the CPU."""
+        return {name: master.detach().cpu().clone() for name, master in self.masters.items()}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """AdamW's moments and step counts as flat tensors: `<name>|exp_avg`, `<name>|exp_avg_sq`, `<name>|step`."""
+        return {
+            f"{name}|{kind}": value.detach().cpu().clone()
+            for name, master in self.masters.items()
+            for kind, value in self._adamw.state[master].items()
+        }
+
+    def load(self, weights: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
+        """Continue from `weights()` and `state()` of an earlier process."""
+        with torch.no_grad():
+            for name, master in self.masters.items():
+                master.copy_(weights[name])
+        for key, value in state.items():
+            name, _, kind = key.rpartition("|")
+            master = self.masters[name]
+            # AdamW keeps its step count on the CPU whatever the device.
+            self._adamw.state[master][kind] = value.clone() if kind == "step" else value.to(master.device)
+        self._publish()
+
+    def _publish(self) -> None:
+        with torch.no_grad():
+            for name, live in self._live.items():
+                live.copy_(self.masters[name])

@@ -1,0 +1,115 @@
+"""Unsloth as the engine under the same loop, where it works; where it does not, the reason in words.
+
+Unsloth replaces parts of Transformers when it is imported and can fail on import or in its first step, so it is tried
+in a process of its own before it may touch this one.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tinsmith.config import TrainConfig
+from tinsmith.device import Device
+from tinsmith.errors import MissingDependency
+
+_PROBE_SECONDS = 900
+"""The first import compiles kernels, which takes minutes."""
+
+
+def choose_backend(config: TrainConfig, chosen: Device, model_dir: Path) -> tuple[str, str]:
+    """`("peft" | "unsloth", reason)` for the configured backend.
+
+    Raises:
+        MissingDependency: `backend = "unsloth"` was asked for and does not work here.
+    """
+    if config.backend == "peft":
+        return "peft", "train.backend is peft"
+    problem = unsloth_problem(chosen, model_dir)
+    if problem is None:
+        return "unsloth", "Unsloth imports here and passed a one-step trial"
+    if config.backend == "unsloth":
+        raise MissingDependency(
+            f"train.backend is 'unsloth', but {problem}",
+            'Set train.backend = "peft" (or "auto"), or install Unsloth on a machine with a CUDA device.',
+        )
+    return "peft", problem
+
+
+def unsloth_problem(chosen: Device, model_dir: Path) -> str | None:
+    """Why Unsloth cannot train the model in `model_dir` here, or None if a trial step in a subprocess passed."""
+    if chosen.device.type != "cuda":
+        return "Unsloth needs a CUDA device and there is none"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, str(model_dir)], capture_output=True, text=True, timeout=_PROBE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return f"Unsloth's one-step trial did not end within {_PROBE_SECONDS} s"
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        # Only the last line: it names the error, and the lines above it hold paths of this machine.
+        return f"Unsloth's one-step trial failed: {lines[-1].replace(str(model_dir), 'MODEL')}"
+    return None
+
+
+def load_unsloth(model_dir: Path, config: TrainConfig, chosen: Device, seed: int, max_tokens: int) -> Any:
+    """A `Trainable` with Unsloth's kernels around the base in `model_dir` and fresh adapters.
+
+    Args:
+        max_tokens: Longest conversation; Unsloth sizes its position tables by it.
+    """
+    from unsloth import FastLanguageModel  # isort: skip  (must come before Transformers and PEFT to patch them)
+
+    import bitsandbytes
+    import peft
+    import transformers
+    import unsloth
+
+    from tinsmith.train.qlora import TARGET_MODULES, Trainable
+
+    is_4bit = config.quantization == "nf4"
+    model, _ = FastLanguageModel.from_pretrained(
+        str(model_dir), max_seq_length=max_tokens, dtype=chosen.dtype, load_in_4bit=is_4bit, local_files_only=True
+    )
+    model = FastLanguageModel.get_peft_model(
+        model, r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=0, bias="none",
+        target_modules=list(TARGET_MODULES), use_gradient_checkpointing="unsloth", random_state=seed,
+        max_seq_length=max_tokens,
+    )
+    framework = f"Unsloth {unsloth.__version__} + Transformers {transformers.__version__} + PEFT {peft.__version__}"
+    dtype_name = str(chosen.dtype).removeprefix("torch.")
+    if not is_4bit:
+        return Trainable(model, "unsloth", "LoRA", f"none; the frozen base is kept in {dtype_name}", framework)
+    sentence = f"NF4 with double quantization (bitsandbytes), packed in memory, computed in {dtype_name}"
+    return Trainable(
+        model, "unsloth", "QLoRA", sentence, f"{framework} + bitsandbytes {bitsandbytes.__version__}"
+    )
+
+
+def try_one_step(model_dir: Path) -> None:
+    """Load the model, take one optimizer step on made-up ids; raises whatever goes wrong."""
+    from tinsmith.device import choose_device
+
+    config = TrainConfig(backend="unsloth", learning_rate=1e-3)
+    chosen = choose_device()
+    trainable = load_unsloth(model_dir, config, chosen, seed=0, max_tokens=64)
+
+    import torch
+
+    from tinsmith.train.loss import batch_loss_sum
+    from tinsmith.train.optimizer import MasterAdamW
+
+    named = {name: p for name, p in trainable.model.named_parameters() if p.requires_grad}
+    optimizer = MasterAdamW(named, chosen.dtype, config)
+    before = optimizer.weights()
+    ids = torch.arange(5, 37, device=chosen.device)[None]  # (1, T)
+    batch_loss_sum(trainable.model, ids, torch.ones_like(ids, dtype=torch.bool)).backward()
+    optimizer.accumulate()
+    optimizer.step(1e-3)
+    if all(torch.equal(before[name], after) for name, after in optimizer.weights().items()):
+        raise RuntimeError("the adapters did not change in a training step")
+
+
+if __name__ == "__main__":
+    try_one_step(Path(sys.argv[1]))
