@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_gguf import write_tiny_gguf
 from transformers import AutoModelForCausalLM
 
 from tinsmith.base.stage import resolve_base
@@ -13,7 +14,6 @@ from tinsmith.config import BaseConfig
 from tinsmith.errors import BaseModelError
 from tinsmith.families import GEMMA3, SMOLLM2
 from tinsmith.tokens import load_tokenizer
-from tiny_gguf import write_tiny_gguf
 
 
 @pytest.fixture
@@ -71,13 +71,21 @@ def test_record_says_where_everything_came_from(model, out):
     assert record["id"] == record["requested"] == "my-base"
     assert record["source"] == "local" and record["revision"] is None
     assert set(record["files"]) == {
-        "LICENSE", "README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"
+        "LICENSE",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
     }
     assert record["license"]["id"] == "apache-2.0" and record["license"]["files"] == ["LICENSE"]
     assert record["license"]["name"] == "Apache License 2.0" and record["license"]["stated_in"] == "README.md"
     assert record["family"] == {"name": "smollm2", "title": "SmolLM2"}
     assert record["context_length"] == 512 and record["tied"] is True and record["dequantized_from"] is None
-    assert record["chat_template"]["replaced"] and record["chat_template"]["reason"] == "the base model has no chat template"
+    assert (
+        record["chat_template"]["replaced"]
+        and record["chat_template"]["reason"] == "the base model has no chat template"
+    )
 
 
 def test_weights_of_a_persons_own_folder_are_copied_not_shared(model, out):
@@ -227,12 +235,14 @@ def test_unusable_folder_is_refused(damage, message, model, out):
 
 
 def test_unknown_alias_lists_the_known_ones(out):
-    with pytest.raises(BaseModelError, match="'smollm2-135m': no such alias, folder or file; did you mean 'smollm2-135m-inst") as caught:
+    with pytest.raises(
+        BaseModelError, match="'smollm2-135m': no such alias, folder or file; did you mean 'smollm2-135m-inst"
+    ) as caught:
         resolve_base(BaseConfig(model="smollm2-135m"), out)
     assert "gemma-3-270m" in caught.value.hint
 
 
 def test_other_file_is_refused(out, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"x")
-    with pytest.raises(BaseModelError, match="'model.onnx': a file, but not a .gguf"):
+    with pytest.raises(BaseModelError, match=r"'model.onnx': a file, but not a .gguf"):
         resolve_base(BaseConfig(model=str(tmp_path / "model.onnx")), out)

