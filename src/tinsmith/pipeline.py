@@ -5,8 +5,6 @@ is written to `.work/<stage>-<fingerprint>` and renamed when complete; the stamp
 nothing half-written counts as done.
 """
 
-import ast
-import importlib.util
 import os
 import shutil
 import sys
@@ -15,11 +13,11 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tinsmith import measure
+from tinsmith.code_version import code_version
 from tinsmith.config import RunConfig
 from tinsmith.errors import ArtifactError, GateError, UserError
 from tinsmith.measure import Measurement, StageResult
@@ -278,50 +276,6 @@ def _outside_hashes(path: Path) -> dict[str, str]:
     if path.is_file():
         return {path.name: file_sha256(path)}
     return {p.relative_to(path).as_posix(): file_sha256(p) for p in sorted(path.rglob("*")) if p.is_file()}
-
-
-@cache
-def code_version(module: str) -> str:
-    """sha256 over the source of `module` and everything of tinsmith it imports, directly or not.
-
-    The browser files count for the stages that run or ship them.
-    """
-    pending, seen = [module], {}
-    while pending:
-        name = pending.pop()
-        spec = importlib.util.find_spec(name)
-        if name in seen or spec is None or spec.origin is None:
-            continue
-        source = Path(spec.origin)
-        seen[name] = file_sha256(source)
-        pending += [found for found in _imports(source) if found.startswith("tinsmith.")]
-    if "tinsmith.serve" in seen:
-        from tinsmith.serve import web_dir
-
-        for path in sorted(web_dir().iterdir()):
-            if path.is_file():
-                seen[f"web/{path.name}"] = file_sha256(path)
-    if module.startswith("tinsmith.card."):
-        for path in sorted((Path(__file__).parent / "card" / "templates").iterdir()):
-            seen[f"templates/{path.name}"] = file_sha256(path)
-    return combined_sha256(seen)
-
-
-def _imports(source: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name.startswith("tinsmith.") and _exists(name)}
-
-
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 @contextmanager
