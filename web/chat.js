@@ -86,7 +86,9 @@ async function ask(text) {
     if (mine !== generation) return;
     body.textContent = done.text || "(no answer)";
     conversation.push({ role: "assistant", content: done.text });
+    const follows = isNearBottom();
     item.append(measureLine(done));
+    if (follows) item.scrollIntoView({ block: "end" });
   } catch (error) {
     if (mine !== generation) return;
     conversation.pop();
@@ -164,10 +166,9 @@ async function loadModel() {
   const device = ready.device === "webgpu" ? "WebGPU" : "WASM";
   const threads = ready.device === "wasm" ? `, ${ready.threads} ${ready.threads === 1 ? "thread" : "threads"}` : "";
   element("facts").textContent = `Nothing leaves this device · ${device}${threads}`;
+  element("fallback").textContent = ready.notice;
   if (ready.device === "wasm" && !ready.crossOriginIsolated) {
     showNotice("One thread only: this host does not send the headers for cross-origin isolation.");
-  } else if (ready.notice) {
-    showNotice(ready.notice);
   }
   isReady = true;
   update();

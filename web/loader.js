@@ -71,8 +71,35 @@ export async function loadFrom(transformers, url, { device, onProgress }) {
   transformers.env.cacheKey = await cacheName(url);
   const shared = { progress_callback: onProgress };
   const tokenizer = await transformers.AutoTokenizer.from_pretrained(name, shared);
-  const model = await transformers.AutoModelForCausalLM.from_pretrained(name, { ...shared, device, dtype: "q4" });
+  const model = await withLostErrors(
+    transformers.AutoModelForCausalLM.from_pretrained(name, { ...shared, device, dtype: "q4" }),
+  );
   return { tokenizer, model, config };
+}
+
+/**
+ * `loading`, or the first error that nobody handled meanwhile.
+ *
+ * Transformers.js 4.3.1 downloads weights inside a promise that never settles when the download fails, so without this a
+ * missing `model_q4.onnx_data` would load forever.
+ *
+ * @template T @param {Promise<T>} loading @returns {Promise<T>}
+ */
+async function withLostErrors(loading) {
+  /** @type {(event: PromiseRejectionEvent) => void} */
+  let listener = () => {};
+  const lost = new Promise((_, reject) => {
+    listener = (event) => {
+      event.preventDefault();
+      reject(event.reason);
+    };
+    addEventListener("unhandledrejection", listener);
+  });
+  try {
+    return await Promise.race([loading, /** @type {Promise<never>} */ (lost)]);
+  } finally {
+    removeEventListener("unhandledrejection", listener);
+  }
 }
 
 /**

@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -71,6 +72,7 @@ class Browser:
             self._flags.append("--no-sandbox")
         self._answers: dict[int, Future] = {}
         self._pages: dict[str, Page] = {}
+        self._closing = ExitStack()
         self._lock = threading.Lock()
         self._last_id = 0
         self.version = ""
@@ -80,14 +82,18 @@ class Browser:
     def __enter__(self) -> "Browser":
         from websockets.sync.client import connect
 
-        self._profile = tempfile.TemporaryDirectory(prefix="tinsmith-browser-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="tinsmith-browser-", ignore_cleanup_errors=True)
+        self._profile = Path(self._folder.name) / "profile"
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [self._program, *self._flags, f"--user-data-dir={self._profile.name}", "about:blank"],
+            [self._program, *self._flags, f"--user-data-dir={self._profile}", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True,
+            # It leaves folders of its own beside the profile; they go with ours.
+            env={**os.environ, "TMPDIR": self._folder.name},
         )  # fmt: skip
         try:
-            self._socket = connect(self._endpoint(), max_size=None, compression=None, ping_interval=None, proxy=None)
+            connection = connect(self._endpoint(), max_size=None, compression=None, ping_interval=None, proxy=None)
+            self._socket = self._closing.enter_context(connection)
             self._reader = threading.Thread(target=self._read, daemon=True)
             self._reader.start()
             about = self.call("Browser.getVersion", {})
@@ -99,7 +105,6 @@ class Browser:
         return self
 
     def __exit__(self, *_) -> None:
-        self._socket.close()
         self._stop()
 
     def open(self, url: str = "about:blank") -> Page:
@@ -144,7 +149,7 @@ class Browser:
         return answer["result"]
 
     def _endpoint(self) -> str:
-        port_file = Path(self._profile.name) / "DevToolsActivePort"
+        port_file = self._profile / "DevToolsActivePort"
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if port_file.is_file() and (text := port_file.read_text()).count("\n") == 1:
@@ -175,6 +180,7 @@ class Browser:
                     future.set_exception(BrowserError("the browser closed unexpectedly"))
 
     def _stop(self) -> None:
+        self._closing.close()
         self._process.terminate()
         try:
             self._process.wait(10)
@@ -182,4 +188,4 @@ class Browser:
             self._process.kill()
             self._process.wait()
         self._log.close()
-        self._profile.cleanup()
+        self._folder.cleanup()

@@ -1,0 +1,81 @@
+"""The whole stage in a real Chromium, on both devices, and the ways it must stop."""
+
+import json
+import shutil
+
+import pytest
+from packages import tiny_run
+
+from tinsmith.bench.stage import bench_browser
+from tinsmith.browser_page import BrowserError
+from tinsmith.config import BenchConfig
+from tinsmith.errors import GateError
+from tinsmith.run_dir import read_json, write_json
+
+pytestmark = pytest.mark.browser
+
+CONFIG = BenchConfig(new_tokens=6, software_new_tokens=2)
+
+
+@pytest.fixture(scope="module")
+def benched(tmp_path_factory):
+    run, out_dir = tiny_run("gemma3", tmp_path_factory), tmp_path_factory.mktemp("bench")
+    result = bench_browser(CONFIG, run / "data", run / "export", out_dir)
+    return {m.id: m for m in result.measurements}, out_dir
+
+
+@pytest.mark.parametrize("device", ["wasm", "webgpu"])
+def test_every_number_follows_from_the_raw_times(benched, device):
+    measurements, out_dir = benched
+    record = read_json(out_dir / f"{device}.json")
+    tokens = CONFIG.software_new_tokens if record["software"] else CONFIG.new_tokens
+    assert len(record["runs"]) == 5 and all(len(run["token_ms"]) == tokens for run in record["runs"])
+    times = [run["token_ms"] for run in record["runs"]]
+    firsts = sorted(t[0] / 1000 for t in times)
+    speeds = sorted((tokens - 1) * 1000 / (t[-1] - t[0]) for t in times)
+    first, speed = (measurements[f"bench.{device}.{name}"] for name in ("first_token_seconds", "decode_tokens_per_second"))
+    assert (first.value, first.spread) == (pytest.approx(firsts[2]), {"min": pytest.approx(firsts[0]), "max": pytest.approx(firsts[4])})
+    assert (speed.value, speed.count) == (pytest.approx(speeds[2]), 5)
+    assert measurements[f"bench.{device}.new_tokens"].value == tokens
+    assert measurements[f"bench.{device}.load_seconds"].value > 0
+
+
+def test_records_say_what_ran(benched):
+    _, out_dir = benched
+    wasm, webgpu = (read_json(out_dir / f"{device}.json") for device in ("wasm", "webgpu"))
+    assert (wasm["backend"], wasm["adapter"], wasm["software"], wasm["cross_origin_isolated"]) == ("wasm", None, False, True)
+    assert webgpu["backend"] == "webgpu" and webgpu["adapter"]["vendor"]
+    assert "Chromium" in wasm["browser"] and wasm["threads"] >= 1
+    for record, build in ((wasm, "ort-wasm-simd-threaded.wasm"), (webgpu, "ort-wasm-simd-threaded.asyncify.wasm")):
+        sizes = {file["path"]: file["bytes"] for file in record["files"]}
+        assert sizes["model/onnx/model_q4.onnx"] > 1000 and sizes[f"runtime/{build}"] > 10_000_000
+        assert not any("://" in path for path in sizes)
+
+
+def test_browser_and_python_agree(benched):
+    measurements, out_dir = benched
+    tokens, greedy = (measurements[f"gate.{name}"] for name in ("tokens.python_vs_javascript", "greedy.wasm_vs_onnxruntime"))
+    assert (tokens.value, tokens.count, greedy.value, greedy.count) == (0, 12, 0, 5)
+    assert all(len(c["browser"]) > 1 for c in read_json(out_dir / "gates.json")["greedy"])
+
+
+def test_another_chat_template_in_the_package_stops_the_run(tmp_path, tmp_path_factory):
+    run = tiny_run("llama", tmp_path_factory)
+    shutil.copytree(run / "export", tmp_path / "export")
+    path = tmp_path / "export/package/tokenizer_config.json"
+    settings = read_json(path)
+    settings["chat_template"] = settings["chat_template"].replace("<|im_end|>", "<|im_end|> ")
+    write_json(path, settings)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(GateError, match=r"gate\.tokens\.python_vs_javascript: measured 12"):
+        bench_browser(BenchConfig(devices=("wasm",), new_tokens=2), run / "data", tmp_path / "export", tmp_path / "out")
+    assert len(json.loads((tmp_path / "out/gates.json").read_text())["token_differences"]) == 12
+
+
+def test_a_package_without_its_weights_is_a_clear_error(tmp_path, tmp_path_factory):
+    run = tiny_run("llama", tmp_path_factory)
+    shutil.copytree(run / "export", tmp_path / "export")
+    (tmp_path / "export/package/onnx/model_q4.onnx_data").unlink()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BrowserError, match=r"model_q4\.onnx_data"):
+        bench_browser(BenchConfig(devices=("wasm",), new_tokens=2), run / "data", tmp_path / "export", tmp_path / "out")

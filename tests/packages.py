@@ -1,0 +1,30 @@
+"""Real packages of the tiny models, and the folders of a run around them, for tests that need a browser's input."""
+
+from pathlib import Path
+
+from tiny import build_tiny, tiny_conversations
+
+from tinsmith.chat import write_jsonl
+from tinsmith.config import ExportConfig
+from tinsmith.export.stage import export_int4
+from tinsmith.run_dir import write_json, write_text
+
+_built: dict[str, Path] = {}
+
+
+def tiny_run(kind: str, tmp_path_factory) -> Path:
+    """A folder with `data/`, `export/` and `card/` of a tiny model; built once per session, not to be written to."""
+    if kind not in _built:
+        root = tmp_path_factory.mktemp(f"run-{kind}")
+        build_tiny(kind, root / "merge/model")
+        conversations = tiny_conversations(24)
+        for name in ("data", "export", "card"):
+            (root / name).mkdir()
+        write_jsonl(root / "data/train.jsonl", conversations[:12])
+        write_jsonl(root / "data/test.jsonl", conversations[12:])
+        write_json(root / "data/report.json", {"system_prompt": "You sell tea."})
+        write_text(root / "card/README.md", "---\nlicense: mit\n---\n# Model Card: tea\n\n![loss](loss.svg)\n")
+        write_text(root / "card/loss.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+        export_int4(ExportConfig(recipe="rtn"), root / "data", root / "merge", root / "export", seed=1)
+        _built[kind] = root
+    return _built[kind]

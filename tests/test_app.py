@@ -1,0 +1,85 @@
+"""The static folder is complete, shows the card safely, and sends the headers threads need on every known host."""
+
+import pytest
+from packages import tiny_run
+from tiny import tiny_conversations
+
+from tinsmith.app import build_app, example_questions, fill_card_page, without_front_matter
+from tinsmith.errors import ArtifactError
+from tinsmith.run_dir import file_sha256, read_json
+
+PAGE = "<title>Model card</title><b><!-- title --></b><main><!-- card --></main>"
+
+
+@pytest.fixture
+def app(tmp_path, tmp_path_factory):
+    run = tiny_run("llama", tmp_path_factory)
+    result = build_app(run / "data", run / "export", run / "card", tmp_path, "Tea & <co>", 3)
+    return run, tmp_path, result
+
+
+def test_the_package_is_served_unchanged_with_its_card(app):
+    run, out_dir, _ = app
+    for line in (out_dir / "model/SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert file_sha256(out_dir / "model" / name) == digest
+    assert (out_dir / "model/README.md").read_bytes() == (run / "card/README.md").read_bytes()
+    assert (out_dir / "loss.svg").is_file() and (out_dir / "model/loss.svg").is_file()
+
+
+def test_every_file_the_pages_name_exists(app):
+    _, out_dir, result = app
+    for name in ("index.html", "chat.js", "chat.css", "page.css", "client.js", "worker.js", "loader.js", "card.html",
+                 "runtime/transformers.wasm.js", "runtime/transformers.webgpu.js", "HOSTING.md"):  # fmt: skip
+        assert (out_dir / name).stat().st_size > 0
+    for backend in ("wasm", "webgpu"):
+        text = (out_dir / f"runtime/transformers.{backend}.js").read_text()
+        assert 'from"onnxruntime' not in text and f'from"./ort.{backend}.bundle.min.mjs"' in text
+        assert (out_dir / f"runtime/ort.{backend}.bundle.min.mjs").is_file()
+    files = [p for p in out_dir.rglob("*") if p.is_file()]
+    measured = {m.id: m.value for m in result.measurements}
+    assert measured == {"app.files": len(files), "app.files_bytes": sum(p.stat().st_size for p in files)}
+
+
+def test_settings_of_the_page(app):
+    _, out_dir, _ = app
+    settings = read_json(out_dir / "app.json")
+    assert (settings["title"], settings["system_prompt"], settings["model"]) == ("Tea & <co>", "You sell tea.", "./model/")
+    assert len(settings["questions"]) == 4 and "day" in settings["questions"][0]
+
+
+@pytest.mark.parametrize("name", ["_headers", "vercel.json", ".htaccess", "HOSTING.md"])
+def test_host_files_isolate_the_page(app, name):
+    text = (app[1] / name).read_text()
+    for word in ("Cross-Origin-Opener-Policy", "same-origin", "Cross-Origin-Embedder-Policy", "require-corp"):
+        assert word in text
+
+
+def test_questions_cover_categories_and_follow_the_seed():
+    conversations = tiny_conversations(12)
+    asked = {c.messages[1].content: c.category for c in conversations}
+    chosen = example_questions(conversations, 1)
+    assert len({asked[question] for question in chosen[:3]}) == 3
+    assert chosen == example_questions(conversations, 1) != example_questions(conversations, 2)
+    assert example_questions(conversations[:1] * 3, 1) == [conversations[0].messages[1].content]
+
+
+def test_the_card_cannot_carry_markup_or_scripts():
+    markdown = "---\na: 1\n---\n# T\n\n<script>x()</script> <img src=x onerror=y()>\n\n[a](javascript:x()) [b](https://b.example)\n\n|a|b|\n|-|-|\n|1|2|\n"
+    filled = fill_card_page(PAGE, "A <b>", markdown)
+    assert "<script" not in filled and "<img" not in filled and 'href="javascript' not in filled
+    assert '<a href="https://b.example" rel="noopener noreferrer nofollow">b</a>' in filled
+    assert "<td>2</td>" in filled and "a: 1" not in filled and "A &lt;b&gt;: model card" in filled
+
+
+def test_only_a_leading_block_is_front_matter():
+    assert without_front_matter("---\na: 1\n---\ntext") == "text"
+    assert without_front_matter("text\n---\nmore") == "text\n---\nmore"
+    assert without_front_matter("---\nnever closed") == "---\nnever closed"
+
+
+def test_a_missing_card_is_a_clear_error(tmp_path, tmp_path_factory):
+    run = tiny_run("llama", tmp_path_factory)
+    (tmp_path / "card").mkdir()
+    with pytest.raises(ArtifactError, match=r"README\.md: missing"):
+        build_app(run / "data", run / "export", tmp_path / "card", tmp_path / "out", "T", 1)

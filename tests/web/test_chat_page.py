@@ -1,0 +1,143 @@
+"""The chat page in a real Chromium: loading, asking, several turns, stopping, and never a request elsewhere."""
+
+import json
+
+import pytest
+from packages import tiny_run
+
+from tinsmith.app import build_app
+from tinsmith.browser import Browser
+from tinsmith.run_dir import read_json, write_json
+from tinsmith.serve import SiteServer
+
+pytestmark = pytest.mark.browser
+
+READY = "!!document.querySelector('#questions button:enabled')"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    run, folder = tiny_run("llama", tmp_path_factory), tmp_path_factory.mktemp("site")
+    build_app(run / "data", run / "export", run / "card", folder, "Tea shop", 3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with Browser(webgpu="none") as browser:
+        yield browser
+
+
+@pytest.fixture
+def chat(site, browser):
+    with SiteServer({"/": site}) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for(READY, 60)
+        yield page, server
+
+
+def ask(page, text):
+    """Type `text` into the page and send it."""
+    page.evaluate(
+        f"""(() => {{
+          const question = document.getElementById("question");
+          question.value = {json.dumps(text)};
+          question.dispatchEvent(new Event("input"));
+          document.getElementById("ask").requestSubmit();
+        }})()"""
+    )
+
+
+def test_two_turns_and_a_new_chat(chat):
+    page, _ = chat
+    assert page.evaluate("document.title") == "Tea shop"
+    assert page.evaluate("document.getElementById('system').value") == "You sell tea."
+    page.evaluate("document.querySelector('#questions button').click()")
+    page.wait_for("document.querySelectorAll('.measure').length === 1", 60)
+    ask(page, "And the other one?")
+    page.wait_for("document.querySelectorAll('.measure').length === 2", 60)
+    shown = page.evaluate("[...document.querySelectorAll('.turn')].map(turn => turn.className)")
+    assert shown == ["turn user", "turn assistant"] * 2
+    assert "tokens/s" in page.evaluate("document.querySelector('.measure').textContent")
+    page.evaluate("document.getElementById('restart').click()")
+    assert page.evaluate("document.querySelectorAll('.turn').length") == 0
+    assert page.evaluate("!document.getElementById('welcome').hidden")
+
+
+def test_stop_keeps_what_was_said(chat):
+    page, _ = chat
+    page.evaluate("document.querySelector('#questions button').click()")
+    page.wait_for("document.querySelector('.turn.assistant .text')?.textContent.length > 0", 30)
+    page.evaluate("document.getElementById('stop').click()")
+    page.wait_for("!!document.querySelector('.measure')", 30)
+    line = page.evaluate("document.querySelector('.measure').textContent")
+    assert "stopped" in line and int(line.split()[0]) < 256
+
+
+def test_what_is_said_never_becomes_markup(chat):
+    page, _ = chat
+    ask(page, "<img src=x onerror=alert(1)><b>bold</b>")
+    page.wait_for("!!document.querySelector('.measure')", 60)
+    assert page.evaluate("document.querySelectorAll('.turn img, .turn b').length") == 0
+    assert page.evaluate("document.querySelector('.turn.user').textContent").startswith("<img")
+    refused = page.evaluate("(() => { try { document.body.innerHTML = '<i>' } catch (error) { return error.name } })()")
+    assert refused == "TypeError"
+
+
+def test_every_request_stays_on_the_own_origin_and_the_console_stays_clean(chat):
+    page, server = chat
+    page.evaluate("document.querySelector('#questions button').click()")
+    page.wait_for("!!document.querySelector('.measure')", 60)
+    assert {r.url for r in page.requests if not r.url.startswith(server.origin + "/")} == set()
+    assert any(r.url.endswith("/model/onnx/model_q4.onnx_data") and r.status == 200 for r in page.requests)
+    assert page.exceptions == [] and [text for kind, text in page.console if kind == "error"] == []
+    assert page.evaluate("crossOriginIsolated") is True
+    assert page.evaluate("document.getElementById('facts').textContent").startswith("Nothing leaves this device · WASM")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_overflows_and_both_schemes_are_readable(chat, width, tmp_path):
+    page, _ = chat
+    for dark in (False, True):
+        page.screenshot(tmp_path / "page.png", width, 740, dark)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        colours = page.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+        assert contrast(*colours) >= 7
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two `rgb(r, g, b)` colours. Source: WCAG 2.2, relative luminance."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in colour[4:-1].split(",")]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_a_model_that_is_not_there_is_said_on_the_page(site, browser, tmp_path):
+    settings = read_json(site / "app.json")
+    write_json(tmp_path / "app.json", {**settings, "model": "./elsewhere/"})
+    with SiteServer({"/": site, "/app.json": tmp_path / "app.json"}) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for("!document.getElementById('notice').hidden", 30)
+        notice = page.evaluate("document.getElementById('notice').textContent")
+    assert "/elsewhere/config.json answered 404" in notice and "folder that holds config.json" in notice
+
+
+def test_without_isolation_the_page_works_with_one_thread_and_says_so(site, browser):
+    with SiteServer({"/": site}, headers={"Cross-Origin-Embedder-Policy": "unsafe-none"}) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for(READY, 60)
+        assert "1 thread" in page.evaluate("document.getElementById('facts').textContent")
+        assert "cross-origin isolation" in page.evaluate("document.getElementById('notice').textContent")
+
+
+def test_the_card_page_shows_the_card_and_its_picture(site, browser):
+    with SiteServer({"/": site}) as server:
+        page = browser.open(f"{server.origin}/card.html")
+        assert page.evaluate("document.querySelector('h1').textContent") == "Model Card: tea"
+        assert page.evaluate("document.querySelector('img').naturalWidth") == 9
+        assert page.console == []

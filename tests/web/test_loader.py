@@ -1,0 +1,95 @@
+"""loader.js and worker.js: any address, clear refusals, and WebGPU answers equal to Python's."""
+
+import json
+
+import pytest
+from packages import tiny_run
+from tiny import tiny_conversations
+from transformers import AutoConfig
+
+from tinsmith.bench.gates import first_prompt, onnxruntime_greedy, open_session
+from tinsmith.browser import Browser
+from tinsmith.browser_page import BrowserError
+from tinsmith.families import decoder_of
+from tinsmith.serve import SiteServer, web_dir, write_runtime
+from tinsmith.tokens import load_tokenizer
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runtime")
+    write_runtime(folder)
+    return folder
+
+
+@pytest.fixture
+def opened(runtime, tmp_path_factory):
+    package = tiny_run("llama", tmp_path_factory) / "export/package"
+    mounts = {"/": web_dir(), "/runtime/": runtime, "/deep/er/model/": package}
+    with SiteServer(mounts) as server, Browser(webgpu="none") as browser:
+        page = browser.open(f"{server.origin}/bench.html")
+        page.wait_for("!!globalThis.bench")
+        yield page, server
+
+
+def load(page, url, device="wasm"):
+    return page.evaluate(f"bench.load({json.dumps({'modelUrl': url, 'device': device})})", 60)
+
+
+def test_a_nested_address_and_one_without_the_last_slash(opened):
+    page, server = opened
+    for url in (f"{server.origin}/deep/er/model/", "./deep/er/model"):
+        assert "onnx/model_q4.onnx_data" in load(page, url)["files"]
+
+
+def test_a_second_visit_takes_the_weights_from_the_cache(opened):
+    page, _ = opened
+    load(page, "./deep/er/model/")
+    before = len(page.requests)
+    load(page, "./deep/er/model/")
+    again = [r.url.rpartition("/")[2] for r in page.requests[before:] if "/model/" in r.url]
+    assert "config.json" in again and "model_q4.onnx_data" not in again
+
+
+def test_refusals_name_the_address_and_the_answer(opened):
+    page, _ = opened
+    with pytest.raises(BrowserError, match=r"/nowhere/config\.json answered 404"):
+        load(page, "./nowhere/")
+
+
+def test_a_host_that_answers_with_a_page_is_refused_before_anything_is_cached(opened, tmp_path):
+    page, _ = opened
+    (tmp_path / "config.json").write_text("<!doctype html><title>home</title>")
+    page.serve({"https://fallback.example/": tmp_path})
+    with pytest.raises(BrowserError, match=r"is not JSON; the host answered with: <!doctype html>"):
+        load(page, "https://fallback.example/")
+
+
+def test_without_an_adapter_webgpu_falls_back_and_says_why(opened):
+    page, _ = opened
+    ready = load(page, "./deep/er/model/", "webgpu")
+    assert ready["device"] == "wasm" and "no WebGPU adapter" in ready["notice"]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tmp_path_factory):
+    package = tiny_run(kind, tmp_path_factory) / "export/package"
+    tokenizer, session = load_tokenizer(package), open_session(package / "onnx/model_q4.onnx")
+    decoder = decoder_of(AutoConfig.from_pretrained(package))
+    with (
+        SiteServer({"/": web_dir(), "/runtime/": runtime, "/model/": package}) as server,
+        Browser(webgpu="software") as browser,
+    ):
+        page = browser.open(f"{server.origin}/bench.html")
+        page.wait_for("!!globalThis.bench")
+        ready = load(page, "./model/", "webgpu")
+        assert (ready["device"], ready["adapter"]["software"]) == ("webgpu", True)
+        for conversation in tiny_conversations(2):
+            prompt = first_prompt(conversation)
+            messages = [{"role": m.role, "content": m.content} for m in prompt]
+            request = {"messages": messages, "maxNewTokens": 6}
+            found = page.evaluate(f"bench.generate({json.dumps(request)})", 120)["tokenIds"]
+            expected = onnxruntime_greedy(session, decoder, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 6)
+            assert found == list(expected.ids)
