@@ -54,7 +54,8 @@ def test_tokenizer_is_rebuilt_with_single_digits(tmp_path, tiny_llama):
     rebuilt, original = (AutoTokenizer.from_pretrained(folder) for folder in (out, tiny_llama))
     text = "<|im_start|>user\nWhat does the latte cost?<|im_end|>\n"
     assert rebuilt(text)["input_ids"] == original(text)["input_ids"]
-    assert rebuilt.tokenize("12 345") == ["1", "2", "Ġ", "3", "4", "5"]
+    assert original.tokenize("80 25") == ["80", "Ġ25"], "the vocabulary has longer numbers, so the split matters"
+    assert rebuilt.tokenize("80 25") == ["8", "0", "Ġ", "2", "5"]
     assert rebuilt.decode(rebuilt("Rp 25k, später")["input_ids"]) == "Rp 25k, später"
     assert rebuilt.bos_token == "<|im_start|>" and rebuilt.eos_token == rebuilt.pad_token == "<|im_end|>"
     assert json.loads((out / "tokenizer_config.json").read_text())["chat_template"] == "{{ 1 }}"

@@ -24,7 +24,7 @@ class PlacedTokenizer:
 
 
 def place_tokenizer(folder: Path, config: Any, model_dir: Path) -> PlacedTokenizer:
-    """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` beside the `config.json` in `model_dir`.
+    """Write the tokenizer files and `chat_template.jinja` beside the `config.json` in `model_dir`.
 
     Raises:
         BaseModelError: no tokenizer, one with more tokens than the model, or a chat format that is not supported.
