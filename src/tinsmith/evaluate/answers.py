@@ -28,9 +28,7 @@ class Item:
     """By model; a part of `facts`."""
 
 
-def compare(
-    questions: Sequence[Question], answers: dict[str, Sequence[Answer]], common: frozenset[str]
-) -> list[Item]:
+def compare(questions: Sequence[Question], answers: dict[str, Sequence[Answer]], common: frozenset[str]) -> list[Item]:
     """Each question with its answers by model, the reference's key facts, and those found in each answer."""
     items = []
     for index, question in enumerate(questions):

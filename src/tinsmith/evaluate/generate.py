@@ -18,8 +18,8 @@ from tinsmith.errors import DataError
 from tinsmith.evaluate.onnx_decoder import OnnxDecoder
 from tinsmith.tokens import ChatTokenizer
 
-_BATCH = 8
-"""Prompts decoded together: a token for eight costs little more than a token for one."""
+_BATCH = 24
+"""Prompts decoded together: a step for 24 costs seven times a step for one."""
 
 _NGRAM_WORDS = 4
 _NGRAM_TIMES = 3
@@ -131,7 +131,9 @@ def encode_prompts(tokenizer: ChatTokenizer, questions: Sequence[Question]) -> l
     prompts = [tokenizer.encode_prompt(question.messages) for question in questions]
     for question, prompt in zip(questions, prompts, strict=True):
         if not prompt:
-            raise DataError(f"conversation {question.id}: its question has no tokens", "Check the tokenizer of the base.")
+            raise DataError(
+                f"conversation {question.id}: its question has no tokens", "Check the tokenizer of the base."
+            )
     return prompts
 
 

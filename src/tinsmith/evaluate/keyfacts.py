@@ -60,7 +60,7 @@ def key_facts(reference: str, given: str, common: frozenset[str]) -> list[Fact]:
     prose = _prose(reference)
     for address in _addresses(prose):
         found.setdefault(address, Fact("address", address))
-    prose = _URL.sub(" ", prose)
+    prose = _URL.sub("\n", prose)
     for number in find_numbers(_LIST_MARK.sub("", prose)):
         found.setdefault(number.text, Fact("number", number.text, number))
     for name in _names(prose, common):
@@ -70,7 +70,8 @@ def key_facts(reference: str, given: str, common: frozenset[str]) -> list[Fact]:
     return [
         fact
         for fact in found.values()
-        if fact not in already and not (fact.kind == "name" and given_words.issuperset(_WORD.findall(_folded(fact.text))))
+        if fact not in already
+        and not (fact.kind == "name" and given_words.issuperset(_WORD.findall(_folded(fact.text))))
     ]
 
 

@@ -14,24 +14,34 @@ _MIN_CATEGORY = 3
 """A category with fewer test conversations gets no number."""
 
 
-def record_losses(recorder: Recorder, scores: Sequence[Score], split: str, model: str, raw: str, seed: int) -> float:
-    """Record loss, perplexity and bits per byte of one model on one split; returns the perplexity."""
-    nll, tokens, sizes = columns = _columns(scores)
-    rows = columns.T  # (conversations, 3)
-    counted = {"count": len(scores), "count_of": "conversations", "raw": raw}
-    loss = nll.sum() / tokens.sum()
-    spread = bootstrap(rows, lambda sums: sums[:, 0] / sums[:, 1], seed)
-    recorder.add(f"evaluate.loss.{split}.{model}", loss, "nats/token", spread=spread, method=f"{_METHOD}.loss", **counted)
-    recorder.add(
-        f"evaluate.perplexity.{split}.{model}", math.exp(loss), "perplexity", method=f"{_METHOD}.perplexity",
-        spread={name: math.exp(end) for name, end in spread.items()}, **counted,
-    )  # fmt: skip
-    recorder.add(
-        f"evaluate.bits_per_byte.{split}.{model}", nll.sum() / math.log(2) / sizes.sum(), "bits/byte",
-        method=f"{_METHOD}.bits_per_byte",
-        spread=bootstrap(rows, lambda sums: sums[:, 0] / math.log(2) / sums[:, 2], seed), **counted,
-    )  # fmt: skip
-    return math.exp(loss)
+def loss(sums: np.ndarray) -> np.ndarray:
+    """Nats per supervised token of each row of `sums`, `(N, 3)`: nll, tokens, bytes."""
+    return sums[:, 0] / sums[:, 1]
+
+
+def perplexity(sums: np.ndarray) -> np.ndarray:
+    """exp(loss) of each row. Not comparable to: perplexities over other tokenizers."""
+    return np.exp(loss(sums))
+
+
+def bits_per_byte(sums: np.ndarray) -> np.ndarray:
+    """Bits per UTF-8 byte of assistant content of each row; comparable between tokenizers."""
+    return sums[:, 0] / math.log(2) / sums[:, 2]
+
+
+def record_losses(recorder: Recorder, scores: Sequence[Score], split: str, model: str, raw: str, seed: int) -> None:
+    """Record loss, perplexity and bits per byte of one model on one split."""
+    rows = _rows(scores)
+    totals = rows.sum(axis=0, keepdims=True)
+    for name, unit, definition in (
+        ("loss", "nats/token", loss),
+        ("perplexity", "perplexity", perplexity),
+        ("bits_per_byte", "bits/byte", bits_per_byte),
+    ):
+        recorder.add(
+            f"evaluate.{name}.{split}.{model}", definition(totals)[0], unit, len(scores), "conversations",
+            f"{_METHOD}.{name}", spread=bootstrap(rows, definition, seed), raw=raw,
+        )  # fmt: skip
 
 
 def record_ratio(
@@ -44,15 +54,18 @@ def record_ratio(
     """
     if [(score.id, score.tokens) for score in over] != [(score.id, score.tokens) for score in under]:
         raise ValueError(f"{id}: the two models were not scored on the same tokens")
-    (nll_over, tokens, _), (nll_under, _, _) = _columns(over), _columns(under)
-    rows = np.stack([nll_over - nll_under, tokens], axis=1)
-    ratio = math.exp((nll_over.sum() - nll_under.sum()) / tokens.sum())
-    spread = bootstrap(rows, lambda sums: np.exp(sums[:, 0] / sums[:, 1]), seed)
+    rows = _rows(over)
+    # exp(a / n) / exp(b / n) = exp((a - b) / n): one column of differences pairs the two.
+    rows[:, 0] -= _rows(under)[:, 0]
+    ratio = float(perplexity(rows.sum(axis=0, keepdims=True))[0])
+    spread = bootstrap(rows, perplexity, seed)
     recorder.add(id, ratio, "ratio", len(over), "conversations", f"{_METHOD}.record_ratio", spread=spread, raw=raw)
     return ratio
 
 
-def record_categories(recorder: Recorder, scores: Sequence[Score], split: str, model: str, raw: str, seed: int) -> list[str]:
+def record_categories(
+    recorder: Recorder, scores: Sequence[Score], split: str, model: str, raw: str, seed: int
+) -> list[str]:
     """Record the loss of each category of at least 3 conversations; returns the categories that were too small."""
     groups: dict[str, list[Score]] = {}
     for score in scores:
@@ -62,15 +75,14 @@ def record_categories(recorder: Recorder, scores: Sequence[Score], split: str, m
         if len(members) < _MIN_CATEGORY:
             too_small.append(category)
             continue
-        nll, tokens, _ = columns = _columns(members)
+        rows = _rows(members)
         recorder.add(
-            f"evaluate.loss.{split}.{model}.category.{category}", nll.sum() / tokens.sum(), "nats/token",
-            len(members), "conversations", f"{_METHOD}.loss", raw=raw,
-            spread=bootstrap(columns.T, lambda sums: sums[:, 0] / sums[:, 1], seed),
+            f"evaluate.loss.{split}.{model}.category.{category}", loss(rows.sum(axis=0, keepdims=True))[0], "nats/token",
+            len(members), "conversations", f"{_METHOD}.loss", spread=bootstrap(rows, loss, seed), raw=raw,
         )  # fmt: skip
     return too_small
 
 
-def _columns(scores: Sequence[Score]) -> np.ndarray:
-    """`(3, conversations)` float64: nll, tokens, bytes."""
-    return np.array([(score.nll, score.tokens, score.bytes) for score in scores], dtype=np.float64).T
+def _rows(scores: Sequence[Score]) -> np.ndarray:
+    """`(conversations, 3)` float64: nll, tokens, bytes."""
+    return np.array([(score.nll, score.tokens, score.bytes) for score in scores], dtype=np.float64)

@@ -52,12 +52,12 @@ def load_torch(model_dir: Path) -> Any:
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
-def torch_scorer(model: Any) -> Scorer:
+def torch_scorer(model: Any, logits_bytes: int = _LOGITS_BYTES) -> Scorer:
     """Scores with a Transformers model: decoder body once, head only where a supervised token is predicted."""
     import torch
 
     body, head = model.get_decoder(), model.get_output_embeddings()
-    at_once = max(1, _LOGITS_BYTES // (4 * head.weight.shape[0]))
+    at_once = max(1, logits_bytes // (4 * head.weight.shape[0]))
 
     @torch.inference_mode()
     def score(tokens: Tokens) -> float:
@@ -104,7 +104,11 @@ def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
 
 
 def score_conversations(
-    scorer: Scorer, conversations: Sequence[Conversation], tokens: Sequence[Tokens], tokenizer: ChatTokenizer, label: str
+    scorer: Scorer,
+    conversations: Sequence[Conversation],
+    tokens: Sequence[Tokens],
+    tokenizer: ChatTokenizer,
+    label: str,
 ) -> list[Score]:
     """The raw sums of every conversation, in order, with a progress bar named `label`.
 

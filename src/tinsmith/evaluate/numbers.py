@@ -45,14 +45,19 @@ _PREFIX = "(?:" + "|".join(_UNITS[code] for code in _CURRENCIES) + ")"
 _SPACE = "[ \u00a0\u202f]"
 _BODY = rf"(?:\d{{1,3}}(?:[,.'\u2019]\d{{3}})+(?!\d)|\d{{1,3}}(?:{_SPACE}\d{{3}})+(?!\d)|\d+)(?:[.,]\d+)?"
 _MULTIPLIER = rf"(?:(?:k|K|M)(?![^\W_])|{_SPACE}(?:thousand|million|mln|billion)\b)"
-_VERBATIM = re.compile(r"(?<![\w.:/-])(?:\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{4}|\d{1,4}:\d{1,4})(?![\w:]|[./-]\d)")
+_VERBATIM = re.compile(
+    r"(?<![\w.:/-])(?:\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{4}|\d{1,4}:\d{1,4})(?![\w:]|[./-]\d)"
+)
 # Part of a code or a version (`m-003`, `A4`, `1.2.3`) is no number.
 _NUMBER = re.compile(
     rf"(?:(?<![^\W_])(?P<prefix>{_PREFIX})\.?{_SPACE}?|(?<![\w.,])(?<![^\W\d_][-.])[+~-]?)"
-    rf"(?P<body>{_BODY})(?P<multiplier>{_MULTIPLIER})?(?:[ \u00a0\u202f-]?(?P<unit>{_UNIT}))?(?![^\W_])"
+    rf"(?P<body>{_BODY})(?P<multiplier>{_MULTIPLIER})?(?:[ \u00a0\u202f-]?(?P<unit>{_UNIT}))?(?![^\W_]|[.,]\d)"
 )
-_RANGE = re.compile(r"\s?(?:-|\u2013|\u2014|to|and|till?|\u2212)\s?")
-_WORD_NUMBER = re.compile(rf"\b({'|'.join(_WORDS)})(?=[ -]{_UNIT})", re.IGNORECASE)
+_RANGE = re.compile(r"\s?(?:-|\u2013|\u2014|to|or|and|till?|\u2212)\s?")
+_ANY_WORD = "|".join(_WORDS)
+_WORD_NUMBER = re.compile(
+    rf"\b({_ANY_WORD})(?=[ -](?:(?:to|or|and)[ -](?:{_ANY_WORD}|\d+)[ -])?{_UNIT})", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)

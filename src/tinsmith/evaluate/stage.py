@@ -16,7 +16,7 @@ from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import Score, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores
 from tinsmith.evaluate.onnx_decoder import ONNX_FILE, load_onnx
 from tinsmith.measure import Recorder, StageResult
-from tinsmith.run_dir import combined_sha256, write_json
+from tinsmith.run_dir import combined_sha256, read_json, write_json
 from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 SPLITS = ("train", "val", "test")
@@ -119,10 +119,12 @@ def _sample(conversations: Sequence[Conversation], size: int, seed: str) -> list
 def _gate_tokens(recorder: Recorder, material: _Material, package_dir: Path) -> None:
     """The package's own tokenizer and chat template must give the ids that are scored."""
     package = load_tokenizer(package_dir).tokenizer
+    # Transformers.js reads this template and no other; Transformers would prefer the .jinja file.
+    template = read_json(package_dir / "tokenizer_config.json").get("chat_template", "")
     different, count = [], 0
     for split in SPLITS:
         for conversation, tokens in zip(material.conversations[split], material.tokens[split], strict=True):
-            text = package.apply_chat_template(conversation.as_dicts(), tokenize=False)
+            text = package.apply_chat_template(conversation.as_dicts(), chat_template=template, tokenize=False)
             ids = package(text, add_special_tokens=False)["input_ids"]
             count += 1
             if list(tokens.ids) != ids:
@@ -227,7 +229,9 @@ def _summary(recorder: Recorder, ratios: dict[str, float]) -> list[str]:
     test = {model: values[f"evaluate.perplexity.test.{model}"] for model in ("base", "tuned", "int4")}
     lines = []
     if ratios["tuned_over_base"] >= 1:
-        lines.append("warning: the tuned model is no better than the base on the test split; check the data and the training")
+        lines.append(
+            "warning: the tuned model is no better than the base on the test split; check the data and the training"
+        )
     lines.append(
         f"test perplexity: base {test['base']:.2f}, tuned {test['tuned']:.2f} ({ratios['tuned_over_base']:.2f} of base), "
         f"int4 {test['int4']:.2f} ({ratios['int4_over_tuned']:.2f} of tuned)"

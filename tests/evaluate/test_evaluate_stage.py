@@ -1,0 +1,113 @@
+"""The whole stage on tiny models and the package the real exporter made of them."""
+
+import json
+import math
+import shutil
+
+import pytest
+
+from tinsmith.config import EvaluateConfig
+from tinsmith.errors import DataError, GateError
+from tinsmith.evaluate.stage import evaluate_models
+from tinsmith.run_dir import read_json, write_json
+
+CONFIG = EvaluateConfig(train_sample=8, questions=6, max_new_tokens=8)
+
+
+def run(line, out_dir, config=CONFIG, **other):
+    out_dir.mkdir(exist_ok=True)
+    folders = {"base_dir": line.base, "data_dir": line.data, "merge_dir": line.merge, "export_dir": line.export} | other
+    return evaluate_models(config, **folders, out_dir=out_dir, seed=3)
+
+
+@pytest.fixture(scope="module")
+def done(llama_line, tmp_path_factory):
+    out_dir = tmp_path_factory.mktemp("evaluate")
+    return run(llama_line, out_dir), out_dir
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_promised_id_is_measured(done):
+    found = {measurement.id: measurement for measurement in done[0].measurements}
+    for split in ("train", "val", "test"):
+        for model in ("base", "tuned", "int4"):
+            for name in ("loss", "perplexity", "bits_per_byte"):
+                assert f"evaluate.{name}.{split}.{model}" in found
+        assert f"evaluate.ratio.{split}.tuned_over_base" in found
+        assert f"evaluate.ratio.{split}.int4_over_tuned" in found
+    for model in ("base", "int4"):
+        for name in ("stop_rate", "repetition_rate", "key_fact_recall"):
+            assert f"evaluate.answers.{name}.{model}" in found
+    gate = found["gate.evaluate.tokens"]
+    assert (gate.value, gate.count, gate.passed) == (0, 8 + 6 + 10, True)
+    assert found["evaluate.loss.train.base"].count == 8
+    assert found["evaluate.loss.test.base"].count == 10
+
+
+def test_numbers_follow_from_the_raw_files(done):
+    result, out_dir = done
+    found = {measurement.id: measurement for measurement in result.measurements}
+    pooled = {}
+    for model in ("base", "tuned", "int4"):
+        measurement = found[f"evaluate.perplexity.test.{model}"]
+        raw = lines(out_dir.parent / measurement.raw.replace("evaluate", out_dir.name, 1))
+        pooled[model] = math.exp(sum(r["nll"] for r in raw) / sum(r["tokens"] for r in raw))
+        assert measurement.value == pytest.approx(pooled[model])
+    assert found["evaluate.ratio.test.int4_over_tuned"].value == pytest.approx(pooled["int4"] / pooled["tuned"])
+    answers = lines(out_dir / "answers.jsonl")
+    assert len(answers) == 6
+    stopped = sum(answer["int4"]["stopped"] for answer in answers)
+    assert found["evaluate.answers.stop_rate.int4"].value == stopped / 6
+    facts = sum(len(answer["facts"]) for answer in answers)
+    assert found["evaluate.answers.key_fact_recall.base"].count == facts > 0
+    assert found["evaluate.answers.key_fact_recall.base"].value == sum(len(a["base_found"]) for a in answers) / facts
+
+
+def test_record_says_what_was_not_assessed_and_holds_no_path(done, llama_line):
+    _, out_dir = done
+    record = read_json(out_dir / "evaluate.json")
+    assert record["accuracy"]["status"] == record["response_quality"]["status"] == "not_assessed"
+    assert record["samples"]["train"]["conversations"] == 8
+    for path in out_dir.rglob("*.json*"):
+        assert str(llama_line.base.parent) not in path.read_text(encoding="utf-8")
+
+
+def test_a_repeat_gives_the_same_numbers(done, llama_line, tmp_path):
+    again = run(llama_line, tmp_path / "again")
+    for one, other in zip(done[0].measurements, again.measurements, strict=True):
+        assert one.id == other.id
+        assert one.value == pytest.approx(other.value, rel=1e-6)
+
+
+def test_a_model_that_did_not_learn_is_said(llama_line, tmp_path):
+    """The base compared with itself: nothing was learned."""
+    config = EvaluateConfig(train_sample=1, questions=0, max_new_tokens=1)
+    result = run(llama_line, tmp_path / "out", config, merge_dir=llama_line.base)
+    assert result.summary[0].startswith("warning: the tuned model is no better than the base")
+    ratio = next(m for m in result.measurements if m.id == "evaluate.ratio.test.tuned_over_base")
+    assert ratio.value == 1
+    assert not (tmp_path / "out/answers.jsonl").exists()
+    assert not any("answers" in measurement.id for measurement in result.measurements)
+
+
+def test_another_chat_template_in_the_package_stops_the_run(llama_line, tmp_path):
+    export = tmp_path / "export"
+    shutil.copytree(llama_line.export, export)
+    settings = read_json(export / "package/tokenizer_config.json")
+    settings["chat_template"] = settings["chat_template"].replace("<|im_start|>", "<|im_start|> ")
+    write_json(export / "package/tokenizer_config.json", settings)
+    with pytest.raises(GateError, match=r"gate\.evaluate\.tokens: measured 24") as caught:
+        run(llama_line, tmp_path / "out", export_dir=export)
+    assert "Conversations that differ: c" in caught.value.hint
+    assert caught.value.measurements[-1].value == 24
+
+
+def test_an_empty_split_is_named(llama_line, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(llama_line.data, data)
+    (data / "val.jsonl").write_text("")
+    with pytest.raises(DataError, match="the val split has no conversations"):
+        run(llama_line, tmp_path / "out", data_dir=data)
