@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tiny import build_tiny, tiny_conversations
 
 from tinsmith.chat import write_jsonl
 from tinsmith.config import ExportConfig
+from tiny import build_tiny, tiny_conversations
 
 
 @dataclass(frozen=True)

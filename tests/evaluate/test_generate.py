@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_conversations
 
 from tinsmith.chat import Conversation, Message
 from tinsmith.evaluate.generate import (
@@ -18,6 +17,7 @@ from tinsmith.evaluate.generate import (
 from tinsmith.evaluate.nll import load_torch
 from tinsmith.evaluate.onnx_decoder import load_onnx
 from tinsmith.tokens import load_tokenizer
+from tiny import tiny_conversations
 
 NEW = 20
 

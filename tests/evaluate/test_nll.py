@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_conversations
 
 from tinsmith.chat import Conversation, Message, read_jsonl
 from tinsmith.errors import ArtifactError
 from tinsmith.evaluate.nll import content_bytes, load_torch, onnx_scorer, score_conversations, torch_scorer
 from tinsmith.evaluate.onnx_decoder import load_onnx
 from tinsmith.tokens import Tokens, load_tokenizer
+from tiny import tiny_conversations
 
 
 @pytest.fixture(scope="module")
