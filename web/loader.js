@@ -9,6 +9,7 @@
  * @typedef {object} LoadOptions
  * @property {'wasm' | 'webgpu'} device
  * @property {(event: {status: string, file?: string, loaded?: number, total?: number}) => void} [onProgress]
+ * @property {Record<string, any>} [sessionOptions] passed on to ONNX Runtime
  */
 
 /**
@@ -65,14 +66,19 @@ export async function preflight(url) {
  * @param {LoadOptions} options
  * @returns {Promise<{tokenizer: any, model: any, config: Record<string, any>}>}
  */
-export async function loadFrom(transformers, url, { device, onProgress }) {
+export async function loadFrom(transformers, url, { device, onProgress, sessionOptions = {} }) {
   const config = await preflight(url);
   const name = pointAt(transformers.env, url);
   transformers.env.cacheKey = await cacheName(url);
   const shared = { progress_callback: onProgress };
   const tokenizer = await transformers.AutoTokenizer.from_pretrained(name, shared);
   const model = await withLostErrors(
-    transformers.AutoModelForCausalLM.from_pretrained(name, { ...shared, device, dtype: "q4" }),
+    transformers.AutoModelForCausalLM.from_pretrained(name, {
+      ...shared,
+      device,
+      dtype: "q4",
+      session_options: sessionOptions,
+    }),
   );
   return { tokenizer, model, config };
 }

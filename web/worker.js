@@ -37,18 +37,48 @@ const now = () => performance.timeOrigin + performance.now();
 /** @param {any} reply */
 const post = (reply) => postMessage(reply);
 
+/** @returns {Promise<any>} the machine's WebGPU adapter, or null without one */
+async function findAdapter() {
+  return (await /** @type {any} */ (navigator).gpu?.requestAdapter({ powerPreference: "high-performance" })) ?? null;
+}
+
 /**
- * What the machine's WebGPU adapter says of itself, or null without one.
+ * What an adapter says of itself.
  *
- * @returns {Promise<Adapter | null>}
+ * @param {any} adapter
+ * @returns {Adapter}
  */
-async function describeAdapter() {
-  const adapter = await /** @type {any} */ (navigator).gpu?.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) return null;
+function describe(adapter) {
   const { vendor = "", architecture = "", device = "", description = "", isFallbackAdapter = false } = adapter.info ?? {};
   const words = `${vendor} ${architecture} ${device} ${description}`;
   const software = isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|softpipe|basic render|warp/i.test(words);
   return { vendor, architecture, device, description, software };
+}
+
+// ONNX Runtime's prefill attention computes eight keys at a time across a subgroup. On narrower ones it is silently wrong
+// from 32 prompt tokens on; without subgroups it takes another path. Goes when onnxruntime-web checks the width:
+// https://github.com/microsoft/onnxruntime/pull/28520 made that path usable.
+const MIN_SUBGROUP_LANES = 8;
+const DEVICE_LIMITS = [
+  "maxBindGroups", "maxBufferSize", "maxStorageBufferBindingSize", "maxStorageBuffersPerShaderStage",
+  "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX", "maxComputeWorkgroupSizeY", "maxComputeWorkgroupSizeZ",
+  "maxComputeWorkgroupStorageSize", "maxComputeWorkgroupsPerDimension",
+];
+
+/**
+ * Session options for WebGPU: none, or a device that hides subgroups too narrow for ONNX Runtime.
+ *
+ * @param {any} adapter
+ * @returns {Promise<Record<string, any>>}
+ */
+async function webgpuOptions(adapter) {
+  const { subgroupMinSize } = adapter.info ?? {};
+  if (!adapter.features.has("subgroups") || !(subgroupMinSize < MIN_SUBGROUP_LANES)) return {};
+  const device = await adapter.requestDevice({
+    requiredFeatures: ["shader-f16"].filter((name) => adapter.features.has(name)),
+    requiredLimits: Object.fromEntries(DEVICE_LIMITS.map((name) => [name, adapter.limits[name]])),
+  });
+  return { executionProviders: [{ name: "webgpu", device }] };
 }
 
 /**
@@ -75,7 +105,8 @@ function chooseThreads() {
 
 /** @param {Load} request */
 async function load(request) {
-  const adapter = request.device === "wasm" ? null : await describeAdapter();
+  const found = request.device === "wasm" ? null : await findAdapter();
+  const adapter = found && describe(found);
   const { device, notice } = chooseDevice(request.device ?? "auto", adapter);
   const transformers = await import(`./runtime/transformers.${device}.js`);
   const { wasm } = transformers.env.backends.onnx;
@@ -91,13 +122,35 @@ async function load(request) {
     files.add(event.file);
     post({ type: "progress", id: request.id, file: event.file, loaded: event.loaded, total: event.total });
   };
-  const { tokenizer, model } = await loadFrom(transformers, request.modelUrl, { device, onProgress });
+  const sessionOptions = device === "webgpu" ? await webgpuOptions(found) : {};
+  const { tokenizer, model } = await loadFrom(transformers, request.modelUrl, { device, onProgress, sessionOptions });
+  letMessagesIn(model);
   loaded = { transformers, tokenizer, model, stopping: new transformers.InterruptableStoppingCriteria() };
   post({
     type: "ready", id: request.id, device, notice, threads, crossOriginIsolated, adapter, files: [...files],
     versions: { "@huggingface/transformers": transformers.env.version, "onnxruntime-web": transformers.env.backends.onnx.versions.web },
     time: now(),
   });
+}
+
+/**
+ * Let `stop` be heard: on WASM a generation never leaves the worker's turn, so waiting messages would wait for its end.
+ *
+ * @param {any} model
+ */
+function letMessagesIn(model) {
+  const forward = model.forward.bind(model);
+  const { port1, port2 } = new MessageChannel();
+  /** @type {() => void} */
+  let resume = () => {};
+  port1.onmessage = () => resume();
+  model.forward = async (/** @type {any} */ inputs) => {
+    await new Promise((resolve) => {
+      resume = () => resolve(undefined);
+      port2.postMessage(null);
+    });
+    return forward(inputs);
+  };
 }
 
 function requireLoaded() {
