@@ -19,5 +19,5 @@ def tokens_per_pass(model_config: Any, chosen: Device) -> int:
 
 def activation_bytes_per_token(model_config: Any, itemsize: int) -> int:
     """Rough size of what autograd keeps for one token: inputs of norms, products and activations, in every layer."""
-    per_layer = 18 * model_config.hidden_size + 9 * model_config.intermediate_size
+    per_layer = 12 * model_config.hidden_size + 5 * model_config.intermediate_size
     return model_config.num_hidden_layers * per_layer * itemsize

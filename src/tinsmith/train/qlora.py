@@ -35,6 +35,7 @@ class Trainable:
 
 def load_qlora(model_dir: Path, config: TrainConfig, chosen: Device, seed: int) -> Trainable:
     """The base in `model_dir` with fresh adapters, drawn from `seed`, on the chosen device."""
+    _quiet_bitsandbytes()
     import bitsandbytes
     import peft
     import transformers

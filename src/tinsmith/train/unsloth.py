@@ -4,6 +4,7 @@ Unsloth replaces parts of Transformers when it is imported and can fail on impor
 in a process of its own before it may touch this one.
 """
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,8 @@ def unsloth_problem(chosen: Device, model_dir: Path) -> str | None:
     """Why Unsloth cannot train the model in `model_dir` here, or None if a trial step in a subprocess passed."""
     if chosen.device.type != "cuda":
         return "Unsloth needs a CUDA device and there is none"
+    if importlib.util.find_spec("unsloth") is None:
+        return "Unsloth is not installed"
     try:
         done = subprocess.run(
             [sys.executable, "-m", __name__, str(model_dir)], capture_output=True, text=True, timeout=_PROBE_SECONDS
@@ -89,6 +92,8 @@ def load_unsloth(model_dir: Path, config: TrainConfig, chosen: Device, seed: int
 
 def try_one_step(model_dir: Path) -> None:
     """Load the model, take one optimizer step on made-up ids; raises whatever goes wrong."""
+    import unsloth  # noqa: F401  (first, so that it can patch what comes after it)
+
     from tinsmith.device import choose_device
 
     config = TrainConfig(backend="unsloth", learning_rate=1e-3)

@@ -1,0 +1,185 @@
+"""Training from end to end on tiny models: it learns, resumes exactly, and stops on numbers that are none."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tinsmith.chat import write_jsonl
+from tinsmith.config import TrainConfig
+from tinsmith.errors import DataError, MissingDependency, UserError
+from tinsmith.run_dir import link_or_copy, read_json, write_json
+from tinsmith.train import loop
+from tinsmith.train.stage import train_adapter
+from tiny import tiny_conversations
+
+QUICK = dict(batch_size=4, grad_accum_steps=2, epochs=3, learning_rate=5e-3)
+
+
+@pytest.fixture
+def run(tmp_path, request):
+    """`run(kind)` makes base and data folders; `run.train(out, **settings)` trains."""
+
+    class Run:
+        def __init__(self, kind="tiny_llama"):
+            for path in request.getfixturevalue(kind).iterdir():
+                link_or_copy(path, tmp_path / "base" / "model" / path.name)
+            write_json(tmp_path / "base" / "base.json", {"id": "org/tiny"})
+            (tmp_path / "data").mkdir()
+            conversations = tiny_conversations(26)
+            write_jsonl(tmp_path / "data" / "train.jsonl", conversations[:20])
+            write_jsonl(tmp_path / "data" / "val.jsonl", conversations[20:])
+
+        def train(self, name="train", **settings):
+            out = tmp_path / name
+            out.mkdir(exist_ok=True)
+            return train_adapter(
+                TrainConfig(**{**QUICK, **settings}), tmp_path / "base", tmp_path / "data", out, seed=17
+            )
+
+        root = tmp_path
+
+    return Run
+
+
+def adapter(folder):
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gemma"])
+def test_learns_and_keeps_the_best_epoch(run, kind):
+    made = run(kind)
+    result = made.train()
+    out = made.root / "train"
+    values = {m.id: m.value for m in result.measurements}
+    val = {line["epoch"]: line["val_loss"] for line in log(out) if "val_loss" in line}
+    assert values["train.loss.best_val"] == min(val.values()) == val[values["train.best_epoch"]] < 0.8 * val[0]
+    assert values["gate.mask.end_of_turn"] == 1 and values["train.steps"] == 9
+    assert values["train.trainable_parameters"] == sum(tensor.numel() for tensor in adapter(out).values())
+    assert sum(line["tokens"] for line in log(out) if "step" in line) / values["train.tokens_per_second"] > 0
+    assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in out.iterdir()) == ["adapter", "log.jsonl", "loss.png", "train.json"]
+    record = (out / "train.json").read_text() + (out / "adapter" / "adapter_config.json").read_text()
+    assert str(made.root) not in record and "org/tiny" in record
+
+
+def test_earlier_epoch_is_kept_when_validation_gets_worse(run, monkeypatch):
+    losses = iter([5.0, 3.0, 4.0, 6.0])
+    monkeypatch.setattr(loop, "_validate", lambda *_: next(losses))
+    real_finish, weights = loop._finish_epoch, []
+
+    def watched(model, optimizer, *rest):
+        weights.append(list(optimizer.weights().values()))
+        real_finish(model, optimizer, *rest)
+
+    monkeypatch.setattr(loop, "_finish_epoch", watched)
+    made = run()
+    result = made.train()
+    assert {m.id: m.value for m in result.measurements}["train.best_epoch"] == 1
+    kept = list(adapter(made.root / "train").values())
+    # Parameter names sort alike in the model and in the file only by chance, so compare sums over all matrices.
+    assert sum(t.abs().sum().item() for t in kept) == pytest.approx(sum(t.abs().sum().item() for t in weights[0]))
+    assert sum(t.abs().sum().item() for t in kept) != pytest.approx(sum(t.abs().sum().item() for t in weights[2]))
+
+
+def test_interrupted_and_resumed_is_bit_identical(run, monkeypatch):
+    made = run()
+    made.train("whole")
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0.0)
+    real_step = loop._optimizer_step
+    steps, stops = [], [2, 6]  # in the middle of an epoch, then right after the end of one
+
+    def watched(model, optimizer, groups, examples, config, progress, *rest):
+        if stops and progress.step == stops[0]:
+            stops.pop(0)
+            raise KeyboardInterrupt
+        steps.append(progress.step)
+        return real_step(model, optimizer, groups, examples, config, progress, *rest)
+
+    monkeypatch.setattr(loop, "_optimizer_step", watched)
+    while stops:
+        with pytest.raises(KeyboardInterrupt):
+            made.train("parts")
+        assert list((made.root / "parts").iterdir()) == [made.root / "parts" / "checkpoints"]
+    made.train("parts")
+    assert steps == list(range(9))
+    whole, parts = adapter(made.root / "whole"), adapter(made.root / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+    def without_time(folder):
+        return [{key: value for key, value in line.items() if key != "seconds"} for line in log(made.root / folder)]
+
+    assert without_time("whole") == without_time("parts")
+    assert read_json(made.root / "parts" / "train.json")["resumed"] == 2
+
+
+def test_checkpoints_of_other_settings_are_not_continued(run, monkeypatch, capsys):
+    made = run()
+    real_finish = loop._finish_epoch
+
+    def stop_after_first(*arguments):
+        real_finish(*arguments)
+        if arguments[-1] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_finish_epoch", stop_after_first)
+    with pytest.raises(KeyboardInterrupt):
+        made.train()
+    monkeypatch.undo()
+    made.train(learning_rate=1e-3)
+    assert "other settings or data" in capsys.readouterr().err
+    assert read_json(made.root / "train" / "train.json")["resumed"] == 0
+
+
+def test_split_into_forward_passes_does_not_change_the_result(run, monkeypatch):
+    from tinsmith.device import Device
+
+    monkeypatch.setattr("tinsmith.train.stage.choose_device", lambda: Device(torch.device("cpu"), torch.float32, "test"))
+    made = run()
+    made.train("whole", batch_size=8, grad_accum_steps=1, epochs=1)
+    made.train("split", batch_size=2, grad_accum_steps=4, epochs=1)
+    whole, split = adapter(made.root / "whole"), adapter(made.root / "split")
+    first = [[line["loss"] for line in log(made.root / name) if "step" in line] for name in ("whole", "split")]
+    assert first[0] == pytest.approx(first[1], rel=1e-4)
+    for name in whole:
+        torch.testing.assert_close(whole[name], split[name], rtol=1e-2, atol=1e-4)
+
+
+def test_loss_that_is_not_finite_stops_with_a_way_out(run, monkeypatch):
+    made = run()
+    real = loop.batch_loss_sum
+    calls = []
+
+    def broken(*arguments):
+        calls.append(1)
+        return real(*arguments) * (float("nan") if len(calls) > 7 else 1)
+
+    monkeypatch.setattr(loop, "batch_loss_sum", broken)
+    with pytest.raises(UserError, match=r"loss is nan at training step 3 of 9 \(epoch 1\)") as caught:
+        made.train()
+    assert "0.001" in caught.value.hint
+    assert list((made.root / "train").iterdir()) == []
+
+
+def test_empty_validation_split_is_refused(run):
+    made = run()
+    write_jsonl(made.root / "data" / "val.jsonl", [])
+    with pytest.raises(DataError, match="no conversations") as caught:
+        made.train()
+    assert "val_fraction" in caught.value.hint
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_unsloth_is_refused_or_replaced_with_the_reason_on_a_cpu(run):
+    made = run()
+    with pytest.raises(MissingDependency, match="Unsloth needs a CUDA device and there is none"):
+        made.train(backend="unsloth")
+    made.train(backend="auto", epochs=1)
+    record = read_json(made.root / "train" / "train.json")
+    assert record["backend"] == "peft" and "needs a CUDA device" in record["backend_reason"]
+    assert "Unsloth" not in record["framework"]
