@@ -36,7 +36,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 
 .PHONY: browser
 browser: $(VENV)/installed
-	@$(BIN)/python -c 'from tinsmith.browser import find_chromium; find_chromium()' 2>/dev/null || $(MAKE) --no-print-directory install-browser
+	@$(BIN)/python -c 'from tinsmith.browser import find_browser; find_browser()' 2>/dev/null || $(MAKE) --no-print-directory install-browser
 
 .PHONY: install-browser
 install-browser:

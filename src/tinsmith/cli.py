@@ -165,13 +165,13 @@ def chat(run_path: Path, system: str | None) -> None:
 def serve(run_path: Path, port: int) -> None:
     """Chat page and card on 127.0.0.1, with the headers that threads need."""
     from tinsmith.errors import ArtifactError
-    from tinsmith.serve import Server
+    from tinsmith.serve import SiteServer
 
     run = _existing_run(run_path)
     if not run.stamp("app").exists():
         raise ArtifactError(f"{run.root}: the chat page is not built yet", "Finish the run first: tinsmith run CONFIG")
-    with Server({"/": run.stage("app")}, port=port) as server:
-        click.echo(server.url)
+    with SiteServer({"/": run.stage("app")}, port) as server:
+        click.echo(f"{server.origin}/")
         _say("Open it in a browser; stop with Ctrl-C.")
         server.wait()
 

@@ -5,8 +5,6 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinsmith.provenance import cpu_name, gpu_name
-
 _CPU_BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 """Names in /proc/cpuinfo of matrix instructions that take bfloat16 (x86 twice, then Arm)."""
 
@@ -99,6 +97,23 @@ def hardware() -> dict[str, Any]:
         "memory_bytes": memory_limit_bytes(),
         "gpu": gpu_name(),
     }
+
+
+def cpu_name() -> str:
+    """The processor's model name as the operating system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def gpu_name() -> str | None:
+    """Name of the first CUDA device, or None without one."""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
 def usable_cores() -> int:

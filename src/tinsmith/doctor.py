@@ -34,9 +34,9 @@ def findings() -> Iterator[Finding]:
 
 
 def _memory() -> Finding:
-    import psutil
+    from tinsmith.device import memory_limit_bytes
 
-    total = psutil.virtual_memory().total
+    total = memory_limit_bytes()
     return Finding("memory", total > 7e9, f"{total / 1e9:.0f} GB", "the demo needs 8 GB")
 
 
@@ -44,14 +44,14 @@ def _device() -> Finding:
     from tinsmith.device import choose_device
 
     chosen = choose_device()
-    return Finding("training device", True, f"{chosen.device}, {chosen.dtype_name} ({chosen.reason})")
+    return Finding("training device", True, f"{chosen.device}, {chosen.reason}")
 
 
 def _browser() -> Finding:
-    from tinsmith.browser import find_chromium
+    from tinsmith.browser import find_browser
 
     try:
-        path = find_chromium()
+        path = find_browser()
     except MissingDependency as error:
         return Finding("Chromium", False, error.message, error.hint)
     version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.strip()
@@ -71,8 +71,8 @@ def _runtime() -> Finding:
 def _unsloth() -> Finding:
     import torch
 
-    installed = importlib.util.find_spec("unsloth") is not None
     if not torch.cuda.is_available():
         return Finding("Unsloth", True, "not needed: no CUDA device; Transformers + PEFT train on the CPU")
-    return Finding("Unsloth", installed, "installed" if installed else "not installed; Transformers + PEFT are used",
-                   "pip install unsloth")
+    if importlib.util.find_spec("unsloth") is None:
+        return Finding("Unsloth", True, "not installed; Transformers + PEFT train on the GPU")
+    return Finding("Unsloth", True, "installed; probed before it is used")

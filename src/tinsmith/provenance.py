@@ -1,13 +1,13 @@
 """What a measurement was taken on: hardware, operating system and package versions, without names of people or hosts."""
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from tinsmith import __version__
+from tinsmith.device import hardware
 from tinsmith.run_dir import combined_sha256, write_json
 
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "onnxruntime", "onnx-ir", "numpy", "tokenizers",
@@ -22,10 +22,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
-        "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_bytes": _memory_bytes(),
-        "gpu": gpu_name(),
+        **hardware(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
     }
 
@@ -38,29 +35,6 @@ def record_environment(folder: Path) -> str:
     if not path.exists():
         write_json(path, found)
     return identifier
-
-
-def cpu_name() -> str:
-    """The processor's model name as the operating system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith(("model name", "Model")):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def gpu_name() -> str | None:
-    """Name of the first CUDA device, or None without one."""
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-
-
-def _memory_bytes() -> int:
-    import psutil
-
-    return psutil.virtual_memory().total
 
 
 def _version(name: str) -> str | None:

@@ -18,14 +18,14 @@ def talk(run: RunDir, system: str | None) -> None:
     Raises:
         ArtifactError: the package has not been exported.
     """
-    from tinsmith.onnx_decoder import load_onnx
+    from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
     from tinsmith.tokens import load_tokenizer
 
     package_dir = run.stage("export") / "package"
     if not run.stamp("export").exists():
         raise ArtifactError(f"{run.root}: no package yet", "Finish the run first: tinsmith run CONFIG")
     tokenizer = load_tokenizer(package_dir)
-    sequence = load_onnx(package_dir).start()
+    sequence = load_onnx(package_dir / ONNX_FILE).start()
     if system is None:
         system = read_json(run.stage("data") / "report.json")["system_prompt"]
     messages = [Message("system", system)] if system else []

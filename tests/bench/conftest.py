@@ -1,6 +1,7 @@
 """Packages of the tiny models."""
 
 import pytest
+
 from packages import tiny_run
 
 

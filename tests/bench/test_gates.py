@@ -1,18 +1,17 @@
 """The gates see a single different token, and Python's greedy loop is the model's own."""
 
-from tiny import tiny_conversations
-from transformers import AutoConfig
+import numpy as np
 
 from tinsmith.bench.gates import (
     GreedyRun,
     first_prompt,
     greedy_comparison,
     onnxruntime_greedy,
-    open_session,
     token_differences,
 )
-from tinsmith.families import decoder_of
+from tinsmith.onnx_decoder import load_onnx
 from tinsmith.tokens import load_tokenizer
+from tiny import tiny_conversations
 
 
 def test_token_differences_names_the_conversation_and_the_position(tiny_llama):
@@ -43,23 +42,14 @@ def test_the_prompt_ends_with_the_first_question():
 
 def test_greedy_loop_is_the_full_forward_pass_of_the_quantized_model(package_of):
     """Independent path: the packaged graph run on the whole text for every token, without a cache."""
-    import numpy as np
-
     for kind in ("llama", "gemma3"):
         package = package_of(kind)
-        tokenizer, session = load_tokenizer(package), open_session(package / "onnx/model_q4.onnx")
-        decoder = decoder_of(AutoConfig.from_pretrained(package))
+        tokenizer, session = load_tokenizer(package), load_onnx(package / "onnx/model_q4.onnx")
         prompt = tokenizer.encode_prompt(first_prompt(tiny_conversations(1)[0]))
-        run = onnxruntime_greedy(session, decoder, prompt, (), 8)
+        run = onnxruntime_greedy(session, prompt, (), 8)
         ids = list(prompt)
-        empty = np.zeros((1, decoder.kv_heads, 0, decoder.head_dim), np.float32)
         for chosen, gap in zip(run.ids, run.top2_gaps, strict=True):
-            feeds = {i.name: empty for i in session.get_inputs() if i.name.startswith("past")}
-            feeds |= {
-                "input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), np.int64),
-                "position_ids": np.arange(len(ids))[None], "num_logits_to_keep": np.array(0, np.int64),
-            }  # fmt: skip
-            logits = session.run(["logits"], feeds)[0][0, -1]
+            logits = session.start().feed(ids, keep=0)[-1]
             top = np.sort(logits)
             assert chosen == logits.argmax() and abs(gap - (top[-1] - top[-2])) < 1e-3
             ids.append(chosen)
@@ -67,9 +57,8 @@ def test_greedy_loop_is_the_full_forward_pass_of_the_quantized_model(package_of)
 
 def test_greedy_stops_with_the_end_token(package_of):
     package = package_of("llama")
-    tokenizer, session = load_tokenizer(package), open_session(package / "onnx/model_q4.onnx")
-    decoder = decoder_of(AutoConfig.from_pretrained(package))
+    tokenizer, session = load_tokenizer(package), load_onnx(package / "onnx/model_q4.onnx")
     prompt = tokenizer.encode_prompt(first_prompt(tiny_conversations(1)[0]))
-    free = onnxruntime_greedy(session, decoder, prompt, (), 8)
+    free = onnxruntime_greedy(session, prompt, (), 8)
     end = free.ids[0]
-    assert onnxruntime_greedy(session, decoder, prompt, (end,), 8).ids == free.ids[:1]
+    assert onnxruntime_greedy(session, prompt, (end,), 8).ids == free.ids[:1]

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
-from packages import tiny_run
 
+from packages import tiny_run
 from tinsmith.bench.stage import bench_browser
 from tinsmith.browser_page import BrowserError
 from tinsmith.config import BenchConfig

@@ -15,7 +15,7 @@ from tinsmith.evaluate.generate import (
     torch_answers,
 )
 from tinsmith.evaluate.nll import load_torch
-from tinsmith.evaluate.onnx_decoder import load_onnx
+from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
 from tinsmith.tokens import load_tokenizer
 from tiny import tiny_conversations
 
@@ -55,7 +55,7 @@ def test_torch_batch_equals_one_by_one_without_cache(line, tokenizer, prompts):
 
 
 def test_onnx_equals_loop_without_cache(line, tokenizer, prompts):
-    decoder = load_onnx(line.package, threads=1)
+    decoder = load_onnx(line.package / ONNX_FILE, threads=1)
     expected = [
         _answer(tokenizer, plain(lambda ids: decoder.start().feed(ids, keep=1)[0], prompt, tokenizer.end_ids))
         for prompt in prompts

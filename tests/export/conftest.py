@@ -3,11 +3,11 @@
 import shutil
 
 import pytest
-from tiny import tiny_conversations
 
 from tinsmith.chat import write_jsonl
 from tinsmith.config import ExportConfig
 from tinsmith.export.stage import export_int4
+from tiny import tiny_conversations
 
 
 @pytest.fixture(scope="session")

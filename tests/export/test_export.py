@@ -15,6 +15,7 @@ from tinsmith.export import graph, parity
 from tinsmith.export.package import check_package, save_graph
 from tinsmith.export.stage import _full_weights, export_int4
 from tinsmith.families import decoder_of
+from tinsmith.onnx_decoder import load_onnx
 
 
 def test_gates_cover_prefill_and_decode_below_and_past_the_window(exported):
@@ -36,7 +37,7 @@ def test_every_gemma_detail_is_caught_when_wrong(tiny_gemma, tmp_path, broken):
     wrong = dataclasses.replace(right, **broken)
     save_graph(graph.build_graph(wrong, _full_weights(model)), tmp_path / "m.onnx", 10**9)
     ids = torch.randint(6, 380, (300,), generator=torch.Generator().manual_seed(3)).tolist()
-    results = parity.compare(model, parity.session(tmp_path / "m.onnx"), right, ids)
+    results = parity.compare(model, load_onnx(tmp_path / "m.onnx"), right, ids)
     assert max(result.max_abs_diff for result in results) > 1e-2
 
 
@@ -58,7 +59,7 @@ def test_rtn_recipe_and_small_chunks(exported, data_dir, tmp_path):
     files = save_graph(graph.build_graph(decoder_of(model.config), _full_weights(model)), tmp_path / "c" / "m.onnx", 100_000)
     assert [f.name for f in files][:3] == ["m.onnx", "m.onnx_data", "m.onnx_data_1"]
     ids = list(range(10, 310))
-    for comparison in parity.compare(model.eval(), parity.session(files[0]), decoder_of(model.config), ids):
+    for comparison in parity.compare(model.eval(), load_onnx(files[0]), decoder_of(model.config), ids):
         assert comparison.max_abs_diff < 1e-4
 
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from packages import tiny_run
 
+from packages import tiny_run
 from tinsmith.app import build_app
 from tinsmith.browser import Browser
 from tinsmith.run_dir import read_json, write_json

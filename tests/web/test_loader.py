@@ -3,16 +3,15 @@
 import json
 
 import pytest
-from packages import tiny_run
-from tiny import tiny_conversations
-from transformers import AutoConfig
 
-from tinsmith.bench.gates import first_prompt, onnxruntime_greedy, open_session
+from packages import tiny_run
+from tinsmith.bench.gates import first_prompt, onnxruntime_greedy
 from tinsmith.browser import Browser
 from tinsmith.browser_page import BrowserError
-from tinsmith.families import decoder_of
+from tinsmith.onnx_decoder import load_onnx
 from tinsmith.serve import SiteServer, web_dir, write_runtime
 from tinsmith.tokens import load_tokenizer
+from tiny import tiny_conversations
 
 pytestmark = pytest.mark.browser
 
@@ -76,8 +75,7 @@ def test_without_an_adapter_webgpu_falls_back_and_says_why(opened):
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
 def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tmp_path_factory):
     package = tiny_run(kind, tmp_path_factory) / "export/package"
-    tokenizer, session = load_tokenizer(package), open_session(package / "onnx/model_q4.onnx")
-    decoder = decoder_of(AutoConfig.from_pretrained(package))
+    tokenizer, session = load_tokenizer(package), load_onnx(package / "onnx/model_q4.onnx")
     with (
         SiteServer({"/": web_dir(), "/runtime/": runtime, "/model/": package}) as server,
         Browser(webgpu="software") as browser,
@@ -91,5 +89,5 @@ def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tm
             messages = [{"role": m.role, "content": m.content} for m in prompt]
             request = {"messages": messages, "maxNewTokens": 6}
             found = page.evaluate(f"bench.generate({json.dumps(request)})", 120)["tokenIds"]
-            expected = onnxruntime_greedy(session, decoder, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 6)
+            expected = onnxruntime_greedy(session, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 6)
             assert found == list(expected.ids)

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinsmith.chat import Conversation, Message
-from tinsmith.families import Decoder
+from tinsmith.onnx_decoder import OnnxDecoder
 from tinsmith.tokens import ChatTokenizer
 
 
@@ -44,47 +43,18 @@ class GreedyRun:
 
 
 def onnxruntime_greedy(
-    session: Any, decoder: Decoder, prompt_ids: Sequence[int], end_ids: Sequence[int], new_tokens: int
+    decoder: OnnxDecoder, prompt_ids: Sequence[int], end_ids: Sequence[int], new_tokens: int
 ) -> GreedyRun:
-    """Greedy continuation of up to `new_tokens` tokens, the end token included if one is chosen.
-
-    Args:
-        session: ONNX Runtime session of the packaged file.
-    """
-    shape = (1, decoder.kv_heads, 0, decoder.head_dim)
-    cache = {
-        f"past_key_values.{layer}.{part}": np.zeros(shape, np.float32)
-        for layer in range(decoder.layers) for part in ("key", "value")
-    }  # fmt: skip
-    names = [output.name for output in session.get_outputs()]
-    wanted = {value.name for value in session.get_inputs()}
+    """Greedy continuation of up to `new_tokens` tokens, the end token included if one is chosen."""
+    sequence = decoder.start()
     ids, gaps, step = [], [], list(prompt_ids)
     while len(ids) < new_tokens and not (ids and ids[-1] in end_ids):
-        past = len(prompt_ids) + len(ids) - len(step)
-        feeds = {
-            "input_ids": np.array([step], np.int64),
-            "attention_mask": np.ones((1, past + len(step)), np.int64),
-            "position_ids": np.arange(past, past + len(step), dtype=np.int64)[None],
-            "num_logits_to_keep": np.array(1, np.int64),
-            **cache,
-        }
-        outputs = dict(zip(names, session.run(names, {k: v for k, v in feeds.items() if k in wanted}), strict=True))
-        cache = {n.replace("present", "past_key_values"): outputs[n] for n in names if n != "logits"}
-        logits = outputs["logits"][0, -1]
+        logits = sequence.feed(step, keep=1)[-1]
         second, first = np.partition(logits, -2)[-2:]
         step = [int(logits.argmax())]
         ids += step
         gaps.append(float(first - second))
     return GreedyRun(tuple(ids), tuple(gaps))
-
-
-def open_session(model_file: Path) -> Any:
-    """An ONNX Runtime CPU session of the packaged file."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
 
 
 def greedy_comparison(conversation_id: str, python: GreedyRun, browser: Sequence[int]) -> dict[str, Any]:

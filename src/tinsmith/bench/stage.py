@@ -16,14 +16,13 @@ from tinsmith.browser_page import BrowserError, Page
 from tinsmith.chat import Conversation, Message, read_jsonl
 from tinsmith.config import BenchConfig
 from tinsmith.errors import DataError
-from tinsmith.families import decoder_of
 from tinsmith.measure import Recorder, StageResult
+from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
 from tinsmith.provenance import cpu_name
 from tinsmith.run_dir import write_json
 from tinsmith.serve import SiteServer, web_dir, write_runtime
 from tinsmith.tokens import load_tokenizer
 
-_MODEL_FILE = "onnx/model_q4.onnx"
 _GREEDY_PROMPTS = 5
 _GREEDY_TOKENS = 32
 _TIMING = "tinsmith.bench.timing"
@@ -208,8 +207,8 @@ def _fetched_files(page: Page, origin: str) -> list[dict[str, Any]]:
     for fetched in page.requests:
         path = fetched.url[len(origin) + 1 :].partition("?")[0]
         sizes[path] = sizes.get(path, 0) + fetched.size_bytes
-    if not any(path == f"model/{_MODEL_FILE}" and size for path, size in sizes.items()):
-        raise BrowserError(f"the browser never fetched {_MODEL_FILE}; it fetched {', '.join(sizes)}")
+    if not any(path == f"model/{ONNX_FILE}" and size for path, size in sizes.items()):
+        raise BrowserError(f"the browser never fetched {ONNX_FILE}; it fetched {', '.join(sizes)}")
     return [{"path": path, "bytes": size} for path, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))]
 
 
@@ -218,18 +217,16 @@ def _gate_tokens_and_answers(
 ) -> None:
     """Record both gates; the evidence is written before either can stop the run."""
     from tqdm import tqdm
-    from transformers import AutoConfig
 
     tokenizer = load_tokenizer(package_dir)
     different = gates.token_differences(session.conversations, tokenizer, bench.tokenize(session.conversations))
-    decoder = decoder_of(AutoConfig.from_pretrained(package_dir, local_files_only=True, trust_remote_code=False))
-    onnx_session = gates.open_session(package_dir / _MODEL_FILE)
+    decoder = load_onnx(package_dir / ONNX_FILE)
     comparisons = []
     for conversation in tqdm(session.conversations[:_GREEDY_PROMPTS], "greedy answers, browser and Python", unit="prompt"):
         prompt = gates.first_prompt(conversation)
         browser_ids = bench.generate(prompt, _GREEDY_TOKENS, exactly=False)["tokenIds"]
         python = gates.onnxruntime_greedy(
-            onnx_session, decoder, tokenizer.encode_prompt(prompt), tokenizer.end_ids, _GREEDY_TOKENS
+            decoder, tokenizer.encode_prompt(prompt), tokenizer.end_ids, _GREEDY_TOKENS
         )
         comparisons.append(gates.greedy_comparison(conversation.id, python, browser_ids))
     write_json(out_dir / "gates.json", {"token_differences": different, "greedy": comparisons})

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tinsmith.chat import Conversation, Message
 from tinsmith.errors import DataError
-from tinsmith.evaluate.onnx_decoder import OnnxDecoder
+from tinsmith.onnx_decoder import OnnxDecoder
 from tinsmith.tokens import ChatTokenizer
 
 _BATCH = 24

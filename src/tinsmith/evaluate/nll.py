@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from tinsmith.chat import Conversation
 from tinsmith.errors import ArtifactError
-from tinsmith.evaluate.onnx_decoder import OnnxDecoder
+from tinsmith.onnx_decoder import OnnxDecoder
 from tinsmith.run_dir import write_text
 from tinsmith.tokens import ChatTokenizer, Tokens
 

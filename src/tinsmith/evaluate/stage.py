@@ -14,8 +14,8 @@ from tinsmith.evaluate import intervals, losses
 from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_turn, onnx_answers, torch_answers
 from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import Score, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores
-from tinsmith.evaluate.onnx_decoder import ONNX_FILE, load_onnx
 from tinsmith.measure import Recorder, StageResult
+from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
 from tinsmith.run_dir import combined_sha256, read_json, write_json
 from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
 
@@ -152,7 +152,7 @@ def _run_models(
             )
         del model
         gc.collect()
-    decoder = load_onnx(package_dir, threads=torch.get_num_threads())
+    decoder = load_onnx(package_dir / ONNX_FILE, threads=torch.get_num_threads())
     scores["int4"] = material.score(onnx_scorer(decoder), "int4", out_dir)
     if material.prompts:
         answers["int4"] = onnx_answers(

@@ -11,9 +11,10 @@ from typing import Any
 import onnx_ir as ir
 
 from tinsmith.errors import ArtifactError, listing
+from tinsmith.onnx_decoder import ONNX_FILE
 from tinsmith.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
 
-MODEL_FILE = "model_q4.onnx"
+_MODEL_NAME = Path(ONNX_FILE).name
 _INLINE_BYTES = 1024  # smaller constants stay in the graph file
 _ALIGNMENT = 64
 
@@ -24,7 +25,7 @@ ALLOWED_OPERATORS = frozenset({
     "SimplifiedLayerNormalization", "Sin", "SkipSimplifiedLayerNormalization", "Slice", "Split", "Sub", "Unsqueeze",
 })
 _REQUIRED_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                   "chat_template.jinja", f"onnx/{MODEL_FILE}", f"onnx/{MODEL_FILE}_data")
+                   "chat_template.jinja", ONNX_FILE, f"{ONNX_FILE}_data")
 _LICENSE_PATTERNS = ("LICENSE*", "NOTICE*", "*TERMS*", "USE_POLICY*")
 _ALLOWED_SUFFIXES = {".json", ".jinja", ".onnx", ".md", ".txt", ".html", ""}
 
@@ -68,7 +69,7 @@ def write_package(model: ir.Model, model_dir: Path, end_ids: tuple[int, ...], ou
         model_dir: The merged model folder, for configuration, tokenizer and licence files.
         end_ids: Token ids at which generation stops.
     """
-    files = save_graph(model, out_dir / "onnx" / MODEL_FILE, max_chunk_bytes)
+    files = save_graph(model, out_dir / ONNX_FILE, max_chunk_bytes)
     write_json(out_dir / "config.json", _browser_config(read_json(model_dir / "config.json"), chunks=len(files) - 1))
     generation = read_json(model_dir / "generation_config.json")
     generation["eos_token_id"] = list(end_ids)
@@ -88,7 +89,7 @@ def write_package(model: ir.Model, model_dir: Path, end_ids: tuple[int, ...], ou
 def _browser_config(config: dict[str, Any], chunks: int) -> dict[str, Any]:
     """`config.json` for Transformers.js: which file to load, and RoPE under the older key too."""
     config = {key: value for key, value in config.items() if key not in ("quantization_config", "_name_or_path")}
-    config["transformers.js_config"] = {"dtype": "q4", "use_external_data_format": {MODEL_FILE: chunks}}
+    config["transformers.js_config"] = {"dtype": "q4", "use_external_data_format": {_MODEL_NAME: chunks}}
     return config
 
 
@@ -131,7 +132,7 @@ def _file_problems(package_dir: Path) -> list[str]:
             problems.append(f"{name}: not listed in SHA256SUMS")
         elif file_sha256(path) != listed[name]:
             problems.append(f"{name}: differs from SHA256SUMS")
-        is_weights = name.startswith(f"onnx/{MODEL_FILE}_data")
+        is_weights = name.startswith(f"{ONNX_FILE}_data")
         if not is_weights and path.suffix.lower() not in _ALLOWED_SUFFIXES:
             problems.append(f"{name}: unexpected kind of file")
     return problems
@@ -140,8 +141,8 @@ def _file_problems(package_dir: Path) -> list[str]:
 def _config_problems(package_dir: Path) -> list[str]:
     problems = []
     config = read_json(package_dir / "config.json")
-    chunks = len(list((package_dir / "onnx").glob(f"{MODEL_FILE}_data*")))
-    expected = {"dtype": "q4", "use_external_data_format": {MODEL_FILE: chunks}}
+    chunks = len(list((package_dir / "onnx").glob(f"{_MODEL_NAME}_data*")))
+    expected = {"dtype": "q4", "use_external_data_format": {_MODEL_NAME: chunks}}
     if config.get("transformers.js_config") != expected:
         problems.append(f"config.json: transformers.js_config is {config.get('transformers.js_config')}, expected {expected}")
     if not read_json(package_dir / "tokenizer_config.json").get("chat_template"):
@@ -152,20 +153,20 @@ def _config_problems(package_dir: Path) -> list[str]:
 
 
 def _graph_problems(package_dir: Path) -> list[str]:
-    model = ir.load(package_dir / "onnx" / MODEL_FILE)
+    model = ir.load(package_dir / ONNX_FILE)
     unknown = {node.op_type for node in model.graph} - ALLOWED_OPERATORS
-    problems = [f"onnx/{MODEL_FILE}: operator {name} is not on the allow-list" for name in sorted(unknown)]
+    problems = [f"{ONNX_FILE}: operator {name} is not on the allow-list" for name in sorted(unknown)]
     layers = read_json(package_dir / "config.json")["num_hidden_layers"]
     expected = {"input_ids", "attention_mask", "position_ids", "num_logits_to_keep"}
     expected |= {f"past_key_values.{index}.{part}" for index in range(layers) for part in ("key", "value")}
     inputs = {value.name: value for value in model.graph.inputs}
     if set(inputs) != expected:
-        problems.append(f"onnx/{MODEL_FILE}: inputs differ by {sorted(set(inputs) ^ expected)}")
+        problems.append(f"{ONNX_FILE}: inputs differ by {sorted(set(inputs) ^ expected)}")
     for name, value in inputs.items():
         if name.startswith("past_key_values") and not isinstance(value.shape[3], int):
-            problems.append(f"onnx/{MODEL_FILE}: {name} has a symbolic head size")
+            problems.append(f"{ONNX_FILE}: {name} has a symbolic head size")
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and Path(tensor.location).name != str(tensor.location):
-            problems.append(f"onnx/{MODEL_FILE}: {value.name} lies outside the package ({tensor.location})")
+            problems.append(f"{ONNX_FILE}: {value.name} lies outside the package ({tensor.location})")
     return problems

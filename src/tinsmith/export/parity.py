@@ -6,13 +6,13 @@ sliding window.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from tinsmith.families import Decoder
+from tinsmith.onnx_decoder import OnnxDecoder
 
 _COMPARED_ROWS = 64
 """Prefill compares the last rows; a 262,144-token vocabulary at every position would be gigabytes."""
@@ -29,16 +29,7 @@ class Comparison:
     rows: int
 
 
-def session(path: Path) -> Any:
-    """An ONNX Runtime CPU session of the model file at `path`."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def compare(reference: Any, onnx_session: Any, decoder: Decoder, ids: list[int]) -> list[Comparison]:
+def compare(reference: Any, graph: OnnxDecoder, decoder: Decoder, ids: list[int]) -> list[Comparison]:
     """Prefill and cached decoding of `reference` (float32 model) and the graph, at 1, 100 and past the window.
 
     Args:
@@ -47,9 +38,9 @@ def compare(reference: Any, onnx_session: Any, decoder: Decoder, ids: list[int])
     found = []
     for length in lengths(decoder):
         expected = _reference_logits(reference, ids[:length])
-        found.append(_compared(f"prefill_{length}", expected, _prefill(onnx_session, decoder, ids[:length])))
+        found.append(_compared(f"prefill_{length}", expected, _prefill(graph, ids[:length])))
         if length > _DECODED_TOKENS:
-            decoded = _decode(onnx_session, decoder, ids[:length])
+            decoded = _decode(graph, ids[:length])
             found.append(_compared(f"decode_{length}", expected[-_DECODED_TOKENS:], decoded))
     return found
 
@@ -72,42 +63,13 @@ def _reference_logits(model: Any, ids: list[int]) -> np.ndarray:
         return model(input_ids=torch.tensor([ids]), use_cache=False, logits_to_keep=_COMPARED_ROWS).logits[0].numpy()
 
 
-def empty_cache(decoder: Decoder) -> dict[str, np.ndarray]:
-    """The cache before the first token, as the graph's inputs."""
-    shape = (1, decoder.kv_heads, 0, decoder.head_dim)
-    return {
-        f"past_key_values.{index}.{part}": np.zeros(shape, np.float32)
-        for index in range(decoder.layers)
-        for part in ("key", "value")
-    }
+def _prefill(graph: OnnxDecoder, ids: list[int]) -> np.ndarray:
+    return graph.start().feed(ids, min(_COMPARED_ROWS, len(ids)))
 
 
-def step(onnx_session: Any, cache: dict[str, np.ndarray], ids: list[int], keep: int) -> tuple[np.ndarray, dict]:
-    """Logits (kept, V) after `ids`, and the cache that follows; `keep` 0 returns all positions."""
-    past = next(iter(cache.values())).shape[2]
-    feeds = {
-        "input_ids": np.array([ids], np.int64),
-        "attention_mask": np.ones((1, past + len(ids)), np.int64),
-        "position_ids": np.arange(past, past + len(ids), dtype=np.int64)[None],
-        "num_logits_to_keep": np.array(keep, np.int64),
-        **cache,
-    }
-    names = [output.name for output in onnx_session.get_outputs()]
-    outputs = dict(zip(names, onnx_session.run(names, feeds), strict=True))
-    following = {name.replace("present", "past_key_values"): outputs[name] for name in names if name != "logits"}
-    return outputs["logits"][0], following
-
-
-def _prefill(onnx_session: Any, decoder: Decoder, ids: list[int]) -> np.ndarray:
-    return step(onnx_session, empty_cache(decoder), ids, min(_COMPARED_ROWS, len(ids)))[0]
-
-
-def _decode(onnx_session: Any, decoder: Decoder, ids: list[int]) -> np.ndarray:
+def _decode(graph: OnnxDecoder, ids: list[int]) -> np.ndarray:
     """Logits of the last tokens, each computed alone from the cache of those before."""
     prompt = len(ids) - _DECODED_TOKENS
-    cache = step(onnx_session, empty_cache(decoder), ids[:prompt], 1)[1]
-    rows = []
-    for token in ids[prompt:]:
-        logits, cache = step(onnx_session, cache, [token], 1)
-        rows.append(logits)
-    return np.concatenate(rows)
+    sequence = graph.start()
+    sequence.feed(ids[:prompt], 1)
+    return np.concatenate([sequence.feed([token], 1) for token in ids[prompt:]])

@@ -13,6 +13,7 @@ from tinsmith.errors import DataError
 from tinsmith.export.int4 import BLOCK_SIZE, Int4Matrix
 from tinsmith.families import Decoder, decoder_of
 from tinsmith.measure import Recorder, StageResult
+from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
 from tinsmith.run_dir import write_json
 from tinsmith.tokens import load_tokenizer
 
@@ -132,7 +133,7 @@ def _gate_full_precision(recorder: Recorder, model: Any, decoder: Decoder, ids: 
 
     folder = out_dir / "full_precision"
     save_graph(build_graph(decoder, _full_weights(model)), folder / "model.onnx", 2_000_000_000)
-    for result in parity.compare(model, parity.session(folder / "model.onnx"), decoder, ids):
+    for result in parity.compare(model, load_onnx(folder / "model.onnx"), decoder, ids):
         _gate(recorder, "graph", result)
     shutil.rmtree(folder)
 
@@ -140,9 +141,8 @@ def _gate_full_precision(recorder: Recorder, model: Any, decoder: Decoder, ids: 
 def _gate_int4(recorder: Recorder, model: Any, decoder: Decoder, ids: list[int], package_dir: Path) -> None:
     """The packaged graph must compute what the model computes with the weights numpy unpacks."""
     from tinsmith.export import parity
-    from tinsmith.export.package import MODEL_FILE
 
-    for result in parity.compare(model, parity.session(package_dir / "onnx" / MODEL_FILE), decoder, ids):
+    for result in parity.compare(model, load_onnx(package_dir / ONNX_FILE), decoder, ids):
         _gate(recorder, "int4", result)
 
 
@@ -166,9 +166,7 @@ def _tensor_table(package_dir: Path) -> list[dict]:
     """Every stored tensor of 1 kB or more, largest first."""
     import onnx_ir as ir
 
-    from tinsmith.export.package import MODEL_FILE
-
-    graph = ir.load(package_dir / "onnx" / MODEL_FILE).graph
+    graph = ir.load(package_dir / ONNX_FILE).graph
     rows = [
         {"name": value.name, "bits": 4 if value.name.endswith(".packed") else 8 * value.const_value.dtype.itemsize,
          "bytes": value.const_value.nbytes}

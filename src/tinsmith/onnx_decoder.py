@@ -1,4 +1,4 @@
-"""The packaged ONNX file on ONNX Runtime's CPU provider, fed the way a browser feeds it: one sequence with its cache."""
+"""An ONNX decoder on ONNX Runtime's CPU provider, fed the way a browser feeds it: one sequence with its cache."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ import numpy as np
 from tinsmith.errors import ArtifactError
 
 ONNX_FILE = "onnx/model_q4.onnx"
+"""Path of the graph inside a package; the name Transformers.js asks for with `dtype: 'q4'`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +60,14 @@ class Sequencer:
         return outputs["logits"].numpy()[0]
 
 
-def load_onnx(package_dir: Path, threads: int) -> OnnxDecoder:
-    """The decoder of a package folder, on `threads` CPU threads.
+def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
+    """The decoder in the ONNX file at `path`, on `threads` CPU threads (0: one per core).
 
     Raises:
         ArtifactError: the file is missing, does not load, or does not have the inputs of the package format.
     """
     import onnxruntime as ort
 
-    path = package_dir / ONNX_FILE
     if not path.is_file():
         raise ArtifactError(f"{path}: missing", "Run the export stage again: tinsmith run --from export --force")
     options = ort.SessionOptions()
