@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from tiny import build_tiny, tiny_conversations
-
 from tinsmith.chat import write_jsonl
 from tinsmith.config import ExportConfig
 from tinsmith.export.stage import export_int4
 from tinsmith.run_dir import write_json, write_text
+from tiny import build_tiny, tiny_conversations
 
 _built: dict[str, Path] = {}
 

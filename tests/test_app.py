@@ -1,12 +1,12 @@
 """The static folder is complete, shows the card safely, and sends the headers threads need on every known host."""
 
 import pytest
-from packages import tiny_run
-from tiny import tiny_conversations
 
+from packages import tiny_run
 from tinsmith.app import build_app, example_questions, fill_card_page, without_front_matter
 from tinsmith.errors import ArtifactError
 from tinsmith.run_dir import file_sha256, read_json
+from tiny import tiny_conversations
 
 PAGE = "<title>Model card</title><b><!-- title --></b><main><!-- card --></main>"
 

@@ -1,12 +1,12 @@
 """The loss mask covers exactly the assistant's words and the end of turn, for every family."""
 
 import pytest
-from tiny import tiny_conversations
 
 from tinsmith.chat import Conversation, Message
 from tinsmith.errors import DataError
 from tinsmith.families import LLAMA3
 from tinsmith.tokens import load_tokenizer
+from tiny import tiny_conversations
 
 
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gemma"])

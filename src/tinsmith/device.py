@@ -1,6 +1,7 @@
 """The machine: which device and number format to compute with and why, what hardware it is, how much memory was used."""
 
 import os
+import platform
 import time
 from pathlib import Path
 from typing import Any, NamedTuple

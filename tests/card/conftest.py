@@ -1,8 +1,8 @@
 """A finished run with its card."""
 
 import pytest
-from fake_run import AUTHOR, write_card, write_run
 
+from fake_run import AUTHOR, write_card, write_run
 from tinsmith.run_dir import RunDir
 
 

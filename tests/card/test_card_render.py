@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fake_run import AUTHOR, STAMPED, write_card, write_run
 from huggingface_hub.repocard_data import ModelCardData, model_index_to_eval_results
 
 import tinsmith.card
+from fake_run import AUTHOR, STAMPED, write_card, write_run
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts, plain
 from tinsmith.card.front_matter import HUB_LICENSES, front_matter

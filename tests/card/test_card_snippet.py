@@ -6,15 +6,15 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from fake_run import AUTHOR, write_run
-from tiny import tiny_conversations
 
+from fake_run import AUTHOR, write_run
 from tinsmith.browser import BrowserError
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.render import fenced
 from tinsmith.card.snippet import js_string, run_snippets, self_hosted_url, snippets
 from tinsmith.chat import write_jsonl
 from tinsmith.config import CardConfig, ExportConfig
+from tiny import tiny_conversations
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import re
 import shutil
 
 import pytest
-from fake_run import AUTHOR, write_card, write_run
 
+from fake_run import AUTHOR, write_card, write_run
 from tinsmith import measure
 from tinsmith.card import verify
 from tinsmith.card.verify import check_card
@@ -95,6 +95,16 @@ def test_every_digit_of_a_measurement_line_is_watched(tmp_path, monkeypatch):
     lines = run.measurements.read_text().split("\n")
     assert [json.loads(line)["stage"] for line in lines[:-1]] == ["base", "base", "merge"]
     assert unnoticed_digits(run, run.measurements, digits(run.measurements.read_text())) == []
+
+
+def test_the_lines_of_older_runs_are_watched_too(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "tea-bot", ("base",))
+    old = {**json.loads(run.measurements.read_text().split("\n")[0]), "value": 41, "fingerprint": "older"}
+    run.measurements.write_text(json.dumps(old) + "\n" + run.measurements.read_text())
+    write_card(run, monkeypatch)
+    assert check_card(run) == []
+    run.measurements.write_text(run.measurements.read_text().replace('"value": 41', '"value": 42'))
+    assert any("card.json" in problem for problem in check_card(run))
 
 
 def test_the_value_of_every_measurement_is_watched(full_run):

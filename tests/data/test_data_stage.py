@@ -5,7 +5,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from tiny import tiny_conversations
 
 from tinsmith.chat import read_jsonl
 from tinsmith.config import DataConfig
@@ -17,6 +16,7 @@ from tinsmith.errors import DataError, GateError
 from tinsmith.measure import Recorder
 from tinsmith.run_dir import file_sha256
 from tinsmith.tokens import load_tokenizer
+from tiny import tiny_conversations
 
 WORDS = "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon mango nylon ocean piano quilt".split()
 

@@ -15,10 +15,10 @@ from tinsmith.browser import Browser
 from tinsmith.browser_page import BrowserError, Page
 from tinsmith.chat import Conversation, Message, read_jsonl
 from tinsmith.config import BenchConfig
+from tinsmith.device import cpu_name
 from tinsmith.errors import DataError
 from tinsmith.measure import Recorder, StageResult
 from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
-from tinsmith.provenance import cpu_name
 from tinsmith.run_dir import write_json
 from tinsmith.serve import SiteServer, web_dir, write_runtime
 from tinsmith.tokens import load_tokenizer

@@ -135,7 +135,6 @@ def _card_json(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> str:
     tree = {
         "schema": SCHEMA,
         "name": name,
-        "author": facts.config.model_dump(mode="json"),
         "fields": [asdict(use) for use in facts.uses],
         # What a stage read is the same for each of its numbers and stands in its stamp, whose hash is below.
         "measurements": [{k: v for k, v in asdict(m).items() if k != "inputs"} for m in evidence.measurements.values()],
