@@ -159,6 +159,7 @@ SAME = "{% if messages[0].role != 'system' %}" + "<|im_start|>system\nYou are a 
         ("{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}" + SAME,
          "cannot render a system message and one turn, a system message and two turns (no system here)"),
         (SAME + "{% if messages | length > 3 %}!{% endif %}", "renders two turns, a system message and two turns differently"),
+        (SAME.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>{% endif %}"), "renders any of the probe conversations"),
         ("{% for %}", "cannot render any of the probe conversations"),
     ],
 )  # fmt: skip

@@ -22,6 +22,7 @@ class StandInHub:
         self.files = files
         self.listed_sha256: dict[str, str] = {}
         self.fetched: list[str] = []
+        self.asked: list[str] = []
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -40,6 +41,7 @@ class StandInHub:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path = request.path.split("?")[0]
+        self.asked.append(path)
         if path in (
             "/api/models/acme/tiny",
             "/api/models/acme/tiny/revision/main",
@@ -126,6 +128,8 @@ def test_model_is_pinned_to_a_commit_and_only_what_is_read_is_fetched(hub, out):
     assert not {"pytorch_model.bin", "modeling_evil.py"} & set(hub.fetched)
     assert (out / "model/NOTICE").read_bytes() == b"brewed by acme"
     assert not any(path.is_symlink() for path in out.rglob("*"))
+    moving = [path for path in hub.asked if path.endswith("/main")]
+    assert len(moving) == 1, "the branch is looked up once, so it cannot move between listing and download"
 
 
 def test_download_that_differs_from_the_hubs_listing_is_refused(hub, out):
