@@ -35,18 +35,18 @@ def records() -> dict[str, dict]:
     adapter = {"vendor": "google", "architecture": "swiftshader", "device": "", "description": "SwiftShader"}
     return {
         "base/base.json": {
-            "id": "tea/base-1b", "revision": "pkg==1.2", "dequantized_from": "De-quantized from GGUF Q4_1.",
-            "license": {"id": "gemma", "name": "Gemma Terms of Use", "link": "https://ai.google.dev/gemma/terms"},
+            "id": "tea/base-1b", "revision": "pkg==1.2", "dequantized_from": {"format": "Q4_1", "sentence": "Read from a GGUF Q4_1 file."},
+            "license": {"id": "gemma", "name": "Gemma Terms of Use", "link": "https://ai.google.dev/gemma/terms", "warning": "base.license says apache-2.0"}, "chat_template": {"replaced": True, "reason": "the base has none"},
         },
         "data/report.json": {
-            "system_prompt": "You sell tea.", "language": "en", "source": "Written by the shop", "license": "CC-BY-4.0",
+            "system_prompt": "You sell tea.", "language": "en", "data": "tea.jsonl", "source": "Written by the shop", "license": "CC-BY-4.0",
             "categories": [{"name": f"cat_{i:02}", "count": 24 - i, "share": (24 - i) / 222} for i in range(12)],
             "steps": steps,
         },
         "train/train.json": {
             "framework": "Transformers 5.23.0 + PEFT 0.21.0 + bitsandbytes 0.50.2", "backend": "peft",
             "backend_reason": "no CUDA device", "method": "QLoRA", "quantization": "NF4 with double quantization",
-            "compute_dtype": "bfloat16 (avx512_bf16)", "schedule": "cosine", "target_modules": ["q_proj", "v_proj"],
+            "compute_dtype": "bfloat16", "compute_dtype_reason": "the CPU has avx512_bf16", "schedule": "cosine", "target_modules": ["q_proj", "v_proj"],
             "hardware": hardware,
         },
         "export/export.json": {"recipe": "gptq", "quantization": "blocks of 32 weights, GPTQ-calibrated"},

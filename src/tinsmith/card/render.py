@@ -122,6 +122,8 @@ def _license(facts: Facts) -> str:
     id = facts.recorded("base", "base.json", "license.id")
     name = facts.recorded("base", "base.json", "license.name") if record.get("name") else id
     text = f"{name} (`{id}`), inherited from the base model" + (f": <{record['link']}>" if record.get("link") else ".")
+    if record.get("warning"):
+        text += "\n\n" + facts.recorded("base", "base.json", "license.warning")
     for prefix, notice in _NOTICES.items():
         if id.lower().startswith(prefix):
             text += "\n\n" + notice.format(version=id[len(prefix) :].lstrip("-"))
