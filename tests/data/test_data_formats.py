@@ -111,8 +111,9 @@ def test_json_position_is_record_and_line(tmp_path):
 
 def test_line_separators_inside_text_do_not_end_a_line(tmp_path):
     path = tmp_path / "u.jsonl"
-    path.write_text('{"q": "one\u2028two", "a": "three\u2029four\x85five"}\n', encoding="utf-8")
-    (found,) = conversations(path)
+    path.write_text('{"q": "one\u2028two", "a": "three\u2029four\x85five"}\n' * 2, encoding="utf-8")
+    found, again = conversations(path)
+    assert again.messages == found.messages and again.source["position"] == "line 2"
     assert [m.content for m in found.messages] == ["one\u2028two", "three\u2029four\x85five"]
 
 

@@ -207,4 +207,7 @@ def test_histogram_bins_are_round_and_hold_everything():
     bins = histogram([3, 17, 94, 95, 102])
     assert sum(found.count for found in bins) == 5
     assert [(found.low, found.high) for found in bins][:2] == [(0, 10), (10, 20)] and bins[-1].high == 110
+    assert [(found.low, found.count) for found in histogram([0, 60, 349])] == [
+        (0, 1), (50, 1), (100, 0), (150, 0), (200, 0), (250, 0), (300, 1)
+    ]  # fmt: skip
     assert histogram([]) == () and [(b.low, b.high, b.count) for b in histogram([5, 5])] == [(5, 6, 2)]

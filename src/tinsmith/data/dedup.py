@@ -8,8 +8,8 @@ from tinsmith.chat import Conversation
 from tinsmith.run_dir import combined_sha256
 
 SHINGLE_CHARACTERS = 5
-NEAR_DUPLICATE = 0.7
-"""Jaccard similarity of shingle sets from which two first questions count as near-duplicates."""
+NEAR_DUPLICATE_TENTHS = 7
+"""Jaccard similarity of shingle sets from which two first questions are near-duplicates, in whole tenths to stay exact."""
 
 
 def content_hash(conversation: Conversation) -> str:
@@ -70,7 +70,7 @@ def _join_similar(parents: list[int], shingles: dict[int, frozenset[str]]) -> No
     for index, found in sorted(shingles.items(), key=lambda item: (len(item[1]), item[0])):
         # Rare shingles first: a shared rare shingle leaves few candidates to compare.
         ordered = sorted(found, key=lambda shingle: (frequency[shingle], shingle))
-        needed = _ceil(NEAR_DUPLICATE * len(found))
+        needed = -(-NEAR_DUPLICATE_TENTHS * len(found) // 10)  # rounded up
         seen = set()
         for shingle in ordered[: len(found) - needed + 1]:
             for other in by_prefix[shingle]:
@@ -83,13 +83,8 @@ def _join_similar(parents: list[int], shingles: dict[int, frozenset[str]]) -> No
 
 def _join_if_similar(parents: list[int], a: int, b: int, left: frozenset, right: frozenset) -> None:
     shared = len(left & right)
-    if shared >= NEAR_DUPLICATE * (len(left) + len(right) - shared) - 1e-9:
+    if 10 * shared >= NEAR_DUPLICATE_TENTHS * (len(left) + len(right) - shared):
         _join(parents, a, b)
-
-
-def _ceil(value: float) -> int:
-    """Smallest whole number not below `value`, forgiving of rounding: 0.7 x 10 is 7, not 8."""
-    return -int(-(value - 1e-9) // 1)
 
 
 def _root(parents: list[int], index: int) -> int:

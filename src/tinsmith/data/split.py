@@ -50,7 +50,7 @@ def split_conversations(
     waiting = sorted((_cluster(members, conversations, hashes, seed) for members in clusters), key=lambda c: c.rank)
     chosen: dict[str, list[_Cluster]] = {}
     for split in ("test", "val"):
-        target = max(1, round(total * fractions[split]))
+        target = round(total * fractions[split])
         chosen[split], waiting = _draw(waiting, target, seed, split)
     chosen["train"] = waiting
     if not waiting:
@@ -88,7 +88,7 @@ def _draw(waiting: list[_Cluster], target: int, seed: int, split: str) -> tuple[
             left.remove(cluster)
             drawn.append(cluster)
             missing -= len(cluster.members)
-    if not drawn:
+    if not drawn:  # every cluster is too large, or the fraction too small: one all the same
         smallest = min(left, key=lambda cluster: len(cluster.members))
         left.remove(smallest)
         drawn.append(smallest)
