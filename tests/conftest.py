@@ -1,16 +1,18 @@
 """Shared fixtures: tiny models, a cache of their own, and no network."""
 
+import os
 from pathlib import Path
 
-import pytest
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 
-from tiny import build_tiny
+import pytest  # noqa: E402
+
+from tiny import build_tiny  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory, monkeypatch):
-    """Keep tests away from the network and from the user's caches."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    """Keep tests away from the user's caches."""
     monkeypatch.setenv("TINSMITH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 

@@ -24,6 +24,13 @@ def test_order_follows_seed_and_epoch():
     assert first != epoch_steps(LENGTHS, 16, seed=4, epoch=0)
 
 
+def test_every_epoch_puts_other_conversations_together():
+    def together(epoch):
+        return {frozenset(step) for step in epoch_steps(LENGTHS, 16, seed=3, epoch=epoch)}
+
+    assert not together(0) & together(1)
+
+
 def padding_share(steps, batch_size):
     groups = [group for step in steps for group in forward_passes(step, LENGTHS, batch_size, 10**6)]
     return 1 - sum(LENGTHS) / sum(len(group) * max(LENGTHS[i] for i in group) for group in groups)

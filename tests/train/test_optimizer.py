@@ -41,15 +41,17 @@ def test_gradients_accumulate_in_float32():
     assert adamw.step(1e-4) == pytest.approx(264.0)  # bfloat16 would stay at 256
 
 
-def test_one_step_equals_torch_adamw_with_clipping():
+def test_two_steps_equal_torch_adamw_on_gradients_clipped_by_hand():
     live, adamw = optimizer([0.3, -0.2], torch.float32, max_grad_norm=0.5, weight_decay=0.1)
     other = torch.nn.Parameter(torch.tensor([0.3, -0.2]))
     reference = torch.optim.AdamW([other], lr=1e-2, weight_decay=0.1)
-    live.grad = torch.tensor([3.0, 4.0])
-    adamw.accumulate()
-    assert adamw.step(1e-2) == pytest.approx(5.0)
-    other.grad = torch.tensor([0.3, 0.4])
-    reference.step()
+    # A first step alone would not show the clipping: AdamW's first update does not depend on the gradient's size.
+    for gradient, norm, clipped in (([3.0, 4.0], 5.0, [0.3, 0.4]), ([0.0, -0.1], 0.1, [0.0, -0.1])):
+        live.grad = torch.tensor(gradient)
+        adamw.accumulate()
+        assert adamw.step(1e-2) == pytest.approx(norm)
+        other.grad = torch.tensor(clipped)
+        reference.step()
     torch.testing.assert_close(live.detach(), other.detach())
 
 

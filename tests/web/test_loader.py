@@ -69,7 +69,7 @@ def test_a_host_that_answers_with_a_page_is_refused_before_anything_is_cached(op
 def test_without_an_adapter_webgpu_falls_back_and_says_why(opened):
     page, _ = opened
     ready = load(page, "./deep/er/model/", "webgpu")
-    assert ready["device"] == "wasm" and "no WebGPU adapter" in ready["notice"]
+    assert ready["device"] == "wasm" and "no WebGPU adapter was found" in ready["notice"]
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
