@@ -18,7 +18,7 @@
  * @typedef {{type: 'ready', id: number, device: 'wasm' | 'webgpu', notice: string, threads: number,
  *   crossOriginIsolated: boolean, adapter: Adapter | null, files: string[], versions: Record<string, string>,
  *   time: number}} Ready
- *   `notice` is empty, or says in a sentence why the device is not the one asked for.
+ *   `notice` is empty, or says in a few words why the device is not the one asked for.
  * @typedef {{type: 'token', id: number, tokenId: number, time: number, text: string}} Token
  *   `text` is what became certain with this token, often nothing.
  * @typedef {{type: 'done', id: number, tokenIds: number[], times: number[], text: string, promptTokens: number,
@@ -92,8 +92,8 @@ function chooseDevice(wanted, adapter) {
   if (wanted === "wasm") return { device: "wasm", notice: "" };
   if (wanted === "webgpu" && adapter) return { device: "webgpu", notice: "" };
   if (adapter && !adapter.software) return { device: "webgpu", notice: "" };
-  const why = adapter ? "only a software WebGPU adapter was found" : "this browser has no WebGPU adapter";
-  return { device: "wasm", notice: `Running on the processor: ${why}.` };
+  const why = adapter ? "only a software WebGPU adapter was found" : "no WebGPU adapter was found";
+  return { device: "wasm", notice: `Running on the processor, ${why}` };
 }
 
 /** One thread without cross-origin isolation, which shared memory needs; else most cores of a small machine. */

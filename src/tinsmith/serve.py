@@ -168,7 +168,7 @@ def resolve(mounts: Mapping[str, Path], target: str) -> Path | None:
         return None
     if url_path in mounts and not url_path.endswith("/"):
         return _plain_file(mounts[url_path])
-    prefix = max((p for p in mounts if p.endswith("/") and url_path.startswith(p)), key=lambda p: -len(p), default=None)
+    prefix = max((p for p in mounts if p.endswith("/") and url_path.startswith(p)), key=len, default=None)
     if prefix is None:
         return None
     names = url_path[len(prefix) :].split("/")

@@ -30,7 +30,7 @@ def decode_tokens_per_second(run: TimedRun) -> float:
         ValueError: fewer than two tokens, or a clock that did not move between them.
     """
     elapsed_ms = run.token_ms[-1] - run.token_ms[0]
-    if len(run.token_ms) < 2 or elapsed_ms <= 0:
+    if elapsed_ms <= 0:
         raise ValueError(f"{len(run.token_ms)} tokens in {elapsed_ms} ms have no decode speed")
     return (len(run.token_ms) - 1) * 1000 / elapsed_ms
 
