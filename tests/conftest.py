@@ -5,9 +5,9 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 
-import pytest  # noqa: E402
+import pytest
 
-from tiny import build_tiny  # noqa: E402
+from tiny import build_tiny
 
 
 @pytest.fixture(autouse=True)

@@ -145,8 +145,12 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
 def run(config_path: Path, runs_dir: Path, settings, first: str, last: str, force: bool, as_json: bool) -> None:
     """Everything, from conversations to chat page; continues where it was stopped."""
     from tinsmith.config import load_config
+    from tinsmith.data.stage import check_data
 
-    _run_and_report(load_config(config_path, settings), runs_dir, first, last, force, as_json)
+    config = load_config(config_path, settings)
+    if first in ("base", "data"):
+        check_data(config.data, config.seed)  # what is wrong with the data is said before a base model is fetched
+    _run_and_report(config, runs_dir, first, last, force, as_json)
 
 
 @main.command()
@@ -164,13 +168,14 @@ def chat(run_path: Path, system: str | None) -> None:
 @click.option("--port", type=int, default=0, help="Port on 127.0.0.1; 0 takes a free one.")
 def serve(run_path: Path, port: int) -> None:
     """Chat page and card on 127.0.0.1, with the headers that threads need."""
+    from tinsmith.app import HOST_HEADERS
     from tinsmith.errors import ArtifactError
     from tinsmith.serve import SiteServer
 
     run = _existing_run(run_path)
     if not run.stamp("app").exists():
         raise ArtifactError(f"{run.root}: the chat page is not built yet", "Finish the run first: tinsmith run CONFIG")
-    with SiteServer({"/": run.stage("app")}, port) as server:
+    with SiteServer({"/": run.stage("app")}, port, HOST_HEADERS) as server:
         click.echo(f"{server.origin}/")
         _say("Open it in a browser; stop with Ctrl-C.")
         server.wait()

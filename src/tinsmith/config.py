@@ -103,7 +103,7 @@ class BenchConfig(Section):
     devices: tuple[Literal["wasm", "webgpu"], ...] = ("wasm", "webgpu")
     new_tokens: int = Field(64, ge=2)
     """Tokens decoded in one timed run."""
-    software_new_tokens: int = Field(4, ge=2)
+    software_new_tokens: int = Field(2, ge=2)
     """The same on a software WebGPU adapter, whose speed says nothing about a GPU."""
     warmup_runs: int = Field(1, ge=1)
     runs: int = Field(5, ge=5)

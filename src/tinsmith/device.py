@@ -110,6 +110,14 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def os_name() -> str:
+    """The operating system's name and version for people, such as `Debian GNU/Linux 12 (bookworm)`."""
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return f"{platform.system()} {platform.release()}"
+
+
 def gpu_name() -> str | None:
     """Name of the first CUDA device, or None without one."""
     import torch

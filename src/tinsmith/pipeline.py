@@ -267,8 +267,11 @@ def _settings(config: RunConfig, run: RunDir, stage: Stage) -> Any:
     if stage.name == "data":
         path = Path(settings.pop("path"))
         settings["files"] = _outside_hashes(path)
-    if stage.name == "base" and Path(config.base.model).exists():
-        settings["files"] = _outside_hashes(Path(config.base.model))
+    if stage.name == "base":
+        for key in ("model", "tokenizer"):
+            path = Path(settings[key])
+            if settings[key] and path.exists():
+                settings[key] = {"name": path.name, "files": _outside_hashes(path)}
     return settings
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith import __version__
-from tinsmith.device import hardware
+from tinsmith.device import hardware, os_name
 from tinsmith.run_dir import combined_sha256, write_json
 
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "onnxruntime", "onnx-ir", "numpy", "tokenizers",
@@ -20,7 +20,7 @@ def environment() -> dict[str, Any]:
         "tinsmith": __version__,
         "tinsmith_commit": _commit(),
         "python": platform.python_version(),
-        "os": f"{platform.system()} {platform.release()}",
+        "os": os_name(),
         "machine": platform.machine(),
         **hardware(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},

@@ -1,7 +1,6 @@
 """Bench: the packaged model in headless Chromium, once per device, with the worker the chat page ships."""
 
 import json
-import platform
 import tempfile
 import time
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from tinsmith.browser import Browser
 from tinsmith.browser_page import BrowserError, Page
 from tinsmith.chat import Conversation, Message, read_jsonl
 from tinsmith.config import BenchConfig
-from tinsmith.device import cpu_name
+from tinsmith.device import cpu_name, os_name
 from tinsmith.errors import DataError
 from tinsmith.measure import Recorder, StageResult
 from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
@@ -188,7 +187,7 @@ def _record_numbers(
 def _record(device: str, ready: dict[str, Any], browser: Browser, software: bool) -> dict[str, Any]:
     return {
         "device": device, "backend": ready["device"], "adapter": ready["adapter"], "software": software,
-        "browser": browser.version, "os": f"{platform.system()} {platform.release()}", "cpu": cpu_name(),
+        "browser": browser.version, "os": os_name(), "cpu": cpu_name(),
         "threads": ready["threads"], "cross_origin_isolated": ready["crossOriginIsolated"],
         "runtime": ready["versions"],
     }  # fmt: skip

@@ -1,0 +1,41 @@
+"""A configuration on a tiny base, and the `tinsmith` command as a person runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiny import build_tiny, tiny_conversations
+
+
+def tinsmith(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
+    """Run the command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "tinsmith", *map(str, arguments)], cwd=cwd, capture_output=True,
+                          text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+
+
+def write_project(folder: Path, kind: str) -> Path:
+    """A tiny base, forty conversations and a configuration below `folder`; returns the configuration's path."""
+    build_tiny(kind, folder / "base-model")
+    lines = [json.dumps({"messages": c.as_dicts(), "category": c.category}) for c in tiny_conversations(40)]
+    (folder / "chats.jsonl").write_text("\n".join(lines) + "\n")
+    path = folder / "tinsmith.toml"
+    path.write_text(
+        f'name = "{kind}"\n[base]\nmodel = "base-model"\nlicense = "apache-2.0"\n[data]\npath = "chats.jsonl"\n'
+        "[train]\nepochs = 2\n[evaluate]\nquestions = 3\nmax_new_tokens = 8\ntrain_sample = 6\n"
+        '[bench]\nnew_tokens = 6\nsoftware_new_tokens = 2\n[card]\nauthor = "A. Smith"\ndomain = "tea"\n'
+    )
+    return path
+
+
+@pytest.fixture(scope="session", params=["llama", "gemma3"])
+def finished(request, tmp_path_factory) -> tuple[Path, Path, subprocess.CompletedProcess]:
+    """(configuration, run folder, what the command printed) of a whole run in a real browser."""
+    folder = tmp_path_factory.mktemp(f"line-{request.param}")
+    config = write_project(folder, request.param)
+    done = tinsmith("run", config, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return config, folder / "runs" / request.param, done

@@ -1,0 +1,84 @@
+"""The whole line through the command, on tiny models, in a real browser: results, tamper evidence, rerun, resume."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from e2e.conftest import tinsmith, write_project
+
+pytestmark = pytest.mark.browser
+
+
+def test_prints_table_next_command_and_json(finished):
+    _, run, done = finished
+    lines = done.stdout.strip().splitlines()
+    assert any(line.startswith("perplexity, test") for line in lines)
+    document = json.loads(lines[-1])
+    ids = {m["id"]: m for m in document["measurements"]}
+    assert {"evaluate.perplexity.test.base", "evaluate.perplexity.test.tuned", "evaluate.perplexity.test.int4",
+            "bench.wasm.decode_tokens_per_second", "gate.tokens.python_vs_javascript"} <= set(ids)
+    assert ids["gate.greedy.wasm_vs_onnxruntime"]["value"] == 0
+    assert f"Next: tinsmith serve runs/{run.name}" in done.stderr
+
+
+def test_card_check_passes_and_finds_one_byte_and_one_digit(finished, tmp_path):
+    _, run, _ = finished
+    copy = tmp_path / run.name
+    shutil.copytree(run, copy)
+    assert tinsmith("card", copy, "--check", cwd=tmp_path).returncode == 0
+    weights = copy / "export/package/onnx/model_q4.onnx_data"
+    original = weights.read_bytes()
+    weights.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+    done = tinsmith("card", copy, "--check", cwd=tmp_path)
+    assert done.returncode == 2 and "model_q4.onnx_data" in done.stderr
+    weights.write_bytes(original)
+    card = copy / "card/README.md"
+    text = card.read_text()
+    at = next(i for i, c in enumerate(text) if c.isdigit() and i > text.index("Perplexity (Base)"))
+    card.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
+    done = tinsmith("card", copy, "--check", cwd=tmp_path)
+    assert done.returncode == 2 and "README.md" in done.stderr
+
+
+def test_rerun_skips_and_a_changed_setting_reruns_what_follows(finished, tmp_path):
+    config, _, _ = finished
+    started = time.monotonic()
+    done = tinsmith("run", config, cwd=config.parent)
+    assert time.monotonic() - started < 15
+    assert done.stderr.count("up to date") == 9
+    shutil.copytree(config.parent, tmp_path / "copy")
+    again = tinsmith("run", "tinsmith.toml", "--to", "merge", "--set", "train.epochs=1", cwd=tmp_path / "copy")
+    assert again.returncode == 0, again.stderr[-2000:]
+    lines = [line for line in again.stderr.splitlines() if line.startswith("[")]
+    assert ["up to date" in line for line in lines] == [True, True, False, False]
+
+
+def test_nothing_written_names_this_machine(finished):
+    config, run, _ = finished
+    home, here = os.path.expanduser("~"), str(config.parent)
+    texts = [p for p in run.rglob("*") if p.suffix in {".json", ".jsonl", ".md", ".toml", ".txt"}]
+    assert len(texts) > 20
+    for path in texts:
+        text = path.read_text(encoding="utf-8")
+        assert here not in text and f"{home}/" not in text and os.uname().nodename not in text.split(), path
+
+
+def test_killed_while_training_continues(tmp_path):
+    config = write_project(tmp_path, "llama")
+    command = [sys.executable, "-m", "tinsmith", "run", str(config), "--to", "train", "--set", "train.epochs=60"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/llama/.work/train-*/checkpoints/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "runs/llama/stamps/train.json").exists()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads((tmp_path / "runs/llama/train/train.json").read_text())["resumed"] == 1
