@@ -14,8 +14,6 @@ test: install
 
 check: install
 	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
-	cd web && npx --no-install tsc --noEmit -p .
 
 docs: install
 	$(BIN)/python docs/generate.py

@@ -59,7 +59,7 @@ def test_learns_and_keeps_the_best_epoch(run, kind):
     values = {m.id: m.value for m in result.measurements}
     val = {line["epoch"]: line["val_loss"] for line in log(out) if "val_loss" in line}
     assert values["train.loss.best_val"] == min(val.values()) == val[values["train.best_epoch"]] < 0.8 * val[0]
-    assert values["gate.mask.end_of_turn"] == 1 and values["train.steps"] == 9
+    assert values["train.steps"] == 9
     assert values["train.trainable_parameters"] == sum(tensor.numel() for tensor in adapter(out).values())
     assert sum(line["tokens"] for line in log(out) if "step" in line) / values["train.tokens_per_second"] > 0
     assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")

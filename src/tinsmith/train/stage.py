@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinsmith.chat import Conversation, read_jsonl
+from tinsmith.chat import read_jsonl
 from tinsmith.config import TrainConfig
 from tinsmith.device import Device, PeakMemory, choose_device, hardware
 from tinsmith.errors import DataError
@@ -42,7 +42,7 @@ def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: 
     peak = PeakMemory(chosen.device)
     recorder = Recorder()
     tokenizer = load_tokenizer(base_dir / "model")
-    train, val = (_read_split(data_dir, split, tokenizer, recorder) for split in ("train", "val"))
+    train, val = (_read_split(data_dir, split, tokenizer) for split in ("train", "val"))
     trainable, backend_reason = _load(config, base_dir / "model", chosen, seed, (*train, *val))
 
     from tinsmith.train.loop import Examples, run_training
@@ -65,32 +65,14 @@ def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: 
     return StageResult(tuple(recorder.measurements), _summary(progress, config, trainable))
 
 
-def _read_split(data_dir: Path, split: str, tokenizer: ChatTokenizer, recorder: Recorder) -> list[Tokens]:
+def _read_split(data_dir: Path, split: str, tokenizer: ChatTokenizer) -> list[Tokens]:
     conversations = read_jsonl(data_dir / f"{split}.jsonl")
     if not conversations:
         raise DataError(
             f"{data_dir / f'{split}.jsonl'}: no conversations",
             f"Add conversations, or raise data.{split}_fraction." if split == "val" else "Add conversations.",
         )
-    tokens = tokenizer.encode_all(conversations)
-    if split == "train":
-        _mask_gates(conversations, tokens, tokenizer, recorder)
-    return tokens
-
-
-def _mask_gates(
-    conversations: Sequence[Conversation], tokens: Sequence[Tokens], tokenizer: ChatTokenizer, recorder: Recorder
-) -> None:
-    """Require that every conversation teaches something and every assistant turn teaches to stop."""
-    least = min(t.supervised / len(t.ids) for t in tokens)
-    hint = "Look at the shortest answers in the training data."
-    recorder.gate("gate.mask.supervised_fraction", least, ">", 0, "fraction", len(tokens), "conversations",
-                  "smallest share of supervised tokens in a training conversation", hint)
-    end_id = tokenizer.end_ids[0]
-    turns = sum(m.role == "assistant" for c in conversations for m in c.messages)
-    ends = sum(token == end_id and on for t in tokens for token, on in zip(t.ids, t.mask, strict=True))
-    recorder.gate("gate.mask.end_of_turn", ends / turns, "==", 1, "fraction", turns, "assistant turns",
-                  "supervised end-of-turn tokens / assistant turns", "Report this conversation format.")
+    return tokenizer.encode_all(conversations)
 
 
 def _load(
