@@ -6,6 +6,7 @@ stay inside the commands, so that `--help` answers at once.
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -37,6 +38,8 @@ class _Group(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """A folder of conversations becomes a small chat model in a browser tab, with its model card."""
+    # PEFT 0.21 reads a property that Transformers 5.23 renamed; nothing a person can act on. Goes with a newer PEFT.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
 def _say(line: str) -> None:
