@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
-from tiny import build_tiny, tiny_conversations
 
 from tinsmith.chat import Message, write_jsonl
 from tinsmith.cli import main
@@ -16,6 +15,7 @@ from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
 from tinsmith.results import results_table
 from tinsmith.run_dir import write_json
 from tinsmith.tokens import load_tokenizer
+from tiny import build_tiny, tiny_conversations
 
 
 def test_table_shows_what_was_measured_and_a_dash_for_the_rest():

@@ -17,8 +17,8 @@ from torch import nn
 from tqdm import tqdm
 
 from tinsmith.export.int4 import (
-    _ZERO,
     BLOCK_SIZE,
+    ZERO_POINT,
     Int4Matrix,
     block_scales,
     pack,
@@ -119,7 +119,7 @@ def _quantize_rows(weight: torch.Tensor, upper: torch.Tensor, importance: torch.
             column = start + offset
             chosen = to_integers(block[offset].unsqueeze(1), scale).squeeze(1)
             integers[column] = chosen.to(torch.uint8)
-            errors[offset] = (block[offset] - (chosen - _ZERO) * scale) / upper[column, column]
+            errors[offset] = (block[offset] - (chosen - ZERO_POINT) * scale) / upper[column, column]
             if offset + 1 < BLOCK_SIZE:
                 block[offset + 1 :].addr_(upper[column, column + 1 : stop], errors[offset], alpha=-1)
         if stop < columns:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 BLOCK_SIZE = 32
-_ZERO = 8
+ZERO_POINT = 8
 
 # A block's scale maps its largest weight to this many steps; negative maps it to the end of the range that has one
 # step more (-8 against 7). Below 8 the largest weight is clipped so that the others are rounded more finely.
@@ -40,7 +40,7 @@ def unpack(matrix: Int4Matrix) -> np.ndarray:
     """float32 (N, K): what the stored integers stand for. The numpy oracle of the INT4 graph."""
     rows, blocks, _ = matrix.packed.shape
     integers = np.stack([matrix.packed & 15, matrix.packed >> 4], axis=-1).reshape(rows, blocks, BLOCK_SIZE)
-    return ((integers.astype(np.float32) - _ZERO) * matrix.scales[:, :, None]).reshape(rows, blocks * BLOCK_SIZE)
+    return ((integers.astype(np.float32) - ZERO_POINT) * matrix.scales[:, :, None]).reshape(rows, blocks * BLOCK_SIZE)
 
 
 def block_scales(weight: torch.Tensor, importance: torch.Tensor) -> torch.Tensor:
@@ -56,7 +56,7 @@ def block_scales(weight: torch.Tensor, importance: torch.Tensor) -> torch.Tensor
     best_error = torch.full_like(largest, torch.inf)
     for steps in _STEPS_OF_LARGEST:
         scale = torch.where(largest == 0, torch.ones_like(largest), largest / steps)
-        error = ((to_integers(weight, scale) - _ZERO) * scale[:, None] - weight).square() @ importance  # (N)
+        error = ((to_integers(weight, scale) - ZERO_POINT) * scale[:, None] - weight).square() @ importance  # (N)
         better = error < best_error
         best_scale = torch.where(better, scale, best_scale)
         best_error = torch.where(better, error, best_error)
@@ -65,7 +65,7 @@ def block_scales(weight: torch.Tensor, importance: torch.Tensor) -> torch.Tensor
 
 def to_integers(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Nearest representable integers (N, n) in 0..15 as float32, for weights (N, n) with one scale per row (N)."""
-    return (weight / scale[:, None]).round_().add_(_ZERO).clamp_(0, 15)
+    return (weight / scale[:, None]).round_().add_(ZERO_POINT).clamp_(0, 15)
 
 
 def round_to_nearest(weight: torch.Tensor) -> Int4Matrix:
