@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs install clean
+.PHONY: demo test check docs install clean bench-train
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -14,6 +14,17 @@ test: install
 
 check: install
 	$(BIN)/ruff check src tests
+
+# DATA=PATH chooses other conversations than the public question-answer set.
+bench-train: install benchmarks/.venv-trl/installed
+	DATA='$(DATA)' $(BIN)/python benchmarks/train.py
+
+# The stock path in an environment of its own.
+benchmarks/.venv-trl/installed: benchmarks/train_peer_requirements.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 docs: install
 	$(BIN)/python docs/generate.py
@@ -46,4 +57,4 @@ install-browser:
 	fi
 
 clean:
-	rm -rf $(VENV) web/node_modules
+	rm -rf $(VENV) web/node_modules benchmarks/.venv-trl benchmarks/.work

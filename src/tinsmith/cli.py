@@ -71,17 +71,34 @@ def _run_config(run):
 
 
 def _run_and_report(config, runs_dir: Path, first: str, last: str, force: bool, as_json: bool) -> None:
+    from tinsmith.parallel import is_leader, leading
     from tinsmith.pipeline import run_pipeline
     from tinsmith.results import as_document, results_table
     from tinsmith.run_dir import RunDir
 
+    if not is_leader():
+        _follow()
+        return
     run = RunDir(runs_dir / config.name)
-    measurements = run_pipeline(config, run, _say, first, last, force)
+    with leading():
+        measurements = run_pipeline(config, run, _say, first, last, force)
     click.echo(results_table(measurements))
     finished = run.stamp("app").exists()
     _say(f"\nNext: tinsmith serve {run.root}" if finished else f"\nNext: tinsmith run ... (continues after {last!r})")
     if as_json:
         click.echo(json.dumps(as_document(run.root, measurements)))
+
+
+def _follow() -> None:
+    """Help the leader train; what goes wrong there goes wrong in the leader too, which says so."""
+    from tinsmith.parallel import join
+    from tinsmith.train.stage import follow_leader
+
+    join()
+    try:
+        follow_leader()
+    except UserError:
+        sys.exit(2)
 
 
 def _stage_options(command):

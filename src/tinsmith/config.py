@@ -59,18 +59,25 @@ class TrainConfig(Section):
     backend: Literal["auto", "peft", "unsloth"] = "auto"
     """`auto` uses Unsloth on CUDA where it imports, else Transformers + PEFT."""
     quantization: Literal["nf4", "none"] = "nf4"
-    """Storage of the frozen base while training: `nf4` with double quantization is QLoRA, `none` is plain LoRA."""
+    """Values of the frozen base while training: `nf4` with double quantization is QLoRA, `none` is plain LoRA."""
+    nf4_storage: Literal["auto", "packed", "unpacked"] = "auto"
+    """Whether NF4 weights stay packed in memory; the result is the same. `auto` packs where unpacking them costs little."""
     epochs: int = Field(3, ge=1)
+    """Passes over the training conversations; the adapter of the one with the lowest validation loss is kept."""
+    steps: int = Field(0, ge=0)
+    """Optimizer steps in place of `epochs`; 0 means as many as the epochs have."""
+    patience: int = Field(0, ge=0)
+    """Stop after this many epochs without a lower validation loss; 0 never stops early."""
     learning_rate: float = Field(5e-4, gt=0)
     """Peak learning rate; warmed up over `warmup_fraction` of the steps."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_fraction: float = Field(0.05, ge=0, lt=1)
     lora_rank: int = Field(16, ge=1)
     lora_alpha: int = Field(16, ge=1)
-    batch_size: int = Field(8, ge=1)
-    """Conversations in one forward pass."""
-    grad_accum_steps: int = Field(2, ge=1)
-    """Forward passes per optimizer step; effective batch = batch_size x grad_accum_steps."""
+    batch_size: int = Field(4, ge=1)
+    """Conversations in one forward pass, fewer where memory is short; openings they share are computed once."""
+    grad_accum_steps: int = Field(4, ge=1)
+    """Forward passes per optimizer step; effective batch = batch_size x grad_accum_steps, over all processes."""
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
 

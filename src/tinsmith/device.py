@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tinsmith.parallel import local_index
+
 _CPU_BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 """Names in /proc/cpuinfo of matrix instructions that take bfloat16 (x86 twice, then Arm)."""
 
@@ -24,14 +26,14 @@ class Device(NamedTuple):
 
 
 def choose_device() -> Device:
-    """The first CUDA device if there is one, else the CPU; bfloat16 where it is computed natively, else float32.
+    """This process's CUDA device if there is one, else the CPU; bfloat16 where it is computed natively, else float32.
 
     float16 is never chosen: it needs loss scaling, and its range is too small for some Gemma activations.
     """
     import torch
 
     if torch.cuda.is_available():
-        return _cuda_device()
+        return _cuda_device(local_index())
     flag = next((name for name in _CPU_BF16_FLAGS if name in _cpu_flags()), None)
     if flag:
         return Device(torch.device("cpu"), torch.bfloat16, f"no CUDA device; bfloat16 because the CPU has {flag}")
@@ -48,16 +50,16 @@ def choose_device() -> Device:
     )
 
 
-def _cuda_device() -> Device:
+def _cuda_device(index: int) -> Device:
     import torch
 
-    properties = torch.cuda.get_device_properties(0)
+    properties = torch.cuda.get_device_properties(index)
     capability = f"{properties.major}.{properties.minor}"
     memory = "memory shared with the CPU" if properties.is_integrated else f"{properties.total_memory / 1e9:.0f} GB"
     found = f"CUDA device {properties.name} ({memory}, compute capability {capability})"
     if properties.major >= 8:
-        return Device(torch.device("cuda", 0), torch.bfloat16, f"{found}; bfloat16 because it is native there")
-    return Device(torch.device("cuda", 0), torch.float32, f"{found}; float32 because bfloat16 needs capability 8.0")
+        return Device(torch.device("cuda", index), torch.bfloat16, f"{found}; bfloat16 because it is native there")
+    return Device(torch.device("cuda", index), torch.float32, f"{found}; float32 because bfloat16 needs capability 8.0")
 
 
 def _cpu_flags() -> frozenset[str]:
@@ -152,6 +154,40 @@ def device_memory_bytes(device: Any) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return memory_limit_bytes()
+
+
+def used_memory_bytes(device: Any) -> int:
+    """Memory this process uses now on a `torch.device`: allocated on a GPU, resident elsewhere."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.memory_allocated(device)
+    import psutil
+
+    return psutil.Process().memory_info().rss
+
+
+def free_memory_bytes(device: Any) -> int:
+    """Memory this process could still take on a `torch.device`."""
+    import psutil
+
+    if device.type == "cuda":
+        import torch
+
+        # What the caching allocator holds without using it is free to this process.
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    return min(psutil.virtual_memory().available, memory_limit_bytes() - used_memory_bytes(device))
+
+
+def return_freed_memory() -> None:
+    """Give memory that was freed back to the system, where the C library keeps it (glibc) instead."""
+    import ctypes
+
+    if platform.system() == "Linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 class PeakMemory:

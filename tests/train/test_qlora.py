@@ -3,27 +3,38 @@
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from tinsmith.config import TrainConfig
 from tinsmith.device import Device
 from tinsmith.run_dir import read_json
-from tinsmith.train.qlora import load_base, load_packed_nf4, load_qlora, round_to_nf4, save_adapter
+from tinsmith.tokens import Tokens
+from tinsmith.train.decoder import PackedDecoder
+from tinsmith.train.packing import make_pack
+from tinsmith.train.qlora import _unpacking_share, load_base, load_qlora, round_to_nf4, save_adapter
 
 CPU = Device(torch.device("cpu"), torch.float32, "for this test")
 
 
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gemma"])
-def test_unpacked_base_computes_what_the_packed_one_does(kind, request):
+def test_packed_and_unpacked_weights_compute_what_bitsandbytes_own_layers_do(kind, request):
     folder = request.getfixturevalue(kind)
-    plain = load_base(folder, CPU)
     ids = torch.arange(10, 40)[None]
-    full_precision = plain(input_ids=ids).logits
-    round_to_nf4(plain)
-    unpacked = plain(input_ids=ids).logits
-    packed = load_packed_nf4(folder, CPU)(input_ids=ids).logits
-    assert (unpacked - full_precision).abs().max() > 0.05
-    torch.testing.assert_close(unpacked, packed, rtol=1e-4, atol=1e-4)
+    reference = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, device_map={"": "cpu"},
+        quantization_config=BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.float32,
+        ),
+    )
+    wanted = reference.get_decoder()(input_ids=ids).last_hidden_state
+    full_precision = load_base(folder, CPU).get_decoder()(input_ids=ids).last_hidden_state
+    assert (wanted - full_precision).abs().max() > 0.05
+    tokens = Tokens("a", tuple(ids[0].tolist()), (False,) + (True,) * 29)
+    for storage in ("packed", "unpacked"):
+        model = load_qlora(folder, TrainConfig(nf4_storage=storage), CPU, seed=0).model
+        found = PackedDecoder(model).hidden(make_pack([tokens], torch.device("cpu")))
+        torch.testing.assert_close(found, wanted[0, :-1], rtol=1e-4, atol=1e-4)
 
 
 def test_each_weight_takes_at_most_16_values_per_block(tiny_llama):
@@ -34,14 +45,21 @@ def test_each_weight_takes_at_most_16_values_per_block(tiny_llama):
     assert len(model.lm_head.weight.view(-1, 64)[0].unique()) > 16  # the head is not a linear layer of the decoder
 
 
-@pytest.mark.parametrize("share", [0.25, 0.0])
-def test_packed_in_memory_where_memory_is_short(tiny_llama, monkeypatch, share):
-    monkeypatch.setattr("tinsmith.train.qlora._CACHE_SHARE", share)
+@pytest.mark.parametrize(
+    "share, memory, storage", [(0.01, 8e9, "packed"), (0.5, 8e9, "unpacked"), (0.5, 1e5, "packed")]
+)
+def test_weights_are_unpacked_where_unpacking_is_slow_and_memory_allows(tiny_llama, monkeypatch, share, memory, storage):
+    monkeypatch.setattr("tinsmith.train.qlora._unpacking_share", lambda *_: share)
+    monkeypatch.setattr("tinsmith.train.qlora.device_memory_bytes", lambda _: memory)
     trainable = load_qlora(tiny_llama, TrainConfig(), CPU, seed=0)
     weight = trainable.model.get_base_model().model.layers[0].mlp.up_proj.base_layer.weight
-    assert (weight.dtype == torch.uint8) == (share == 0.0)
-    assert ("packed in memory and" in trainable.quantization) == (share == 0.0)
+    assert (weight.dtype == torch.uint8) == (storage == "packed")
+    assert f", {storage}" in trainable.quantization and "because" in trainable.quantization
     assert trainable.method == "QLoRA" and "bitsandbytes" in trainable.framework
+
+
+def test_share_of_unpacking_is_measured(tiny_llama):
+    assert 0 < _unpacking_share(load_base(tiny_llama, CPU), CPU) < 1000
 
 
 def test_without_quantization_it_is_called_lora(tiny_llama):

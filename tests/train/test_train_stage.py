@@ -10,7 +10,7 @@ from tinsmith.chat import write_jsonl
 from tinsmith.config import TrainConfig
 from tinsmith.errors import DataError, MissingDependency, UserError
 from tinsmith.run_dir import link_or_copy, read_json, write_json
-from tinsmith.train import loop
+from tinsmith.train import engine, loop
 from tinsmith.train.stage import train_adapter
 from tiny import tiny_conversations
 
@@ -73,9 +73,9 @@ def test_earlier_epoch_is_kept_when_validation_gets_worse(run, monkeypatch):
     monkeypatch.setattr(loop, "_validate", lambda *_: next(losses))
     real_finish, weights = loop._finish_epoch, []
 
-    def watched(model, optimizer, *rest):
+    def watched(engine, optimizer, *rest):
         weights.append(list(optimizer.weights().values()))
-        real_finish(model, optimizer, *rest)
+        real_finish(engine, optimizer, *rest)
 
     monkeypatch.setattr(loop, "_finish_epoch", watched)
     made = run()
@@ -94,12 +94,12 @@ def test_interrupted_and_resumed_is_bit_identical(run, monkeypatch):
     real_step = loop._optimizer_step
     steps, stops = [], [2, 6]  # in the middle of an epoch, then right after the end of one
 
-    def watched(model, optimizer, groups, examples, config, progress, *rest):
+    def watched(engine, optimizer, indices, examples, config, progress, *rest):
         if stops and progress.step == stops[0]:
             stops.pop(0)
             raise KeyboardInterrupt
         steps.append(progress.step)
-        return real_step(model, optimizer, groups, examples, config, progress, *rest)
+        return real_step(engine, optimizer, indices, examples, config, progress, *rest)
 
     monkeypatch.setattr(loop, "_optimizer_step", watched)
     while stops:
@@ -152,14 +152,14 @@ def test_split_into_forward_passes_does_not_change_the_result(run, monkeypatch):
 
 def test_loss_that_is_not_finite_stops_with_a_way_out(run, monkeypatch):
     made = run()
-    real = loop.batch_loss_sum
+    real = engine.pack_loss_sum
     calls = []
 
     def broken(*arguments):
         calls.append(1)
         return real(*arguments) * (float("nan") if len(calls) > 7 else 1)
 
-    monkeypatch.setattr(loop, "batch_loss_sum", broken)
+    monkeypatch.setattr(engine, "pack_loss_sum", broken)
     with pytest.raises(UserError, match=r"loss is nan at training step 3 of 9 \(epoch 1\)") as caught:
         made.train()
     assert "0.001" in caught.value.hint

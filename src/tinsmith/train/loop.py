@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from tinsmith.config import TrainConfig
 from tinsmith.errors import UserError
+from tinsmith.parallel import is_leader, my_share, sum_number
 from tinsmith.tokens import Tokens
-from tinsmith.train.batching import epoch_steps, forward_passes, padded
-from tinsmith.train.loss import batch_loss_sum
+from tinsmith.train.batching import epoch_steps
+from tinsmith.train.engine import Engine
 from tinsmith.train.optimizer import MasterAdamW, learning_rate_at
 
 _CHECKPOINT_SECONDS = 30.0
@@ -39,6 +40,8 @@ class Progress:
     """Time of all processes together, each counted to its last checkpoint."""
     peak_memory_bytes: int = 0
     resumed: int = 0
+    stopped_early: bool = False
+    """Whether validation stopped getting better."""
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,17 +54,6 @@ class Examples:
 
     train: Sequence[Tokens]
     val: Sequence[Tokens]
-    pad_id: int
-    device: torch.device
-    max_tokens: int
-    """Most tokens, padding included, in one forward pass."""
-
-    def passes(self, split: Sequence[Tokens], indices: Sequence[int], batch_size: int) -> list[list[Tokens]]:
-        """The conversations of `split` at `indices`, in groups for one forward pass each."""
-        lengths = [len(tokens.ids) for tokens in split]
-        return [
-            [split[index] for index in group] for group in forward_passes(indices, lengths, batch_size, self.max_tokens)
-        ]
 
 
 def steps_per_epoch(config: TrainConfig, conversations: int) -> int:
@@ -69,8 +61,13 @@ def steps_per_epoch(config: TrainConfig, conversations: int) -> int:
     return math.ceil(conversations / (config.batch_size * config.grad_accum_steps))
 
 
+def total_steps(config: TrainConfig, conversations: int) -> int:
+    """Optimizer steps of the whole training."""
+    return config.steps or steps_per_epoch(config, conversations) * config.epochs
+
+
 def run_training(
-    model: Any,
+    engine: Engine,
     optimizer: MasterAdamW,
     examples: Examples,
     config: TrainConfig,
@@ -81,6 +78,9 @@ def run_training(
 ) -> dict[str, torch.Tensor]:
     """Train from `progress` to the end and return the adapter of the epoch with the lowest validation loss.
 
+    The last epoch may be cut short by `config.steps`; it is validated where it ends. Training ends early after
+    `config.patience` epochs without a lower validation loss.
+
     Args:
         progress: Updated in place, so that `checkpoint` can save it.
         best: Best adapter so far; updated in place.
@@ -90,24 +90,24 @@ def run_training(
         UserError: a loss or gradient is not finite; nothing is saved from then on.
     """
     per_epoch = steps_per_epoch(config, len(examples.train))
-    total = per_epoch * config.epochs
-    lengths = [len(tokens.ids) for tokens in examples.train]
+    total = total_steps(config, len(examples.train))
     if not progress.log:
-        progress.log.append({"epoch": 0, "val_loss": _validate(model, examples, config, 0)})
+        progress.log.append({"epoch": 0, "val_loss": _validate(engine, examples, config, 0)})
     saved_at, planned_epoch, plan = time.monotonic(), None, []
-    with tqdm(total=total, initial=progress.step, desc="train", unit="step", dynamic_ncols=True) as bar:
-        while progress.step < total:
+    with tqdm(
+        total=total, initial=progress.step, desc="train", unit="step", dynamic_ncols=True, disable=not is_leader()
+    ) as bar:
+        while progress.step < total and not progress.stopped_early:
             epoch, index = divmod(progress.step, per_epoch)
             if planned_epoch != epoch:
-                plan = epoch_steps(lengths, config.batch_size * config.grad_accum_steps, seed, epoch)
+                plan = epoch_steps(len(examples.train), config.batch_size * config.grad_accum_steps, seed, epoch)
                 planned_epoch = epoch
-            groups = examples.passes(examples.train, plan[index], config.batch_size)
-            entry = _optimizer_step(model, optimizer, groups, examples, config, progress, total, epoch + 1)
+            entry = _optimizer_step(engine, optimizer, plan[index], examples, config, progress, total, epoch + 1)
             bar.set_postfix_str(f"loss {entry['loss']:.3f}, {progress.tokens / progress.step_seconds:.0f} tokens/s")
             bar.update()
-            is_epoch_end = index == per_epoch - 1
+            is_epoch_end = index == per_epoch - 1 or progress.step == total
             if is_epoch_end:
-                _finish_epoch(model, optimizer, examples, config, progress, best, epoch + 1)
+                _finish_epoch(engine, optimizer, examples, config, progress, best, epoch + 1)
             if is_epoch_end or time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
                 checkpoint()
                 saved_at = time.monotonic()
@@ -115,29 +115,29 @@ def run_training(
 
 
 def _optimizer_step(
-    model: Any, optimizer: MasterAdamW, groups: list[list[Tokens]], examples: Examples, config: TrainConfig,
-    progress: Progress, total_steps: int, epoch: int,
+    engine: Engine, optimizer: MasterAdamW, indices: Sequence[int], examples: Examples, config: TrainConfig,
+    progress: Progress, total: int, epoch: int,
 ) -> dict[str, Any]:
-    """One update from all of `groups`; returns its line of the log.
+    """One update from the training conversations at `indices`; returns its line of the log.
 
     The loss is the sum over every supervised token of the step divided by their number, so it does not depend on how
-    the step was split into forward passes (a mean of means would weigh short answers more).
+    the step was split into forward passes or over processes (a mean of means would weigh short answers more).
     """
     started = time.monotonic()
-    supervised = sum(tokens.supervised for group in groups for tokens in group)
+    supervised = sum(examples.train[index].supervised for index in indices)
     nll = 0.0
-    for group in groups:
-        ids, mask = padded(group, examples.pad_id, examples.device)
-        loss_sum = batch_loss_sum(model, ids, mask)
+    for group in my_share(engine.groups(examples.train, indices)):
+        loss_sum = engine.loss_sum(group)
         nll += loss_sum.item()
         (loss_sum / supervised).backward()
         optimizer.accumulate()
-    rate = learning_rate_at(progress.step, total_steps, config)
-    where = f"training step {progress.step + 1} of {total_steps} (epoch {epoch})"
+    nll = optimizer.sum_gradients(nll)
+    rate = learning_rate_at(progress.step, total, config)
+    where = f"training step {progress.step + 1} of {total} (epoch {epoch})"
     _require_finite(nll, "loss", where, config)
     _require_finite(optimizer.step(rate), "gradient norm", where, config)
     seconds = time.monotonic() - started
-    count = sum(len(tokens.ids) for group in groups for tokens in group)
+    count = sum(len(examples.train[index].ids) for index in indices)
     progress.step += 1
     progress.epoch_nll += nll
     progress.epoch_supervised += supervised
@@ -152,30 +152,31 @@ def _optimizer_step(
 
 
 def _finish_epoch(
-    model: Any, optimizer: MasterAdamW, examples: Examples, config: TrainConfig, progress: Progress,
+    engine: Engine, optimizer: MasterAdamW, examples: Examples, config: TrainConfig, progress: Progress,
     best: dict[str, torch.Tensor], epoch: int,
 ) -> None:
     progress.last_epoch_loss = progress.epoch_nll / progress.epoch_supervised
     progress.epoch_nll, progress.epoch_supervised = 0.0, 0
-    val_loss = _validate(model, examples, config, epoch)
+    val_loss = _validate(engine, examples, config, epoch)
     progress.log.append({"epoch": epoch, "val_loss": val_loss})
     if progress.best_val_loss is None or val_loss < progress.best_val_loss:
         progress.best_epoch, progress.best_val_loss = epoch, val_loss
         best.update(optimizer.weights())
+    progress.stopped_early = bool(config.patience) and epoch - progress.best_epoch >= config.patience
 
 
-def _validate(model: Any, examples: Examples, config: TrainConfig, epoch: int) -> float:
+def _validate(engine: Engine, examples: Examples, config: TrainConfig, epoch: int) -> float:
     """Loss in nats per supervised token over the validation conversations."""
-    by_length = sorted(range(len(examples.val)), key=lambda index: len(examples.val[index].ids))
-    groups = examples.passes(examples.val, by_length, config.batch_size)
-    nll, supervised = 0.0, 0
+    groups = my_share(engine.groups(examples.val, range(len(examples.val))))
+    nll = 0.0
     with torch.no_grad():
-        for group in tqdm(groups, desc="validate", unit="batch", leave=False, delay=2, dynamic_ncols=True):
-            ids, mask = padded(group, examples.pad_id, examples.device)
-            nll += batch_loss_sum(model, ids, mask).item()
-            supervised += sum(tokens.supervised for tokens in group)
+        for group in tqdm(
+            groups, desc="validate", unit="pass", leave=False, delay=2, dynamic_ncols=True, disable=not is_leader()
+        ):
+            nll += engine.loss_sum(group).item()
+    nll = sum_number(nll)
     _require_finite(nll, "validation loss", f"epoch {epoch}", config)
-    return nll / supervised
+    return nll / sum(tokens.supervised for tokens in examples.val)
 
 
 def _require_finite(value: float, name: str, where: str, config: TrainConfig) -> None:

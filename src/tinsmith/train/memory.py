@@ -1,23 +1,90 @@
-"""How many tokens one forward and backward pass may hold, from the model's shape and the machine's memory."""
+"""What training will need, from the model's shape, before the first step; and what to compute twice if it is too much."""
 
-from typing import Any
+from dataclasses import dataclass
 
-from tinsmith.device import Device, device_memory_bytes
+from tinsmith.device import Device, device_memory_bytes, free_memory_bytes, used_memory_bytes
+from tinsmith.families import Decoder
 
-_CPU_BUDGET_BYTES = 3_000_000_000
-"""Activations on a CPU: larger passes are no quicker there, since its products are already saturated."""
+_FEWEST_ROWS = 256
 
-_FEWEST_TOKENS = 256
+_OPTIMIZER_BYTES = 20
+"""For each adapter weight: float32 master, gradient and two moments, the model's own copy and its gradient."""
 
-
-def tokens_per_pass(model_config: Any, chosen: Device) -> int:
-    """Most tokens, padding included, in one forward pass, such that activations take about a quarter of memory."""
-    total = device_memory_bytes(chosen.device)
-    budget = total // 3 if chosen.device.type == "cuda" else min(total // 4, _CPU_BUDGET_BYTES)
-    return max(_FEWEST_TOKENS, budget // activation_bytes_per_token(model_config, chosen.dtype.itemsize))
+_FREE_SHARE = 0.8
+"""Share of free memory that may be planned for; the rest is for what an estimate cannot know."""
 
 
-def activation_bytes_per_token(model_config: Any, itemsize: int) -> int:
-    """Rough size of what autograd keeps for one token: inputs of norms, products and activations, in every layer."""
-    per_layer = 12 * model_config.hidden_size + 5 * model_config.intermediate_size
-    return model_config.num_hidden_layers * per_layer * itemsize
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """How a model will be trained in the memory there is."""
+
+    recomputed_layers: int
+    """Layers that keep only their input and are computed again going backward."""
+    layers: int
+    needed_bytes: int
+    """Estimated peak of the process, or of the GPU's memory."""
+    free_bytes: int
+    """What was free, what is already in use by this process included."""
+
+    @property
+    def reason(self) -> str:
+        """The choice as a sentence."""
+        needs = f"needs about {self.needed_bytes / 1e9:.1f} GB, {self.free_bytes / 1e9:.1f} GB free"
+        if not self.recomputed_layers:
+            return f"{needs}: no gradient checkpointing"
+        which = "all" if self.recomputed_layers == self.layers else f"{self.recomputed_layers} of {self.layers}"
+        return f"{needs}: gradient checkpointing in {which} layers"
+
+
+def rows_per_pass(shape: Decoder, lora_rank: int, chosen: Device) -> int:
+    """Most rows of one forward pass, such that it fits in a quarter of memory with every layer checkpointed.
+
+    It rests on all memory, not on what is free, so that a resumed run splits its steps alike.
+    """
+    per_row = _working_bytes(shape, chosen) + _kept_bytes(shape, lora_rank, chosen, shape.layers)
+    return max(_FEWEST_ROWS, device_memory_bytes(chosen.device) // 4 // per_row)
+
+
+def plan_memory(shape: Decoder, rows: int, lora_rank: int, adapter_weights: int, chosen: Device) -> MemoryPlan:
+    """The plan for passes of `rows` rows: as few checkpointed layers as fit.
+
+    Called when the model is loaded, whose memory is measured and not estimated.
+    """
+    used, free = used_memory_bytes(chosen.device), free_memory_bytes(chosen.device)
+    fixed = used + adapter_weights * _OPTIMIZER_BYTES + _head_bytes(shape, chosen) + rows * _working_bytes(shape, chosen)
+    for recomputed in range(shape.layers + 1):
+        needed = fixed + rows * _kept_bytes(shape, lora_rank, chosen, recomputed)
+        if needed - used <= _FREE_SHARE * free:
+            break
+    return MemoryPlan(recomputed, shape.layers, needed, used + free)
+
+
+def _kept_bytes(shape: Decoder, lora_rank: int, chosen: Device, recomputed_layers: int) -> int:
+    """What one row keeps until the backward pass."""
+    whole = _layer_values(shape, lora_rank)
+    values = recomputed_layers * shape.hidden_size + (shape.layers - recomputed_layers) * whole
+    if recomputed_layers:
+        values += whole  # the layer that is being computed again
+    return values * chosen.dtype.itemsize
+
+
+def _layer_values(shape: Decoder, lora_rank: int) -> int:
+    """Numbers that one row keeps in one layer: what `project`, attention and the residual sums put in the arena."""
+    heads = shape.heads * shape.head_dim
+    keys_values = 2 * shape.kv_heads * shape.head_dim
+    streams = 2 + 2 * shape.has_post_norms
+    return (
+        streams * shape.hidden_size + 2 * heads + keys_values + 2 * shape.intermediate_size + 7 * lora_rank
+    )
+
+
+def _working_bytes(shape: Decoder, chosen: Device) -> int:
+    """What one row takes for a moment inside a layer, at its most: an MLP's backward pass, or attention's."""
+    mlp = 5 * shape.intermediate_size * chosen.dtype.itemsize + 3 * shape.hidden_size * 4
+    attention = 4 * (shape.heads + 2 * shape.kv_heads) * shape.head_dim * 4
+    return mlp + attention
+
+
+def _head_bytes(shape: Decoder, chosen: Device) -> int:
+    """The vocabulary's weights, which loading leaves in the file until they are used."""
+    return shape.vocab_size * shape.hidden_size * chosen.dtype.itemsize

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 
 from tinsmith.config import TrainConfig
+from tinsmith.parallel import process_count, sum_over_processes
 
 
 def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
@@ -52,6 +53,18 @@ class MasterAdamW:
             gradient = live.grad.float()
             master.grad = gradient if master.grad is None else master.grad.add_(gradient)
             live.grad = None
+
+    def sum_gradients(self, extra: float) -> float:
+        """Add up the gradient sums of all processes, and return the sum of their `extra`; nothing to do for one."""
+        if process_count() == 1:
+            return extra
+        masters = list(self.masters.values())
+        parts = [master.grad if master.grad is not None else torch.zeros_like(master) for master in masters]
+        flat = torch.cat([*(part.reshape(-1) for part in parts), parts[0].new_tensor([extra])])
+        sum_over_processes(flat)
+        for master, part in zip(masters, flat[:-1].split([master.numel() for master in masters]), strict=True):
+            master.grad = part.view(master.shape)
+        return flat[-1].item()
 
     def step(self, learning_rate: float) -> float:
         """Update from the summed gradients; returns their norm before clipping.

@@ -1,0 +1,241 @@
+"""tinsmith's training against the stock path (TRL + PEFT + bitsandbytes NF4), side by side on this machine.
+
+Both start from the same adapter and take the same optimizer steps on the same conversations in the same order, with
+the same loss mask. They run in turn, several rounds; ratios are taken within a round and their median is reported.
+
+The last line is one JSON object, `{model: {speed_ratio, memory_ratio, loss_ratio}}`, tinsmith's figure over the stock
+path's. Everything measured is in `benchmarks/results/train.json`.
+"""
+
+import argparse
+import importlib.resources
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+WORK = HERE / ".work" / "train"
+EFFECTIVE_BATCH_SIZE = 8
+SEED = 17
+
+OURS_BATCH_SIZE = {"smollm2-135m-instruct": 4, "gemma-3-270m": 2}
+"""Conversations in one of tinsmith's forward passes. With Gemma's vocabulary, sharing among more saves little time."""
+
+PEER_BATCH_SIZE = 2
+"""And in one of the stock path's, which is also what its memory was first measured with."""
+
+
+def main() -> None:
+    arguments = parsed_arguments()
+    report, ratios = {"environment": environment(arguments), "models": {}}, {}
+    for model in arguments.models.split(","):
+        report["models"][model] = compare(model, arguments)
+        ratios[model] = {name: report["models"][model][name] for name in ("speed_ratio", "memory_ratio", "loss_ratio")}
+    results = HERE / "results" / "train.json"
+    results.parent.mkdir(exist_ok=True)
+    results.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"written: {results}", file=sys.stderr)
+    print(json.dumps(ratios))
+
+
+def parsed_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("DATA") or default_data())
+    parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-trl" / "bin" / "python")
+    parser.add_argument("--models", default=",".join(OURS_BATCH_SIZE))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4, help="the first is not timed")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--without-checkpointing", action="store_true",
+                        help="turn off TRL's gradient checkpointing, which it does by default")
+    return parser.parse_args()
+
+
+def default_data() -> Path:
+    return Path(str(importlib.resources.files("zaragoza_construction_faq"))) / "data" / "faq-en.jsonl"
+
+
+def compare(model: str, arguments: argparse.Namespace) -> dict:
+    """Every round of both sides on one model, and the median ratios."""
+    work = WORK / model
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    config = write_config(work, model, arguments)
+    tinsmith(work, config, "--to", "data")
+    plan = write_plan(work, arguments)
+    counts = [sum(len(plan["ids"][i]) for i in step) for step in plan["order"]]
+    rounds = []
+    for number in range(1, arguments.rounds + 1):
+        ours, theirs = run_ours(work, config, counts), run_peer(work, arguments.peer_python, counts)
+        rounds.append({"ours": ours, "stock": theirs})
+        print(f"{model}, round {number}: {line(ours)} | stock {line(theirs)} | "
+              f"{ours['tokens_per_second'] / theirs['tokens_per_second']:.2f}x", file=sys.stderr)
+    losses = held_out_losses(work)
+    median = {name: statistics.median(one["ours"][name] / one["stock"][name] for one in rounds)
+              for name in ("tokens_per_second", "peak_bytes")}
+    print(f"{model}: held-out loss {losses['untrained']:.4f}, after {arguments.steps} steps {losses['ours']:.4f} | "
+          f"stock {losses['stock']:.4f} nats per token", file=sys.stderr)
+    return {
+        "speed_ratio": round(median["tokens_per_second"], 3), "memory_ratio": round(median["peak_bytes"], 3),
+        "loss_ratio": round(losses["ours"] / losses["stock"], 5), "held_out_loss": losses, "rounds": rounds,
+        "tokens_per_step": counts, "steps": arguments.steps, "learning_rate": arguments.learning_rate,
+        "batch_size": {"ours": OURS_BATCH_SIZE[model], "stock": PEER_BATCH_SIZE, "effective": EFFECTIVE_BATCH_SIZE},
+    }
+
+
+def line(result: dict) -> str:
+    return f"{result['tokens_per_second']:.0f} tokens/s, {result['peak_bytes'] / 1e9:.2f} GB"
+
+
+def write_config(work: Path, model: str, arguments: argparse.Namespace) -> Path:
+    batch_size = OURS_BATCH_SIZE[model]
+    path = work / "tinsmith.toml"
+    path.write_text(f'''
+name = "bench"
+seed = {SEED}
+[base]
+model = "{model}"
+[data]
+path = "{Path(arguments.data).resolve()}"
+[train]
+backend = "peft"
+steps = {arguments.steps}
+batch_size = {batch_size}
+grad_accum_steps = {EFFECTIVE_BATCH_SIZE // batch_size}
+learning_rate = {arguments.learning_rate}
+schedule = "constant"
+warmup_fraction = 0.0
+''')
+    return path
+
+
+def tinsmith(work: Path, config: Path, *options: str) -> int:
+    """Run tinsmith in a process of its own; returns its peak resident memory in bytes."""
+    command = [sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(work / "runs"), *options]
+    return run_measured(command, work / "ours.log")
+
+
+def run_measured(command: list[str], log: Path) -> int:
+    """Run a command with its output in `log`; returns the peak resident memory of its process in bytes."""
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{log.read_text()[-3000:]}")
+    return usage.ru_maxrss * 1024
+
+
+def write_plan(work: Path, arguments: argparse.Namespace) -> dict:
+    """The conversations of every step as tinsmith will take them, and the adapter it starts from."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    from tinsmith.chat import read_jsonl
+    from tinsmith.config import TrainConfig
+    from tinsmith.device import choose_device
+    from tinsmith.tokens import load_tokenizer
+    from tinsmith.train.batching import epoch_steps
+    from tinsmith.train.qlora import TARGET_MODULES, load_qlora
+
+    run, config = work / "runs" / "bench", TrainConfig()
+    model_dir = run / "base" / "model"
+    train = load_tokenizer(model_dir).encode_all(read_jsonl(run / "data" / "train.jsonl"))
+    order = epoch_steps(len(train), EFFECTIVE_BATCH_SIZE, SEED, 0)[: arguments.steps]
+    if len(order) < arguments.steps or any(len(step) != EFFECTIVE_BATCH_SIZE for step in order):
+        sys.exit(f"too few conversations for {arguments.steps} steps of {EFFECTIVE_BATCH_SIZE}")
+    model = load_qlora(model_dir, config, choose_device(), SEED).model
+    initial = {name: tensor.float().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
+    save_file(initial, work / "initial.safetensors")
+    flat = [train[index] for step in order for index in step]
+    plan = {
+        "model_dir": str(model_dir.resolve()), "initial_adapter": str(work / "initial.safetensors"),
+        "ids": [list(tokens.ids) for tokens in flat], "masks": [list(map(bool, tokens.mask)) for tokens in flat],
+        "order": [list(range(start, start + EFFECTIVE_BATCH_SIZE))
+                  for start in range(0, len(flat), EFFECTIVE_BATCH_SIZE)],
+        "rank": config.lora_rank, "alpha": config.lora_alpha, "target_modules": list(TARGET_MODULES),
+        "steps": arguments.steps, "learning_rate": arguments.learning_rate, "peer_batch_size": PEER_BATCH_SIZE,
+        "effective_batch_size": EFFECTIVE_BATCH_SIZE, "peer_checkpointing": not arguments.without_checkpointing,
+    }
+    (work / "plan.json").write_text(json.dumps(plan))
+    return plan
+
+
+def run_ours(work: Path, config: Path, counts: list[int]) -> dict:
+    peak_bytes = tinsmith(work, config, "--from", "train", "--to", "train", "--force")
+    log = [json.loads(text) for text in (work / "runs" / "bench" / "train" / "log.jsonl").read_text().splitlines()]
+    steps = [entry for entry in log if "step" in entry]
+    if [entry["tokens"] for entry in steps] != counts:
+        sys.exit(f"tinsmith trained on other conversations than planned: {[entry['tokens'] for entry in steps]}")
+    return summary([entry["seconds"] for entry in steps], [entry["loss"] for entry in steps], counts, peak_bytes)
+
+
+def run_peer(work: Path, python: Path, counts: list[int]) -> dict:
+    out = work / "stock"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    command = [str(python), str(HERE / "train_peer.py"), str(work / "plan.json"), str(out)]
+    peak_bytes = run_measured(command, work / "stock.log")
+    result = json.loads((out / "result.json").read_text())
+    return summary(result["seconds"], result["losses"], counts, peak_bytes) | {"packages": result["packages"]}
+
+
+def summary(seconds: list[float], losses: list[float], counts: list[int], peak_bytes: int) -> dict:
+    return {"tokens_per_second": sum(counts[1:]) / sum(seconds[1:]), "peak_bytes": peak_bytes,
+            "step_seconds": seconds, "losses": losses}
+
+
+def held_out_losses(work: Path) -> dict[str, float]:
+    """Nats per supervised token of the validation split, by the same code for the adapters of both sides."""
+    import torch
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    from tinsmith.chat import read_jsonl
+    from tinsmith.config import TrainConfig
+    from tinsmith.device import choose_device
+    from tinsmith.tokens import load_tokenizer
+    from tinsmith.train.decoder import PackedDecoder
+    from tinsmith.train.engine import PackedEngine
+    from tinsmith.train.qlora import load_qlora
+
+    run, chosen = work / "runs" / "bench", choose_device()
+    model_dir = run / "base" / "model"
+    val = load_tokenizer(model_dir).encode_all(read_jsonl(run / "data" / "val.jsonl"))
+    model = load_qlora(model_dir, TrainConfig(), chosen, SEED).model.to(chosen.device)
+    adapters = {
+        "untrained": work / "initial.safetensors", "ours": run / "train" / "adapter" / "adapter_model.safetensors",
+        "stock": work / "stock" / "adapter" / "adapter_model.safetensors",
+    }
+    losses = {}
+    for name, path in adapters.items():
+        set_peft_model_state_dict(model, load_file(path))
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(chosen.dtype)
+        engine = PackedEngine(PackedDecoder(model), 4, 10**9, chosen.device)
+        with torch.no_grad():
+            nll = sum(engine.loss_sum(group).item() for group in engine.groups(val, range(len(val))))
+        losses[name] = nll / sum(tokens.supervised for tokens in val)
+    return losses
+
+
+def environment(arguments: argparse.Namespace) -> dict:
+    from importlib.metadata import version
+
+    from tinsmith.device import hardware, os_name
+
+    names = ("torch", "transformers", "peft", "bitsandbytes")
+    return {
+        "hardware": hardware(), "os": os_name(), "python": sys.version.split()[0], "data": Path(arguments.data).name,
+        "packages": {name: version(name) for name in names},
+        "stock_gradient_checkpointing": not arguments.without_checkpointing,
+    }
+
+
+if __name__ == "__main__":
+    main()

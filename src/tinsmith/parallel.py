@@ -1,0 +1,123 @@
+"""Several processes that train together, started with `accelerate launch -m tinsmith ...`.
+
+The first process, the leader, does everything that one process would do alone. The others, its followers, wait until
+it trains, take their share of every step, and are told when there is nothing more to do. Messages are JSON, gradients
+plain tensors; nothing is pickled.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+_PATIENCE = timedelta(days=2)
+"""Followers wait through the leader's other stages."""
+
+
+def process_count() -> int:
+    """How many processes work together; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def process_index() -> int:
+    """This process's number; 0 is the leader."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def local_index() -> int:
+    """This process's number on its machine, which is also the number of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_leader() -> bool:
+    """Whether this process decides, writes and prints."""
+    return process_index() == 0
+
+
+def join() -> None:
+    """Meet the other processes; does nothing for a single one or the second time."""
+    if process_count() > 1:
+        from accelerate import PartialState
+
+        PartialState(timeout=_PATIENCE)
+
+
+@contextmanager
+def leading() -> Iterator[None]:
+    """What the leader does from beginning to end; followers are sent home when it is done.
+
+    When it fails they are not told: they may be in the middle of a step. The launcher ends them.
+    """
+    join()
+    yield
+    tell_followers({"do": "stop"})
+
+
+def tell_followers(message: dict[str, Any]) -> None:
+    """Send a JSON object to every follower; does nothing for a single process."""
+    if process_count() > 1:
+        _share(json.dumps(message).encode())
+
+
+def next_message() -> dict[str, Any]:
+    """The leader's next message; a follower waits for it."""
+    return json.loads(_share(b""))
+
+
+def _share(content: bytes) -> bytes:
+    """The leader's bytes, on every process."""
+    import torch
+    from accelerate import PartialState
+    from torch import distributed
+
+    state = PartialState(timeout=_PATIENCE)
+    length = torch.tensor([len(content)], device=state.device)
+    distributed.broadcast(length, src=0)
+    letters = torch.zeros(int(length), dtype=torch.uint8, device=state.device)
+    if is_leader():
+        letters.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+    distributed.broadcast(letters, src=0)
+    return bytes(letters.cpu().tolist())
+
+
+def sum_over_processes(tensor: Any) -> Any:
+    """`tensor` summed over all processes, in place; the same on each."""
+    if process_count() > 1:
+        from torch import distributed
+
+        distributed.all_reduce(tensor)
+    return tensor
+
+
+def sum_number(value: float) -> float:
+    """`value` summed over all processes."""
+    return _reduced(value, "SUM")
+
+
+def smallest_number(value: float) -> float:
+    """The smallest `value` of all processes."""
+    return _reduced(value, "MIN")
+
+
+def _reduced(value: float, operation: str) -> float:
+    if process_count() == 1:
+        return value
+    import torch
+    from accelerate import PartialState
+    from torch import distributed
+
+    tensor = torch.tensor([value], dtype=torch.float64, device=PartialState().device)
+    distributed.all_reduce(tensor, getattr(distributed.ReduceOp, operation))
+    return tensor.item()
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    sum_number(0.0)
+
+
+def my_share(items: list) -> list:
+    """Every n-th of `items` for n processes: this one's part of work that all of them have listed."""
+    return items[process_index() :: process_count()]

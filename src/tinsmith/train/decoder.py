@@ -1,0 +1,328 @@
+"""The decoder's forward pass over a pack, for every family, keeping for the backward pass only what is dear to compute.
+
+The weights are those in the Transformers model and its PEFT adapters; nothing is copied. Norms, activations and
+rotations are computed again going backward: they cost little, and their results are most of what a plain autograd
+graph keeps.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
+
+from tinsmith.families import decoder_of
+from tinsmith.train.arena import Arena
+from tinsmith.train.attention import attention_over
+from tinsmith.train.packing import Pack
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A frozen linear layer with its LoRA adapter."""
+
+    layer: Any
+    """A PEFT LoRA layer around `torch.nn.Linear` or a packed 4-bit one."""
+
+    @property
+    def adapter(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """LoRA's A (r, D) and B (N, r)."""
+        return self.layer.lora_A["default"].weight, self.layer.lora_B["default"].weight
+
+    @property
+    def scaling(self) -> float:
+        return self.layer.scaling["default"]
+
+    def weight(self) -> torch.Tensor:
+        """The frozen weight (N, D), unpacked if it is stored in 4 bits."""
+        weight = self.layer.base_layer.weight
+        state = getattr(weight, "quant_state", None)
+        if state is None:
+            return weight
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(weight.data, state)
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        return self.layer.base_layer.bias
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """RMS norm with a frozen scale."""
+
+    scale: torch.Tensor
+    """(D,), the family's offset included, in float32."""
+    epsilon: float
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x, self.scale.shape, self.scale.to(x.dtype), self.epsilon)
+
+    def backward(self, grad: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        unit = x.float()
+        inverse = unit.square().mean(-1, keepdim=True).add_(self.epsilon).rsqrt_()
+        unit = unit * inverse
+        scaled = grad.float() * self.scale
+        projection = (scaled * unit).mean(-1, keepdim=True)
+        return (scaled.sub_(unit.mul_(projection)).mul_(inverse).to(x.dtype),)
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """`activation(gate) * up` of a gated MLP."""
+
+    activation: str
+
+    def forward(self, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        return self._activate(gate).mul_(up)
+
+    def backward(self, grad: torch.Tensor, gate: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        grad_up = self._activate(gate).mul_(grad)
+        slope = grad * up
+        if self.activation == "silu":
+            return torch.ops.aten.silu_backward(slope, gate), grad_up
+        return torch.ops.aten.gelu_backward(slope, gate, approximate="tanh"), grad_up
+
+    def _activate(self, gate: torch.Tensor) -> torch.Tensor:
+        return F.silu(gate) if self.activation == "silu" else F.gelu(gate, approximate="tanh")
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate:
+    """RoPE of projected heads, after a norm where the family has one."""
+
+    cosines: torch.Tensor
+    """(T, D / 2) in float32, times any scale of the result."""
+    sines: torch.Tensor
+    norm: Norm | None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        heads = self._heads(x)
+        if self.norm is not None:
+            heads = self.norm.forward(heads.float())
+        return self._rotated(heads.transpose(0, 1), self.sines)
+
+    def backward(self, grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        grad = self._rotated(grad, -self.sines).transpose(0, 1)  # (T, H, D)
+        if self.norm is not None:
+            (grad,) = self.norm.backward(grad, self._heads(x).float())
+        return grad.reshape(x.shape).to(x.dtype)
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(len(x), -1, 2 * self.sines.shape[1])  # (T, H, D)
+
+    def _rotated(self, heads: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
+        """`heads` (H, T, D) rotated, in float32 and contiguous."""
+        turned = torch.empty(heads.shape, dtype=torch.float32, device=heads.device)
+        (first, second), (low, high) = heads.chunk(2, dim=-1), turned.chunk(2, dim=-1)
+        torch.mul(first, self.cosines, out=low).addcmul_(second, sines, value=-1)
+        torch.mul(second, self.cosines, out=high).addcmul_(first, sines)
+        return turned
+
+
+class Same:
+    """Nothing in front of a product."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    def backward(self, grad: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (grad,)
+
+
+Take = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
+"""`(shape, dtype) -> tensor`: where a result that the backward pass needs is put."""
+
+
+def project(take: Take, before: Norm | Gated | Same, projections: Sequence[Projection], *inputs: torch.Tensor) -> Any:
+    """One output (T, N) for each projection of `before(*inputs)`; the inputs (T, D) are all that is kept."""
+    adapters = [tensor for projection in projections for tensor in projection.adapter]
+    outputs = _Project.apply(take, before, projections, len(inputs), *inputs, *adapters)
+    return outputs if len(projections) > 1 else outputs[0]
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, take, before, projections, count, *tensors):
+        x = before.forward(*tensors[:count])
+        outputs, reduced = [], []
+        for projection in projections:
+            a, b = projection.adapter
+            low = torch.mm(x, a.T, out=take((len(x), len(a)), x.dtype))  # (T, r)
+            out = torch.mm(x, projection.weight().T, out=take((len(x), len(b)), x.dtype))
+            if projection.bias is not None:
+                out.add_(projection.bias)
+            outputs.append(out.addmm_(low, b.T, alpha=projection.scaling))
+            reduced.append(low)
+        ctx.save_for_backward(*tensors[:count], *reduced)
+        ctx.before, ctx.projections, ctx.count = before, projections, count
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        saved = ctx.saved_tensors
+        inputs, reduced = saved[: ctx.count], saved[ctx.count :]
+        x = ctx.before.forward(*inputs)
+        needs_grad = any(ctx.needs_input_grad[4 : 4 + ctx.count])
+        grad_x, grad_adapters = None, []
+        for grad, low, projection in zip(grads, reduced, ctx.projections, strict=True):
+            a, b = projection.adapter
+            grad_low = (grad @ b).mul_(projection.scaling)  # (T, r)
+            grad_adapters += [grad_low.T @ x, (low.T @ grad).mul_(projection.scaling).T]
+            if needs_grad:
+                weight = projection.weight()
+                grad_x = grad @ weight if grad_x is None else grad_x.addmm_(grad, weight)
+                grad_x.addmm_(grad_low, a)
+        grad_inputs = ctx.before.backward(grad_x, *inputs) if needs_grad else (None,) * ctx.count
+        return None, None, None, None, *grad_inputs, *grad_adapters
+
+
+class _Add(torch.autograd.Function):
+    """Residual plus a branch, the branch normed first where there is a norm."""
+
+    @staticmethod
+    def forward(ctx, take, norm, residual, branch):
+        ctx.norm = norm
+        if norm is not None:
+            ctx.save_for_backward(branch)
+            branch = norm.forward(branch)
+        return torch.add(residual, branch, out=take(residual.shape, residual.dtype))
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, None, grad, grad if ctx.norm is None else ctx.norm.backward(grad, *ctx.saved_tensors)[0]
+
+
+class _NormOnly(torch.autograd.Function):
+    """A norm that keeps its input alone."""
+
+    @staticmethod
+    def forward(ctx, norm, x):
+        ctx.norm = norm
+        ctx.save_for_backward(x)
+        return norm.forward(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, *ctx.norm.backward(grad, *ctx.saved_tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One decoder layer."""
+
+    attention_norm: Norm
+    queries_keys_values: tuple[Projection, Projection, Projection]
+    query_norm: Norm | None
+    key_norm: Norm | None
+    attention_out: Projection
+    attention_post_norm: Norm | None
+    mlp_norm: Norm
+    gate_up: tuple[Projection, Projection]
+    activation: Gated
+    down: Projection
+    mlp_post_norm: Norm | None
+    window: int
+    rope_type: str | None
+    """Name under which the model keeps this layer's RoPE, where it has several."""
+
+
+class PackedDecoder:
+    """A PEFT causal language model's decoder, run over packs.
+
+    One forward pass at a time: its graph must be used, or dropped, before the next begins.
+
+    Args:
+        model: The model with adapters; its weights and adapters are used in place.
+        recomputed_layers: How many layers keep only their input and are computed again going backward, which saves
+            memory and costs time (gradient checkpointing).
+    """
+
+    def __init__(self, model: Any, recomputed_layers: int = 0):
+        self.recomputed_layers = recomputed_layers
+        base = model.get_base_model()
+        self._decoder = base.get_decoder()
+        self._shape = decoder_of(base.config)
+        self.head = base.get_output_embeddings().weight
+        """Vocabulary weights (V, D)."""
+        self._arena = Arena(self.head.device)
+        self._final_norm = self._norm(self._decoder.norm)
+        # Gemma 3 rotates layers with and without a window differently; its rotary module asks for the kind of layer.
+        kinds = base.config.layer_types if base.config.model_type == "gemma3_text" else [None] * self._shape.layers
+        self._layers = [
+            self._layer(layer, window, kind)
+            for layer, window, kind in zip(self._decoder.layers, self._shape.windows, kinds, strict=True)
+        ]
+
+    def hidden(self, pack: Pack) -> torch.Tensor:
+        """Final hidden states (N, D) of the pack's predictor rows."""
+        x = self._decoder.embed_tokens(pack.ids)  # (T, D)
+        attend = attention_over(pack)
+        ropes = {kind: self._rope(pack, x, kind) for kind in {layer.rope_type for layer in self._layers}}
+        self._arena.reset()
+        keep = self._arena.take if torch.is_grad_enabled() else self._allocate
+        for index, layer in enumerate(self._layers):
+            # Past the last attention, only the rows that predict a target matter.
+            rows = pack.predictors if layer is self._layers[-1] else None
+            if index < self.recomputed_layers and torch.is_grad_enabled():
+                arguments = (self._allocate, keep, layer, x, ropes[layer.rope_type], attend, rows)
+                x = checkpoint(self._run, *arguments, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = self._run(keep, keep, layer, x, ropes[layer.rope_type], attend, rows)
+        return _NormOnly.apply(self._final_norm, x)
+
+    def _allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        return torch.empty(shape, dtype=dtype, device=self.head.device)
+
+    def _run(
+        self, take: Take, take_last: Take, layer: Layer, x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor],
+        attend: Callable[..., torch.Tensor], rows: torch.Tensor | None,
+    ) -> torch.Tensor:
+        q, k, v = project(take, layer.attention_norm, layer.queries_keys_values, x)
+        cosines, sines = rope
+        scale = self._shape.attention_scale
+        rotate_queries = Rotate(cosines * scale, sines * scale, layer.query_norm)
+        attended = attend(take, q, k, v, rotate_queries, Rotate(cosines, sines, layer.key_norm), layer.window)
+        if rows is not None:
+            x, attended = x[rows], attended[rows]
+        out = project(take, Same(), [layer.attention_out], attended)
+        x = _Add.apply(take, layer.attention_post_norm, x, out)
+        gate, up = project(take, layer.mlp_norm, layer.gate_up, x)
+        # Only a norm needs its input again going backward.
+        take_down = self._allocate if layer.mlp_post_norm is None else take
+        out = project(take_down, layer.activation, [layer.down], gate, up)
+        return _Add.apply(take_last, layer.mlp_post_norm, x, out)
+
+    def _rope(self, pack: Pack, x: torch.Tensor, kind: str | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines (T, D / 2) in float32, as the model computes them."""
+        like = torch.empty(0, dtype=torch.float32, device=x.device)
+        cosines, sines = self._decoder.rotary_emb(like, pack.positions[None], *(() if kind is None else (kind,)))
+        half = cosines.shape[-1] // 2
+        return cosines[0, :, :half], sines[0, :, :half]
+
+    def _norm(self, module: Any) -> Norm:
+        return Norm(module.weight.detach().float() + self._shape.norm_offset, self._shape.norm_epsilon)
+
+    def _layer(self, layer: Any, window: int, kind: str | None) -> Layer:
+        attention, mlp, shape = layer.self_attn, layer.mlp, self._shape
+        post = shape.has_post_norms
+        return Layer(
+            attention_norm=self._norm(layer.input_layernorm),
+            queries_keys_values=(
+                Projection(attention.q_proj), Projection(attention.k_proj), Projection(attention.v_proj)
+            ),
+            query_norm=self._norm(attention.q_norm) if shape.has_qk_norm else None,
+            key_norm=self._norm(attention.k_norm) if shape.has_qk_norm else None,
+            attention_out=Projection(attention.o_proj),
+            attention_post_norm=self._norm(layer.post_attention_layernorm) if post else None,
+            mlp_norm=self._norm(layer.pre_feedforward_layernorm if post else layer.post_attention_layernorm),
+            gate_up=(Projection(mlp.gate_proj), Projection(mlp.up_proj)),
+            activation=Gated(shape.activation),
+            down=Projection(mlp.down_proj),
+            mlp_post_norm=self._norm(layer.post_feedforward_layernorm) if post else None,
+            window=window,
+            rope_type=kind,
+        )
