@@ -22,11 +22,17 @@ WORK = HERE / ".work" / "train"
 EFFECTIVE_BATCH_SIZE = 8
 SEED = 17
 
-OURS_BATCH_SIZE = {"smollm2-135m-instruct": 4, "gemma-3-270m": 2}
-"""Conversations in one of tinsmith's forward passes. With Gemma's vocabulary, sharing among more saves little time."""
+OURS = {
+    "smollm2-135m-instruct": {"batch_size": 4, "gradient_checkpointing": "never"},
+    "gemma-3-270m": {"batch_size": 4, "gradient_checkpointing": "always"},
+}
+"""Conversations in one of tinsmith's forward passes, and whether layers are computed twice to save memory.
+
+Half of the time of Gemma goes into its vocabulary, so checkpointing the layers costs little there.
+"""
 
 PEER_BATCH_SIZE = 2
-"""And in one of the stock path's, which is also what its memory was first measured with."""
+"""Conversations in one of the stock path's passes."""
 
 
 def main() -> None:
@@ -44,9 +50,9 @@ def main() -> None:
 
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("DATA") or default_data())
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DATA") or default_data()))
     parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-trl" / "bin" / "python")
-    parser.add_argument("--models", default=",".join(OURS_BATCH_SIZE))
+    parser.add_argument("--models", default=",".join(OURS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="the first is not timed")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -64,13 +70,12 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     work = WORK / model
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    config = write_config(work, model, arguments)
-    tinsmith(work, config, "--to", "data")
+    prepare(work, model, arguments)
     plan = write_plan(work, arguments)
     counts = [sum(len(plan["ids"][i]) for i in step) for step in plan["order"]]
     rounds = []
     for number in range(1, arguments.rounds + 1):
-        ours, theirs = run_ours(work, config, counts), run_peer(work, arguments.peer_python, counts)
+        ours, theirs = run_ours(work, counts), run_peer(work, arguments.peer_python, counts)
         rounds.append({"ours": ours, "stock": theirs})
         print(f"{model}, round {number}: {line(ours)} | stock {line(theirs)} | "
               f"{ours['tokens_per_second'] / theirs['tokens_per_second']:.2f}x", file=sys.stderr)
@@ -83,7 +88,10 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
         "speed_ratio": round(median["tokens_per_second"], 3), "memory_ratio": round(median["peak_bytes"], 3),
         "loss_ratio": round(losses["ours"] / losses["stock"], 5), "held_out_loss": losses, "rounds": rounds,
         "tokens_per_step": counts, "steps": arguments.steps, "learning_rate": arguments.learning_rate,
-        "batch_size": {"ours": OURS_BATCH_SIZE[model], "stock": PEER_BATCH_SIZE, "effective": EFFECTIVE_BATCH_SIZE},
+        "effective_batch_size": EFFECTIVE_BATCH_SIZE, "settings": {
+            "ours": OURS[model],
+            "stock": {"batch_size": PEER_BATCH_SIZE, "gradient_checkpointing": not arguments.without_checkpointing},
+        },
     }
 
 
@@ -91,32 +99,25 @@ def line(result: dict) -> str:
     return f"{result['tokens_per_second']:.0f} tokens/s, {result['peak_bytes'] / 1e9:.2f} GB"
 
 
-def write_config(work: Path, model: str, arguments: argparse.Namespace) -> Path:
-    batch_size = OURS_BATCH_SIZE[model]
-    path = work / "tinsmith.toml"
-    path.write_text(f'''
-name = "bench"
-seed = {SEED}
-[base]
-model = "{model}"
-[data]
-path = "{Path(arguments.data).resolve()}"
-[train]
-backend = "peft"
-steps = {arguments.steps}
-batch_size = {batch_size}
-grad_accum_steps = {EFFECTIVE_BATCH_SIZE // batch_size}
-learning_rate = {arguments.learning_rate}
-schedule = "constant"
-warmup_fraction = 0.0
-''')
-    return path
-
-
-def tinsmith(work: Path, config: Path, *options: str) -> int:
-    """Run tinsmith in a process of its own; returns its peak resident memory in bytes."""
-    command = [sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(work / "runs"), *options]
-    return run_measured(command, work / "ours.log")
+def prepare(work: Path, model: str, arguments: argparse.Namespace) -> None:
+    """The base model, the conversations in whole steps, and tinsmith's settings."""
+    config = work / "tinsmith.toml"
+    config.write_text(
+        f'name = "bench"\nseed = {SEED}\n[base]\nmodel = "{model}"\n[data]\npath = "{arguments.data.resolve()}"\n'
+    )
+    command = [sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(work), "--to", "data"]
+    run_measured(command, work / "prepare.log")
+    data = work / "data"
+    data.mkdir()
+    shutil.copy(work / "bench" / "data" / "val.jsonl", data)
+    lines = (work / "bench" / "data" / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = len(lines) // EFFECTIVE_BATCH_SIZE * EFFECTIVE_BATCH_SIZE
+    (data / "train.jsonl").write_text("".join(lines[:whole]), encoding="utf-8")
+    (work / "settings.json").write_text(json.dumps({"seed": SEED, "train": {
+        **OURS[model], "backend": "peft", "steps": arguments.steps,
+        "grad_accum_steps": EFFECTIVE_BATCH_SIZE // OURS[model]["batch_size"],
+        "learning_rate": arguments.learning_rate, "schedule": "constant", "warmup_fraction": 0.0,
+    }}))
 
 
 def run_measured(command: list[str], log: Path) -> int:
@@ -142,11 +143,10 @@ def write_plan(work: Path, arguments: argparse.Namespace) -> dict:
     from tinsmith.train.batching import epoch_steps
     from tinsmith.train.qlora import TARGET_MODULES, load_qlora
 
-    run, config = work / "runs" / "bench", TrainConfig()
-    model_dir = run / "base" / "model"
-    train = load_tokenizer(model_dir).encode_all(read_jsonl(run / "data" / "train.jsonl"))
+    config, model_dir = TrainConfig(), work / "bench" / "base" / "model"
+    train = load_tokenizer(model_dir).encode_all(read_jsonl(work / "data" / "train.jsonl"))
     order = epoch_steps(len(train), EFFECTIVE_BATCH_SIZE, SEED, 0)[: arguments.steps]
-    if len(order) < arguments.steps or any(len(step) != EFFECTIVE_BATCH_SIZE for step in order):
+    if len(order) < arguments.steps:
         sys.exit(f"too few conversations for {arguments.steps} steps of {EFFECTIVE_BATCH_SIZE}")
     model = load_qlora(model_dir, config, choose_device(), SEED).model
     initial = {name: tensor.float().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
@@ -165,9 +165,14 @@ def write_plan(work: Path, arguments: argparse.Namespace) -> dict:
     return plan
 
 
-def run_ours(work: Path, config: Path, counts: list[int]) -> dict:
-    peak_bytes = tinsmith(work, config, "--from", "train", "--to", "train", "--force")
-    log = [json.loads(text) for text in (work / "runs" / "bench" / "train" / "log.jsonl").read_text().splitlines()]
+def run_ours(work: Path, counts: list[int]) -> dict:
+    out = work / "ours"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    folders = [str(work / "bench" / "base"), str(work / "data"), str(out)]
+    command = [sys.executable, str(HERE / "train_ours.py"), str(work / "settings.json"), *folders]
+    peak_bytes = run_measured(command, work / "ours.log")
+    log = [json.loads(text) for text in (out / "log.jsonl").read_text().splitlines()]
     steps = [entry for entry in log if "step" in entry]
     if [entry["tokens"] for entry in steps] != counts:
         sys.exit(f"tinsmith trained on other conversations than planned: {[entry['tokens'] for entry in steps]}")
@@ -203,12 +208,11 @@ def held_out_losses(work: Path) -> dict[str, float]:
     from tinsmith.train.engine import PackedEngine
     from tinsmith.train.qlora import load_qlora
 
-    run, chosen = work / "runs" / "bench", choose_device()
-    model_dir = run / "base" / "model"
-    val = load_tokenizer(model_dir).encode_all(read_jsonl(run / "data" / "val.jsonl"))
+    chosen, model_dir = choose_device(), work / "bench" / "base" / "model"
+    val = load_tokenizer(model_dir).encode_all(read_jsonl(work / "data" / "val.jsonl"))
     model = load_qlora(model_dir, TrainConfig(), chosen, SEED).model.to(chosen.device)
     adapters = {
-        "untrained": work / "initial.safetensors", "ours": run / "train" / "adapter" / "adapter_model.safetensors",
+        "untrained": work / "initial.safetensors", "ours": work / "ours" / "adapter" / "adapter_model.safetensors",
         "stock": work / "stock" / "adapter" / "adapter_model.safetensors",
     }
     losses = {}
@@ -231,9 +235,8 @@ def environment(arguments: argparse.Namespace) -> dict:
 
     names = ("torch", "transformers", "peft", "bitsandbytes")
     return {
-        "hardware": hardware(), "os": os_name(), "python": sys.version.split()[0], "data": Path(arguments.data).name,
+        "hardware": hardware(), "os": os_name(), "python": sys.version.split()[0], "data": arguments.data.name,
         "packages": {name: version(name) for name in names},
-        "stock_gradient_checkpointing": not arguments.without_checkpointing,
     }
 
 

@@ -4,6 +4,7 @@ Rows go in small blocks against exactly the keys they can see, so no product is 
 probabilities are kept, and scores stay in cache.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,12 +72,22 @@ def _run(node: Node, window: int) -> Run:
         if low + skipped < high:
             ranges.append((low + skipped, high))
         position += high - low
-    before = node.position - oldest
     tiles = [
-        _tile(node.start, first, min(first + _BLOCK_ROWS, node.stop - node.start), before, window)
-        for first in range(0, node.stop - node.start, _BLOCK_ROWS)
+        _tile(node.start, first, last, node.position - oldest, window)
+        for first, last in itertools.pairwise(_block_bounds(node))
     ]
     return Run(tuple(ranges), tuple(tiles))
+
+
+def _block_bounds(node: Node) -> list[int]:
+    """Where the node's blocks begin and end, counted from its first row.
+
+    Blocks end at multiples of `_BLOCK_ROWS` in the conversation, so that most tiles of a pack, and of all packs with
+    the same opening, have the same shapes: the CPU's matrix library compiles and keeps a kernel for every shape.
+    """
+    rows = node.stop - node.start
+    first = _BLOCK_ROWS - node.position % _BLOCK_ROWS
+    return [0, *range(first, rows, _BLOCK_ROWS), rows]
 
 
 def _tile(start: int, first: int, last: int, before: int, window: int) -> Tile:

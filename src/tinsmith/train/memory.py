@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tinsmith.config import TrainConfig
 from tinsmith.device import Device, device_memory_bytes, free_memory_bytes, used_memory_bytes
 from tinsmith.families import Decoder
 
@@ -45,15 +46,16 @@ def rows_per_pass(shape: Decoder, lora_rank: int, chosen: Device) -> int:
     return max(_FEWEST_ROWS, device_memory_bytes(chosen.device) // 4 // per_row)
 
 
-def plan_memory(shape: Decoder, rows: int, lora_rank: int, adapter_weights: int, chosen: Device) -> MemoryPlan:
-    """The plan for passes of `rows` rows: as few checkpointed layers as fit.
+def plan_memory(shape: Decoder, rows: int, adapter_weights: int, config: TrainConfig, chosen: Device) -> MemoryPlan:
+    """The plan for passes of `rows` rows: as few checkpointed layers as fit, unless the configuration decides.
 
     Called when the model is loaded, whose memory is measured and not estimated.
     """
     used, free = used_memory_bytes(chosen.device), free_memory_bytes(chosen.device)
     fixed = used + adapter_weights * _OPTIMIZER_BYTES + _head_bytes(shape, chosen) + rows * _working_bytes(shape, chosen)
-    for recomputed in range(shape.layers + 1):
-        needed = fixed + rows * _kept_bytes(shape, lora_rank, chosen, recomputed)
+    choices = {"auto": range(shape.layers + 1), "always": [shape.layers], "never": [0]}
+    for recomputed in choices[config.gradient_checkpointing]:
+        needed = fixed + rows * _kept_bytes(shape, config.lora_rank, chosen, recomputed)
         if needed - used <= _FREE_SHARE * free:
             break
     return MemoryPlan(recomputed, shape.layers, needed, used + free)

@@ -155,7 +155,7 @@ def _engine(
     engine = PackedEngine(PackedDecoder(trainable.model), config.batch_size, max_rows, chosen.device)
     passes = [group for step in first_epoch[:_PLANNED_STEPS] for group in engine.groups(examples.train, step)]
     rows = max(packed_rows(group) for group in passes)
-    plan = plan_memory(shape, rows, config.lora_rank, adapter_weights, chosen)
+    plan = plan_memory(shape, rows, adapter_weights, config, chosen)
     engine.decoder.recomputed_layers = plan.recomputed_layers
     return engine, plan
 
