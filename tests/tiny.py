@@ -1,6 +1,6 @@
 """Tiny but real models built in-process: the same architectures and tokenizers' kinds, two layers, no download.
 
-`build_tiny("llama" | "gemma3", folder)` writes a complete Transformers folder with random weights, a byte-level BPE
+`build_tiny("llama" | "gemma3" | "qwen2" | "qwen3" | "llama3", folder)` writes a complete Transformers folder with random weights, a byte-level BPE
 trained on a paragraph, and the family's special tokens. Weights are scaled up so that logits differ clearly.
 """
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Qwen2Config, Qwen3Config
 
 from tinsmith.chat import Conversation, Message
-from tinsmith.families import GEMMA3, SMOLLM2
+from tinsmith.families import GEMMA3, LLAMA3, QWEN2_5, QWEN3, SMOLLM2
 from tinsmith.run_dir import write_json, write_text
 
 PARAGRAPH = """A pot of green tea takes two minutes at 80 degrees. Black tea takes four minutes at 95 degrees and costs
@@ -21,9 +21,18 @@ Jakarta, Bandung and Surabaya within 3 days. Can I return an opened bag? No, but
 
 SPECIAL_TOKENS = {
     "llama": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    "qwen2": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    "qwen3": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"],
+    "llama3": ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
     "gemma3": ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"],
 }
-FAMILIES = {"llama": SMOLLM2, "gemma3": GEMMA3}
+FAMILIES = {"llama": SMOLLM2, "gemma3": GEMMA3, "qwen2": QWEN2_5, "qwen3": QWEN3, "llama3": LLAMA3}
+ENDS = {
+    "llama": ("<|im_start|>", "<|im_end|>", "<|im_end|>"), "gemma3": ("<bos>", "<eos>", "<pad>"),
+    "qwen2": ("<|endoftext|>", "<|im_end|>", "<|endoftext|>"), "qwen3": ("<|endoftext|>", "<|im_end|>", "<|endoftext|>"),
+    "llama3": ("<|begin_of_text|>", "<|eot_id|>", "<|eot_id|>"),
+}
+"""Beginning of sequence, end of sequence and padding."""
 
 
 def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16) -> Path:
@@ -38,7 +47,7 @@ def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16) -> Path
     )
     tokenizer.train_from_iterator([PARAGRAPH], trainer)
     tokenizer.save(str(folder / "tokenizer.json"))
-    ends = {"llama": ("<|im_start|>", "<|im_end|>", "<|im_end|>"), "gemma3": ("<bos>", "<eos>", "<pad>")}[kind]
+    ends = ENDS[kind]
     write_json(
         folder / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": ends[0], "eos_token": ends[1], "pad_token": ends[2],
@@ -54,6 +63,14 @@ def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16) -> Path
     )
     if kind == "llama":
         config = LlamaConfig(**shared)
+    elif kind == "llama3":
+        rope = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+        config = LlamaConfig(**shared, rope_parameters=rope)
+    elif kind == "qwen2":
+        config = Qwen2Config(**{**shared, "tie_word_embeddings": False})
+    elif kind == "qwen3":
+        config = Qwen3Config(**shared)
     else:
         config = Gemma3TextConfig(
             **shared, sliding_window=window, query_pre_attn_scalar=32,
@@ -63,7 +80,7 @@ def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16) -> Path
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            weight.copy_(torch.randn_like(weight) * (0.1 if "norm" in name else 0.12) + ("norm" in name and kind == "llama"))
+            weight.copy_(torch.randn_like(weight) * (0.1 if "norm" in name else 0.12) + ("norm" in name and kind != "gemma3"))
     model.to(torch.bfloat16).save_pretrained(folder)
     generation = json.loads((folder / "generation_config.json").read_text())
     write_json(folder / "generation_config.json", generation)

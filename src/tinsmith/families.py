@@ -8,6 +8,7 @@ A family's `segments` is the single source of the training text: it says which c
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tinsmith.chat import Message
@@ -36,10 +37,10 @@ class Family:
     """Name for people, as on the card."""
 
 
-def _segments_chatml(messages: Sequence[Message], bos_token: str) -> Segments:
+def _segments_chatml(default_system: str, messages: Sequence[Message], bos_token: str) -> Segments:
     pieces: Segments = []
     if messages[0].role != "system":
-        pieces.append((f"<|im_start|>system\n{_SMOLLM2_SYSTEM}<|im_end|>\n", False))
+        pieces.append((f"<|im_start|>system\n{default_system}<|im_end|>\n", False))
     for message in messages:
         if message.role == "assistant":
             pieces += [
@@ -52,15 +53,19 @@ def _segments_chatml(messages: Sequence[Message], bos_token: str) -> Segments:
     return pieces
 
 
-_SMOLLM2_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+def _chatml_template(default_system: str) -> str:
+    return (
+        "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\n" + default_system + "<|im_end|>\\n' }}"
+        "{% endif %}"
+        "{% for message in messages %}"
+        "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    )
 
-_CHATML_TEMPLATE = (
-    "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\n" + _SMOLLM2_SYSTEM + "<|im_end|>\\n' }}{% endif %}"
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-)
+
+_SMOLLM2_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+_QWEN2_5_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 
 
 def _segments_gemma3(messages: Sequence[Message], bos_token: str) -> Segments:
@@ -122,8 +127,48 @@ _LLAMA3_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
 )
 
+def _segments_qwen3(messages: Sequence[Message], bos_token: str) -> Segments:
+    last_user = max(index for index, message in enumerate(messages) if message.role == "user")
+    pieces: Segments = []
+    for index, message in enumerate(messages):
+        if message.role != "assistant":
+            pieces.append((f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n", False))
+            continue
+        # Qwen3 puts an empty block of thoughts in front of an answer it is asked for without thinking, and its
+        # format drops the block from earlier turns.
+        is_last = index > last_user
+        thoughts = _QWEN3_NO_THOUGHTS if is_last else ""
+        content = message.content.lstrip("\n") if is_last else message.content
+        pieces += [("<|im_start|>assistant\n" + thoughts, False), (content + "<|im_end|>", True), ("\n", False)]
+    return pieces
+
+
+_QWEN3_NO_THOUGHTS = "<think>\n\n</think>\n\n"
+
+_QWEN3_TEMPLATE = (
+    "{% set state = namespace(last_user=0) %}"
+    "{% for message in messages %}{% if message['role'] == 'user' %}{% set state.last_user = loop.index0 %}{% endif %}"
+    "{% endfor %}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['role'] == 'assistant' and loop.index0 > state.last_user %}"
+    "{{ '" + _QWEN3_NO_THOUGHTS.replace("\n", "\\n") + "' + message['content'].lstrip('\n') }}"
+    "{% else %}{{ message['content'] }}{% endif %}"
+    "{{ '<|im_end|>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n" + _QWEN3_NO_THOUGHTS.replace("\n", "\\n") + "' }}{% endif %}"
+)
+
 SMOLLM2 = Family(
-    "smollm2", _segments_chatml, _CHATML_TEMPLATE, "<|im_end|>", ("<|endoftext|>",), has_bos=False, title="SmolLM2"
+    "smollm2", partial(_segments_chatml, _SMOLLM2_SYSTEM), _chatml_template(_SMOLLM2_SYSTEM), "<|im_end|>",
+    ("<|endoftext|>",), has_bos=False, title="SmolLM2",
+)
+QWEN2_5 = Family(
+    "qwen2.5", partial(_segments_chatml, _QWEN2_5_SYSTEM), _chatml_template(_QWEN2_5_SYSTEM), "<|im_end|>",
+    ("<|endoftext|>",), has_bos=False, title="Qwen2.5",
+)
+QWEN3 = Family(
+    "qwen3", _segments_qwen3, _QWEN3_TEMPLATE, "<|im_end|>", ("<|endoftext|>",), has_bos=False, title="Qwen3"
 )
 GEMMA3 = Family(
     "gemma3", _segments_gemma3, _GEMMA3_TEMPLATE, "<end_of_turn>", ("<eos>",), has_bos=True, title="Gemma 3"
@@ -145,9 +190,14 @@ def family_of(model_type: str, vocabulary: dict[str, int]) -> Family:
         return SMOLLM2
     if model_type == "llama" and "<|start_header_id|>" in vocabulary:
         return LLAMA3
+    if model_type == "qwen2" and "<|im_start|>" in vocabulary:
+        return QWEN2_5
+    if model_type == "qwen3" and "<|im_start|>" in vocabulary:
+        return QWEN3
     raise BaseModelError(
         f"unsupported base model: model_type {model_type!r} with none of the chat formats tinsmith knows",
-        "Supported: SmolLM2 and Llama 3 chat models (model_type 'llama') and Gemma 3 text models ('gemma3_text').",
+        "Supported: SmolLM2 and Llama 3 chat models (model_type 'llama'), Gemma 3 text models ('gemma3_text'), "
+        "Qwen2.5 ('qwen2') and Qwen3 ('qwen3').",
     )
 
 
@@ -166,6 +216,9 @@ class Decoder:
     norm_offset: float
     """Added to stored norm weights: 1 for Gemma, whose norms scale by (1 + w)."""
     has_qk_norm: bool
+    """Whether every head of queries and keys is normed before RoPE (Gemma, Qwen3)."""
+    has_qkv_bias: bool
+    """Whether the products that make queries, keys and values add a bias (Qwen2.5)."""
     has_post_norms: bool
     """Whether attention and MLP outputs are normed before the residual is added (Gemma)."""
     activation: str
@@ -180,19 +233,22 @@ class Decoder:
     """Whether embedding and head share weights."""
 
 
+_ARCHITECTURES = ("llama", "gemma3_text", "qwen2", "qwen3")
+
+
 def decoder_of(config: Any) -> Decoder:
     """The `Decoder` of a Transformers configuration.
 
     Raises:
         BaseModelError: an architecture, or an option of one, that the graph builder does not know.
     """
-    if config.model_type not in ("llama", "gemma3_text"):
+    if config.model_type not in _ARCHITECTURES:
         raise BaseModelError(
-            f"unsupported architecture {config.model_type!r}", "Supported: 'llama' and 'gemma3_text'."
+            f"unsupported architecture {config.model_type!r}", f"Supported: {', '.join(map(repr, _ARCHITECTURES))}."
         )
     for option, harmless in {
         "attention_bias": False, "mlp_bias": False, "attn_logit_softcapping": None,
-        "final_logit_softcapping": None, "use_bidirectional_attention": False,
+        "final_logit_softcapping": None, "use_bidirectional_attention": False, "use_sliding_window": False,
     }.items():
         found = getattr(config, option, harmless)
         if found != harmless and not (found is None or found is False):
@@ -215,7 +271,8 @@ def decoder_of(config: Any) -> Decoder:
         vocab_size=config.vocab_size,
         norm_epsilon=config.rms_norm_eps,
         norm_offset=1.0 if is_gemma else 0.0,
-        has_qk_norm=is_gemma,
+        has_qk_norm=is_gemma or config.model_type == "qwen3",
+        has_qkv_bias=config.model_type == "qwen2",
         has_post_norms=is_gemma,
         activation="gelu_tanh" if is_gemma else "silu",
         attention_scale=(config.query_pre_attn_scalar if is_gemma else head_dim) ** -0.5,

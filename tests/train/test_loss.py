@@ -25,9 +25,10 @@ def gradients(parameters, scalar):
 
 
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gemma"])
-@pytest.mark.parametrize("chunk_bytes", [1, 2**27])
-def test_equals_reference_over_full_logits_one_conversation_at_a_time(kind, chunk_bytes, request, monkeypatch):
-    monkeypatch.setattr(loss, "_CHUNK_BYTES", chunk_bytes)
+@pytest.mark.parametrize(("rows", "block"), [(512, 4096), (7, 50)])
+def test_equals_reference_over_full_logits_one_conversation_at_a_time(kind, rows, block, request, monkeypatch):
+    monkeypatch.setattr(loss, "_CHUNK_ROWS", rows)
+    monkeypatch.setattr(loss, "_VOCABULARY_BLOCK", block)
     folder = request.getfixturevalue(kind)
     tokens = load_tokenizer(folder).encode_all(tiny_conversations(5))
     model, parameters = adapted(folder)
@@ -52,6 +53,19 @@ def test_long_conversation_past_the_window_is_unchanged_by_shorter_neighbours(ti
     together = loss.batch_loss_sum(model, *padded(tokens, 0, torch.device("cpu")))
     alone = sum(loss.batch_loss_sum(model, *padded([one], 0, torch.device("cpu"))) for one in tokens)
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_logits_of_any_size_and_a_maximum_in_any_block(monkeypatch):
+    monkeypatch.setattr(loss, "_VOCABULARY_BLOCK", 3)
+    torch.manual_seed(0)
+    head = torch.randn(10, 4) * 60
+    hidden = (torch.randn(6, 4) * 5).requires_grad_()
+    targets = torch.tensor([0, 9, 3, 4, 7, 2])
+    expected = F.cross_entropy(hidden @ head.T, targets, reduction="sum")
+    assert (hidden @ head.T).abs().max() > 500
+    found = loss.head_loss_sum(hidden, head, targets)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(*(torch.autograd.grad(value, hidden)[0] for value in (found, expected)), rtol=1e-4, atol=1e-4)
 
 
 def test_validation_keeps_no_gradient():

@@ -271,6 +271,9 @@ def _attention(g: _Graph, index: int, normed, inputs, lengths, rotation) -> tupl
     name = f"model.layers.{index}.self_attn"
     parts = tuple(f"{name}.{part}_proj.weight" for part in "qkv")
     qkv = _linear(g, f"{name}.qkv_proj", normed, _store(g, f"{name}.qkv_proj", g.weights.matrix(parts)))
+    if d.has_qkv_bias:
+        bias = np.concatenate([g.weights.vector(f"{name}.{part}_proj.bias") for part in "qkv"])
+        qkv = g.op(f"{name}.qkv_biased", "Add", [qkv, g.weight(f"{name}.qkv_proj.bias", bias)])
     sizes = g.constant([d.heads * d.head_dim, d.kv_heads * d.head_dim, d.kv_heads * d.head_dim], np.int64)
     query, key, value = g.ops(f"{name}.split", "Split", [qkv, sizes], 3, {"axis": -1})
     if d.has_qk_norm:

@@ -1,7 +1,7 @@
 """Attention over a pack's tree: every row sees the rows before it in its own conversations, and no others.
 
-Rows go in small blocks against exactly the keys they can see, so no product is spent on masked pairs, no
-probabilities are kept, and scores stay in cache.
+On a CPU, rows go in small blocks against exactly the keys they can see, so no product is spent on masked pairs, no
+probabilities are kept, and scores stay in cache. On a GPU the same rule is a block mask of PyTorch's FlexAttention.
 """
 
 import itertools
@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Protocol
 
 import torch
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from tinsmith.train.packing import Node, Pack
 
@@ -51,8 +52,12 @@ def attention_over(pack: Pack) -> Callable[..., torch.Tensor]:
 
     It takes projected queries (T, H * D), keys and values (T, K * D) and returns (T, H * D). The queries' rotation
     also scales. `window` is how many of the latest positions a row sees, itself included; 0 means all.
-    `take(shape, dtype)` gives the tensor for the result.
+    `take(shape, dtype)` gives the tensor for the result, where this side decides about memory.
     """
+    return _flex_over(pack, _compiled_flex()) if pack.ids.device.type == "cuda" else _tiles_over(pack)
+
+
+def _tiles_over(pack: Pack) -> Callable[..., torch.Tensor]:
     runs: dict[int, list[Run]] = {}
 
     def attend(take, queries, keys, values, rotate_queries, rotate_keys, window):
@@ -61,6 +66,49 @@ def attention_over(pack: Pack) -> Callable[..., torch.Tensor]:
         return _TiledAttention.apply(take, queries, keys, values, rotate_queries, rotate_keys, runs[window])
 
     return attend
+
+
+@lru_cache(maxsize=1)
+def _compiled_flex() -> Callable[..., torch.Tensor]:
+    return torch.compile(flex_attention, dynamic=True)
+
+
+def _flex_over(pack: Pack, flex: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """As `_tiles_over`, with `flex` being `flex_attention` or compiled from it."""
+    stops, positions = pack.subtree_stops, pack.positions
+    masks: dict[int, BlockMask] = {}
+
+    def mask_for(window: int) -> BlockMask:
+        def sees(batch, head, row, key):
+            visible = (key <= row) & (row < stops[key])
+            return visible & (positions[row] - positions[key] < window) if window else visible
+
+        return create_block_mask(sees, None, None, pack.rows, pack.rows, device=str(stops.device))
+
+    def attend(take, queries, keys, values, rotate_queries, rotate_keys, window):
+        if window not in masks:
+            masks[window] = mask_for(window)
+        q, k = (
+            _Rotated.apply(rotation, x).to(values.dtype)[None]
+            for rotation, x in ((rotate_queries, queries), (rotate_keys, keys))
+        )  # (1, H, T, D), (1, K, T, D)
+        v = values.view(len(values), -1, q.shape[-1]).transpose(0, 1)[None]
+        out = flex(q, k, v, block_mask=masks[window], scale=1.0, enable_gqa=q.shape[1] != k.shape[1])
+        return out[0].transpose(0, 1).reshape(queries.shape)
+
+    return attend
+
+
+class _Rotated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, rotation, x):
+        ctx.rotation = rotation
+        ctx.save_for_backward(x)
+        return rotation.forward(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, ctx.rotation.backward(grad, *ctx.saved_tensors)
 
 
 def _run(node: Node, window: int) -> Run:
