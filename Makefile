@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs install clean bench-train
+.PHONY: demo test check docs install clean bench-train bench-train-growth
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -13,11 +13,14 @@ test: install
 	$(BIN)/python -m pytest -q
 
 check: install
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff check src tests benchmarks
 
 # DATA=PATH chooses other conversations than the public question-answer set.
 bench-train: install benchmarks/.venv-trl/installed
 	DATA='$(DATA)' $(BIN)/python benchmarks/train.py
+
+bench-train-growth: install
+	DATA='$(DATA)' $(BIN)/python benchmarks/train_growth.py
 
 # The stock path in an environment of its own.
 benchmarks/.venv-trl/installed: benchmarks/train_peer_requirements.txt

@@ -123,3 +123,41 @@ def test_estimate_is_within_25_percent_of_the_measured_peak(kind, checkpointing,
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["recomputed"] == (8 if checkpointing == "always" else 0)
     assert 0.75 < found["estimated"] / found["measured"] < 1.25, found
+
+
+GEMMA = """
+import sys
+from pathlib import Path
+import torch
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+from tinsmith.config import TrainConfig
+from tinsmith.device import Device, PeakMemory
+from tinsmith.tokens import Tokens
+from tinsmith.train.decoder import PackedDecoder
+from tinsmith.train.engine import PackedEngine
+from tinsmith.train.optimizer import MasterAdamW
+from tinsmith.train.qlora import load_qlora
+
+torch.set_default_dtype(torch.bfloat16)
+config = Gemma3TextConfig(
+    vocab_size=262144, hidden_size=640, intermediate_size=2048, num_hidden_layers=18, num_attention_heads=4,
+    num_key_value_heads=1, head_dim=256, sliding_window=512,
+)
+Gemma3ForCausalLM(config).save_pretrained(sys.argv[1])
+torch.set_default_dtype(torch.float32)
+chosen = Device(torch.device("cpu"), torch.bfloat16, "for this test")
+peak = PeakMemory(chosen.device)
+model = load_qlora(Path(sys.argv[1]), TrainConfig(), chosen, 0).model
+optimizer = MasterAdamW({name: p for name, p in model.named_parameters() if p.requires_grad}, chosen.dtype, TrainConfig())
+tokens = Tokens("x", tuple(torch.randint(262144, (2048,)).tolist()), (False,) + (True,) * 2047)
+PackedEngine(PackedDecoder(model), 1, 10**9, chosen.device).loss_sum([tokens]).backward()
+optimizer.accumulate()
+optimizer.step(1e-4)
+print(peak.read_bytes())
+"""
+
+
+def test_gemmas_vocabulary_trains_below_4_gb_at_2048_tokens(tmp_path):
+    """The shape of Gemma 3 270M, every token supervised; its logits alone would be 2.1 GB in float32."""
+    done = subprocess.run([sys.executable, "-c", GEMMA, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert 0.5e9 < int(done.stdout.splitlines()[-1]) < 4e9

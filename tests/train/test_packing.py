@@ -20,7 +20,7 @@ def tokens(*parts, supervised=2):
 def paths(pack):
     """The rows seen by the last row of every leaf: whole conversations."""
     leaves = [node for node in pack.nodes if node.subtree_stop == node.stop]
-    return [sum((list(range(*span)) for span in (*leaf.ancestors, (leaf.start, leaf.stop))), []) for leaf in leaves]
+    return [[row for span in (*leaf.ancestors, (leaf.start, leaf.stop)) for row in range(*span)] for leaf in leaves]
 
 
 def test_nested_openings_are_each_there_once():

@@ -87,6 +87,37 @@ def test_earlier_epoch_is_kept_when_validation_gets_worse(run, monkeypatch):
     assert sum(t.abs().sum().item() for t in kept) != pytest.approx(sum(t.abs().sum().item() for t in weights[2]))
 
 
+def test_steps_take_the_place_of_epochs_and_the_cut_epoch_is_validated(run):
+    made = run()
+    result = made.train(steps=4, epochs=1)
+    values = {m.id: m.value for m in result.measurements}
+    assert values["train.steps"] == 4 and values["train.epochs"] == 2
+    assert [line["epoch"] for line in log(made.root / "train") if "val_loss" in line] == [0, 1, 2]
+
+
+def test_training_stops_when_validation_gets_no_better(run, monkeypatch):
+    losses = iter([5.0, 3.0, 3.5, 3.2, 1.0])
+    monkeypatch.setattr(loop, "_validate", lambda *_: next(losses))
+    made = run()
+    result = made.train(epochs=4, patience=2)
+    values = {m.id: m.value for m in result.measurements}
+    assert values["train.best_epoch"] == 1 and values["train.epochs"] == 3
+    assert "stopped after 2 epoch(s) without a lower validation loss" in result.summary
+    assert read_json(made.root / "train" / "train.json")["stopped_early"]
+
+
+def test_memory_plan_is_recorded_and_does_not_change_the_result(run):
+    made = run()
+    for name in ("never", "always"):
+        result = made.train(name, gradient_checkpointing=name, epochs=1)
+        planned = {m.id: m.value for m in result.measurements}["train.planned_memory_bytes"]
+        assert planned > 1e8
+    never, always = adapter(made.root / "never"), adapter(made.root / "always")
+    assert all(torch.equal(never[name], always[name]) for name in never)
+    memory = [read_json(made.root / name / "train.json")["memory"] for name in ("never", "always")]
+    assert memory[0].endswith("no gradient checkpointing") and memory[1].endswith("gradient checkpointing in all layers")
+
+
 def test_interrupted_and_resumed_is_bit_identical(run, monkeypatch):
     made = run()
     made.train("whole")
