@@ -21,7 +21,7 @@ def test_reset_gives_the_same_places_again():
     assert [arena.take((5, 3), torch.float32).data_ptr() for _ in range(4)] == first
 
 
-def test_a_full_block_is_followed_by_another_and_both_are_used_again(monkeypatch):
+def test_a_full_block_is_followed_by_another_and_all_are_used_again(monkeypatch):
     monkeypatch.setattr("tinsmith.train.arena._BLOCK_BYTES", 1024)
     arena = Arena(torch.device("cpu"))
     sizes = [(100,), (200,), (1000,), (10,)]  # the third is larger than a block
@@ -30,7 +30,7 @@ def test_a_full_block_is_followed_by_another_and_both_are_used_again(monkeypatch
         for number, tensor in enumerate(tensors):
             tensor.fill_(number)
         assert [tensor[0].item() for tensor in tensors] == [0, 1, 2, 3]
-        assert arena.size_bytes == 1024 + 4000 + 1024
+        assert arena.size_bytes == 1024 + 1024 + 4000 + 1024
         arena.reset()
 
 
