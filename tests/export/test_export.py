@@ -16,6 +16,7 @@ from tinsmith.export.package import check_package, save_graph
 from tinsmith.export.stage import _full_weights, export_int4
 from tinsmith.families import decoder_of
 from tinsmith.onnx_decoder import load_onnx
+from tiny import build_tiny
 
 
 def test_gates_cover_prefill_and_decode_below_and_past_the_window(exported):
@@ -26,6 +27,15 @@ def test_gates_cover_prefill_and_decode_below_and_past_the_window(exported):
         for case in ("prefill_1", "prefill_100", "decode_100", f"prefill_{longest}", f"decode_{longest}"):
             assert gates[f"gate.{graph_kind}.max_abs_diff.{case}"].value < 1e-4
             assert gates[f"gate.{graph_kind}.top1.{case}"].value == 1.0
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama3"])
+def test_every_other_family_passes_the_same_gates(kind, data_dir, tmp_path):
+    """Biases and separate heads, norms of queries and keys, scaled RoPE."""
+    build_tiny(kind, tmp_path / "merge" / "model")
+    result = export_int4(ExportConfig(calibration_conversations=4), data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
+    gates = [m for m in result.measurements if m.id.startswith(("gate.graph.max_abs_diff", "gate.int4.max_abs_diff"))]
+    assert len(gates) == 10 and all(gate.value < 1e-4 for gate in gates)
 
 
 @pytest.mark.parametrize("broken", [
