@@ -181,9 +181,11 @@ def free_memory_bytes(device: Any) -> int:
 
 
 def return_freed_memory() -> None:
-    """Give memory that was freed back to the system, where the C library keeps it (glibc) instead."""
+    """Drop what nothing refers to any more, and give its memory back to the system where glibc would keep it."""
     import ctypes
+    import gc
 
+    gc.collect()
     if platform.system() == "Linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tinsmith.chat import read_jsonl
 from tinsmith.config import TrainConfig
-from tinsmith.device import Device, PeakMemory, choose_device, hardware
+from tinsmith.device import Device, PeakMemory, choose_device, hardware, return_freed_memory
 from tinsmith.errors import DataError
 from tinsmith.measure import Recorder, StageResult
 from tinsmith.parallel import is_leader, next_message, process_count, smallest_number, tell_followers, wait_for_all
@@ -87,8 +87,8 @@ def _train(
     """The part of training that every process takes."""
     chosen = choose_device()
     peak = PeakMemory(chosen.device)
-    tokenizer = load_tokenizer(base_dir / "model")
-    train, val = (_read_split(data_dir, split, tokenizer) for split in ("train", "val"))
+    train, val, pad_id = _read_tokens(base_dir / "model", data_dir)
+    return_freed_memory()
     trainable, backend_reason = _load(config, base_dir / "model", chosen, seed, (*train, *val))
 
     from tinsmith.train.loop import Examples, run_training
@@ -98,7 +98,7 @@ def _train(
     adapter_weights = sum(p.numel() for p in named.values())
     optimizer = MasterAdamW(named, chosen.dtype, config)
     examples = Examples(train, val)
-    engine, memory = _engine(config, trainable, tokenizer, examples, adapter_weights, chosen, seed)
+    engine, memory = _engine(config, trainable, pad_id, examples, adapter_weights, chosen, seed)
     _announce(config, chosen, trainable, backend_reason, memory)
     key = _key(config, base_dir, data_dir, seed, chosen, trainable)
     session = Session(out_dir / "checkpoints", key, started, peak)
@@ -107,6 +107,16 @@ def _train(
     checkpoint = session.checkpointer(optimizer, progress, best)
     best = run_training(engine, optimizer, examples, config, seed, progress, best, checkpoint)
     return _Trained(trainable, backend_reason, memory, chosen, examples, adapter_weights, session, progress, best)
+
+
+def _read_tokens(model_dir: Path, data_dir: Path) -> tuple[list[Tokens], list[Tokens], int]:
+    """Training and validation conversations, and the id for padding.
+
+    The tokenizer is not kept: Gemma's takes hundreds of megabytes, and training has no use for it.
+    """
+    tokenizer = load_tokenizer(model_dir)
+    train, val = (_read_split(data_dir, split, tokenizer) for split in ("train", "val"))
+    return train, val, tokenizer.tokenizer.pad_token_id or 0
 
 
 def _read_split(data_dir: Path, split: str, tokenizer: ChatTokenizer) -> list[Tokens]:
@@ -134,7 +144,7 @@ def _load(
 
 
 def _engine(
-    config: TrainConfig, trainable: "Trainable", tokenizer: ChatTokenizer, examples: "Examples", adapter_weights: int,
+    config: TrainConfig, trainable: "Trainable", pad_id: int, examples: "Examples", adapter_weights: int,
     chosen: Device, seed: int,
 ) -> tuple["Engine", "MemoryPlan | None"]:
     """What computes losses, and how it fits in memory."""
@@ -149,7 +159,6 @@ def _engine(
     # Every process must split a step alike, whatever its machine.
     max_rows = int(smallest_number(rows_per_pass(shape, config.lora_rank, chosen)))
     if trainable.backend == "unsloth":
-        pad_id = tokenizer.tokenizer.pad_token_id or 0
         return PaddedEngine(trainable.model, config.batch_size, max_rows, pad_id, chosen.device), None
     first_epoch = epoch_steps(len(examples.train), config.batch_size * config.grad_accum_steps, seed, 0)
     engine = PackedEngine(PackedDecoder(trainable.model), config.batch_size, max_rows, chosen.device)
