@@ -223,7 +223,7 @@ def _foreign_tokens(folder):
         (_foreign_tokens, "1 tokens the model has no embedding row for"),
         (lambda folder: _edit(folder / "config.json", auto_map={"AutoModel": "modeling.Mine"}), "config.json: auto_map asks to run Python code"),
         (lambda folder: _edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["a.B", None]}), "tokenizer_config.json: auto_map asks to run"),
-        (lambda folder: _edit(folder / "config.json", model_type="qwen2"), "unsupported architecture 'qwen2'"),
+        (lambda folder: _edit(folder / "config.json", model_type="mistral"), "unsupported architecture 'mistral'"),
         (lambda folder: _edit(folder / "config.json", model_type="nonesuch"), "unsupported architecture 'nonesuch'"),
         (lambda folder: _edit(folder / "config.json", intermediate_size=100), r"mlp.down_proj.weight: shape \[64, 96\], config.json says \[64, 100\]"),
         (lambda folder: (folder / "README.md").write_text("---\nlicense: [\n---\n"), "README.md: its front matter is not YAML"),
