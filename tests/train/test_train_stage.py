@@ -93,6 +93,9 @@ def test_steps_take_the_place_of_epochs_and_the_cut_epoch_is_validated(run):
     values = {m.id: m.value for m in result.measurements}
     assert values["train.steps"] == 4 and values["train.epochs"] == 2
     assert [line["epoch"] for line in log(made.root / "train") if "val_loss" in line] == [0, 1, 2]
+    whole = made.train("whole", epochs=1)
+    cut, full = ({m.id: m.count for m in one.measurements}["train.loss.last"] for one in (result, whole))
+    assert 0 < cut < 0.5 * full  # one of three steps
 
 
 def test_training_stops_when_validation_gets_no_better(run, monkeypatch):

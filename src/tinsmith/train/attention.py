@@ -25,8 +25,8 @@ class Rotation(Protocol):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Float32 heads (H, T, D) from projected (T, H * D)."""
 
-    def backward(self, grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Gradient of `x` from that of `forward(x)`."""
+    def backward(self, grad: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The gradient of `x`, alone in a tuple, from that of `forward(x)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _flex_over(pack: Pack, flex: Callable[..., torch.Tensor]) -> Callable[..., t
         if window not in masks:
             masks[window] = mask_for(window)
         q, k = (
-            _Rotated.apply(rotation, x).to(values.dtype)[None]
+            Recomputed.apply(rotation, x).to(values.dtype)[None]
             for rotation, x in ((rotate_queries, queries), (rotate_keys, keys))
         )  # (1, H, T, D), (1, K, T, D)
         v = values.view(len(values), -1, q.shape[-1]).transpose(0, 1)[None]
@@ -99,16 +99,18 @@ def _flex_over(pack: Pack, flex: Callable[..., torch.Tensor]) -> Callable[..., t
     return attend
 
 
-class _Rotated(torch.autograd.Function):
+class Recomputed(torch.autograd.Function):
+    """`step.forward(*inputs)`, of which only the inputs are kept for `step.backward(grad, *inputs)`."""
+
     @staticmethod
-    def forward(ctx, rotation, x):
-        ctx.rotation = rotation
-        ctx.save_for_backward(x)
-        return rotation.forward(x)
+    def forward(ctx, step, *inputs):
+        ctx.step = step
+        ctx.save_for_backward(*inputs)
+        return step.forward(*inputs)
 
     @staticmethod
     def backward(ctx, grad):
-        return None, ctx.rotation.backward(grad, *ctx.saved_tensors)
+        return None, *ctx.step.backward(grad, *ctx.saved_tensors)
 
 
 def _run(node: Node, window: int) -> Run:
@@ -205,7 +207,7 @@ class _TiledAttention(torch.autograd.Function):
             _scatter(grad_k, run.keys, run_grad_k)
             _scatter(grad_v, run.keys, run_grad_v)
         return (
-            None, ctx.rotate_queries.backward(grad_q, queries), ctx.rotate_keys.backward(grad_k, keys),
+            None, *ctx.rotate_queries.backward(grad_q, queries), *ctx.rotate_keys.backward(grad_k, keys),
             grad_v.transpose(0, 1).reshape(values.shape).to(values.dtype), None, None, None,
         )
 

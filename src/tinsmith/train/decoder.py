@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tinsmith.families import decoder_of
 from tinsmith.train.arena import Arena
-from tinsmith.train.attention import attention_over
+from tinsmith.train.attention import Recomputed, attention_over
 from tinsmith.train.packing import Pack
 
 
@@ -105,11 +105,11 @@ class Rotate:
             heads = self.norm.forward(heads.float())
         return self._rotated(heads.transpose(0, 1), self.sines)
 
-    def backward(self, grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def backward(self, grad: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         grad = self._rotated(grad, -self.sines).transpose(0, 1)  # (T, H, D)
         if self.norm is not None:
             (grad,) = self.norm.backward(grad, self._heads(x).float())
-        return grad.reshape(x.shape).to(x.dtype)
+        return (grad.reshape(x.shape).to(x.dtype),)
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.view(len(x), -1, 2 * self.sines.shape[1])  # (T, H, D)
@@ -196,20 +196,6 @@ class _Add(torch.autograd.Function):
         return None, None, grad, grad if ctx.norm is None else ctx.norm.backward(grad, *ctx.saved_tensors)[0]
 
 
-class _NormOnly(torch.autograd.Function):
-    """A norm that keeps its input alone."""
-
-    @staticmethod
-    def forward(ctx, norm, x):
-        ctx.norm = norm
-        ctx.save_for_backward(x)
-        return norm.forward(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return None, *ctx.norm.backward(grad, *ctx.saved_tensors)
-
-
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One decoder layer."""
@@ -272,7 +258,7 @@ class PackedDecoder:
                 x = checkpoint(self._run, *arguments, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = self._run(keep, keep, layer, x, ropes[layer.rope_type], attend, rows)
-        return _NormOnly.apply(self._final_norm, x)
+        return Recomputed.apply(self._final_norm, x)
 
     def _allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, device=self.head.device)

@@ -30,6 +30,7 @@ class Progress:
     """Summed training loss of the current epoch so far, in nats."""
     epoch_supervised: int = 0
     last_epoch_loss: float | None = None
+    last_epoch_supervised: int = 0
     best_epoch: int = 0
     best_val_loss: float | None = None
     tokens: int = 0
@@ -156,6 +157,7 @@ def _finish_epoch(
     best: dict[str, torch.Tensor], epoch: int,
 ) -> None:
     progress.last_epoch_loss = progress.epoch_nll / progress.epoch_supervised
+    progress.last_epoch_supervised = progress.epoch_supervised
     progress.epoch_nll, progress.epoch_supervised = 0.0, 0
     val_loss = _validate(engine, examples, config, epoch)
     progress.log.append({"epoch": epoch, "val_loss": val_loss})

@@ -247,7 +247,7 @@ def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
     if trained.memory:
         recorder.add("train.planned_memory_bytes", trained.memory.needed_bytes, "bytes", 1, "runs",
                      "estimate made before the first step")
-    recorder.add("train.loss.last", progress.last_epoch_loss, "nats/token", sum(t.supervised for t in examples.train),
+    recorder.add("train.loss.last", progress.last_epoch_loss, "nats/token", progress.last_epoch_supervised,
                  "tokens", "mean over the last epoch, each step before its own update", raw="train/log.jsonl")
     recorder.add("train.loss.best_val", progress.best_val_loss, "nats/token", sum(t.supervised for t in examples.val),
                  "tokens", "validation loss of the kept adapter in training precision", raw="train/log.jsonl")
