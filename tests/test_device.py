@@ -1,6 +1,9 @@
 """The device and number format, each with its reason; memory peaks that belong to what was measured."""
 
 import gc
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -26,6 +29,31 @@ def test_cpu_features_decide(cpu_only, monkeypatch, flags, dtype, reason):
     monkeypatch.setattr(device, "_cpu_flags", lambda: frozenset(flags))
     chosen = device.choose_device()
     assert (chosen.device.type, chosen.dtype) == ("cpu", dtype) and reason in chosen.reason
+
+
+_GROWTH = """
+import resource, torch
+from tinsmith.device import choose_device
+choose_device()
+weight = torch.zeros(512, 512, dtype=torch.bfloat16)
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+torch.zeros(1, 512, dtype=torch.bfloat16) @ weight
+before = peak()
+for rows in range(2, 602):
+    torch.zeros(rows, 512, dtype=torch.bfloat16) @ weight
+print(peak() - before)
+"""
+
+
+def test_kernels_for_ever_new_shapes_do_not_pile_up():
+    caches = device._KERNEL_CACHES
+    mine = {name: value for name, value in os.environ.items() if name not in caches}
+    bounded, unbounded = (
+        int(subprocess.run([sys.executable, "-c", _GROWTH], capture_output=True, check=True, env=environment).stdout)
+        for environment in (mine, mine | dict.fromkeys(caches, "1024"))
+    )
+    # Where the matrix library compiles nothing, neither grows.
+    assert bounded < 0.75 * unbounded or unbounded < 20_000_000, (bounded, unbounded)
 
 
 @pytest.mark.parametrize(("ratio", "dtype"), [(3.0, torch.bfloat16), (0.2, torch.float32)])

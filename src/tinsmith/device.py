@@ -11,6 +11,15 @@ from tinsmith.parallel import local_index
 _CPU_BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 """Names in /proc/cpuinfo of matrix instructions that take bfloat16 (x86 twice, then Arm)."""
 
+_COMPILED_KERNELS = 192
+"""Matrix kernels kept of those that oneDNN compiles for every shape it meets, at 0.4 MB each.
+
+A training pass uses about 100. The default, 1,024, makes packs of ever new lengths pile them up.
+"""
+
+_KERNEL_CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+"""PyTorch's and oneDNN's own; both must forget a kernel before it is freed. Read at the first product."""
+
 _PROBE_SIZE = 512
 """Side of the matrices multiplied where the processor's features cannot be read."""
 
@@ -34,6 +43,8 @@ def choose_device() -> Device:
 
     if torch.cuda.is_available():
         return _cuda_device(local_index())
+    for name in _KERNEL_CACHES:
+        os.environ.setdefault(name, str(_COMPILED_KERNELS))
     flag = next((name for name in _CPU_BF16_FLAGS if name in _cpu_flags()), None)
     if flag:
         return Device(torch.device("cpu"), torch.bfloat16, f"no CUDA device; bfloat16 because the CPU has {flag}")
@@ -181,11 +192,9 @@ def free_memory_bytes(device: Any) -> int:
 
 
 def return_freed_memory() -> None:
-    """Drop what nothing refers to any more, and give its memory back to the system where glibc would keep it."""
+    """Give freed memory back to the system where glibc would keep it; `gc.collect()` first frees what is in cycles."""
     import ctypes
-    import gc
 
-    gc.collect()
     if platform.system() == "Linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

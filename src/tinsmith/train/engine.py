@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import torch
 
+from tinsmith.device import return_freed_memory
 from tinsmith.tokens import Tokens
 from tinsmith.train.batching import padded, padded_groups
 from tinsmith.train.decoder import PackedDecoder
@@ -39,6 +40,9 @@ class PackedEngine:
         return [[conversations[index] for index in group] for group in groups]
 
     def loss_sum(self, group: Sequence[Tokens]) -> torch.Tensor:
+        if self.device.type == "cpu":
+            # What the last pass freed lies in pieces that a pass with other row counts does not fit into.
+            return_freed_memory()
         return pack_loss_sum(self.decoder, make_pack(group, self.device))
 
 

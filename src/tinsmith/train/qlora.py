@@ -1,5 +1,6 @@
 """The model that is trained: a frozen base rounded to NF4, with LoRA adapters on every linear layer of the decoder."""
 
+import gc
 import logging
 import os
 import time
@@ -59,6 +60,7 @@ def load_qlora(model_dir: Path, config: TrainConfig, chosen: Device, seed: int) 
         torch.manual_seed(seed)
         model = peft.get_peft_model(base, _lora_config(config))
     model.train()
+    gc.collect()
     return_freed_memory()
     return Trainable(model, "peft", method, sentence, framework)
 

@@ -1,5 +1,6 @@
 """The train stage: base and conversations in, the adapter of the best epoch out; continues an interrupted run."""
 
+import gc
 import json
 import sys
 import time
@@ -88,6 +89,7 @@ def _train(
     chosen = choose_device()
     peak = PeakMemory(chosen.device)
     train, val, pad_id = _read_tokens(base_dir / "model", data_dir)
+    gc.collect()
     return_freed_memory()
     trainable, backend_reason = _load(config, base_dir / "model", chosen, seed, (*train, *val))
 
