@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs install clean bench-train bench-train-growth
+.PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -22,8 +22,16 @@ bench-train: install benchmarks/.venv-trl/installed
 bench-train-growth: install
 	DATA='$(DATA)' $(BIN)/python benchmarks/train_growth.py
 
-# The stock path in an environment of its own.
+bench-int4: install benchmarks/.venv-int4/installed
+	DATA='$(DATA)' $(BIN)/python benchmarks/int4.py
+
+bench-int4-1b: install
+	DATA='$(DATA)' $(BIN)/python benchmarks/int4_1b.py
+
+# Peers, each in an environment of its own.
 benchmarks/.venv-trl/installed: benchmarks/train_peer_requirements.txt
+benchmarks/.venv-int4/installed: benchmarks/int4_peer_requirements.txt
+benchmarks/.venv-%/installed:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
@@ -60,4 +68,4 @@ install-browser:
 	fi
 
 clean:
-	rm -rf $(VENV) web/node_modules benchmarks/.venv-trl benchmarks/.work
+	rm -rf $(VENV) web/node_modules benchmarks/.venv-* benchmarks/.work

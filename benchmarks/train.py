@@ -204,8 +204,8 @@ def held_out_losses(work: Path) -> dict[str, float]:
     from tinsmith.config import TrainConfig
     from tinsmith.device import choose_device
     from tinsmith.tokens import load_tokenizer
-    from tinsmith.train.decoder import PackedDecoder
     from tinsmith.train.engine import PackedEngine
+    from tinsmith.train.lora import lora_decoder
     from tinsmith.train.qlora import load_qlora
 
     chosen, model_dir = choose_device(), work / "bench" / "base" / "model"
@@ -221,7 +221,7 @@ def held_out_losses(work: Path) -> dict[str, float]:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(chosen.dtype)
-        engine = PackedEngine(PackedDecoder(model), 4, 10**9, chosen.device)
+        engine = PackedEngine(lora_decoder(model), 4, 10**9, chosen.device)
         with torch.no_grad():
             nll = sum(engine.loss_sum(group).item() for group in engine.groups(val, range(len(val))))
         losses[name] = nll / sum(tokens.supervised for tokens in val)

@@ -30,7 +30,7 @@ def main() -> None:
     from tinsmith.config import TrainConfig
     from tinsmith.device import choose_device
     from tinsmith.tokens import load_tokenizer
-    from tinsmith.train.decoder import PackedDecoder
+    from tinsmith.train.lora import lora_decoder
     from tinsmith.train.qlora import load_qlora
 
     run = prepared_run(arguments)
@@ -40,7 +40,7 @@ def main() -> None:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(chosen.dtype)
-    decoder = PackedDecoder(model)
+    decoder = lora_decoder(model)
     passes = {
         "conversations": {count: conversations[:count] for count in CONVERSATIONS},
         "length": {length: [of_length(conversations, length)] for length in LENGTHS},
@@ -82,8 +82,8 @@ def of_length(conversations: list, length: int):
 
 def measured(decoder, passes: dict, device) -> dict:
     """Seconds of every repeat of every pass; repeats go round, so that a drift of the machine meets all alike."""
-    from tinsmith.train.loss import pack_loss_sum
-    from tinsmith.train.packing import make_pack
+    from tinsmith.packed.loss import pack_loss_sum
+    from tinsmith.packed.packing import make_pack
 
     seconds: dict = {kind: {size: [] for size in groups} for kind, groups in passes.items()}
     for repeat in range(REPEATS + 1):
@@ -101,7 +101,7 @@ def measured(decoder, passes: dict, device) -> dict:
 
 
 def table(passes: dict, seconds: dict) -> dict:
-    from tinsmith.train.packing import packed_rows
+    from tinsmith.packed.packing import packed_rows
 
     return {kind: [
         {

@@ -49,7 +49,10 @@ def records() -> dict[str, dict]:
             "compute_dtype": "bfloat16", "compute_dtype_reason": "the CPU has avx512_bf16", "schedule": "cosine", "target_modules": ["q_proj", "v_proj"],
             "hardware": hardware,
         },
-        "export/export.json": {"recipe": "gptq", "quantization": "blocks of 32 weights, GPTQ-calibrated"},
+        "export/export.json": {
+            "recipe": "gptq", "quantization": "blocks of 32 weights, GPTQ-calibrated",
+            "recipes": [{"name": "rtn", "made": "rounded to nearest"}, {"name": "gptq", "made": "GPTQ-calibrated"}],
+        },
         "bench/wasm.json": {"device": "wasm", "adapter": None, "software": False, **browser},
         "bench/webgpu.json": {"device": "webgpu", "adapter": adapter, "software": True, **browser},
     }  # fmt: skip
@@ -77,6 +80,8 @@ def measurements() -> dict[str, list[Measurement]]:
         "export": [
             number("export.weights_bytes", 86_500_000, "bytes"), number("export.download_bytes", 88_950_000, "bytes"),
             number("export.bits_per_parameter", 5.0123, "bits/parameter"),
+            *(number(f"export.recipe.{name}.{k}", v, unit, n) for name, ratio in (("rtn", 1.4), ("gptq", 1.04))
+              for k, v, unit, n in (("perplexity_ratio", ratio, "ratio", 6), ("weights_bytes", 84e6, "bytes", 1), ("seconds", 9.5, "seconds", 1))),
         ],
         "bench": [
             *(number(f"bench.{device}.{k}", v, unit, 5, "runs") for device in ("wasm", "webgpu") for k, v, unit in (

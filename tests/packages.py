@@ -20,6 +20,7 @@ def tiny_run(kind: str, tmp_path_factory) -> Path:
         for name in ("data", "export", "card"):
             (root / name).mkdir()
         write_jsonl(root / "data/train.jsonl", conversations[:12])
+        write_jsonl(root / "data/val.jsonl", conversations[:4])
         write_jsonl(root / "data/test.jsonl", conversations[12:])
         write_json(root / "data/report.json", {"system_prompt": "You sell tea."})
         write_text(root / "card/README.md", "---\nlicense: mit\n---\n# Model Card: tea\n\n![loss](loss.svg)\n")

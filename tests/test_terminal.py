@@ -51,6 +51,7 @@ def packaged(tmp_path):
     build_tiny("llama", run / "merge" / "model")
     (run / "data").mkdir()
     write_jsonl(run / "data" / "train.jsonl", tiny_conversations(8))
+    write_jsonl(run / "data" / "val.jsonl", tiny_conversations(4))
     write_json(run / "data" / "report.json", {"system_prompt": "You sell tea."})
     (run / "export").mkdir()
     export_int4(ExportConfig(), run / "data", run / "merge", run / "export", 1)

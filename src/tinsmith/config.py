@@ -88,8 +88,12 @@ class TrainConfig(Section):
 class ExportConfig(Section):
     """INT4 ONNX package."""
 
-    recipe: Literal["gptq", "rtn"] = "gptq"
-    """`gptq` calibrates on training conversations; `rtn` rounds to nearest, quicker and worse."""
+    recipe: Literal["auto", "rtn", "gptq", "heal"] = "gptq"
+    """How weights become INT4, from the quickest to the best: `rtn` rounds to nearest, `gptq` calibrates on training
+    conversations, `heal` then trains scales and integers to predict what the tuned model predicts. `auto` takes the first
+    within `max_perplexity_ratio` and stops the run if there is none."""
+    max_perplexity_ratio: float = Field(1.05, gt=1)
+    """For `auto`: highest perplexity on the validation split, INT4 over tuned."""
     calibration_conversations: int = Field(48, ge=1)
     """Training conversations GPTQ looks at."""
     max_chunk_mb: int = Field(512, ge=1, le=2000)

@@ -14,6 +14,7 @@ from tiny import tiny_conversations
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     write_jsonl(folder / "train.jsonl", tiny_conversations(12))
+    write_jsonl(folder / "val.jsonl", tiny_conversations(6, "You sell coffee. "))
     return folder
 
 
@@ -23,4 +24,4 @@ def exported(request, data_dir, tiny_llama, tiny_gemma, tmp_path_factory):
     merge_dir = tmp_path_factory.mktemp("merge")
     shutil.copytree(tiny_llama if request.param == "llama" else tiny_gemma, merge_dir / "model")
     out_dir = tmp_path_factory.mktemp("export")
-    return request.param, merge_dir, out_dir, export_int4(ExportConfig(), data_dir, merge_dir, out_dir, seed=1)
+    return request.param, merge_dir, out_dir, export_int4(ExportConfig(recipe="gptq"), data_dir, merge_dir, out_dir, seed=1)

@@ -33,7 +33,7 @@ def test_gates_cover_prefill_and_decode_below_and_past_the_window(exported):
 def test_every_other_family_passes_the_same_gates(kind, data_dir, tmp_path):
     """Biases and separate heads, norms of queries and keys, scaled RoPE."""
     build_tiny(kind, tmp_path / "merge" / "model")
-    result = export_int4(ExportConfig(calibration_conversations=4), data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
+    result = export_int4(ExportConfig(recipe="gptq", calibration_conversations=4), data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
     gates = [m for m in result.measurements if m.id.startswith(("gate.graph.max_abs_diff", "gate.int4.max_abs_diff"))]
     assert len(gates) == 10 and all(gate.value < 1e-4 for gate in gates)
 
@@ -45,9 +45,10 @@ def test_every_gemma_detail_is_caught_when_wrong(tiny_gemma, tmp_path, broken):
     model = AutoModelForCausalLM.from_pretrained(tiny_gemma, dtype=torch.float32).eval()
     right = decoder_of(model.config)
     wrong = dataclasses.replace(right, **broken)
-    save_graph(graph.build_graph(wrong, _full_weights(model)), tmp_path / "m.onnx", 10**9)
+    save_graph(graph.build_graph(wrong, _full_weights(tiny_gemma)), tmp_path / "m.onnx", 10**9)
     ids = torch.randint(6, 380, (300,), generator=torch.Generator().manual_seed(3)).tolist()
-    results = parity.compare(model, load_onnx(tmp_path / "m.onnx"), right, ids)
+    found = parity.graph_logits(load_onnx(tmp_path / "m.onnx"), right, ids)
+    results = parity.compare(parity.model_logits(model, right, ids), found)
     assert max(result.max_abs_diff for result in results) > 1e-2
 
 
@@ -56,7 +57,7 @@ def test_a_wrong_graph_stops_the_stage(exported, data_dir, tmp_path, monkeypatch
     rotation = graph._rotation
     monkeypatch.setattr(graph, "_rotation", lambda g, rope, ids, index: rotation(g, {**rope, "rope_theta": 7.0}, ids, index))
     with pytest.raises(GateError, match=r"^gate\.graph\.max_abs_diff\.prefill_100: measured .* required <= 0\.01"):
-        export_int4(ExportConfig(), data_dir, merge_dir, tmp_path, seed=1)
+        export_int4(ExportConfig(recipe="gptq"), data_dir, merge_dir, tmp_path, seed=1)
 
 
 def test_rtn_recipe_and_small_chunks(exported, data_dir, tmp_path):
@@ -66,10 +67,12 @@ def test_rtn_recipe_and_small_chunks(exported, data_dir, tmp_path):
     assert record["recipe"] == "rtn" and record["operators"]["GroupQueryAttention"] == 2
     assert {m.id for m in result.measurements} >= {"export.weights_bytes", "export.download_bytes"}
     model = AutoModelForCausalLM.from_pretrained(merge_dir / "model", dtype=torch.float32)
-    files = save_graph(graph.build_graph(decoder_of(model.config), _full_weights(model)), tmp_path / "c" / "m.onnx", 100_000)
+    files = save_graph(graph.build_graph(decoder_of(model.config), _full_weights(merge_dir / "model")), tmp_path / "c" / "m.onnx", 100_000)
     assert [f.name for f in files][:3] == ["m.onnx", "m.onnx_data", "m.onnx_data_1"]
     ids = list(range(10, 310))
-    for comparison in parity.compare(model.eval(), load_onnx(files[0]), decoder_of(model.config), ids):
+    decoder = decoder_of(model.config)
+    found = parity.graph_logits(load_onnx(files[0]), decoder, ids)
+    for comparison in parity.compare(parity.model_logits(model.eval(), decoder, ids), found):
         assert comparison.max_abs_diff < 1e-4
 
 
@@ -83,7 +86,7 @@ def test_embedding_and_head_are_stored_once(exported):
 
 def test_export_is_reproducible(exported, data_dir, tmp_path):
     _, merge_dir, out_dir, _ = exported
-    export_int4(ExportConfig(), data_dir, merge_dir, tmp_path, seed=1)
+    export_int4(ExportConfig(recipe="gptq"), data_dir, merge_dir, tmp_path, seed=1)
     assert (tmp_path / "package/SHA256SUMS").read_text() == (out_dir / "package/SHA256SUMS").read_text()
 
 

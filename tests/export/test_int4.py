@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tinsmith.export.calibrate import quantize_matrix
+from tinsmith.export.gptq import inverse_factor, outer_product, quantize_matrix
 from tinsmith.export.int4 import Int4Matrix, pack, round_to_nearest, unpack
 
 
@@ -39,8 +39,8 @@ def test_gptq_halves_the_output_error_of_rounding_on_correlated_inputs():
     inputs = torch.randn(512, 8, generator=generator) @ torch.randn(8, 64, generator=generator)
     inputs = inputs @ mixing * 0.1 + 0.3 * torch.randn(512, 64, generator=generator)
     weight = torch.randn(48, 64, generator=generator)
-    hessian = (inputs.t() @ inputs).double()
+    factor = inverse_factor(outer_product(inputs))
     expected = inputs @ weight.t()
-    gptq = (inputs @ torch.from_numpy(unpack(quantize_matrix(weight, hessian))).t() - expected).square().mean()
+    gptq = (inputs @ torch.from_numpy(unpack(quantize_matrix(weight, factor))).t() - expected).square().mean()
     rounded = (inputs @ torch.from_numpy(unpack(round_to_nearest(weight))).t() - expected).square().mean()
     assert gptq < 0.5 * rounded

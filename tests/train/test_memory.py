@@ -80,11 +80,11 @@ from tinsmith.config import TrainConfig
 from tinsmith.device import Device, PeakMemory
 from tinsmith.families import decoder_of
 from tinsmith.tokens import Tokens
-from tinsmith.train.decoder import PackedDecoder
+from tinsmith.train.lora import lora_decoder
 from tinsmith.train.engine import PackedEngine
 from tinsmith.train.memory import plan_memory
 from tinsmith.train.optimizer import MasterAdamW
-from tinsmith.train.packing import packed_rows
+from tinsmith.packed.packing import packed_rows
 from tinsmith.train.qlora import load_qlora
 
 folder, kind, checkpointing = sys.argv[1:]
@@ -106,7 +106,7 @@ group = [
 ]
 peak = PeakMemory(chosen.device)
 plan = plan_memory(decoder_of(model.config), packed_rows(group), sum(p.numel() for p in named.values()), config, chosen)
-engine = PackedEngine(PackedDecoder(model, plan.recomputed_layers), 4, 10**9, chosen.device)
+engine = PackedEngine(lora_decoder(model, plan.recomputed_layers), 4, 10**9, chosen.device)
 for _ in range(2):
     engine.loss_sum(group).backward()
     optimizer.accumulate()
@@ -133,7 +133,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 from tinsmith.config import TrainConfig
 from tinsmith.device import Device, PeakMemory
 from tinsmith.tokens import Tokens
-from tinsmith.train.decoder import PackedDecoder
+from tinsmith.train.lora import lora_decoder
 from tinsmith.train.engine import PackedEngine
 from tinsmith.train.optimizer import MasterAdamW
 from tinsmith.train.qlora import load_qlora
@@ -150,7 +150,7 @@ peak = PeakMemory(chosen.device)
 model = load_qlora(Path(sys.argv[1]), TrainConfig(), chosen, 0).model
 optimizer = MasterAdamW({name: p for name, p in model.named_parameters() if p.requires_grad}, chosen.dtype, TrainConfig())
 tokens = Tokens("x", tuple(torch.randint(262144, (2048,)).tolist()), (False,) + (True,) * 2047)
-PackedEngine(PackedDecoder(model), 1, 10**9, chosen.device).loss_sum([tokens]).backward()
+PackedEngine(lora_decoder(model), 1, 10**9, chosen.device).loss_sum([tokens]).backward()
 optimizer.accumulate()
 optimizer.step(1e-4)
 print(peak.read_bytes())

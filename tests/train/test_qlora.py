@@ -9,10 +9,10 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from tinsmith.config import TrainConfig
 from tinsmith.device import Device
+from tinsmith.packed.packing import make_pack
 from tinsmith.run_dir import read_json
 from tinsmith.tokens import Tokens
-from tinsmith.train.decoder import PackedDecoder
-from tinsmith.train.packing import make_pack
+from tinsmith.train.lora import lora_decoder
 from tinsmith.train.qlora import _unpacking_share, load_base, load_qlora, round_to_nf4, save_adapter
 
 CPU = Device(torch.device("cpu"), torch.float32, "for this test")
@@ -35,7 +35,7 @@ def test_packed_and_unpacked_weights_compute_what_bitsandbytes_own_layers_do(kin
     tokens = Tokens("a", tuple(ids[0].tolist()), (False,) + (True,) * 29)
     for storage in ("packed", "unpacked"):
         model = load_qlora(folder, TrainConfig(nf4_storage=storage), CPU, seed=0).model
-        found = PackedDecoder(model).hidden(make_pack([tokens], torch.device("cpu")))
+        found = lora_decoder(model).hidden(make_pack([tokens], torch.device("cpu")))
         torch.testing.assert_close(found, wanted[0, :-1], rtol=1e-4, atol=1e-4)
 
 

@@ -105,6 +105,20 @@ def _device(facts: Facts, device: str) -> str:
     return facts.recorded_value("bench", file, "device", parts)
 
 
+def recipes(facts: Facts) -> list[Row]:
+    """One row per INT4 recipe that was tried, in order; the last is the one that ships."""
+    rows = []
+    for number, tried in enumerate(facts.raw("export", "export.json", "recipes") or []):
+        name, made = (required(tried, key, "export/export.json") for key in ("name", "made"))
+        id = f"export.recipe.{name}"
+        rows.append({
+            "made": facts.recorded_value("export", "export.json", f"recipes.{number}.made", made),
+            "size": facts.cell(f"{id}.weights_bytes"), "ratio": facts.cell(f"{id}.perplexity_ratio"),
+            "n": facts.rests_on(f"{id}.perplexity_ratio"), "seconds": facts.cell(f"{id}.seconds"),
+        })  # fmt: skip
+    return rows
+
+
 def gates(facts: Facts) -> list[Row]:
     """Every number the run depended on, with what was required of it, in the order of the stages."""
     found = [m for m in facts.evidence.measurements.values() if m.gate]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from tinsmith.evaluate.generate import Answer, Question, is_repetitive
-from tinsmith.evaluate.intervals import bootstrap, wilson
 from tinsmith.evaluate.keyfacts import Fact, key_facts, stated
+from tinsmith.intervals import bootstrap, wilson
 from tinsmith.measure import Recorder
 from tinsmith.run_dir import write_text
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinsmith.evaluate.intervals import bootstrap
 from tinsmith.evaluate.nll import Score
+from tinsmith.intervals import bootstrap
 from tinsmith.measure import Recorder
 
 _METHOD = "tinsmith.evaluate.losses"

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinsmith import intervals
 from tinsmith.chat import Conversation, read_jsonl
 from tinsmith.config import EvaluateConfig
 from tinsmith.errors import DataError
 from tinsmith.evaluate import answers as comparison
-from tinsmith.evaluate import intervals, losses
+from tinsmith.evaluate import losses
 from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_turn, onnx_answers, torch_answers
 from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import Score, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores

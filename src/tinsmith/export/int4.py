@@ -36,11 +36,17 @@ def pack(integers: np.ndarray, scales: np.ndarray) -> Int4Matrix:
     return Int4Matrix(pairs[..., 0] | (pairs[..., 1] << 4), np.ascontiguousarray(scales, np.float32))
 
 
+def integers_of(matrix: Int4Matrix) -> np.ndarray:
+    """int8 (N, K / 32, 32): the stored integers with zero in the middle, -8..7."""
+    rows, blocks, _ = matrix.packed.shape
+    nibbles = np.stack([matrix.packed & 15, matrix.packed >> 4], axis=-1)
+    return nibbles.reshape(rows, blocks, BLOCK_SIZE).astype(np.int8) - np.int8(ZERO_POINT)
+
+
 def unpack(matrix: Int4Matrix) -> np.ndarray:
     """float32 (N, K): what the stored integers stand for. The numpy oracle of the INT4 graph."""
-    rows, blocks, _ = matrix.packed.shape
-    integers = np.stack([matrix.packed & 15, matrix.packed >> 4], axis=-1).reshape(rows, blocks, BLOCK_SIZE)
-    return ((integers.astype(np.float32) - ZERO_POINT) * matrix.scales[:, :, None]).reshape(rows, blocks * BLOCK_SIZE)
+    values = integers_of(matrix) * matrix.scales[:, :, None]
+    return values.reshape(len(values), -1)
 
 
 def block_scales(weight: torch.Tensor, importance: torch.Tensor) -> torch.Tensor:

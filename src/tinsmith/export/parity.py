@@ -1,8 +1,8 @@
 """Proof that the ONNX graph computes what the Transformers model computes, before anything is built on it.
 
 The full-precision graph is compared with the model, and the packaged INT4 graph with the same model holding the
-weights that numpy unpacks from the package's own bytes. Prefill and cached decoding, shorter and longer than the
-sliding window.
+weights that numpy unpacks from the INT4 matrices. Prefill and cached decoding, shorter and longer than the sliding
+window. Model and graph run one after the other, so that only one of them need be in memory.
 """
 
 from dataclasses import dataclass
@@ -29,20 +29,33 @@ class Comparison:
     rows: int
 
 
-def compare(reference: Any, graph: OnnxDecoder, decoder: Decoder, ids: list[int]) -> list[Comparison]:
-    """Prefill and cached decoding of `reference` (float32 model) and the graph, at 1, 100 and past the window.
+Logits = dict[str, np.ndarray]
+"""Case, such as `prefill_100` -> logits (rows, V) after the last tokens of a sequence."""
 
-    Args:
-        ids: Real token ids, enough for the longest length; see `longest_length`.
-    """
-    found = []
+
+def model_logits(model: Any, decoder: Decoder, ids: list[int]) -> Logits:
+    """What a float32 Transformers model computes in every case."""
+    found = {}
     for length in lengths(decoder):
-        expected = _reference_logits(reference, ids[:length])
-        found.append(_compared(f"prefill_{length}", expected, _prefill(graph, ids[:length])))
+        found[f"prefill_{length}"] = expected = _reference_logits(model, ids[:length])
         if length > _DECODED_TOKENS:
-            decoded = _decode(graph, ids[:length])
-            found.append(_compared(f"decode_{length}", expected[-_DECODED_TOKENS:], decoded))
+            found[f"decode_{length}"] = expected[-_DECODED_TOKENS:]
     return found
+
+
+def graph_logits(graph: OnnxDecoder, decoder: Decoder, ids: list[int]) -> Logits:
+    """The same from an ONNX graph: prefill at once, decoding token by token from its cache."""
+    found = {}
+    for length in lengths(decoder):
+        found[f"prefill_{length}"] = _prefill(graph, ids[:length])
+        if length > _DECODED_TOKENS:
+            found[f"decode_{length}"] = _decode(graph, ids[:length])
+    return found
+
+
+def compare(expected: Logits, found: Logits) -> list[Comparison]:
+    """How far the logits of each case are apart."""
+    return [_compared(case, expected[case], found[case]) for case in expected]
 
 
 def lengths(decoder: Decoder) -> tuple[int, ...]:
@@ -53,7 +66,6 @@ def lengths(decoder: Decoder) -> tuple[int, ...]:
 
 
 def _compared(case: str, expected: np.ndarray, found: np.ndarray) -> Comparison:
-    expected = expected[-len(found) :]
     same = (expected.argmax(axis=1) == found.argmax(axis=1)).mean()
     return Comparison(case, float(np.abs(expected - found).max()), float(same), len(found))
 

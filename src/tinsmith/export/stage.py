@@ -1,21 +1,32 @@
-"""Export: merged weights -> proved graph -> calibrated INT4 -> proved package."""
+"""Export: merged weights -> proved graph -> INT4 by the chosen recipe -> proved package."""
 
 import random
+import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tinsmith.chat import read_jsonl
 from tinsmith.config import ExportConfig
+from tinsmith.device import choose_device
 from tinsmith.errors import DataError
-from tinsmith.export.int4 import BLOCK_SIZE, Int4Matrix
+from tinsmith.export import parity
+from tinsmith.export.graph import Weights, build_graph
+from tinsmith.export.int4 import BLOCK_SIZE, Int4Matrix, unpack
+from tinsmith.export.package import check_package, download_bytes, save_graph, weights_bytes, write_package
+from tinsmith.export.search import RECIPES, Chosen, Trial, choose, line
+from tinsmith.export.teacher import StoredWeights, load_model, make_teacher
 from tinsmith.families import Decoder, decoder_of
 from tinsmith.measure import Recorder, StageResult
 from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.packed.packing import make_pack
 from tinsmith.run_dir import write_json
-from tinsmith.tokens import load_tokenizer
+from tinsmith.tokens import Tokens, load_tokenizer
 
 _MAX_ABS_DIFF = 1e-2
 
@@ -24,126 +35,134 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     """Write `package/` (what Transformers.js loads) and `export.json` (how it was made).
 
     Raises:
-        GateError: a graph does not compute what the Transformers model computes.
+        GateError: a graph does not compute what the Transformers model computes, or no recipe is good enough.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from tinsmith.export.graph import build_graph
-    from tinsmith.export.package import check_package, download_bytes, weights_bytes, write_package
-
     started = time.monotonic()
     recorder = Recorder()
-    model_dir = merge_dir / "model"
-    tokenizer = load_tokenizer(model_dir)
-    train_ids = _sampled_ids(tokenizer, data_dir, seed)
-    model = AutoModelForCausalLM.from_pretrained(
-        model_dir, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    ).eval()
-    decoder = decoder_of(model.config)
-    probe = _probe_ids(train_ids, decoder)
-    _gate_full_precision(recorder, model, decoder, probe, out_dir)
-    quantized, quantizer = _quantize(config, model, train_ids)
-    graph = build_graph(decoder, _int4_weights(model, quantized))
+    model_dir, package_dir = merge_dir / "model", out_dir / "package"
+    train, val, end_ids = _read_tokens(model_dir, data_dir, seed)
+    decoder = _decoder(model_dir)
+    probe = _probe_ids(train, decoder)
+    _gate_full_precision(recorder, model_dir, decoder, probe, out_dir / "full_precision")
+    chosen = _choose(config, model_dir, train, val, seed)
+    graph = build_graph(decoder, _int4_weights(model_dir, chosen.matrices))
     operators = _operator_counts(graph)
-    package_dir = out_dir / "package"
-    write_package(graph, model_dir, tokenizer.end_ids, package_dir, config.max_chunk_mb * 1_000_000)
+    write_package(graph, model_dir, end_ids, package_dir, config.max_chunk_mb * 1_000_000)
+    del graph
     check_package(package_dir)
-    _gate_int4(recorder, model, decoder, probe, package_dir)
-    elapsed = time.monotonic() - started
-    parameters = sum(weight.numel() for weight in model.parameters())
-    size, method = weights_bytes(package_dir), "tinsmith.export.package.weights_bytes"
+    _gate_int4(recorder, model_dir, decoder, chosen.matrices, probe, package_dir)
+    _record_trials(recorder, chosen.trials)
+    parameters, size = StoredWeights(model_dir).count, weights_bytes(package_dir)
+    method = "tinsmith.export.package.weights_bytes"
     files = sum(1 for _ in (package_dir / "onnx").iterdir())
+    calibrated = 0 if chosen.recipe == "rtn" else min(config.calibration_conversations, len(train))
     recorder.add("export.weights_bytes", size, "bytes", files, "files", method)
     recorder.add("export.download_bytes", download_bytes(package_dir), "bytes", files + 4, "files",
                  "tinsmith.export.package.download_bytes")
     recorder.add("export.bits_per_parameter", 8 * size / parameters, "bits/parameter", parameters, "parameters", method)
     recorder.add("export.block_size", BLOCK_SIZE, "weights", 1, "settings", "tinsmith.export.int4")
-    recorder.add("export.calibration_conversations", quantizer["conversations"], "count", 1, "settings", quantizer["recipe"])
-    recorder.add("export.seconds", elapsed, "seconds", 1, "runs", "wall clock")
-    write_json(out_dir / "export.json", {**quantizer, "block_size": BLOCK_SIZE, "operators": operators,
-                                         "tensors": _tensor_table(package_dir), "files": _file_table(package_dir)})
-    return StageResult(
-        tuple(recorder.measurements),
-        (f"INT4 package: {size / 1e6:.1f} MB of weights, {8 * size / parameters:.2f} bits per parameter",),
-    )
+    recorder.add("export.calibration_conversations", calibrated, "count", 1, "settings", chosen.recipe)
+    recorder.add("export.seconds", time.monotonic() - started, "seconds", 1, "runs", "wall clock")
+    write_json(out_dir / "export.json", {
+        "recipe": chosen.recipe, "block_size": BLOCK_SIZE, "operators": operators,
+        "quantization": f"INT4, blocks of {BLOCK_SIZE} with one float32 scale each, symmetric, {RECIPES[chosen.recipe]}",
+        "recipes": [{"name": trial.recipe, "made": RECIPES[trial.recipe]} for trial in chosen.trials],
+        "tensors": _tensor_table(package_dir), "files": _file_table(package_dir),
+    })
+    return StageResult(tuple(recorder.measurements), (
+        f"INT4 package: {size / 1e6:.1f} MB of weights, {8 * size / parameters:.2f} bits per parameter",
+        line(chosen.trials[-1]),
+    ))
 
 
-def _sampled_ids(tokenizer: Any, data_dir: Path, seed: int) -> list[list[int]]:
-    """Token ids of the training conversations in a seeded order."""
-    conversations = read_jsonl(data_dir / "train.jsonl")
-    random.Random(seed).shuffle(conversations)
-    return [list(tokens.ids) for tokens in tokenizer.encode_all(conversations)]
+def _read_tokens(model_dir: Path, data_dir: Path, seed: int) -> tuple[list[Tokens], list[Tokens], tuple[int, ...]]:
+    """Training conversations in a seeded order, validation conversations, and the ids at which generation stops."""
+    tokenizer = load_tokenizer(model_dir)
+    train, val = (tokenizer.encode_all(read_jsonl(data_dir / f"{split}.jsonl")) for split in ("train", "val"))
+    for split, found in (("train", train), ("val", val)):
+        if not found:
+            raise DataError(f"no conversations in {split}.jsonl", "Check the data stage's report.")
+    random.Random(seed).shuffle(train)
+    return train, val, tokenizer.end_ids
 
 
-def _probe_ids(train_ids: list[list[int]], decoder: Decoder) -> list[int]:
+def _decoder(model_dir: Path) -> Decoder:
+    return decoder_of(AutoConfig.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False))
+
+
+def _probe_ids(train: Sequence[Tokens], decoder: Decoder) -> list[int]:
     """Real tokens, joined until they are longer than every compared length."""
-    from tinsmith.export.parity import lengths
-
-    needed, joined = max(lengths(decoder)), []
+    needed, joined = max(parity.lengths(decoder)), []
     while len(joined) < needed:
-        before = len(joined)
-        for ids in train_ids:
-            joined += ids
-        if len(joined) == before:
-            raise DataError("no tokens in train.jsonl", "Check the data stage's report.")
+        for tokens in train:
+            joined += tokens.ids
     return joined[:needed]
 
 
-def _quantize(config: ExportConfig, model: Any, train_ids: list[list[int]]) -> tuple[dict[str, Int4Matrix], dict]:
-    from tinsmith.export.calibrate import calibrate, round_all
-
-    blocks = f"INT4, blocks of {BLOCK_SIZE} with one float32 scale each, symmetric"
-    if config.recipe == "rtn":
-        return round_all(model), {"recipe": "rtn", "quantization": f"{blocks}, rounded to nearest", "conversations": 0}
-    chosen = train_ids[: config.calibration_conversations]
-    record = {"recipe": "gptq", "quantization": f"{blocks}, GPTQ-calibrated on training conversations",
-              "conversations": len(chosen)}
-    return calibrate(model, chosen), record
+def _choose(
+    config: ExportConfig, model_dir: Path, train: Sequence[Tokens], val: Sequence[Tokens], seed: int
+) -> Chosen:
+    device = choose_device()
+    lessons = train if config.recipe in ("auto", "heal") else ()
+    teacher = make_teacher(load_model(model_dir, device), lessons, val)
+    calibration = make_pack(train[: config.calibration_conversations], device.device)
+    return choose(config, model_dir, device, teacher, calibration, seed)
 
 
-def _full_weights(model: Any):
-    from tinsmith.export.graph import Weights
-
-    state = model.state_dict()
+def _full_weights(model_dir: Path) -> Weights:
+    stored = StoredWeights(model_dir)
     return Weights(
-        matrix=lambda names: np.concatenate([state[name].numpy() for name in names]),
-        vector=lambda name: state[name].numpy(),
+        matrix=lambda names: np.concatenate([stored(name).float().numpy() for name in names]),
+        vector=lambda name: stored(name).float().numpy(),
     )
 
 
-def _int4_weights(model: Any, quantized: dict[str, Int4Matrix]):
-    from tinsmith.export.graph import Weights
-
+def _int4_weights(model_dir: Path, matrices: dict[str, Int4Matrix]) -> Weights:
     def stacked(names: tuple[str, ...]) -> Int4Matrix:
-        parts = [quantized[name] for name in names]
+        parts = [matrices[name] for name in names]
         return Int4Matrix(np.concatenate([p.packed for p in parts]), np.concatenate([p.scales for p in parts]))
 
-    state = model.state_dict()
-    return Weights(matrix=stacked, vector=lambda name: state[name].numpy())
+    return Weights(matrix=stacked, vector=_full_weights(model_dir).vector)
 
 
-def _gate_full_precision(recorder: Recorder, model: Any, decoder: Decoder, ids: list[int], out_dir: Path) -> None:
-    """The full-precision graph must compute the model's logits; its file is removed again."""
-    import shutil
+def _load_float32(model_dir: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(
+        model_dir, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    ).eval()
 
-    from tinsmith.export import parity
-    from tinsmith.export.graph import build_graph
-    from tinsmith.export.package import save_graph
 
-    folder = out_dir / "full_precision"
-    save_graph(build_graph(decoder, _full_weights(model)), folder / "model.onnx", 2_000_000_000)
-    for result in parity.compare(model, load_onnx(folder / "model.onnx"), decoder, ids):
-        _gate(recorder, "graph", result)
+def _gate_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, ids: list[int], folder: Path) -> None:
+    """The full-precision graph must compute the model's logits; its file, in `folder`, is removed again."""
+    expected = parity.model_logits(_load_float32(model_dir), decoder, ids)
+    save_graph(build_graph(decoder, _full_weights(model_dir)), folder / "model.onnx", 2_000_000_000)
+    found = parity.graph_logits(load_onnx(folder / "model.onnx"), decoder, ids)
     shutil.rmtree(folder)
+    for result in parity.compare(expected, found):
+        _gate(recorder, "graph", result)
 
 
-def _gate_int4(recorder: Recorder, model: Any, decoder: Decoder, ids: list[int], package_dir: Path) -> None:
+def _gate_int4(
+    recorder: Recorder, model_dir: Path, decoder: Decoder, matrices: dict[str, Int4Matrix], ids: list[int],
+    package_dir: Path,
+) -> None:
     """The packaged graph must compute what the model computes with the weights numpy unpacks."""
-    from tinsmith.export import parity
-
-    for result in parity.compare(model, load_onnx(package_dir / ONNX_FILE), decoder, ids):
+    found = parity.graph_logits(load_onnx(package_dir / ONNX_FILE), decoder, ids)
+    model = _load_float32(model_dir)
+    for name, weight in model.named_parameters():
+        if name in matrices:
+            weight.data.copy_(torch.from_numpy(unpack(matrices[name])))
+    for result in parity.compare(parity.model_logits(model, decoder, ids), found):
         _gate(recorder, "int4", result)
+
+
+def _record_trials(recorder: Recorder, trials: Sequence[Trial]) -> None:
+    method = "tinsmith.export.search: the INT4 model in the format training computes in, over the tuned one; validation split"
+    for trial in trials:
+        id = f"export.recipe.{trial.recipe}"
+        recorder.add(f"{id}.perplexity_ratio", trial.perplexity_ratio, "ratio", trial.conversations, "conversations",
+                     method, spread=trial.interval)
+        recorder.add(f"{id}.weights_bytes", trial.weights_bytes, "bytes", 1, "recipes", "packed integers and scales")
+        recorder.add(f"{id}.seconds", trial.seconds, "seconds", 1, "runs", "wall clock")
 
 
 def _gate(recorder: Recorder, kind: str, result: Any) -> None:

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import torch
 
 from tinsmith.device import return_freed_memory
+from tinsmith.packed.decoder import PackedDecoder
+from tinsmith.packed.loss import head_loss_sum, pack_loss_sum
+from tinsmith.packed.packing import make_pack, pack_groups
 from tinsmith.tokens import Tokens
 from tinsmith.train.batching import padded, padded_groups
-from tinsmith.train.decoder import PackedDecoder
-from tinsmith.train.loss import batch_loss_sum, pack_loss_sum
-from tinsmith.train.packing import make_pack, pack_groups
 
 
 class Engine(Protocol):
@@ -63,3 +63,17 @@ class PaddedEngine:
 
     def loss_sum(self, group: Sequence[Tokens]) -> torch.Tensor:
         return batch_loss_sum(self.model, *padded(group, self.pad_id, self.device))
+
+
+def batch_loss_sum(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Summed negative log-likelihood in nats over the supervised tokens of a right-padded batch; a scalar.
+
+    Args:
+        model: A Transformers causal language model, adapters inside or not.
+        ids: Token ids (B, T). No attention mask is needed: attention is causal, so padding on the right is
+            never seen by a real token, and rows never see each other.
+        mask: Whether each token is a target (B, T); False on padding.
+    """
+    hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state  # (B, T, D)
+    is_target = mask[:, 1:]
+    return head_loss_sum(hidden[:, :-1][is_target], model.get_output_embeddings().weight, ids[:, 1:][is_target])

@@ -151,11 +151,11 @@ def _engine(
 ) -> tuple["Engine", "MemoryPlan | None"]:
     """What computes losses, and how it fits in memory."""
     from tinsmith.families import decoder_of
+    from tinsmith.packed.packing import packed_rows
     from tinsmith.train.batching import epoch_steps
-    from tinsmith.train.decoder import PackedDecoder
     from tinsmith.train.engine import PackedEngine, PaddedEngine
+    from tinsmith.train.lora import lora_decoder
     from tinsmith.train.memory import plan_memory, rows_per_pass
-    from tinsmith.train.packing import packed_rows
 
     shape = decoder_of(trainable.model.config)
     # Every process must split a step alike, whatever its machine.
@@ -163,7 +163,7 @@ def _engine(
     if trainable.backend == "unsloth":
         return PaddedEngine(trainable.model, config.batch_size, max_rows, pad_id, chosen.device), None
     first_epoch = epoch_steps(len(examples.train), config.batch_size * config.grad_accum_steps, seed, 0)
-    engine = PackedEngine(PackedDecoder(trainable.model), config.batch_size, max_rows, chosen.device)
+    engine = PackedEngine(lora_decoder(trainable.model), config.batch_size, max_rows, chosen.device)
     passes = [group for step in first_epoch[:_PLANNED_STEPS] for group in engine.groups(examples.train, step)]
     rows = max(packed_rows(group) for group in passes)
     plan = plan_memory(shape, rows, adapter_weights, config, chosen)

@@ -102,7 +102,7 @@ def try_one_step(model_dir: Path) -> None:
 
     import torch
 
-    from tinsmith.train.loss import batch_loss_sum
+    from tinsmith.train.engine import batch_loss_sum
     from tinsmith.train.optimizer import MasterAdamW
 
     named = {name: p for name, p in trainable.model.named_parameters() if p.requires_grad}

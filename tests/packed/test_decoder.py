@@ -7,11 +7,11 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
 from tinsmith.config import TrainConfig
+from tinsmith.packed import attention, decoder
+from tinsmith.packed.loss import pack_loss_sum
+from tinsmith.packed.packing import make_pack
 from tinsmith.tokens import load_tokenizer
-from tinsmith.train import attention, decoder
-from tinsmith.train.decoder import PackedDecoder
-from tinsmith.train.loss import pack_loss_sum
-from tinsmith.train.packing import make_pack
+from tinsmith.train.lora import lora_decoder
 from tinsmith.train.qlora import _lora_config
 from tiny import FAMILIES, build_tiny, tiny_conversations
 
@@ -55,14 +55,14 @@ def test_gradients_equal_those_of_separate_conversations(case, recomputed):
     model, _, conversations, *_ = case
     pack = make_pack(conversations, CPU)
     assert pack.rows < 0.7 * pack.tokens and max(len(node.ancestors) for node in pack.nodes) >= 1
-    assert_same(case, pack_loss_sum(PackedDecoder(model, recomputed), pack))
+    assert_same(case, pack_loss_sum(lora_decoder(model, recomputed), pack))
 
 
 def test_tiles_smaller_than_windows_and_openings(case, monkeypatch):
     monkeypatch.setattr(attention, "_BLOCK_ROWS", 5)
     attention._causal.cache_clear()
     model, _, conversations, *_ = case
-    assert_same(case, pack_loss_sum(PackedDecoder(model), make_pack(conversations, CPU)))
+    assert_same(case, pack_loss_sum(lora_decoder(model), make_pack(conversations, CPU)))
 
 
 def test_flex_attention_follows_the_same_rule(case, monkeypatch):
@@ -70,13 +70,13 @@ def test_flex_attention_follows_the_same_rule(case, monkeypatch):
     monkeypatch.setattr(decoder, "attention_over", lambda pack: attention._flex_over(pack, attention.flex_attention))
     model, _, conversations, reference, _ = case
     with torch.no_grad():
-        loss = pack_loss_sum(PackedDecoder(model), make_pack(conversations, CPU))
+        loss = pack_loss_sum(lora_decoder(model), make_pack(conversations, CPU))
     assert loss.item() == pytest.approx(reference.item(), rel=1e-6)
 
 
 def test_passes_of_different_sizes_use_the_same_memory(case):
     model, parameters, conversations, reference, expected = case
-    engine = PackedDecoder(model)
+    engine = lora_decoder(model)
     total, sums = 0.0, {name: torch.zeros_like(p) for name, p in parameters.items()}
     for group in (conversations[:7], conversations[7:8], conversations[8:]):
         loss = pack_loss_sum(engine, make_pack(group, CPU))
@@ -90,7 +90,7 @@ def test_passes_of_different_sizes_use_the_same_memory(case):
 
 def test_no_gradient_no_memory(case):
     model, _, conversations, reference, _ = case
-    engine = PackedDecoder(model)
+    engine = lora_decoder(model)
     with torch.no_grad():
         loss = pack_loss_sum(engine, make_pack(conversations, CPU))
     assert loss.item() == pytest.approx(reference.item(), rel=1e-6) and engine._arena.size_bytes == 0
@@ -98,7 +98,7 @@ def test_no_gradient_no_memory(case):
 
 def test_other_conversations_in_the_pack_change_nothing(case):
     model, _, conversations, *_ = case
-    engine = PackedDecoder(model)
+    engine = lora_decoder(model)
     with torch.no_grad():
         alone = [pack_loss_sum(engine, make_pack([one], CPU)).item() for one in conversations]
         together = pack_loss_sum(engine, make_pack(conversations, CPU)).item()
@@ -116,7 +116,7 @@ def test_bfloat16_stays_near_float32(kind, tmp_path):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).requires_grad_(False)
         torch.manual_seed(1)
         model = get_peft_model(model, _lora_config(TrainConfig()), autocast_adapter_dtype=False)
-        losses[dtype] = pack_loss_sum(PackedDecoder(model), make_pack(conversations, CPU)).item()
+        losses[dtype] = pack_loss_sum(lora_decoder(model), make_pack(conversations, CPU)).item()
     assert losses[torch.bfloat16] == pytest.approx(losses[torch.float32], rel=5e-3)
     assert losses[torch.bfloat16] != losses[torch.float32]
 
@@ -127,7 +127,7 @@ def test_on_a_gpu_gradients_equal_those_of_the_cpu(case):
     model, parameters, conversations, *_ = case
     model.to("cuda")
     try:
-        loss = pack_loss_sum(PackedDecoder(model), make_pack(conversations, torch.device("cuda")))
+        loss = pack_loss_sum(lora_decoder(model), make_pack(conversations, torch.device("cuda")))
         found = torch.autograd.grad(loss, parameters.values())
         for (name, expected), grad in zip(case[4].items(), found, strict=True):
             assert (grad.cpu() - expected).norm() <= 1e-3 * expected.norm(), name

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinsmith.evaluate.intervals import bootstrap, resampled_sums, wilson
+from tinsmith.intervals import bootstrap, resampled_sums, wilson
 
 
 def ratio(sums):
@@ -37,7 +37,7 @@ def test_resampled_sums_draw_whole_rows():
 
 
 def test_chunks_of_resamples_are_all_kept(monkeypatch):
-    monkeypatch.setattr("tinsmith.evaluate.intervals._POSITIONS_AT_ONCE", 30)
+    monkeypatch.setattr("tinsmith.intervals._POSITIONS_AT_ONCE", 30)
     sums = resampled_sums(np.arange(10.0)[:, None], resamples=7, seed=0)
     assert sums.shape == (7, 1)
     assert len(np.unique(sums)) > 3

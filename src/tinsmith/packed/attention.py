@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from tinsmith.train.packing import Node, Pack
+from tinsmith.packed.packing import Node, Pack
 
 _BLOCK_ROWS = 128
 """Query rows of one tile: their scores fit in cache, and little of the causal diagonal is computed in vain."""

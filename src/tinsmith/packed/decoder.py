@@ -1,53 +1,65 @@
 """The decoder's forward pass over a pack, for every family, keeping for the backward pass only what is dear to compute.
 
-The weights are those in the Transformers model and its PEFT adapters; nothing is copied. Norms, activations and
+The weights are those in the Transformers model; nothing is copied. What its linear layers compute, and what in them is
+trained, is the caller's. Norms, activations and
 rotations are computed again going backward: they cost little, and their results are most of what a plain autograd
 graph keeps.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from tinsmith.families import decoder_of
-from tinsmith.train.arena import Arena
-from tinsmith.train.attention import Recomputed, attention_over
-from tinsmith.train.packing import Pack
+from tinsmith.packed.arena import Arena
+from tinsmith.packed.attention import Recomputed, attention_over
+from tinsmith.packed.packing import Pack
+
+
+class Linear(Protocol):
+    """A linear layer as a pack runs it: with a LoRA adapter, with weights in INT4, or plain."""
+
+    @property
+    def trained(self) -> tuple[torch.Tensor, ...]:
+        """Tensors that get gradients."""
+
+    def forward(self, take: "Take", x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """The output (T, N) for `x` (T, D), and what else the backward pass needs."""
+
+    def backward(
+        self, grad: torch.Tensor, x: torch.Tensor, kept: Sequence[torch.Tensor], grad_x: torch.Tensor | None,
+        needs_grad_x: bool,
+    ) -> tuple[torch.Tensor | None, tuple[torch.Tensor | None, ...]]:
+        """From the gradient (T, N): the input's (T, D), added to `grad_x` if given, and one for each of `trained`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Projection:
-    """A frozen linear layer with its LoRA adapter."""
+class Frozen:
+    """A linear layer that is not trained."""
 
-    layer: Any
-    """A PEFT LoRA layer around `torch.nn.Linear` or a packed 4-bit one."""
+    weight: torch.Tensor
+    """(N, D)"""
+    bias: torch.Tensor | None
+    trained = ()
 
-    @property
-    def adapter(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """LoRA's A (r, D) and B (N, r)."""
-        return self.layer.lora_A["default"].weight, self.layer.lora_B["default"].weight
+    @classmethod
+    def of(cls, module: Any) -> "Frozen":
+        """The layer of a `torch.nn.Linear`."""
+        return cls(module.weight, module.bias)
 
-    @property
-    def scaling(self) -> float:
-        return self.layer.scaling["default"]
+    def forward(self, take: "Take", x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        out = torch.mm(x, self.weight.T, out=take((len(x), len(self.weight)), x.dtype))
+        return (out if self.bias is None else out.add_(self.bias)), ()
 
-    def weight(self) -> torch.Tensor:
-        """The frozen weight (N, D), unpacked if it is stored in 4 bits."""
-        weight = self.layer.base_layer.weight
-        state = getattr(weight, "quant_state", None)
-        if state is None:
-            return weight
-        from bitsandbytes.functional import dequantize_4bit
-
-        return dequantize_4bit(weight.data, state)
-
-    @property
-    def bias(self) -> torch.Tensor | None:
-        return self.layer.base_layer.bias
+    def backward(self, grad, x, kept, grad_x, needs_grad_x):
+        if not needs_grad_x:
+            return None, ()
+        return grad @ self.weight if grad_x is None else grad_x.addmm_(grad, self.weight), ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,47 +149,35 @@ Take = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
 """`(shape, dtype) -> tensor`: where a result that the backward pass needs is put."""
 
 
-def project(take: Take, before: Norm | Gated | Same, projections: Sequence[Projection], *inputs: torch.Tensor) -> Any:
-    """One output (T, N) for each projection of `before(*inputs)`; the inputs (T, D) are all that is kept."""
-    adapters = [tensor for projection in projections for tensor in projection.adapter]
-    outputs = _Project.apply(take, before, projections, len(inputs), *inputs, *adapters)
-    return outputs if len(projections) > 1 else outputs[0]
+def project(take: Take, before: Norm | Gated | Same, linears: Sequence[Linear], *inputs: torch.Tensor) -> Any:
+    """One output (T, N) for each layer of `before(*inputs)`; of the inputs (T, D), only themselves are kept."""
+    trained = [tensor for linear in linears for tensor in linear.trained]
+    outputs = _Project.apply(take, before, linears, len(inputs), *inputs, *trained)
+    return outputs if len(linears) > 1 else outputs[0]
 
 
 class _Project(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, take, before, projections, count, *tensors):
+    def forward(ctx, take, before, linears, count, *tensors):
         x = before.forward(*tensors[:count])
-        outputs, reduced = [], []
-        for projection in projections:
-            a, b = projection.adapter
-            low = torch.mm(x, a.T, out=take((len(x), len(a)), x.dtype))  # (T, r)
-            out = torch.mm(x, projection.weight().T, out=take((len(x), len(b)), x.dtype))
-            if projection.bias is not None:
-                out.add_(projection.bias)
-            outputs.append(out.addmm_(low, b.T, alpha=projection.scaling))
-            reduced.append(low)
-        ctx.save_for_backward(*tensors[:count], *reduced)
-        ctx.before, ctx.projections, ctx.count = before, projections, count
-        return tuple(outputs)
+        outputs, kept = zip(*(linear.forward(take, x) for linear in linears), strict=True)
+        ctx.save_for_backward(*tensors[:count], *itertools.chain.from_iterable(kept))
+        ctx.before, ctx.linears, ctx.count, ctx.kept = before, linears, count, [len(each) for each in kept]
+        return outputs
 
     @staticmethod
     def backward(ctx, *grads):
-        saved = ctx.saved_tensors
-        inputs, reduced = saved[: ctx.count], saved[ctx.count :]
+        saved = iter(ctx.saved_tensors)
+        inputs = tuple(itertools.islice(saved, ctx.count))
         x = ctx.before.forward(*inputs)
-        needs_grad = any(ctx.needs_input_grad[4 : 4 + ctx.count])
-        grad_x, grad_adapters = None, []
-        for grad, low, projection in zip(grads, reduced, ctx.projections, strict=True):
-            a, b = projection.adapter
-            grad_low = (grad @ b).mul_(projection.scaling)  # (T, r)
-            grad_adapters += [grad_low.T @ x, (low.T @ grad).mul_(projection.scaling).T]
-            if needs_grad:
-                weight = projection.weight()
-                grad_x = grad @ weight if grad_x is None else grad_x.addmm_(grad, weight)
-                grad_x.addmm_(grad_low, a)
-        grad_inputs = ctx.before.backward(grad_x, *inputs) if needs_grad else (None,) * ctx.count
-        return None, None, None, None, *grad_inputs, *grad_adapters
+        needs_grad_x = any(ctx.needs_input_grad[4 : 4 + ctx.count])
+        grad_x, grad_trained = None, []
+        for grad, linear, count in zip(grads, ctx.linears, ctx.kept, strict=True):
+            kept = tuple(itertools.islice(saved, count))
+            grad_x, grad_own = linear.backward(grad, x, kept, grad_x, needs_grad_x)
+            grad_trained += grad_own
+        grad_inputs = ctx.before.backward(grad_x, *inputs) if needs_grad_x else (None,) * ctx.count
+        return None, None, None, None, *grad_inputs, *grad_trained
 
 
 class _Add(torch.autograd.Function):
@@ -201,15 +201,15 @@ class Layer:
     """One decoder layer."""
 
     attention_norm: Norm
-    queries_keys_values: tuple[Projection, Projection, Projection]
+    queries_keys_values: tuple[Linear, Linear, Linear]
     query_norm: Norm | None
     key_norm: Norm | None
-    attention_out: Projection
+    attention_out: Linear
     attention_post_norm: Norm | None
     mlp_norm: Norm
-    gate_up: tuple[Projection, Projection]
+    gate_up: tuple[Linear, Linear]
     activation: Gated
-    down: Projection
+    down: Linear
     mlp_post_norm: Norm | None
     window: int
     rope_type: str | None
@@ -217,27 +217,33 @@ class Layer:
 
 
 class PackedDecoder:
-    """A PEFT causal language model's decoder, run over packs.
+    """A Transformers causal language model's decoder, run over packs.
 
     One forward pass at a time: its graph must be used, or dropped, before the next begins.
 
     Args:
-        model: The model with adapters; its weights and adapters are used in place.
+        model: The model; its weights are used in place.
+        linear: Makes the layer to run from a linear module of the model.
         recomputed_layers: How many layers keep only their input and are computed again going backward, which saves
             memory and costs time (gradient checkpointing).
+        embed: Token ids (T,) to the first layer's input (T, D), in place of the model's embedding.
     """
 
-    def __init__(self, model: Any, recomputed_layers: int = 0):
+    def __init__(
+        self, model: Any, linear: Callable[[Any], Linear], recomputed_layers: int = 0,
+        embed: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ):
         self.recomputed_layers = recomputed_layers
-        base = model.get_base_model()
-        self._decoder = base.get_decoder()
-        self._shape = decoder_of(base.config)
-        self.head = base.get_output_embeddings().weight
+        self._linear = linear
+        self._decoder = model.get_decoder()
+        self._embed = embed or self._decoder.embed_tokens
+        self._shape = decoder_of(model.config)
+        self.head = model.get_output_embeddings().weight
         """Vocabulary weights (V, D)."""
         self._arena = Arena(self.head.device)
         self._final_norm = self._norm(self._decoder.norm)
         # Gemma 3 rotates layers with and without a window differently; its rotary module asks for the kind of layer.
-        kinds = base.config.layer_types if base.config.model_type == "gemma3_text" else [None] * self._shape.layers
+        kinds = model.config.layer_types if model.config.model_type == "gemma3_text" else [None] * self._shape.layers
         self._layers = [
             self._layer(layer, window, kind)
             for layer, window, kind in zip(self._decoder.layers, self._shape.windows, kinds, strict=True)
@@ -245,7 +251,7 @@ class PackedDecoder:
 
     def hidden(self, pack: Pack) -> torch.Tensor:
         """Final hidden states (N, D) of the pack's predictor rows."""
-        x = self._decoder.embed_tokens(pack.ids)  # (T, D)
+        x = self._embed(pack.ids)  # (T, D)
         attend = attention_over(pack)
         ropes = {kind: self._rope(pack, x, kind) for kind in {layer.rope_type for layer in self._layers}}
         self._arena.reset()
@@ -293,21 +299,19 @@ class PackedDecoder:
         return Norm(module.weight.detach().float() + self._shape.norm_offset, self._shape.norm_epsilon)
 
     def _layer(self, layer: Any, window: int, kind: str | None) -> Layer:
-        attention, mlp, shape = layer.self_attn, layer.mlp, self._shape
+        attention, mlp, shape, linear = layer.self_attn, layer.mlp, self._shape, self._linear
         post = shape.has_post_norms
         return Layer(
             attention_norm=self._norm(layer.input_layernorm),
-            queries_keys_values=(
-                Projection(attention.q_proj), Projection(attention.k_proj), Projection(attention.v_proj)
-            ),
+            queries_keys_values=(linear(attention.q_proj), linear(attention.k_proj), linear(attention.v_proj)),
             query_norm=self._norm(attention.q_norm) if shape.has_qk_norm else None,
             key_norm=self._norm(attention.k_norm) if shape.has_qk_norm else None,
-            attention_out=Projection(attention.o_proj),
+            attention_out=linear(attention.o_proj),
             attention_post_norm=self._norm(layer.post_attention_layernorm) if post else None,
             mlp_norm=self._norm(layer.pre_feedforward_layernorm if post else layer.post_attention_layernorm),
-            gate_up=(Projection(mlp.gate_proj), Projection(mlp.up_proj)),
+            gate_up=(linear(mlp.gate_proj), linear(mlp.up_proj)),
             activation=Gated(shape.activation),
-            down=Projection(mlp.down_proj),
+            down=linear(mlp.down_proj),
             mlp_post_norm=self._norm(layer.post_feedforward_layernorm) if post else None,
             window=window,
             rope_type=kind,

@@ -29,6 +29,8 @@ class Node:
     """Row ranges of the runs before it, in order."""
     position: int
     """Position in the conversation of its first token."""
+    conversations: int
+    """How many conversations have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ class Pack:
     predictors: torch.Tensor
     """The row whose hidden state predicts each supervised token (N,)."""
     targets: torch.Tensor
-    """Each supervised token (N,)."""
+    """Each supervised token (N,), those of a conversation next to each other."""
+    supervised: tuple[int, ...]
+    """How many targets each conversation has, in the order of `targets`."""
     tokens: int
     """Tokens of all conversations, shared ones counted in each."""
 
@@ -53,6 +57,13 @@ class Pack:
     def rows(self) -> int:
         """Tokens that are computed."""
         return len(self.ids)
+
+    @property
+    def conversations_of_rows(self) -> torch.Tensor:
+        """How many conversations have each row (T,)."""
+        spans = [(node.stop - node.start, node.conversations) for node in self.nodes]
+        counts = [count for length, count in spans for _ in range(length)]
+        return torch.tensor(counts, dtype=torch.float32, device=self.ids.device)
 
 
 def packing_order(conversations: Sequence[Tokens], indices: Sequence[int]) -> list[int]:
@@ -103,7 +114,7 @@ def make_pack(conversations: Sequence[Tokens], device: torch.device) -> Pack:
 
     return Pack(
         rows(tree.ids), rows(positions), rows(stops), tuple(tree.nodes), rows(tree.predictors), rows(tree.targets),
-        sum(len(tokens.ids) for tokens in conversations),
+        tuple(tree.supervised), sum(len(tokens.ids) for tokens in conversations),
     )
 
 
@@ -115,6 +126,7 @@ class _Tree:
         self.nodes: list[Node] = []
         self.predictors: list[int] = []
         self.targets: list[int] = []
+        self.supervised: list[int] = []
 
     def add(self, sequences: Sequence[Tokens], depth: int, ancestors: tuple[tuple[int, int], ...]) -> None:
         """Add sorted `sequences` that are equal before position `depth`, whose rows are `ancestors`."""
@@ -126,16 +138,17 @@ class _Tree:
             stop = len(self.ids)
             below = (*ancestors, (start, stop)) if stop > start else ancestors
             if stop > start:
-                self.nodes.append(Node(start, stop, stop, ancestors, depth))
+                self.nodes.append(Node(start, stop, stop, ancestors, depth, len(group)))
             self._add_targets([tokens for tokens in group if len(tokens.ids) == end], below)
             longer = [tokens for tokens in group if len(tokens.ids) > end]
             if longer:
                 self.add(longer, end, below)
-                self.nodes[place] = Node(start, stop, len(self.ids), ancestors, depth)
+                self.nodes[place] = Node(start, stop, len(self.ids), ancestors, depth, len(group))
 
     def _add_targets(self, complete: Sequence[Tokens], path: tuple[tuple[int, int], ...]) -> None:
         rows = list(itertools.chain.from_iterable(range(*span) for span in path)) if complete else []
         for tokens in complete:
+            self.supervised.append(tokens.supervised)
             for position, is_target in enumerate(tokens.mask):
                 if is_target:
                     self.predictors.append(rows[position - 1])

@@ -1,12 +1,10 @@
 """Cross-entropy where it counts: the vocabulary head runs at supervised positions only, a few rows at a time."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 
-from tinsmith.train.decoder import PackedDecoder
-from tinsmith.train.packing import Pack
+from tinsmith.packed.decoder import PackedDecoder
+from tinsmith.packed.packing import Pack
 
 _CHUNK_ROWS = 512
 _VOCABULARY_BLOCK = 4096
@@ -76,20 +74,6 @@ def head_loss_sum(hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tenso
     if head.requires_grad:
         raise ValueError("head_loss_sum computes no gradient for the head; freeze it")
     return _HeadLoss.apply(hidden, head, targets)
-
-
-def batch_loss_sum(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Summed negative log-likelihood in nats over the supervised tokens of a right-padded batch; a scalar.
-
-    Args:
-        model: A Transformers causal language model, adapters inside or not.
-        ids: Token ids (B, T). No attention mask is needed: attention is causal, so padding on the right is
-            never seen by a real token, and rows never see each other.
-        mask: Whether each token is a target (B, T); False on padding.
-    """
-    hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state  # (B, T, D)
-    is_target = mask[:, 1:]
-    return head_loss_sum(hidden[:, :-1][is_target], model.get_output_embeddings().weight, ids[:, 1:][is_target])
 
 
 def pack_loss_sum(decoder: PackedDecoder, pack: Pack) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 import torch
 
-from tinsmith.train.arena import Arena
+from tinsmith.packed.arena import Arena
 
 
 def test_tensors_do_not_overlap_and_keep_what_is_written():
@@ -22,7 +22,7 @@ def test_reset_gives_the_same_places_again():
 
 
 def test_a_full_block_is_followed_by_another_and_all_are_used_again(monkeypatch):
-    monkeypatch.setattr("tinsmith.train.arena._BLOCK_BYTES", 1024)
+    monkeypatch.setattr("tinsmith.packed.arena._BLOCK_BYTES", 1024)
     arena = Arena(torch.device("cpu"))
     sizes = [(100,), (200,), (1000,), (10,)]  # the third is larger than a block
     for _ in range(3):

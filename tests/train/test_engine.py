@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from tinsmith.packed import loss
 from tinsmith.tokens import load_tokenizer
-from tinsmith.train import loss
 from tinsmith.train.batching import padded
+from tinsmith.train.engine import batch_loss_sum
 from tiny import tiny_conversations
 
 
@@ -39,7 +40,7 @@ def test_equals_reference_over_full_logits_one_conversation_at_a_time(kind, rows
         reference = reference + nll[torch.tensor(one.mask[1:])].sum()
     expected = gradients(parameters, reference)
     ids, mask = padded(tokens, pad_id=3, device=torch.device("cpu"))
-    found = loss.batch_loss_sum(model, ids, mask)
+    found = batch_loss_sum(model, ids, mask)
     actual = gradients(parameters, found)
     torch.testing.assert_close(found, reference.detach(), rtol=1e-5, atol=1e-5)
     for name in parameters:
@@ -50,33 +51,6 @@ def test_long_conversation_past_the_window_is_unchanged_by_shorter_neighbours(ti
     tokens = load_tokenizer(tiny_gemma).encode_all(tiny_conversations(4))
     model, _ = adapted(tiny_gemma)
     assert len(tokens[3].ids) > 2 * 16  # the model's window
-    together = loss.batch_loss_sum(model, *padded(tokens, 0, torch.device("cpu")))
-    alone = sum(loss.batch_loss_sum(model, *padded([one], 0, torch.device("cpu"))) for one in tokens)
+    together = batch_loss_sum(model, *padded(tokens, 0, torch.device("cpu")))
+    alone = sum(batch_loss_sum(model, *padded([one], 0, torch.device("cpu"))) for one in tokens)
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
-
-
-def test_logits_of_any_size_and_a_maximum_in_any_block(monkeypatch):
-    monkeypatch.setattr(loss, "_VOCABULARY_BLOCK", 3)
-    torch.manual_seed(0)
-    head = torch.randn(10, 4) * 60
-    hidden = (torch.randn(6, 4) * 5).requires_grad_()
-    targets = torch.tensor([0, 9, 3, 4, 7, 2])
-    expected = F.cross_entropy(hidden @ head.T, targets, reduction="sum")
-    assert (hidden @ head.T).abs().max() > 500
-    found = loss.head_loss_sum(hidden, head, targets)
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-3)
-    torch.testing.assert_close(*(torch.autograd.grad(value, hidden)[0] for value in (found, expected)), rtol=1e-4, atol=1e-4)
-
-
-def test_validation_keeps_no_gradient():
-    hidden, head, targets = torch.randn(5, 8), torch.randn(11, 8), torch.arange(5)
-    with torch.no_grad():
-        found = loss.head_loss_sum(hidden, head, targets)
-    assert not found.requires_grad
-    torch.testing.assert_close(found, F.cross_entropy(hidden @ head.T, targets, reduction="sum"))
-
-
-def test_trainable_head_is_refused():
-    head = torch.randn(11, 8, requires_grad=True)
-    with pytest.raises(ValueError, match="freeze it"):
-        loss.head_loss_sum(torch.randn(5, 8), head, torch.arange(5))

@@ -1,0 +1,168 @@
+"""tinsmith's INT4 recipes beside ONNX Runtime's RTN and k_quant, HQQ and AutoRound: same merged weights, same test set.
+
+For each model: fine-tune on the data, merge, quantize by every recipe and every peer, and score each result on the test
+split, and on 100 conversations of other data that nothing was tuned or calibrated on. tinsmith's results are scored as
+packaged, on ONNX Runtime; the peers' as the values their integers stand for, in float32.
+
+The last line is one JSON object, `{model: {recipe, weights_mb, ppl_ratio, ppl_ratio_low, ppl_ratio_high, seconds, peak_gb}}`
+of the recipe that `export.recipe = "auto"` chooses. Everything measured is in `benchmarks/results/int4.json`.
+"""
+
+import argparse
+import importlib.resources
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+WORK = HERE / ".work" / "int4"
+SEED = 17
+RECIPES = ("rtn", "gptq", "heal")
+PEERS = {"ort_rtn": "ONNX Runtime RTN", "ort_k_quant": "ONNX Runtime k_quant", "hqq": "HQQ", "autoround": "AutoRound"}
+CALIBRATION_CONVERSATIONS = 48
+OTHER_CONVERSATIONS = 100
+
+
+def main() -> None:
+    arguments = parsed_arguments()
+    report, chosen = {"environment": environment(arguments), "models": {}}, {}
+    for model in arguments.models.split(","):
+        rows = compare(model, arguments)
+        report["models"][model] = rows
+        chosen[model] = {key: rows["auto"][key] for key in (
+            "recipe", "weights_mb", "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high", "seconds", "peak_gb")}
+    results = HERE / "results" / "int4.json"
+    results.parent.mkdir(exist_ok=True)
+    results.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"written: {results}", file=sys.stderr)
+    print(json.dumps(chosen))
+
+
+def parsed_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DATA") or faq("en")))
+    parser.add_argument("--other-data", type=Path, help="default: the Swedish half of the public question-answer set, "
+                        "or its English half where --data is something else")
+    parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-int4" / "bin" / "python")
+    parser.add_argument("--models", default="smollm2-135m-instruct,gemma-3-270m")
+    parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--epochs", type=int, default=2, help="of the fine-tune that is quantized")
+    arguments = parser.parse_args()
+    arguments.other_data = arguments.other_data or faq("sv" if arguments.data == faq("en") else "en")
+    return arguments
+
+
+def faq(language: str) -> Path:
+    return Path(str(importlib.resources.files("zaragoza_construction_faq"))) / "data" / f"faq-{language}.jsonl"
+
+
+def compare(model: str, arguments: argparse.Namespace) -> dict:
+    """Every recipe's and peer's size, perplexity ratios, time and memory on one model."""
+    work = WORK / model
+    work.mkdir(parents=True, exist_ok=True)
+    run = tuned(work, model, arguments)
+    candidates = {recipe: ours(work, run, recipe) for recipe in ("auto", *RECIPES)}
+    candidates |= {peer: peers(work, run, peer, arguments) for peer in arguments.peers.split(",") if peer}
+    score(work, run, candidates)
+    for name, row in candidates.items():
+        print(f"{model}, {line(name, row)}", file=sys.stderr)
+    return candidates
+
+
+def line(name: str, row: dict) -> str:
+    title = PEERS.get(name, f"tinsmith {name}" + (f" ({row['recipe']})" if name == "auto" else ""))
+    return (
+        f"{title}: {row['weights_mb']:.1f} MB, perplexity ratio {row['ppl_ratio']:.4f} [{row['ppl_ratio_low']:.4f}, "
+        f"{row['ppl_ratio_high']:.4f}], other data {row['other_ratio']:.4f} [{row['other_low']:.4f}, "
+        f"{row['other_high']:.4f}], {row['seconds']:.0f} s, {row['peak_gb']:.2f} GB"
+    )
+
+
+def tuned(work: Path, model: str, arguments: argparse.Namespace) -> Path:
+    """A run folder up to the merged model; kept from an earlier call with the same settings."""
+    config = work / "tinsmith.toml"
+    config.write_text(
+        f'name = "run"\nseed = {SEED}\n[base]\nmodel = "{model}"\n[data]\npath = "{arguments.data.resolve()}"\n'
+        f"[train]\nepochs = {arguments.epochs}\nlearning_rate = 1e-3\n"
+    )
+    command = [sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(work)]
+    run_measured([*command, "--to", "merge"], work / "run.log")
+    other = ["--set", "name=other", "--set", f"data.path={arguments.other_data.resolve()}", "--to", "data"]
+    run_measured([*command, *other], work / "other.log")
+    return work / "run"
+
+
+def ours(work: Path, run: Path, recipe: str) -> dict:
+    """One recipe of the export stage in a process of its own; `auto` with default settings, gates included in all."""
+    out = fresh(work / recipe)
+    command = [sys.executable, str(HERE / "int4_ours.py"), recipe, str(run), str(out)]
+    seconds, peak_bytes = run_measured(command, work / f"{recipe}.log")
+    record = json.loads((out / "export.json").read_text())
+    size_bytes = sum(path.stat().st_size for path in (out / "package" / "onnx").iterdir())
+    return {"recipe": record["recipe"], "weights_mb": size_bytes / 1e6, "seconds": seconds, "peak_gb": peak_bytes / 1e9,
+            "package": str(out / "package")}
+
+
+def peers(work: Path, run: Path, peer: str, arguments: argparse.Namespace) -> dict:
+    from tinsmith.chat import read_jsonl
+    from tinsmith.tokens import load_tokenizer
+
+    out = fresh(work / peer)
+    tokens = load_tokenizer(run / "merge" / "model").encode_all(read_jsonl(run / "data" / "train.jsonl"))
+    (work / "calibration.json").write_text(json.dumps([list(t.ids) for t in tokens[:CALIBRATION_CONVERSATIONS]]))
+    command = [str(arguments.peer_python), str(HERE / "int4_peer.py"), peer, str(run / "merge" / "model"),
+               str(work / "calibration.json"), str(out)]
+    seconds, peak_bytes = run_measured(command, work / f"{peer}.log")
+    result = json.loads((out / "result.json").read_text())
+    return {"recipe": peer, "weights_mb": result["weights_bytes"] / 1e6, "seconds": seconds, "peak_gb": peak_bytes / 1e9,
+            "values": str(out / "weights.safetensors"), "packages": result["packages"]}
+
+
+def fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def score(work: Path, run: Path, candidates: dict[str, dict]) -> None:
+    """Add the perplexity ratios to every candidate, in a process that ends with its memory."""
+    conversations = {"test": run / "data" / "test.jsonl", "other": work / "other" / "data" / "train.jsonl"}
+    plan = {"run": str(run), "conversations": {name: str(path) for name, path in conversations.items()},
+            "most": {"test": None, "other": OTHER_CONVERSATIONS}, "seed": SEED, "candidates": candidates}
+    (work / "plan.json").write_text(json.dumps(plan))
+    run_measured([sys.executable, str(HERE / "int4_score.py"), str(work / "plan.json"), str(work / "scores.json")],
+                 work / "score.log")
+    for name, scores in json.loads((work / "scores.json").read_text()).items():
+        candidates[name] |= scores
+
+
+def run_measured(command: list[str], log: Path) -> tuple[float, int]:
+    """Run a command with its output in `log`; returns its seconds and its process's peak resident memory in bytes."""
+    started = time.monotonic()
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{log.read_text()[-3000:]}")
+    return time.monotonic() - started, usage.ru_maxrss * 1024
+
+
+def environment(arguments: argparse.Namespace) -> dict:
+    from importlib.metadata import version
+
+    from tinsmith.device import hardware, os_name
+
+    names = ("torch", "transformers", "onnxruntime")
+    return {
+        "hardware": hardware(), "os": os_name(), "python": sys.version.split()[0], "data": arguments.data.name,
+        "other_data": arguments.other_data.name, "packages": {name: version(name) for name in names},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Export at the scale of Gemma 3 1B: its full shape with random weights, in time, memory and size.
+
+Random weights have no perplexity to lose; every matrix is calibrated and every gate must hold all the same. The
+tokenizer is Gemma 3 270M's, which has the same vocabulary. The last line is one JSON object, also in
+`benchmarks/results/int4_1b.json`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from int4 import HERE, WORK, environment, faq, fresh, run_measured
+
+CONFIG = HERE / "gemma-3-1b.json"
+SEED = 17
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DATA") or faq("en")))
+    parser.add_argument("--recipe", default="gptq")
+    arguments = parser.parse_args()
+    arguments.other_data = arguments.data
+    run = prepared(WORK / "gemma-3-1b", arguments)
+    out = fresh(WORK / "gemma-3-1b" / "out")
+    command = [sys.executable, str(HERE / "int4_ours.py"), arguments.recipe, str(run), str(out)]
+    seconds, peak_bytes = run_measured(command, WORK / "gemma-3-1b" / "export.log")
+    sizes = [path.stat().st_size for path in (out / "package" / "onnx").iterdir()]
+    found = {"recipe": arguments.recipe, "weights_mb": sum(sizes) / 1e6, "largest_file_mb": max(sizes) / 1e6,
+             "seconds": seconds, "peak_gb": peak_bytes / 1e9}
+    results = HERE / "results" / "int4_1b.json"
+    results.write_text(json.dumps({"environment": environment(arguments), **found}, indent=1) + "\n")
+    print(json.dumps(found))
+
+
+def prepared(work: Path, arguments: argparse.Namespace) -> Path:
+    """A run folder whose merged model is random."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    run = work / "run"
+    work.mkdir(parents=True, exist_ok=True)
+    config = work / "tinsmith.toml"
+    config.write_text(
+        f'name = "run"\nseed = {SEED}\n[base]\nmodel = "gemma-3-270m"\n[data]\npath = "{arguments.data.resolve()}"\n'
+    )
+    run_measured([sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(work), "--to", "data"], work / "data.log")
+    model_dir = fresh(run / "merge" / "model")
+    for path in (run / "base" / "model").iterdir():
+        if path.suffix != ".safetensors":
+            shutil.copyfile(path, model_dir / path.name)
+    shutil.copyfile(CONFIG, model_dir / "config.json")
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model_dir), dtype=torch.bfloat16)
+    generator = torch.Generator().manual_seed(SEED)
+    weights = {
+        name: torch.empty(weight.shape, dtype=torch.bfloat16).normal_(0, 0.02 if weight.dim() == 2 else 0.1, generator=generator)
+        for name, weight in model.named_parameters()
+    }
+    save_file(weights, model_dir / "model.safetensors", metadata={"format": "pt"})
+    return run
+
+
+if __name__ == "__main__":
+    main()

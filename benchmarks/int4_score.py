@@ -1,0 +1,71 @@
+"""Perplexity ratios of INT4 candidates over the tuned model. Usage: python int4_score.py PLAN.json SCORES.json
+
+Packages run on ONNX Runtime, conversation by conversation; the tuned model and weights that peers' integers stand for run
+in float32 over packs, which tests prove equal to separate conversations.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from tinsmith.chat import read_jsonl
+from tinsmith.device import Device, choose_device
+from tinsmith.evaluate.nll import onnx_scorer
+from tinsmith.export.teacher import conversation_losses, load_model, make_teacher
+from tinsmith.intervals import bootstrap
+from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.packed.decoder import Frozen, PackedDecoder
+from tinsmith.tokens import Tokens, load_tokenizer
+
+FLOAT32 = Device(torch.device("cpu"), torch.float32, "")
+
+
+def main(plan: dict) -> dict:
+    model_dir = Path(plan["run"]) / "merge" / "model"
+    tokenizer = load_tokenizer(model_dir)
+    sets = {name: in_pack_order(tokenizer.encode_all(read_jsonl(Path(path))[: plan["most"][name]]))
+            for name, path in plan["conversations"].items()}
+    model = load_model(model_dir, FLOAT32)
+    teachers = {name: make_teacher(model, (), tokens) for name, tokens in sets.items()}
+    wanted = {name: conversation_losses(teacher.val, teacher.head) for name, teacher in teachers.items()}
+    decoder, scores = PackedDecoder(model, Frozen.of), {}
+    for candidate, row in plan["candidates"].items():
+        if "package" in row:
+            scorer = onnx_scorer(load_onnx(Path(row["package"]) / ONNX_FILE, threads=torch.get_num_threads()))
+            found = {name: [scorer(tokens) for tokens in tokens_of] for name, tokens_of in sets.items()}
+        else:
+            parameters = dict(model.named_parameters())
+            for name, values in load_file(row["values"]).items():
+                parameters[name].data.copy_(values)
+            found = {name: conversation_losses(t.val, decoder.head, decoder) for name, t in teachers.items()}
+        scores[candidate] = {}
+        for name, (ratio_key, low, high) in {"test": ("ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"),
+                                             "other": ("other_ratio", "other_low", "other_high")}.items():
+            ratio, interval = ratio_of(found[name], wanted[name], sets[name], plan["seed"])
+            scores[candidate] |= {ratio_key: ratio, low: interval["ci95_low"], high: interval["ci95_high"]}
+        print(candidate, scores[candidate], flush=True)
+    return scores
+
+
+def in_pack_order(conversations: list[Tokens]) -> list[Tokens]:
+    """The order in which packs give their losses."""
+    return sorted(conversations, key=lambda tokens: tokens.ids)
+
+
+def ratio_of(found: list[float], wanted: list[float], tokens: list[Tokens], seed: int) -> tuple[float, dict[str, float]]:
+    """Perplexity of `found` over `wanted`, from summed losses of each conversation, and its 95 % interval."""
+    rows = np.array([np.subtract(found, wanted), [one.supervised for one in tokens]]).T
+
+    def ratio(sums: np.ndarray) -> np.ndarray:
+        return np.exp(sums[:, 0] / sums[:, 1])
+
+    return float(ratio(rows.sum(0, keepdims=True))[0]), bootstrap(rows, ratio, seed)
+
+
+if __name__ == "__main__":
+    choose_device()  # bounds the kernels that are kept for ever new lengths
+    Path(sys.argv[2]).write_text(json.dumps(main(json.loads(Path(sys.argv[1]).read_text()))))
