@@ -31,6 +31,7 @@ def package(tiny_llama, tmp_path_factory):
     root = tmp_path_factory.mktemp("card-package")
     (root / "data").mkdir()
     write_jsonl(root / "data" / "train.jsonl", tiny_conversations(12))
+    write_jsonl(root / "data" / "val.jsonl", tiny_conversations(4))
     shutil.copytree(tiny_llama, root / "merge" / "model")
     (root / "export").mkdir()
     export_int4(ExportConfig(recipe="rtn"), root / "data", root / "merge", root / "export", seed=1)
