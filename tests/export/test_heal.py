@@ -95,7 +95,7 @@ def test_healing_brings_the_model_nearer_and_returns_what_the_model_holds(lesson
 
     before = distance()
     healed = heal(model, start, StoredWeights(folder), teacher, Schedule(epochs=40, scale_rate=1e-3, position_rate=0.01), seed=1)
-    assert distance() < 0.8 * before
+    assert distance() < 0.7 * before
     for name, weight in model.named_parameters():
         if name in healed:
             np.testing.assert_allclose(weight.numpy(), unpack(healed[name]), rtol=1e-6)
@@ -125,7 +125,7 @@ def test_a_state_worse_than_the_start_is_not_kept(lesson_case):
 def test_positions_start_where_the_original_rounds_to_the_same_integer():
     weight = torch.randn(4, 64, generator=torch.Generator().manual_seed(2))
     matrix = round_to_nearest(weight)
-    healed = HealedMatrix(torch.empty(4, 64), weight, matrix, Schedule())
+    healed = HealedMatrix(torch.empty(4, 64), weight, matrix, Schedule(position_rate=0.01))
     assert (healed.matrix().packed == matrix.packed).all() and (healed.matrix().scales == matrix.scales).all()
     positions = (healed._positions * torch.from_numpy(matrix.scales).reshape(-1, 1)).reshape(4, 64)
     inside = torch.from_numpy(np.abs(integers_of(matrix).reshape(4, 64)) < 7)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from tinsmith.export.int4 import BLOCK_SIZE, ZERO_POINT, Int4Matrix, integers_of, pack, unpack
 from tinsmith.export.teacher import Lesson, Teacher, divergence
 from tinsmith.families import decoder_of
-from tinsmith.packed.decoder import PackedDecoder, Take
+from tinsmith.packed.decoder import Frozen, PackedDecoder, Take
 
 _LOWEST, _HIGHEST = -ZERO_POINT, 15 - ZERO_POINT
 _BEYOND = 0.4
@@ -63,11 +63,12 @@ class HealedMatrix:
         self._schedule = schedule
         self._scales = torch.from_numpy(matrix.scales).reshape(-1, 1).to(weight.device, copy=True)  # (blocks, 1)
         self._integers = torch.from_numpy(integers_of(matrix)).reshape(-1, BLOCK_SIZE).to(weight.device)  # int8
-        # Where the original rounds to the chosen integer, its place before rounding; else just inside that integer.
-        offset = (original.reshape(-1, BLOCK_SIZE).float() / self._scales - self._integers).clamp_(-0.49, 0.49)
-        self._positions = offset.add_(self._integers)  # float32 (blocks, 32)
         self._scale_moments = [torch.zeros_like(self._scales) for _ in _DECAYS]
-        self._position_moments = [torch.zeros_like(self._positions, dtype=torch.bfloat16) for _ in _DECAYS]
+        if schedule.position_rate:  # 8 bytes for each weight
+            # Where the original rounds to the chosen integer, its place before rounding; else just inside that integer.
+            offset = (original.reshape(-1, BLOCK_SIZE).float() / self._scales - self._integers).clamp_(-0.49, 0.49)
+            self._positions = offset.add_(self._integers)  # float32 (blocks, 32)
+            self._position_moments = [torch.zeros_like(self._positions, dtype=torch.bfloat16) for _ in _DECAYS]
         self._steps = 0
         self._replace()
 
@@ -111,19 +112,15 @@ class _HealedLinear:
     trained = ()
 
     def __init__(self, healing: "_Healing", matrix: HealedMatrix, bias: torch.Tensor | None):
-        self._healing, self._matrix, self._bias = healing, matrix, bias
+        self._healing, self._matrix, self._plain = healing, matrix, Frozen(matrix.weight, bias)
 
     def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        weight = self._matrix.weight
-        out = torch.mm(x, weight.T, out=take((len(x), len(weight)), x.dtype))
-        return (out if self._bias is None else out.add_(self._bias)), ()
+        return self._plain.forward(take, x)
 
     def backward(self, grad, x, kept, grad_x, needs_grad_x):
-        if needs_grad_x:
-            weight = self._matrix.weight
-            grad_x = grad @ weight if grad_x is None else grad_x.addmm_(grad, weight)
+        result = self._plain.backward(grad, x, kept, grad_x, needs_grad_x)
         self._matrix.step(grad.T @ x, self._healing.rate)
-        return grad_x, ()
+        return result
 
 
 class _Embed(torch.autograd.Function):

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tinsmith.config import ExportConfig
 from tinsmith.device import Device
 from tinsmith.errors import GateError
 from tinsmith.export.gptq import calibrate, round_all
 from tinsmith.export.heal import Schedule, heal
 from tinsmith.export.int4 import Int4Matrix
-from tinsmith.export.teacher import StoredWeights, Teacher, conversation_losses, load_model
-from tinsmith.intervals import bootstrap
+from tinsmith.export.teacher import (
+    StoredWeights,
+    Teacher,
+    conversation_losses,
+    load_model,
+    perplexity_ratio,
+)
 from tinsmith.packed.decoder import Frozen, PackedDecoder
 from tinsmith.packed.packing import Pack
 
@@ -24,7 +27,7 @@ RECIPES = {
     "gptq": "GPTQ-calibrated on training conversations",
     "heal": "GPTQ-calibrated, then trained to predict what the full-precision model predicts on training conversations",
 }
-"""Name -> what was done, from the quickest to the best. Each starts where the one before it ended, but for `rtn`."""
+"""Name -> what was done, from the quickest to the best. `heal` starts from what `gptq` made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +98,9 @@ def _trial(
     decoder = PackedDecoder(model, Frozen.of)
     losses = conversation_losses(teacher.val, decoder.head, decoder)
     counts = [count for lesson in teacher.val for count in lesson.pack.supervised]
-    rows = np.array([np.subtract(losses, tuned), counts]).T  # (conversations, 2)
-
-    def ratio(sums: np.ndarray) -> np.ndarray:
-        return np.exp(sums[:, 0] / sums[:, 1])
-
+    ratio, interval = perplexity_ratio(losses, tuned, counts, seed)
     size_bytes = sum(matrix.packed.nbytes + matrix.scales.nbytes for matrix in matrices.values())
-    return Trial(
-        recipe, size_bytes, float(ratio(rows.sum(0, keepdims=True))[0]), bootstrap(rows, ratio, seed), len(rows), seconds
-    )
+    return Trial(recipe, size_bytes, ratio, interval, len(counts), seconds)
 
 
 def line(trial: Trial) -> str:

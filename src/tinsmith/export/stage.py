@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
 from tinsmith.chat import read_jsonl
 from tinsmith.config import ExportConfig
-from tinsmith.device import choose_device
+from tinsmith.device import Device, choose_device
 from tinsmith.errors import DataError
 from tinsmith.export import parity
 from tinsmith.export.graph import Weights, build_graph
@@ -29,6 +29,8 @@ from tinsmith.run_dir import write_json
 from tinsmith.tokens import Tokens, load_tokenizer
 
 _MAX_ABS_DIFF = 1e-2
+
+_REFERENCE = Device(torch.device("cpu"), torch.float32, "graphs are compared in float32 on the CPU")
 
 
 def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: Path, seed: int) -> StageResult:
@@ -125,15 +127,9 @@ def _int4_weights(model_dir: Path, matrices: dict[str, Int4Matrix]) -> Weights:
     return Weights(matrix=stacked, vector=_full_weights(model_dir).vector)
 
 
-def _load_float32(model_dir: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(
-        model_dir, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    ).eval()
-
-
 def _gate_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, ids: list[int], folder: Path) -> None:
     """The full-precision graph must compute the model's logits; its file, in `folder`, is removed again."""
-    expected = parity.model_logits(_load_float32(model_dir), decoder, ids)
+    expected = parity.model_logits(load_model(model_dir, _REFERENCE), decoder, ids)
     save_graph(build_graph(decoder, _full_weights(model_dir)), folder / "model.onnx", 2_000_000_000)
     found = parity.graph_logits(load_onnx(folder / "model.onnx"), decoder, ids)
     shutil.rmtree(folder)
@@ -147,7 +143,7 @@ def _gate_int4(
 ) -> None:
     """The packaged graph must compute what the model computes with the weights numpy unpacks."""
     found = parity.graph_logits(load_onnx(package_dir / ONNX_FILE), decoder, ids)
-    model = _load_float32(model_dir)
+    model = load_model(model_dir, _REFERENCE)
     for name, weight in model.named_parameters():
         if name in matrices:
             weight.data.copy_(torch.from_numpy(unpack(matrices[name])))

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from tqdm import tqdm
 
 from tinsmith.device import Device, return_freed_memory
+from tinsmith.intervals import bootstrap
 from tinsmith.packed.decoder import Frozen, PackedDecoder
 from tinsmith.packed.loss import head_loss_sum
 from tinsmith.packed.packing import Pack, make_pack, pack_groups
@@ -100,6 +102,24 @@ def conversation_losses(lessons: Sequence[Lesson], head: torch.Tensor, decoder: 
         parts = zip(states.split(lesson.pack.supervised), lesson.pack.targets.split(lesson.pack.supervised), strict=True)
         found += [head_loss_sum(part, head, targets).item() for part, targets in parts]
     return found
+
+
+def perplexity_ratio(
+    losses: Sequence[float], others: Sequence[float], counts: Sequence[int], seed: int
+) -> tuple[float, dict[str, float]]:
+    """Perplexity of one model over another's, and its 95 % interval over conversations, resampled in pairs.
+
+    Args:
+        losses: Summed negative log-likelihood of each conversation in nats.
+        others: The same of the other model.
+        counts: Supervised tokens of each conversation.
+    """
+    rows = np.array([np.subtract(losses, others), counts]).T  # (conversations, 2)
+
+    def ratio(sums: np.ndarray) -> np.ndarray:
+        return np.exp(sums[:, 0] / sums[:, 1])
+
+    return float(ratio(rows.sum(0, keepdims=True))[0]), bootstrap(rows, ratio, seed)
 
 
 @torch.no_grad()
