@@ -9,16 +9,14 @@ of the recipe that `export.recipe = "auto"` chooses. Everything measured is in `
 """
 
 import argparse
-import importlib.resources
 import json
-import os
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from harness import HERE, chosen_data, environment, faq, publish, run_measured
+
+PACKAGES = ("torch", "transformers", "onnxruntime")
 WORK = HERE / ".work" / "int4"
 SEED = 17
 RECIPES = ("rtn", "gptq", "heal")
@@ -29,22 +27,19 @@ OTHER_CONVERSATIONS = 100
 
 def main() -> None:
     arguments = parsed_arguments()
-    report, chosen = {"environment": environment(arguments), "models": {}}, {}
+    report = {"environment": environment(arguments.data, PACKAGES), "other_data": arguments.other_data.name, "models": {}}
+    chosen = {}
     for model in arguments.models.split(","):
         rows = compare(model, arguments)
         report["models"][model] = rows
         chosen[model] = {key: rows["auto"][key] for key in (
             "recipe", "weights_mb", "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high", "seconds", "peak_gb")}
-    results = HERE / "results" / "int4.json"
-    results.parent.mkdir(exist_ok=True)
-    results.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"written: {results}", file=sys.stderr)
-    print(json.dumps(chosen))
+    publish("int4", report, chosen)
 
 
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DATA") or faq("en")))
+    parser.add_argument("--data", type=Path, default=chosen_data())
     parser.add_argument("--other-data", type=Path, help="default: the Swedish half of the public question-answer set, "
                         "or its English half where --data is something else")
     parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-int4" / "bin" / "python")
@@ -54,10 +49,6 @@ def parsed_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     arguments.other_data = arguments.other_data or faq("sv" if arguments.data == faq("en") else "en")
     return arguments
-
-
-def faq(language: str) -> Path:
-    return Path(str(importlib.resources.files("zaragoza_construction_faq"))) / "data" / f"faq-{language}.jsonl"
 
 
 def compare(model: str, arguments: argparse.Namespace) -> dict:
@@ -138,30 +129,6 @@ def score(work: Path, run: Path, candidates: dict[str, dict]) -> None:
                  work / "score.log")
     for name, scores in json.loads((work / "scores.json").read_text()).items():
         candidates[name] |= scores
-
-
-def run_measured(command: list[str], log: Path) -> tuple[float, int]:
-    """Run a command with its output in `log`; returns its seconds and its process's peak resident memory in bytes."""
-    started = time.monotonic()
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{log.read_text()[-3000:]}")
-    return time.monotonic() - started, usage.ru_maxrss * 1024
-
-
-def environment(arguments: argparse.Namespace) -> dict:
-    from importlib.metadata import version
-
-    from tinsmith.device import hardware, os_name
-
-    names = ("torch", "transformers", "onnxruntime")
-    return {
-        "hardware": hardware(), "os": os_name(), "python": sys.version.split()[0], "data": arguments.data.name,
-        "other_data": arguments.other_data.name, "packages": {name: version(name) for name in names},
-    }
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ tokenizer is Gemma 3 270M's, which has the same vocabulary. The last line is one
 """
 
 import argparse
-import json
-import os
 import shutil
 import sys
 from pathlib import Path
 
-from int4 import HERE, WORK, environment, faq, fresh, run_measured
+from harness import HERE, chosen_data, environment, publish, run_measured
+from int4 import PACKAGES, WORK, fresh
 
 CONFIG = HERE / "gemma-3-1b.json"
 SEED = 17
@@ -20,10 +19,9 @@ SEED = 17
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DATA") or faq("en")))
+    parser.add_argument("--data", type=Path, default=chosen_data())
     parser.add_argument("--recipe", default="gptq")
     arguments = parser.parse_args()
-    arguments.other_data = arguments.data
     run = prepared(WORK / "gemma-3-1b", arguments)
     out = fresh(WORK / "gemma-3-1b" / "out")
     command = [sys.executable, str(HERE / "int4_ours.py"), arguments.recipe, str(run), str(out)]
@@ -31,9 +29,7 @@ def main() -> None:
     sizes = [path.stat().st_size for path in (out / "package" / "onnx").iterdir()]
     found = {"recipe": arguments.recipe, "weights_mb": sum(sizes) / 1e6, "largest_file_mb": max(sizes) / 1e6,
              "seconds": seconds, "peak_gb": peak_bytes / 1e9}
-    results = HERE / "results" / "int4_1b.json"
-    results.write_text(json.dumps({"environment": environment(arguments), **found}, indent=1) + "\n")
-    print(json.dumps(found))
+    publish("int4_1b", {"environment": environment(arguments.data, PACKAGES), **found}, found)
 
 
 def prepared(work: Path, arguments: argparse.Namespace) -> Path:

@@ -8,15 +8,13 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 
 from tinsmith.chat import read_jsonl
 from tinsmith.device import Device, choose_device
 from tinsmith.evaluate.nll import onnx_scorer
-from tinsmith.export.teacher import conversation_losses, load_model, make_teacher
-from tinsmith.intervals import bootstrap
+from tinsmith.export.teacher import conversation_losses, load_model, make_teacher, perplexity_ratio
 from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
 from tinsmith.packed.decoder import Frozen, PackedDecoder
 from tinsmith.tokens import Tokens, load_tokenizer
@@ -45,7 +43,9 @@ def main(plan: dict) -> dict:
         scores[candidate] = {}
         for name, (ratio_key, low, high) in {"test": ("ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"),
                                              "other": ("other_ratio", "other_low", "other_high")}.items():
-            ratio, interval = ratio_of(found[name], wanted[name], sets[name], plan["seed"])
+            ratio, interval = perplexity_ratio(
+                found[name], wanted[name], [tokens.supervised for tokens in sets[name]], plan["seed"]
+            )
             scores[candidate] |= {ratio_key: ratio, low: interval["ci95_low"], high: interval["ci95_high"]}
         print(candidate, scores[candidate], flush=True)
     return scores
@@ -54,16 +54,6 @@ def main(plan: dict) -> dict:
 def in_pack_order(conversations: list[Tokens]) -> list[Tokens]:
     """The order in which packs give their losses."""
     return sorted(conversations, key=lambda tokens: tokens.ids)
-
-
-def ratio_of(found: list[float], wanted: list[float], tokens: list[Tokens], seed: int) -> tuple[float, dict[str, float]]:
-    """Perplexity of `found` over `wanted`, from summed losses of each conversation, and its 95 % interval."""
-    rows = np.array([np.subtract(found, wanted), [one.supervised for one in tokens]]).T
-
-    def ratio(sums: np.ndarray) -> np.ndarray:
-        return np.exp(sums[:, 0] / sums[:, 1])
-
-    return float(ratio(rows.sum(0, keepdims=True))[0]), bootstrap(rows, ratio, seed)
 
 
 if __name__ == "__main__":

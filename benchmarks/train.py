@@ -8,16 +8,15 @@ path's. Everything measured is in `benchmarks/results/train.json`.
 """
 
 import argparse
-import importlib.resources
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from harness import HERE, chosen_data, environment, publish, run_measured
+
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
 WORK = HERE / ".work" / "train"
 EFFECTIVE_BATCH_SIZE = 8
 SEED = 17
@@ -37,20 +36,16 @@ PEER_BATCH_SIZE = 2
 
 def main() -> None:
     arguments = parsed_arguments()
-    report, ratios = {"environment": environment(arguments), "models": {}}, {}
+    report, ratios = {"environment": environment(arguments.data, PACKAGES), "models": {}}, {}
     for model in arguments.models.split(","):
         report["models"][model] = compare(model, arguments)
         ratios[model] = {name: report["models"][model][name] for name in ("speed_ratio", "memory_ratio", "loss_ratio")}
-    results = HERE / "results" / "train.json"
-    results.parent.mkdir(exist_ok=True)
-    results.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"written: {results}", file=sys.stderr)
-    print(json.dumps(ratios))
+    publish("train", report, ratios)
 
 
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DATA") or default_data()))
+    parser.add_argument("--data", type=Path, default=chosen_data())
     parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-trl" / "bin" / "python")
     parser.add_argument("--models", default=",".join(OURS))
     parser.add_argument("--rounds", type=int, default=3)
@@ -59,10 +54,6 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--without-checkpointing", action="store_true",
                         help="turn off TRL's gradient checkpointing, which it does by default")
     return parser.parse_args()
-
-
-def default_data() -> Path:
-    return Path(str(importlib.resources.files("zaragoza_construction_faq"))) / "data" / "faq-en.jsonl"
 
 
 def compare(model: str, arguments: argparse.Namespace) -> dict:
@@ -120,17 +111,6 @@ def prepare(work: Path, model: str, arguments: argparse.Namespace) -> None:
     }}))
 
 
-def run_measured(command: list[str], log: Path) -> int:
-    """Run a command with its output in `log`; returns the peak resident memory of its process in bytes."""
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{log.read_text()[-3000:]}")
-    return usage.ru_maxrss * 1024
-
-
 def write_plan(work: Path, arguments: argparse.Namespace) -> dict:
     """The conversations of every step as tinsmith will take them, and the adapter it starts from."""
     from peft import get_peft_model_state_dict
@@ -171,7 +151,7 @@ def run_ours(work: Path, counts: list[int]) -> dict:
     out.mkdir()
     folders = [str(work / "bench" / "base"), str(work / "data"), str(out)]
     command = [sys.executable, str(HERE / "train_ours.py"), str(work / "settings.json"), *folders]
-    peak_bytes = run_measured(command, work / "ours.log")
+    _, peak_bytes = run_measured(command, work / "ours.log")
     log = [json.loads(text) for text in (out / "log.jsonl").read_text().splitlines()]
     steps = [entry for entry in log if "step" in entry]
     if [entry["tokens"] for entry in steps] != counts:
@@ -184,7 +164,7 @@ def run_peer(work: Path, python: Path, counts: list[int]) -> dict:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     command = [str(python), str(HERE / "train_peer.py"), str(work / "plan.json"), str(out)]
-    peak_bytes = run_measured(command, work / "stock.log")
+    _, peak_bytes = run_measured(command, work / "stock.log")
     result = json.loads((out / "result.json").read_text())
     return summary(result["seconds"], result["losses"], counts, peak_bytes) | {"packages": result["packages"]}
 
@@ -226,18 +206,6 @@ def held_out_losses(work: Path) -> dict[str, float]:
             nll = sum(engine.loss_sum(group).item() for group in engine.groups(val, range(len(val))))
         losses[name] = nll / sum(tokens.supervised for tokens in val)
     return losses
-
-
-def environment(arguments: argparse.Namespace) -> dict:
-    from importlib.metadata import version
-
-    from tinsmith.device import hardware, os_name
-
-    names = ("torch", "transformers", "peft", "bitsandbytes")
-    return {
-        "hardware": hardware(), "os": os_name(), "python": sys.version.split()[0], "data": arguments.data.name,
-        "packages": {name: version(name) for name in names},
-    }
 
 
 if __name__ == "__main__":

@@ -5,16 +5,15 @@ passes; tokens are those of whole conversations, shared openings counted in each
 """
 
 import argparse
-import json
-import os
 import statistics
 import sys
 import time
 from pathlib import Path
 
-from train import SEED, WORK, default_data, environment, run_measured
+from harness import HERE, chosen_data, environment, publish, run_measured
 
-HERE = Path(__file__).parent
+from train import PACKAGES, SEED, WORK
+
 CONVERSATIONS = (1, 2, 4, 8, 16, 32)
 LENGTHS = (512, 1024, 2048, 4096)
 REPEATS = 3
@@ -22,7 +21,7 @@ REPEATS = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("DATA") or default_data()))
+    parser.add_argument("--data", type=Path, default=chosen_data())
     parser.add_argument("--model", default="smollm2-135m-instruct")
     arguments = parser.parse_args()
 
@@ -46,13 +45,9 @@ def main() -> None:
         "length": {length: [of_length(conversations, length)] for length in LENGTHS},
     }
     seconds = measured(decoder, passes, chosen.device)
-    report = {"environment": environment(arguments), "model": arguments.model, **table(passes, seconds)}
-    results = HERE / "results"
-    results.mkdir(exist_ok=True)
-    (results / "train_growth.json").write_text(json.dumps(report, indent=1) + "\n")
-    plot(report, results / "train_growth.png")
-    print(f"written: {results / 'train_growth.json'}, {results / 'train_growth.png'}", file=sys.stderr)
-    print(json.dumps({kind: report[kind] for kind in passes}))
+    report = {"environment": environment(arguments.data, PACKAGES), "model": arguments.model, **table(passes, seconds)}
+    publish("train_growth", report, {kind: report[kind] for kind in passes})
+    plot(report, HERE / "results" / "train_growth.png")
 
 
 def prepared_run(arguments: argparse.Namespace) -> Path:
