@@ -74,7 +74,7 @@ def test_killed_while_training_continues(tmp_path):
     command = [sys.executable, "-m", "tinsmith", "run", str(config), "--to", "train", "--set", "train.epochs=60"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/llama/.work/train-*/checkpoints/*")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("runs/llama/.work/train-*/checkpoints/step-*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
