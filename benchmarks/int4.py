@@ -5,7 +5,8 @@ split, and on 100 conversations of other data that nothing was tuned or calibrat
 packaged, on ONNX Runtime; the peers' as the values their integers stand for, in float32.
 
 The last line is one JSON object, `{model: {recipe, weights_mb, ppl_ratio, ppl_ratio_low, ppl_ratio_high, seconds, peak_gb}}`
-of the recipe that `export.recipe = "auto"` chooses. Everything measured is in `benchmarks/results/int4.json`.
+of the recipe that `export.recipe = "auto"` takes: the first whose perplexity on the validation split is near enough.
+Everything measured is in `benchmarks/results/int4.json`.
 """
 
 import argparse
@@ -16,13 +17,16 @@ from pathlib import Path
 
 from harness import HERE, chosen_data, environment, faq, publish, run_measured
 
+from tinsmith.config import ExportConfig
+
 PACKAGES = ("torch", "transformers", "onnxruntime")
 WORK = HERE / ".work" / "int4"
 SEED = 17
-RECIPES = ("rtn", "gptq", "heal")
+RECIPES = ("rtn", "gptq", "mixed")
 PEERS = {"ort_rtn": "ONNX Runtime RTN", "ort_k_quant": "ONNX Runtime k_quant", "hqq": "HQQ", "autoround": "AutoRound"}
 CALIBRATION_CONVERSATIONS = 48
 OTHER_CONVERSATIONS = 100
+MOST = ExportConfig().max_perplexity_ratio
 
 
 def main() -> None:
@@ -32,7 +36,8 @@ def main() -> None:
     for model in arguments.models.split(","):
         rows = compare(model, arguments)
         report["models"][model] = rows
-        chosen[model] = {key: rows["auto"][key] for key in (
+        taken = next((rows[name] for name in RECIPES if rows[name]["val_ratio"] <= MOST), rows[RECIPES[-1]])
+        chosen[model] = {key: taken[key] for key in (
             "recipe", "weights_mb", "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high", "seconds", "peak_gb")}
     publish("int4", report, chosen)
 
@@ -45,6 +50,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-int4" / "bin" / "python")
     parser.add_argument("--models", default="smollm2-135m-instruct,gemma-3-270m")
     parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--calibration-tokens", type=int, default=ExportConfig().calibration_tokens)
     parser.add_argument("--epochs", type=int, default=2, help="of the fine-tune that is quantized")
     arguments = parser.parse_args()
     arguments.other_data = arguments.other_data or faq("sv" if arguments.data == faq("en") else "en")
@@ -56,7 +62,7 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     work = WORK / model
     work.mkdir(parents=True, exist_ok=True)
     run = tuned(work, model, arguments)
-    candidates = {recipe: ours(work, run, recipe) for recipe in ("auto", *RECIPES)}
+    candidates = {recipe: ours(work, run, recipe, arguments.calibration_tokens) for recipe in RECIPES}
     candidates |= {peer: peers(work, run, peer, arguments) for peer in arguments.peers.split(",") if peer}
     score(work, run, candidates)
     for name, row in candidates.items():
@@ -65,7 +71,7 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
 
 
 def line(name: str, row: dict) -> str:
-    title = PEERS.get(name, f"tinsmith {name}" + (f" ({row['recipe']})" if name == "auto" else ""))
+    title = PEERS.get(name, f"tinsmith {name}")
     return (
         f"{title}: {row['weights_mb']:.1f} MB, perplexity ratio {row['ppl_ratio']:.4f} [{row['ppl_ratio_low']:.4f}, "
         f"{row['ppl_ratio_high']:.4f}], other data {row['other_ratio']:.4f} [{row['other_low']:.4f}, "
@@ -87,14 +93,14 @@ def tuned(work: Path, model: str, arguments: argparse.Namespace) -> Path:
     return work / "run"
 
 
-def ours(work: Path, run: Path, recipe: str) -> dict:
-    """One recipe of the export stage in a process of its own; `auto` with default settings, gates included in all."""
+def ours(work: Path, run: Path, recipe: str, calibration_tokens: int) -> dict:
+    """One recipe of the export stage in a process of its own, gates included."""
     out = fresh(work / recipe)
-    command = [sys.executable, str(HERE / "int4_ours.py"), recipe, str(run), str(out)]
+    command = [sys.executable, str(HERE / "int4_ours.py"), recipe, str(calibration_tokens), str(run), str(out)]
     seconds, peak_bytes = run_measured(command, work / f"{recipe}.log")
-    record = json.loads((out / "export.json").read_text())
-    size_bytes = sum(path.stat().st_size for path in (out / "package" / "onnx").iterdir())
-    return {"recipe": record["recipe"], "weights_mb": size_bytes / 1e6, "seconds": seconds, "peak_gb": peak_bytes / 1e9,
+    measured = json.loads((out / "measured.json").read_text())
+    return {"recipe": recipe, "weights_mb": measured["export.weights_bytes"] / 1e6, "seconds": seconds,
+            "peak_gb": peak_bytes / 1e9, "val_ratio": measured[f"export.recipe.{recipe}.perplexity_ratio"],
             "package": str(out / "package")}
 
 

@@ -1,5 +1,9 @@
-"""One run of tinsmith's export stage. Usage: python int4_ours.py RECIPE RUN_DIR OUT_DIR"""
+"""One run of tinsmith's export stage. Usage: python int4_ours.py RECIPE CALIBRATION_TOKENS RUN_DIR OUT_DIR
 
+Beside what the stage writes, OUT_DIR gets `measured.json`: every number it measured, by id.
+"""
+
+import json
 import sys
 from pathlib import Path
 
@@ -7,5 +11,7 @@ from tinsmith.config import ExportConfig
 from tinsmith.export.stage import export_int4
 
 if __name__ == "__main__":
-    recipe, run, out_dir = sys.argv[1], *map(Path, sys.argv[2:])
-    export_int4(ExportConfig(recipe=recipe), run / "data", run / "merge", out_dir, seed=17)
+    (recipe, tokens), (run, out_dir) = sys.argv[1:3], map(Path, sys.argv[3:])
+    config = ExportConfig(recipe=recipe, calibration_tokens=int(tokens))
+    result = export_int4(config, run / "data", run / "merge", out_dir, seed=17)
+    (out_dir / "measured.json").write_text(json.dumps({one.id: one.value for one in result.measurements}))

@@ -14,10 +14,9 @@ from safetensors.torch import load_file
 from tinsmith.chat import read_jsonl
 from tinsmith.device import Device, choose_device
 from tinsmith.evaluate.nll import onnx_scorer
-from tinsmith.export.teacher import conversation_losses, load_model, make_teacher, perplexity_ratio
+from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
 from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
-from tinsmith.packed.decoder import Frozen, PackedDecoder
-from tinsmith.tokens import Tokens, load_tokenizer
+from tinsmith.tokens import load_tokenizer
 
 FLOAT32 = Device(torch.device("cpu"), torch.float32, "")
 
@@ -25,12 +24,11 @@ FLOAT32 = Device(torch.device("cpu"), torch.float32, "")
 def main(plan: dict) -> dict:
     model_dir = Path(plan["run"]) / "merge" / "model"
     tokenizer = load_tokenizer(model_dir)
-    sets = {name: in_pack_order(tokenizer.encode_all(read_jsonl(Path(path))[: plan["most"][name]]))
+    sets = {name: tokenizer.encode_all(read_jsonl(Path(path))[: plan["most"][name]])
             for name, path in plan["conversations"].items()}
     model = load_model(model_dir, FLOAT32)
-    teachers = {name: make_teacher(model, (), tokens) for name, tokens in sets.items()}
-    wanted = {name: conversation_losses(teacher.val, teacher.head) for name, teacher in teachers.items()}
-    decoder, scores = PackedDecoder(model, Frozen.of), {}
+    wanted = {name: conversation_losses(model, tokens) for name, tokens in sets.items()}
+    scores = {}
     for candidate, row in plan["candidates"].items():
         if "package" in row:
             scorer = onnx_scorer(load_onnx(Path(row["package"]) / ONNX_FILE, threads=torch.get_num_threads()))
@@ -39,7 +37,7 @@ def main(plan: dict) -> dict:
             parameters = dict(model.named_parameters())
             for name, values in load_file(row["values"]).items():
                 parameters[name].data.copy_(values)
-            found = {name: conversation_losses(t.val, decoder.head, decoder) for name, t in teachers.items()}
+            found = {name: conversation_losses(model, tokens) for name, tokens in sets.items()}
         scores[candidate] = {}
         for name, (ratio_key, low, high) in {"test": ("ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"),
                                              "other": ("other_ratio", "other_low", "other_high")}.items():
@@ -49,11 +47,6 @@ def main(plan: dict) -> dict:
             scores[candidate] |= {ratio_key: ratio, low: interval["ci95_low"], high: interval["ci95_high"]}
         print(candidate, scores[candidate], flush=True)
     return scores
-
-
-def in_pack_order(conversations: list[Tokens]) -> list[Tokens]:
-    """The order in which packs give their losses."""
-    return sorted(conversations, key=lambda tokens: tokens.ids)
 
 
 if __name__ == "__main__":

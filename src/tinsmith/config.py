@@ -88,14 +88,16 @@ class TrainConfig(Section):
 class ExportConfig(Section):
     """INT4 ONNX package."""
 
-    recipe: Literal["auto", "rtn", "gptq", "heal"] = "gptq"
-    """How weights become INT4, from the quickest to the best: `rtn` rounds to nearest, `gptq` calibrates on training
-    conversations, `heal` then trains scales and integers to predict what the tuned model predicts. `auto` takes the first
-    within `max_perplexity_ratio` and stops the run if there is none."""
+    recipe: Literal["auto", "rtn", "gptq", "mixed"] = "auto"
+    """How weights become INT4, from the quickest and smallest to the best: `rtn` rounds to nearest, `gptq` calibrates on
+    training conversations, `mixed` keeps the matrices that lose most in INT8. `auto` takes the first within
+    `max_perplexity_ratio` and stops the run if there is none."""
     max_perplexity_ratio: float = Field(1.05, gt=1)
     """For `auto`: highest perplexity on the validation split, INT4 over tuned."""
-    calibration_conversations: int = Field(48, ge=1)
-    """Training conversations GPTQ looks at."""
+    max_bits_per_parameter: float = Field(5.0, ge=4.5, le=8.5)
+    """For `mixed`: how large all matrices together may become; all in INT4 they take 4.5."""
+    calibration_tokens: int = Field(16384, ge=1)
+    """Training tokens that calibration looks at, in whole conversations; an opening they share counts once."""
     max_chunk_mb: int = Field(512, ge=1, le=2000)
     """Largest piece of external data, in MB of 10^6 bytes."""
 

@@ -29,13 +29,21 @@ def test_gates_cover_prefill_and_decode_below_and_past_the_window(exported):
             assert gates[f"gate.{graph_kind}.top1.{case}"].value == 1.0
 
 
-@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama3"])
-def test_every_other_family_passes_the_same_gates(kind, data_dir, tmp_path):
-    """Biases and separate heads, norms of queries and keys, scaled RoPE."""
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "qwen2", "qwen3", "llama3"])
+def test_every_family_passes_the_same_gates_in_4_and_8_bits(kind, data_dir, tmp_path, monkeypatch):
+    """Tied and separate heads, biases, norms of queries and keys, scaled RoPE; products split by bit width."""
     build_tiny(kind, tmp_path / "merge" / "model")
-    result = export_int4(ExportConfig(recipe="gptq", calibration_conversations=4), data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
+    eight = {f"model.layers.{part}_proj.weight" for part in ("0.self_attn.v", "0.mlp.down", "1.self_attn.k", "1.mlp.up")}
+    monkeypatch.setattr("tinsmith.export.search.dearest", lambda quantized, spare_bits: eight)
+    config = ExportConfig(recipe="mixed", calibration_tokens=200)
+    result = export_int4(config, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
     gates = [m for m in result.measurements if m.id.startswith(("gate.graph.max_abs_diff", "gate.int4.max_abs_diff"))]
     assert len(gates) == 10 and all(gate.value < 1e-4 for gate in gates)
+    tensors = json.loads((tmp_path / "out" / "export.json").read_text())["tensors"]
+    bits = {row["name"]: row["bits"] for row in tensors if row["name"].endswith(".packed")}
+    assert {name.removesuffix("_proj.packed") for name, width in bits.items() if width == 8} == {
+        part.removesuffix("_proj.weight") for part in eight}
+    assert bits["model.layers.0.self_attn.q_k_proj.packed"] == bits["model.layers.1.self_attn.q_v_proj.packed"] == 4
 
 
 @pytest.mark.parametrize("broken", [
@@ -81,7 +89,7 @@ def test_embedding_and_head_are_stored_once(exported):
     onnx_graph = ir.load(out_dir / "package" / "onnx" / "model_q4.onnx").graph
     vocabulary = json.loads((merge_dir / "model" / "config.json").read_text())["vocab_size"]
     assert [v.name for v in onnx_graph.initializers.values() if v.const_value.shape[:1] == (vocabulary,)] == [
-        "lm_head.packed", "lm_head.scales"]
+        "lm_head.packed", "lm_head.scales", "lm_head.refined.places"]
 
 
 def test_export_is_reproducible(exported, data_dir, tmp_path):

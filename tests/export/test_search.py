@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,9 +11,9 @@ from transformers import AutoModelForCausalLM
 from tinsmith.config import ExportConfig
 from tinsmith.device import Device
 from tinsmith.errors import GateError
-from tinsmith.export.int4 import unpack
-from tinsmith.export.search import RECIPES, choose
-from tinsmith.export.teacher import load_model, make_teacher
+from tinsmith.export.blocks import Blocks
+from tinsmith.export.calibrate import Quantized, hold
+from tinsmith.export.search import RECIPES, choose, dearest
 from tinsmith.packed.packing import make_pack
 from tinsmith.tokens import load_tokenizer
 from tiny import tiny_conversations
@@ -22,16 +23,14 @@ CPU = Device(torch.device("cpu"), torch.float32, "tests")
 
 @pytest.fixture(scope="module")
 def material(tiny_llama):
-    """(model folder, teacher, calibration pack, validation conversations)"""
+    """(model folder, calibration pack, validation conversations)"""
     conversations = load_tokenizer(tiny_llama).encode_all(tiny_conversations(16, "You sell tea. "))
-    train, val = conversations[:10], conversations[10:]
-    teacher = make_teacher(load_model(tiny_llama, CPU), train, val)
-    return tiny_llama, teacher, make_pack(train, CPU.device), val
+    return tiny_llama, make_pack(conversations[:10], CPU.device), conversations[10:]
 
 
 def chosen(material, **settings):
-    folder, teacher, calibration, _ = material
-    return choose(ExportConfig(**settings), folder, CPU, teacher, calibration, seed=3)
+    folder, calibration, val = material
+    return choose(ExportConfig(**settings), folder, CPU, calibration, val, seed=3)
 
 
 def test_auto_takes_the_first_that_is_good_enough(material):
@@ -43,11 +42,11 @@ def test_auto_takes_the_first_that_is_good_enough(material):
 
 
 def test_none_good_enough_stops_with_the_table(material):
-    folder, teacher, calibration, _ = material
+    folder, calibration, val = material
     # Random weights predict so badly that rounding may improve them; no configuration asks for less than 1.
     impossible = ExportConfig.model_construct(recipe="auto", max_perplexity_ratio=0.5)
-    with pytest.raises(GateError, match=r"(?s)within 0\.5 of.*rtn: .* MB.*gptq: .*heal: .*") as caught:
-        choose(impossible, folder, CPU, teacher, calibration, seed=3)
+    with pytest.raises(GateError, match=r"(?s)within 0\.5 of.*rtn: .* MB.*gptq: .*mixed: .*") as caught:
+        choose(impossible, folder, CPU, calibration, val, seed=3)
     assert "export.max_perplexity_ratio" in caught.value.hint
 
 
@@ -59,14 +58,13 @@ def test_a_named_recipe_ships_whatever_its_ratio(material, recipe):
 
 
 def test_the_recorded_ratio_is_that_of_the_returned_matrices(material):
-    folder, _, _, val = material
-    found = chosen(material, recipe="heal")
+    folder, _, val = material
+    found = chosen(material, recipe="mixed")
     losses = {}
     for name in ("tuned", "int4"):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         if name == "int4":
-            for parameter, matrix in found.matrices.items():
-                model.get_parameter(parameter).data.copy_(torch.from_numpy(unpack(matrix)))
+            hold(model, found.model)
         with torch.no_grad():
             losses[name] = sum(
                 F.cross_entropy(model(input_ids=torch.tensor([t.ids])).logits[0, :-1], torch.tensor(t.ids[1:]),
@@ -76,5 +74,25 @@ def test_the_recorded_ratio_is_that_of_the_returned_matrices(material):
     trial = found.trials[-1]
     assert trial.perplexity_ratio == pytest.approx(ratio, rel=1e-4)
     assert trial.interval["ci95_low"] <= trial.perplexity_ratio <= trial.interval["ci95_high"]
-    sizes = [matrix.packed.nbytes + matrix.scales.nbytes for matrix in found.matrices.values()]
-    assert trial.weights_bytes == sum(sizes)
+    assert trial.weights_bytes == found.model.nbytes
+
+
+def test_mixed_puts_the_dearest_matrices_in_8_bits_and_keeps_its_budget(material):
+    found = chosen(material, recipe="mixed", max_bits_per_parameter=5.0)
+    parameters = sum(blocks.weights for blocks in found.model.matrices.values())
+    bits = {name: blocks.bits for name, blocks in found.model.matrices.items()}
+    assert 8 in bits.values() and 4 in bits.values()
+    assert 4.5 * parameters < 8 * found.trials[-1].weights_bytes <= 5.0 * (parameters + 5000)  # norms count too
+    assert [trial.recipe for trial in found.trials] == ["gptq", "mixed"]
+    assert found.trials[0].weights_bytes < found.trials[1].weights_bytes
+
+
+def test_dearest_takes_what_loses_most_for_its_size():
+    matrices = {name: Blocks(np.zeros((rows, 1, 16), np.uint8), np.zeros((rows, 1), np.float16))
+                for name, rows in (("a", 10), ("b", 20), ("c", 30), ("head", 99))}
+    quantized = Quantized(matrices, None, {"a": 1.0, "b": 4.0, "c": 4.5})  # 3.1, 6.3 and 4.7 for 1000 weights
+    weight_bits = 4 * 32
+    assert dearest(quantized, 20 * weight_bits) == {"b"}
+    assert dearest(quantized, 35 * weight_bits) == {"b", "a"}  # c is dearer than a, but too large
+    assert dearest(quantized, 60 * weight_bits - 1) == {"b", "c"}
+    assert dearest(quantized, 0) == set()

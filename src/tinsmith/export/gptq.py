@@ -1,167 +1,126 @@
-"""GPTQ: choose the integers so that each layer's outputs, not its weights, change least.
+"""GPTQ: choose a matrix's integers so that its outputs, not its weights, change least.
 
-One forward pass over a pack of calibration conversations does it: each matrix is quantized when its input arrives,
-which by then has come through the already quantized part of the model, and the pass goes on with the quantized matrix.
 A matrix is quantized column by column, and the error of a column is spread over the columns not yet done, weighed by
-how the inputs correlate. The head goes first, on the full-precision model's final states, because the embedding shares
-its storage and every layer's calibration should see the embedding that ships.
+how the inputs correlate. Columns come in the order of what they cost (activation order); scales are chosen before, so
+that blocks stay where the format has them. If the quantized model's inputs have drifted from the full-precision
+model's, the weights are first moved to where the drifted inputs give the outputs nearest to the full-precision ones.
 
-Source: GPTQ (arXiv 2210.17323); scales per block are chosen when its columns come up, as in its grouped variant.
+Source: GPTQ (arXiv 2210.17323), its activation order with static groups; the move is that of GPTAQ (arXiv 2504.02692)
+in closed form.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from tqdm import tqdm
 
-from tinsmith.export.int4 import (
-    BLOCK_SIZE,
-    ZERO_POINT,
-    Int4Matrix,
-    block_scales,
-    pack,
-    round_to_nearest,
-    to_integers,
-    unpack,
-)
-from tinsmith.packed.decoder import Frozen, PackedDecoder, Take
-from tinsmith.packed.packing import Pack
+from tinsmith.export.blocks import BLOCK_SIZE, Blocks, block_scales, pack, to_integers
 
 _DAMPING = 0.01  # of the mean diagonal; keeps the Hessian invertible with few calibration tokens
+_GRAM_BLOCK = 384  # columns; small enough to leave half of the products out, large enough for quick ones
+_DRIFT_ROWS = 2048  # summed in float32 from products in the model's format, whose rounding averages out
 _ROWS_AT_ONCE = 16384  # a 262,144-row head is quantized in pieces; rows do not depend on each other
 
-EMBEDDING = "model.embed_tokens.weight"
-HEAD = "lm_head.weight"
 
-Factor = tuple[torch.Tensor, torch.Tensor]
-"""Upper Cholesky factor of a damped inverse Hessian (K, K), and each column's cost (K), both float32."""
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What `quantize_matrix` needs of a matrix's inputs (T, K)."""
+
+    order: torch.Tensor
+    """Columns (K,) as they are quantized, the dearest first."""
+    upper: torch.Tensor
+    """Upper Cholesky factor of the damped inverse Hessian (K, K), rows and columns in that order, float32."""
+    move: torch.Tensor | None
+    """What the weights (N, K) are moved by, as a factor on their right (K, K), float32."""
 
 
-@torch.no_grad()
-def calibrate(model: Any, pack_: Pack) -> dict[str, Int4Matrix]:
-    """Every matrix of `model` in INT4, by parameter name, calibrated on the conversations in `pack_`.
+def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
+    """Sum over rows of the outer products of `x` (T, K) with itself, times `row_weights` (T,): float64 (K, K).
+
+    Only blocks on and below the diagonal are computed, in float32: what is left of a Hessian after rounding its large
+    entries to bfloat16 need not be positive.
+    """
+    rows = x.float()
+    weighted, columns = rows * row_weights[:, None], rows.shape[1]
+    found = torch.empty(columns, columns, device=x.device)
+    for start in range(0, columns, _GRAM_BLOCK):
+        stop = min(start + _GRAM_BLOCK, columns)
+        found[start:stop, :stop] = weighted[:, start:stop].T @ rows[:, :stop]
+        found[:start, start:stop] = found[start:stop, :start].T
+    return found.double()
+
+
+def _drift(x: torch.Tensor, full_precision: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
+    """Sum over rows of the outer products of what `x` (T, K) lacks with `x` itself: float64 (K, K)."""
+    lacking = (full_precision.float() - x.float()).mul_(row_weights[:, None]).to(x.dtype)
+    found = torch.zeros(x.shape[1], x.shape[1], device=x.device)
+    for some, rows in zip(lacking.split(_DRIFT_ROWS), x.split(_DRIFT_ROWS), strict=True):
+        found += some.T @ rows
+    return found.double()
+
+
+def prepare(
+    x: torch.Tensor, row_weights: torch.Tensor | None = None, full_precision: torch.Tensor | None = None
+) -> Inputs:
+    """From the inputs `x` (T, K) that the matrix gets, each row counting as often as `row_weights` (T,) says.
 
     Args:
-        model: A Transformers causal language model; its weights are replaced by what the INT4 matrices stand for.
+        full_precision: The inputs (T, K) that it gets in the full-precision model.
     """
-    finals = PackedDecoder(model, Frozen.of).hidden(pack_)  # (N, D)
-    matrices = _quantize_head(model, finals)
-    calibration = _Calibration(model, pack_.conversations_of_rows)
-    with tqdm(total=calibration.count, desc="GPTQ", unit="matrix", dynamic_ncols=True) as calibration.progress:
-        PackedDecoder(model, calibration.linear).hidden(pack_)
-    return matrices | calibration.matrices
-
-
-@torch.no_grad()
-def round_all(model: Any) -> dict[str, Int4Matrix]:
-    """Every matrix of `model` in INT4 by rounding to nearest; like `calibrate`, without looking at data."""
-    matrices = {}
-    for name, weight in model.named_parameters():
-        if weight.dim() == 2:
-            matrices[name] = round_to_nearest(weight)
-            _replace(weight, matrices[name])
-    return matrices
-
-
-class _Calibration:
-    """Quantizes each linear layer of a model when its input arrives."""
-
-    progress: tqdm
-
-    def __init__(self, model: Any, row_weights: torch.Tensor):
-        self._row_weights = row_weights
-        self.matrices: dict[str, Int4Matrix] = {}
-        self._names = {id(module): f"{name}.weight" for name, module in model.named_modules()}
-        self._input: torch.Tensor | None = None
-        self._factor: Factor | None = None
-        self.count = 7 * model.config.num_hidden_layers
-
-    def linear(self, module: Any) -> "_CalibratedLinear":
-        return _CalibratedLinear(self, module)
-
-    def quantize(self, module: Any, x: torch.Tensor) -> None:
-        if x is not self._input:  # queries, keys and values share an input, and so do gate and up
-            # Past the last attention, only rows that predict a target are left, once for each target.
-            weights = self._row_weights if len(x) == len(self._row_weights) else None
-            self._input, self._factor = x, inverse_factor(outer_product(x, weights))
-        matrix = quantize_matrix(module.weight, self._factor)
-        self.matrices[self._names[id(module)]] = matrix
-        _replace(module.weight, matrix)
-        self.progress.update()
-
-
-class _CalibratedLinear:
-    """A linear layer for one forward pass; see `tinsmith.packed.decoder.Linear`."""
-
-    trained = ()
-
-    def __init__(self, calibration: _Calibration, module: Any):
-        self._calibration, self._module = calibration, module
-
-    def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        self._calibration.quantize(self._module, x)
-        return Frozen.of(self._module).forward(take, x)
-
-
-def _quantize_head(model: Any, finals: torch.Tensor) -> dict[str, Int4Matrix]:
-    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
-    is_tied = embedding.data_ptr() == head.data_ptr()
-    matrix = quantize_matrix(head, inverse_factor(outer_product(finals)))
-    _replace(head, matrix)
-    if is_tied:
-        return {EMBEDDING: matrix}
-    rounded = round_to_nearest(embedding)
-    _replace(embedding, rounded)
-    return {HEAD: matrix, EMBEDDING: rounded}
-
-
-def _replace(weight: torch.Tensor, matrix: Int4Matrix) -> None:
-    weight.data.copy_(torch.from_numpy(unpack(matrix)))
-
-
-def outer_product(x: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """Sum over all rows of `x` (T, K) of their outer products with themselves, times `weights` (T,): float64 (K, K)."""
-    rows = x.float()
-    return ((rows if weights is None else rows * weights[:, None]).T @ rows).double()
-
-
-def inverse_factor(hessian: torch.Tensor) -> Factor:
-    """What `quantize_matrix` needs of a matrix's inputs, from their `outer_product`; `hessian` is overwritten."""
+    if row_weights is None:
+        row_weights = torch.ones(len(x), device=x.device)
+    hessian = gram(x, row_weights)
     diagonal = hessian.diagonal()
     diagonal += _DAMPING * diagonal.mean() + 1e-8
-    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
-    return upper.float(), upper.diagonal().pow(-2).float()
+    order = diagonal.argsort(descending=True)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian[order][:, order]))
+    move = None
+    if full_precision is not None:
+        back = order.argsort()
+        move = (_drift(x, full_precision, row_weights) @ inverse[back][:, back]).float()
+    return Inputs(order, torch.linalg.cholesky(inverse, upper=True).float(), move)
 
 
-def quantize_matrix(weight: torch.Tensor, factor: Factor) -> Int4Matrix:
-    """GPTQ of one matrix (N, K)."""
-    pieces = [_quantize_rows(rows.float(), *factor) for rows in weight.detach().split(_ROWS_AT_ONCE)]
-    integers = torch.cat([piece[0] for piece in pieces])
-    scales = torch.cat([piece[1] for piece in pieces])
-    return pack(integers.numpy(), scales.numpy())
+def moved(weight: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+    """`weight` (N, K) where the drifted inputs give the outputs nearest to the full-precision ones, float32."""
+    weight = weight.float()
+    return weight if inputs.move is None else weight + weight @ inputs.move
 
 
-def _quantize_rows(weight: torch.Tensor, upper: torch.Tensor, importance: torch.Tensor) -> Sequence[torch.Tensor]:
-    """Integers (N, K) and scales (N, K / 32) of some rows."""
+def quantize_matrix(weight: torch.Tensor, inputs: Inputs) -> tuple[Blocks, float]:
+    """A matrix (N, K) in blocks of 4 bits, and the weighted square error of its outputs over all rows of its inputs."""
+    pieces = [_quantize_rows(moved(rows, inputs), inputs) for rows in weight.detach().split(_ROWS_AT_ONCE)]
+    integers, scales, errors = zip(*pieces, strict=True)
+    return pack(torch.cat(integers), torch.cat(scales)), sum(errors)
+
+
+def _quantize_rows(weight: torch.Tensor, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Integers (N, K), zero in the middle, scales (N, K / 32) and error of some rows."""
+    order, upper = inputs.order, inputs.upper
+    places = order.argsort()
+    importance = upper.diagonal().pow(-2)[places]
+    blocks = weight.split(BLOCK_SIZE, dim=1)
+    scales = torch.stack([
+        block_scales(block.contiguous(), part)
+        for block, part in zip(blocks, importance.split(BLOCK_SIZE), strict=True)
+    ])  # (K / 32, N)
     # Worked on transposed, so that a column of the matrix is contiguous.
-    remaining = weight.t().contiguous()  # (K, N)
-    columns, rows = remaining.shape
-    integers = torch.empty(columns, rows, dtype=torch.uint8)
-    scales = torch.empty(columns // BLOCK_SIZE, rows)
-    for start in range(0, columns, BLOCK_SIZE):
+    remaining = weight.t()[order].contiguous()  # (K, N)
+    column_scales = scales.repeat_interleave(BLOCK_SIZE, 0)[order]
+    integers = torch.empty(remaining.shape, dtype=torch.int8, device=weight.device)
+    total = 0.0
+    for start in range(0, len(remaining), BLOCK_SIZE):
         stop = start + BLOCK_SIZE
-        block = remaining[start:stop]  # (32, N), a view
-        scale = block_scales(block.t().contiguous(), importance[start:stop])
-        scales[start // BLOCK_SIZE] = scale
-        errors = torch.empty_like(block)
+        part = remaining[start:stop]  # (32, N), a view
+        errors = torch.empty_like(part)
         for offset in range(BLOCK_SIZE):
             column = start + offset
-            chosen = to_integers(block[offset].unsqueeze(1), scale).squeeze(1)
-            integers[column] = chosen.to(torch.uint8)
-            errors[offset] = (block[offset] - (chosen - ZERO_POINT) * scale) / upper[column, column]
+            scale = column_scales[column]
+            chosen = to_integers(part[offset], scale)
+            integers[column] = chosen.to(torch.int8)
+            errors[offset] = (part[offset] - chosen * scale) / upper[column, column]
             if offset + 1 < BLOCK_SIZE:
-                block[offset + 1 :].addr_(upper[column, column + 1 : stop], errors[offset], alpha=-1)
-        if stop < columns:
+                part[offset + 1 :].addr_(upper[column, column + 1 : stop], errors[offset], alpha=-1)
+        total += errors.square().sum(dtype=torch.float64).item()
+        if stop < len(remaining):
             remaining[stop:].addmm_(upper[start:stop, stop:].t(), errors, alpha=-1)
-    return integers.t().contiguous(), scales.t().contiguous()
+    return integers[places].t().contiguous(), scales.t().contiguous(), total

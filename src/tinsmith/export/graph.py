@@ -2,7 +2,7 @@
 
 No exporter at hand gives a correct Gemma 3 that loads in a browser, so the graph is built here, node by node.
 It is built twice from the same code: with full-precision matrices to prove it equal to the Transformers model, and
-with INT4 matrices for the package.
+with matrices in blocks of 4 or 8 bits for the package. Matrices that share an input and a format are one product.
 
 Shapes: B batch, S new tokens, P past tokens, T = P + S, H hidden size, N heads, G key/value heads, D head size,
 V vocabulary, K inner size of a matrix product.
@@ -11,65 +11,15 @@ Source: operator definitions in onnxruntime's docs/ContribOperators.md (GroupQue
 RotaryEmbedding, SkipSimplifiedLayerNormalization); RMS normalization is SimplifiedLayerNormalization there.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.tape import Tape
 
-from tinsmith.export.int4 import BLOCK_SIZE, Int4Matrix
+from tinsmith.export.blocks import Refinement
+from tinsmith.export.nodes import CONTRIB, Nodes, Weights, gather_blocks, linear, projections, store
 from tinsmith.families import Decoder
 
 OPSET = 21
-CONTRIB = "com.microsoft"
 _KEEP_ALL_ROWS = np.iinfo(np.int64).max
-
-Matrix = np.ndarray | Int4Matrix
-"""A weight of shape (out features, in features): float32, or INT4 blocks along the in features."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Where the graph builder finds its weights, by Transformers parameter names."""
-
-    matrix: Callable[[tuple[str, ...]], Matrix]
-    """The named matrices stacked along their out features."""
-    vector: Callable[[str], np.ndarray]
-    """A float32 vector, such as a norm's weight."""
-
-
-class _Graph:
-    """The nodes and constants of one model under construction, with names that say where they belong."""
-
-    def __init__(self, decoder: Decoder, weights: Weights):
-        self.decoder = decoder
-        self.weights = weights
-        self.tape = Tape()
-        self.constants: dict[Any, ir.Value] = {}
-
-    def op(self, name: str, op_type: str, inputs: list, attributes: dict | None = None, domain: str = "") -> ir.Value:
-        value = self.tape.op(op_type, inputs, attributes, domain=domain, name=name)
-        value.name = f"{name}/output"
-        return value
-
-    def ops(self, name: str, op_type: str, inputs: list, count: int, attributes: dict | None = None, domain: str = ""):
-        values = self.tape.op_multi_out(op_type, inputs, attributes, num_outputs=count, domain=domain, name=name)
-        for index, value in enumerate(values):
-            value.name = f"{name}/output_{index}"
-        return values
-
-    def constant(self, values: Any, dtype: Any) -> ir.Value:
-        """A small constant, stored once however often it is asked for."""
-        array = np.asarray(values, dtype)
-        key = (array.tobytes(), array.shape, str(array.dtype))
-        if key not in self.constants:
-            self.constants[key] = self.weight(f"constant_{len(self.constants)}", array)
-        return self.constants[key]
-
-    def weight(self, name: str, array: np.ndarray) -> ir.Value:
-        return self.tape.initializer(ir.tensor(np.ascontiguousarray(array), name=name), name=name)
 
 
 def build_graph(decoder: Decoder, weights: Weights) -> ir.Model:
@@ -80,7 +30,7 @@ def build_graph(decoder: Decoder, weights: Weights) -> ir.Model:
     `past_key_values.<i>.key|value` (B, G, P, D) float32.
     Outputs: `logits` (B, kept, V) float32, `present.<i>.key|value` (B, G, T, D) float32.
     """
-    g = _Graph(decoder, weights)
+    g = Nodes(decoder, weights)
     inputs = _inputs(decoder)
     lengths = _lengths(g, inputs["attention_mask"])
     rotations = {_rope_key(rope): _rotation(g, rope, inputs["position_ids"], index)
@@ -130,7 +80,7 @@ def _inputs(decoder: Decoder) -> dict[str, ir.Value]:
     return found
 
 
-def _lengths(g: _Graph, attention_mask: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _lengths(g: Nodes, attention_mask: ir.Value) -> tuple[ir.Value, ir.Value]:
     """GroupQueryAttention's `seqlens_k` (B) = tokens so far - 1, and `total_sequence_length` () = T, both int32."""
     last_axis = g.constant([-1], np.int64)
     seen = g.op("lengths/seen", "ReduceSum", [attention_mask, last_axis], {"keepdims": 0})
@@ -152,7 +102,7 @@ def _distinct_ropes(decoder: Decoder) -> list[tuple[int, dict]]:
     return list(enumerate(found.values()))
 
 
-def _rotation(g: _Graph, rope: dict, position_ids: ir.Value, index: int) -> tuple[ir.Value, ir.Value, ir.Value]:
+def _rotation(g: Nodes, rope: dict, position_ids: ir.Value, index: int) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Cosines and sines (B*S, D/2) for the given positions, and each token's row in them (B, S).
 
     They are computed from the positions at run time: a table up to Gemma's context length would weigh as much as
@@ -191,62 +141,35 @@ def _rope_frequencies(rope: dict, decoder: Decoder) -> tuple[np.ndarray, float]:
     return frequencies.numpy().astype(np.float32), float(scaling)
 
 
-def _head_storage(g: _Graph) -> tuple[ir.Value, ...]:
+def _head_storage(g: Nodes) -> tuple[ir.Value, ...]:
     """The head's initializers; a tied embedding gathers from the same ones."""
     name = "model.embed_tokens.weight" if g.decoder.is_tied else "lm_head.weight"
-    return _store(g, "lm_head", g.weights.matrix((name,)))
+    return store(g, "lm_head", [g.weights.matrix(name)])
 
 
-def _store(g: _Graph, name: str, matrix: Matrix) -> tuple[ir.Value, ...]:
-    if isinstance(matrix, Int4Matrix):
-        return g.weight(f"{name}.packed", matrix.packed), g.weight(f"{name}.scales", matrix.scales)
-    return (g.weight(f"{name}.weight", matrix),)
-
-
-def _embed(g: _Graph, input_ids: ir.Value, head: tuple[ir.Value, ...]) -> ir.Value:
+def _embed(g: Nodes, input_ids: ir.Value, head: tuple[ir.Value, ...]) -> ir.Value:
     storage = head
     if not g.decoder.is_tied:
-        storage = _store(g, "embed_tokens", g.weights.matrix(("model.embed_tokens.weight",)))
+        storage = store(g, "embed_tokens", [g.weights.matrix("model.embed_tokens.weight")])
     if len(storage) == 1:
         rows = g.op("embed/rows", "Gather", [storage[0], input_ids])
     else:
-        rows = _gather_int4(g, input_ids, *storage)
+        rows = gather_blocks(g, input_ids, *storage)
     if g.decoder.embedding_scale != 1.0:
         rows = g.op("embed/scaled", "Mul", [rows, g.constant(g.decoder.embedding_scale, np.float32)])
     return rows
 
 
-def _gather_int4(g: _Graph, input_ids: ir.Value, packed: ir.Value, scales: ir.Value) -> ir.Value:
-    """Rows of an INT4 matrix as float32 (B, S, H), unpacked with standard operators only.
-
-    GatherBlockQuantized would be one node, but the WASM runtime has no kernel for it.
-    """
-    blocks = g.decoder.hidden_size // BLOCK_SIZE
-    bytes_ = g.op("embed/bytes", "Gather", [packed, input_ids])  # (B, S, blocks, 16)
-    last = g.constant([-1], np.int64)
-    low = g.op("embed/low", "BitwiseAnd", [bytes_, g.constant(15, np.uint8)])
-    high = g.op("embed/high", "BitShift", [bytes_, g.constant(4, np.uint8)], {"direction": "RIGHT"})
-    pair = [g.op("embed/low_column", "Unsqueeze", [low, last]), g.op("embed/high_column", "Unsqueeze", [high, last])]
-    nibbles = g.op("embed/nibbles", "Concat", pair, {"axis": -1})  # (B, S, blocks, 16, 2)
-    shaped = g.op("embed/blocks", "Reshape", [nibbles, g.constant([0, 0, blocks, BLOCK_SIZE], np.int64)])
-    floats = g.op("embed/floats", "Cast", [shaped], {"to": ir.DataType.FLOAT})
-    centred = g.op("embed/centred", "Sub", [floats, g.constant(8.0, np.float32)])
-    row_scales = g.op("embed/row_scales", "Gather", [scales, input_ids])  # (B, S, blocks)
-    column = g.op("embed/scale_column", "Unsqueeze", [row_scales, last])
-    scaled = g.op("embed/dequantized", "Mul", [centred, column])
-    return g.op("embed/hidden", "Reshape", [scaled, g.constant([0, 0, g.decoder.hidden_size], np.int64)])
-
-
-def _norm_weight(g: _Graph, name: str) -> ir.Value:
+def _norm_weight(g: Nodes, name: str) -> ir.Value:
     return g.weight(f"{name}.weight", g.weights.vector(f"{name}.weight") + np.float32(g.decoder.norm_offset))
 
 
-def _rms_norm(g: _Graph, name: str, hidden: ir.Value) -> ir.Value:
+def _rms_norm(g: Nodes, name: str, hidden: ir.Value) -> ir.Value:
     attributes = {"epsilon": g.decoder.norm_epsilon, "axis": -1, "stash_type": 1}
     return g.op(name, "SimplifiedLayerNormalization", [hidden, _norm_weight(g, name)], attributes)
 
 
-def _add_and_norm(g: _Graph, name: str, change: ir.Value, residual: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _add_and_norm(g: Nodes, name: str, change: ir.Value, residual: ir.Value) -> tuple[ir.Value, ir.Value]:
     """(RMS norm of residual + change, residual + change)."""
     outputs = g.ops(
         name, "SkipSimplifiedLayerNormalization", [residual, change, _norm_weight(g, name)], 4,
@@ -255,27 +178,11 @@ def _add_and_norm(g: _Graph, name: str, change: ir.Value, residual: ir.Value) ->
     return outputs[0], outputs[3]
 
 
-def _linear(g: _Graph, name: str, hidden: ir.Value, storage: tuple[ir.Value, ...]) -> ir.Value:
-    """`hidden` (B, S, K) times the transposed matrix: (B, S, out features)."""
-    if len(storage) == 1:
-        transposed = g.op(f"{name}/transposed", "Transpose", [storage[0]], {"perm": [1, 0]})
-        return g.op(name, "MatMul", [hidden, transposed])
-    packed, scales = storage
-    rows, blocks, _ = packed.const_value.shape
-    attributes = {"N": int(rows), "K": int(blocks) * BLOCK_SIZE, "bits": 4, "block_size": BLOCK_SIZE}
-    return g.op(name, "MatMulNBits", [hidden, packed, scales], attributes, CONTRIB)
-
-
-def _attention(g: _Graph, index: int, normed, inputs, lengths, rotation) -> tuple[ir.Value, list[ir.Value]]:
+def _attention(g: Nodes, index: int, normed, inputs, lengths, rotation) -> tuple[ir.Value, list[ir.Value]]:
     d = g.decoder
     name = f"model.layers.{index}.self_attn"
-    parts = tuple(f"{name}.{part}_proj.weight" for part in "qkv")
-    qkv = _linear(g, f"{name}.qkv_proj", normed, _store(g, f"{name}.qkv_proj", g.weights.matrix(parts)))
-    if d.has_qkv_bias:
-        bias = np.concatenate([g.weights.vector(f"{name}.{part}_proj.bias") for part in "qkv"])
-        qkv = g.op(f"{name}.qkv_biased", "Add", [qkv, g.weight(f"{name}.qkv_proj.bias", bias)])
-    sizes = g.constant([d.heads * d.head_dim, d.kv_heads * d.head_dim, d.kv_heads * d.head_dim], np.int64)
-    query, key, value = g.ops(f"{name}.split", "Split", [qkv, sizes], 3, {"axis": -1})
+    sizes = {"q": d.heads * d.head_dim, "k": d.kv_heads * d.head_dim, "v": d.kv_heads * d.head_dim}
+    query, key, value = projections(g, name, normed, sizes, d.has_qkv_bias)
     if d.has_qk_norm:
         query = _head_norm(g, f"{name}.q_norm", query, d.heads)
         key = _head_norm(g, f"{name}.k_norm", key, d.kv_heads)
@@ -293,11 +200,11 @@ def _attention(g: _Graph, index: int, normed, inputs, lengths, rotation) -> tupl
         output.name = f"present.{index}.{part}"
         output.dtype = ir.DataType.FLOAT
         output.shape = ir.Shape(["batch_size", d.kv_heads, "total_sequence_length", d.head_dim])
-    o_proj = _store(g, f"{name}.o_proj", g.weights.matrix((f"{name}.o_proj.weight",)))
-    return _linear(g, f"{name}.o_proj", attended, o_proj), present
+    (out,) = projections(g, name, attended, {"o": d.hidden_size})
+    return out, present
 
 
-def _head_norm(g: _Graph, name: str, hidden: ir.Value, heads: int) -> ir.Value:
+def _head_norm(g: Nodes, name: str, hidden: ir.Value, heads: int) -> ir.Value:
     """RMS norm of every head by itself; (B, S, heads * D) in and out."""
     size = g.decoder.head_dim
     split = g.op(f"{name}/split", "Reshape", [hidden, g.constant([0, 0, heads, size], np.int64)])
@@ -305,31 +212,38 @@ def _head_norm(g: _Graph, name: str, hidden: ir.Value, heads: int) -> ir.Value:
     return g.op(f"{name}/joined", "Reshape", [normed, g.constant([0, 0, heads * size], np.int64)])
 
 
-def _mlp(g: _Graph, prefix: str, normed: ir.Value) -> ir.Value:
+def _mlp(g: Nodes, prefix: str, normed: ir.Value) -> ir.Value:
     name = f"{prefix}.mlp"
-    names = (f"{name}.gate_proj.weight", f"{name}.up_proj.weight")
-    both = _linear(g, f"{name}.gate_up_proj", normed, _store(g, f"{name}.gate_up_proj", g.weights.matrix(names)))
     size = g.decoder.intermediate_size
-    gate, up = g.ops(f"{name}.split", "Split", [both, g.constant([size, size], np.int64)], 2, {"axis": -1})
+    gate, up = projections(g, name, normed, {"gate": size, "up": size})
     if g.decoder.activation == "gelu_tanh":
         active = g.op(f"{name}.gelu", "FastGelu", [gate], None, CONTRIB)
     else:
         active = g.op(f"{name}.silu", "Mul", [gate, g.op(f"{name}.sigmoid", "Sigmoid", [gate])])
     product = g.op(f"{name}.product", "Mul", [active, up])
-    down = _store(g, f"{name}.down_proj", g.weights.matrix((f"{name}.down_proj.weight",)))
-    return _linear(g, f"{name}.down_proj", product, down)
+    (out,) = projections(g, name, product, {"down": g.decoder.hidden_size})
+    return out
 
 
-def _logits(g: _Graph, normed: ir.Value, keep: ir.Value, head: tuple[ir.Value, ...]) -> ir.Value:
+def _logits(g: Nodes, normed: ir.Value, keep: ir.Value, head: tuple[ir.Value, ...]) -> ir.Value:
     """Logits of the last `keep` positions; slicing from -0 keeps all of them."""
     one = g.constant([1], np.int64)
     start = g.op("logits/start", "Neg", [g.op("logits/keep", "Reshape", [keep, one])])
     ends, axes = g.constant([_KEEP_ALL_ROWS], np.int64), g.constant([1], np.int64)
     kept = g.op("logits/kept", "Slice", [normed, start, ends, axes])
-    return _linear(g, "lm_head", kept, head)
+    logits = linear(g, "lm_head", kept, head)
+    return logits if g.weights.refinement is None else _refined(g, kept, logits, g.weights.refinement)
 
 
-def _model(g: _Graph, inputs: list[ir.Value], outputs: list[ir.Value]) -> ir.Model:
+def _refined(g: Nodes, kept: ir.Value, logits: ir.Value, refinement: Refinement) -> ir.Value:
+    """`logits` (B, kept, V) with what the refined rows of the head add to them."""
+    shares = linear(g, "lm_head.refined", kept, store(g, "lm_head.refined", [refinement.blocks]))
+    places = g.weight("lm_head.refined.places", refinement.places)
+    spread = g.op("logits/shares", "Gather", [shares, places], {"axis": 2})
+    return g.op("logits/refined", "Add", [logits, spread])
+
+
+def _model(g: Nodes, inputs: list[ir.Value], outputs: list[ir.Value]) -> ir.Model:
     graph = ir.Graph(
         inputs, outputs, nodes=g.tape.nodes, initializers=g.tape.initializers,
         opset_imports={"": OPSET, CONTRIB: 1}, name="decoder",

@@ -1,5 +1,6 @@
 """Export: merged weights -> proved graph -> INT4 by the chosen recipe -> proved package."""
 
+import bisect
 import random
 import shutil
 import time
@@ -16,15 +17,17 @@ from tinsmith.config import ExportConfig
 from tinsmith.device import Device, choose_device
 from tinsmith.errors import DataError
 from tinsmith.export import parity
-from tinsmith.export.graph import Weights, build_graph
-from tinsmith.export.int4 import BLOCK_SIZE, Int4Matrix, unpack
+from tinsmith.export.blocks import BLOCK_SIZE
+from tinsmith.export.calibrate import Quantized, hold
+from tinsmith.export.graph import build_graph
+from tinsmith.export.models import StoredWeights, load_model
+from tinsmith.export.nodes import Weights
 from tinsmith.export.package import check_package, download_bytes, save_graph, weights_bytes, write_package
-from tinsmith.export.search import RECIPES, Chosen, Trial, choose, line
-from tinsmith.export.teacher import StoredWeights, load_model, make_teacher
+from tinsmith.export.search import RECIPES, Trial, choose, line
 from tinsmith.families import Decoder, decoder_of
 from tinsmith.measure import Recorder, StageResult
 from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
-from tinsmith.packed.packing import make_pack
+from tinsmith.packed.packing import Pack, make_pack, packed_rows
 from tinsmith.run_dir import write_json
 from tinsmith.tokens import Tokens, load_tokenizer
 
@@ -46,28 +49,30 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     decoder = _decoder(model_dir)
     probe = _probe_ids(train, decoder)
     _gate_full_precision(recorder, model_dir, decoder, probe, out_dir / "full_precision")
-    chosen = _choose(config, model_dir, train, val, seed)
-    graph = build_graph(decoder, _int4_weights(model_dir, chosen.matrices))
+    device = choose_device()
+    calibration = _calibration(train, config.calibration_tokens, device.device)
+    chosen = choose(config, model_dir, device, calibration, val, seed)
+    graph = build_graph(decoder, _quantized_weights(model_dir, chosen.model))
     operators = _operator_counts(graph)
     write_package(graph, model_dir, end_ids, package_dir, config.max_chunk_mb * 1_000_000)
     del graph
     check_package(package_dir)
-    _gate_int4(recorder, model_dir, decoder, chosen.matrices, probe, package_dir)
+    _gate_int4(recorder, model_dir, decoder, chosen.model, probe, package_dir)
     _record_trials(recorder, chosen.trials)
     parameters, size = StoredWeights(model_dir).count, weights_bytes(package_dir)
     method = "tinsmith.export.package.weights_bytes"
     files = sum(1 for _ in (package_dir / "onnx").iterdir())
-    calibrated = 0 if chosen.recipe == "rtn" else min(config.calibration_conversations, len(train))
+    calibrated = 0 if chosen.recipe == "rtn" else len(calibration.supervised)
     recorder.add("export.weights_bytes", size, "bytes", files, "files", method)
     recorder.add("export.download_bytes", download_bytes(package_dir), "bytes", files + 4, "files",
                  "tinsmith.export.package.download_bytes")
     recorder.add("export.bits_per_parameter", 8 * size / parameters, "bits/parameter", parameters, "parameters", method)
-    recorder.add("export.block_size", BLOCK_SIZE, "weights", 1, "settings", "tinsmith.export.int4")
+    recorder.add("export.block_size", BLOCK_SIZE, "weights", 1, "settings", "tinsmith.export.blocks")
     recorder.add("export.calibration_conversations", calibrated, "count", 1, "settings", chosen.recipe)
     recorder.add("export.seconds", time.monotonic() - started, "seconds", 1, "runs", "wall clock")
     write_json(out_dir / "export.json", {
         "recipe": chosen.recipe, "block_size": BLOCK_SIZE, "operators": operators,
-        "quantization": f"INT4, blocks of {BLOCK_SIZE} with one float32 scale each, symmetric, {RECIPES[chosen.recipe]}",
+        "quantization": f"INT4, blocks of {BLOCK_SIZE} with one float16 scale each, symmetric, {RECIPES[chosen.recipe]}",
         "recipes": [{"name": trial.recipe, "made": RECIPES[trial.recipe]} for trial in chosen.trials],
         "tensors": _tensor_table(package_dir), "files": _file_table(package_dir),
     })
@@ -101,30 +106,24 @@ def _probe_ids(train: Sequence[Tokens], decoder: Decoder) -> list[int]:
     return joined[:needed]
 
 
-def _choose(
-    config: ExportConfig, model_dir: Path, train: Sequence[Tokens], val: Sequence[Tokens], seed: int
-) -> Chosen:
-    device = choose_device()
-    lessons = train if config.recipe in ("auto", "heal") else ()
-    teacher = make_teacher(load_model(model_dir, device), lessons, val)
-    calibration = make_pack(train[: config.calibration_conversations], device.device)
-    return choose(config, model_dir, device, teacher, calibration, seed)
+def _calibration(train: Sequence[Tokens], most_rows: int, device: torch.device) -> Pack:
+    """The first training conversations in one pack of at most `most_rows` rows; at least one conversation."""
+    counts = range(1, len(train) + 1)
+    fitting = bisect.bisect_right(counts, most_rows, key=lambda count: packed_rows(train[:count]))
+    return make_pack(train[: max(1, fitting)], device)
 
 
 def _full_weights(model_dir: Path) -> Weights:
     stored = StoredWeights(model_dir)
-    return Weights(
-        matrix=lambda names: np.concatenate([stored(name).float().numpy() for name in names]),
-        vector=lambda name: stored(name).float().numpy(),
-    )
+
+    def array(name: str) -> np.ndarray:
+        return stored(name).float().numpy()
+
+    return Weights(matrix=array, vector=array)
 
 
-def _int4_weights(model_dir: Path, matrices: dict[str, Int4Matrix]) -> Weights:
-    def stacked(names: tuple[str, ...]) -> Int4Matrix:
-        parts = [matrices[name] for name in names]
-        return Int4Matrix(np.concatenate([p.packed for p in parts]), np.concatenate([p.scales for p in parts]))
-
-    return Weights(matrix=stacked, vector=_full_weights(model_dir).vector)
+def _quantized_weights(model_dir: Path, quantized: Quantized) -> Weights:
+    return Weights(quantized.matrices.__getitem__, _full_weights(model_dir).vector, quantized.refinement)
 
 
 def _gate_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, ids: list[int], folder: Path) -> None:
@@ -138,15 +137,13 @@ def _gate_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, 
 
 
 def _gate_int4(
-    recorder: Recorder, model_dir: Path, decoder: Decoder, matrices: dict[str, Int4Matrix], ids: list[int],
+    recorder: Recorder, model_dir: Path, decoder: Decoder, quantized: Quantized, ids: list[int],
     package_dir: Path,
 ) -> None:
     """The packaged graph must compute what the model computes with the weights numpy unpacks."""
     found = parity.graph_logits(load_onnx(package_dir / ONNX_FILE), decoder, ids)
     model = load_model(model_dir, _REFERENCE)
-    for name, weight in model.named_parameters():
-        if name in matrices:
-            weight.data.copy_(torch.from_numpy(unpack(matrices[name])))
+    hold(model, quantized)
     for result in parity.compare(parity.model_logits(model, decoder, ids), found):
         _gate(recorder, "int4", result)
 
@@ -183,12 +180,19 @@ def _tensor_table(package_dir: Path) -> list[dict]:
 
     graph = ir.load(package_dir / ONNX_FILE).graph
     rows = [
-        {"name": value.name, "bits": 4 if value.name.endswith(".packed") else 8 * value.const_value.dtype.itemsize,
+        {"name": value.name, "bits": _bits(value),
          "bytes": value.const_value.nbytes}
         for value in graph.initializers.values()
         if value.const_value.nbytes >= 1024
     ]
     return sorted(rows, key=lambda row: (-row["bytes"], row["name"]))
+
+
+def _bits(value: Any) -> int:
+    """Of one number of a stored tensor; a packed matrix says in its last axis how many bytes 32 integers take."""
+    if value.name.endswith(".packed"):
+        return 8 * value.shape[-1] // BLOCK_SIZE
+    return 8 * value.const_value.dtype.itemsize
 
 
 def _file_table(package_dir: Path) -> list[dict]:

@@ -7,7 +7,7 @@ graph keeps.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -251,7 +251,14 @@ class PackedDecoder:
 
     def hidden(self, pack: Pack) -> torch.Tensor:
         """Final hidden states (N, D) of the pack's predictor rows."""
-        x = self._embed(pack.ids)  # (T, D)
+        for x in self.layer_outputs(pack):  # noqa: B007
+            pass
+        return Recomputed.apply(self._final_norm, x)
+
+    def layer_outputs(self, pack: Pack) -> Iterator[torch.Tensor]:
+        """The embedded tokens (T, D), then what each layer makes of them, computed when asked for; (N, D) the last."""
+        x = self._embed(pack.ids)
+        yield x
         attend = attention_over(pack)
         ropes = {kind: self._rope(pack, x, kind) for kind in {layer.rope_type for layer in self._layers}}
         self._arena.reset()
@@ -264,7 +271,7 @@ class PackedDecoder:
                 x = checkpoint(self._run, *arguments, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = self._run(keep, keep, layer, x, ropes[layer.rope_type], attend, rows)
-        return Recomputed.apply(self._final_norm, x)
+            yield x
 
     def _allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, device=self.head.device)

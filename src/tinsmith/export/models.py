@@ -1,0 +1,85 @@
+"""Models from their files, and how well they predict conversations: the measure of every INT4 recipe."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from tqdm import tqdm
+
+from tinsmith.device import Device, return_freed_memory
+from tinsmith.intervals import bootstrap
+from tinsmith.packed.decoder import Frozen, PackedDecoder
+from tinsmith.packed.loss import head_loss_sum
+from tinsmith.packed.packing import make_pack, pack_groups
+from tinsmith.tokens import Tokens
+
+_BATCH_SIZE = 4
+"""Conversations in one forward pass."""
+
+_MAX_ROWS = 4096
+"""Rows of one pass, unless a single conversation has more."""
+
+
+class StoredWeights:
+    """The tuned model's own weights, read from its files when asked for."""
+
+    def __init__(self, model_dir: Path):
+        files = [safe_open(path, "pt") for path in sorted(model_dir.glob("*.safetensors"))]
+        self._files = {name: file for file in files for name in file.keys()}
+
+    def __call__(self, name: str) -> torch.Tensor:
+        """The tensor of a parameter, as stored."""
+        return self._files[name].get_tensor(name)
+
+    @property
+    def count(self) -> int:
+        """Numbers in all tensors."""
+        return sum(math.prod(file.get_slice(name).get_shape()) for name, file in self._files.items())
+
+
+def load_model(model_dir: Path, chosen: Device) -> Any:
+    """The causal language model in `model_dir`, frozen, in the chosen format on the chosen device."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        model_dir, dtype=chosen.dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
+    return model.to(chosen.device).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def conversation_losses(model: Any, conversations: Sequence[Tokens]) -> list[float]:
+    """Sum of negative log-likelihood of each conversation's supervised tokens in nats, in the order given."""
+    decoder = PackedDecoder(model, Frozen.of)
+    found: dict[int, float] = {}
+    groups = pack_groups(conversations, range(len(conversations)), _BATCH_SIZE, _MAX_ROWS)
+    for group in tqdm(groups, desc="validation", unit="pass", dynamic_ncols=True):
+        pack = make_pack([conversations[index] for index in group], decoder.head.device)
+        states = decoder.hidden(pack).split(pack.supervised)
+        for index, own, targets in zip(group, states, pack.targets.split(pack.supervised), strict=True):
+            found[index] = head_loss_sum(own, decoder.head, targets).item()
+        if decoder.head.device.type == "cpu":
+            return_freed_memory()
+    return [found[index] for index in range(len(conversations))]
+
+
+def perplexity_ratio(
+    losses: Sequence[float], others: Sequence[float], counts: Sequence[int], seed: int
+) -> tuple[float, dict[str, float]]:
+    """Perplexity of one model over another's, and its 95 % interval over conversations, resampled in pairs.
+
+    Args:
+        losses: Summed negative log-likelihood of each conversation in nats.
+        others: The same of the other model.
+        counts: Supervised tokens of each conversation.
+    """
+    rows = np.array([np.subtract(losses, others), counts]).T  # (conversations, 2)
+
+    def ratio(sums: np.ndarray) -> np.ndarray:
+        return np.exp(sums[:, 0] / sums[:, 1])
+
+    return float(ratio(rows.sum(0, keepdims=True))[0]), bootstrap(rows, ratio, seed)

@@ -1,0 +1,133 @@
+"""Nodes, constants and stored weights of a graph under construction, and products with weights in every format."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.tape import Tape
+
+from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement
+from tinsmith.families import Decoder
+
+CONTRIB = "com.microsoft"
+
+Matrix = np.ndarray | Blocks
+"""A weight of shape (out features, in features): float32, or blocks along the in features."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where the graph builder finds its weights, by Transformers parameter names."""
+
+    matrix: Callable[[str], Matrix]
+    vector: Callable[[str], np.ndarray]
+    """A float32 vector, such as a norm's weight."""
+    refinement: Refinement | None = None
+
+
+class Nodes:
+    """The nodes and constants of one model under construction, with names that say where they belong."""
+
+    def __init__(self, decoder: Decoder, weights: Weights):
+        self.decoder = decoder
+        self.weights = weights
+        self.tape = Tape()
+        self.constants: dict[Any, ir.Value] = {}
+
+    def op(self, name: str, op_type: str, inputs: list, attributes: dict | None = None, domain: str = "") -> ir.Value:
+        value = self.tape.op(op_type, inputs, attributes, domain=domain, name=name)
+        value.name = f"{name}/output"
+        return value
+
+    def ops(self, name: str, op_type: str, inputs: list, count: int, attributes: dict | None = None, domain: str = ""):
+        values = self.tape.op_multi_out(op_type, inputs, attributes, num_outputs=count, domain=domain, name=name)
+        for index, value in enumerate(values):
+            value.name = f"{name}/output_{index}"
+        return values
+
+    def constant(self, values: Any, dtype: Any) -> ir.Value:
+        """A small constant, stored once however often it is asked for."""
+        array = np.asarray(values, dtype)
+        key = (array.tobytes(), array.shape, str(array.dtype))
+        if key not in self.constants:
+            self.constants[key] = self.weight(f"constant_{len(self.constants)}", array)
+        return self.constants[key]
+
+    def weight(self, name: str, array: np.ndarray) -> ir.Value:
+        return self.tape.initializer(ir.tensor(np.ascontiguousarray(array), name=name), name=name)
+
+
+def store(g: Nodes, name: str, matrices: Sequence[Matrix]) -> tuple[ir.Value, ...]:
+    """Initializers of `matrices`, all of one format, stacked along their out features.
+
+    Scales are stored in float16 and used in float32, as the product wants them; the runtime computes that cast once,
+    when it loads the graph.
+    """
+    if not isinstance(matrices[0], Blocks):
+        return (g.weight(f"{name}.weight", _stacked(matrices)),)
+    packed = g.weight(f"{name}.packed", _stacked([matrix.packed for matrix in matrices]))
+    scales = g.weight(f"{name}.scales", _stacked([matrix.scales for matrix in matrices]))
+    return packed, g.op(f"{name}.scales/float32", "Cast", [scales], {"to": ir.DataType.FLOAT})
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def linear(g: Nodes, name: str, hidden: ir.Value, storage: tuple[ir.Value, ...]) -> ir.Value:
+    """`hidden` (B, S, K) times the transposed matrix: (B, S, out features)."""
+    if len(storage) == 1:
+        transposed = g.op(f"{name}/transposed", "Transpose", [storage[0]], {"perm": [1, 0]})
+        return g.op(name, "MatMul", [hidden, transposed])
+    packed, scales = storage
+    rows, blocks, block_bytes = packed.const_value.shape
+    bits = 8 * block_bytes // BLOCK_SIZE
+    attributes = {"N": rows, "K": blocks * BLOCK_SIZE, "bits": bits, "block_size": BLOCK_SIZE}
+    return g.op(name, "MatMulNBits", [hidden, packed, scales], attributes, CONTRIB)
+
+
+def projections(g: Nodes, prefix: str, hidden: ir.Value, sizes: dict[str, int], has_bias: bool = False) -> list[ir.Value]:
+    """The projections of `hidden` (B, S, K) named in `sizes`, each (B, S, size); one product for each format."""
+    matrices = {part: g.weights.matrix(f"{prefix}.{part}_proj.weight") for part in sizes}
+    formats: dict[Any, list[str]] = {}
+    for part, matrix in matrices.items():
+        formats.setdefault(matrix.bits if isinstance(matrix, Blocks) else None, []).append(part)
+    outputs: dict[str, ir.Value] = {}
+    for parts in formats.values():
+        name = f"{prefix}.{'_'.join(parts)}_proj"
+        product = linear(g, name, hidden, store(g, name, [matrices[part] for part in parts]))
+        if has_bias:
+            bias = np.concatenate([g.weights.vector(f"{prefix}.{part}_proj.bias") for part in parts])
+            product = g.op(f"{name}.biased", "Add", [product, g.weight(f"{name}.bias", bias)])
+        if len(parts) == 1:
+            outputs[parts[0]] = product
+            continue
+        lengths = g.constant([sizes[part] for part in parts], np.int64)
+        split = g.ops(f"{name}.split", "Split", [product, lengths], len(parts), {"axis": -1})
+        outputs |= zip(parts, split, strict=True)
+    return [outputs[part] for part in sizes]
+
+
+def gather_blocks(g: Nodes, input_ids: ir.Value, packed: ir.Value, scales: ir.Value) -> ir.Value:
+    """Rows of a matrix in blocks as float32 (B, S, H), unpacked with standard operators only.
+
+    GatherBlockQuantized would be one node, but the WASM runtime has no kernel for it.
+    """
+    _, blocks, block_bytes = packed.const_value.shape
+    bits = 8 * block_bytes // BLOCK_SIZE
+    last = g.constant([-1], np.int64)
+    integers = g.op("embed/bytes", "Gather", [packed, input_ids])  # (B, S, blocks, 16 or 32)
+    if bits == 4:
+        low = g.op("embed/low", "BitwiseAnd", [integers, g.constant(15, np.uint8)])
+        high = g.op("embed/high", "BitShift", [integers, g.constant(4, np.uint8)], {"direction": "RIGHT"})
+        pair = [g.op("embed/low_column", "Unsqueeze", [low, last]), g.op("embed/high_column", "Unsqueeze", [high, last])]
+        nibbles = g.op("embed/nibbles", "Concat", pair, {"axis": -1})  # (B, S, blocks, 16, 2)
+        integers = g.op("embed/blocks", "Reshape", [nibbles, g.constant([0, 0, blocks, BLOCK_SIZE], np.int64)])
+    floats = g.op("embed/floats", "Cast", [integers], {"to": ir.DataType.FLOAT})
+    centred = g.op("embed/centred", "Sub", [floats, g.constant(2.0 ** (bits - 1), np.float32)])
+    row_scales = g.op("embed/row_scales", "Gather", [scales, input_ids])  # (B, S, blocks)
+    column = g.op("embed/scale_column", "Unsqueeze", [row_scales, last])
+    scaled = g.op("embed/dequantized", "Mul", [centred, column])
+    return g.op("embed/hidden", "Reshape", [scaled, g.constant([0, 0, g.decoder.hidden_size], np.int64)])
