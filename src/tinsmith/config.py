@@ -98,6 +98,8 @@ class ExportConfig(Section):
     """For `mixed`: how large all matrices together may become; all in INT4 they take 4.5."""
     calibration_tokens: int = Field(16384, ge=1)
     """Training tokens that calibration looks at, in whole conversations; an opening they share counts once."""
+    gguf: Literal["", "f16", "q8_0", "q4_0"] = ""
+    """Also write the tuned model as one GGUF file of this format, for llama.cpp, Ollama and wllama; empty writes none."""
     max_chunk_mb: int = Field(512, ge=1, le=2000)
     """Largest piece of external data, in MB of 10^6 bytes."""
 

@@ -108,7 +108,7 @@ def _rotation(g: Nodes, rope: dict, position_ids: ir.Value, index: int) -> tuple
     They are computed from the positions at run time: a table up to Gemma's context length would weigh as much as
     a fifth of the package.
     """
-    frequencies, scaling = _rope_frequencies(rope, g.decoder)
+    frequencies, scaling = inverse_frequencies(rope, g.decoder)
     name = f"rope_{index}"
     positions = g.op(f"{name}/positions", "Cast", [position_ids], {"to": ir.DataType.FLOAT})
     column = g.op(f"{name}/column", "Reshape", [positions, g.constant([-1, 1], np.int64)])
@@ -124,7 +124,7 @@ def _rotation(g: Nodes, rope: dict, position_ids: ir.Value, index: int) -> tuple
     return cosines, sines, g.op(f"{name}/rows", "Reshape", [rows, shape])
 
 
-def _rope_frequencies(rope: dict, decoder: Decoder) -> tuple[np.ndarray, float]:
+def inverse_frequencies(rope: dict, decoder: Decoder) -> tuple[np.ndarray, float]:
     """Inverse frequencies (D/2) and the factor on cos and sin, as Transformers computes them for this `rope_type`."""
     import torch
     from transformers import LlamaConfig

@@ -36,6 +36,11 @@ class StoredWeights:
         return self._files[name].get_tensor(name)
 
     @property
+    def names(self) -> list[str]:
+        """Of all parameters."""
+        return list(self._files)
+
+    @property
     def count(self) -> int:
         """Numbers in all tensors."""
         return sum(math.prod(file.get_slice(name).get_shape()) for name, file in self._files.items())

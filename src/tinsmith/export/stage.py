@@ -19,6 +19,7 @@ from tinsmith.errors import DataError
 from tinsmith.export import parity
 from tinsmith.export.blocks import BLOCK_SIZE
 from tinsmith.export.calibrate import Quantized, hold
+from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
 from tinsmith.export.graph import build_graph
 from tinsmith.export.models import StoredWeights, load_model
 from tinsmith.export.nodes import Weights
@@ -59,6 +60,8 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     check_package(package_dir)
     _gate_int4(recorder, model_dir, decoder, chosen.model, probe, package_dir)
     _record_trials(recorder, chosen.trials)
+    if config.gguf:
+        _write_gguf(recorder, model_dir, out_dir, config.gguf)
     parameters, size = StoredWeights(model_dir).count, weights_bytes(package_dir)
     method = "tinsmith.export.package.weights_bytes"
     files = sum(1 for _ in (package_dir / "onnx").iterdir())
@@ -156,6 +159,17 @@ def _record_trials(recorder: Recorder, trials: Sequence[Trial]) -> None:
                      method, spread=trial.interval)
         recorder.add(f"{id}.weights_bytes", trial.weights_bytes, "bytes", 1, "recipes", "packed integers and scales")
         recorder.add(f"{id}.seconds", trial.seconds, "seconds", 1, "runs", "wall clock")
+
+
+def _write_gguf(recorder: Recorder, model_dir: Path, out_dir: Path, weights: str) -> None:
+    """`gguf/model-<weights>.gguf`, read back and compared with the tuned model."""
+    path = out_dir / "gguf" / f"model-{weights}.gguf"
+    write_gguf(model_dir, path, weights)
+    found = check_gguf(model_dir, path)
+    recorder.gate("gate.gguf.max_block_error", found.largest_error, "<=", LARGEST_ERRORS[weights], "share of the block's largest",
+                  found.tensors, "tensors", "tinsmith.export.gguf.check_gguf", "The file does not hold the tuned model; do not "
+                  "ship it. Set export.gguf = \"\" to go on without it, and please report the model.")
+    recorder.add("export.gguf_bytes", path.stat().st_size, "bytes", 1, "files", f"GGUF, {weights}")
 
 
 def _gate(recorder: Recorder, kind: str, result: Any) -> None:
