@@ -1,11 +1,13 @@
 """The GGUF file holds the tuned model: read by this project's own converter, by Transformers, and by its own check."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from gguf import GGUFReader
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tinsmith.base.gguf import convert
@@ -80,11 +82,21 @@ def test_tokenizer_and_chat_format_are_inside(model, tmp_path):
             json.loads((folder / "config.json").read_text())["rope_parameters"]["factor"])
 
 
-def test_another_models_file_is_refused(model, tmp_path, tmp_path_factory):
+def test_another_models_file_is_far_off(model, tmp_path, tmp_path_factory):
     kind, folder = model
     write_gguf(folder, tmp_path / "model.gguf", "f16")
     other = build_tiny(kind, tmp_path_factory.mktemp("other"), seed=1)
     assert check_gguf(other, tmp_path / "model.gguf").largest_error > 0.5
+
+
+def test_weights_smaller_than_float16_holds_exactly_are_still_only_rounded(tiny_llama, tmp_path):
+    shutil.copytree(tiny_llama, tmp_path / "model")
+    weights = load_file(tmp_path / "model/model.safetensors")
+    weights["model.layers.0.mlp.up_proj.weight"] *= 1e-5
+    save_file(weights, tmp_path / "model/model.safetensors", metadata={"format": "pt"})
+    for kind, largest in LARGEST_ERRORS.items():
+        write_gguf(tmp_path / "model", tmp_path / "model.gguf", kind)
+        assert check_gguf(tmp_path / "model", tmp_path / "model.gguf").largest_error <= largest
 
 
 def test_a_missing_or_an_extra_tensor_is_refused(tiny_llama, tmp_path, monkeypatch):

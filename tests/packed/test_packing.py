@@ -29,15 +29,14 @@ def test_nested_openings_are_each_there_once():
     pack = make_pack([three, one, two], CPU)
     assert pack.ids.tolist() == [*SYSTEM, 7, 8, 9, *QUESTION, 1, 2, 3, 4, 5]
     assert pack.nodes == (
-        Node(0, 20, 46, (), 0, 3),
-        Node(20, 23, 23, ((0, 20),), 20, 1),
-        Node(23, 41, 46, ((0, 20),), 20, 2),
-        Node(41, 44, 44, ((0, 20), (23, 41)), 38, 1),
-        Node(44, 46, 46, ((0, 20), (23, 41)), 38, 1),
+        Node(0, 20, 46, (), 0),
+        Node(20, 23, 23, ((0, 20),), 20),
+        Node(23, 41, 46, ((0, 20),), 20),
+        Node(41, 44, 44, ((0, 20), (23, 41)), 38),
+        Node(44, 46, 46, ((0, 20), (23, 41)), 38),
     )
     assert pack.tokens == 23 + 41 + 40 and pack.rows == 46 == packed_rows([one, two, three])
     assert pack.positions[23:46].tolist() == [*range(20, 41), 38, 39]
-    assert pack.conversations_of_rows.tolist() == [3.0] * 20 + [1.0] * 3 + [2.0] * 18 + [1.0] * 5
     assert pack.supervised == (2, 2, 2)
     # Each target beside the row before it in its own conversation.
     assert sorted(zip(pack.predictors.tolist(), pack.targets.tolist(), strict=True)) == [

@@ -7,6 +7,7 @@ share a byte, the even one in the low nibble.
 Source: MatMulNBits in onnxruntime's docs/ContribOperators.md (without zero points the middle stands for zero).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ class Blocks:
     @property
     def bits(self) -> int:
         """Of an integer: 4 or 8."""
-        return 8 * self.packed.shape[-1] // BLOCK_SIZE
+        return bits_of(self.packed.shape)
 
     @property
     def weights(self) -> int:
@@ -57,6 +58,11 @@ class Refinement:
     def nbytes(self) -> int:
         """Stored bytes."""
         return self.places.nbytes + self.blocks.nbytes
+
+
+def bits_of(packed_shape: Sequence[int]) -> int:
+    """Of an integer in a `packed` array of that shape: its last axis is the bytes of a block."""
+    return 8 * packed_shape[-1] // BLOCK_SIZE
 
 
 def pack(integers: torch.Tensor, scales: torch.Tensor, bits: int = 4) -> Blocks:

@@ -33,7 +33,7 @@ HEAD = "lm_head.weight"
 _REFINED_ROWS = 1023
 """Tokens with a refined row in the head; with a row of zeros for all others, a round number for GPU kernels.
 
-In SmolLM2 they carry nine tenths of what is predicted in a domain, and 0.3 MB.
+In SmolLM2 tuned on a tea shop the 1,024 likeliest carry 88 % of what is predicted, and 0.3 MB.
 """
 
 
@@ -69,7 +69,7 @@ def make_guide(model: Any, pack: Pack) -> Guide:
     names, squares = _names(model), {}
 
     def watch(module: Any) -> _Watched:
-        return _Watched(module, lambda square: squares.__setitem__(names[module], square))
+        return _Watched(module.weight, module.bias, lambda square: squares.__setitem__(names[module], square))
 
     embed = model.get_input_embeddings()
     decoder = PackedDecoder(
@@ -100,7 +100,7 @@ def calibrate(model: Any, pack: Pack, guide: Guide, in_8_bits: Collection[str] =
         for _ in zip(full, drifted, strict=True):
             pass
     quantized = Quantized(matrices | calibration.matrices, refinement, calibration.losses)
-    hold(model, quantized)
+    _refine_head(model, quantized)
     return quantized
 
 
@@ -118,10 +118,14 @@ def hold(model: Any, quantized: Quantized) -> None:
     for name, blocks in quantized.matrices.items():
         replace(model.get_parameter(name), blocks)
     if quantized.refinement:
-        head, refinement = model.get_output_embeddings(), quantized.refinement
-        values = unpack(quantized.matrices.get(HEAD, quantized.matrices[EMBEDDING]))
-        values += unpack(refinement.blocks)[refinement.places]
-        head.weight = torch.nn.Parameter(torch.from_numpy(values).to(head.weight), requires_grad=False)
+        _refine_head(model, quantized)
+
+
+def _refine_head(model: Any, quantized: Quantized) -> None:
+    head, refinement = model.get_output_embeddings(), quantized.refinement
+    values = unpack(quantized.matrices.get(HEAD, quantized.matrices[EMBEDDING]))
+    values += unpack(refinement.blocks)[refinement.places]
+    head.weight = torch.nn.Parameter(torch.from_numpy(values).to(head.weight), requires_grad=False)
 
 
 def replace(weight: torch.Tensor, blocks: Blocks) -> None:
@@ -129,18 +133,15 @@ def replace(weight: torch.Tensor, blocks: Blocks) -> None:
     weight.data.copy_(torch.from_numpy(unpack(blocks)))
 
 
+@dataclass(frozen=True, slots=True)
 class _Watched(Frozen):
     """A linear layer that hands on the mean squared gradient at each row of its output (T,)."""
 
-    __slots__ = ("_see",)
-
-    def __init__(self, module: Any, see: Callable[[torch.Tensor], None]):
-        super().__init__(module.weight, module.bias)
-        object.__setattr__(self, "_see", see)
+    see: Callable[[torch.Tensor], None]
 
     def backward(self, grad, x, kept, grad_x, needs_grad_x):
-        self._see(torch.linalg.vector_norm(grad, dim=-1, dtype=torch.float32).square_().div_(grad.shape[1]))
-        return super().backward(grad, x, kept, grad_x, needs_grad_x)
+        self.see(torch.linalg.vector_norm(grad, dim=-1, dtype=torch.float32).square_().div_(grad.shape[1]))
+        return Frozen.backward(self, grad, x, kept, grad_x, needs_grad_x)
 
 
 class _Calibration:

@@ -46,6 +46,13 @@ class StoredWeights:
         return sum(math.prod(file.get_slice(name).get_shape()) for name, file in self._files.items())
 
 
+def load_config(model_dir: Path) -> Any:
+    """The Transformers configuration in `model_dir`."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
+
+
 def load_model(model_dir: Path, chosen: Device) -> Any:
     """The causal language model in `model_dir`, frozen, in the chosen format on the chosen device."""
     from transformers import AutoModelForCausalLM

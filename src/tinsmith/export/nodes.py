@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.tape import Tape
 
-from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement
+from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, bits_of
 from tinsmith.families import Decoder
 
 CONTRIB = "com.microsoft"
@@ -82,9 +82,8 @@ def linear(g: Nodes, name: str, hidden: ir.Value, storage: tuple[ir.Value, ...])
         transposed = g.op(f"{name}/transposed", "Transpose", [storage[0]], {"perm": [1, 0]})
         return g.op(name, "MatMul", [hidden, transposed])
     packed, scales = storage
-    rows, blocks, block_bytes = packed.const_value.shape
-    bits = 8 * block_bytes // BLOCK_SIZE
-    attributes = {"N": rows, "K": blocks * BLOCK_SIZE, "bits": bits, "block_size": BLOCK_SIZE}
+    rows, blocks, _ = shape = packed.const_value.shape
+    attributes = {"N": rows, "K": blocks * BLOCK_SIZE, "bits": bits_of(shape), "block_size": BLOCK_SIZE}
     return g.op(name, "MatMulNBits", [hidden, packed, scales], attributes, CONTRIB)
 
 
@@ -115,8 +114,8 @@ def gather_blocks(g: Nodes, input_ids: ir.Value, packed: ir.Value, scales: ir.Va
 
     GatherBlockQuantized would be one node, but the WASM runtime has no kernel for it.
     """
-    _, blocks, block_bytes = packed.const_value.shape
-    bits = 8 * block_bytes // BLOCK_SIZE
+    _, blocks, _ = shape = packed.const_value.shape
+    bits = bits_of(shape)
     last = g.constant([-1], np.int64)
     integers = g.op("embed/bytes", "Gather", [packed, input_ids])  # (B, S, blocks, 16 or 32)
     if bits == 4:

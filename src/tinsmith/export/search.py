@@ -78,8 +78,10 @@ def choose(
             quantized = round_all(model)
         else:
             guide = guide or make_guide(model, calibration)
-            spare_bits = config.max_bits_per_parameter * StoredWeights(model_dir).count - 8 * quantized.nbytes
-            in_8_bits = dearest(quantized, spare_bits) if recipe == "mixed" else ()
+            in_8_bits = ()
+            if recipe == "mixed":
+                parameters = StoredWeights(model_dir).count
+                in_8_bits = dearest(quantized, config.max_bits_per_parameter * parameters - 8 * quantized.nbytes)
             quantized = calibrate(model, calibration, guide, in_8_bits)
         # `mixed` needs what `gptq` found out, so its time includes that.
         seconds = time.monotonic() - started + (seconds if recipe == "mixed" else 0.0)

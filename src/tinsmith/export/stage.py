@@ -10,18 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig
 
 from tinsmith.chat import read_jsonl
 from tinsmith.config import ExportConfig
 from tinsmith.device import Device, choose_device
 from tinsmith.errors import DataError
 from tinsmith.export import parity
-from tinsmith.export.blocks import BLOCK_SIZE
+from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.calibrate import Quantized, hold
 from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
 from tinsmith.export.graph import build_graph
-from tinsmith.export.models import StoredWeights, load_model
+from tinsmith.export.models import StoredWeights, load_config, load_model
 from tinsmith.export.nodes import Weights
 from tinsmith.export.package import check_package, download_bytes, save_graph, weights_bytes, write_package
 from tinsmith.export.search import RECIPES, Trial, choose, line
@@ -47,7 +46,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     recorder = Recorder()
     model_dir, package_dir = merge_dir / "model", out_dir / "package"
     train, val, end_ids = _read_tokens(model_dir, data_dir, seed)
-    decoder = _decoder(model_dir)
+    decoder = decoder_of(load_config(model_dir))
     probe = _probe_ids(train, decoder)
     _gate_full_precision(recorder, model_dir, decoder, probe, out_dir / "full_precision")
     device = choose_device()
@@ -94,10 +93,6 @@ def _read_tokens(model_dir: Path, data_dir: Path, seed: int) -> tuple[list[Token
             raise DataError(f"no conversations in {split}.jsonl", "Check the data stage's report.")
     random.Random(seed).shuffle(train)
     return train, val, tokenizer.end_ids
-
-
-def _decoder(model_dir: Path) -> Decoder:
-    return decoder_of(AutoConfig.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False))
 
 
 def _probe_ids(train: Sequence[Tokens], decoder: Decoder) -> list[int]:
@@ -194,8 +189,7 @@ def _tensor_table(package_dir: Path) -> list[dict]:
 
     graph = ir.load(package_dir / ONNX_FILE).graph
     rows = [
-        {"name": value.name, "bits": _bits(value),
-         "bytes": value.const_value.nbytes}
+        {"name": value.name, "bits": _bits(value), "bytes": value.const_value.nbytes}
         for value in graph.initializers.values()
         if value.const_value.nbytes >= 1024
     ]
@@ -203,10 +197,8 @@ def _tensor_table(package_dir: Path) -> list[dict]:
 
 
 def _bits(value: Any) -> int:
-    """Of one number of a stored tensor; a packed matrix says in its last axis how many bytes 32 integers take."""
-    if value.name.endswith(".packed"):
-        return 8 * value.shape[-1] // BLOCK_SIZE
-    return 8 * value.const_value.dtype.itemsize
+    """Of one number of a stored tensor."""
+    return bits_of(value.shape) if value.name.endswith(".packed") else 8 * value.const_value.dtype.itemsize
 
 
 def _file_table(package_dir: Path) -> list[dict]:

@@ -1,9 +1,8 @@
 """The decoder's forward pass over a pack, for every family, keeping for the backward pass only what is dear to compute.
 
 The weights are those in the Transformers model; nothing is copied. What its linear layers compute, and what in them is
-trained, is the caller's. Norms, activations and
-rotations are computed again going backward: they cost little, and their results are most of what a plain autograd
-graph keeps.
+trained, is the caller's. Norms, activations and rotations are computed again going backward: they cost little, and
+their results are most of what a plain autograd graph keeps.
 """
 
 import itertools

@@ -29,8 +29,6 @@ class Node:
     """Row ranges of the runs before it, in order."""
     position: int
     """Position in the conversation of its first token."""
-    conversations: int
-    """How many conversations have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +55,6 @@ class Pack:
     def rows(self) -> int:
         """Tokens that are computed."""
         return len(self.ids)
-
-    @property
-    def conversations_of_rows(self) -> torch.Tensor:
-        """How many conversations have each row (T,)."""
-        spans = [(node.stop - node.start, node.conversations) for node in self.nodes]
-        counts = [count for length, count in spans for _ in range(length)]
-        return torch.tensor(counts, dtype=torch.float32, device=self.ids.device)
 
 
 def packing_order(conversations: Sequence[Tokens], indices: Sequence[int]) -> list[int]:
@@ -138,12 +129,12 @@ class _Tree:
             stop = len(self.ids)
             below = (*ancestors, (start, stop)) if stop > start else ancestors
             if stop > start:
-                self.nodes.append(Node(start, stop, stop, ancestors, depth, len(group)))
+                self.nodes.append(Node(start, stop, stop, ancestors, depth))
             self._add_targets([tokens for tokens in group if len(tokens.ids) == end], below)
             longer = [tokens for tokens in group if len(tokens.ids) > end]
             if longer:
                 self.add(longer, end, below)
-                self.nodes[place] = Node(start, stop, len(self.ids), ancestors, depth, len(group))
+                self.nodes[place] = Node(start, stop, len(self.ids), ancestors, depth)
 
     def _add_targets(self, complete: Sequence[Tokens], path: tuple[tuple[int, int], ...]) -> None:
         rows = list(itertools.chain.from_iterable(range(*span) for span in path)) if complete else []
