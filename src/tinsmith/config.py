@@ -89,13 +89,13 @@ class ExportConfig(Section):
     """INT4 ONNX package."""
 
     recipe: Literal["auto", "rtn", "gptq", "mixed"] = "auto"
-    """How weights become INT4, from the quickest and smallest to the best: `rtn` rounds to nearest, `gptq` calibrates on
-    training conversations, `mixed` keeps the matrices that lose most in INT8. `auto` takes the first within
-    `max_perplexity_ratio` and stops the run if there is none."""
+    """How weights become INT4: `rtn` rounds to nearest in seconds, `gptq` calibrates on training conversations, `mixed` does
+    that with the matrices that lose most in INT8. `auto` takes `rtn` or else `mixed`, the first within
+    `max_perplexity_ratio`, and stops the run if neither is."""
     max_perplexity_ratio: float = Field(1.05, gt=1)
     """For `auto`: highest perplexity on the validation split, INT4 over tuned."""
     max_bits_per_parameter: float = Field(5.0, ge=4.5, le=8.5)
-    """For `mixed`: how large all matrices together may become; all in INT4 they take 4.5."""
+    """For `mixed`: how large all matrices together may become; all in INT4 they take about 4.55."""
     calibration_tokens: int = Field(16384, ge=1)
     """Training tokens that calibration looks at, in whole conversations; an opening they share counts once."""
     gguf: Literal["", "f16", "q8_0", "q4_0"] = ""

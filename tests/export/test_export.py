@@ -34,7 +34,7 @@ def test_every_family_passes_the_same_gates_in_4_and_8_bits(kind, data_dir, tmp_
     """Tied and separate heads, biases, norms of queries and keys, scaled RoPE; products split by bit width."""
     build_tiny(kind, tmp_path / "merge" / "model")
     eight = {f"model.layers.{part}_proj.weight" for part in ("0.self_attn.v", "0.mlp.down", "1.self_attn.k", "1.mlp.up")}
-    monkeypatch.setattr("tinsmith.export.search.dearest", lambda quantized, spare_bits: eight)
+    monkeypatch.setattr("tinsmith.export.calibrate.dearest", lambda losses, sizes, room: eight)
     config = ExportConfig(recipe="mixed", calibration_tokens=200)
     result = export_int4(config, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
     gates = [m for m in result.measurements if m.id.startswith(("gate.graph.max_abs_diff", "gate.int4.max_abs_diff"))]

@@ -38,6 +38,7 @@ def test_nested_openings_are_each_there_once():
     assert pack.tokens == 23 + 41 + 40 and pack.rows == 46 == packed_rows([one, two, three])
     assert pack.positions[23:46].tolist() == [*range(20, 41), 38, 39]
     assert pack.supervised == (2, 2, 2)
+    assert [pack.ids[pack.rows_of(index)].tolist() for index in range(3)] == sorted(list(t.ids) for t in (one, two, three))
     # Each target beside the row before it in its own conversation.
     assert sorted(zip(pack.predictors.tolist(), pack.targets.tolist(), strict=True)) == [
         (20, 8), (21, 9), (40, 4), (41, 2), (42, 3), (44, 5),

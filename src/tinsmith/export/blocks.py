@@ -65,6 +65,11 @@ def bits_of(packed_shape: Sequence[int]) -> int:
     return 8 * packed_shape[-1] // BLOCK_SIZE
 
 
+def stored_bits(bits: int) -> float:
+    """What a weight in `bits` costs with its share of the scale."""
+    return bits + 16 / BLOCK_SIZE
+
+
 def pack(integers: torch.Tensor, scales: torch.Tensor, bits: int = 4) -> Blocks:
     """The stored form of `integers` (N, K), zero in the middle of their range, and `scales` (N, K / 32).
 

@@ -1,11 +1,10 @@
 """The whole model in blocks, calibrated on training conversations: every matrix against what the loss feels of it.
 
-1. One pass forward and backward of the full-precision model over a pack of conversations. The squared gradient at a
-   matrix's output says how much each row matters there: attention reads some tokens again and again, and an error in
-   those costs most.
-2. A second pass, in which the full-precision model and the quantized one go through the layers side by side. A matrix
-   is quantized when both its inputs are known: the quantized model's, which has come through everything quantized so
-   far, and the full-precision one, towards whose outputs it is moved.
+1. The full-precision model runs forward and backward over the conversations. The gradient at a matrix's output says
+   how much each row matters there: attention reads some tokens again and again, and an error in those costs most.
+2. The full-precision model and the quantized one go through the layers side by side, all conversations in one pack. A
+   matrix is quantized when both its inputs are known: the quantized model's, which has come through everything
+   quantized so far, and the full-precision one, towards whose outputs it is moved.
 
 The head goes first, on the full-precision model's final states, because the embedding shares its storage and every
 layer should see the embedding that ships.
@@ -13,22 +12,30 @@ layer should see the embedding that ships.
 Source: gradients as weights of GPTQ's rows, GuidedQuant (arXiv 2505.07004).
 """
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from tinsmith.export.blocks import Blocks, Refinement, round_to_nearest, unpack
+from tinsmith.device import return_freed_memory
+from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, round_to_nearest, stored_bits, unpack
 from tinsmith.export.gptq import moved, prepare, quantize_matrix
 from tinsmith.packed.decoder import Frozen, PackedDecoder, Take
 from tinsmith.packed.loss import head_loss_sum
-from tinsmith.packed.packing import Pack
+from tinsmith.packed.packing import Pack, make_pack, pack_groups
+from tinsmith.tokens import Tokens
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
+
+_KEPT_BYTES = 2_000_000_000
+_FEWEST_ROWS = 1024
+"""What one pass with gradients may keep, unless so few rows need more; larger ones are slower, not only larger."""
+
+_BEFORE_ATTENTION = ("q_proj.weight", "k_proj.weight", "v_proj.weight")
 
 _REFINED_ROWS = 1023
 """Tokens with a refined row in the head; with a row of zeros for all others, a round number for GPU kernels.
@@ -39,10 +46,20 @@ In SmolLM2 tuned on a tea shop the 1,024 likeliest carry 88 % of what is predict
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What the full-precision model says about a pack."""
+    """What the full-precision model says about the conversations it is calibrated on."""
 
+    pack: Pack
+    """All of them."""
     row_weights: dict[str, torch.Tensor]
-    """For every matrix but embedding and head: the mean squared gradient at each row of its output (T,)."""
+    """For every matrix but embedding and head: the mean squared gradient at each row of its output in `pack` (T,).
+
+    Past the last layer's attention only rows that predict a target are computed, once for each target (N,).
+    """
+    losses: dict[str, float]
+    """For each of them: what rounding to 4 bits would cost, the square errors of its outputs times `row_weights`, summed.
+
+    Estimated for errors that are spread evenly over a step.
+    """
     finals: torch.Tensor
     """Final hidden states (N, D) where a supervised token is predicted."""
 
@@ -54,8 +71,6 @@ class Quantized:
     matrices: dict[str, Blocks]
     """By parameter name."""
     refinement: Refinement | None = None
-    losses: Mapping[str, float] = field(default_factory=dict)
-    """For each matrix of the layers in 4 bits: the square errors of its outputs times their squared gradients, summed."""
 
     @property
     def nbytes(self) -> int:
@@ -64,34 +79,72 @@ class Quantized:
         return sum(blocks.nbytes for blocks in self.matrices.values()) + refined
 
 
-def make_guide(model: Any, pack: Pack) -> Guide:
-    """What the full-precision `model`, a frozen Transformers causal language model, says about `pack`."""
-    names, squares = _names(model), {}
+def make_guide(model: Any, conversations: Sequence[Tokens]) -> Guide:
+    """What the full-precision `model`, a frozen Transformers causal language model, says about `conversations`."""
+    names, embed, seen = _names(model), model.get_input_embeddings(), {}
 
     def watch(module: Any) -> _Watched:
-        return _Watched(module.weight, module.bias, lambda square: squares.__setitem__(names[module], square))
+        return _Watched(module.weight, module.bias, lambda *found: seen.__setitem__(names[module], found))
 
-    embed = model.get_input_embeddings()
-    decoder = PackedDecoder(
-        model, watch, recomputed_layers=model.config.num_hidden_layers,
-        embed=lambda ids: embed(ids).detach().requires_grad_(),
-    )
-    finals = decoder.hidden(pack)
-    head_loss_sum(finals, decoder.head, pack.targets).backward()
-    return Guide(squares, finals.detach())
+    last, device = f"model.layers.{model.config.num_hidden_layers - 1}.", embed.weight.device
+    decoder = PackedDecoder(model, watch, embed=lambda ids: embed(ids).detach().requires_grad_())
+    whole = make_pack(conversations, device)
+    row_weights: dict[str, torch.Tensor] = {}
+    energies: dict[str, torch.Tensor] = {}
+    finals, done = [], 0
+    groups = pack_groups(conversations, range(len(conversations)), len(conversations), _rows_at_once(model.config))
+    for group in tqdm(groups, desc="gradients", unit="pass", dynamic_ncols=True):
+        pack = make_pack([conversations[index] for index in group], device)
+        states = decoder.hidden(pack)
+        head_loss_sum(states, decoder.head, pack.targets).backward()
+        # Groups and packs keep conversations in one order, so these are the next ones of the whole pack.
+        rows, targets = torch.empty(pack.rows, dtype=torch.long), torch.arange(len(states)) + sum(map(len, finals))
+        for index in range(len(pack.paths)):
+            rows[pack.rows_of(index)] = torch.tensor(whole.rows_of(done + index))
+        done += len(pack.paths)
+        finals.append(states.detach())
+        for name, (square, energy) in seen.items():
+            is_of_targets = name.startswith(last) and not name.endswith(_BEFORE_ATTENTION)
+            at, size = (targets, len(whole.targets)) if is_of_targets else (rows, whole.rows)
+            row_weights.setdefault(name, torch.zeros(size, device=device)).index_add_(0, at.to(device), square)
+            energies[name] = energies.get(name, 0) + energy
+        if device.type == "cpu":
+            return_freed_memory()
+    losses = {name: _rounding_loss(model.get_parameter(name), energy) for name, energy in energies.items()}
+    return Guide(whole, row_weights, losses, torch.cat(finals))
+
+
+def _rounding_loss(weight: torch.Tensor, energy: torch.Tensor) -> float:
+    """Weighted square error of the outputs if `weight` (N, K) were rounded to nearest and errors spread evenly.
+
+    Args:
+        energy: Weighted sum of squares of each input (K,).
+    """
+    steps = weight.float().reshape(len(weight), -1, BLOCK_SIZE).abs().amax(-1) / 8  # (N, K / 32)
+    return (steps.square().sum(0) @ energy.reshape(-1, BLOCK_SIZE).sum(-1) / 12).item()
+
+
+def _rows_at_once(config: Any) -> int:
+    """Rows of one pass with gradients, so that what a pass keeps stays small."""
+    kept_bytes = 2 * config.num_hidden_layers * (5 * config.hidden_size + 2 * config.intermediate_size)
+    return max(_FEWEST_ROWS, _KEPT_BYTES // kept_bytes)
 
 
 @torch.no_grad()
-def calibrate(model: Any, pack: Pack, guide: Guide, in_8_bits: Collection[str] = ()) -> Quantized:
-    """Every matrix of `model` in 4 bits, and those of its layers that are named `in_8_bits` in 8.
+def calibrate(model: Any, guide: Guide, most_bits: float = 0.0) -> Quantized:
+    """Every matrix of `model` in 4 bits, and of its layers' those in 8 that lose most, as long as there is room.
 
     Args:
         model: The model that `guide` is from; its weights are replaced by what the blocks stand for.
+        most_bits: Bits for each of its parameters, on average; what 4 bits leave of them is the room.
     """
-    matrices, refinement = _quantize_head(model, pack, guide.finals)
-    calibration = _Calibration(model, guide.row_weights, in_8_bits)
-    full = PackedDecoder(model, calibration.recording).layer_outputs(pack)
-    drifted = PackedDecoder(model, calibration.quantizing).layer_outputs(pack)
+    matrices, refinement = _quantize_head(model, guide)
+    sizes = {name: model.get_parameter(name).numel() for name in guide.losses}
+    head_bytes = Quantized(matrices, refinement).nbytes
+    room = most_bits * sum(p.numel() for p in model.parameters()) - 8 * head_bytes - stored_bits(4) * sum(sizes.values())
+    calibration = _Calibration(model, guide.row_weights, dearest(guide.losses, sizes, room))
+    full = PackedDecoder(model, calibration.recording).layer_outputs(guide.pack)
+    drifted = PackedDecoder(model, calibration.quantizing).layer_outputs(guide.pack)
     next(full)  # the embedding's rows, before its weights are replaced
     for name, blocks in matrices.items():
         replace(model.get_parameter(name), blocks)
@@ -99,9 +152,20 @@ def calibrate(model: Any, pack: Pack, guide: Guide, in_8_bits: Collection[str] =
     with tqdm(total=len(guide.row_weights), desc="GPTQ", unit="matrix", dynamic_ncols=True) as calibration.progress:
         for _ in zip(full, drifted, strict=True):
             pass
-    quantized = Quantized(matrices | calibration.matrices, refinement, calibration.losses)
+    quantized = Quantized(matrices | calibration.matrices, refinement)
     _refine_head(model, quantized)
     return quantized
+
+
+def dearest(losses: Mapping[str, float], sizes: Mapping[str, int], room: float) -> set[str]:
+    """The matrices to have in 8 bits: those that lose most for their size, as many as the `room` in bits allows."""
+    found = set()
+    for name in sorted(losses, key=lambda name: -losses[name] / sizes[name]):
+        more = (stored_bits(8) - stored_bits(4)) * sizes[name]
+        if more <= room:
+            room -= more
+            found.add(name)
+    return found
 
 
 @torch.no_grad()
@@ -135,12 +199,16 @@ def replace(weight: torch.Tensor, blocks: Blocks) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Watched(Frozen):
-    """A linear layer that hands on the mean squared gradient at each row of its output (T,)."""
+    """A linear layer that hands on the mean squared gradient at each row of its output (T,).
 
-    see: Callable[[torch.Tensor], None]
+    And the squares of its inputs, summed over rows that count as often as that says (K,).
+    """
+
+    see: Callable[[torch.Tensor, torch.Tensor], None]
 
     def backward(self, grad, x, kept, grad_x, needs_grad_x):
-        self.see(torch.linalg.vector_norm(grad, dim=-1, dtype=torch.float32).square_().div_(grad.shape[1]))
+        square = torch.linalg.vector_norm(grad, dim=-1, dtype=torch.float32).square_().div_(grad.shape[1])
+        self.see(square, (square.to(x.dtype) @ x.square()).float())
         return Frozen.backward(self, grad, x, kept, grad_x, needs_grad_x)
 
 
@@ -151,7 +219,6 @@ class _Calibration:
 
     def __init__(self, model: Any, row_weights: dict[str, torch.Tensor], in_8_bits: Collection[str]):
         self.matrices: dict[str, Blocks] = {}
-        self.losses: dict[str, float] = {}
         self._names, self._row_weights, self._in_8_bits = _names(model), row_weights, in_8_bits
         self._full_inputs: dict[str, torch.Tensor] = {}
 
@@ -166,13 +233,13 @@ class _Calibration:
     def _quantize(self, module: Any, x: torch.Tensor) -> None:
         name = self._names[module]
         squares = self._row_weights[name]
-        unit = squares.mean()  # taken out and put back: as they come, they vanish beside GPTQ's damping
-        inputs = prepare(x, squares / unit, self._full_inputs.pop(name))
+        # By the squares themselves, noise would rule: in a quarter of the matrices ten rows would outweigh all others.
+        weights = squares.sqrt()
+        inputs = prepare(x, weights / weights.mean(), self._full_inputs.pop(name))
         if name in self._in_8_bits:
             self.matrices[name] = round_to_nearest(moved(module.weight, inputs), bits=8)
         else:
-            self.matrices[name], error = quantize_matrix(module.weight, inputs)
-            self.losses[name] = error * unit.item()
+            self.matrices[name] = quantize_matrix(module.weight, inputs)
         replace(module.weight, self.matrices[name])
         self.progress.update()
 
@@ -190,18 +257,18 @@ class _Seen:
         return Frozen.of(self._module).forward(take, x)
 
 
-def _quantize_head(model: Any, pack: Pack, finals: torch.Tensor) -> tuple[dict[str, Blocks], Refinement]:
+def _quantize_head(model: Any, guide: Guide) -> tuple[dict[str, Blocks], Refinement]:
     embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     is_tied = embedding.data_ptr() == head.data_ptr()
-    inputs = prepare(finals)
-    blocks, _ = quantize_matrix(head, inputs)
-    counts = pack.targets.bincount(minlength=len(head))
+    inputs = prepare(guide.finals)
+    blocks = quantize_matrix(head, inputs)
+    counts = guide.pack.targets.bincount(minlength=len(head))
     rows = counts.argsort(descending=True, stable=True)[: min(_REFINED_ROWS, len(head) // 16)]
     missing = head[rows].float() - torch.from_numpy(unpack(blocks)).to(head.device)[rows]
     nothing = torch.zeros_like(missing[:1])
     places = np.full(len(head), len(rows), np.int32)
     places[rows.cpu().numpy()] = np.arange(len(rows))
-    refinement = Refinement(places, quantize_matrix(torch.cat([missing, nothing]), inputs)[0])
+    refinement = Refinement(places, quantize_matrix(torch.cat([missing, nothing]), inputs))
     return {EMBEDDING: blocks} if is_tied else {HEAD: blocks, EMBEDDING: round_to_nearest(embedding)}, refinement
 
 

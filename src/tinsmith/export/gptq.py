@@ -13,11 +13,15 @@ from dataclasses import dataclass
 
 import torch
 
-from tinsmith.export.blocks import BLOCK_SIZE, Blocks, block_scales, pack, to_integers
+from tinsmith.export.blocks import BLOCK_SIZE, Blocks, block_scales, pack, stored_scale, to_integers
 
-_DAMPING = 0.01  # of the mean diagonal; keeps the Hessian invertible with few calibration tokens
+# Of the mean diagonal. A few thousand tokens say too little about the rarer directions to risk much in them.
+_DAMPING = 0.1
+_DAMPING_OF_MOVE = 0.3
+_SMALLEST = 1e-8  # keeps the Hessian of inputs that are all zero invertible
 _GRAM_BLOCK = 384  # columns; small enough to leave half of the products out, large enough for quick ones
-_DRIFT_ROWS = 2048  # summed in float32 from products in the model's format, whose rounding averages out
+_LOUDEST = 32  # columns
+_ROWS_OF_PRODUCT = 2048  # summed in float32 from products in the model's format, whose rounding averages out
 _ROWS_AT_ONCE = 16384  # a 262,144-row head is quantized in pieces; rows do not depend on each other
 
 
@@ -25,37 +29,49 @@ _ROWS_AT_ONCE = 16384  # a 262,144-row head is quantized in pieces; rows do not 
 class Inputs:
     """What `quantize_matrix` needs of a matrix's inputs (T, K)."""
 
+    hessian: torch.Tensor
+    """Sum over rows of outer products, damped (K, K), float32."""
     order: torch.Tensor
     """Columns (K,) as they are quantized, the dearest first."""
     upper: torch.Tensor
-    """Upper Cholesky factor of the damped inverse Hessian (K, K), rows and columns in that order, float32."""
+    """Upper Cholesky factor of the inverse Hessian (K, K), rows and columns in that order, float32."""
     move: torch.Tensor | None
     """What the weights (N, K) are moved by, as a factor on their right (K, K), float32."""
 
 
 def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
-    """Sum over rows of the outer products of `x` (T, K) with itself, times `row_weights` (T,): float64 (K, K).
+    """Sum over rows of the outer products of `x` (T, K) with itself, times `row_weights` (T,): float32 (K, K).
 
-    Only blocks on and below the diagonal are computed, in float32: what is left of a Hessian after rounding its large
-    entries to bfloat16 need not be positive.
+    Blocks on and below the diagonal are computed, from products in the format of `x`, but those with the loudest
+    columns in float32: rounded to bfloat16, such large entries leave a Hessian that need not be positive.
     """
-    rows = x.float()
-    weighted, columns = rows * row_weights[:, None], rows.shape[1]
-    found = torch.empty(columns, columns, device=x.device)
+    rows, columns = x * row_weights.sqrt().to(x.dtype)[:, None], x.shape[1]
+    found = torch.zeros(columns, columns, device=x.device)
+    for some in rows.split(_ROWS_OF_PRODUCT):
+        for start in range(0, columns, _GRAM_BLOCK):
+            stop = min(start + _GRAM_BLOCK, columns)
+            found[start:stop, :stop] += some[:, start:stop].T @ some[:, :stop]
     for start in range(0, columns, _GRAM_BLOCK):
-        stop = min(start + _GRAM_BLOCK, columns)
-        found[start:stop, :stop] = weighted[:, start:stop].T @ rows[:, :stop]
-        found[:start, start:stop] = found[start:stop, :start].T
-    return found.double()
+        found[:start, start : start + _GRAM_BLOCK] = found[start : start + _GRAM_BLOCK, :start].T
+    loudest = found.diagonal().topk(min(_LOUDEST, columns)).indices
+    found[loudest] = rows[:, loudest].float().T @ rows.float()
+    found[:, loudest] = found[loudest].T
+    return found
 
 
 def _drift(x: torch.Tensor, full_precision: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
-    """Sum over rows of the outer products of what `x` (T, K) lacks with `x` itself: float64 (K, K)."""
+    """Sum over rows of the outer products of what `x` (T, K) lacks with `x` itself: float32 (K, K)."""
     lacking = (full_precision.float() - x.float()).mul_(row_weights[:, None]).to(x.dtype)
     found = torch.zeros(x.shape[1], x.shape[1], device=x.device)
-    for some, rows in zip(lacking.split(_DRIFT_ROWS), x.split(_DRIFT_ROWS), strict=True):
+    for some, rows in zip(lacking.split(_ROWS_OF_PRODUCT), x.split(_ROWS_OF_PRODUCT), strict=True):
         found += some.T @ rows
-    return found.double()
+    return found
+
+
+def _damped(hessian: torch.Tensor, damping: float) -> torch.Tensor:
+    found = hessian.clone()
+    found.diagonal().add_(damping * found.diagonal().mean() + _SMALLEST)
+    return found
 
 
 def prepare(
@@ -68,16 +84,15 @@ def prepare(
     """
     if row_weights is None:
         row_weights = torch.ones(len(x), device=x.device)
-    hessian = gram(x, row_weights)
-    diagonal = hessian.diagonal()
-    diagonal += _DAMPING * diagonal.mean() + 1e-8
-    order = diagonal.argsort(descending=True)
+    products = gram(x, row_weights)
+    hessian = _damped(products, _DAMPING)
+    order = hessian.diagonal().argsort(descending=True)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian[order][:, order]))
     move = None
     if full_precision is not None:
-        back = order.argsort()
-        move = (_drift(x, full_precision, row_weights) @ inverse[back][:, back]).float()
-    return Inputs(order, torch.linalg.cholesky(inverse, upper=True).float(), move)
+        factor = torch.linalg.cholesky(_damped(products, _DAMPING_OF_MOVE))
+        move = torch.cholesky_solve(_drift(x, full_precision, row_weights).T, factor).T
+    return Inputs(hessian, order, torch.linalg.cholesky(inverse, upper=True), move)
 
 
 def moved(weight: torch.Tensor, inputs: Inputs) -> torch.Tensor:
@@ -86,41 +101,66 @@ def moved(weight: torch.Tensor, inputs: Inputs) -> torch.Tensor:
     return weight if inputs.move is None else weight + weight @ inputs.move
 
 
-def quantize_matrix(weight: torch.Tensor, inputs: Inputs) -> tuple[Blocks, float]:
-    """A matrix (N, K) in blocks of 4 bits, and the weighted square error of its outputs over all rows of its inputs."""
+def quantize_matrix(weight: torch.Tensor, inputs: Inputs) -> Blocks:
+    """A matrix (N, K) in blocks of 4 bits, so that its outputs lose little over all rows of its inputs."""
     pieces = [_quantize_rows(moved(rows, inputs), inputs) for rows in weight.detach().split(_ROWS_AT_ONCE)]
-    integers, scales, errors = zip(*pieces, strict=True)
-    return pack(torch.cat(integers), torch.cat(scales)), sum(errors)
+    integers, scales = zip(*pieces, strict=True)
+    return pack(torch.cat(integers), torch.cat(scales))
 
 
-def _quantize_rows(weight: torch.Tensor, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Integers (N, K), zero in the middle, scales (N, K / 32) and error of some rows."""
+def _quantize_rows(weight: torch.Tensor, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Integers (N, K), zero in the middle, and scales (N, K / 32) of some rows.
+
+    Worked on transposed, so that a column of the matrix is contiguous.
+    """
+    importance = inputs.upper.diagonal().pow(-2)[inputs.order.argsort()]
+    blocks = zip(weight.split(BLOCK_SIZE, dim=1), importance.split(BLOCK_SIZE), strict=True)
+    scales = torch.stack([block_scales(block.contiguous(), part) for block, part in blocks])  # (K / 32, N)
+    columns = weight.t().contiguous()
+    integers = _one_by_one(columns, scales, inputs)
+    _settle(columns, integers, scales, inputs.hessian)
+    return integers.t().to(torch.int8).contiguous(), scales.t().contiguous()
+
+
+def _one_by_one(columns: torch.Tensor, scales: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+    """Integers (K, N) as float32; each column of the matrix takes over the errors of those before it."""
     order, upper = inputs.order, inputs.upper
-    places = order.argsort()
-    importance = upper.diagonal().pow(-2)[places]
-    blocks = weight.split(BLOCK_SIZE, dim=1)
-    scales = torch.stack([
-        block_scales(block.contiguous(), part)
-        for block, part in zip(blocks, importance.split(BLOCK_SIZE), strict=True)
-    ])  # (K / 32, N)
-    # Worked on transposed, so that a column of the matrix is contiguous.
-    remaining = weight.t()[order].contiguous()  # (K, N)
-    column_scales = scales.repeat_interleave(BLOCK_SIZE, 0)[order]
-    integers = torch.empty(remaining.shape, dtype=torch.int8, device=weight.device)
-    total = 0.0
+    remaining, column_scales = columns[order], scales.repeat_interleave(BLOCK_SIZE, 0)[order]
+    integers = torch.empty_like(remaining)
     for start in range(0, len(remaining), BLOCK_SIZE):
         stop = start + BLOCK_SIZE
         part = remaining[start:stop]  # (32, N), a view
         errors = torch.empty_like(part)
         for offset in range(BLOCK_SIZE):
             column = start + offset
-            scale = column_scales[column]
-            chosen = to_integers(part[offset], scale)
-            integers[column] = chosen.to(torch.int8)
-            errors[offset] = (part[offset] - chosen * scale) / upper[column, column]
+            integers[column] = to_integers(part[offset], column_scales[column])
+            errors[offset] = (part[offset] - integers[column] * column_scales[column]) / upper[column, column]
             if offset + 1 < BLOCK_SIZE:
                 part[offset + 1 :].addr_(upper[column, column + 1 : stop], errors[offset], alpha=-1)
-        total += errors.square().sum(dtype=torch.float64).item()
         if stop < len(remaining):
             remaining[stop:].addmm_(upper[start:stop, stop:].t(), errors, alpha=-1)
-    return integers[places].t().contiguous(), scales.t().contiguous(), total
+    return integers[order.argsort()]
+
+
+def _settle(columns: torch.Tensor, integers: torch.Tensor, scales: torch.Tensor, hessian: torch.Tensor) -> None:
+    """Every block once more: its scale, then its integers, to the least error given all others; in place.
+
+    Args:
+        columns: What is quantized (K, N).
+        integers: As float32 (K, N).
+        scales: (K / 32, N).
+    """
+    pull = hessian @ (columns - integers * scales.repeat_interleave(BLOCK_SIZE, 0))  # minus half the error's gradient
+    for block, start in enumerate(range(0, len(columns), BLOCK_SIZE)):
+        own = slice(start, start + BLOCK_SIZE)
+        curvature, part, here = hessian[own, own], integers[own], pull[own].clone()
+        before = part * scales[block]
+        along = (part * (curvature @ part)).sum(0).clamp_min(_SMALLEST)
+        scales[block] = stored_scale(scales[block] + (part * here).sum(0) / along)
+        here.addmm_(curvature, part * scales[block] - before, alpha=-1)
+        for offset in range(BLOCK_SIZE):
+            wanted = part[offset] * scales[block] + here[offset] / curvature[offset, offset]
+            integer = to_integers(wanted, scales[block])
+            here.addr_(curvature[:, offset], (integer - part[offset]) * scales[block], alpha=-1)
+            part[offset] = integer
+        pull.addmm_(hessian[:, own], part * scales[block] - before, alpha=-1)

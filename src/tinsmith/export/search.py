@@ -11,8 +11,7 @@ from tinsmith.config import ExportConfig
 from tinsmith.device import Device
 from tinsmith.errors import GateError
 from tinsmith.export.calibrate import Quantized, calibrate, make_guide, round_all
-from tinsmith.export.models import StoredWeights, conversation_losses, load_model, perplexity_ratio
-from tinsmith.packed.packing import Pack
+from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
 from tinsmith.tokens import Tokens
 
 RECIPES = {
@@ -20,7 +19,7 @@ RECIPES = {
     "gptq": "GPTQ, guided by the loss on training conversations",
     "mixed": "GPTQ, guided by the loss on training conversations, with the matrices that lose most in INT8",
 }
-"""Name -> what was done, from the quickest and smallest to the best. `mixed` starts from what `gptq` found."""
+"""Name -> what was done, from the quickest and smallest to the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Trial:
     """Its 95 % interval, empty below five conversations."""
     conversations: int
     seconds: float
-    """To make it, with what it starts from."""
+    """To make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +47,12 @@ class Chosen:
     trials: list[Trial]
 
 
-_STEPS = {"rtn": ("rtn",), "gptq": ("gptq",), "mixed": ("gptq", "mixed"), "auto": tuple(RECIPES)}
-"""`export.recipe` -> the recipes to try, in order."""
-
-_BITS_MORE = 4
-"""What a weight costs in INT8 above INT4; scales are the same."""
+_TRIED_BY_AUTO = ("rtn", "mixed")
 
 
 def choose(
-    config: ExportConfig, model_dir: Path, chosen: Device, calibration: Pack, val: Sequence[Tokens], seed: int
+    config: ExportConfig, model_dir: Path, chosen: Device, calibration: Sequence[Tokens], val: Sequence[Tokens],
+    seed: int,
 ) -> Chosen:
     """The matrices of the configured recipe, or with `auto` of the first within `config.max_perplexity_ratio`.
 
@@ -70,21 +66,15 @@ def choose(
     """
     tuned = conversation_losses(load_model(model_dir, chosen), val)
     trials: list[Trial] = []
-    guide, quantized, seconds = None, Quantized({}), 0.0
-    for recipe in _STEPS[config.recipe]:
+    for recipe in _TRIED_BY_AUTO if config.recipe == "auto" else (config.recipe,):
         started = time.monotonic()
         model = load_model(model_dir, chosen)
         if recipe == "rtn":
             quantized = round_all(model)
         else:
-            guide = guide or make_guide(model, calibration)
-            in_8_bits = ()
-            if recipe == "mixed":
-                parameters = StoredWeights(model_dir).count
-                in_8_bits = dearest(quantized, config.max_bits_per_parameter * parameters - 8 * quantized.nbytes)
-            quantized = calibrate(model, calibration, guide, in_8_bits)
-        # `mixed` needs what `gptq` found out, so its time includes that.
-        seconds = time.monotonic() - started + (seconds if recipe == "mixed" else 0.0)
+            guide = make_guide(model, calibration)
+            quantized = calibrate(model, guide, config.max_bits_per_parameter if recipe == "mixed" else 0.0)
+        seconds = time.monotonic() - started
         trials.append(_trial(recipe, model, quantized.nbytes, seconds, val, tuned, seed))
         print(f"    {line(trials[-1])}", file=sys.stderr)
         is_enough = config.recipe == "auto" and trials[-1].perplexity_ratio <= config.max_perplexity_ratio
@@ -96,17 +86,6 @@ def choose(
         "Raise export.max_bits_per_parameter for more matrices in INT8, or export.max_perplexity_ratio; or set "
         "export.recipe = \"mixed\" to ship the last one.",
     )
-
-
-def dearest(quantized: Quantized, spare_bits: float) -> set[str]:
-    """The matrices to have in INT8: those that lose most for their size, as many as `spare_bits` allow."""
-    weights = {name: quantized.matrices[name].weights for name in quantized.losses}
-    found = set()
-    for name in sorted(weights, key=lambda name: -quantized.losses[name] / weights[name]):
-        if _BITS_MORE * weights[name] <= spare_bits:
-            spare_bits -= _BITS_MORE * weights[name]
-            found.add(name)
-    return found
 
 
 def _trial(

@@ -27,7 +27,7 @@ from tinsmith.export.search import RECIPES, Trial, choose, line
 from tinsmith.families import Decoder, decoder_of
 from tinsmith.measure import Recorder, StageResult
 from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
-from tinsmith.packed.packing import Pack, make_pack, packed_rows
+from tinsmith.packed.packing import packed_rows
 from tinsmith.run_dir import write_json
 from tinsmith.tokens import Tokens, load_tokenizer
 
@@ -50,7 +50,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     probe = _probe_ids(train, decoder)
     _gate_full_precision(recorder, model_dir, decoder, probe, out_dir / "full_precision")
     device = choose_device()
-    calibration = _calibration(train, config.calibration_tokens, device.device)
+    calibration = _calibration(train, config.calibration_tokens)
     chosen = choose(config, model_dir, device, calibration, val, seed)
     graph = build_graph(decoder, _quantized_weights(model_dir, chosen.model))
     operators = _operator_counts(graph)
@@ -64,7 +64,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     parameters, size = StoredWeights(model_dir).count, weights_bytes(package_dir)
     method = "tinsmith.export.package.weights_bytes"
     files = sum(1 for _ in (package_dir / "onnx").iterdir())
-    calibrated = 0 if chosen.recipe == "rtn" else len(calibration.supervised)
+    calibrated = 0 if chosen.recipe == "rtn" else len(calibration)
     recorder.add("export.weights_bytes", size, "bytes", files, "files", method)
     recorder.add("export.download_bytes", download_bytes(package_dir), "bytes", files + 4, "files",
                  "tinsmith.export.package.download_bytes")
@@ -104,11 +104,11 @@ def _probe_ids(train: Sequence[Tokens], decoder: Decoder) -> list[int]:
     return joined[:needed]
 
 
-def _calibration(train: Sequence[Tokens], most_rows: int, device: torch.device) -> Pack:
-    """The first training conversations in one pack of at most `most_rows` rows; at least one conversation."""
+def _calibration(train: Sequence[Tokens], most_rows: int) -> Sequence[Tokens]:
+    """The first training conversations whose pack has about `most_rows` rows; at least one."""
     counts = range(1, len(train) + 1)
     fitting = bisect.bisect_right(counts, most_rows, key=lambda count: packed_rows(train[:count]))
-    return make_pack(train[: max(1, fitting)], device)
+    return train[: max(1, fitting)]
 
 
 def _full_weights(model_dir: Path) -> Weights:

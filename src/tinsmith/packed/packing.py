@@ -47,7 +47,9 @@ class Pack:
     targets: torch.Tensor
     """Each supervised token (N,), those of a conversation next to each other."""
     supervised: tuple[int, ...]
-    """How many targets each conversation has, in the order of `targets`."""
+    """How many targets each conversation has, in the order of `targets`, which is that of their token ids."""
+    paths: tuple[tuple[tuple[int, int], ...], ...]
+    """The row ranges of each conversation, in the same order."""
     tokens: int
     """Tokens of all conversations, shared ones counted in each."""
 
@@ -55,6 +57,10 @@ class Pack:
     def rows(self) -> int:
         """Tokens that are computed."""
         return len(self.ids)
+
+    def rows_of(self, conversation: int) -> list[int]:
+        """The row of every token of one conversation, counted as in `paths`."""
+        return _rows_of(self.paths[conversation])
 
 
 def packing_order(conversations: Sequence[Tokens], indices: Sequence[int]) -> list[int]:
@@ -105,7 +111,7 @@ def make_pack(conversations: Sequence[Tokens], device: torch.device) -> Pack:
 
     return Pack(
         rows(tree.ids), rows(positions), rows(stops), tuple(tree.nodes), rows(tree.predictors), rows(tree.targets),
-        tuple(tree.supervised), sum(len(tokens.ids) for tokens in conversations),
+        tuple(tree.supervised), tuple(tree.paths), sum(len(tokens.ids) for tokens in conversations),
     )
 
 
@@ -118,6 +124,7 @@ class _Tree:
         self.predictors: list[int] = []
         self.targets: list[int] = []
         self.supervised: list[int] = []
+        self.paths: list[tuple[tuple[int, int], ...]] = []
 
     def add(self, sequences: Sequence[Tokens], depth: int, ancestors: tuple[tuple[int, int], ...]) -> None:
         """Add sorted `sequences` that are equal before position `depth`, whose rows are `ancestors`."""
@@ -137,9 +144,10 @@ class _Tree:
                 self.nodes[place] = Node(start, stop, len(self.ids), ancestors, depth)
 
     def _add_targets(self, complete: Sequence[Tokens], path: tuple[tuple[int, int], ...]) -> None:
-        rows = list(itertools.chain.from_iterable(range(*span) for span in path)) if complete else []
+        rows = _rows_of(path) if complete else []
         for tokens in complete:
             self.supervised.append(tokens.supervised)
+            self.paths.append(path)
             for position, is_target in enumerate(tokens.mask):
                 if is_target:
                     self.predictors.append(rows[position - 1])
@@ -155,6 +163,10 @@ def _openings(sequences: Sequence[Tokens], depth: int) -> list[list[Tokens]]:
         else:
             groups.append([tokens])
     return groups
+
+
+def _rows_of(path: Sequence[tuple[int, int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(range(*span) for span in path))
 
 
 def _shared(first: Sequence[int], second: Sequence[int]) -> int:
