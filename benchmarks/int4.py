@@ -5,14 +5,18 @@ split, and on 100 conversations of other data that nothing was tuned or calibrat
 packaged, on ONNX Runtime; the peers' as the values their integers stand for, in float32.
 
 The last line is one JSON object, `{model: {recipe, weights_mb, ppl_ratio, ppl_ratio_low, ppl_ratio_high, seconds, peak_gb}}`
-of the recipe that `export.recipe = "auto"` takes: the first whose perplexity on the validation split is near enough.
-Everything measured is in `benchmarks/results/int4.json`.
+of the recipe that `export.recipe = "auto"` takes: `rtn` if its perplexity on the validation split is near enough, else
+`mixed`.
+Everything measured is in `benchmarks/results/int4.json`. A call that was cut short goes on where it stopped: what was
+made from the same weights, settings and code is not made again.
 """
 
 import argparse
+import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from harness import HERE, chosen_data, environment, faq, publish, run_measured
@@ -36,7 +40,7 @@ def main() -> None:
     for model in arguments.models.split(","):
         rows = compare(model, arguments)
         report["models"][model] = rows
-        taken = next((rows[name] for name in RECIPES if rows[name]["val_ratio"] <= MOST), rows[RECIPES[-1]])
+        taken = rows["rtn" if rows["rtn"]["val_ratio"] <= MOST else "mixed"]
         chosen[model] = {key: taken[key] for key in (
             "recipe", "weights_mb", "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high", "seconds", "peak_gb")}
     publish("int4", report, chosen)
@@ -62,12 +66,38 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     work = WORK / model
     work.mkdir(parents=True, exist_ok=True)
     run = tuned(work, model, arguments)
-    candidates = {recipe: ours(work, run, recipe, arguments.calibration_tokens) for recipe in RECIPES}
-    candidates |= {peer: peers(work, run, peer, arguments) for peer in arguments.peers.split(",") if peer}
+    key = made_from(run, arguments)
+    candidates = {name: kept(work / name, key, lambda out, name=name: ours(out, run, name, arguments.calibration_tokens))
+                  for name in RECIPES}
+    candidates |= {name: kept(work / name, key, lambda out, name=name: peers(out, run, name, arguments))
+                   for name in arguments.peers.split(",") if name}
     score(work, run, candidates)
     for name, row in candidates.items():
         print(f"{model}, {line(name, row)}", file=sys.stderr)
     return candidates
+
+
+def made_from(run: Path, arguments: argparse.Namespace) -> str:
+    """Digest of what a candidate follows from: weights, conversations, settings and code."""
+    import tinsmith.export
+
+    code = [*Path(tinsmith.export.__file__).parent.glob("*.py"), *HERE.glob("int4*.py")]
+    data = [run / "data" / "train.jsonl", run / "data" / "val.jsonl", run / "data" / "test.jsonl", arguments.other_data]
+    digest = hashlib.sha256(str(arguments.calibration_tokens).encode())
+    for path in [*sorted(code), *data, *sorted((run / "merge" / "model").iterdir())]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def kept(out: Path, key: str, make: Callable[[Path], dict]) -> dict:
+    """The row of a candidate, made in `out` unless it is there from the same `key`."""
+    path = out / "row.json"
+    if path.exists() and (row := json.loads(path.read_text()))["key"] == key:
+        return row
+    row = make(fresh(out)) | {"key": key}
+    path.write_text(json.dumps(row))
+    return row
 
 
 def line(name: str, row: dict) -> str:
@@ -93,27 +123,26 @@ def tuned(work: Path, model: str, arguments: argparse.Namespace) -> Path:
     return work / "run"
 
 
-def ours(work: Path, run: Path, recipe: str, calibration_tokens: int) -> dict:
+def ours(out: Path, run: Path, recipe: str, calibration_tokens: int) -> dict:
     """One recipe of the export stage in a process of its own, gates included."""
-    out = fresh(work / recipe)
     command = [sys.executable, str(HERE / "int4_ours.py"), recipe, str(calibration_tokens), str(run), str(out)]
-    seconds, peak_bytes = run_measured(command, work / f"{recipe}.log")
+    seconds, peak_bytes = run_measured(command, out / "log")
     measured = json.loads((out / "measured.json").read_text())
     return {"recipe": recipe, "weights_mb": measured["export.weights_bytes"] / 1e6, "seconds": seconds,
             "peak_gb": peak_bytes / 1e9, "val_ratio": measured[f"export.recipe.{recipe}.perplexity_ratio"],
             "package": str(out / "package")}
 
 
-def peers(work: Path, run: Path, peer: str, arguments: argparse.Namespace) -> dict:
+def peers(out: Path, run: Path, peer: str, arguments: argparse.Namespace) -> dict:
+    """Another project's INT4, in its own environment."""
     from tinsmith.chat import read_jsonl
     from tinsmith.tokens import load_tokenizer
 
-    out = fresh(work / peer)
     tokens = load_tokenizer(run / "merge" / "model").encode_all(read_jsonl(run / "data" / "train.jsonl"))
-    (work / "calibration.json").write_text(json.dumps([list(t.ids) for t in tokens[:CALIBRATION_CONVERSATIONS]]))
+    (out / "calibration.json").write_text(json.dumps([list(t.ids) for t in tokens[:CALIBRATION_CONVERSATIONS]]))
     command = [str(arguments.peer_python), str(HERE / "int4_peer.py"), peer, str(run / "merge" / "model"),
-               str(work / "calibration.json"), str(out)]
-    seconds, peak_bytes = run_measured(command, work / f"{peer}.log")
+               str(out / "calibration.json"), str(out)]
+    seconds, peak_bytes = run_measured(command, out / "log")
     result = json.loads((out / "result.json").read_text())
     return {"recipe": peer, "weights_mb": result["weights_bytes"] / 1e6, "seconds": seconds, "peak_gb": peak_bytes / 1e9,
             "values": str(out / "weights.safetensors"), "packages": result["packages"]}
@@ -126,15 +155,19 @@ def fresh(folder: Path) -> Path:
 
 
 def score(work: Path, run: Path, candidates: dict[str, dict]) -> None:
-    """Add the perplexity ratios to every candidate, in a process that ends with its memory."""
+    """Add the perplexity ratios to every candidate that lacks them, in a process that ends with its memory."""
+    missing = {name: row for name, row in candidates.items() if "ppl_ratio" not in row}
+    if not missing:
+        return
     conversations = {"test": run / "data" / "test.jsonl", "other": work / "other" / "data" / "train.jsonl"}
     plan = {"run": str(run), "conversations": {name: str(path) for name, path in conversations.items()},
-            "most": {"test": None, "other": OTHER_CONVERSATIONS}, "seed": SEED, "candidates": candidates}
+            "most": {"test": None, "other": OTHER_CONVERSATIONS}, "seed": SEED, "candidates": missing}
     (work / "plan.json").write_text(json.dumps(plan))
     run_measured([sys.executable, str(HERE / "int4_score.py"), str(work / "plan.json"), str(work / "scores.json")],
                  work / "score.log")
     for name, scores in json.loads((work / "scores.json").read_text()).items():
         candidates[name] |= scores
+        (work / name / "row.json").write_text(json.dumps(candidates[name]))
 
 
 if __name__ == "__main__":

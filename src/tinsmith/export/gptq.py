@@ -35,8 +35,10 @@ class Inputs:
     """Columns (K,) as they are quantized, the dearest first."""
     upper: torch.Tensor
     """Upper Cholesky factor of the inverse Hessian (K, K), rows and columns in that order, float32."""
-    move: torch.Tensor | None
-    """What the weights (N, K) are moved by, as a factor on their right (K, K), float32."""
+    drift: torch.Tensor | None
+    """Sum over rows of the outer products of what the inputs lack with the inputs themselves (K, K), float32."""
+    factor: torch.Tensor | None
+    """Lower Cholesky factor of the Hessian that the move is found with (K, K), float32."""
 
 
 def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
@@ -60,7 +62,7 @@ def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
 
 
 def _drift(x: torch.Tensor, full_precision: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
-    """Sum over rows of the outer products of what `x` (T, K) lacks with `x` itself: float32 (K, K)."""
+    """`Inputs.drift` of `x` (T, K), towards the inputs of the full-precision model (T, K)."""
     lacking = (full_precision.float() - x.float()).mul_(row_weights[:, None]).to(x.dtype)
     found = torch.zeros(x.shape[1], x.shape[1], device=x.device)
     for some, rows in zip(lacking.split(_ROWS_OF_PRODUCT), x.split(_ROWS_OF_PRODUCT), strict=True):
@@ -88,17 +90,17 @@ def prepare(
     hessian = _damped(products, _DAMPING)
     order = hessian.diagonal().argsort(descending=True)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian[order][:, order]))
-    move = None
+    drift = factor = None
     if full_precision is not None:
+        drift = _drift(x, full_precision, row_weights)
         factor = torch.linalg.cholesky(_damped(products, _DAMPING_OF_MOVE))
-        move = torch.cholesky_solve(_drift(x, full_precision, row_weights).T, factor).T
-    return Inputs(hessian, order, torch.linalg.cholesky(inverse, upper=True), move)
+    return Inputs(hessian, order, torch.linalg.cholesky(inverse, upper=True), drift, factor)
 
 
 def moved(weight: torch.Tensor, inputs: Inputs) -> torch.Tensor:
     """`weight` (N, K) where the drifted inputs give the outputs nearest to the full-precision ones, float32."""
     weight = weight.float()
-    return weight if inputs.move is None else weight + weight @ inputs.move
+    return weight if inputs.drift is None else weight + torch.cholesky_solve((weight @ inputs.drift).T, inputs.factor).T
 
 
 def quantize_matrix(weight: torch.Tensor, inputs: Inputs) -> Blocks:

@@ -1,0 +1,69 @@
+"""lm-evaluation-harness's `onnxruntime` backend on a run's INT4 package, beside the perplexity on the run's card.
+
+Usage: python benchmarks/lm_eval.py RUN_DIR
+
+The harness loads the package's own tokenizer and graph, tokenizes the test conversations' text by itself, and scores
+every assistant turn. The last line is one JSON object, also in `benchmarks/results/lm_eval.json`.
+"""
+
+import argparse
+import json
+import math
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from harness import HERE, environment, publish, run_measured
+
+from tinsmith.chat import read_jsonl
+from tinsmith.tokens import load_tokenizer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-lm_eval" / "bin" / "python")
+    arguments = parser.parse_args()
+    scored = [json.loads(line) for line in (arguments.run / "evaluate" / "nll" / "test.int4.jsonl").read_text().splitlines()]
+    ours = {row["id"]: row for row in scored}
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = harness_scores(arguments, Path(folder))
+    if theirs.keys() != ours.keys():
+        sys.exit(f"the run scored {len(ours)} test conversations, the harness {len(theirs)}")
+    perplexity = {
+        "tinsmith": math.exp(sum(row["nll"] for row in scored) / sum(row["tokens"] for row in scored)),
+        "lm_eval": math.exp(sum(nll for nll, _ in theirs.values()) / sum(tokens for _, tokens in theirs.values())),
+    }
+    worst = max(abs(nll - ours[id]["nll"]) / ours[id]["nll"] for id, (nll, _) in theirs.items())
+    found = {
+        "run": arguments.run.resolve().name, "conversations": len(ours), "tokens": sum(tokens for _, tokens in theirs.values()),
+        **perplexity, "relative_difference": abs(perplexity["lm_eval"] / perplexity["tinsmith"] - 1),
+        "largest_of_a_conversation": worst,
+    }
+    publish("lm_eval", {"environment": environment(arguments.run, ("onnxruntime", "transformers")), **found}, found)
+
+
+def harness_scores(arguments: argparse.Namespace, folder: Path) -> dict[str, tuple[float, int]]:
+    """Test conversation -> (negative log-likelihood in nats, tokens), by the harness."""
+    package = arguments.run / "export" / "package"
+    tokenizer = load_tokenizer(arguments.run / "merge" / "model")
+    wanted = {}
+    for conversation in read_jsonl(arguments.run / "data" / "test.jsonl"):
+        text, turns = "", []
+        for piece, is_supervised in tokenizer.family.segments(conversation.messages, tokenizer.bos):
+            if is_supervised:
+                turns.append((text, piece))
+            text += piece
+        wanted[conversation.id] = turns
+    # The harness looks for the graph beside the tokenizer.
+    for path in [*package.glob("*.json"), *package.glob("*.jinja"), *(package / "onnx").iterdir()]:
+        shutil.copyfile(path, folder / path.name)
+    (folder / "turns.json").write_text(json.dumps(wanted))
+    command = [str(arguments.peer_python), str(HERE / "lm_eval_peer.py"), str(folder)]
+    run_measured(command, folder / "log")
+    return json.loads((folder / "scores.json").read_text())
+
+
+if __name__ == "__main__":
+    main()
