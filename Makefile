@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-lm-eval
+.PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-lm-harness
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -30,13 +30,13 @@ bench-int4-1b: install
 
 # RUN=PATH chooses another finished run than the demo's.
 RUN ?= runs/demo
-bench-lm-eval: install benchmarks/.venv-lm_eval/installed
-	$(BIN)/python benchmarks/lm_eval.py $(RUN)
+bench-lm-harness: install benchmarks/.venv-lm_harness/installed
+	$(BIN)/python benchmarks/lm_harness.py $(RUN)
 
 # Peers, each in an environment of its own.
 benchmarks/.venv-trl/installed: benchmarks/train_peer_requirements.txt
 benchmarks/.venv-int4/installed: benchmarks/int4_peer_requirements.txt
-benchmarks/.venv-lm_eval/installed: benchmarks/lm_eval_peer_requirements.txt
+benchmarks/.venv-lm_harness/installed: benchmarks/lm_harness_peer_requirements.txt
 benchmarks/.venv-%/installed:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0

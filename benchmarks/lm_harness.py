@@ -1,9 +1,9 @@
 """lm-evaluation-harness's `onnxruntime` backend on a run's INT4 package, beside the perplexity on the run's card.
 
-Usage: python benchmarks/lm_eval.py RUN_DIR
+Usage: python benchmarks/lm_harness.py RUN_DIR
 
 The harness loads the package's own tokenizer and graph, tokenizes the test conversations' text by itself, and scores
-every assistant turn. The last line is one JSON object, also in `benchmarks/results/lm_eval.json`.
+every assistant turn. The last line is one JSON object, also in `benchmarks/results/lm_harness.json`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tinsmith.tokens import load_tokenizer
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-lm_eval" / "bin" / "python")
+    parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-lm_harness" / "bin" / "python")
     arguments = parser.parse_args()
     scored = [json.loads(line) for line in (arguments.run / "evaluate" / "nll" / "test.int4.jsonl").read_text().splitlines()]
     ours = {row["id"]: row for row in scored}
@@ -41,7 +41,7 @@ def main() -> None:
         **perplexity, "relative_difference": abs(perplexity["lm_eval"] / perplexity["tinsmith"] - 1),
         "largest_of_a_conversation": worst,
     }
-    publish("lm_eval", {"environment": environment(arguments.run, ("onnxruntime", "transformers")), **found}, found)
+    publish("lm_harness", {"environment": environment(arguments.run, ("onnxruntime", "transformers")), **found}, found)
 
 
 def harness_scores(arguments: argparse.Namespace, folder: Path) -> dict[str, tuple[float, int]]:
@@ -60,7 +60,7 @@ def harness_scores(arguments: argparse.Namespace, folder: Path) -> dict[str, tup
     for path in [*package.glob("*.json"), *package.glob("*.jinja"), *(package / "onnx").iterdir()]:
         shutil.copyfile(path, folder / path.name)
     (folder / "turns.json").write_text(json.dumps(wanted))
-    command = [str(arguments.peer_python), str(HERE / "lm_eval_peer.py"), str(folder)]
+    command = [str(arguments.peer_python), str(HERE / "lm_harness_peer.py"), str(folder)]
     run_measured(command, folder / "log")
     return json.loads((folder / "scores.json").read_text())
 

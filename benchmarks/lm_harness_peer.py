@@ -1,4 +1,4 @@
-"""lm-evaluation-harness's `onnxruntime` backend on the turns in FOLDER/turns.json. Usage: python lm_eval_peer.py FOLDER
+"""lm-evaluation-harness's `onnxruntime` backend on the turns in FOLDER/turns.json. Usage: python lm_harness_peer.py FOLDER
 
 FOLDER holds a package's graph and tokenizer, side by side; `scores.json` is written into it: for each conversation its
 negative log-likelihood in nats and its number of scored tokens.
