@@ -20,7 +20,6 @@ _DAMPING = 0.1
 _DAMPING_OF_MOVE = 0.3
 _SMALLEST = 1e-8  # keeps the Hessian of inputs that are all zero invertible
 _GRAM_BLOCK = 384  # columns; small enough to leave half of the products out, large enough for quick ones
-_LOUDEST = 32  # columns
 _ROWS_OF_PRODUCT = 2048  # summed in float32 from products in the model's format, whose rounding averages out
 _ROWS_AT_ONCE = 16384  # a 262,144-row head is quantized in pieces; rows do not depend on each other
 
@@ -44,20 +43,16 @@ class Inputs:
 def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
     """Sum over rows of the outer products of `x` (T, K) with itself, times `row_weights` (T,): float32 (K, K).
 
-    Blocks on and below the diagonal are computed, from products in the format of `x`, but those with the loudest
-    columns in float32: rounded to bfloat16, such large entries leave a Hessian that need not be positive.
+    Blocks on and below the diagonal are computed, in float32: what is left of a Hessian after rounding its large entries
+    to bfloat16 need not be positive.
     """
-    rows, columns = x * row_weights.sqrt().to(x.dtype)[:, None], x.shape[1]
-    found = torch.zeros(columns, columns, device=x.device)
-    for some in rows.split(_ROWS_OF_PRODUCT):
-        for start in range(0, columns, _GRAM_BLOCK):
-            stop = min(start + _GRAM_BLOCK, columns)
-            found[start:stop, :stop] += some[:, start:stop].T @ some[:, :stop]
+    rows, columns = x.float(), x.shape[1]
+    weighted = rows * row_weights[:, None]
+    found = torch.empty(columns, columns, device=x.device)
     for start in range(0, columns, _GRAM_BLOCK):
-        found[:start, start : start + _GRAM_BLOCK] = found[start : start + _GRAM_BLOCK, :start].T
-    loudest = found.diagonal().topk(min(_LOUDEST, columns)).indices
-    found[loudest] = rows[:, loudest].float().T @ rows.float()
-    found[:, loudest] = found[loudest].T
+        stop = min(start + _GRAM_BLOCK, columns)
+        found[start:stop, :stop] = weighted[:, start:stop].T @ rows[:, :stop]
+        found[:start, start:stop] = found[start:stop, :start].T
     return found
 
 
