@@ -22,7 +22,7 @@ SEED = 17
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=chosen_data())
-    parser.add_argument("--recipe", default="gptq")
+    parser.add_argument("--recipe", default="mixed")
     parser.add_argument("--calibration-tokens", type=int, default=ExportConfig().calibration_tokens)
     arguments = parser.parse_args()
     run = prepared(WORK / "gemma-3-1b", arguments)

@@ -33,7 +33,7 @@ HEAD = "lm_head.weight"
 
 _KEPT_BYTES = 2_000_000_000
 _FEWEST_ROWS = 1024
-"""What one pass with gradients may keep, unless so few rows need more; larger ones are slower, not only larger."""
+"""What one pass with gradients may keep, unless so few rows need more."""
 
 _BEFORE_ATTENTION = ("q_proj.weight", "k_proj.weight", "v_proj.weight")
 
@@ -233,7 +233,7 @@ class _Calibration:
     def _quantize(self, module: Any, x: torch.Tensor) -> None:
         name = self._names[module]
         squares = self._row_weights[name]
-        # By the squares themselves, noise would rule: in a quarter of the matrices ten rows would outweigh all others.
+        # By the squares themselves, noise would rule: in value projections three rows would outweigh all others.
         weights = squares.sqrt()
         inputs = prepare(x, weights / weights.mean(), self._full_inputs.pop(name))
         if name in self._in_8_bits:
