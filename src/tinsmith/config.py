@@ -98,6 +98,9 @@ class ExportConfig(Section):
     """For `mixed`: how large all matrices together may become; all in INT4 they take 4.53 in SmolLM2-135M."""
     calibration_tokens: int = Field(16384, ge=1)
     """Training tokens that calibration looks at, in whole conversations; an opening they share counts once."""
+    float16: bool = True
+    """Add a second graph over the same weights, of about 0.3 MB, that computes in float16, for GPUs that can. It is left out
+    where values come near the end of float16's range."""
     gguf: Literal["", "f16", "q8_0", "q4_0"] = ""
     """Also write the tuned model as one GGUF file of this format, for llama.cpp, Ollama and wllama; empty writes none."""
     max_chunk_mb: int = Field(512, ge=1, le=2000)

@@ -12,6 +12,9 @@ from tinsmith.errors import ArtifactError
 ONNX_FILE = "onnx/model_q4.onnx"
 """Path of the graph inside a package; the name Transformers.js asks for with `dtype: 'q4'`."""
 
+ONNX_F16_FILE = "onnx/model_q4f16.onnx"
+"""The same weights computed in float16, if they can be; the name Transformers.js asks for with `dtype: 'q4f16'`."""
+
 
 @dataclass(frozen=True, slots=True)
 class OnnxDecoder:
@@ -20,6 +23,8 @@ class OnnxDecoder:
     session: Any
     past_shapes: dict[str, tuple[int, int]]
     """`past_key_values.N.key` or `.value` -> (kv heads, head dimension)."""
+    past_dtype: Any
+    """NumPy's name for what the cache holds: float32, or float16."""
     vocab_size: int
 
     def start(self) -> "Sequencer":
@@ -37,6 +42,10 @@ class Sequencer:
 
     def feed(self, ids: Sequence[int], keep: int) -> np.ndarray:
         """Logits `(keep, V)` float32 after each of the last `keep` tokens of `ids`, which extend the sequence."""
+        return self.outputs(ids, keep)["logits"].numpy()[0]
+
+    def outputs(self, ids: Sequence[int], keep: int) -> dict[str, Any]:
+        """Everything the graph gives for `ids`, by name, in ONNX Runtime's own memory; the cache goes on from there."""
         import onnxruntime as ort
 
         total = self.length + len(ids)
@@ -48,16 +57,15 @@ class Sequencer:
         }
         if not self.past:
             arrays |= {
-                name: np.zeros((1, heads, 0, dim), np.float32)
+                name: np.zeros((1, heads, 0, dim), self.decoder.past_dtype)
                 for name, (heads, dim) in self.decoder.past_shapes.items()
             }
         values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()} | self.past
         names = [output.name for output in self.decoder.session.get_outputs()]
         outputs = dict(zip(names, self.decoder.session.run_with_ort_values(names, values), strict=True))
-        # The cache stays in ONNX Runtime's own memory; only logits are copied out.
         self.past = {name: outputs[name.replace("past_key_values", "present")] for name in self.decoder.past_shapes}
         self.length = total
-        return outputs["logits"].numpy()[0]
+        return outputs
 
 
 def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
@@ -80,6 +88,7 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
             f"{path}: ONNX Runtime cannot load it ({error})", "Run the export stage again with --force."
         ) from error
     inputs = {value.name: value.shape for value in session.get_inputs()}
+    is_float16 = any(value.type == "tensor(float16)" for value in session.get_inputs())
     past = {name: (shape[1], shape[3]) for name, shape in inputs.items() if name.startswith("past_key_values.")}
     missing = {"input_ids", "attention_mask", "position_ids", "num_logits_to_keep"} - set(inputs)
     if missing or not past or not all(isinstance(size, int) for sizes in past.values() for size in sizes):
@@ -88,4 +97,4 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
             "Run the export stage again with --force.",
         )
     vocab_size = {value.name: value.shape for value in session.get_outputs()}["logits"][-1]
-    return OnnxDecoder(session, past, vocab_size)
+    return OnnxDecoder(session, past, np.float16 if is_float16 else np.float32, vocab_size)

@@ -38,6 +38,11 @@ def test_every_promised_id_is_measured(done):
                 assert f"evaluate.{name}.{split}.{model}" in found
         assert f"evaluate.ratio.{split}.tuned_over_base" in found
         assert f"evaluate.ratio.{split}.int4_over_tuned" in found
+        # The float16 graph is scored on the test split alone.
+        assert (f"evaluate.perplexity.{split}.int4_float16" in found) == (split == "test")
+    half = found["evaluate.ratio.test.int4_float16_over_tuned"].value
+    assert half == pytest.approx(found["evaluate.ratio.test.int4_over_tuned"].value, rel=2e-3)
+    assert half != found["evaluate.ratio.test.int4_over_tuned"].value
     for model in ("base", "int4"):
         for name in ("stop_rate", "repetition_rate", "key_fact_recall"):
             assert f"evaluate.answers.{name}.{model}" in found

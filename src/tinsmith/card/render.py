@@ -63,7 +63,7 @@ def _names(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, An
     has_curve = facts.evidence.sha256("train/loss.png") is not None
     return {
         "title": title, "config": facts.config, "front_matter": front_matter(facts, facts.config.title or name),
-        "value": facts.value, "cell": facts.cell, "full": facts.full, "interval": facts.interval,
+        "has": facts.has, "value": facts.value, "cell": facts.cell, "full": facts.full, "interval": facts.interval,
         "rests_on": facts.rests_on, "recorded": facts.recorded, "raw": facts.raw, "stated": facts.stated,
         "declared": facts.declared, "declared_list": facts.declared_list, "date": facts.date(),
         "interval_name": INTERVAL_NAME, "not_assessed": NOT_ASSESSED, "has_curve": has_curve,

@@ -16,11 +16,18 @@ from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_t
 from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import Score, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores
 from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, load_onnx
 from tinsmith.run_dir import combined_sha256, read_json, write_json
 from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 SPLITS = ("train", "val", "test")
+
+FLOAT16 = "int4_float16"
+"""The package's second graph, which GPUs compute in float16; scored on the test split alone."""
+
+
+RATIOS = (("tuned", "base"), ("int4", "tuned"), (FLOAT16, "tuned"))
+"""Of perplexities: which model's over which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +43,10 @@ class _Material:
     prompts: list[list[int]]
     max_new_tokens: int
 
-    def score(self, scorer, model: str, out_dir: Path) -> dict[str, list[Score]]:
+    def score(self, scorer, model: str, out_dir: Path, splits: Sequence[str] = SPLITS) -> dict[str, list[Score]]:
         """Scores by split; the raw sums are kept in `nll/<split>.<model>.jsonl`."""
         scores = {}
-        for split in SPLITS:
+        for split in splits:
             label = f"{model} on {split}"
             scores[split] = score_conversations(
                 scorer, self.conversations[split], self.tokens[split], self.tokenizer, label
@@ -159,25 +166,32 @@ def _run_models(
         answers["int4"] = onnx_answers(
             decoder, material.tokenizer, material.prompts, material.max_new_tokens, "int4 answers"
         )
+    del decoder
+    if (package_dir / ONNX_F16_FILE).exists():
+        decoder = load_onnx(package_dir / ONNX_F16_FILE, threads=torch.get_num_threads())
+        scores[FLOAT16] = material.score(onnx_scorer(decoder), FLOAT16, out_dir, splits=("test",))
     return scores, answers
 
 
 def _record_losses(
     recorder: Recorder, scores: dict[str, dict[str, list[Score]]], seed: int
 ) -> tuple[dict[str, float], list[str]]:
-    """Record every loss; returns the two perplexity ratios on the test split and the categories too small for a number."""
+    """Record every loss; returns the perplexity ratios on the test split and the categories too small for a number."""
     ratios, too_small = {}, []
     for split in SPLITS:
-        for model, by_split in scores.items():
+        found = {model: by_split[split] for model, by_split in scores.items() if split in by_split}
+        for model, own in found.items():
             raw = f"evaluate/nll/{split}.{model}.jsonl"
-            losses.record_losses(recorder, by_split[split], split, model, raw, seed)
+            losses.record_losses(recorder, own, split, model, raw, seed)
             if split == "test":
-                too_small = losses.record_categories(recorder, by_split[split], split, model, raw, seed)
-        for over, under in (("tuned", "base"), ("int4", "tuned")):
+                too_small = losses.record_categories(recorder, own, split, model, raw, seed)
+        for over, under in RATIOS:
+            if over not in found:
+                continue
             name = f"{over}_over_{under}"
             raw = f"evaluate/nll/{split}.{over}.jsonl"
             id = f"evaluate.ratio.{split}.{name}"
-            ratio = losses.record_ratio(recorder, scores[over][split], scores[under][split], id, raw, seed)
+            ratio = losses.record_ratio(recorder, found[over], found[under], id, raw, seed)
             if split == "test":
                 ratios[name] = ratio
     return ratios, too_small
@@ -193,6 +207,7 @@ def _record(config: EvaluateConfig, material: _Material, too_small: list[str]) -
             "base": "weights as stored, computed in float32",
             "tuned": "bf16 weights as stored, computed in float32",
             "int4": f"the packaged file {ONNX_FILE} on ONNX Runtime's CPU provider",
+            FLOAT16: f"the packaged file {ONNX_F16_FILE}, if there is one, on the same provider; between operators in float16",
         },
         "decoding": {
             "method": "greedy, no repetition penalty",

@@ -77,7 +77,7 @@ def pack(integers: torch.Tensor, scales: torch.Tensor, bits: int = 4) -> Blocks:
         ValueError: a scale has no float16 of its own; `stored_scale` gives those that have.
     """
     half = scales.to(torch.float16)
-    if not torch.equal(half.float(), scales.float()):
+    if not torch.equal(half.float(), scales.float()) or not half.isfinite().all():
         raise ValueError("scales are not float16 numbers")
     unsigned = (integers + 2 ** (bits - 1)).to(torch.uint8).reshape(len(integers), -1, BLOCK_SIZE)
     if bits == 4:

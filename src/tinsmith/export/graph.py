@@ -22,49 +22,56 @@ OPSET = 21
 _KEEP_ALL_ROWS = np.iinfo(np.int64).max
 
 
-def build_graph(decoder: Decoder, weights: Weights) -> ir.Model:
-    """The decoder as an ONNX model with a key/value cache.
+def build_graph(
+    decoder: Decoder, weights: Weights, floats: ir.DataType = ir.DataType.FLOAT, residual_scale: float = 1.0
+) -> ir.Model:
+    """The decoder as an ONNX model with a key/value cache, computing in `floats` (F), float32 or float16.
+
+    With post-norms `residual_scale` can make the residual stream smaller without changing a result: everything that goes
+    in is multiplied by it, and every norm that reads the stream divides by its size.
 
     Inputs: `input_ids` (B, S) int64, `attention_mask` (B, T) int64, `position_ids` (B, S) int64,
     `num_logits_to_keep` () int64 (0 keeps all, k the last k; runtimes ask for 1 while generating),
-    `past_key_values.<i>.key|value` (B, G, P, D) float32.
-    Outputs: `logits` (B, kept, V) float32, `present.<i>.key|value` (B, G, T, D) float32.
+    `past_key_values.<i>.key|value` (B, G, P, D) F.
+    Outputs: `logits` (B, kept, V) float32, `present.<i>.key|value` (B, G, T, D) F.
     """
-    g = Nodes(decoder, weights)
-    inputs = _inputs(decoder)
+    g = Nodes(decoder, weights, floats, residual_scale)
+    inputs = _inputs(decoder, floats)
     lengths = _lengths(g, inputs["attention_mask"])
     rotations = {_rope_key(rope): _rotation(g, rope, inputs["position_ids"], index)
                  for index, rope in _distinct_ropes(decoder)}
     head = _head_storage(g)
     residual = _embed(g, inputs["input_ids"], head)
-    normed = _rms_norm(g, "model.layers.0.input_layernorm", residual)
+    normed = _rms_norm(g, "model.layers.0.input_layernorm", residual, _residual_epsilon(g))
     outputs: list[ir.Value] = []
     for index in range(decoder.layers):
         prefix = f"model.layers.{index}"
         attended, present = _attention(g, index, normed, inputs, lengths, rotations[_rope_key(decoder.rope[index])])
         outputs += present
         if decoder.has_post_norms:
-            attended = _rms_norm(g, f"{prefix}.post_attention_layernorm", attended)
+            attended = _post_norm(g, f"{prefix}.post_attention_layernorm", attended)
         before_mlp = "pre_feedforward_layernorm" if decoder.has_post_norms else "post_attention_layernorm"
         normed, residual = _add_and_norm(g, f"{prefix}.{before_mlp}", attended, residual)
         changed = _mlp(g, prefix, normed)
         if decoder.has_post_norms:
-            changed = _rms_norm(g, f"{prefix}.post_feedforward_layernorm", changed)
+            changed = _post_norm(g, f"{prefix}.post_feedforward_layernorm", changed)
         is_last = index + 1 == decoder.layers
         following = "model.norm" if is_last else f"model.layers.{index + 1}.input_layernorm"
         normed, residual = _add_and_norm(g, following, changed, residual)
     logits = _logits(g, normed, inputs["num_logits_to_keep"], head)
+    if floats != ir.DataType.FLOAT:
+        logits = g.op("logits/float", "Cast", [logits], {"to": ir.DataType.FLOAT})
     logits.name = "logits"
     logits.dtype = ir.DataType.FLOAT
     logits.shape = ir.Shape(["batch_size", "kept_length", decoder.vocab_size])
     return _model(g, list(inputs.values()), [logits, *outputs])
 
 
-def _inputs(decoder: Decoder) -> dict[str, ir.Value]:
+def _inputs(decoder: Decoder, floats: ir.DataType) -> dict[str, ir.Value]:
     def value(name: str, shape: list, dtype: ir.DataType) -> ir.Value:
         return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
 
-    integers, floats = ir.DataType.INT64, ir.DataType.FLOAT
+    integers = ir.DataType.INT64
     found = {
         "input_ids": value("input_ids", ["batch_size", "sequence_length"], integers),
         "attention_mask": value("attention_mask", ["batch_size", "total_sequence_length"], integers),
@@ -106,7 +113,7 @@ def _rotation(g: Nodes, rope: dict, position_ids: ir.Value, index: int) -> tuple
     """Cosines and sines (B*S, D/2) for the given positions, and each token's row in them (B, S).
 
     They are computed from the positions at run time: a table up to Gemma's context length would weigh as much as
-    a fifth of the package.
+    a fifth of the package. In float32, because float16 cannot count beyond 2,048.
     """
     frequencies, scaling = inverse_frequencies(rope, g.decoder)
     name = f"rope_{index}"
@@ -121,6 +128,7 @@ def _rotation(g: Nodes, rope: dict, position_ids: ir.Value, index: int) -> tuple
     shape = g.op(f"{name}/shape", "Shape", [position_ids])
     count = g.op(f"{name}/count", "ReduceProd", [shape], {"keepdims": 0})
     rows = g.op(f"{name}/range", "Range", [g.constant(0, np.int64), count, g.constant(1, np.int64)])
+    cosines, sines = (g.computed(table, ir.DataType.FLOAT) for table in (cosines, sines))
     return cosines, sines, g.op(f"{name}/rows", "Reshape", [rows, shape])
 
 
@@ -155,25 +163,37 @@ def _embed(g: Nodes, input_ids: ir.Value, head: tuple[ir.Value, ...]) -> ir.Valu
         rows = g.op("embed/rows", "Gather", [storage[0], input_ids])
     else:
         rows = gather_blocks(g, input_ids, *storage)
-    if g.decoder.embedding_scale != 1.0:
-        rows = g.op("embed/scaled", "Mul", [rows, g.constant(g.decoder.embedding_scale, np.float32)])
-    return rows
+    scale = g.decoder.embedding_scale * g.residual_scale
+    return g.op("embed/scaled", "Mul", [rows, g.number(scale)]) if scale != 1.0 else rows
 
 
 def _norm_weight(g: Nodes, name: str) -> ir.Value:
-    return g.weight(f"{name}.weight", g.weights.vector(f"{name}.weight") + np.float32(g.decoder.norm_offset))
+    return g.vector(f"{name}.weight", g.weights.vector(f"{name}.weight") + np.float32(g.decoder.norm_offset))
 
 
-def _rms_norm(g: Nodes, name: str, hidden: ir.Value) -> ir.Value:
-    attributes = {"epsilon": g.decoder.norm_epsilon, "axis": -1, "stash_type": 1}
-    return g.op(name, "SimplifiedLayerNormalization", [hidden, _norm_weight(g, name)], attributes)
+def _residual_epsilon(g: Nodes) -> float:
+    """The epsilon of a norm that reads the residual stream: it is added to the square of what is scaled."""
+    return g.decoder.norm_epsilon * g.residual_scale**2
+
+
+def _rms_norm(g: Nodes, name: str, hidden: ir.Value, epsilon: float | None = None, scale: float = 1.0) -> ir.Value:
+    weight = _norm_weight(g, name)
+    if scale != 1.0:
+        weight = g.op(f"{name}/scaled", "Mul", [weight, g.number(scale)])
+    attributes = {"epsilon": g.decoder.norm_epsilon if epsilon is None else epsilon, "axis": -1, "stash_type": 1}
+    return g.op(name, "SimplifiedLayerNormalization", [hidden, weight], attributes)
+
+
+def _post_norm(g: Nodes, name: str, change: ir.Value) -> ir.Value:
+    """What is added to the residual stream."""
+    return _rms_norm(g, name, change, scale=g.residual_scale)
 
 
 def _add_and_norm(g: Nodes, name: str, change: ir.Value, residual: ir.Value) -> tuple[ir.Value, ir.Value]:
     """(RMS norm of residual + change, residual + change)."""
     outputs = g.ops(
         name, "SkipSimplifiedLayerNormalization", [residual, change, _norm_weight(g, name)], 4,
-        {"epsilon": g.decoder.norm_epsilon}, CONTRIB,
+        {"epsilon": _residual_epsilon(g)}, CONTRIB,
     )
     return outputs[0], outputs[3]
 
@@ -198,7 +218,7 @@ def _attention(g: Nodes, index: int, normed, inputs, lengths, rotation) -> tuple
     )
     for part, output in zip(("key", "value"), present, strict=True):
         output.name = f"present.{index}.{part}"
-        output.dtype = ir.DataType.FLOAT
+        output.dtype = g.floats
         output.shape = ir.Shape(["batch_size", d.kv_heads, "total_sequence_length", d.head_dim])
     (out,) = projections(g, name, attended, {"o": d.hidden_size})
     return out, present

@@ -28,11 +28,17 @@ class Weights:
 
 
 class Nodes:
-    """The nodes and constants of one model under construction, with names that say where they belong."""
+    """The nodes and constants of one model under construction, with names that say where they belong.
 
-    def __init__(self, decoder: Decoder, weights: Weights):
+    `floats` is the format the graph computes in. Weights are stored in one format whatever it is, so that graphs of one
+    package can share them.
+    """
+
+    def __init__(self, decoder: Decoder, weights: Weights, floats: ir.DataType, residual_scale: float):
         self.decoder = decoder
         self.weights = weights
+        self.floats = floats
+        self.residual_scale = residual_scale
         self.tape = Tape()
         self.constants: dict[Any, ir.Value] = {}
 
@@ -55,6 +61,20 @@ class Nodes:
             self.constants[key] = self.weight(f"constant_{len(self.constants)}", array)
         return self.constants[key]
 
+    def number(self, value: float) -> ir.Value:
+        """A constant in the format the graph computes in."""
+        return self.constant(value, self.floats.numpy())
+
+    def vector(self, name: str, array: np.ndarray) -> ir.Value:
+        """A float32 vector, in the format the graph computes in."""
+        return self.computed(self.weight(name, array), ir.DataType.FLOAT)
+
+    def computed(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """`value`, of type `dtype`, in the format the graph computes in; the runtime casts a constant once, at load."""
+        if dtype == self.floats:
+            return value
+        return self.op(f"{value.name}/{self.floats.name.lower()}", "Cast", [value], {"to": self.floats})
+
     def weight(self, name: str, array: np.ndarray) -> ir.Value:
         return self.tape.initializer(ir.tensor(np.ascontiguousarray(array), name=name), name=name)
 
@@ -62,14 +82,13 @@ class Nodes:
 def store(g: Nodes, name: str, matrices: Sequence[Matrix]) -> tuple[ir.Value, ...]:
     """Initializers of `matrices`, all of one format, stacked along their out features.
 
-    Scales are stored in float16 and used in float32, as the product wants them; the runtime computes that cast once,
-    when it loads the graph.
+    Scales are stored in float16, and used in the format the graph computes in, as the product wants them.
     """
     if not isinstance(matrices[0], Blocks):
         return (g.weight(f"{name}.weight", _stacked(matrices)),)
     packed = g.weight(f"{name}.packed", _stacked([matrix.packed for matrix in matrices]))
     scales = g.weight(f"{name}.scales", _stacked([matrix.scales for matrix in matrices]))
-    return packed, g.op(f"{name}.scales/float32", "Cast", [scales], {"to": ir.DataType.FLOAT})
+    return packed, g.computed(scales, ir.DataType.FLOAT16)
 
 
 def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -99,7 +118,7 @@ def projections(g: Nodes, prefix: str, hidden: ir.Value, sizes: dict[str, int], 
         product = linear(g, name, hidden, store(g, name, [matrices[part] for part in parts]))
         if has_bias:
             bias = np.concatenate([g.weights.vector(f"{prefix}.{part}_proj.bias") for part in parts])
-            product = g.op(f"{name}.biased", "Add", [product, g.weight(f"{name}.bias", bias)])
+            product = g.op(f"{name}.biased", "Add", [product, g.vector(f"{name}.bias", bias)])
         if len(parts) == 1:
             outputs[parts[0]] = product
             continue
@@ -110,7 +129,7 @@ def projections(g: Nodes, prefix: str, hidden: ir.Value, sizes: dict[str, int], 
 
 
 def gather_blocks(g: Nodes, input_ids: ir.Value, packed: ir.Value, scales: ir.Value) -> ir.Value:
-    """Rows of a matrix in blocks as float32 (B, S, H), unpacked with standard operators only.
+    """Rows of a matrix in blocks (B, S, H), unpacked with standard operators only.
 
     GatherBlockQuantized would be one node, but the WASM runtime has no kernel for it.
     """
@@ -124,8 +143,8 @@ def gather_blocks(g: Nodes, input_ids: ir.Value, packed: ir.Value, scales: ir.Va
         pair = [g.op("embed/low_column", "Unsqueeze", [low, last]), g.op("embed/high_column", "Unsqueeze", [high, last])]
         nibbles = g.op("embed/nibbles", "Concat", pair, {"axis": -1})  # (B, S, blocks, 16, 2)
         integers = g.op("embed/blocks", "Reshape", [nibbles, g.constant([0, 0, blocks, BLOCK_SIZE], np.int64)])
-    floats = g.op("embed/floats", "Cast", [integers], {"to": ir.DataType.FLOAT})
-    centred = g.op("embed/centred", "Sub", [floats, g.constant(2.0 ** (bits - 1), np.float32)])
+    floats = g.op("embed/floats", "Cast", [integers], {"to": g.floats})
+    centred = g.op("embed/centred", "Sub", [floats, g.number(2.0 ** (bits - 1))])
     row_scales = g.op("embed/row_scales", "Gather", [scales, input_ids])  # (B, S, blocks)
     column = g.op("embed/scale_column", "Unsqueeze", [row_scales, last])
     scaled = g.op("embed/dequantized", "Mul", [centred, column])

@@ -11,7 +11,7 @@ from typing import Any
 import onnx_ir as ir
 
 from tinsmith.errors import ArtifactError, listing
-from tinsmith.onnx_decoder import ONNX_FILE
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE
 from tinsmith.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
 
 _MODEL_NAME = Path(ONNX_FILE).name
@@ -61,16 +61,31 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
     return [path, *chunks]
 
 
-def write_package(model: ir.Model, model_dir: Path, end_ids: tuple[int, ...], out_dir: Path, max_chunk_bytes: int) -> None:
-    """Write the whole package into `out_dir`.
+def save_sibling(model: ir.Model, path: Path, of: ir.Model) -> None:
+    """Write `model` to `path`, with the weights that `of` has stored in the same folder.
+
+    Raises:
+        ValueError: a weight of 1 kB or more is not stored there.
+    """
+    for name, value in model.graph.initializers.items():
+        if value.const_value.nbytes < _INLINE_BYTES:
+            continue
+        stored = of.graph.initializers[name].const_value if name in of.graph.initializers else None
+        if not isinstance(stored, ir.ExternalTensor) or stored.dtype != value.const_value.dtype or stored.shape != value.shape:
+            raise ValueError(f"{name} is not stored with {of.graph.name}")
+        value.const_value = stored
+    ir.save(model, path)
+
+
+def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...], data_files: int) -> None:
+    """Write everything but the graphs, which are there, into `out_dir`.
 
     Args:
-        model: The INT4 graph.
         model_dir: The merged model folder, for configuration, tokenizer and licence files.
         end_ids: Token ids at which generation stops.
+        data_files: How many files the weights are in.
     """
-    files = save_graph(model, out_dir / ONNX_FILE, max_chunk_bytes)
-    write_json(out_dir / "config.json", _browser_config(read_json(model_dir / "config.json"), chunks=len(files) - 1))
+    write_json(out_dir / "config.json", _browser_config(read_json(model_dir / "config.json"), data_files))
     generation = read_json(model_dir / "generation_config.json")
     generation["eos_token_id"] = list(end_ids)
     write_json(out_dir / "generation_config.json", generation)
@@ -86,22 +101,27 @@ def write_package(model: ir.Model, model_dir: Path, end_ids: tuple[int, ...], ou
     write_text(out_dir / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
 
 
-def _browser_config(config: dict[str, Any], chunks: int) -> dict[str, Any]:
+def _browser_config(config: dict[str, Any], data_files: int) -> dict[str, Any]:
     """`config.json` for Transformers.js: which file to load, and RoPE under the older key too."""
     config = {key: value for key, value in config.items() if key not in ("quantization_config", "_name_or_path")}
-    config["transformers.js_config"] = {"dtype": "q4", "use_external_data_format": {_MODEL_NAME: chunks}}
+    config["transformers.js_config"] = {"dtype": "q4", "use_external_data_format": {_MODEL_NAME: data_files}}
     return config
 
 
 def download_bytes(package_dir: Path) -> int:
-    """Bytes a browser fetches: the model and what the tokenizer and configuration need."""
+    """Bytes a browser fetches: one graph, the weights and what the tokenizer and configuration need."""
     names = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
     return sum((package_dir / name).stat().st_size for name in names) + weights_bytes(package_dir)
 
 
+def weight_files(package_dir: Path) -> list[Path]:
+    """The float32 graph and its weights; the float16 graph has the same weights."""
+    return sorted((package_dir / ONNX_FILE).parent.glob(f"{_MODEL_NAME}*"))
+
+
 def weights_bytes(package_dir: Path) -> int:
-    """Bytes of the graph and its weights."""
-    return sum(path.stat().st_size for path in (package_dir / "onnx").iterdir())
+    """Bytes of one graph and the weights."""
+    return sum(path.stat().st_size for path in weight_files(package_dir))
 
 
 def check_package(package_dir: Path) -> None:
@@ -153,20 +173,27 @@ def _config_problems(package_dir: Path) -> list[str]:
 
 
 def _graph_problems(package_dir: Path) -> list[str]:
-    model = ir.load(package_dir / ONNX_FILE)
-    unknown = {node.op_type for node in model.graph} - ALLOWED_OPERATORS
-    problems = [f"{ONNX_FILE}: operator {name} is not on the allow-list" for name in sorted(unknown)]
     layers = read_json(package_dir / "config.json")["num_hidden_layers"]
+    problems = []
+    for file in (ONNX_FILE, ONNX_F16_FILE):
+        if (package_dir / file).exists():
+            problems += _problems_of_graph(ir.load(package_dir / file), file, layers)
+    return problems
+
+
+def _problems_of_graph(model: ir.Model, file: str, layers: int) -> list[str]:
+    unknown = {node.op_type for node in model.graph} - ALLOWED_OPERATORS
+    problems = [f"{file}: operator {name} is not on the allow-list" for name in sorted(unknown)]
     expected = {"input_ids", "attention_mask", "position_ids", "num_logits_to_keep"}
     expected |= {f"past_key_values.{index}.{part}" for index in range(layers) for part in ("key", "value")}
     inputs = {value.name: value for value in model.graph.inputs}
     if set(inputs) != expected:
-        problems.append(f"{ONNX_FILE}: inputs differ by {sorted(set(inputs) ^ expected)}")
+        problems.append(f"{file}: inputs differ by {sorted(set(inputs) ^ expected)}")
     for name, value in inputs.items():
         if name.startswith("past_key_values") and not isinstance(value.shape[3], int):
-            problems.append(f"{ONNX_FILE}: {name} has a symbolic head size")
+            problems.append(f"{file}: {name} has a symbolic head size")
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and Path(tensor.location).name != str(tensor.location):
-            problems.append(f"{ONNX_FILE}: {value.name} lies outside the package ({tensor.location})")
+            problems.append(f"{file}: {value.name} lies outside the package ({tensor.location})")
     return problems

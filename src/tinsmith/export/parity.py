@@ -54,8 +54,8 @@ def graph_logits(graph: OnnxDecoder, decoder: Decoder, ids: list[int]) -> Logits
 
 
 def compare(expected: Logits, found: Logits) -> list[Comparison]:
-    """How far the logits of each case are apart."""
-    return [_compared(case, expected[case], found[case]) for case in expected]
+    """How far the logits of each case in `found` are apart."""
+    return [_compared(case, expected[case], found[case]) for case in found]
 
 
 def lengths(decoder: Decoder) -> tuple[int, ...]:

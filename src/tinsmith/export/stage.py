@@ -5,33 +5,45 @@ import random
 import shutil
 import time
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import torch
 
 from tinsmith.chat import read_jsonl
 from tinsmith.config import ExportConfig
 from tinsmith.device import Device, choose_device
 from tinsmith.errors import DataError
-from tinsmith.export import parity
+from tinsmith.export import float16, parity
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.calibrate import Quantized, hold
 from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
 from tinsmith.export.graph import build_graph
 from tinsmith.export.models import StoredWeights, load_config, load_model
 from tinsmith.export.nodes import Weights
-from tinsmith.export.package import check_package, download_bytes, save_graph, weights_bytes, write_package
+from tinsmith.export.package import (
+    check_package,
+    complete_package,
+    download_bytes,
+    save_graph,
+    save_sibling,
+    weight_files,
+    weights_bytes,
+)
 from tinsmith.export.search import RECIPES, Trial, choose, line
 from tinsmith.families import Decoder, decoder_of
 from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, load_onnx
 from tinsmith.packed.packing import packed_rows
 from tinsmith.run_dir import write_json
 from tinsmith.tokens import Tokens, load_tokenizer
 
 _MAX_ABS_DIFF = 1e-2
+_MAX_FLOAT16_DIFF = 1e-2
+_SCANNED_TOKENS = 4096
 
 _REFERENCE = Device(torch.device("cpu"), torch.float32, "graphs are compared in float32 on the CPU")
 
@@ -52,10 +64,15 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     device = choose_device()
     calibration = _calibration(train, config.calibration_tokens)
     chosen = choose(config, model_dir, device, calibration, val, seed)
-    graph = build_graph(decoder, _quantized_weights(model_dir, chosen.model))
+    weights = _quantized_weights(model_dir, chosen.model)
+    graph = build_graph(decoder, weights)
     operators = _operator_counts(graph)
-    write_package(graph, model_dir, end_ids, package_dir, config.max_chunk_mb * 1_000_000)
-    del graph
+    files = save_graph(graph, package_dir / ONNX_FILE, config.max_chunk_mb * 1_000_000)
+    notes = []
+    if config.float16:
+        notes.append(_add_float16(recorder, decoder, weights, graph, calibration, package_dir))
+    complete_package(package_dir, model_dir, end_ids, data_files=len(files) - 1)
+    del graph, weights
     check_package(package_dir)
     _gate_int4(recorder, model_dir, decoder, chosen.model, probe, package_dir)
     _record_trials(recorder, chosen.trials)
@@ -63,7 +80,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
         _write_gguf(recorder, model_dir, out_dir, config.gguf)
     parameters, size = StoredWeights(model_dir).count, weights_bytes(package_dir)
     method = "tinsmith.export.package.weights_bytes"
-    files = sum(1 for _ in (package_dir / "onnx").iterdir())
+    files = len(weight_files(package_dir))
     calibrated = 0 if chosen.recipe == "rtn" else len(calibration)
     recorder.add("export.weights_bytes", size, "bytes", files, "files", method)
     recorder.add("export.download_bytes", download_bytes(package_dir), "bytes", files + 4, "files",
@@ -80,7 +97,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     })
     return StageResult(tuple(recorder.measurements), (
         f"INT4 package: {size / 1e6:.1f} MB of weights, {8 * size / parameters:.2f} bits per parameter",
-        line(chosen.trials[-1]),
+        line(chosen.trials[-1]), *notes,
     ))
 
 
@@ -138,12 +155,39 @@ def _gate_int4(
     recorder: Recorder, model_dir: Path, decoder: Decoder, quantized: Quantized, ids: list[int],
     package_dir: Path,
 ) -> None:
-    """The packaged graph must compute what the model computes with the weights numpy unpacks."""
-    found = parity.graph_logits(load_onnx(package_dir / ONNX_FILE), decoder, ids)
+    """The packaged graphs must compute what the model computes with the weights numpy unpacks."""
+    found = {name: parity.graph_logits(load_onnx(package_dir / name), decoder, ids)
+             for name in (ONNX_FILE, ONNX_F16_FILE) if (package_dir / name).exists()}
     model = load_model(model_dir, _REFERENCE)
     hold(model, quantized)
-    for result in parity.compare(parity.model_logits(model, decoder, ids), found):
+    expected = parity.model_logits(model, decoder, ids)
+    for result in parity.compare(expected, found[ONNX_FILE]):
         _gate(recorder, "int4", result)
+    for result in parity.compare(expected, found.get(ONNX_F16_FILE, {})):
+        largest = np.abs(expected[result.case]).max()
+        recorder.gate(f"gate.float16.max_diff.{result.case}", result.max_abs_diff / largest, "<=", _MAX_FLOAT16_DIFF,
+                      "share of the largest logit", result.rows, "positions", "tinsmith.export.parity.compare",
+                      "The float16 graph computes something else; set export.float16 = false to go on without it, and please "
+                      "report the model.")
+
+
+def _add_float16(
+    recorder: Recorder, decoder: Decoder, weights: Weights, graph: Any, conversations: Sequence[Tokens], package_dir: Path
+) -> str:
+    """The package's second graph, unless a value could leave float16's range; returns what became of it."""
+    counts = list(accumulate(len(tokens.ids) for tokens in conversations))
+    few = max(1, bisect.bisect_right(counts, _SCANNED_TOKENS))
+    largest = float16.largest_values(package_dir / ONNX_FILE, decoder, conversations[:few])
+    scale = float16.residual_scale(decoder, largest)
+    largest = float16.scaled(largest, scale)
+    tensor = max(largest, key=lambda name: largest[name])
+    recorder.add("export.float16_range", largest[tensor] / float16.END, "fraction", counts[few - 1], "tokens",
+                 f"tinsmith.export.float16: {tensor} over {float16.END:g}, the residual stream times {scale:g}")
+    reach = f"{tensor} takes {largest[tensor] / float16.END:.0%} of the range"
+    if largest[tensor] > float16.MOST:
+        return f"no float16 graph for GPUs: {reach}"
+    save_sibling(build_graph(decoder, weights, ir.DataType.FLOAT16, scale), package_dir / ONNX_F16_FILE, graph)
+    return f"float16 graph for GPUs: {reach}"
 
 
 def _record_trials(recorder: Recorder, trials: Sequence[Trial]) -> None:
@@ -185,8 +229,6 @@ def _operator_counts(graph: Any) -> dict[str, int]:
 
 def _tensor_table(package_dir: Path) -> list[dict]:
     """Every stored tensor of 1 kB or more, largest first."""
-    import onnx_ir as ir
-
     graph = ir.load(package_dir / ONNX_FILE).graph
     rows = [
         {"name": value.name, "bits": _bits(value), "bytes": value.const_value.nbytes}

@@ -1,0 +1,124 @@
+"""The float16 graph is built only where nothing overflows, gives the same answers, and stores no weight again."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from tinsmith.chat import read_jsonl
+from tinsmith.config import ExportConfig
+from tinsmith.errors import ArtifactError
+from tinsmith.export.calibrate import round_all
+from tinsmith.export.float16 import largest_values
+from tinsmith.export.package import check_package
+from tinsmith.export.stage import export_int4
+from tinsmith.families import decoder_of
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, load_onnx
+from tinsmith.tokens import load_tokenizer
+
+
+def measured(result):
+    return {one.id: one for one in result.measurements}
+
+
+def edited(source, merge_dir, **factors):
+    """A merge folder with the tiny model in `source`, weights whose names end in a key of `factors` multiplied."""
+    shutil.copytree(source, merge_dir / "model")
+    path = merge_dir / "model" / "model.safetensors"
+    weights = load_file(path)
+    for ending, factor in factors.items():
+        names = [name for name in weights if name.endswith(f"{ending}.weight")]
+        assert names
+        for name in names:
+            weights[name] = weights[name] * factor
+    save_file(weights, path, metadata={"format": "pt"})
+    return merge_dir
+
+
+def test_second_graph_shares_the_weights_and_passes_its_gates(exported):
+    _, _, out_dir, result = exported
+    graph = ir.load(out_dir / "package" / ONNX_F16_FILE).graph
+    large = [value.const_value for value in graph.initializers.values() if value.const_value.nbytes >= 1024]
+    assert large and {str(tensor.location) for tensor in large} == {"model_q4.onnx_data"}
+    files = {path.name for path in (out_dir / "package" / "onnx").iterdir()}
+    assert files == {"model_q4.onnx", "model_q4.onnx_data", "model_q4f16.onnx"}
+    assert all(v.dtype == ir.DataType.FLOAT16 for v in graph.inputs if v.name.startswith("past_key_values"))
+    gates = [one for id, one in measured(result).items() if id.startswith("gate.float16.max_diff.")]
+    assert len(gates) == 5 and all(0 < gate.value < 5e-3 for gate in gates)
+    assert any("float16 graph for GPUs" in line for line in result.summary)
+
+
+def test_largest_values_are_those_of_transformers(tiny_llama, data_dir, tmp_path):
+    merge_dir = edited(tiny_llama, tmp_path / "merge")
+    export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
+    model = AutoModelForCausalLM.from_pretrained(merge_dir / "model", dtype=torch.float32)
+    tokens = load_tokenizer(merge_dir / "model").encode_all(read_jsonl(data_dir / "train.jsonl"))[:2]
+    round_all(model)
+    largest = largest_values(tmp_path / "out/package" / ONNX_FILE, decoder_of(model.config), tokens)
+    seen = {}
+
+    def watch(name, read):
+        def hook(_, inputs, output):
+            seen[name] = max(seen.get(name, 0.0), read(inputs, output).abs().max().item())
+        return hook
+
+    model.model.norm.register_forward_hook(watch("model.norm.sum", lambda inputs, output: inputs[0]))
+    model.model.norm.register_forward_hook(watch("model.norm", lambda inputs, output: output))
+    layer = model.model.layers[1]
+    layer.mlp.down_proj.register_forward_hook(watch("model.layers.1.mlp.product", lambda inputs, output: inputs[0]))
+    layer.mlp.down_proj.register_forward_hook(watch("model.layers.1.mlp.down_proj", lambda inputs, output: output))
+    with torch.no_grad():
+        for item in tokens:
+            model(input_ids=torch.tensor([item.ids]))
+    assert {name: largest[name] for name in seen} == pytest.approx(seen, rel=1e-4)
+    for name in ("q", "k"):
+        projection = getattr(layer.self_attn, f"{name}_proj")
+        projection.register_forward_hook(watch(name, lambda inputs, output: output.unflatten(-1, (-1, model.config.head_dim)).norm(dim=-1)))
+    with torch.no_grad():
+        for item in tokens:
+            model(input_ids=torch.tensor([item.ids]))
+    scores = seen["q"] * seen["k"]  # rotation keeps lengths
+    assert largest["model.layers.1.self_attn.scores"] == pytest.approx(scores, rel=1e-4)
+
+
+def test_a_large_residual_stream_of_gemma_is_made_smaller_without_changing_an_answer(tiny_gemma, data_dir, tmp_path):
+    merge_dir = edited(tiny_gemma, tmp_path / "merge", post_feedforward_layernorm=1e5)
+    result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
+    found = measured(result)["export.float16_range"]
+    assert 0.25 < found.value <= 0.5 and not found.method.endswith("times 1")
+    package = tmp_path / "out" / "package"
+    ids = list(range(10, 60))
+    single, half = (load_onnx(package / file).start().feed(ids, 8) for file in (ONNX_FILE, ONNX_F16_FILE))
+    assert np.abs(single - half).max() < 5e-3 * np.abs(single).max()
+
+
+def test_no_graph_where_values_overflow(tiny_llama, data_dir, tmp_path):
+    merge_dir = edited(tiny_llama, tmp_path / "merge", down_proj=1e4, up_proj=1e4)
+    result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
+    assert not (tmp_path / "out" / "package" / ONNX_F16_FILE).exists()
+    assert measured(result)["export.float16_range"].value > 1
+    assert any(line.startswith("no float16 graph for GPUs: model.") for line in result.summary)
+
+
+def test_no_graph_where_none_is_wanted(tiny_llama, data_dir, tmp_path):
+    merge_dir = edited(tiny_llama, tmp_path / "merge")
+    result = export_int4(ExportConfig(recipe="rtn", float16=False), data_dir, merge_dir, tmp_path / "out", seed=1)
+    assert not (tmp_path / "out" / "package" / ONNX_F16_FILE).exists()
+    assert not any("float16" in id for id in measured(result))
+
+
+def test_the_package_check_reads_the_second_graph_too(exported, tmp_path):
+    _, _, out_dir, _ = exported
+    folder = tmp_path / "package"
+    shutil.copytree(out_dir / "package", folder)
+    graph = ir.load(folder / ONNX_F16_FILE)
+    next(node for node in graph.graph if node.op_type == "RotaryEmbedding").op_type = "Rotate"
+    ir.save(graph, folder / ONNX_F16_FILE)
+    with pytest.raises(ArtifactError, match=r"model_q4f16\.onnx: operator Rotate is not on the allow-list"):
+        check_package(folder)
+    assert json.loads((folder / "config.json").read_text())["transformers.js_config"]["dtype"] == "q4"
