@@ -21,6 +21,7 @@ from pathlib import Path
 
 from harness import HERE, chosen_data, environment, faq, publish, run_measured
 
+import tinsmith.export
 from tinsmith.config import ExportConfig
 
 PACKAGES = ("torch", "transformers", "onnxruntime")
@@ -66,9 +67,11 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     work = WORK / model
     work.mkdir(parents=True, exist_ok=True)
     run = tuned(work, model, arguments)
-    key = made_from(run, arguments)
+    own_code = [*Path(tinsmith.export.__file__).parent.glob("*.py"), HERE / "int4_ours.py"]
+    key = made_from(run, arguments, own_code)
     candidates = {name: kept(work / name, key, lambda out, name=name: ours(out, run, name, arguments.calibration_tokens))
                   for name in RECIPES}
+    key = made_from(run, arguments, [HERE / "int4_peer.py", HERE / "int4_peer_requirements.txt"])
     candidates |= {name: kept(work / name, key, lambda out, name=name: peers(out, run, name, arguments))
                    for name in arguments.peers.split(",") if name}
     score(work, run, candidates)
@@ -77,11 +80,9 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     return candidates
 
 
-def made_from(run: Path, arguments: argparse.Namespace) -> str:
-    """Digest of what a candidate follows from: weights, conversations, settings and code."""
-    import tinsmith.export
-
-    code = [*Path(tinsmith.export.__file__).parent.glob("*.py"), *HERE.glob("int4*.py")]
+def made_from(run: Path, arguments: argparse.Namespace, code: list[Path]) -> str:
+    """Digest of what a candidate and its scores follow from: weights, conversations, settings and code."""
+    code = [*code, HERE / "int4_score.py"]
     data = [run / "data" / "train.jsonl", run / "data" / "val.jsonl", run / "data" / "test.jsonl", arguments.other_data]
     digest = hashlib.sha256(str(arguments.calibration_tokens).encode())
     for path in [*sorted(code), *data, *sorted((run / "merge" / "model").iterdir())]:

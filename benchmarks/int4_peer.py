@@ -37,7 +37,6 @@ def main() -> None:
 
 def ort(method: str, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
     """What ONNX Runtime's MatMulNBitsQuantizer makes of one matrix (N, K), and the bytes of its tensors."""
-    import onnx
     from onnx import TensorProto, helper, numpy_helper
     from onnxruntime.quantization import matmul_nbits_quantizer as nbits
 
@@ -61,7 +60,6 @@ def ort(method: str, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
     integers = nibbles(packed.reshape(rows, -1)).reshape(rows, blocks, BLOCK_SIZE).astype(np.float32)
     zero = nibbles(zeros[0].reshape(rows, -1))[:, :blocks, None] if zeros else 8
     values = (integers - zero) * scales.reshape(rows, blocks, 1)
-    onnx.checker.check_model(model)
     return torch.from_numpy(values.reshape(rows, columns)), sum(a.nbytes for a in (packed, scales, *zeros))
 
 
