@@ -95,7 +95,8 @@ class ExportConfig(Section):
     max_perplexity_ratio: float = Field(1.05, gt=1)
     """For `auto`: highest perplexity on the validation split, INT4 over tuned."""
     max_bits_per_parameter: float = Field(5.0, ge=4.5, le=8.5)
-    """For `mixed`: how large all matrices together may become; all in INT4 they take 4.53 in SmolLM2-135M."""
+    """How large all matrices together may become, which `mixed` makes use of; all in INT4 they take 4.53 in SmolLM2-135M. The
+    run stops if the package's weights are more than 1 MB larger than that."""
     calibration_tokens: int = Field(16384, ge=1)
     """Training tokens that calibration looks at, in whole conversations; an opening they share counts once."""
     float16: bool = True

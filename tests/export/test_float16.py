@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from tinsmith.chat import read_jsonl
 from tinsmith.config import ExportConfig
-from tinsmith.errors import ArtifactError
+from tinsmith.errors import ArtifactError, GateError
 from tinsmith.export.calibrate import round_all
 from tinsmith.export.float16 import largest_values
 from tinsmith.export.package import check_package
@@ -103,6 +103,13 @@ def test_no_graph_where_values_overflow(tiny_llama, data_dir, tmp_path):
     assert not (tmp_path / "out" / "package" / ONNX_F16_FILE).exists()
     assert measured(result)["export.float16_range"].value > 1
     assert any(line.startswith("no float16 graph for GPUs: model.") for line in result.summary)
+
+
+def test_a_package_larger_than_its_budget_stops_the_run(tiny_llama, data_dir, tmp_path, monkeypatch):
+    merge_dir = edited(tiny_llama, tmp_path / "merge")
+    monkeypatch.setattr("tinsmith.export.stage._GRAPH_BYTES", 0)
+    with pytest.raises(GateError, match=r"^gate\.export\.weights_bytes: measured \d+ bytes over 2 files, required <= "):
+        export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
 
 
 def test_no_graph_where_none_is_wanted(tiny_llama, data_dir, tmp_path):

@@ -43,6 +43,8 @@ from tinsmith.tokens import Tokens, load_tokenizer
 
 _MAX_ABS_DIFF = 1e-2
 _MAX_FLOAT16_DIFF = 1e-2
+_GRAPH_BYTES = 1_000_000
+"""What graph, norms and biases may take beside `export.max_bits_per_parameter`."""
 _SCANNED_TOKENS = 4096
 
 _REFERENCE = Device(torch.device("cpu"), torch.float32, "graphs are compared in float32 on the CPU")
@@ -85,6 +87,8 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     recorder.add("export.weights_bytes", size, "bytes", files, "files", method)
     recorder.add("export.download_bytes", download_bytes(package_dir), "bytes", files + 4, "files",
                  "tinsmith.export.package.download_bytes")
+    recorder.gate("gate.export.weights_bytes", size, "<=", config.max_bits_per_parameter * parameters / 8 + _GRAPH_BYTES, "bytes",
+                  files, "files", method, "Something is stored twice or too wide; export.json lists every tensor by size.")
     recorder.add("export.bits_per_parameter", 8 * size / parameters, "bits/parameter", parameters, "parameters", method)
     recorder.add("export.block_size", BLOCK_SIZE, "weights", 1, "settings", "tinsmith.export.blocks")
     recorder.add("export.calibration_conversations", calibrated, "count", 1, "settings", chosen.recipe)
