@@ -1,9 +1,12 @@
 """The static folder is complete, shows the card safely, and sends the headers threads need on every known host."""
 
+import tomllib
+
 import pytest
+import yaml
 
 from packages import tiny_run
-from tinsmith.app import build_app, example_questions, fill_card_page, without_front_matter
+from tinsmith.app import HOST_HEADERS, build_app, example_questions, fill_card_page, without_front_matter
 from tinsmith.errors import ArtifactError
 from tinsmith.run_dir import file_sha256, read_json
 from tiny import tiny_conversations
@@ -48,11 +51,23 @@ def test_settings_of_the_page(app):
     assert len(settings["questions"]) == 4 and "day" in settings["questions"][0]
 
 
-@pytest.mark.parametrize("name", ["_headers", "vercel.json", ".htaccess", "HOSTING.md"])
+@pytest.mark.parametrize("name", ["_headers", "vercel.json", "netlify.toml", ".htaccess", "nginx.conf", "README.md", "HOSTING.md"])
 def test_host_files_isolate_the_page(app, name):
-    text = (app[1] / name).read_text()
-    for word in ("Cross-Origin-Opener-Policy", "same-origin", "Cross-Origin-Embedder-Policy", "require-corp"):
+    text = (app[1] / name).read_text().lower()
+    for word in ("cross-origin-opener-policy", "same-origin", "cross-origin-embedder-policy", "require-corp"):
         assert word in text
+
+
+def test_host_files_are_what_their_hosts_parse(app):
+    _, out_dir, _ = app
+    wanted = dict(HOST_HEADERS)
+    (rule,) = tomllib.loads((out_dir / "netlify.toml").read_text())["headers"]
+    assert (rule["for"], rule["values"]) == ("/*", wanted)
+    (rule,) = read_json(out_dir / "vercel.json")["headers"]
+    assert {pair["key"]: pair["value"] for pair in rule["headers"]} == wanted
+    front = yaml.safe_load((out_dir / "README.md").read_text().split("---\n")[1])
+    assert front["sdk"] == "static" and front["title"] == "Tea & <co>"
+    assert front["custom_headers"] == {name.lower(): value for name, value in wanted.items() if name.startswith("Cross")}
 
 
 def test_questions_cover_categories_and_follow_the_seed():

@@ -39,11 +39,12 @@ const bench = {
   },
 
   /**
-   * One greedy answer. `askedAt` and `times` are milliseconds on one clock.
+   * One greedy answer. `askedAt` and `times` are milliseconds on one clock. Nothing read before is used, unless `continued`.
    *
-   * @param {{messages: object[], maxNewTokens: number, minNewTokens?: number}} options
+   * @param {{messages: object[], maxNewTokens: number, minNewTokens?: number, continued?: boolean}} options
    */
-  async generate(options) {
+  async generate({ continued = false, ...options }) {
+    if (!continued) await requireClient().ask({ type: "forget" });
     const askedAt = now();
     const done = await requireClient().ask({ type: "generate", greedy: true, ...options });
     show(`${done.tokenIds.length} tokens in ${((done.times.at(-1) - askedAt) / 1000).toFixed(2)} s`);

@@ -1,8 +1,9 @@
 /**
- * The chat page. What the model says becomes text nodes only, never markup.
+ * The chat page. What the model says is shown by markdown.js, as nodes made one by one: nothing in it can become markup.
  */
 
-import { ModelClient } from "./client.js";
+import { ModelClient, serve } from "./client.js";
+import { markdown } from "./markdown.js";
 
 /**
  * `app.json`, written when the page is built.
@@ -20,7 +21,8 @@ const send = /** @type {HTMLButtonElement} */ (element("send"));
 const stop = /** @type {HTMLButtonElement} */ (element("stop"));
 const turns = element("turns");
 
-const client = new ModelClient();
+/** @type {ModelClient} Made once the page is isolated, if it can be. */
+let client;
 /** @type {Message[]} User and assistant in turn; the system prompt is put in front when asking. */
 let conversation = [];
 let isReady = false;
@@ -45,13 +47,17 @@ function update() {
   element("welcome").hidden = conversation.length > 0;
   element("restart").hidden = conversation.length === 0;
   for (const button of element("questions").querySelectorAll("button")) button.disabled = !isReady || isBusy;
+  const answers = turns.querySelectorAll(".turn.assistant .again");
+  answers.forEach((button, index) => {
+    /** @type {HTMLButtonElement} */ (button).hidden = isBusy || index + 1 < answers.length;
+  });
 }
 
 /** @param {'user' | 'assistant'} role @param {string} text @returns {{item: HTMLElement, body: HTMLElement}} */
 function addTurn(role, text) {
   const item = document.createElement("li");
   item.className = `turn ${role}`;
-  const body = document.createElement("span");
+  const body = document.createElement("div");
   body.className = "text";
   body.textContent = text;
   item.append(body);
@@ -63,37 +69,67 @@ function addTurn(role, text) {
 /** @param {string} text */
 async function ask(text) {
   if (!isReady || isBusy || !text.trim()) return;
+  conversation.push({ role: "user", content: text.trim() });
+  addTurn("user", text.trim());
+  question.value = "";
+  if (await answer()) return;
+  conversation.pop();
+  turns.lastElementChild?.remove();
+  question.value = text;
+  update();
+}
+
+/** Another answer to the last question; chosen by chance, since the likeliest one is there already. */
+async function answerAgain() {
+  if (!isReady || isBusy) return;
+  const old = conversation.pop();
+  const item = turns.lastElementChild;
+  item?.remove();
+  if (!(await answer(false)) && old && item) {
+    conversation.push(old);
+    turns.append(item);
+    update();
+  }
+}
+
+/**
+ * Let the model answer the conversation's last question.
+ *
+ * @param {boolean} greedy
+ * @returns {Promise<boolean>} whether there is an answer, or nobody waits for it any more
+ */
+async function answer(greedy = true) {
   const mine = generation;
   isBusy = true;
   showNotice("");
-  conversation.push({ role: "user", content: text.trim() });
-  addTurn("user", text.trim());
   const { item, body } = addTurn("assistant", "");
-  question.value = "";
   update();
   stop.focus();
   /** @type {Message[]} */
   const prompt = system.value.trim() ? [{ role: "system", content: system.value }] : [];
   try {
-    const request = { type: "generate", messages: [...prompt, ...conversation], maxNewTokens: app.max_new_tokens, greedy: true };
+    const request = { type: "generate", messages: [...prompt, ...conversation], maxNewTokens: app.max_new_tokens, greedy };
     const speed = speedometer();
+    let text = "";
     const done = await client.ask(request, (event) => {
       if (mine !== generation) return;
-      body.append(event.text);
+      text += event.text;
+      if (event.text) body.replaceChildren(markdown(text));
       element("speed").textContent = speed(event.time);
       if (isNearBottom()) item.scrollIntoView({ block: "end" });
     });
-    if (mine !== generation) return;
-    body.textContent = done.text || "(no answer)";
+    if (mine !== generation) return true;
+    body.replaceChildren(markdown(done.text || "(no answer)"));
     conversation.push({ role: "assistant", content: done.text });
     const follows = isNearBottom();
-    item.append(measureLine(done));
+    item.append(measureLine(done), actions(done.text));
     if (follows) item.scrollIntoView({ block: "end" });
+    return true;
   } catch (error) {
-    if (mine !== generation) return;
-    conversation.pop();
+    if (mine !== generation) return true;
     item.remove();
     showNotice(`The model stopped: ${/** @type {Error} */ (error).message}`, true);
+    return false;
   } finally {
     if (mine === generation) {
       isBusy = false;
@@ -118,16 +154,47 @@ function perSecond(times) {
   return (((times.length - 1) * 1000) / (times[times.length - 1] - times[0])).toFixed(1);
 }
 
-/** @param {{tokenIds: number[], times: number[], stopped: string}} done */
+/** @param {{tokenIds: number[], times: number[], promptTokens: number, contextTokens: number, droppedTurns: number, stopped: string}} done */
 function measureLine(done) {
   const line = document.createElement("span");
   line.className = "measure";
   const parts = [`${done.tokenIds.length} tokens`];
   if (done.times.length > 1) parts.push(`${perSecond(done.times)} tokens/s`);
+  parts.push(`context ${done.promptTokens + done.tokenIds.length} of ${done.contextTokens}`);
+  if (done.droppedTurns) parts.push(`the oldest ${done.droppedTurns === 1 ? "turn" : `${done.droppedTurns} turns`} left out`);
   if (done.stopped === "length") parts.push("cut at the longest answer allowed");
   if (done.stopped === "request") parts.push("stopped");
   line.textContent = parts.join(" · ");
   return line;
+}
+
+/** @param {string} text @returns {HTMLElement} what can be done with an answer */
+function actions(text) {
+  const line = document.createElement("div");
+  line.className = "actions";
+  const copy = button("Copy", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      copy.textContent = "Copied";
+    } catch {
+      copy.textContent = "The browser does not allow copying";
+    }
+    setTimeout(() => (copy.textContent = "Copy"), 2000);
+  });
+  const again = button("Another answer", answerAgain);
+  again.classList.add("again");
+  line.append(copy, again);
+  return line;
+}
+
+/** @param {string} label @param {() => void} act @returns {HTMLButtonElement} */
+function button(label, act) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "plain";
+  made.textContent = label;
+  made.addEventListener("click", act);
+  return made;
 }
 
 function isNearBottom() {
@@ -142,9 +209,18 @@ function restart() {
   conversation = [];
   turns.replaceChildren();
   showNotice("");
+  if (isReady) client.ask({ type: "forget" });
   element("speed").textContent = "";
   update();
   question.focus();
+}
+
+/** @param {number} started @param {number} loaded @param {number} total @returns {string} empty until it can be said */
+function timeLeft(started, loaded, total) {
+  const seconds = (performance.now() - started) / 1000;
+  if (seconds < 2 || !loaded) return "";
+  const left = (seconds * (total - loaded)) / loaded;
+  return left < 90 ? `, about ${Math.ceil(left)} s left` : `, about ${Math.round(left / 60)} minutes left`;
 }
 
 async function loadModel() {
@@ -152,6 +228,9 @@ async function loadModel() {
   const files = new Map();
   const bar = /** @type {HTMLProgressElement} */ (element("loading-bar"));
   const megabytes = (/** @type {number} */ bytes) => (bytes / 1e6).toFixed(bytes < 1e6 ? 1 : 0);
+  const started = performance.now();
+  // Without this a browser may delete the model when the disk fills up. It may ask the visitor, so nothing waits for it.
+  navigator.storage?.persist?.().catch(() => {});
   const ready = await client.ask({ type: "load", modelUrl: new URL(app.model, location.href).href, device: "auto" }, (event) => {
     files.set(event.file, event);
     const loaded = [...files.values()].reduce((sum, file) => sum + file.loaded, 0);
@@ -160,7 +239,7 @@ async function loadModel() {
     const all = loaded >= total;
     element("loading-text").textContent = all
       ? `Preparing the model (${megabytes(total)} MB)`
-      : `Loading the model: ${megabytes(loaded)} of ${megabytes(total)} MB`;
+      : `Loading the model: ${megabytes(loaded)} of ${megabytes(total)} MB${timeLeft(started, loaded, total)}`;
   });
   element("loading").hidden = true;
   const device = ready.device === "webgpu" ? "WebGPU" : "WASM";
@@ -170,11 +249,14 @@ async function loadModel() {
   if (ready.device === "wasm" && !ready.crossOriginIsolated) {
     showNotice("One thread only: this host does not send the headers for cross-origin isolation.");
   }
+  if (!ready.isKept) showNotice("The browser has no room to keep the model: the next visit downloads it again.");
   isReady = true;
   update();
 }
 
 async function start() {
+  await serve();
+  client = new ModelClient();
   const response = await fetch("./app.json");
   if (!response.ok) throw new Error(`app.json answered ${response.status}`);
   app = await response.json();
@@ -183,12 +265,10 @@ async function start() {
   system.value = app.system_prompt;
   for (const text of app.questions) {
     const item = document.createElement("li");
-    const button = document.createElement("button");
-    button.type = "button";
-    button.disabled = true;
-    button.textContent = text;
-    button.addEventListener("click", () => ask(text));
-    item.append(button);
+    const example = button(text, () => ask(text));
+    example.classList.remove("plain");
+    example.disabled = true;
+    item.append(example);
     element("questions").append(item);
   }
   await loadModel();

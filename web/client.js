@@ -2,10 +2,43 @@
  * The page's side of worker.js: one promise per request.
  */
 
-// The pages require Trusted Types, so that no text can ever become a script; this is the one address they allow.
+// The pages require Trusted Types, so that no text can ever become a script; these are the two addresses they allow.
+const SCRIPTS = { worker: "./worker.js", service: "./sw.js" };
 const policy = /** @type {any} */ (globalThis).trustedTypes?.createPolicy("tinsmith-worker", {
-  createScriptURL: () => new URL("./worker.js", import.meta.url).href,
+  createScriptURL: (/** @type {keyof typeof SCRIPTS} */ name) => scriptUrl(name),
 });
+
+/** @param {keyof typeof SCRIPTS} name */
+function scriptUrl(name) {
+  return new URL(SCRIPTS[name], import.meta.url).href;
+}
+
+const SERVICE_WAIT_MS = 4000;
+
+/**
+ * Put sw.js between the page and its host, where browsers allow that, so that the page opens without a network.
+ *
+ * A page that is not isolated is loaded once more if sw.js can isolate it; then the promise never resolves.
+ */
+export async function serve() {
+  const { serviceWorker } = navigator;
+  if (!serviceWorker) return;
+  try {
+    await serviceWorker.register(policy ? policy.createScriptURL("service") : scriptUrl("service"));
+    if (!serviceWorker.controller) {
+      await Promise.race([
+        new Promise((resolve) => serviceWorker.addEventListener("controllerchange", resolve, { once: true })),
+        new Promise((resolve) => setTimeout(resolve, SERVICE_WAIT_MS)),
+      ]);
+    }
+  } catch {
+    return; // private windows and insecure addresses have none; the page works without
+  }
+  if (crossOriginIsolated || !serviceWorker.controller || sessionStorage.getItem("tinsmith reloaded")) return;
+  sessionStorage.setItem("tinsmith reloaded", "once");
+  location.reload();
+  await new Promise(() => {});
+}
 
 /** A worker with a model in it. */
 export class ModelClient {
@@ -13,7 +46,7 @@ export class ModelClient {
     /** @type {Map<number, {resolve: (reply: any) => void, reject: (error: Error) => void, onEvent?: (event: any) => void}>} */
     this.waiting = new Map();
     this.lastId = 0;
-    const address = policy ? policy.createScriptURL("") : new URL("./worker.js", import.meta.url);
+    const address = policy ? policy.createScriptURL("worker") : scriptUrl("worker");
     this.worker = new Worker(/** @type {any} */ (address), { type: "module" });
     this.worker.addEventListener("message", (event) => this.#receive(event.data));
     this.worker.addEventListener("error", (event) => this.#failAll(event.message || "The model's worker stopped."));

@@ -1,26 +1,74 @@
 /**
- * Loads a tinsmith package from any address.
+ * Loads a tinsmith package from any address: `const { tokenizer, model } = await loadChat(transformers, url, options)`.
  *
- * Transformers.js takes a Hub name, not an address: `pipeline('text-generation', 'https://host/model/')` refuses to load.
- * It does take a host and a path pattern, which is what `pointAt` sets.
+ * Transformers.js takes a Hub name, not an address, and hangs when a download of weights fails. Here its files come from
+ * store.js, which downloads, checks and keeps them.
  */
+
+import { Store } from "./store.js";
 
 /**
  * @typedef {object} LoadOptions
  * @property {'wasm' | 'webgpu'} device
- * @property {(event: {status: string, file?: string, loaded?: number, total?: number}) => void} [onProgress]
+ * @property {boolean} [canFloat16] take the package's float16 graph if it has one; the adapter must have `shader-f16`
+ * @property {'q4' | 'q4f16'} [dtype] the graph to take, whatever the device can
+ * @property {(progress: {file: string, loaded: number, total: number}) => void} [onProgress] bytes of one file
  * @property {Record<string, any>} [sessionOptions] passed on to ONNX Runtime
+ *
+ * @typedef {object} Chat
+ * @property {any} tokenizer
+ * @property {any} model
+ * @property {'q4' | 'q4f16'} dtype the graph that was loaded
+ * @property {string[]} files that were used, from the network or from an earlier visit
+ * @property {boolean} isKept whether the next visit needs no download
  */
+
+const FLOAT16_FILE = "onnx/model_q4f16.onnx";
+
+/**
+ * Tokenizer and model of the package at `url`.
+ *
+ * @param {any} transformers the Transformers.js module
+ * @param {string | URL} url address of the package folder, absolute or relative to the page
+ * @param {LoadOptions} options
+ * @returns {Promise<Chat>}
+ */
+export async function loadChat(transformers, url, { device, canFloat16 = false, dtype, onProgress = () => {}, sessionOptions = {} }) {
+  const folder = folderUrl(url);
+  /** @type {Set<string>} */
+  const files = new Set();
+  const store = await Store.open(folder, (progress) => {
+    files.add(progress.file);
+    onProgress(progress);
+  });
+  const config = await store.json("config.json");
+  const graph = dtype ?? (canFloat16 && store.sums.has(FLOAT16_FILE) ? "q4f16" : "q4");
+  const data = dataFiles(config);
+  const needed = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", `onnx/model_${graph}.onnx`];
+  await Promise.all([...needed, ...data.map((path) => `onnx/${path}`)].map((file) => store.file(file)));
+  const name = pointAt(transformers.env, folder);
+  Object.assign(transformers.env, { useCustomCache: true, customCache: store });
+  const tokenizer = await transformers.AutoTokenizer.from_pretrained(name);
+  // The weights of every graph are named after the first one.
+  const shared = graph === "q4" ? {} : { externalData: data.map((path) => ({ path, data: `onnx/${path}` })) };
+  const loading = transformers.AutoModelForCausalLM.from_pretrained(name, {
+    device,
+    dtype: graph,
+    session_options: { ...sessionOptions, ...shared },
+  });
+  const model = await withLostErrors(loading);
+  store.files.clear();
+  return { tokenizer, model, dtype: graph, files: [...files], isKept: !!store.cache && !store.isFull };
+}
 
 /**
  * The name to pass to `from_pretrained` or `pipeline` after pointing Transformers.js at a folder.
  *
  * @param {any} env `env` of the Transformers.js module in use
- * @param {string | URL} url address of the package folder, absolute or relative to the page
+ * @param {URL} folder ends in a slash
  * @returns {string}
  */
-export function pointAt(env, url) {
-  const folder = folderUrl(url);
+function pointAt(env, folder) {
   const names = folder.pathname.split("/").filter(Boolean);
   const name = names.pop() ?? "";
   env.remoteHost = `${folder.origin}/${names.map((part) => part + "/").join("")}`;
@@ -32,62 +80,20 @@ export function pointAt(env, url) {
 }
 
 /**
- * The package's `config.json`, or an error that says what the host answered instead.
+ * Names of the files that hold the weights.
  *
- * Many hosts answer a missing file with a page and status 200, which would be parsed as a model and cached.
- *
- * @param {string | URL} url address of the package folder
- * @returns {Promise<Record<string, any>>}
+ * @param {Record<string, any>} config the package's `config.json`
+ * @returns {string[]}
  */
-export async function preflight(url) {
-  const address = new URL("config.json", folderUrl(url)).href;
-  let response;
-  try {
-    response = await fetch(address, { cache: "no-cache" });
-  } catch (error) {
-    throw new Error(`${address} cannot be reached. Is the address right, and does the host allow this page to read it (CORS)?`);
-  }
-  if (!response.ok) {
-    throw new Error(`${address} answered ${response.status}. The address must be the folder that holds config.json.`);
-  }
-  const text = await response.text();
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${address} is not JSON; the host answered with: ${text.slice(0, 60)}`);
-  }
-}
-
-/**
- * Tokenizer and model of the package at `url`.
- *
- * @param {any} transformers the Transformers.js module
- * @param {string | URL} url
- * @param {LoadOptions} options
- * @returns {Promise<{tokenizer: any, model: any, config: Record<string, any>}>}
- */
-export async function loadFrom(transformers, url, { device, onProgress, sessionOptions = {} }) {
-  const config = await preflight(url);
-  const name = pointAt(transformers.env, url);
-  transformers.env.cacheKey = await cacheName(url);
-  const shared = { progress_callback: onProgress };
-  const tokenizer = await transformers.AutoTokenizer.from_pretrained(name, shared);
-  const model = await withLostErrors(
-    transformers.AutoModelForCausalLM.from_pretrained(name, {
-      ...shared,
-      device,
-      dtype: "q4",
-      session_options: sessionOptions,
-    }),
-  );
-  return { tokenizer, model, config };
+function dataFiles(config) {
+  const count = config["transformers.js_config"].use_external_data_format["model_q4.onnx"];
+  return Array.from({ length: count }, (_, index) => `model_q4.onnx_data${index ? `_${index}` : ""}`);
 }
 
 /**
  * `loading`, or the first error that nobody handled meanwhile.
  *
- * Transformers.js 4.3.1 downloads weights inside a promise that never settles when the download fails, so without this a
- * missing `model_q4.onnx_data` would load forever.
+ * Transformers.js 4.3.1 reads weights inside a promise that never settles when that fails, for want of memory for instance.
  *
  * @template T @param {Promise<T>} loading @returns {Promise<T>}
  */
@@ -106,27 +112,6 @@ async function withLostErrors(loading) {
   } finally {
     removeEventListener("unhandledrejection", listener);
   }
-}
-
-/**
- * Name of the browser cache for exactly this version of the package; caches of other versions are deleted.
- *
- * @param {string | URL} url
- * @returns {Promise<string>}
- */
-async function cacheName(url) {
-  const folder = folderUrl(url);
-  // Both are missing outside secure contexts, where Transformers.js caches nothing either.
-  if (!globalThis.caches || !globalThis.crypto?.subtle) return "tinsmith";
-  const response = await fetch(new URL("SHA256SUMS", folder), { cache: "no-cache" });
-  if (!response.ok) return `tinsmith ${folder.pathname}`;
-  const digest = await crypto.subtle.digest("SHA-256", await response.arrayBuffer());
-  const version = [...new Uint8Array(digest).slice(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const current = `tinsmith ${folder.pathname} ${version}`;
-  for (const name of await caches.keys()) {
-    if (name.startsWith(`tinsmith ${folder.pathname} `) && name !== current) await caches.delete(name);
-  }
-  return current;
 }
 
 /** @param {string | URL} url @returns {URL} */

@@ -4,33 +4,48 @@
  * @typedef {{role: 'system' | 'user' | 'assistant', content: string}} Message
  *
  * Requests. Each carries an `id`, repeated in every reply to it.
- * @typedef {{type: 'load', id: number, modelUrl: string, device?: 'auto' | 'wasm' | 'webgpu', threads?: number}} Load
- *   `auto` takes WebGPU on a hardware adapter, else WASM. `threads` 0 or absent chooses by the number of cores.
+ * @typedef {{type: 'load', id: number, modelUrl: string, device?: 'auto' | 'wasm' | 'webgpu',
+ *   dtype?: 'q4' | 'q4f16', threads?: number}} Load
+ *   `device` `auto` takes WebGPU on a hardware adapter, else WASM. Without `dtype` the package's float16 graph, if it has
+ *   one, is taken where the adapter computes in float16. `threads` 0 or absent chooses by the number of cores.
  * @typedef {{type: 'generate', id: number, messages: Message[], maxNewTokens: number, greedy?: boolean,
  *   minNewTokens?: number}} Generate
- *   `greedy` is true unless it says false. `minNewTokens` keeps end tokens from being chosen before it is reached.
+ *   `greedy` is true unless it says false. `minNewTokens` keeps end tokens from being chosen before it is reached. Tokens
+ *   that the last request has read are not read again. Oldest turns are left out of a conversation that does not fit.
+ * @typedef {{type: 'forget', id: number}} Forget frees what is kept of the last conversation
  * @typedef {{type: 'tokenize', id: number, messages: Message[], addGenerationPrompt?: boolean}} Tokenize
  * @typedef {{type: 'stop', id: number}} Stop
  *
  * Replies. `time` is in milliseconds since the Unix epoch at the resolution of performance.now().
  * @typedef {{type: 'progress', id: number, file: string, loaded: number, total: number}} Progress bytes of one file
  * @typedef {{vendor: string, architecture: string, device: string, description: string, software: boolean}} Adapter
- * @typedef {{type: 'ready', id: number, device: 'wasm' | 'webgpu', notice: string, threads: number,
- *   crossOriginIsolated: boolean, adapter: Adapter | null, files: string[], versions: Record<string, string>,
+ * @typedef {{type: 'ready', id: number, device: 'wasm' | 'webgpu', dtype: 'q4' | 'q4f16', notice: string,
+ *   contextTokens: number, threads: number,
+ *   crossOriginIsolated: boolean, adapter: Adapter | null, files: string[], isKept: boolean, versions: Record<string, string>,
  *   time: number}} Ready
  *   `notice` is empty, or says in a few words why the device is not the one asked for.
  * @typedef {{type: 'token', id: number, tokenId: number, time: number, text: string}} Token
  *   `text` is what became certain with this token, often nothing.
  * @typedef {{type: 'done', id: number, tokenIds: number[], times: number[], text: string, promptTokens: number,
+ *   keptTokens: number, droppedTurns: number, contextTokens: number, pastBytes: number,
  *   stopped: 'end' | 'length' | 'request'}} Done
+ *   `keptTokens` of the prompt had been read before. `pastBytes` are kept for the next request.
+ * @typedef {{type: 'forgotten', id: number}} Forgotten
  * @typedef {{type: 'tokens', id: number, tokenIds: number[]}} Tokens
  * @typedef {{type: 'error', id: number, message: string}} Failure
  */
 
-import { loadFrom } from "./loader.js";
+import { fitted, Past } from "./context.js";
+import { loadChat } from "./loader.js";
 
-/** @type {{transformers: any, tokenizer: any, model: any, stopping: any} | null} */
+/** @type {{transformers: any, tokenizer: any, model: any, stopping: any, past: Past, contextTokens: number} | null} */
 let loaded = null;
+
+/** How an answer is chosen that need not be the likeliest. */
+const SAMPLING = { do_sample: true, temperature: 0.7, top_k: 50 };
+
+/** Tokens of a conversation, beyond what the model can take: keys and values of more would fill a phone's memory. */
+const MOST_CONTEXT_TOKENS = 4096;
 
 const now = () => performance.timeOrigin + performance.now();
 
@@ -115,19 +130,19 @@ async function load(request) {
   wasm.wasmPaths = { wasm: new URL(`./runtime/${build}`, import.meta.url).href };
   const threads = crossOriginIsolated ? request.threads || chooseThreads() : 1;
   wasm.numThreads = threads;
-  /** @type {Set<string>} */
-  const files = new Set();
-  const onProgress = (/** @type {any} */ event) => {
-    if (event.status !== "progress" || !event.total) return;
-    files.add(event.file);
-    post({ type: "progress", id: request.id, file: event.file, loaded: event.loaded, total: event.total });
-  };
-  const sessionOptions = device === "webgpu" ? await webgpuOptions(found) : {};
-  const { tokenizer, model } = await loadFrom(transformers, request.modelUrl, { device, onProgress, sessionOptions });
+  const { tokenizer, model, dtype, files, isKept } = await loadChat(transformers, request.modelUrl, {
+    device,
+    dtype: request.dtype,
+    canFloat16: device === "webgpu" && found.features.has("shader-f16"),
+    onProgress: (progress) => post({ type: "progress", id: request.id, ...progress }),
+    sessionOptions: device === "webgpu" ? await webgpuOptions(found) : {},
+  });
   letMessagesIn(model);
-  loaded = { transformers, tokenizer, model, stopping: new transformers.InterruptableStoppingCriteria() };
+  const contextTokens = Math.min(MOST_CONTEXT_TOKENS, model.config.max_position_embeddings ?? MOST_CONTEXT_TOKENS);
+  const stopping = new transformers.InterruptableStoppingCriteria();
+  loaded = { transformers, tokenizer, model, stopping, past: new Past(transformers), contextTokens };
   post({
-    type: "ready", id: request.id, device, notice, threads, crossOriginIsolated, adapter, files: [...files],
+    type: "ready", id: request.id, device, dtype, notice, contextTokens, threads, crossOriginIsolated, adapter, files, isKept,
     versions: { "@huggingface/transformers": transformers.env.version, "onnxruntime-web": transformers.env.backends.onnx.versions.web },
     time: now(),
   });
@@ -170,9 +185,16 @@ function generate(request) {
 
 /** @param {Generate} request */
 async function generateNow(request) {
-  const { transformers, tokenizer, model, stopping } = requireLoaded();
+  const { transformers, tokenizer, model, stopping, past, contextTokens } = requireLoaded();
   stopping.reset();
-  const inputs = tokenizer.apply_chat_template(request.messages, { add_generation_prompt: true, return_dict: true });
+  const encode = (/** @type {any[]} */ messages) => encoded(tokenizer, messages, true);
+  const { ids, droppedTurns } = fitted(encode, request.messages, contextTokens - request.maxNewTokens);
+  const keptTokens = await past.keepFor(ids);
+  const inputs = {
+    input_ids: new transformers.Tensor("int64", ids.map(BigInt), [1, ids.length]),
+    attention_mask: transformers.ones([1, ids.length]),
+    past_key_values: past.cache,
+  };
   /** @type {number[]} */
   const tokenIds = [];
   /** @type {number[]} */
@@ -197,35 +219,63 @@ async function generateNow(request) {
     post({ type: "token", id: request.id, tokenId: tokenIds.at(-1), time: times.at(-1), text: pending });
     pending = "";
   };
-  await model.generate({
-    ...inputs,
-    max_new_tokens: request.maxNewTokens,
-    min_new_tokens: request.minNewTokens ?? 0,
-    do_sample: request.greedy === false,
-    streamer,
-    stopping_criteria: stopping,
-  });
+  try {
+    await model.generate({
+      ...inputs,
+      max_new_tokens: request.maxNewTokens,
+      min_new_tokens: request.minNewTokens ?? 0,
+      ...(request.greedy === false ? SAMPLING : { do_sample: false }),
+      streamer,
+      stopping_criteria: stopping,
+    });
+  } catch (error) {
+    await past.forget(); // nobody knows what is in it
+    throw error;
+  }
+  past.holds([...ids, ...tokenIds]);
   text += pending;
   const ends = [model.generation_config?.eos_token_id ?? []].flat();
   const stopped = stopping.interrupted ? "request" : ends.includes(tokenIds.at(-1)) ? "end" : "length";
-  post({ type: "done", id: request.id, tokenIds, times, text, promptTokens: inputs.input_ids.dims[1], stopped });
+  post({
+    type: "done", id: request.id, tokenIds, times, text, promptTokens: ids.length, keptTokens, droppedTurns, contextTokens,
+    pastBytes: past.bytes, stopped,
+  });
 }
 
-/** @param {Tokenize} request */
-function tokenize(request) {
-  const tokenIds = requireLoaded().tokenizer.apply_chat_template(request.messages, {
-    add_generation_prompt: request.addGenerationPrompt ?? false,
+/**
+ * Token ids of `messages` by the package's own chat template.
+ *
+ * @param {any} tokenizer
+ * @param {any[]} messages
+ * @param {boolean} addGenerationPrompt
+ * @returns {number[]}
+ */
+function encoded(tokenizer, messages, addGenerationPrompt) {
+  const ids = tokenizer.apply_chat_template(messages, {
+    add_generation_prompt: addGenerationPrompt,
     return_tensor: false,
     return_dict: false,
   });
-  post({ type: "tokens", id: request.id, tokenIds: [...tokenIds].map(Number) });
+  return [...ids].map(Number);
+}
+
+/** @param {Tokenize} request */
+function tokenize({ id, messages, addGenerationPrompt = false }) {
+  post({ type: "tokens", id, tokenIds: encoded(requireLoaded().tokenizer, messages, addGenerationPrompt) });
+}
+
+/** @param {Forget} request */
+async function forget({ id }) {
+  await running;
+  await requireLoaded().past.forget();
+  post({ type: "forgotten", id });
 }
 
 function stop() {
   loaded?.stopping.interrupt();
 }
 
-const handlers = { load, generate, tokenize, stop };
+const handlers = { load, generate, tokenize, forget, stop };
 
 self.addEventListener("message", async (/** @type {MessageEvent} */ event) => {
   const request = event.data;

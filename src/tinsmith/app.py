@@ -1,6 +1,7 @@
 """App: a static folder with the chat page, the card page, the browser runtime and the model, ready for any host."""
 
 import html
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from tinsmith.serve import ISOLATION_HEADERS, web_dir, write_runtime
 _QUESTIONS = 4
 _MAX_NEW_TOKENS = 256
 _PAGES = {"index.html": "chat.html", **{name: name for name in (
-    "chat.js", "chat.css", "page.css", "client.js", "loader.js", "worker.js")}}  # fmt: skip
+    "chat.js", "chat.css", "page.css", "client.js", "context.js", "loader.js", "markdown.js",
+    "store.js", "sw.js", "worker.js")}}  # fmt: skip
 _IMAGES = (".png", ".svg", ".jpg", ".webp")
 
 # The pages carry their own policy; being framed by another site can only be refused in a header.
@@ -24,16 +26,19 @@ _HOSTING = """# Hosting this folder
 
 Copy the folder to any static host over HTTPS. Everything is served from its own origin; nothing else is fetched.
 
-With the headers below the page is cross-origin isolated and WASM uses several threads. Without them it still works, with
-one thread, and says so. WebGPU does not need them.
+With the headers below the page is cross-origin isolated and WASM uses several threads. Where a host does not send them, the
+page's service worker adds them and the page loads once more by itself; only where a browser allows no service worker does it
+run with one thread, and says so. WebGPU does not need them.
 
 | host | what to do |
 |---|---|
-| Netlify, Cloudflare Pages | nothing: `_headers` is read |
+| Netlify | nothing: `netlify.toml` is read |
+| Cloudflare Pages | nothing: `_headers` is read |
 | Vercel | nothing: `vercel.json` is read |
+| Hugging Face static Space | nothing: `README.md` names the headers |
+| GitHub Pages | nothing: the service worker adds the headers |
+| nginx | put `nginx.conf` into `conf.d`, its `root` changed to this folder |
 | Apache | nothing if `mod_headers` is on: `.htaccess` is read |
-| Hugging Face static Space | put the three `cross-origin-*` headers under `custom_headers` in the Space's `README.md` |
-| GitHub Pages | cannot send headers: one thread |
 | another server | send the headers, and `application/wasm` for `.wasm` and `text/javascript` for `.js` and `.mjs` |
 
 ```
@@ -41,6 +46,16 @@ one thread, and says so. WebGPU does not need them.
 ```
 
 A missing file must be answered with status 404, not with a fallback page: a browser would take the page for a model file.
+"""
+
+
+_NGINX = """server {
+  listen 8080;
+  root /path/to/this/folder;
+  include mime.types;
+  types { text/javascript mjs; application/wasm wasm; }
+{headers}  location / { try_files $uri $uri/ =404; }
+}
 """
 
 
@@ -70,7 +85,7 @@ def build_app(data_dir: Path, export_dir: Path, card_dir: Path, out_dir: Path, t
     markdown = (card_dir / "README.md").read_text(encoding="utf-8")
     page = (web / "card.html").read_text(encoding="utf-8")
     write_text(out_dir / "card.html", fill_card_page(page, title, markdown))
-    _write_host_files(out_dir)
+    _write_host_files(out_dir, title)
     sizes = [path.stat().st_size for path in out_dir.rglob("*") if path.is_file()]
     recorder = Recorder()
     recorder.add("app.files", len(sizes), "count", len(sizes), "files", "files in the folder")
@@ -136,7 +151,7 @@ def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
             link_or_copy(path, out_dir / "model" / path.name)
 
 
-def _write_host_files(out_dir: Path) -> None:
+def _write_host_files(out_dir: Path, title: str) -> None:
     """The headers in the form of the common hosts, and `HOSTING.md`, which says who reads which."""
     lines = [f"{name}: {value}" for name, value in HOST_HEADERS.items()]
     write_text(out_dir / "_headers", "/*\n" + "".join(f"  {line}\n" for line in lines))
@@ -144,4 +159,12 @@ def _write_host_files(out_dir: Path) -> None:
     write_json(out_dir / "vercel.json", {"headers": [{"source": "/(.*)", "headers": pairs}]})
     rules = "".join(f'  Header always set {name} "{value}"\n' for name, value in HOST_HEADERS.items())
     write_text(out_dir / ".htaccess", f"<IfModule mod_headers.c>\n{rules}</IfModule>\nAddType application/wasm .wasm\n")
+    values = "".join(f'    {name} = {json.dumps(value)}\n' for name, value in HOST_HEADERS.items())
+    write_text(out_dir / "netlify.toml", f'[[headers]]\n  for = "/*"\n  [headers.values]\n{values}')
+    added = "".join(f'  add_header {name} "{value}" always;\n' for name, value in HOST_HEADERS.items())
+    write_text(out_dir / "nginx.conf", _NGINX.replace("{headers}", added))
+    custom = "".join(f"  {name.lower()}: {value}\n" for name, value in HOST_HEADERS.items() if name.startswith("Cross-Origin"))
+    write_text(out_dir / "README.md", f"---\ntitle: {json.dumps(title, ensure_ascii=False)}\nsdk: static\napp_file: index.html\n"
+               f"custom_headers:\n{custom}---\n\nA chat page whose model runs in the visitor's browser. How to host it: HOSTING.md.\n")
+    write_text(out_dir / ".nojekyll", "")
     write_text(out_dir / "HOSTING.md", _HOSTING.replace("{headers}", "\n".join(lines)))

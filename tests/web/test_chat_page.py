@@ -1,6 +1,7 @@
 """The chat page in a real Chromium: loading, asking, several turns, stopping, and never a request elsewhere."""
 
 import json
+import shutil
 
 import pytest
 
@@ -124,15 +125,62 @@ def test_a_model_that_is_not_there_is_said_on_the_page(site, browser, tmp_path):
         page = browser.open(f"{server.origin}/")
         page.wait_for("!document.getElementById('notice').hidden", 30)
         notice = page.evaluate("document.getElementById('notice').textContent")
-    assert "/elsewhere/config.json answered 404" in notice and "folder that holds config.json" in notice
+    assert "/elsewhere/SHA256SUMS answered 404" in notice and "folder that holds it and config.json" in notice
 
 
-def test_without_isolation_the_page_works_with_one_thread_and_says_so(site, browser):
-    with SiteServer({"/": site}, headers={"Cross-Origin-Embedder-Policy": "unsafe-none"}) as server:
+NOT_ISOLATED = {"Cross-Origin-Embedder-Policy": "unsafe-none", "Cross-Origin-Opener-Policy": "unsafe-none"}
+
+
+def test_on_a_host_without_headers_the_service_worker_isolates_the_page(site, browser):
+    with SiteServer({"/": site}, headers=NOT_ISOLATED) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for(f"crossOriginIsolated && {READY}", 60)
+        assert page.evaluate("document.getElementById('notice').hidden")
+        page.evaluate("document.querySelector('#questions button').click()")
+        page.wait_for("!!document.querySelector('.measure')", 60)
+
+
+def test_without_any_isolation_the_page_works_with_one_thread_and_says_so(site, browser, tmp_path):
+    shutil.copytree(site, tmp_path / "site")
+    (tmp_path / "site" / "sw.js").unlink()
+    with SiteServer({"/": tmp_path / "site"}, headers=NOT_ISOLATED) as server:
         page = browser.open(f"{server.origin}/")
         page.wait_for(READY, 60)
         assert "1 thread" in page.evaluate("document.getElementById('facts').textContent")
         assert "cross-origin isolation" in page.evaluate("document.getElementById('notice').textContent")
+
+
+def test_after_one_visit_the_page_opens_and_answers_without_a_network(site):
+    with Browser(webgpu="none") as browser:
+        with SiteServer({"/": site}) as server:
+            page = browser.open(f"{server.origin}/")
+            page.wait_for(READY, 60)
+        page = browser.open(f"{server.origin}/")  # nobody listens there any more
+        page.wait_for(READY, 60)
+        assert page.evaluate("crossOriginIsolated") is True
+        ask(page, "How hot?")
+        page.wait_for("!!document.querySelector('.measure')", 60)
+        card = browser.open(f"{server.origin}/card.html")
+        assert card.evaluate("document.querySelector('h1').textContent") == "Model Card: tea"
+
+
+def test_an_answer_can_be_copied_and_another_asked_for(chat):
+    page, server = chat
+    page._browser.call("Browser.grantPermissions", {"origin": server.origin, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    page.evaluate("document.querySelector('#questions button').click()")
+    page.wait_for("!!document.querySelector('.measure')", 60)
+    ask(page, "And then?")
+    page.wait_for("document.querySelectorAll('.measure').length === 2", 60)
+    # Only the last answer can be replaced.
+    assert page.evaluate("[...document.querySelectorAll('.again')].map((button) => button.hidden)") == [True, False]
+    before = page.evaluate("document.querySelector('.turn:last-child .text').textContent")
+    page.evaluate("document.querySelector('.turn:last-child .actions button').click()")
+    page.wait_for("document.querySelector('.turn:last-child .actions button').textContent === 'Copied'", 10)
+    page.evaluate("document.querySelector('.turn:last-child .again').click()")
+    page.wait_for("!document.querySelector('.turn:last-child .measure')", 10)
+    page.wait_for("!!document.querySelector('.turn:last-child .measure')", 60)
+    assert page.evaluate("document.querySelectorAll('.turn').length") == 4
+    assert page.evaluate("document.querySelector('.turn:last-child .text').textContent") != before
 
 
 def test_the_card_page_shows_the_card_and_its_picture(site, browser):

@@ -33,8 +33,13 @@ def opened(runtime, tmp_path_factory):
         yield page, server
 
 
-def load(page, url, device="wasm"):
-    return page.evaluate(f"bench.load({json.dumps({'modelUrl': url, 'device': device})})", 60)
+def load(page, url, device="wasm", **more):
+    return page.evaluate(f"bench.load({json.dumps({'modelUrl': url, 'device': device, **more})})", 60)
+
+
+def greedy_ids(page, prompt, new_tokens):
+    request = {"messages": [{"role": m.role, "content": m.content} for m in prompt], "maxNewTokens": new_tokens}
+    return page.evaluate(f"bench.generate({json.dumps(request)})", 120)["tokenIds"]
 
 
 def test_a_nested_address_and_one_without_the_last_slash(opened):
@@ -49,20 +54,20 @@ def test_a_second_visit_takes_the_weights_from_the_cache(opened):
     before = len(page.requests)
     load(page, "./deep/er/model/")
     again = [r.url.rpartition("/")[2] for r in page.requests[before:] if "/model/" in r.url]
-    assert "config.json" in again and "model_q4.onnx_data" not in again
+    assert again == ["SHA256SUMS"]
 
 
 def test_refusals_name_the_address_and_the_answer(opened):
     page, _ = opened
-    with pytest.raises(BrowserError, match=r"/nowhere/config\.json answered 404"):
+    with pytest.raises(BrowserError, match=r"/nowhere/SHA256SUMS answered 404"):
         load(page, "./nowhere/")
 
 
 def test_a_host_that_answers_with_a_page_is_refused_before_anything_is_cached(opened, tmp_path):
     page, _ = opened
-    (tmp_path / "config.json").write_text("<!doctype html><title>home</title>")
+    (tmp_path / "SHA256SUMS").write_text("<!doctype html><title>home</title>")
     page.serve({"https://fallback.example/": tmp_path})
-    with pytest.raises(BrowserError, match=r"is not JSON; the host answered with: <!doctype html>"):
+    with pytest.raises(BrowserError, match=r"is not a list of checksums; the host answered with: <!doctype html>"):
         load(page, "https://fallback.example/")
 
 
@@ -70,6 +75,18 @@ def test_without_an_adapter_webgpu_falls_back_and_says_why(opened):
     page, _ = opened
     ready = load(page, "./deep/er/model/", "webgpu")
     assert ready["device"] == "wasm" and "no WebGPU adapter was found" in ready["notice"]
+
+
+def test_the_float16_graph_takes_its_weights_from_the_same_file(opened, tmp_path_factory):
+    page, _ = opened
+    ready = load(page, "./deep/er/model/", dtype="q4f16")
+    assert ready["dtype"] == "q4f16"
+    assert {"onnx/model_q4f16.onnx", "onnx/model_q4.onnx_data"} <= set(ready["files"]) and "onnx/model_q4.onnx" not in ready["files"]
+    package = tiny_run("llama", tmp_path_factory) / "export/package"
+    tokenizer, session = load_tokenizer(package), load_onnx(package / "onnx/model_q4f16.onnx")
+    prompt = first_prompt(tiny_conversations(1)[0])
+    expected = onnxruntime_greedy(session, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 12)
+    assert greedy_ids(page, prompt, 12) == list(expected.ids)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
@@ -84,10 +101,8 @@ def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tm
         page.wait_for("!!globalThis.bench")
         ready = load(page, "./model/", "webgpu")
         assert (ready["device"], ready["adapter"]["software"]) == ("webgpu", True)
+        assert ready["dtype"] == "q4"  # the software adapter has no shader-f16
         for conversation in tiny_conversations(2):
             prompt = first_prompt(conversation)
-            messages = [{"role": m.role, "content": m.content} for m in prompt]
-            request = {"messages": messages, "maxNewTokens": 6}
-            found = page.evaluate(f"bench.generate({json.dumps(request)})", 120)["tokenIds"]
             expected = onnxruntime_greedy(session, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 6)
-            assert found == list(expected.ids)
+            assert greedy_ids(page, prompt, 6) == list(expected.ids)

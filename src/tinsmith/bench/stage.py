@@ -17,12 +17,13 @@ from tinsmith.config import BenchConfig
 from tinsmith.device import cpu_name, os_name
 from tinsmith.errors import DataError
 from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, load_onnx
 from tinsmith.run_dir import write_json
 from tinsmith.serve import SiteServer, web_dir, write_runtime
 from tinsmith.tokens import load_tokenizer
 
 _GREEDY_PROMPTS = 5
+_GRAPHS = {"q4": ONNX_FILE, "q4f16": ONNX_F16_FILE}
 _GREEDY_TOKENS = 32
 _TIMING = "tinsmith.bench.timing"
 
@@ -151,7 +152,7 @@ def _measure(
             raise BrowserError(f"{device}: asked for {new_tokens} tokens, got {len(done['tokenIds'])}")
         if number >= config.warmup_runs:
             runs.append(TimedRun(done["askedAt"], tuple(done["times"]), done["promptTokens"]))
-    files = _fetched_files(bench.page, session.origin)
+    files = _fetched_files(bench.page, session.origin, _GRAPHS[ready["dtype"]])
     record = _record(device, ready, browser, software) | {
         "files": files, "prompt_tokens": runs[0].prompt_tokens, "new_tokens": new_tokens,
         "load_seconds": ready["seconds"],
@@ -186,14 +187,14 @@ def _record_numbers(
 
 def _record(device: str, ready: dict[str, Any], browser: Browser, software: bool) -> dict[str, Any]:
     return {
-        "device": device, "backend": ready["device"], "adapter": ready["adapter"], "software": software,
+        "device": device, "backend": ready["device"], "dtype": ready["dtype"], "adapter": ready["adapter"], "software": software,
         "browser": browser.version, "os": os_name(), "cpu": cpu_name(),
         "threads": ready["threads"], "cross_origin_isolated": ready["crossOriginIsolated"],
         "runtime": ready["versions"],
     }  # fmt: skip
 
 
-def _fetched_files(page: Page, origin: str) -> list[dict[str, Any]]:
+def _fetched_files(page: Page, origin: str, graph: str) -> list[dict[str, Any]]:
     """Everything the browser received: `{path, bytes}`, largest first.
 
     Raises:
@@ -206,8 +207,8 @@ def _fetched_files(page: Page, origin: str) -> list[dict[str, Any]]:
     for fetched in page.requests:
         path = fetched.url[len(origin) + 1 :].partition("?")[0]
         sizes[path] = sizes.get(path, 0) + fetched.size_bytes
-    if not any(path == f"model/{ONNX_FILE}" and size for path, size in sizes.items()):
-        raise BrowserError(f"the browser never fetched {ONNX_FILE}; it fetched {', '.join(sizes)}")
+    if not any(path == f"model/{graph}" and size for path, size in sizes.items()):
+        raise BrowserError(f"the browser never fetched {graph}; it fetched {', '.join(sizes)}")
     return [{"path": path, "bytes": size} for path, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))]
 
 

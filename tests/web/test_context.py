@@ -1,0 +1,102 @@
+"""A conversation goes on from what the model has read, with the answers it would give reading everything again."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from packages import tiny_run
+from tinsmith.browser import Browser
+from tinsmith.browser_page import Page
+from tinsmith.serve import SiteServer, web_dir, write_runtime
+from tinsmith.tokens import load_tokenizer
+
+pytestmark = pytest.mark.browser
+
+QUESTIONS = ("What is steeping?", "And for green tea?", "How long?", "How hot?", "Thank you. And the price?")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A page with a model in it."""
+
+    page: Page
+    package: Path
+    ready: dict
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runtime")
+    write_runtime(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[("llama", "wasm"), ("gemma3", "wasm"), ("llama", "webgpu"), ("gemma3", "webgpu")], ids="-".join)
+def opened(request, runtime, tmp_path_factory):
+    kind, device = request.param
+    package = tiny_run(kind, tmp_path_factory) / "export/package"
+    mode = "software" if device == "webgpu" else "none"
+    with (
+        SiteServer({"/": web_dir(), "/runtime/": runtime, "/model/": package}) as server,
+        Browser(webgpu=mode) as browser,
+    ):
+        page = browser.open(f"{server.origin}/bench.html")
+        page.wait_for("!!globalThis.bench")
+        ready = page.evaluate(f"bench.load({json.dumps({'modelUrl': './model/', 'device': device})})", 120)
+        assert ready["device"] == device
+        yield Opened(page, package, ready)
+
+
+def ask(opened, messages, continued, new_tokens=6, least=0):
+    request = {"messages": messages, "maxNewTokens": new_tokens, "minNewTokens": least, "continued": continued}
+    return opened.page.evaluate(f"bench.generate({json.dumps(request)})", 120)
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def test_later_turns_read_only_what_is_new_and_answer_the_same(opened):
+    conversation = [{"role": "system", "content": "You sell tea."}]
+    before = None
+    for turn, question in enumerate(QUESTIONS):
+        conversation.append(user(question))
+        done = ask(opened, conversation, continued=turn > 0)
+        if turn:
+            # What the model wrote may be cut into other tokens when it is read back; the turns before are kept in any case.
+            assert done["keptTokens"] >= before["promptTokens"]
+            assert ask(opened, conversation, continued=False)["tokenIds"] == done["tokenIds"]
+            # The fresh answer has read the same tokens, so the next turn goes on from it.
+        before = done
+        conversation.append({"role": "assistant", "content": done["text"]})
+    assert done["droppedTurns"] == 0 and done["pastBytes"] > 0
+
+
+def test_the_same_question_again_and_an_edited_one_answer_as_if_new(opened):
+    first = ask(opened, [user(QUESTIONS[0])], continued=False, new_tokens=10, least=10)
+    again = ask(opened, [user(QUESTIONS[0])], continued=True, new_tokens=10, least=10)
+    assert again["keptTokens"] == first["promptTokens"] - 1
+    assert again["tokenIds"] == first["tokenIds"]
+    edited = ask(opened, [user(QUESTIONS[0] + " Please.")], continued=True)
+    assert 0 < edited["keptTokens"] < first["promptTokens"]
+    assert edited["tokenIds"] == ask(opened, [user(QUESTIONS[0] + " Please.")], continued=False)["tokenIds"]
+
+
+def test_the_oldest_turns_go_when_the_context_is_full(opened):
+    limit = opened.ready["contextTokens"]
+    tokenizer = load_tokenizer(opened.package)
+    conversation = [{"role": "system", "content": "You sell tea."}]
+    while True:
+        conversation.append(user("What is steeping, and how long does it take for green tea?"))
+        if len(tokenizer.tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)) > limit - 6:
+            break
+        conversation.append({"role": "assistant", "content": "Three minutes."})
+    done = ask(opened, conversation, continued=False)
+    assert done["droppedTurns"] >= 1
+    kept = [conversation[0], *conversation[1 + 2 * done["droppedTurns"]:]]
+    assert done["promptTokens"] == len(tokenizer.tokenizer.apply_chat_template(kept, add_generation_prompt=True, return_dict=False))
+    assert done["promptTokens"] <= (limit - 6) / 2
+    with pytest.raises(Exception, match=r"The question has \d+ tokens with all that belongs to it; \d+ fit"):
+        ask(opened, [user("tea " * limit)], continued=False)

@@ -1,0 +1,139 @@
+"""Whatever a model says, the chat page shows it as text: nothing runs, nothing is fetched, no element is made of it."""
+
+import json
+
+import pytest
+
+from packages import tiny_run
+from tinsmith.app import build_app
+from tinsmith.browser import Browser
+from tinsmith.serve import SiteServer
+
+pytestmark = pytest.mark.browser
+
+# Stands in for the model: its answer is the question, in pieces as a model streams it.
+ECHO = """
+self.addEventListener("message", ({ data: { type, id, messages } }) => {
+  if (type === "load") postMessage({ type: "ready", id, device: "wasm", dtype: "q4", notice: "", threads: 1, crossOriginIsolated: true });
+  if (type !== "generate") return;
+  const text = messages.at(-1).content;
+  const pieces = text.match(/[^]{1,7}/gu) ?? [];
+  pieces.forEach((piece, index) => postMessage({ type: "token", id, tokenId: index, time: index, text: piece }));
+  postMessage({ type: "done", id, tokenIds: pieces.map((_, i) => i), times: pieces.map((_, i) => i), text, promptTokens: 1,
+    keptTokens: 0, droppedTurns: 0, contextTokens: 4096, pastBytes: 0, stopped: "end" });
+});
+"""
+
+PAYLOADS = (
+    "<script>window.ran = 1</script>",
+    "<img src=https://evil.example/x.png onerror=\"window.ran = 1\">",
+    "<svg onload=window.ran=1><animate onbegin=window.ran=1 attributeName=x dur=1s>",
+    "<iframe srcdoc='<script>parent.ran = 1</script>'></iframe>",
+    "<a href=\"javascript:window.ran=1\">click</a>",
+    "<style>@import 'https://evil.example/x.css'; body { display: none }</style>",
+    "<link rel=stylesheet href=https://evil.example/x.css>",
+    "<meta http-equiv=refresh content=\"0;url=https://evil.example/\">",
+    "<base href=https://evil.example/><form action=https://evil.example/><input name=q></form>",
+    "<object data=https://evil.example/x.swf></object><embed src=https://evil.example/x>",
+    "<video autoplay src=https://evil.example/x.mp4 onerror=window.ran=1></video>",
+    "<math><mtext></mtext><mglyph><style><img src=x onerror=window.ran=1></style></mglyph></math>",
+    "</li></ol></main><script src=https://evil.example/x.js></script>",
+    "<!--><script>window.ran=1</script>-->",
+    "<template><script>window.ran = 1</script></template><slot onslotchange=window.ran=1>",
+    "[click](javascript:window.ran=1)",
+    "![picture](https://evil.example/x.png)",
+    "<https://evil.example/> https://evil.example/x.png www.evil.example",
+    "[ref]: https://evil.example/x.png\n![ref]",
+    "\u202e<tpircs>1 = nar.wodniw\u202c \u0000 \ufffe \U0001F600 \u200b\u2066<b>bold</b>\u2069",
+    "&lt;script&gt;window.ran=1&lt;/script&gt; &#60;img src=x onerror=window.ran=1&#62;",
+    "＜script＞window.ran=1＜/script＞ <ſcript>window.ran=1</ſcript>",
+    "{{constructor.constructor('window.ran=1')()}} ${window.ran=1} <%= ran %>",
+    "'\";window.ran=1;//\\u003cscript\\u003ewindow.ran=1\\x3c/script\\x3e",
+    "<div style=\"background:url(https://evil.example/x)\" onclick=window.ran=1 autofocus tabindex=1 onfocus=window.ran=1>",
+)
+WRAPPERS = (
+    "{}", "**{}**", "*{}*", "_{}_", "`{}`", "```html\n{}\n```", "~~~\n{}", "- {}\n- two", "3. {}\n4. two", "# {}", "a\n\n{}\nb", "***`{}`*** **{}",
+)
+ALLOWED = {"P", "BR", "UL", "OL", "LI", "PRE", "CODE", "STRONG", "EM"}
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory):
+    run, site = tiny_run("llama", tmp_path_factory), tmp_path_factory.mktemp("site")
+    build_app(run / "data", run / "export", run / "card", site, "Tea shop", 3)
+    worker = tmp_path_factory.mktemp("echo") / "worker.js"
+    worker.write_text(ECHO)
+    with Browser(webgpu="none") as browser, SiteServer({"/": site, "/worker.js": worker}) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for("!!document.querySelector('#questions button:enabled')", 30)
+        yield page, server
+
+
+def test_300_hostile_answers(chat):
+    page, server = chat
+    texts = [wrapper.replace("{}", payload) for payload in PAYLOADS for wrapper in WRAPPERS]
+    assert len(set(texts)) == 300
+    answers = page.evaluate(
+        f"""(async () => {{
+          const texts = {json.dumps(texts)}, found = [];
+          const question = document.getElementById("question");
+          for (const text of texts) {{
+            question.value = text;
+            question.dispatchEvent(new Event("input"));
+            document.getElementById("ask").requestSubmit();
+            const before = found.length;
+            while (document.querySelectorAll(".measure").length <= before) await new Promise((resolve) => setTimeout(resolve, 1));
+            const [asked, answered] = [...document.querySelectorAll(".turn")].slice(-2);
+            for (const box of [asked, answered]) box.dispatchEvent(new Event("click", {{ bubbles: true }}));
+            const body = answered.querySelector(".text");
+            const all = [...body.querySelectorAll("*")];
+            found.push({{
+              asked: asked.textContent, tags: all.map((one) => one.tagName), text: body.textContent,
+              attributes: all.flatMap((one) => [...one.attributes].map((a) => `${{a.name}}=${{a.value}}`)),
+            }});
+          }}
+          return found;
+        }})()""",
+        240,
+    )
+    assert len(answers) == 300
+    letters = str.maketrans("", "", "*_`~#-\n \t0123456789.)html")
+    for text, answer in zip(texts, answers, strict=True):
+        assert answer["asked"] == text.strip()
+        assert set(answer["tags"]) <= ALLOWED, text
+        assert set(answer["attributes"]) <= {"class=heading", "start=3", "start=4"}, text
+        # Nothing is lost either, but the marks of Markdown.
+        assert answer["text"].translate(letters) == text.translate(letters), text
+    assert page.evaluate("window.ran ?? 'nothing ran'") == "nothing ran"
+    assert {r.url for r in page.requests if not r.url.startswith(server.origin + "/")} == set()
+    assert page.exceptions == [] and [text for kind, text in page.console if kind == "error"] == []
+    assert page.evaluate("document.title + location.pathname") == "Tea shop/"
+
+
+@pytest.mark.parametrize(("text", "html"), [
+    ("One *two* **three** `four`.", "<p>One <em>two</em> <strong>three</strong> <code>four</code>.</p>"),
+    ("1. Heat\n2. Pour\n\nDone", "<ol start=\"1\"><li>Heat</li><li>Pour</li></ol><p>Done</p>"),
+    ("- a\n* b", "<ul><li>a</li><li>b</li></ul>"),
+    ("## Tea ##\nline\nnext", "<p class=\"heading\">Tea</p><p>line<br>next</p>"),
+    ("```js\na < b\n```\nafter", "<pre><code>a &lt; b</code></pre><p>after</p>"),
+    ("2 * 3 * 4 and snake_case_name", "<p>2 * 3 * 4 and snake_case_name</p>"),
+    ("**bold *and* both**", "<p><strong>bold <em>and</em> both</strong></p>"),
+    ("", ""),
+])
+def test_markdown_as_models_write_it(chat, text, html):
+    page, _ = chat
+    found = page.evaluate(
+        f"import('./markdown.js').then(({{ markdown }}) => {{ const box = document.createElement('div');"
+        f" box.append(markdown({json.dumps(text)})); return box.innerHTML; }})"
+    )
+    assert found == html
+
+
+def test_long_runs_of_marks_stay_quick(chat):
+    page, _ = chat
+    for text in ("*" * 4000, "**a " * 1000, "`" * 3999 + "a", "_a" * 2000, "- " * 2000):
+        milliseconds = page.evaluate(
+            f"import('./markdown.js').then(({{ markdown }}) => {{ const before = performance.now();"
+            f" markdown({json.dumps(text)}); return performance.now() - before; }})"
+        )
+        assert milliseconds < 2000, text[:10]

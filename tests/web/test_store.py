@@ -1,0 +1,212 @@
+"""Downloads that break off, damaged files, new versions, no network and no room, against a real server and browser."""
+
+import json
+import shutil
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from packages import tiny_run
+from tinsmith.browser import Browser
+from tinsmith.browser_page import BrowserError
+from tinsmith.run_dir import file_sha256
+from tinsmith.serve import ISOLATION_HEADERS, web_dir, write_runtime
+
+pytestmark = pytest.mark.browser
+
+WEIGHTS = "onnx/model_q4.onnx_data"
+TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".html": "text/html", ".json": "application/json"}
+
+
+class Host:
+    """A host of the page and a package that can be made to fail."""
+
+    def __init__(self, runtime: Path, package: Path):
+        self.folders = {"/model/": package, "/runtime/": runtime, "/": web_dir()}
+        self.package = package
+        self.asked: list[tuple[str, str]] = []
+        """File of the package and the range asked for, in order."""
+        self.breaks_after: list[int] = []
+        """For the next requests for the weights: bytes after which the connection breaks."""
+        self.is_down = False
+        self.takes_ranges = True
+        host = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                host.answer(self)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.origin = f"http://127.0.0.1:{self.server.server_port}"
+
+    def answer(self, handler):
+        path = handler.path.partition("?")[0]
+        prefix = next(prefix for prefix in self.folders if path.startswith(prefix))
+        file = self.folders[prefix] / path[len(prefix):]
+        name, wanted = path[len(prefix):], handler.headers.get("Range", "")
+        if prefix == "/model/":
+            self.asked.append((name, wanted))
+            if self.is_down:
+                return self.hang_up(handler)
+        if not file.is_file():
+            return handler.send_error(404)
+        data, start = file.read_bytes(), 0
+        if wanted and self.takes_ranges:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if start >= len(data) > 0:
+            return handler.send_error(416)
+        handler.send_response(206 if start else 200)
+        headers = {**ISOLATION_HEADERS, "Content-Type": TYPES.get(file.suffix, "application/octet-stream"), "Content-Length": str(len(data) - start)}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        for key, value in headers.items():
+            handler.send_header(key, value)
+        handler.end_headers()
+        if name == WEIGHTS and self.breaks_after:
+            handler.wfile.write(data[start : start + self.breaks_after.pop(0)])
+            return self.hang_up(handler)
+        handler.wfile.write(data[start:])
+
+    def hang_up(self, handler):
+        handler.wfile.flush()
+        time.sleep(0.3)  # for the browser to hand on what it got
+        handler.close_connection = True
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    def asked_for(self, name):
+        return [wanted for asked, wanted in self.asked if asked == name]
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runtime")
+    write_runtime(folder)
+    return folder
+
+
+@pytest.fixture
+def visit(runtime, tmp_path, tmp_path_factory):
+    """(host, open a page on it) with an empty browser."""
+    shutil.copytree(tiny_run("llama", tmp_path_factory) / "export/package", tmp_path / "package")
+    host = Host(runtime, tmp_path / "package")
+    with Browser(webgpu="none") as browser:
+
+        def page():
+            opened = browser.open(f"{host.origin}/bench.html")
+            opened.wait_for("!!globalThis.bench")
+            return opened
+
+        yield host, page
+    host.server.shutdown()
+    host.server.server_close()
+
+
+def load(page):
+    return page.evaluate(f"bench.load({json.dumps({'modelUrl': './model/', 'device': 'wasm'})})", 60)
+
+
+def test_a_broken_download_goes_on_where_it_stopped(visit):
+    host, page = visit
+    size = (host.package / WEIGHTS).stat().st_size
+    host.breaks_after = [1000, 20_000]
+    assert load(page())["isKept"] is True
+    first, second, third = host.asked_for(WEIGHTS)
+    assert first == "" and second.startswith("bytes=") and third.startswith("bytes=")
+    at = [int(wanted.removeprefix("bytes=").removesuffix("-")) for wanted in (second, third)]
+    assert 0 < at[0] <= 1000 < at[1] <= 21_000 < size
+
+
+def test_a_host_without_ranges_starts_again(visit):
+    host, page = visit
+    host.takes_ranges = False
+    host.breaks_after = [5000]
+    load(page())
+    assert len(host.asked_for(WEIGHTS)) == 2
+
+
+def test_a_later_visit_goes_on_where_an_earlier_one_gave_up(visit):
+    host, page = visit
+    host.breaks_after = [3000, 0, 0, 0, 0, 0]
+    with pytest.raises(BrowserError, match=r"onnx_data: the connection broke 5 times .* goes on where it stopped"):
+        load(page())
+    host.breaks_after = []
+    host.asked.clear()
+    load(page())
+    (wanted,) = host.asked_for(WEIGHTS)
+    assert 0 < int(wanted.removeprefix("bytes=").removesuffix("-")) <= 3000
+    assert host.asked_for("tokenizer.json") == []  # that one was whole
+
+
+def test_a_second_visit_asks_only_whether_there_is_a_new_version(visit):
+    host, page = visit
+    load(page())
+    host.asked.clear()
+    ready = load(page())
+    assert [name for name, _ in host.asked] == ["SHA256SUMS"]
+    assert {WEIGHTS, "config.json", "tokenizer.json"} <= set(ready["files"])
+
+
+def test_a_new_version_replaces_the_old_one(visit):
+    host, page = visit
+    load(page())
+    settings = host.package / "generation_config.json"
+    old = file_sha256(settings)
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "new": 1}))
+    sums = host.package / "SHA256SUMS"
+    sums.write_text(sums.read_text().replace(old, file_sha256(settings)))
+    host.asked.clear()
+    opened = page()
+    load(opened)
+    assert host.asked_for(WEIGHTS) == [""]
+    assert opened.evaluate("caches.keys().then((names) => names.length)") == 1
+
+
+def test_a_damaged_file_is_named_and_not_kept(visit):
+    host, page = visit
+    weights = host.package / WEIGHTS
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(BrowserError, match=r"model_q4\.onnx_data is damaged, or not of this version: its SHA-256 is [0-9a-f]{64}, SHA256SUMS says"):
+        load(page())
+    weights.write_bytes(whole)
+    host.asked.clear()
+    load(page())
+    assert host.asked_for(WEIGHTS) == [""]
+
+
+def test_without_a_network_the_kept_version_is_used(visit):
+    host, page = visit
+    host.is_down = True
+    with pytest.raises(BrowserError, match=r"SHA256SUMS cannot be reached"):
+        load(page())
+    host.is_down = False
+    load(page())
+    host.is_down = True
+    assert WEIGHTS in load(page())["files"]
+
+
+def test_without_room_the_model_runs_from_memory(visit):
+    host, page = visit
+    opened = page()
+    opened._browser.call("Storage.overrideQuotaForOrigin", {"origin": host.origin, "quotaSize": 50_000}, opened._session)
+    assert load(opened)["isKept"] is False
+    done = opened.evaluate("bench.generate({messages: [{role: 'user', content: 'Tea?'}], maxNewTokens: 3})", 60)
+    assert 1 <= len(done["tokenIds"]) <= 3
+
+
+def test_what_is_no_package_is_refused(visit):
+    host, page = visit
+    (host.package / "SHA256SUMS").write_text("<!doctype html><title>home</title>")
+    with pytest.raises(BrowserError, match=r"SHA256SUMS is not a list of checksums; the host answered with: <!doctype html>"):
+        load(page())
+    (host.package / "SHA256SUMS").unlink()
+    with pytest.raises(BrowserError, match=r"SHA256SUMS answered 404"):
+        load(page())

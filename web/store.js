@@ -1,0 +1,262 @@
+/**
+ * A package's files: downloaded in parts, checked against SHA256SUMS, kept in the browser for the next visit.
+ *
+ * A download that breaks off goes on where it stopped, at once or on a later visit. Without room for them, the files are
+ * used from memory. Without a network, what an earlier visit has kept is used.
+ */
+
+const PART_BYTES = 8_000_000;
+const ATTEMPTS = 5;
+const FIRST_DELAY_MS = 500;
+
+/**
+ * @typedef {(progress: {file: string, loaded: number, total: number}) => void} OnProgress bytes of one file
+ */
+
+/** The files of one version of one package. */
+export class Store {
+  /** Whether the browser had no room, so that the next visit downloads again. */
+  isFull = false;
+
+  /**
+   * @param {URL} folder ends in a slash
+   * @param {Map<string, string>} sums file name -> SHA-256 in hexadecimal
+   * @param {Cache | null} cache null outside secure contexts
+   * @param {OnProgress} onProgress
+   */
+  constructor(folder, sums, cache, onProgress) {
+    this.folder = folder;
+    this.sums = sums;
+    this.cache = cache;
+    this.onProgress = onProgress;
+    /** @type {Map<string, Promise<Blob>>} */
+    this.files = new Map();
+  }
+
+  /**
+   * The package at `folder`, in the version that its host has now; versions before are deleted.
+   *
+   * @param {URL} folder
+   * @param {OnProgress} [onProgress]
+   * @returns {Promise<Store>}
+   */
+  static async open(folder, onProgress = () => {}) {
+    const address = new URL("SHA256SUMS", folder);
+    let response;
+    try {
+      response = await fetch(address, { cache: "no-cache" });
+    } catch {
+      const kept = await keptVersion(folder);
+      if (kept) return new Store(folder, parseSums(kept.text, address), kept.cache, onProgress);
+      throw new Error(`${address.href} cannot be reached. Is the address right, and does the host allow this page to read it (CORS)?`);
+    }
+    if (!response.ok) throw new Error(`${address.href} answered ${response.status}. The address must be the folder that holds it and config.json.`);
+    const text = await response.text();
+    const sums = parseSums(text, address);
+    const cache = await openCache(folder, text);
+    await cache?.put(address, new Response(text)).catch(() => {});
+    return new Store(folder, sums, cache, onProgress);
+  }
+
+  /** @param {string} name @returns {Promise<any>} the JSON document in a file */
+  async json(name) {
+    const text = await (await this.file(name)).text();
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw new Error(`${this.#url(name)} is not JSON; the host answered with: ${text.slice(0, 60)}`);
+    }
+  }
+
+  /**
+   * For `env.customCache` of Transformers.js, which then downloads nothing itself.
+   *
+   * @param {string} request
+   * @returns {Promise<Response | undefined>}
+   */
+  async match(request) {
+    if (!request.startsWith(this.folder.href)) return undefined;
+    const name = request.slice(this.folder.href.length);
+    if (!this.sums.has(name)) return undefined;
+    const file = await this.file(name); // Transformers.js would go on after an error, so ask for the files it needs before
+    return new Response(file, { headers: { "content-length": String(file.size) } });
+  }
+
+  async put() {}
+
+  /**
+   * A whole file, from the browser's store or the network, proved to be the one that was listed.
+   *
+   * @param {string} name
+   * @returns {Promise<Blob>}
+   */
+  file(name) {
+    const found = this.files.get(name) ?? this.#wholeFile(name);
+    this.files.set(name, found);
+    return found;
+  }
+
+  /** @param {string} name @returns {Promise<Blob>} */
+  async #wholeFile(name) {
+    const parts = await this.#keptParts(name);
+    if (await this.cache?.match(this.#url(name, "whole"))) {
+      const whole = new Blob(parts);
+      this.onProgress({ file: name, loaded: whole.size, total: whole.size });
+      return whole;
+    }
+    for (const isLast of [false, true]) {
+      const whole = await this.#download(name, parts);
+      const found = await sha256(whole);
+      const expected = this.sums.get(name);
+      if (found === null || found === expected) {
+        await this.#keep(name, "whole", new Blob());
+        return whole;
+      }
+      await this.#drop(name, parts);
+      if (isLast) {
+        throw new Error(`${this.#url(name)} is damaged, or not of this version: its SHA-256 is ${found}, SHA256SUMS says ${expected}.`);
+      }
+    }
+    throw new Error("unreachable");
+  }
+
+  /**
+   * Download what is missing after `parts`, adding to them.
+   *
+   * @param {string} name @param {Blob[]} parts @returns {Promise<Blob>}
+   */
+  async #download(name, parts) {
+    for (let failures = 0; ; ) {
+      const before = sizeOf(parts);
+      try {
+        await this.#readOn(name, parts);
+        return new Blob(parts);
+      } catch (error) {
+        if (error instanceof Refused) throw error;
+        failures = sizeOf(parts) > before ? 1 : failures + 1;
+        if (failures >= ATTEMPTS) {
+          throw new Error(`${this.#url(name)}: the connection broke ${ATTEMPTS} times (${/** @type {Error} */ (error).message}). Loading the page again goes on where it stopped.`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, FIRST_DELAY_MS * 2 ** (failures - 1)));
+      }
+    }
+  }
+
+  /** @param {string} name @param {Blob[]} parts */
+  async #readOn(name, parts) {
+    let loaded = sizeOf(parts);
+    const headers = loaded ? { Range: `bytes=${loaded}-` } : {};
+    const response = await fetch(this.#url(name), { headers, cache: "no-store" });
+    if (response.status === 416 && loaded) return; // nothing is missing
+    if (!response.ok) throw new Refused(`${this.#url(name)} answered ${response.status}. The address must be the folder that holds config.json.`);
+    if (loaded && response.status !== 206) {
+      await this.#drop(name, parts); // a host that cannot start in the middle
+      loaded = 0;
+    }
+    const total = loaded + Number(response.headers.get("content-length") ?? 0);
+    /** @type {Uint8Array<ArrayBuffer>[]} */
+    let waiting = [];
+    const flush = async () => {
+      if (!waiting.length) return;
+      const part = new Blob(waiting);
+      waiting = [];
+      parts.push(part);
+      await this.#keep(name, `part${parts.length - 1}`, part);
+    };
+    const reader = /** @type {ReadableStream<Uint8Array<ArrayBuffer>>} */ (response.body).getReader();
+    try {
+      for (let read; !(read = await reader.read()).done; ) {
+        waiting.push(read.value);
+        loaded += read.value.length;
+        this.onProgress({ file: name, loaded, total: Math.max(loaded, total) });
+        if (waiting.reduce((sum, bytes) => sum + bytes.length, 0) >= PART_BYTES) await flush();
+      }
+    } finally {
+      await flush();
+    }
+  }
+
+  /** @param {string} name @returns {Promise<Blob[]>} */
+  async #keptParts(name) {
+    const parts = [];
+    for (let found; (found = await this.cache?.match(this.#url(name, `part${parts.length}`))); ) parts.push(await found.blob());
+    return parts;
+  }
+
+  /** @param {string} name @param {string} what @param {Blob} content */
+  async #keep(name, what, content) {
+    if (!this.cache || this.isFull) return;
+    try {
+      await this.cache.put(this.#url(name, what), new Response(content));
+    } catch {
+      this.isFull = true;
+    }
+  }
+
+  /** @param {string} name @param {Blob[]} parts */
+  async #drop(name, parts) {
+    for (const index of parts.keys()) await this.cache?.delete(this.#url(name, `part${index}`));
+    parts.length = 0;
+  }
+
+  /** @param {string} name @param {string} [what] @returns {string} address of a file, or of what is kept of it */
+  #url(name, what) {
+    const url = new URL(name, this.folder);
+    if (what) url.search = what;
+    return url.href;
+  }
+}
+
+/** The host's answer, which asking again will not change. */
+class Refused extends Error {}
+
+/** @param {Blob[]} parts @returns {number} bytes */
+function sizeOf(parts) {
+  return parts.reduce((sum, part) => sum + part.size, 0);
+}
+
+/** @param {Blob} file @returns {Promise<string | null>} null outside secure contexts, where browsers cannot say */
+async function sha256(file) {
+  return globalThis.crypto?.subtle ? hex(await crypto.subtle.digest("SHA-256", await file.arrayBuffer())) : null;
+}
+
+/** @param {ArrayBuffer} bytes */
+function hex(bytes) {
+  return [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** @param {string} text @param {URL} address @returns {Map<string, string>} */
+function parseSums(text, address) {
+  const lines = text.split("\n").filter(Boolean);
+  return new Map(lines.map((line) => {
+    const found = /^([0-9a-f]{64})  (.+)$/.exec(line);
+    if (!found) throw new Error(`${address.href} is not a list of checksums; the host answered with: ${text.slice(0, 60)}`);
+    return [found[2], found[1]];
+  }));
+}
+
+/**
+ * The cache of exactly this version; those of others are deleted.
+ *
+ * @param {URL} folder @param {string} sums @returns {Promise<Cache | null>}
+ */
+async function openCache(folder, sums) {
+  if (!globalThis.caches || !globalThis.crypto?.subtle) return null;
+  const version = hex(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(sums))).slice(0, 16);
+  const prefix = `tinsmith ${folder.pathname} `;
+  for (const name of await caches.keys()) {
+    if (name.startsWith(prefix) && name !== prefix + version) await caches.delete(name);
+  }
+  return caches.open(prefix + version);
+}
+
+/** @param {URL} folder @returns {Promise<{cache: Cache, text: string} | null>} what an earlier visit has kept */
+async function keptVersion(folder) {
+  for (const name of (await globalThis.caches?.keys()) ?? []) {
+    if (!name.startsWith(`tinsmith ${folder.pathname} `)) continue;
+    const cache = await caches.open(name);
+    const kept = await cache.match(new URL("SHA256SUMS", folder));
+    if (kept) return { cache, text: await kept.text() };
+  }
+  return null;
+}
