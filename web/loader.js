@@ -8,22 +8,26 @@
 import { Store } from "./store.js";
 
 /**
+ * @typedef {'q4' | 'q4f16' | 'q8'} Dtype of a graph, as Transformers.js names them: all have the same 4-bit weights, and
+ *   compute in float32, in float16, or multiply in INT8
+ *
  * @typedef {object} LoadOptions
  * @property {'wasm' | 'webgpu'} device
  * @property {boolean} [canFloat16] take the package's float16 graph if it has one; the adapter must have `shader-f16`
- * @property {'q4' | 'q4f16'} [dtype] the graph to take, whatever the device can
+ * @property {Dtype} [dtype] the graph to take; without it the quickest of the package on the device
  * @property {(progress: {file: string, loaded: number, total: number}) => void} [onProgress] bytes of one file
  * @property {Record<string, any>} [sessionOptions] passed on to ONNX Runtime
  *
  * @typedef {object} Chat
  * @property {any} tokenizer
  * @property {any} model
- * @property {'q4' | 'q4f16'} dtype the graph that was loaded
+ * @property {Dtype} dtype the graph that was loaded
  * @property {string[]} files that were used, from the network or from an earlier visit
  * @property {boolean} isKept whether the next visit needs no download
  */
 
-const FLOAT16_FILE = "onnx/model_q4f16.onnx";
+/** @type {Record<Dtype, string>} */
+const GRAPHS = { q4: "onnx/model_q4.onnx", q4f16: "onnx/model_q4f16.onnx", q8: "onnx/model_quantized.onnx" };
 
 /**
  * Tokenizer and model of the package at `url`.
@@ -42,23 +46,31 @@ export async function loadChat(transformers, url, { device, canFloat16 = false, 
     onProgress(progress);
   });
   const config = await store.json("config.json");
-  const graph = dtype ?? (canFloat16 && store.sums.has(FLOAT16_FILE) ? "q4f16" : "q4");
-  const data = dataFiles(config);
-  const needed = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", `onnx/model_${graph}.onnx`];
-  await Promise.all([...needed, ...data.map((path) => `onnx/${path}`)].map((file) => store.file(file)));
+  const data = dataFiles(config).map((path) => ({ path, data: `onnx/${path}` }));
+  const needed = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", ...data.map((file) => file.data)];
   const name = pointAt(transformers.env, folder);
   Object.assign(transformers.env, { useCustomCache: true, customCache: store });
-  const tokenizer = await transformers.AutoTokenizer.from_pretrained(name);
-  // The weights of every graph are named after the first one.
-  const shared = graph === "q4" ? {} : { externalData: data.map((path) => ({ path, data: `onnx/${path}` })) };
-  const loading = transformers.AutoModelForCausalLM.from_pretrained(name, {
-    device,
-    dtype: graph,
-    session_options: { ...sessionOptions, ...shared },
+
+  const loadModel = async (/** @type {Dtype} */ graph) => {
+    // All at once, and before Transformers.js asks, which would go on without an error.
+    await Promise.all([...needed, GRAPHS[graph]].map((file) => store.file(file)));
+    // The weights of every graph are named after the first one.
+    const session_options = graph === "q4" ? sessionOptions : { ...sessionOptions, externalData: data };
+    const loading = transformers.AutoModelForCausalLM.from_pretrained(name, { device, dtype: graph, session_options });
+    return { dtype: graph, model: await withLostErrors(loading) };
+  };
+
+  /** @type {Dtype} */
+  const quickest = device === "wasm" ? "q8" : canFloat16 ? "q4f16" : "q4";
+  const first = dtype ?? (store.sums.has(GRAPHS[quickest]) ? quickest : "q4");
+  const loaded = await loadModel(first).catch((error) => {
+    // Unpacking for INT8 takes more memory than a small machine may have.
+    if (dtype || first !== "q8" || !/bad_alloc|memory|allocation/i.test(String(error))) throw error;
+    return loadModel("q4");
   });
-  const model = await withLostErrors(loading);
+  const tokenizer = await transformers.AutoTokenizer.from_pretrained(name);
   store.files.clear();
-  return { tokenizer, model, dtype: graph, files: [...files], isKept: !!store.cache && !store.isFull };
+  return { tokenizer, ...loaded, files: [...files], isKept: !!store.cache && !store.isFull };
 }
 
 /**

@@ -5,9 +5,9 @@
  *
  * Requests. Each carries an `id`, repeated in every reply to it.
  * @typedef {{type: 'load', id: number, modelUrl: string, device?: 'auto' | 'wasm' | 'webgpu',
- *   dtype?: 'q4' | 'q4f16', threads?: number}} Load
- *   `device` `auto` takes WebGPU on a hardware adapter, else WASM. Without `dtype` the package's float16 graph, if it has
- *   one, is taken where the adapter computes in float16. `threads` 0 or absent chooses by the number of cores.
+ *   dtype?: import('./loader.js').Dtype, threads?: number}} Load
+ *   `device` `auto` takes WebGPU on a hardware adapter, else WASM. Without `dtype` the package's quickest graph for the device
+ *   is taken. `threads` 0 or absent chooses by the number of cores.
  * @typedef {{type: 'generate', id: number, messages: Message[], maxNewTokens: number, greedy?: boolean,
  *   minNewTokens?: number}} Generate
  *   `greedy` is true unless it says false. `minNewTokens` keeps end tokens from being chosen before it is reached. Tokens
@@ -19,7 +19,7 @@
  * Replies. `time` is in milliseconds since the Unix epoch at the resolution of performance.now().
  * @typedef {{type: 'progress', id: number, file: string, loaded: number, total: number}} Progress bytes of one file
  * @typedef {{vendor: string, architecture: string, device: string, description: string, software: boolean}} Adapter
- * @typedef {{type: 'ready', id: number, device: 'wasm' | 'webgpu', dtype: 'q4' | 'q4f16', notice: string,
+ * @typedef {{type: 'ready', id: number, device: 'wasm' | 'webgpu', dtype: import('./loader.js').Dtype, notice: string,
  *   contextTokens: number, threads: number,
  *   crossOriginIsolated: boolean, adapter: Adapter | null, files: string[], isKept: boolean, versions: Record<string, string>,
  *   time: number}} Ready

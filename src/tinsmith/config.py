@@ -102,6 +102,9 @@ class ExportConfig(Section):
     float16: bool = True
     """Add a second graph over the same weights, of about 0.3 MB, that computes in float16, for GPUs that can. It is left out
     where values come near the end of float16's range."""
+    int8: bool = True
+    """Add a graph over the same weights, of about 0.6 MB, that multiplies in INT8, for WASM, which has no quick product with
+    4-bit weights. It is left out beyond 400 million parameters, which browsers could not unpack."""
     gguf: Literal["", "f16", "q8_0", "q4_0"] = ""
     """Also write the tuned model as one GGUF file of this format, for llama.cpp, Ollama and wllama; empty writes none."""
     max_chunk_mb: int = Field(512, ge=1, le=2000)

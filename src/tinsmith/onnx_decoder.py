@@ -15,6 +15,9 @@ ONNX_FILE = "onnx/model_q4.onnx"
 ONNX_F16_FILE = "onnx/model_q4f16.onnx"
 """The same weights computed in float16, if they can be; the name Transformers.js asks for with `dtype: 'q4f16'`."""
 
+ONNX_INT8_FILE = "onnx/model_quantized.onnx"
+"""The same weights multiplied in INT8, for WASM; the name Transformers.js asks for with `dtype: 'q8'`, its default there."""
+
 
 @dataclass(frozen=True, slots=True)
 class OnnxDecoder:

@@ -10,7 +10,7 @@ from tinsmith.bench.stage import bench_browser
 from tinsmith.browser_page import BrowserError
 from tinsmith.config import BenchConfig
 from tinsmith.errors import GateError
-from tinsmith.run_dir import read_json, write_json
+from tinsmith.run_dir import file_sha256, read_json, write_json
 
 pytestmark = pytest.mark.browser
 
@@ -46,9 +46,11 @@ def test_records_say_what_ran(benched):
     assert (wasm["backend"], wasm["adapter"], wasm["software"], wasm["cross_origin_isolated"]) == ("wasm", None, False, True)
     assert webgpu["backend"] == "webgpu" and webgpu["adapter"]["vendor"]
     assert "Chromium" in wasm["browser"] and wasm["threads"] >= 1
-    for record, build in ((wasm, "ort-wasm-simd-threaded.wasm"), (webgpu, "ort-wasm-simd-threaded.asyncify.wasm")):
+    assert (wasm["dtype"], webgpu["dtype"]) == ("q8", "q4")
+    for record, build, graph in ((wasm, "ort-wasm-simd-threaded.wasm", "model_quantized.onnx"),
+                                 (webgpu, "ort-wasm-simd-threaded.asyncify.wasm", "model_q4.onnx")):
         sizes = {file["path"]: file["bytes"] for file in record["files"]}
-        assert sizes["model/onnx/model_q4.onnx"] > 1000 and sizes[f"runtime/{build}"] > 10_000_000
+        assert sizes[f"model/onnx/{graph}"] > 1000 and sizes[f"runtime/{build}"] > 10_000_000
         assert not any("://" in path for path in sizes)
 
 
@@ -65,7 +67,10 @@ def test_another_chat_template_in_the_package_stops_the_run(tmp_path, tmp_path_f
     path = tmp_path / "export/package/tokenizer_config.json"
     settings = read_json(path)
     settings["chat_template"] = settings["chat_template"].replace("<|im_end|>", "<|im_end|> ")
+    old = file_sha256(path)
     write_json(path, settings)
+    sums = tmp_path / "export/package/SHA256SUMS"
+    sums.write_text(sums.read_text().replace(old, file_sha256(path)))
     (tmp_path / "out").mkdir()
     with pytest.raises(GateError, match=r"gate\.tokens\.python_vs_javascript: measured 12"):
         bench_browser(BenchConfig(devices=("wasm",), new_tokens=2), run / "data", tmp_path / "export", tmp_path / "out")

@@ -159,6 +159,7 @@ def test_the_template_itself_holds_no_number():
         "- **Validation Loss**: 2.00 (95 % interval 1.88 to 2.12; 6 conversations) nats per token",
         "| Perplexity (Base) | 54.6 (48.4 to 61.6) | not applicable | 6 conversations |",
         "| Perplexity (Fine-tuned) | 7.39 (6.55 to 8.33) | 9.0 (8.0 to 10.2) | 6 conversations |",
+        "On WASM a graph over the same weights that multiplies in eight bits is used: 1.259 (95 % interval 1.221 to",
         "GPUs that can compute in half precision use a second graph over the same weights: 1.234 (95 % interval 1.197 to",
         "computed on the processor. Its values took up to 42.4 % of the range of half precision in 4,000 tokens of training data.",
         "| google, swiftshader, SwiftShader, software adapter, not a GPU",

@@ -61,8 +61,17 @@ def test_the_code_names_the_model_where_each_form_looks_for_it(printed):
     assert "\n  'bot',\n" in hosted.code
     assert hosted.package_url == "https://tea.example/bot/"
     for snippet in printed:
+        assert "dtype: device === 'wasm' ? 'q8' : 'q4'," in snippet.code
+        assert "{ path: 'model_q4.onnx_data', data: 'onnx/model_q4.onnx_data' }," in snippet.code
         assert "{ role: 'system', content: 'You sell tea.' }" in snippet.code
         assert "Rp 32k" not in snippet.code, "the reference answer must not be in the prompt"
+
+
+def test_a_package_without_the_graph_for_wasm_is_asked_for_the_one_it_has(tmp_path):
+    run = write_run(tmp_path / "tea-bot")
+    evidence = read_evidence(run)
+    del evidence.stamps["export"]["outputs"]["package/onnx/model_quantized.onnx"]
+    assert all("  { device, dtype: 'q4' }\n" in snippet.code for snippet in snippets(evidence, CardConfig(**AUTHOR), "tea-bot"))
 
 
 def test_any_text_is_a_javascript_literal_of_that_text(tmp_path):
@@ -90,6 +99,6 @@ def test_both_forms_run_as_printed_and_answer_the_same(printed, package):
 
 @pytest.mark.browser
 def test_code_that_does_not_work_stops_the_stage(printed, package):
-    wrong = replace(printed[0], code=printed[0].code.replace("'q4'", "'q8'"))
-    with pytest.raises(BrowserError, match="model_quantized"):
+    wrong = replace(printed[0], code=printed[0].code.replace("'q8'", "'bnb4'"))
+    with pytest.raises(BrowserError, match="model_bnb4"):
         run_snippets([wrong], package)

@@ -199,7 +199,7 @@ def test_a_perplexity_that_does_not_follow_from_its_sums_is_found(tmp_path, monk
 
 def test_code_that_ran_must_be_the_code_that_is_printed(full_run):
     path = full_run.stage("card") / "snippets.json"
-    path.write_text(path.read_text().replace("dtype: 'q4'", "dtype: 'q8'"))
+    path.write_text(path.read_text().replace("'q8' : 'q4'", "'q8' : 'q8'"))
     restamp_card(full_run)
     assert "card/snippets.json: the hub code that ran is not the code a new card would print" in check_card(full_run)
 

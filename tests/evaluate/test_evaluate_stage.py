@@ -38,8 +38,9 @@ def test_every_promised_id_is_measured(done):
                 assert f"evaluate.{name}.{split}.{model}" in found
         assert f"evaluate.ratio.{split}.tuned_over_base" in found
         assert f"evaluate.ratio.{split}.int4_over_tuned" in found
-        # The float16 graph is scored on the test split alone.
-        assert (f"evaluate.perplexity.{split}.int4_float16" in found) == (split == "test")
+        # The other graphs are scored on the test split alone.
+        for sibling in ("int4_float16", "int4_int8"):
+            assert (f"evaluate.perplexity.{split}.{sibling}" in found) == (split == "test")
     half = found["evaluate.ratio.test.int4_float16_over_tuned"].value
     assert half == pytest.approx(found["evaluate.ratio.test.int4_over_tuned"].value, rel=2e-3)
     assert half != found["evaluate.ratio.test.int4_over_tuned"].value

@@ -57,14 +57,18 @@ def onnxruntime_greedy(
     return GreedyRun(tuple(ids), tuple(gaps))
 
 
-def greedy_comparison(conversation_id: str, python: GreedyRun, browser: Sequence[int]) -> dict[str, Any]:
-    """Both answers of one prompt; when they differ, where first and how close ONNX Runtime's choice was."""
+def greedy_comparison(conversation_id: str, python: GreedyRun, browser: Sequence[int], tie: float = 0.0) -> dict[str, Any]:
+    """Both answers of one prompt; when they are not equal, where first and how close ONNX Runtime's choice was.
+
+    They are said to differ unless that choice was one between two logits at most `tie` apart; what follows it is another
+    text and says nothing.
+    """
     record: dict[str, Any] = {"conversation": conversation_id, "onnxruntime": asdict(python), "browser": list(browser),
-                              "equal": list(python.ids) == list(browser)}
+                              "equal": list(python.ids) == list(browser), "differs": False}
     if not record["equal"]:
         at = _first_difference(python.ids, browser)
-        record["first_difference"] = at
-        record["top2_gap_there"] = python.top2_gaps[at] if at < len(python.top2_gaps) else None
+        gap = python.top2_gaps[at] if at < len(python.top2_gaps) else None
+        record |= {"first_difference": at, "top2_gap_there": gap, "tie": tie, "differs": gap is None or gap > tie}
     return record
 
 

@@ -18,8 +18,8 @@ _IDS = (
     (r"data\.(records|conversations|tokens|supervised_tokens|step)\..+|data\.truncated|data\.category\..+", "data"),
     (r"train\.(loss\.)?\w+", "train"),
     (r"export\.\w+", "export"),
-    (r"evaluate\.(loss|perplexity|bits_per_byte)\.(train|val|test)\.(base|tuned|int4|int4_float16)(\.category\..+)?", "evaluate"),
-    (r"evaluate\.ratio\.(train|val|test)\.(tuned_over_base|int4_over_tuned|int4_float16_over_tuned)", "evaluate"),
+    (r"evaluate\.(loss|perplexity|bits_per_byte)\.(train|val|test)\.(base|tuned|int4|int4_float16|int4_int8)(\.category\..+)?", "evaluate"),
+    (r"evaluate\.ratio\.(train|val|test)\.(tuned_over_base|(int4|int4_float16|int4_int8)_over_tuned)", "evaluate"),
     (r"evaluate\.answers\.(stop_rate|repetition_rate|key_fact_recall)\.(base|int4)", "evaluate"),
     (r"bench\.(wasm|webgpu)\.\w+", "bench"),
 )

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from tinsmith.card.evidence import Evidence
 from tinsmith.config import CardConfig, EvaluateConfig
+from tinsmith.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE
 from tinsmith.run_dir import read_json, write_text
 
 _PLACEHOLDER_URL = "https://your.host/model/"
@@ -36,7 +37,7 @@ const device = (await navigator.gpu?.requestAdapter()) ? 'webgpu' : 'wasm';
 const generator = await pipeline(
   'text-generation',
   {model},
-  {{ device, dtype: 'q4' }}
+  {options}
 );
 {ask}"""
 
@@ -51,9 +52,17 @@ const device = (await navigator.gpu?.requestAdapter()) ? 'webgpu' : 'wasm';
 const generator = await pipeline(
   'text-generation',
   {model},
-  {{ device, dtype: 'q4' }}
+  {options}
 );
 {ask}"""
+
+_OPTIONS = """\
+{
+    device,
+    dtype: device === 'wasm' ? 'q8' : 'q4', // the same weights, multiplied in INT8 on processors
+    session_options: { externalData: [
+{data}    ] },
+  }"""
 
 _ASK = """
 const response = await generator([
@@ -91,13 +100,26 @@ class SnippetRun:
 def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]:
     """Both forms of the code: from a model hub, and from a folder on one's own host."""
     ask = _ASK.format(messages=_messages(evidence), max_new_tokens=_max_new_tokens(evidence))
+    options = _options(evidence)
     hub_id = config.hub_id or f"YOUR-ORG/{name}"
     url = self_hosted_url(config)
     host, _, folder = url.rstrip("/").rpartition("/")
     return [
-        Snippet("hub", _HUB.format(model=js_string(hub_id), ask=ask), f"https://huggingface.co/{hub_id}/resolve/main/"),
-        Snippet("self_hosted", _SELF_HOSTED.format(host=js_string(host + "/"), model=js_string(folder), ask=ask), url),
+        Snippet("hub", _HUB.format(model=js_string(hub_id), options=options, ask=ask),
+                f"https://huggingface.co/{hub_id}/resolve/main/"),
+        Snippet("self_hosted", _SELF_HOSTED.format(host=js_string(host + "/"), model=js_string(folder), options=options, ask=ask),
+                url),
     ]
+
+
+def _options(evidence: Evidence) -> str:
+    """The package's graph for each device, and where the one for WASM has its weights."""
+    files = [path.removeprefix("package/") for path in evidence.stamps.get("export", {}).get("outputs", {})]
+    if ONNX_INT8_FILE not in files:
+        return "{ device, dtype: 'q4' }"
+    data = sorted(path for path in files if path.startswith(f"{ONNX_FILE}_data"))
+    lines = "".join(f"      {{ path: {js_string(path.rpartition('/')[2])}, data: {js_string(path)} }},\n" for path in data)
+    return _OPTIONS.replace("{data}", lines)
 
 
 def self_hosted_url(config: CardConfig) -> str:

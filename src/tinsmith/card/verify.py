@@ -98,7 +98,7 @@ def _wrong_sums(evidence: Evidence) -> Iterator[str]:
         derived[f"evaluate.perplexity.{split}.{model}"] = math.exp(nll / tokens)
         derived[f"evaluate.bits_per_byte.{split}.{model}"] = nll / math.log(2) / size_bytes
     for split in ("train", "val", "test"):
-        for over, under in (("tuned", "base"), ("int4", "tuned"), ("int4_float16", "tuned")):
+        for over, under in (("tuned", "base"), ("int4", "tuned"), ("int4_float16", "tuned"), ("int4_int8", "tuned")):
             pair = [derived.get(f"evaluate.perplexity.{split}.{model}") for model in (over, under)]
             if all(pair):
                 derived[f"evaluate.ratio.{split}.{over}_over_{under}"] = pair[0] / pair[1]

@@ -16,17 +16,16 @@ from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_t
 from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import Score, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores
 from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, load_onnx
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, load_onnx
 from tinsmith.run_dir import combined_sha256, read_json, write_json
 from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 SPLITS = ("train", "val", "test")
 
-FLOAT16 = "int4_float16"
-"""The package's second graph, which GPUs compute in float16; scored on the test split alone."""
+SIBLINGS = {"int4_float16": ONNX_F16_FILE, "int4_int8": ONNX_INT8_FILE}
+"""The package's other graphs over the same weights, for GPUs and for WASM; scored on the test split alone."""
 
-
-RATIOS = (("tuned", "base"), ("int4", "tuned"), (FLOAT16, "tuned"))
+RATIOS = (("tuned", "base"), ("int4", "tuned"), *((sibling, "tuned") for sibling in SIBLINGS))
 """Of perplexities: which model's over which."""
 
 
@@ -167,9 +166,10 @@ def _run_models(
             decoder, material.tokenizer, material.prompts, material.max_new_tokens, "int4 answers"
         )
     del decoder
-    if (package_dir / ONNX_F16_FILE).exists():
-        decoder = load_onnx(package_dir / ONNX_F16_FILE, threads=torch.get_num_threads())
-        scores[FLOAT16] = material.score(onnx_scorer(decoder), FLOAT16, out_dir, splits=("test",))
+    for name, file in SIBLINGS.items():
+        if (package_dir / file).exists():
+            decoder = load_onnx(package_dir / file, threads=torch.get_num_threads())
+            scores[name] = material.score(onnx_scorer(decoder), name, out_dir, splits=("test",))
     return scores, answers
 
 
@@ -207,7 +207,7 @@ def _record(config: EvaluateConfig, material: _Material, too_small: list[str]) -
             "base": "weights as stored, computed in float32",
             "tuned": "bf16 weights as stored, computed in float32",
             "int4": f"the packaged file {ONNX_FILE} on ONNX Runtime's CPU provider",
-            FLOAT16: f"the packaged file {ONNX_F16_FILE}, if there is one, on the same provider; between operators in float16",
+            **{name: f"the packaged file {file}, if there is one, on the same provider" for name, file in SIBLINGS.items()},
         },
         "decoding": {
             "method": "greedy, no repetition penalty",

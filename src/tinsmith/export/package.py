@@ -11,19 +11,25 @@ from typing import Any
 import onnx_ir as ir
 
 from tinsmith.errors import ArtifactError, listing
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE
 from tinsmith.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
 
 _MODEL_NAME = Path(ONNX_FILE).name
 _INLINE_BYTES = 1024  # smaller constants stay in the graph file
 _ALIGNMENT = 64
 
-# Every operator the pinned browser runtime has kernels for on WASM and WebGPU and that the graph may use.
-ALLOWED_OPERATORS = frozenset({
+# Every operator the pinned browser runtime has kernels for on WASM and WebGPU and that a graph for both may use.
+_EVERYWHERE = frozenset({
     "Add", "BitShift", "BitwiseAnd", "Cast", "Concat", "Cos", "FastGelu", "Gather", "GroupQueryAttention",
     "MatMulNBits", "Mul", "Neg", "Range", "ReduceProd", "ReduceSum", "Reshape", "RotaryEmbedding", "Shape", "Sigmoid",
     "SimplifiedLayerNormalization", "Sin", "SkipSimplifiedLayerNormalization", "Slice", "Split", "Sub", "Unsqueeze",
 })
+_ON_WASM = frozenset({
+    "Abs", "ConstantOfShape", "DequantizeLinear", "Div", "Flatten", "MatMulIntegerToFloat", "QuantizeLinear", "ReduceMax",
+    "Transpose",
+})
+ALLOWED_OPERATORS = {ONNX_FILE: _EVERYWHERE, ONNX_F16_FILE: _EVERYWHERE, ONNX_INT8_FILE: _EVERYWHERE - {"MatMulNBits"} | _ON_WASM}
+"""By graph."""
 _REQUIRED_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
                    "chat_template.jinja", ONNX_FILE, f"{ONNX_FILE}_data")
 _LICENSE_PATTERNS = ("LICENSE*", "NOTICE*", "*TERMS*", "USE_POLICY*")
@@ -175,14 +181,14 @@ def _config_problems(package_dir: Path) -> list[str]:
 def _graph_problems(package_dir: Path) -> list[str]:
     layers = read_json(package_dir / "config.json")["num_hidden_layers"]
     problems = []
-    for file in (ONNX_FILE, ONNX_F16_FILE):
+    for file, allowed in ALLOWED_OPERATORS.items():
         if (package_dir / file).exists():
-            problems += _problems_of_graph(ir.load(package_dir / file), file, layers)
+            problems += _problems_of_graph(ir.load(package_dir / file), file, allowed, layers)
     return problems
 
 
-def _problems_of_graph(model: ir.Model, file: str, layers: int) -> list[str]:
-    unknown = {node.op_type for node in model.graph} - ALLOWED_OPERATORS
+def _problems_of_graph(model: ir.Model, file: str, allowed: frozenset[str], layers: int) -> list[str]:
+    unknown = {node.op_type for node in model.graph} - allowed
     problems = [f"{file}: operator {name} is not on the allow-list" for name in sorted(unknown)]
     expected = {"input_ids", "attention_mask", "position_ids", "num_logits_to_keep"}
     expected |= {f"past_key_values.{index}.{part}" for index in range(layers) for part in ("key", "value")}

@@ -58,6 +58,12 @@ def compare(expected: Logits, found: Logits) -> list[Comparison]:
     return [_compared(case, expected[case], found[case]) for case in found]
 
 
+def divergence(expected: np.ndarray, found: np.ndarray) -> float:
+    """Mean KL divergence over positions, nats: what `found` (rows, V) loses of the distributions of `expected`, both logits."""
+    right, wrong = (torch.from_numpy(logits).double().log_softmax(-1) for logits in (expected, found))
+    return torch.nn.functional.kl_div(wrong, right, reduction="batchmean", log_target=True).item()
+
+
 def lengths(decoder: Decoder) -> tuple[int, ...]:
     """Compared lengths in tokens: 1, 100, and half as much again as the largest sliding window if there is one."""
     window = max(decoder.windows)

@@ -22,6 +22,7 @@ from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.calibrate import Quantized, hold
 from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
 from tinsmith.export.graph import build_graph
+from tinsmith.export.int8 import with_int8_products
 from tinsmith.export.models import StoredWeights, load_config, load_model
 from tinsmith.export.nodes import Weights
 from tinsmith.export.package import (
@@ -36,7 +37,7 @@ from tinsmith.export.package import (
 from tinsmith.export.search import RECIPES, Trial, choose, line
 from tinsmith.families import Decoder, decoder_of
 from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, load_onnx
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, load_onnx
 from tinsmith.packed.packing import packed_rows
 from tinsmith.run_dir import write_json
 from tinsmith.tokens import Tokens, load_tokenizer
@@ -45,6 +46,9 @@ _MAX_ABS_DIFF = 1e-2
 _MAX_FLOAT16_DIFF = 1e-2
 _GRAPH_BYTES = 1_000_000
 """What graph, norms and biases may take beside `export.max_bits_per_parameter`."""
+_MAX_INT8_DIVERGENCE = 0.1
+_MOST_INT8_PARAMETERS = 400_000_000
+"""Unpacking takes about 7 bytes of each, and WASM ends at 4 GB."""
 _SCANNED_TOKENS = 4096
 
 _REFERENCE = Device(torch.device("cpu"), torch.float32, "graphs are compared in float32 on the CPU")
@@ -73,6 +77,8 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     notes = []
     if config.float16:
         notes.append(_add_float16(recorder, decoder, weights, graph, calibration, package_dir))
+    if config.int8:
+        notes += _add_int8(package_dir, StoredWeights(model_dir).count)
     complete_package(package_dir, model_dir, end_ids, data_files=len(files) - 1)
     del graph, weights
     check_package(package_dir)
@@ -161,7 +167,7 @@ def _gate_int4(
 ) -> None:
     """The packaged graphs must compute what the model computes with the weights numpy unpacks."""
     found = {name: parity.graph_logits(load_onnx(package_dir / name), decoder, ids)
-             for name in (ONNX_FILE, ONNX_F16_FILE) if (package_dir / name).exists()}
+             for name in (ONNX_FILE, ONNX_F16_FILE, ONNX_INT8_FILE) if (package_dir / name).exists()}
     model = load_model(model_dir, _REFERENCE)
     hold(model, quantized)
     expected = parity.model_logits(model, decoder, ids)
@@ -173,6 +179,10 @@ def _gate_int4(
                       "share of the largest logit", result.rows, "positions", "tinsmith.export.parity.compare",
                       "The float16 graph computes something else; set export.float16 = false to go on without it, and please "
                       "report the model.")
+    for case, logits in found.get(ONNX_INT8_FILE, {}).items():
+        recorder.gate(f"gate.int8.divergence.{case}", parity.divergence(found[ONNX_FILE][case], logits), "<=", _MAX_INT8_DIVERGENCE,
+                      "nats/token", len(logits), "positions", "tinsmith.export.parity.divergence",
+                      "The INT8 graph loses too much; set export.int8 = false to go on without it, and please report the model.")
 
 
 def _add_float16(
@@ -192,6 +202,14 @@ def _add_float16(
         return f"no float16 graph for GPUs: {reach}"
     save_sibling(build_graph(decoder, weights, ir.DataType.FLOAT16, scale), package_dir / ONNX_F16_FILE, graph)
     return f"float16 graph for GPUs: {reach}"
+
+
+def _add_int8(package_dir: Path, parameters: int) -> list[str]:
+    """The package's graph for WASM, unless the browser could not unpack so many weights; returns what to say about that."""
+    if parameters > _MOST_INT8_PARAMETERS:
+        return [f"no INT8 graph for WASM: {parameters / 1e6:,.0f} million parameters do not fit while they are unpacked"]
+    ir.save(with_int8_products(ir.load(package_dir / ONNX_FILE)), package_dir / ONNX_INT8_FILE)
+    return []
 
 
 def _record_trials(recorder: Recorder, trials: Sequence[Trial]) -> None:

@@ -1,0 +1,156 @@
+"""A second graph over the package's weights whose products are computed in INT8, for processors.
+
+ONNX Runtime's WASM build has no fast product with 4-bit weights: it expands them to float32 at every token. Here the
+runtime unpacks them once, when it loads the graph, to one int8 matrix with a scale for each row; what goes in is rounded to
+8 bits with a scale for each token, and integers are multiplied. The file that is downloaded stays the 4-bit one.
+
+The unpacking is written as constants that ONNX Runtime folds: DequantizeLinear, one operator, QuantizeLinear. Without the
+one between, it would keep DequantizeLinear (`CanConstantFoldQDQNodeUnit` in onnxruntime/core/optimizer/constant_folding.cc).
+Halves are enough on the way, and need half the memory.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.convenience import replace_all_uses_with
+
+from tinsmith.export.blocks import BLOCK_SIZE, bits_of
+from tinsmith.export.nodes import CONTRIB
+
+_LARGEST = 127
+"""Of an int8 level; -128 is left out, so that every level has its negative."""
+_MIDDLE = 128
+"""What stands for zero in an activation's 8 bits, which MatMulIntegerToFloat takes unsigned."""
+
+
+def with_int8_products(model: ir.Model) -> ir.Model:
+    """`model`, a packaged graph as loaded from its file, with every MatMulNBits replaced; changed in place."""
+    rewriter = _Rewriter(model.graph)
+    for products in _products_by_input(model.graph):
+        rewriter.replace(products)
+    rewriter.drop_unused()
+    return model
+
+
+def _products_by_input(graph: ir.Graph) -> Iterator[list[ir.Node]]:
+    """Products that share what they multiply, such as a layer's 4-bit and 8-bit projections."""
+    groups: dict[ir.Value, list[ir.Node]] = {}
+    for node in graph:
+        if node.op_type == "MatMulNBits":
+            groups.setdefault(node.inputs[0], []).append(node)
+    yield from groups.values()
+
+
+class _Rewriter:
+    """Builds the nodes that take a product's place."""
+
+    def __init__(self, graph: ir.Graph):
+        self.graph = graph
+        self._added: list[ir.Node] = []
+        self._constants: dict[tuple, ir.Value] = {}
+
+    def replace(self, products: Sequence[ir.Node]) -> None:
+        """One INT8 product in the place of `products`, which have one input."""
+        self._added = []
+        name = products[0].name
+        weights, scales = self._together(f"{name}/int8", [self._unpacked(node) for node in products])
+        levels, token_scale = self._quantized(products[0].inputs[0], f"{name}/input")
+        one, middle = self._constant(1.0, np.float32), self._constant(_MIDDLE, np.uint8)
+        summed = self._op(f"{name}/integers", "MatMulIntegerToFloat", [levels, weights, one, scales, middle], domain=CONTRIB)
+        found = self._op(f"{name}/product", "Mul", [summed, token_scale])
+        outputs = [found]
+        if len(products) > 1:
+            lengths = self._constant([node.attributes["N"].as_int() for node in products], np.int64)
+            outputs = self._ops(f"{name}/parts", "Split", [found, lengths], len(products), {"axis": -1})
+        self.graph.insert_before(products[0], self._added)
+        for node, output in zip(products, outputs, strict=True):
+            before = node.outputs[0]
+            replace_all_uses_with(before, output, replace_graph_outputs=True)
+            output.name, output.type, output.shape = before.name, before.type, before.shape
+            before.name = None
+            self.graph.remove(node, safe=True)
+
+    def drop_unused(self) -> None:
+        """Remove what nothing reads any more: the weights as MatMulNBits wanted them, and their scales in float32."""
+        for node in reversed(list(self.graph)):
+            if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+                self.graph.remove(node, safe=True)
+        for name, value in list(self.graph.initializers.items()):
+            if not value.uses():
+                del self.graph.initializers[name]
+
+    def _unpacked(self, node: ir.Node) -> tuple[ir.Value, ir.Value]:
+        """Weights (N, K) int8 and their scales (N,) float32, computed when the graph is loaded."""
+        name, packed = node.name, node.inputs[1]
+        rows, blocks, _ = packed.shape
+        bits = bits_of(packed.shape)
+        scales = self.graph.initializers[packed.name.removesuffix(".packed") + ".scales"]
+        last = self._constant([-1], np.int64)
+        sizes = self._op(f"{name}/sizes", "Abs", [self._op(f"{name}/scales", "Cast", [scales], {"to": ir.DataType.FLOAT})])
+        largest = self._op(f"{name}/largest", "ReduceMax", [sizes, last], {"keepdims": 0})
+        # The lowest integer times the largest scale bounds a row without looking at it.
+        step = self._op(f"{name}/step", "Mul", [largest, self._constant(2 ** (bits - 1) / _LARGEST, np.float32)])
+        half_step = self._op(f"{name}/half_step", "Cast", [step], {"to": ir.DataType.FLOAT16})
+        zero = self._op(f"{name}/zero_bytes", "ConstantOfShape", [self._constant([rows, blocks, 1], np.int64)],
+                        {"value": ir.tensor(np.array([2 ** (bits - 1)], np.uint8))})
+        if bits == 4:
+            zero = self._op(f"{name}/zero", "Cast", [zero], {"to": ir.DataType.UINT4})
+        column = self._op(f"{name}/column", "Unsqueeze", [scales, last])
+        values = self._op(f"{name}/values", "DequantizeLinear", [self._integers(packed), column, zero],
+                          {"axis": 2, "block_size": BLOCK_SIZE})
+        matrix = self._op(f"{name}/matrix", "Flatten", [values], {"axis": 1})
+        int8 = self._op(f"{name}/levels", "QuantizeLinear", [matrix, half_step], {"axis": 0, "output_dtype": ir.DataType.INT8})
+        return int8, self._op(f"{name}/steps", "Cast", [half_step], {"to": ir.DataType.FLOAT})
+
+    def _together(self, name: str, weights: Sequence[tuple[ir.Value, ir.Value]]) -> tuple[ir.Value, ir.Value]:
+        """All weights as one matrix (K, N) int8, with its scales (N,)."""
+        matrix, scales = weights[0]
+        if len(weights) > 1:
+            matrix = self._op(f"{name}/rows", "Concat", [one for one, _ in weights], {"axis": 0})
+            scales = self._op(f"{name}/scales", "Concat", [one for _, one in weights], {"axis": 0})
+        return self._op(f"{name}/turned", "Transpose", [matrix], {"perm": [1, 0]}), scales
+
+    def _quantized(self, hidden: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
+        """`hidden` (B, S, K) as uint8 around 128, and each token's scale (B, S, 1) float32."""
+        last = self._constant([-1], np.int64)
+        largest = self._op(f"{name}/largest", "ReduceMax", [self._op(f"{name}/sizes", "Abs", [hidden]), last], {"keepdims": 1})
+        scale = self._op(f"{name}/scale", "Mul", [largest, self._constant(1 / _LARGEST, np.float32)])
+        levels = self._op(f"{name}/levels", "Div", [hidden, scale])
+        one, middle = self._constant(1.0, np.float32), self._constant(_MIDDLE, np.uint8)
+        return self._op(name, "QuantizeLinear", [levels, one, middle]), scale
+
+    def _integers(self, packed: ir.Value) -> ir.Value:
+        """The same stored bytes, (N, K / 32, 32) integers of 4 or 8 bits."""
+        rows, blocks, _ = packed.shape
+        stored, name = packed.const_value, f"{packed.name}.integers"
+        dtype = ir.DataType.UINT4 if bits_of(packed.shape) == 4 else ir.DataType.UINT8
+        shape = ir.Shape([rows, blocks, BLOCK_SIZE])
+        if name not in self.graph.initializers:
+            if isinstance(stored, ir.ExternalTensor):
+                view = ir.ExternalTensor(stored.location, stored.offset, stored.length, dtype, shape=shape, name=name, base_dir=stored.base_dir)
+            else:
+                view = ir.PackedTensor(stored.numpy().reshape(-1), dtype, shape=shape, name=name) if dtype == ir.DataType.UINT4 else stored
+            self.graph.register_initializer(ir.Value(name=name, const_value=view, type=ir.TensorType(dtype), shape=shape))
+        return self.graph.initializers[name]
+
+    def _op(self, name: str, op_type: str, inputs: list, attributes: dict | None = None, domain: str = "") -> ir.Value:
+        return self._ops(name, op_type, inputs, 1, attributes, domain)[0]
+
+    def _ops(
+        self, name: str, op_type: str, inputs: list, count: int, attributes: dict | None = None, domain: str = ""
+    ) -> Sequence[ir.Value]:
+        node = ir.node(op_type, inputs, attributes or {}, domain=domain, name=name, num_outputs=count)
+        for index, value in enumerate(node.outputs):
+            value.name = f"{name}/output_{index}"
+        self._added.append(node)
+        return node.outputs
+
+    def _constant(self, values: object, dtype: object) -> ir.Value:
+        array = np.array(values, dtype)
+        key = (array.tobytes(), array.shape, str(array.dtype))
+        if key not in self._constants:
+            name = f"int8/constant_{len(self._constants)}"
+            self._constants[key] = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+            self.graph.register_initializer(self._constants[key])
+        return self._constants[key]
