@@ -32,7 +32,7 @@ def test_a_different_answer_keeps_the_gap_that_decided_it():
     different = greedy_comparison("c", python, [5, 9, 7])
     assert (different["equal"], different["first_difference"], different["top2_gap_there"]) == (False, 1, 0.001)
     assert different["differs"] and not greedy_comparison("c", python, [5, 9, 7], tie=0.001)["differs"]
-    assert greedy_comparison("c", python, [5, 6], tie=100.0)["differs"]  # an answer that ends early is no tie
+    assert greedy_comparison("c", python, [5, 6, 7, 8], tie=100.0)["differs"]  # one that goes on after the end is no tie
     assert greedy_comparison("c", python, [5, 6])["first_difference"] == 2
     assert greedy_comparison("c", python, [5, 6, 7, 8])["top2_gap_there"] is None
 

@@ -92,10 +92,11 @@ class _Rewriter:
         # The lowest integer times the largest scale bounds a row without looking at it.
         step = self._op(f"{name}/step", "Mul", [largest, self._constant(2 ** (bits - 1) / _LARGEST, np.float32)])
         half_step = self._op(f"{name}/half_step", "Cast", [step], {"to": ir.DataType.FLOAT16})
-        zero = self._op(f"{name}/zero_bytes", "ConstantOfShape", [self._constant([rows, blocks, 1], np.int64)],
-                        {"value": ir.tensor(np.array([2 ** (bits - 1)], np.uint8))})
-        if bits == 4:
-            zero = self._op(f"{name}/zero", "Cast", [zero], {"to": ir.DataType.UINT4})
+        middle = self._op(f"{name}/middle", "ConstantOfShape", [self._constant([rows, blocks, 1], np.int64)],
+                          {"value": ir.tensor(np.array([2 ** (bits - 1)], np.float32))})
+        integer = ir.DataType.UINT4 if bits == 4 else ir.DataType.UINT8
+        # Cast would do, but the runtime's build for WebGPU has none to 4 bits.
+        zero = self._op(f"{name}/zero", "QuantizeLinear", [middle, self._constant(1.0, np.float32)], {"output_dtype": integer})
         column = self._op(f"{name}/column", "Unsqueeze", [scales, last])
         values = self._op(f"{name}/values", "DequantizeLinear", [self._integers(packed), column, zero],
                           {"axis": 2, "block_size": BLOCK_SIZE})
