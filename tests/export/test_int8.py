@@ -36,8 +36,7 @@ def test_every_family_in_4_and_8_bits(kind, data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("tinsmith.export.calibrate.dearest", lambda losses, sizes, room: eight)
     config = ExportConfig(recipe="mixed", calibration_tokens=200)
     result = export_int4(config, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
-    gates = [one for one in result.measurements if one.id.startswith("gate.int8.divergence.")]
-    assert len(gates) == 5 and all(0 < gate.value < 1e-2 for gate in gates)
+    assert 0 < {one.id: one.value for one in result.measurements}["gate.int8.divergence"] < 1e-2
     operators = [node.op_type for node in ir.load(tmp_path / "out/package/onnx/model_quantized.onnx").graph]
     assert operators.count("MatMulIntegerToFloat") == 4 * 2 + 1  # two layers, and the head with its refinement
 
