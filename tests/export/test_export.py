@@ -39,6 +39,11 @@ def test_every_family_passes_the_same_gates_in_4_and_8_bits(kind, data_dir, tmp_
     result = export_int4(config, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
     gates = [m for m in result.measurements if m.id.startswith(("gate.graph.max_abs_diff", "gate.int4.max_abs_diff"))]
     assert len(gates) == 10 and all(gate.value < 1e-4 for gate in gates)
+    siblings = {m.id: m.value for m in result.measurements if m.id.endswith(".divergence")}
+    assert 0 < siblings["gate.float16.divergence"] < 1e-4 and 0 < siblings["gate.int8.divergence"] < 1e-2
+    # In INT8 products of one input are one, whatever their bits: four in each layer, and the head with its refinement.
+    operators = [node.op_type for node in ir.load(tmp_path / "out/package/onnx/model_quantized.onnx").graph]
+    assert operators.count("MatMulIntegerToFloat") == 4 * 2 + 1
     tensors = json.loads((tmp_path / "out" / "export.json").read_text())["tensors"]
     bits = {row["name"]: row["bits"] for row in tensors if row["name"].endswith(".packed")}
     assert {name.removesuffix("_proj.packed") for name, width in bits.items() if width == 8} == {

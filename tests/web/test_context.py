@@ -9,7 +9,7 @@ import pytest
 from packages import tiny_run
 from tinsmith.browser import Browser
 from tinsmith.browser_page import Page
-from tinsmith.serve import SiteServer, web_dir, write_runtime
+from tinsmith.serve import SiteServer, web_dir
 from tinsmith.tokens import load_tokenizer
 
 pytestmark = pytest.mark.browser
@@ -24,13 +24,6 @@ class Opened:
     page: Page
     package: Path
     ready: dict
-
-
-@pytest.fixture(scope="module")
-def runtime(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runtime")
-    write_runtime(folder)
-    return folder
 
 
 @pytest.fixture(scope="module", params=[("llama", "wasm"), ("gemma3", "wasm"), ("llama", "webgpu"), ("gemma3", "webgpu")], ids="-".join)

@@ -9,18 +9,11 @@ from tinsmith.bench.gates import first_prompt, onnxruntime_greedy
 from tinsmith.browser import Browser
 from tinsmith.browser_page import BrowserError
 from tinsmith.onnx_decoder import load_onnx
-from tinsmith.serve import SiteServer, web_dir, write_runtime
+from tinsmith.serve import SiteServer, web_dir
 from tinsmith.tokens import load_tokenizer
 from tiny import tiny_conversations
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def runtime(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runtime")
-    write_runtime(folder)
-    return folder
 
 
 @pytest.fixture

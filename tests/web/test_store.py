@@ -14,7 +14,7 @@ from packages import tiny_run
 from tinsmith.browser import Browser
 from tinsmith.browser_page import BrowserError
 from tinsmith.run_dir import file_sha256
-from tinsmith.serve import ISOLATION_HEADERS, web_dir, write_runtime
+from tinsmith.serve import ISOLATION_HEADERS, web_dir
 
 pytestmark = pytest.mark.browser
 
@@ -83,13 +83,6 @@ class Host:
 
     def asked_for(self, name):
         return [wanted for asked, wanted in self.asked if asked == name]
-
-
-@pytest.fixture(scope="module")
-def runtime(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runtime")
-    write_runtime(folder)
-    return folder
 
 
 @pytest.fixture

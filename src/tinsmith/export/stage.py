@@ -46,7 +46,7 @@ _MAX_ABS_DIFF = 1e-2
 _MAX_FLOAT16_DIVERGENCE = 1e-2
 _GRAPH_BYTES = 1_000_000
 """What graph, norms and biases may take beside `export.max_bits_per_parameter`."""
-_MAX_INT8_DIVERGENCE = 0.15
+_MAX_INT8_DIVERGENCE = 0.1
 _MOST_INT8_PARAMETERS = 400_000_000
 """Unpacking takes about 7 bytes of each, and WASM ends at 4 GB."""
 _SCANNED_TOKENS = 4096
