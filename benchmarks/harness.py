@@ -53,3 +53,10 @@ def publish(name: str, report: dict[str, Any], last_line: dict[str, Any]) -> Non
     path.write_text(json.dumps(report, indent=1) + "\n")
     print(f"written: {path}", file=sys.stderr)
     print(json.dumps(last_line))
+
+
+def published(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The `models` of `results/<name>.json` if they were measured with the same `settings`, else nothing."""
+    path = HERE / "results" / f"{name}.json"
+    report = json.loads(path.read_text()) if path.exists() else {}
+    return report.pop("models", {}) if {key: report.get(key) for key in settings} == settings else {}
