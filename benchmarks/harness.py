@@ -55,8 +55,7 @@ def publish(name: str, report: dict[str, Any], last_line: dict[str, Any]) -> Non
     print(json.dumps(last_line))
 
 
-def published(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The `models` of `results/<name>.json` if they were measured with the same `settings`, else nothing."""
+def published(name: str) -> dict[str, Any]:
+    """What `results/<name>.json` holds; empty if there is none."""
     path = HERE / "results" / f"{name}.json"
-    report = json.loads(path.read_text()) if path.exists() else {}
-    return report.pop("models", {}) if {key: report.get(key) for key in settings} == settings else {}
+    return json.loads(path.read_text()) if path.exists() else {}

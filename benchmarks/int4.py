@@ -7,9 +7,9 @@ packaged, on ONNX Runtime; the peers' as the values their integers stand for, in
 The last line is one JSON object, `{model: {recipe, weights_mb, ppl_ratio, ppl_ratio_low, ppl_ratio_high, seconds, peak_gb}}`
 of the recipe that `export.recipe = "auto"` takes: `rtn` if its perplexity on the validation split is near enough, else
 `mixed`.
-Everything measured is in `benchmarks/results/int4.json`. A call that was cut short goes on where it stopped: what was
-made from the same weights, settings and code is not made again, and models of an earlier call on the same machine and
-data keep their rows.
+The same with every row and the machine it was measured on is in `benchmarks/results/int4.json`, where models that a
+call leaves out keep what they had. A call that was cut short goes on where it stopped: what was made from the same
+weights, settings and code is not made again.
 """
 
 import argparse
@@ -33,25 +33,25 @@ PEERS = {"ort_rtn": "ONNX Runtime RTN", "ort_k_quant": "ONNX Runtime k_quant", "
 CALIBRATION_CONVERSATIONS = 48
 OTHER_CONVERSATIONS = 100
 MOST = ExportConfig().max_perplexity_ratio
+CHOSEN = ("recipe", "weights_mb", "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high", "seconds", "peak_gb")
 WHERE_IT_LIES = ("package", "values", "key")  # of a row; of no use to a reader
 
 
 def main() -> None:
     arguments = parsed_arguments()
-    report = {"environment": environment(arguments.data, PACKAGES), "other_data": arguments.other_data.name}
-    models = published("int4", report)  # of a call for other models
+    measured_on = {"environment": environment(arguments.data, PACKAGES), "other_data": arguments.other_data.name}
+    models = published("int4")
     for model in arguments.models.split(","):
         rows = compare(model, arguments)
-        models[model] = {name: {key: value for key, value in row.items() if key not in WHERE_IT_LIES}
-                         for name, row in rows.items()}
-        publish("int4", report | {"models": models}, {name: chosen(rows) for name, rows in models.items()})
+        models[model] = chosen(rows) | measured_on | {"rows": {
+            name: {key: value for key, value in row.items() if key not in WHERE_IT_LIES} for name, row in rows.items()}}
+        publish("int4", models, {model: {key: found[key] for key in CHOSEN} for model, found in models.items()})
 
 
 def chosen(rows: dict[str, dict]) -> dict:
     """What `export.recipe = "auto"` ships."""
     taken = rows["rtn" if rows["rtn"]["val_ratio"] <= MOST else "mixed"]
-    return {key: taken[key] for key in (
-        "recipe", "weights_mb", "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high", "seconds", "peak_gb")}
+    return {key: taken[key] for key in CHOSEN}
 
 
 def parsed_arguments() -> argparse.Namespace:
