@@ -1,0 +1,212 @@
+"""tinsmith's package beside stock Transformers.js and wllama, in headless Chromium on this machine's processor.
+
+For each model: fine-tune on the data, export the package and a Q4_0 GGUF file of the same weights, then in every round
+each side in turn loads in a new browser with an empty profile, warms up, and answers prompts of about 32 and 512 tokens
+with 64 greedy tokens. All sides get the same text and as many threads.
+
+The last line is one JSON object, `{model: {decode_vs_wllama, decode_vs_stock_q4, first32_vs_wllama, first512_vs_wllama,
+load_vs_wllama, mb_vs_wllama, ppl_vs_q4}}`: medians over rounds of the ratio within a round; MB of the model's files as
+downloaded; perplexity of the graph that runs on WASM over the 4-bit graph's on the test split, the larger of prompts read
+at once and token by token. The same with every figure and the machine is in `benchmarks/results/browser.json`, where
+models that a call leaves out keep what they had.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import HERE, chosen_data, environment, publish, published, run_measured
+
+from tinsmith.bench.timing import TimedRun, decode_tokens_per_second, first_token_seconds
+from tinsmith.browser import Browser
+from tinsmith.browser_page import Page
+from tinsmith.chat import Message, read_jsonl
+from tinsmith.evaluate.nll import onnx_scorer
+from tinsmith.export.models import perplexity_ratio
+from tinsmith.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE, OnnxDecoder, load_onnx
+from tinsmith.serve import SiteServer, web_dir, write_runtime
+from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
+
+PAGES = HERE / "browser_pages"
+WLLAMA = PAGES / "node_modules" / "@wllama" / "wllama" / "esm"
+WORK = HERE / ".work" / "browser"
+SEED = 17
+PROMPT_TOKENS = {"short": 32, "long": 512}
+NEW_TOKENS = 64
+WARM_UP_TOKENS = 4
+STEPPED_CONVERSATIONS = 10
+SIDES = {"tinsmith": "bench.html", "stock_q4": "peers/stock.html", "wllama": "peers/wllama.html"}
+PATIENCE_SECONDS = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The same words as every side takes them."""
+
+    messages: list[dict[str, str]]
+    text: str
+    """As the chat template renders it, without the beginning-of-sequence token, which llama.cpp adds by itself."""
+    tokens: int
+
+
+def main() -> None:
+    arguments = parsed_arguments()
+    measured_on = {"environment": environment(arguments.data, ("onnxruntime",)) | {"peers": json.loads(
+        (PAGES / "package.json").read_text())["dependencies"]}}
+    models = published("browser")
+    for model in arguments.models.split(","):
+        found = compare(arguments.run or exported(model, arguments), arguments)
+        models[model] = found["ratios"] | measured_on | {key: found[key] for key in ("sides", "perplexity")}
+        publish("browser", models, {name: {key: one[key] for key in found["ratios"]} for name, one in models.items()})
+
+
+def parsed_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=chosen_data())
+    parser.add_argument("--models", default="smollm2-135m-instruct,gemma-3-270m")
+    parser.add_argument("--run", type=Path, help="a run whose export has a GGUF file, in place of a new one")
+    parser.add_argument("--recipe", default="auto", help="of the package")
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=min(8, os.cpu_count() or 1))
+    return parser.parse_args()
+
+
+def exported(model: str, arguments: argparse.Namespace) -> Path:
+    """A run folder up to its package and GGUF file; kept from an earlier call with the same settings."""
+    work = WORK / model
+    work.mkdir(parents=True, exist_ok=True)
+    config = work / "tinsmith.toml"
+    config.write_text(
+        f'name = "run"\nseed = {SEED}\n[base]\nmodel = "{model}"\n[data]\npath = "{arguments.data.resolve()}"\n'
+        f'[train]\nepochs = {arguments.epochs}\nlearning_rate = 1e-3\n[export]\nrecipe = "{arguments.recipe}"\ngguf = "q4_0"\n'
+    )
+    run_measured([sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(work), "--to", "export"], work / "run.log")
+    return work / "run"
+
+
+def compare(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Figures of every side and round, and the ratios of the last line."""
+    package = run / "export" / "package"
+    (gguf,) = (run / "export" / "gguf").glob("*.gguf")
+    tokenizer = load_tokenizer(package)
+    test = read_jsonl(run / "data" / "test.jsonl")
+    words = " ".join(message.content for conversation in test for message in conversation.messages).split()
+    prompts = {name: prompt_of(tokenizer, words, tokens) for name, tokens in PROMPT_TOKENS.items()}
+    rounds: dict[str, list[dict]] = {side: [] for side in SIDES}
+    with site(package, gguf) as server:
+        for number in range(arguments.rounds):
+            for side, address in SIDES.items():
+                row = measured(side, f"{server.origin}/{address}", prompts, arguments.threads)
+                rounds[side].append(row)
+                print(f"round {number + 1}, {side}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()), file=sys.stderr)
+    perplexity = perplexity_over_q4(package, tokenizer.encode_all(test))
+    return {"sides": rounds, "perplexity": perplexity, "ratios": {
+        "decode_vs_wllama": ratio(rounds, "decode_short", "wllama"),
+        "decode_vs_stock_q4": ratio(rounds, "decode_short", "stock_q4"),
+        "first32_vs_wllama": ratio(rounds, "first_short", "wllama"),
+        "first512_vs_wllama": ratio(rounds, "first_long", "wllama"),
+        "load_vs_wllama": ratio(rounds, "load", "wllama"),
+        "mb_vs_wllama": ratio(rounds, "model_mb", "wllama"),
+        "ppl_vs_q4": max(perplexity["at_once"][0], perplexity["stepped"][0]),
+    }}
+
+
+def prompt_of(tokenizer: ChatTokenizer, words: list[str], tokens: int) -> Prompt:
+    """A question of as many of `words` as make a prompt of at most `tokens`."""
+    def ids(count: int) -> list[int]:
+        return tokenizer.encode_prompt((Message("user", " ".join(words[:count])),))
+
+    count = 1
+    while count < len(words) and len(ids(count + 1)) <= tokens:
+        count += 1
+    text = tokenizer.tokenizer.decode(ids(count), skip_special_tokens=False)
+    return Prompt([{"role": "user", "content": " ".join(words[:count])}], text.removeprefix(tokenizer.bos), len(ids(count)))
+
+
+@contextmanager
+def site(package: Path, gguf: Path):
+    """All three sides' pages and files on one loopback server."""
+    with tempfile.TemporaryDirectory(prefix="tinsmith-runtime-") as runtime:
+        write_runtime(Path(runtime))
+        mounts = {"/": web_dir(), "/runtime/": Path(runtime), "/model/": package, "/peers/": PAGES, "/wllama/": WLLAMA,
+                  "/gguf/model.gguf": gguf}
+        with SiteServer(mounts) as server:
+            yield server
+
+
+def measured(side: str, url: str, prompts: dict[str, Prompt], threads: int) -> dict[str, float]:
+    """One side in a new browser: seconds to load and to first tokens, tokens/s, MB fetched."""
+    context = PROMPT_TOKENS["long"] + 2 * NEW_TOKENS
+    with Browser(webgpu="none") as browser:
+        page = browser.open(url)
+        page.wait_for("globalThis.bench")
+        loading = {"threads": threads, "contextTokens": context, "modelUrl": "./model/", "device": "wasm"}
+        ready = page.evaluate(f"bench.load({json.dumps(loading)})", PATIENCE_SECONDS)
+        if ready["threads"] != threads:
+            sys.exit(f"{side} runs on {ready['threads']} threads, not {threads}")
+        answered(page, prompts["short"], WARM_UP_TOKENS)
+        row = {"load": ready["seconds"]}
+        for name, prompt in prompts.items():
+            run = answered(page, prompt, NEW_TOKENS)
+            if len(run.token_ms) != NEW_TOKENS or abs(run.prompt_tokens - prompt.tokens) > 1:
+                sys.exit(f"{side} made {len(run.token_ms)} tokens after {run.prompt_tokens}, not {NEW_TOKENS} after {prompt.tokens}")
+            row |= {f"first_{name}": first_token_seconds(run), f"decode_{name}": decode_tokens_per_second(run)}
+        fetched = [(one.url, one.size_bytes) for one in page.requests]
+        if page.exceptions:
+            sys.exit(f"{side}: {page.exceptions[0]}")
+    model_bytes = sum(size for url, size in fetched if "/model/" in url or "/gguf/" in url)
+    return row | {"model_mb": model_bytes / 1e6, "all_mb": sum(size for _, size in fetched) / 1e6}
+
+
+def answered(page: Page, prompt: Prompt, new_tokens: int) -> TimedRun:
+    """One greedy answer of exactly `new_tokens`."""
+    asked = {"messages": prompt.messages, "prompt": prompt.text, "newTokens": new_tokens, "maxNewTokens": new_tokens,
+             "minNewTokens": new_tokens}
+    done = page.evaluate(f"bench.generate({json.dumps(asked)})", PATIENCE_SECONDS)
+    return TimedRun(done["askedAt"], tuple(done["times"]), done["promptTokens"])
+
+
+def ratio(rounds: dict[str, list[dict]], figure: str, peer: str) -> float:
+    """Median over rounds of tinsmith's figure over the peer's."""
+    return statistics.median(a[figure] / b[figure] for a, b in zip(rounds["tinsmith"], rounds[peer], strict=True))
+
+
+def perplexity_over_q4(package: Path, test: list[Tokens]) -> dict[str, list[float]]:
+    """`[ratio, low, high]` of the INT8 graph over the 4-bit graph, conversations read at once and token by token."""
+    graphs = [load_onnx(package / name) for name in (ONNX_INT8_FILE, ONNX_FILE)]
+    found = {}
+    for name, tokens, scorer_of in (("at_once", test, onnx_scorer), ("stepped", test[:STEPPED_CONVERSATIONS], stepped_scorer)):
+        int8, q4 = ([scorer(one) for one in tokens] for scorer in map(scorer_of, graphs))
+        value, interval = perplexity_ratio(int8, q4, [one.supervised for one in tokens], SEED)
+        found[name] = [value, interval["ci95_low"], interval["ci95_high"]]
+    return found
+
+
+def stepped_scorer(decoder: OnnxDecoder) -> Callable[[Tokens], float]:
+    """Scores as a visitor's browser computes: the prompt at once, then one token at a time."""
+    import numpy as np
+
+    def score(tokens: Tokens) -> float:
+        sequence, total = decoder.start(), 0.0
+        start = tokens.mask.index(1)
+        logits = sequence.feed(tokens.ids[:start], keep=1)[-1]
+        for token, on in zip(tokens.ids[start:], tokens.mask[start:], strict=True):
+            if on:
+                total += float(np.logaddexp.reduce(logits.astype(np.float64)) - logits[token])
+            logits = sequence.feed([token], keep=1)[-1]
+        return total
+
+    return score
+
+
+if __name__ == "__main__":
+    main()
