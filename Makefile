@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-lm-harness
+.PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-lm-harness bench-browser
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -28,6 +28,9 @@ bench-int4: install benchmarks/.venv-int4/installed
 bench-int4-1b: install
 	DATA='$(DATA)' $(BIN)/python benchmarks/int4_1b.py
 
+bench-browser: install benchmarks/browser_pages/node_modules/.package-lock.json
+	DATA='$(DATA)' $(BIN)/python benchmarks/browser.py
+
 # RUN=PATH chooses another finished run than the demo's.
 RUN ?= runs/demo
 bench-lm-harness: install benchmarks/.venv-lm_harness/installed
@@ -41,6 +44,10 @@ benchmarks/.venv-%/installed:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+benchmarks/browser_pages/node_modules/.package-lock.json: benchmarks/browser_pages/package-lock.json
+	cd $(@D)/.. && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
 docs: install
@@ -74,4 +81,4 @@ install-browser:
 	fi
 
 clean:
-	rm -rf $(VENV) web/node_modules benchmarks/.venv-* benchmarks/.work
+	rm -rf $(VENV) web/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work

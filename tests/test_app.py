@@ -9,6 +9,7 @@ from packages import tiny_run
 from tinsmith.app import HOST_HEADERS, build_app, example_questions, fill_card_page, without_front_matter
 from tinsmith.errors import ArtifactError
 from tinsmith.run_dir import file_sha256, read_json
+from tinsmith.serve import web_dir
 from tiny import tiny_conversations
 
 PAGE = "<title>Model card</title><b><!-- title --></b><main><!-- card --></main>"
@@ -100,3 +101,10 @@ def test_a_missing_card_is_a_clear_error(tmp_path, tmp_path_factory):
     (tmp_path / "card").mkdir()
     with pytest.raises(ArtifactError, match=r"README\.md: missing"):
         build_app(run / "data", run / "export", tmp_path / "card", tmp_path / "out", "T", 1)
+
+
+def test_an_installed_package_has_every_page_and_script():
+    repository = web_dir().parent
+    wheel = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    found = {f"web/{path.name}" for path in web_dir().iterdir() if path.is_file()}
+    assert wheel == {name: f"tinsmith/{name}" for name in found}

@@ -5,6 +5,7 @@
  * store.js, which downloads, checks and keeps them.
  */
 
+import { disagreement, MOST_DISAGREEMENT } from "./reference.js";
 import { Store } from "./store.js";
 
 /**
@@ -17,6 +18,8 @@ import { Store } from "./store.js";
  * @property {Dtype} [dtype] the graph to take; without it the quickest of the package on the device
  * @property {(progress: {file: string, loaded: number, total: number}) => void} [onProgress] bytes of one file
  * @property {Record<string, any>} [sessionOptions] passed on to ONNX Runtime
+ * @property {number} [maxTensorBytes] the largest tensor that a GPU takes, its `maxStorageBufferBindingSize`
+ * @property {number} [referenceTokens] how many tokens a GPU has to compute as a processor does; all of the package's by default
  *
  * @typedef {object} Chat
  * @property {any} tokenizer
@@ -25,6 +28,9 @@ import { Store } from "./store.js";
  * @property {string[]} files that were used, from the network or from an earlier visit
  * @property {boolean} isKept whether the next visit needs no download
  */
+
+/** The GPU cannot run this package, or not rightly; a processor can. */
+export class Unsuitable extends Error {}
 
 /** @type {Record<Dtype, string>} */
 const GRAPHS = { q4: "onnx/model_q4.onnx", q4f16: "onnx/model_q4f16.onnx", q8: "onnx/model_quantized.onnx" };
@@ -35,9 +41,10 @@ const GRAPHS = { q4: "onnx/model_q4.onnx", q4f16: "onnx/model_q4f16.onnx", q8: "
  * @param {any} transformers the Transformers.js module
  * @param {string | URL} url address of the package folder, absolute or relative to the page
  * @param {LoadOptions} options
- * @returns {Promise<Chat>}
+ * @returns {Promise<Chat>} rejects with `Unsuitable` where WebGPU was asked for and the package runs on WASM only
  */
-export async function loadChat(transformers, url, { device, canFloat16 = false, dtype, onProgress = () => {}, sessionOptions = {} }) {
+export async function loadChat(transformers, url, options) {
+  const { device, canFloat16 = false, dtype, onProgress = () => {}, sessionOptions = {} } = options;
   const folder = folderUrl(url);
   /** @type {Set<string>} */
   const files = new Set();
@@ -46,6 +53,10 @@ export async function loadChat(transformers, url, { device, canFloat16 = false, 
     onProgress(progress);
   });
   const config = await store.json("config.json");
+  const facts = device === "webgpu" && store.sums.has("browser.json") ? await store.json("browser.json") : null;
+  if (facts?.largest_tensor_bytes > (options.maxTensorBytes ?? Infinity)) {
+    throw new Unsuitable("this GPU takes no tensor as large as the model's");
+  }
   const data = dataFiles(config).map((path) => ({ path, data: `onnx/${path}` }));
   const needed = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", ...data.map((file) => file.data)];
   const name = pointAt(transformers.env, folder);
@@ -68,6 +79,13 @@ export async function loadChat(transformers, url, { device, canFloat16 = false, 
     if (dtype || first !== "q8" || !/bad_alloc|memory|allocation/i.test(String(error))) throw error;
     return loadModel("q4");
   });
+  if (facts) {
+    const found = await disagreement(transformers, loaded.model, facts.reference, options.referenceTokens ?? Infinity);
+    if (!(found <= MOST_DISAGREEMENT)) {
+      await loaded.model.dispose();
+      throw new Unsuitable("this GPU computes other answers than the model's");
+    }
+  }
   const tokenizer = await transformers.AutoTokenizer.from_pretrained(name);
   store.files.clear();
   return { tokenizer, ...loaded, files: [...files], isKept: !!store.cache && !store.isFull };

@@ -36,7 +36,7 @@
  */
 
 import { fitted, Past } from "./context.js";
-import { loadChat } from "./loader.js";
+import { loadChat, Unsuitable } from "./loader.js";
 
 /** @type {{transformers: any, tokenizer: any, model: any, stopping: any, past: Past, contextTokens: number} | null} */
 let loaded = null;
@@ -118,11 +118,30 @@ function chooseThreads() {
   return cores <= 4 ? cores : Math.min(8, Math.ceil(cores / 2));
 }
 
+/** Of the package's reference, on an adapter that takes seconds for a token. */
+const SOFTWARE_REFERENCE_TOKENS = 2;
+
 /** @param {Load} request */
 async function load(request) {
   const found = request.device === "wasm" ? null : await findAdapter();
   const adapter = found && describe(found);
   const { device, notice } = chooseDevice(request.device ?? "auto", adapter);
+  try {
+    await loadOn(request, device, notice, found, adapter);
+  } catch (error) {
+    if (!(error instanceof Unsuitable)) throw error;
+    await loadOn({ ...request, dtype: undefined }, "wasm", `Running on the processor, ${error.message}`, null, adapter);
+  }
+}
+
+/**
+ * @param {Load} request
+ * @param {'wasm' | 'webgpu'} device
+ * @param {string} notice
+ * @param {any} found the WebGPU adapter, if it is to be used
+ * @param {Adapter | null} adapter what it says of itself
+ */
+async function loadOn(request, device, notice, found, adapter) {
   const transformers = await import(`./runtime/transformers.${device}.js`);
   const { wasm } = transformers.env.backends.onnx;
   const build = device === "webgpu" ? "ort-wasm-simd-threaded.asyncify.wasm" : "ort-wasm-simd-threaded.wasm";
@@ -136,6 +155,8 @@ async function load(request) {
     canFloat16: device === "webgpu" && found.features.has("shader-f16"),
     onProgress: (progress) => post({ type: "progress", id: request.id, ...progress }),
     sessionOptions: device === "webgpu" ? await webgpuOptions(found) : {},
+    maxTensorBytes: found?.limits.maxStorageBufferBindingSize,
+    referenceTokens: adapter?.software ? SOFTWARE_REFERENCE_TOKENS : undefined,
   });
   letMessagesIn(model);
   const contextTokens = Math.min(MOST_CONTEXT_TOKENS, model.config.max_position_embeddings ?? MOST_CONTEXT_TOKENS);

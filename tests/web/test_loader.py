@@ -1,6 +1,7 @@
 """loader.js and worker.js: any address, clear refusals, and WebGPU answers equal to Python's."""
 
 import json
+import shutil
 
 import pytest
 
@@ -9,6 +10,7 @@ from tinsmith.bench.gates import first_prompt, onnxruntime_greedy
 from tinsmith.browser import Browser
 from tinsmith.browser_page import BrowserError
 from tinsmith.onnx_decoder import load_onnx
+from tinsmith.run_dir import file_sha256, read_json, write_json
 from tinsmith.serve import SiteServer, web_dir
 from tinsmith.tokens import load_tokenizer
 from tiny import tiny_conversations
@@ -99,3 +101,33 @@ def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tm
             prompt = first_prompt(conversation)
             expected = onnxruntime_greedy(session, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 6)
             assert greedy_ids(page, prompt, 6) == list(expected.ids)
+
+
+@pytest.mark.parametrize(("broken", "why", "has_weights"), [
+    ("largest_tensor_bytes", "this GPU takes no tensor as large as the model's", False),
+    ("reference", "this GPU computes other answers than the model's", True),
+])
+def test_a_gpu_that_cannot_or_computes_otherwise_is_not_used(broken, why, has_weights, runtime, tmp_path, tmp_path_factory):
+    package = tmp_path / "model"
+    shutil.copytree(tiny_run("llama", tmp_path_factory) / "export/package", package)
+    facts = read_json(package / "browser.json")
+    if broken == "largest_tensor_bytes":
+        facts["largest_tensor_bytes"] = 2**40
+    else:  # as if the GPU mixed up the first two tokens it was given
+        facts["reference"]["prompt_ids"][-2:] = reversed(facts["reference"]["prompt_ids"][-2:])
+    before = file_sha256(package / "browser.json")
+    write_json(package / "browser.json", facts)
+    sums = package / "SHA256SUMS"
+    sums.write_text(sums.read_text().replace(before, file_sha256(package / "browser.json")))
+    with (
+        SiteServer({"/": web_dir(), "/runtime/": runtime, "/model/": package}) as server,
+        Browser(webgpu="software") as browser,
+    ):
+        page = browser.open(f"{server.origin}/bench.html")
+        page.wait_for("!!globalThis.bench")
+        ready = load(page, "./model/", "webgpu")
+        assert (ready["device"], ready["dtype"], ready["notice"]) == ("wasm", "q8", f"Running on the processor, {why}")
+        fetched = [request.url.rpartition("/model/")[2] for request in page.requests if "/model/" in request.url]
+        assert ("onnx/model_q4.onnx" in fetched) == has_weights
+        assert fetched.count("onnx/model_q4.onnx_data") == 1  # never twice
+        assert greedy_ids(page, first_prompt(tiny_conversations(1)[0]), 3)

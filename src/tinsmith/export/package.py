@@ -14,6 +14,9 @@ from tinsmith.errors import ArtifactError, listing
 from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE
 from tinsmith.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
 
+BROWSER_FILE = "browser.json"
+"""What a browser checks of its GPU before and after it loads the weights."""
+
 _MODEL_NAME = Path(ONNX_FILE).name
 _INLINE_BYTES = 1024  # smaller constants stay in the graph file
 _ALIGNMENT = 64
@@ -31,7 +34,7 @@ _ON_WASM = frozenset({
 ALLOWED_OPERATORS = {ONNX_FILE: _EVERYWHERE, ONNX_F16_FILE: _EVERYWHERE, ONNX_INT8_FILE: _EVERYWHERE - {"MatMulNBits"} | _ON_WASM}
 """By graph."""
 _REQUIRED_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                   "chat_template.jinja", ONNX_FILE, f"{ONNX_FILE}_data")
+                   "chat_template.jinja", BROWSER_FILE, ONNX_FILE, f"{ONNX_FILE}_data")
 _LICENSE_PATTERNS = ("LICENSE*", "NOTICE*", "*TERMS*", "USE_POLICY*")
 _ALLOWED_SUFFIXES = {".json", ".jinja", ".onnx", ".md", ".txt", ".html", ""}
 
@@ -84,7 +87,7 @@ def save_sibling(model: ir.Model, path: Path, of: ir.Model) -> None:
 
 
 def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...], data_files: int) -> None:
-    """Write everything but the graphs, which are there, into `out_dir`.
+    """Write everything but the graphs and `browser.json`, which are there, into `out_dir`.
 
     Args:
         model_dir: The merged model folder, for configuration, tokenizer and licence files.

@@ -19,6 +19,7 @@ from tinsmith.device import Device, choose_device
 from tinsmith.errors import DataError
 from tinsmith.export import float16, parity
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
+from tinsmith.export.browser_facts import browser_facts
 from tinsmith.export.calibrate import Quantized, hold
 from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
 from tinsmith.export.graph import build_graph
@@ -26,6 +27,7 @@ from tinsmith.export.int8 import with_int8_products
 from tinsmith.export.models import StoredWeights, load_config, load_model
 from tinsmith.export.nodes import Weights
 from tinsmith.export.package import (
+    BROWSER_FILE,
     check_package,
     complete_package,
     download_bytes,
@@ -40,7 +42,7 @@ from tinsmith.measure import Recorder, StageResult
 from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, load_onnx
 from tinsmith.packed.packing import packed_rows
 from tinsmith.run_dir import write_json
-from tinsmith.tokens import Tokens, load_tokenizer
+from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 _MAX_ABS_DIFF = 1e-2
 _MAX_FLOAT16_DIVERGENCE = 1e-2
@@ -63,7 +65,8 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     started = time.monotonic()
     recorder = Recorder()
     model_dir, package_dir = merge_dir / "model", out_dir / "package"
-    train, val, end_ids = _read_tokens(model_dir, data_dir, seed)
+    tokenizer = load_tokenizer(model_dir)
+    train, val = _read_tokens(tokenizer, data_dir, seed)
     decoder = decoder_of(load_config(model_dir))
     probe = _probe_ids(train, decoder)
     _gate_full_precision(recorder, model_dir, decoder, probe, out_dir / "full_precision")
@@ -79,7 +82,9 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
         notes.append(_add_float16(recorder, decoder, weights, graph, calibration, package_dir))
     if config.int8:
         notes += _add_int8(package_dir, StoredWeights(model_dir).count)
-    complete_package(package_dir, model_dir, end_ids, data_files=len(files) - 1)
+    largest = max(value.const_value.nbytes for value in graph.graph.initializers.values())
+    write_json(package_dir / BROWSER_FILE, browser_facts(package_dir, tokenizer, largest))
+    complete_package(package_dir, model_dir, tokenizer.end_ids, data_files=len(files) - 1)
     del graph, weights
     check_package(package_dir)
     _gate_int4(recorder, model_dir, decoder, chosen.model, probe, package_dir)
@@ -111,15 +116,14 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     ))
 
 
-def _read_tokens(model_dir: Path, data_dir: Path, seed: int) -> tuple[list[Tokens], list[Tokens], tuple[int, ...]]:
-    """Training conversations in a seeded order, validation conversations, and the ids at which generation stops."""
-    tokenizer = load_tokenizer(model_dir)
+def _read_tokens(tokenizer: ChatTokenizer, data_dir: Path, seed: int) -> tuple[list[Tokens], list[Tokens]]:
+    """Training conversations in a seeded order, and validation conversations."""
     train, val = (tokenizer.encode_all(read_jsonl(data_dir / f"{split}.jsonl")) for split in ("train", "val"))
     for split, found in (("train", train), ("val", val)):
         if not found:
             raise DataError(f"no conversations in {split}.jsonl", "Check the data stage's report.")
     random.Random(seed).shuffle(train)
-    return train, val, tokenizer.end_ids
+    return train, val
 
 
 def _probe_ids(train: Sequence[Tokens], decoder: Decoder) -> list[int]:
