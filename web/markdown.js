@@ -40,6 +40,7 @@ function codeBlock(lines, at, page) {
   const code = document.createElement("code");
   code.textContent = lines.slice(at + 1, end).join("\n");
   block.append(code);
+  block.tabIndex = 0; // so that long lines can be scrolled without a mouse
   page.appendChild(block);
   return end + 1;
 }

@@ -122,6 +122,9 @@ def fill_card_page(page: str, title: str, markdown: str) -> str:
         if token.type == "link_open":
             token.attrSet("rel", "noopener noreferrer nofollow")
     body = renderer.renderer.render(tokens, renderer.options, {})
+    # What is wider than a phone scrolls in its own box, which a keyboard has to reach.
+    body = body.replace("<pre>", '<pre tabindex="0">')
+    body = body.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
     filled = page.replace("<title>Model card</title>", f"<title>{html.escape(title)}: model card</title>")
     return filled.replace("<!-- title -->", html.escape(title)).replace("<!-- card -->", body)
 

@@ -4,25 +4,13 @@ import json
 
 import pytest
 
+from echo import ECHO
 from packages import tiny_run
 from tinsmith.app import build_app
 from tinsmith.browser import Browser
 from tinsmith.serve import SiteServer
 
 pytestmark = pytest.mark.browser
-
-# Stands in for the model: its answer is the question, in pieces as a model streams it.
-ECHO = """
-self.addEventListener("message", ({ data: { type, id, messages } }) => {
-  if (type === "load") postMessage({ type: "ready", id, device: "wasm", dtype: "q4", notice: "", threads: 1, crossOriginIsolated: true });
-  if (type !== "generate") return;
-  const text = messages.at(-1).content;
-  const pieces = text.match(/[^]{1,7}/gu) ?? [];
-  pieces.forEach((piece, index) => postMessage({ type: "token", id, tokenId: index, time: index, text: piece }));
-  postMessage({ type: "done", id, tokenIds: pieces.map((_, i) => i), times: pieces.map((_, i) => i), text, promptTokens: 1,
-    keptTokens: 0, droppedTurns: 0, contextTokens: 4096, pastBytes: 0, stopped: "end" });
-});
-"""
 
 PAYLOADS = (
     "<script>window.ran = 1</script>",
@@ -101,7 +89,7 @@ def test_300_hostile_answers(chat):
     for text, answer in zip(texts, answers, strict=True):
         assert answer["asked"] == text.strip()
         assert set(answer["tags"]) <= ALLOWED, text
-        assert set(answer["attributes"]) <= {"class=heading", "start=3", "start=4"}, text
+        assert set(answer["attributes"]) <= {"class=heading", "tabindex=0", "start=3", "start=4"}, text
         # Nothing is lost either, but the marks of Markdown.
         assert answer["text"].translate(letters) == text.translate(letters), text
     assert page.evaluate("window.ran ?? 'nothing ran'") == "nothing ran"
@@ -115,7 +103,7 @@ def test_300_hostile_answers(chat):
     ("1. Heat\n2. Pour\n\nDone", "<ol start=\"1\"><li>Heat</li><li>Pour</li></ol><p>Done</p>"),
     ("- a\n* b", "<ul><li>a</li><li>b</li></ul>"),
     ("## Tea ##\nline\nnext", "<p class=\"heading\">Tea</p><p>line<br>next</p>"),
-    ("```js\na < b\n```\nafter", "<pre><code>a &lt; b</code></pre><p>after</p>"),
+    ("```js\na < b\n```\nafter", "<pre tabindex=\"0\"><code>a &lt; b</code></pre><p>after</p>"),
     ("2 * 3 * 4 and snake_case_name", "<p>2 * 3 * 4 and snake_case_name</p>"),
     ("**bold *and* both**", "<p><strong>bold <em>and</em> both</strong></p>"),
     ("", ""),

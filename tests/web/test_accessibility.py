@@ -1,0 +1,84 @@
+"""The pages against WCAG 2.2 level A and AA, as far as axe-core can tell, in every state, width and colour scheme."""
+
+import json
+
+import pytest
+
+from echo import ECHO
+from packages import tiny_run
+from tinsmith.app import build_app
+from tinsmith.browser import Browser
+from tinsmith.run_dir import read_json, write_json, write_text
+from tinsmith.serve import SiteServer, web_dir
+
+pytestmark = pytest.mark.browser
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+ANSWER = "## Tea\n\nOne *two* **three** `four`.\n\n1. Heat\n2. Pour\n\n```\n" + "a very long line of code " * 8 + "\n```"
+VIEWS = [(360, False), (360, True), (1280, False), (1280, True)]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    run, folder, card = tiny_run("llama", tmp_path_factory), tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("card")
+    row = "| " + "a wide cell of the table | " * 9
+    code = "```js\n" + "const pipe = await pipeline(); " * 9 + "\n```"
+    write_text(card / "README.md", f"# Model Card: tea\n\n## Numbers\n\n{row}\n{'|---' * 9}|\n{row}\n\n{code}\n\n[Tea](https://tea.example)\n")
+    build_app(run / "data", run / "export", card, folder, "Tea shop", 3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with Browser(webgpu="none") as browser:
+        yield browser
+
+
+def violations(page, width, dark, tmp_path):
+    """What axe-core objects to, as `rule: selector: why`."""
+    page.screenshot(tmp_path / "page.png", width, 740, dark)
+    page.evaluate((web_dir() / "node_modules/axe-core/axe.min.js").read_text() + "; 0")
+    found = page.evaluate(f"axe.run({{ runOnly: {json.dumps(RULES)} }})", 60)
+    assert len(found["passes"]) > 10
+    return [f"{rule['id']}: {node['target']}: {node['failureSummary']}" for rule in found["violations"] for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize(("width", "dark"), VIEWS)
+def test_chat(site, browser, tmp_path, width, dark):
+    worker = tmp_path / "worker.js"
+    worker.write_text(ECHO)
+    with SiteServer({"/": site, "/worker.js": worker}) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for("!!document.querySelector('#questions button:enabled')", 30)
+        assert violations(page, width, dark, tmp_path) == []
+        page.evaluate(
+            f"""(() => {{
+              document.getElementById("question").value = {json.dumps(ANSWER)};
+              document.getElementById("ask").requestSubmit();
+            }})()"""
+        )
+        page.wait_for("!!document.querySelector('.measure')", 30)
+        assert violations(page, width, dark, tmp_path) == []
+
+
+@pytest.mark.parametrize(("width", "dark"), VIEWS)
+def test_while_loading_and_after_an_error(site, browser, tmp_path, width, dark):
+    worker = tmp_path / "worker.js"
+    worker.write_text("")  # never ready
+    settings = {**read_json(site / "app.json"), "model": "./elsewhere/"}
+    write_json(tmp_path / "app.json", settings)
+    with SiteServer({"/": site, "/worker.js": worker}) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for("document.querySelectorAll('#questions button').length > 0", 30)
+        assert violations(page, width, dark, tmp_path) == []
+    with SiteServer({"/": site, "/app.json": tmp_path / "app.json"}) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for("!document.getElementById('notice').hidden", 30)
+        assert violations(page, width, dark, tmp_path) == []
+
+
+@pytest.mark.parametrize(("width", "dark"), VIEWS)
+def test_card(site, browser, tmp_path, width, dark):
+    with SiteServer({"/": site}) as server:
+        page = browser.open(f"{server.origin}/card.html")
+        assert violations(page, width, dark, tmp_path) == []
