@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 demo: install
 	$(BIN)/tinsmith demo
 
-test: install
+test: install nginx
 	$(BIN)/python -m pytest -q
 
 check: install
@@ -79,6 +79,17 @@ install-browser:
 	else \
 		echo "No Chromium or Chrome found. Install one (Debian, Ubuntu: sudo apt-get install chromium) or set TINSMITH_BROWSER to its path." >&2; exit 1; \
 	fi
+
+# The site is tested on it, with the configuration it comes with.
+.PHONY: nginx
+nginx:
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "installing Debian's nginx-light"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light >/dev/null; \
+		else \
+			echo "No nginx found; install it to run all tests (Debian, Ubuntu: sudo apt-get install nginx-light)." >&2; exit 1; \
+		fi; }
 
 clean:
 	rm -rf $(VENV) web/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work
