@@ -1,7 +1,7 @@
 """A second graph over the package's weights whose products are computed in INT8, for processors.
 
 ONNX Runtime's WASM build has no fast product with 4-bit weights: it expands them to float32 at every token. Here the
-runtime unpacks them once, when it loads the graph, to one int8 matrix with a scale for each row; what goes in is rounded to
+runtime unpacks them once, when it loads the graph, to one 8-bit matrix with a scale for each row; what goes in is rounded to
 8 bits with a scale for each token, and integers are multiplied. The file that is downloaded stays the 4-bit one.
 
 The unpacking is written as constants that ONNX Runtime folds: DequantizeLinear, one operator, QuantizeLinear. Without the
@@ -21,7 +21,8 @@ from tinsmith.export.nodes import CONTRIB
 _LARGEST = 127
 """Of an int8 level; -128 is left out, so that every level has its negative."""
 _MIDDLE = 128
-"""What stands for zero in an activation's 8 bits, which MatMulIntegerToFloat takes unsigned."""
+"""What stands for zero in 8 bits. Both sides of a product are unsigned: of unsigned activations and signed weights, x86
+processors without VNNI add two products in 16 bits, which overflow silently (`vpmaddubsw`); of unsigned ones none does."""
 
 
 def with_int8_products(model: ir.Model) -> ir.Model:
@@ -57,7 +58,7 @@ class _Rewriter:
         weights, scales = self._together(f"{name}/int8", [self._unpacked(node) for node in products])
         levels, token_scale = self._quantized(products[0].inputs[0], f"{name}/input")
         one, middle = self._constant(1.0, np.float32), self._constant(_MIDDLE, np.uint8)
-        summed = self._op(f"{name}/integers", "MatMulIntegerToFloat", [levels, weights, one, scales, middle], domain=CONTRIB)
+        summed = self._op(f"{name}/integers", "MatMulIntegerToFloat", [levels, weights, one, scales, middle, middle], domain=CONTRIB)
         found = self._op(f"{name}/product", "Mul", [summed, token_scale])
         outputs = [found]
         if len(products) > 1:
@@ -81,7 +82,7 @@ class _Rewriter:
                 del self.graph.initializers[name]
 
     def _unpacked(self, node: ir.Node) -> tuple[ir.Value, ir.Value]:
-        """Weights (N, K) int8 and their scales (N,) float32, computed when the graph is loaded."""
+        """Weights (N, K) uint8 around 128 and their scales (N,) float32, computed when the graph is loaded."""
         name, packed = node.name, node.inputs[1]
         rows, blocks, _ = packed.shape
         bits = bits_of(packed.shape)
@@ -101,11 +102,13 @@ class _Rewriter:
         values = self._op(f"{name}/values", "DequantizeLinear", [self._integers(packed), column, zero],
                           {"axis": 2, "block_size": BLOCK_SIZE})
         matrix = self._op(f"{name}/matrix", "Flatten", [values], {"axis": 1})
-        int8 = self._op(f"{name}/levels", "QuantizeLinear", [matrix, half_step], {"axis": 0, "output_dtype": ir.DataType.INT8})
-        return int8, self._op(f"{name}/steps", "Cast", [half_step], {"to": ir.DataType.FLOAT})
+        middles = self._op(f"{name}/middles", "ConstantOfShape", [self._constant([rows], np.int64)],
+                           {"value": ir.tensor(np.array([_MIDDLE], np.uint8))})
+        levels = self._op(f"{name}/levels", "QuantizeLinear", [matrix, half_step, middles], {"axis": 0})
+        return levels, self._op(f"{name}/steps", "Cast", [half_step], {"to": ir.DataType.FLOAT})
 
     def _together(self, name: str, weights: Sequence[tuple[ir.Value, ir.Value]]) -> tuple[ir.Value, ir.Value]:
-        """All weights as one matrix (K, N) int8, with its scales (N,)."""
+        """All weights as one matrix (K, N) uint8, with its scales (N,)."""
         matrix, scales = weights[0]
         if len(weights) > 1:
             matrix = self._op(f"{name}/rows", "Concat", [one for one, _ in weights], {"axis": 0})
