@@ -6,6 +6,7 @@ import onnxruntime as ort
 import pytest
 
 from tinsmith.config import ExportConfig
+from tinsmith.export.int8 import with_int8_products
 from tinsmith.export.stage import export_int4
 from tinsmith.onnx_decoder import load_onnx
 
@@ -51,3 +52,24 @@ def test_no_weight_is_stored_again(package):
     graph = ir.load(package / "model_quantized.onnx").graph
     large = [value.const_value for value in graph.initializers.values() if value.const_value.nbytes >= 1024]
     assert large and all(isinstance(tensor, ir.ExternalTensor) and str(tensor.location) == "model_q4.onnx_data" for tensor in large)
+
+
+def test_the_largest_levels_do_not_overflow():
+    """Signed weights would on x86 processors without VNNI: two products of 255 and -127 do not fit in 16 bits."""
+    def value(name, dtype, shape, array=None):
+        tensor = None if array is None else ir.tensor(array, name=name)
+        return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape), const_value=tensor)
+
+    x = value("x", ir.DataType.FLOAT, [1, 1, 64])
+    packed = value("w.packed", ir.DataType.UINT8, [4, 2, 16], np.zeros((4, 2, 16), np.uint8))  # every integer is the lowest, -8
+    scales = value("w.scales", ir.DataType.FLOAT16, [4, 2], np.ones((4, 2), np.float16))
+    wide = ir.node("Cast", [scales], {"to": ir.DataType.FLOAT}, name="wide")
+    product = ir.node("MatMulNBits", [x, packed, wide.outputs[0]], {"K": 64, "N": 4, "bits": 4, "block_size": 32},
+                      domain="com.microsoft", name="w")
+    product.outputs[0].name, product.outputs[0].type, product.outputs[0].shape = "y", ir.TensorType(ir.DataType.FLOAT), ir.Shape([1, 1, 4])
+    graph = ir.Graph([x], [product.outputs[0]], nodes=[wide, product], initializers=[packed, scales],
+                     opset_imports={"": 21, "com.microsoft": 1}, name="one")
+    model = with_int8_products(ir.Model(graph, ir_version=10))
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.ones((1, 1, 64), np.float32)})
+    assert found.ravel() == pytest.approx([-8 * 64] * 4, rel=1e-3)
