@@ -62,19 +62,25 @@ def packaged(tmp_path):
 
 def test_chat_prints_the_greedy_answer_of_each_turn(packaged, monkeypatch):
     monkeypatch.setattr("tinsmith.talk._MAX_NEW_TOKENS", 6)
-    done = CliRunner().invoke(main, ["chat", str(packaged)], input="What does the latte cost?\nAnd tea?\n")
-    assert done.exit_code == 0, done.output
     package = packaged / "export" / "package"
     tokenizer, decoder = load_tokenizer(package), load_onnx(package / ONNX_FILE)
-    ids = tokenizer.encode_prompt([Message("system", "You sell tea."), Message("user", "What does the latte cost?")])
-    answer = []
-    while len(answer) < 6:
-        token = int(decoder.start().feed(ids + answer, keep=1)[-1].argmax())
-        if token in tokenizer.end_ids:
-            break
-        answer.append(token)
-    expected = tokenizer.tokenizer.decode(answer, skip_special_tokens=True).rstrip("\ufffd")
-    assert expected.strip() and expected in done.stdout
+
+    def greedy(question):
+        ids = tokenizer.encode_prompt([Message("system", "You sell tea."), Message("user", question)])
+        answer = []
+        while len(answer) < 6:
+            token = int(decoder.start().feed(ids + answer, keep=1)[-1].argmax())
+            if token in tokenizer.end_ids:
+                break
+            answer.append(token)
+        return tokenizer.tokenizer.decode(answer, skip_special_tokens=True).rstrip("\ufffd")
+
+    # A model of random weights ends some answers at once; which ones depends on the processor it was quantized on.
+    questions = [f"What does the {name} cost?" for name in ("latte", "mocha", "tea", "cake", "cup", "pot", "spoon", "bowl")]
+    question, expected = next((one, answer) for one in questions if (answer := greedy(one)).strip())
+    done = CliRunner().invoke(main, ["chat", str(packaged)], input=f"{question}\nAnd tea?\n")
+    assert done.exit_code == 0, done.output
+    assert expected in done.stdout
 
 
 def test_chat_without_a_package_says_what_to_do(packaged):
