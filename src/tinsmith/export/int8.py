@@ -9,7 +9,7 @@ one between, it would keep DequantizeLinear (`CanConstantFoldQDQNodeUnit` in onn
 Halves are enough on the way, and need half the memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -18,23 +18,30 @@ from onnx_ir.convenience import replace_all_uses_with
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.nodes import CONTRIB
 
-_LARGEST = 127
+LARGEST_LEVEL = 127
 """Of an int8 level; -128 is left out, so that every level has its negative."""
+_NORMS = {"SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}
+"""Operators that end in a product with a weight, and which input that is."""
 _MIDDLE = 128
 """What stands for zero in 8 bits. Both sides of a product are unsigned: of unsigned activations and signed weights, x86
 processors without VNNI add two products in 16 bits, which overflow silently (`vpmaddubsw`); of unsigned ones none does."""
 
 
-def with_int8_products(model: ir.Model) -> ir.Model:
-    """`model`, a packaged graph as loaded from its file, with every MatMulNBits replaced; changed in place."""
-    rewriter = _Rewriter(model.graph)
-    for products in _products_by_input(model.graph):
+def with_int8_products(model: ir.Model, factors: Mapping[str, np.ndarray] | None = None) -> ir.Model:
+    """`model`, a packaged graph as loaded from its file, with every MatMulNBits replaced; changed in place.
+
+    Args:
+        factors: By the name of the first product of an input, what its blocks are divided by before they are rounded, and
+            their weights multiplied by (`smooth.smoothing_factors`).
+    """
+    rewriter = _Rewriter(model.graph, factors or {})
+    for products in products_by_input(model.graph):
         rewriter.replace(products)
     rewriter.drop_unused()
     return model
 
 
-def _products_by_input(graph: ir.Graph) -> Iterator[list[ir.Node]]:
+def products_by_input(graph: ir.Graph) -> Iterator[list[ir.Node]]:
     """Products that share what they multiply, such as a layer's 4-bit and 8-bit projections."""
     groups: dict[ir.Value, list[ir.Node]] = {}
     for node in graph:
@@ -46,8 +53,9 @@ def _products_by_input(graph: ir.Graph) -> Iterator[list[ir.Node]]:
 class _Rewriter:
     """Builds the nodes that take a product's place."""
 
-    def __init__(self, graph: ir.Graph):
+    def __init__(self, graph: ir.Graph, factors: Mapping[str, np.ndarray]):
         self.graph = graph
+        self._factors = factors
         self._added: list[ir.Node] = []
         self._constants: dict[tuple, ir.Value] = {}
 
@@ -55,8 +63,8 @@ class _Rewriter:
         """One INT8 product in the place of `products`, which have one input."""
         self._added = []
         name = products[0].name
-        weights, scales = self._together(f"{name}/int8", [self._unpacked(node) for node in products])
-        levels, token_scale = self._quantized(products[0].inputs[0], f"{name}/input")
+        weights, scales = self._together(f"{name}/int8", [self._unpacked(node, self._factors.get(name)) for node in products])
+        levels, token_scale = self._quantized(self._smoothed(products), f"{name}/input")
         one, middle = self._constant(1.0, np.float32), self._constant(_MIDDLE, np.uint8)
         summed = self._op(f"{name}/integers", "MatMulIntegerToFloat", [levels, weights, one, scales, middle, middle], domain=CONTRIB)
         found = self._op(f"{name}/product", "Mul", [summed, token_scale])
@@ -81,17 +89,41 @@ class _Rewriter:
             if not value.uses():
                 del self.graph.initializers[name]
 
-    def _unpacked(self, node: ir.Node) -> tuple[ir.Value, ir.Value]:
+    def _smoothed(self, products: Sequence[ir.Node]) -> ir.Value:
+        """The input of `products` with its blocks divided by their factors; by the norm before it, if only they read that."""
+        hidden, name = products[0].inputs[0], products[0].name
+        if name not in self._factors:
+            return hidden
+        shares = self._constant((1 / self._factors[name])[:, None], np.float32)  # (K / 32, 1)
+        blocks, vector = self._constant([len(self._factors[name]), BLOCK_SIZE], np.int64), self._constant([-1], np.int64)
+        norm = hidden.producer()
+        if norm is None or norm.op_type not in _NORMS or any(node not in products for node, _ in hidden.uses()):
+            ones = self._op(f"{name}/ones", "ConstantOfShape", [blocks], {"value": ir.tensor(np.array([1], np.float32))})
+            columns = self._op(f"{name}/smooth", "Reshape", [self._op(f"{name}/shares", "Mul", [ones, shares]), vector])
+            return self._op(f"{name}/smoothed", "Mul", [hidden, columns])
+        before, self._added = self._added, []
+        at = _NORMS[norm.op_type]
+        shaped = self._op(f"{name}/norm", "Reshape", [norm.inputs[at], blocks])
+        norm.replace_input_with(at, self._op(f"{name}/smooth", "Reshape", [self._op(f"{name}/shares", "Mul", [shaped, shares]), vector]))
+        self.graph.insert_before(norm, self._added)
+        self._added = before
+        return hidden
+
+    def _unpacked(self, node: ir.Node, factors: np.ndarray | None) -> tuple[ir.Value, ir.Value]:
         """Weights (N, K) uint8 around 128 and their scales (N,) float32, computed when the graph is loaded."""
         name, packed = node.name, node.inputs[1]
         rows, blocks, _ = packed.shape
         bits = bits_of(packed.shape)
         scales = self.graph.initializers[packed.name.removesuffix(".packed") + ".scales"]
         last = self._constant([-1], np.int64)
-        sizes = self._op(f"{name}/sizes", "Abs", [self._op(f"{name}/scales", "Cast", [scales], {"to": ir.DataType.FLOAT})])
+        wide = self._op(f"{name}/scales", "Cast", [scales], {"to": ir.DataType.FLOAT})
+        if factors is not None:
+            wide = self._op(f"{name}/factored", "Mul", [wide, self._constant(factors, np.float32)])
+            scales = self._op(f"{name}/half_scales", "Cast", [wide], {"to": ir.DataType.FLOAT16})
+        sizes = self._op(f"{name}/sizes", "Abs", [wide])
         largest = self._op(f"{name}/largest", "ReduceMax", [sizes, last], {"keepdims": 0})
         # The lowest integer times the largest scale bounds a row without looking at it.
-        step = self._op(f"{name}/step", "Mul", [largest, self._constant(2 ** (bits - 1) / _LARGEST, np.float32)])
+        step = self._op(f"{name}/step", "Mul", [largest, self._constant(2 ** (bits - 1) / LARGEST_LEVEL, np.float32)])
         half_step = self._op(f"{name}/half_step", "Cast", [step], {"to": ir.DataType.FLOAT16})
         middle = self._op(f"{name}/middle", "ConstantOfShape", [self._constant([rows, blocks, 1], np.int64)],
                           {"value": ir.tensor(np.array([2 ** (bits - 1)], np.float32))})
@@ -119,7 +151,7 @@ class _Rewriter:
         """`hidden` (B, S, K) as uint8 around 128, and each token's scale (B, S, 1) float32."""
         last = self._constant([-1], np.int64)
         largest = self._op(f"{name}/largest", "ReduceMax", [self._op(f"{name}/sizes", "Abs", [hidden]), last], {"keepdims": 1})
-        scale = self._op(f"{name}/scale", "Mul", [largest, self._constant(1 / _LARGEST, np.float32)])
+        scale = self._op(f"{name}/scale", "Mul", [largest, self._constant(1 / LARGEST_LEVEL, np.float32)])
         levels = self._op(f"{name}/levels", "Div", [hidden, scale])
         one, middle = self._constant(1.0, np.float32), self._constant(_MIDDLE, np.uint8)
         return self._op(name, "QuantizeLinear", [levels, one, middle]), scale

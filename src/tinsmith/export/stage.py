@@ -37,6 +37,7 @@ from tinsmith.export.package import (
     weights_bytes,
 )
 from tinsmith.export.search import RECIPES, Trial, choose, line
+from tinsmith.export.smooth import smoothing_factors
 from tinsmith.families import Decoder, decoder_of
 from tinsmith.measure import Recorder, StageResult
 from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, load_onnx
@@ -81,7 +82,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     if config.float16:
         notes.append(_add_float16(recorder, decoder, weights, graph, calibration, package_dir))
     if config.int8:
-        notes += _add_int8(package_dir, StoredWeights(model_dir).count)
+        notes += _add_int8(package_dir, StoredWeights(model_dir).count, calibration)
     largest = max(value.const_value.nbytes for value in graph.graph.initializers.values())
     write_json(package_dir / BROWSER_FILE, browser_facts(package_dir, tokenizer, largest))
     complete_package(package_dir, model_dir, tokenizer.end_ids, data_files=len(files) - 1)
@@ -206,11 +207,12 @@ def _add_float16(
     return f"float16 graph for GPUs: {reach}"
 
 
-def _add_int8(package_dir: Path, parameters: int) -> list[str]:
+def _add_int8(package_dir: Path, parameters: int, conversations: Sequence[Tokens]) -> list[str]:
     """The package's graph for WASM, unless the browser could not unpack so many weights; returns what to say about that."""
     if parameters > _MOST_INT8_PARAMETERS:
         return [f"no INT8 graph for WASM: {parameters / 1e6:,.0f} million parameters do not fit while they are unpacked"]
-    ir.save(with_int8_products(ir.load(package_dir / ONNX_FILE)), package_dir / ONNX_INT8_FILE)
+    factors = smoothing_factors(package_dir / ONNX_FILE, conversations)
+    ir.save(with_int8_products(ir.load(package_dir / ONNX_FILE), factors), package_dir / ONNX_INT8_FILE)
     return []
 
 
