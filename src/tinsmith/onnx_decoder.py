@@ -19,6 +19,10 @@ ONNX_INT8_FILE = "onnx/model_quantized.onnx"
 """The same weights multiplied in INT8, for WASM; the name Transformers.js asks for with `dtype: 'q8'`, its default there."""
 
 
+ONNX_UNPACKED_FILE = "onnx/model_int8.onnx"
+"""The same decoder as `ONNX_INT8_FILE`, its weights unpacked by the page as `onnx/model_int8.json` says; `dtype: 'int8'`."""
+
+
 @dataclass(frozen=True, slots=True)
 class OnnxDecoder:
     """A loaded session with the names and shapes of its cache."""

@@ -47,7 +47,7 @@ def test_records_say_what_ran(benched):
     assert webgpu["backend"] == "webgpu" and webgpu["adapter"]["vendor"]
     assert "Chromium" in wasm["browser"] and wasm["threads"] >= 1
     assert (wasm["dtype"], webgpu["dtype"]) == ("q8", "q4")
-    for record, build, graph in ((wasm, "ort-wasm-simd-threaded.wasm", "model_quantized.onnx"),
+    for record, build, graph in ((wasm, "ort-wasm-simd-threaded.wasm", "model_int8.onnx"),
                                  (webgpu, "ort-wasm-simd-threaded.asyncify.wasm", "model_q4.onnx")):
         sizes = {file["path"]: file["bytes"] for file in record["files"]}
         assert sizes[f"model/onnx/{graph}"] > 1000 and sizes[f"runtime/{build}"] > 10_000_000

@@ -46,7 +46,7 @@ def test_second_graph_shares_the_weights_and_passes_its_gates(exported):
     large = [value.const_value for value in graph.initializers.values() if value.const_value.nbytes >= 1024]
     assert large and {str(tensor.location) for tensor in large} == {"model_q4.onnx_data"}
     files = {path.name for path in (out_dir / "package" / "onnx").iterdir()}
-    assert files == {"model_q4.onnx", "model_q4.onnx_data", "model_q4f16.onnx", "model_quantized.onnx"}
+    assert files == {"model_q4.onnx", "model_q4.onnx_data", "model_q4f16.onnx", "model_quantized.onnx", "model_int8.onnx", "model_int8.json"}
     assert all(v.dtype == ir.DataType.FLOAT16 for v in graph.inputs if v.name.startswith("past_key_values"))
     assert 0 < measured(result)["gate.float16.divergence"].value < 1e-4
     assert any("float16 graph for GPUs" in line for line in result.summary)

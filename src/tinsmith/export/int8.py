@@ -17,14 +17,10 @@ from onnx_ir.convenience import replace_all_uses_with
 
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.nodes import CONTRIB
+from tinsmith.export.unpack import LARGEST_LEVEL, MIDDLE, Plan
 
-LARGEST_LEVEL = 127
-"""Of an int8 level; -128 is left out, so that every level has its negative."""
 _NORMS = {"SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}
 """Operators that end in a product with a weight, and which input that is."""
-_MIDDLE = 128
-"""What stands for zero in 8 bits. Both sides of a product are unsigned: of unsigned activations and signed weights, x86
-processors without VNNI add two products in 16 bits, which overflow silently (`vpmaddubsw`); of unsigned ones none does."""
 
 
 def with_int8_products(model: ir.Model, factors: Mapping[str, np.ndarray] | None = None) -> ir.Model:
@@ -34,10 +30,13 @@ def with_int8_products(model: ir.Model, factors: Mapping[str, np.ndarray] | None
         factors: By the name of the first product of an input, what its blocks are divided by before they are rounded, and
             their weights multiplied by (`smooth.smoothing_factors`).
     """
-    rewriter = _Rewriter(model.graph, factors or {})
-    for products in products_by_input(model.graph):
-        rewriter.replace(products)
-    rewriter.drop_unused()
+    _Rewriter(model.graph, factors or {}).rewrite()
+    return model
+
+
+def with_unpacked_weights(model: ir.Model, factors: Mapping[str, np.ndarray], plan: Plan) -> ir.Model:
+    """The same, but for its weights, which are expected in a file `unpack.DATA` as `plan` says; changed in place."""
+    _Rewriter(model.graph, factors, plan).rewrite()
     return model
 
 
@@ -53,19 +52,29 @@ def products_by_input(graph: ir.Graph) -> Iterator[list[ir.Node]]:
 class _Rewriter:
     """Builds the nodes that take a product's place."""
 
-    def __init__(self, graph: ir.Graph, factors: Mapping[str, np.ndarray]):
+    def __init__(self, graph: ir.Graph, factors: Mapping[str, np.ndarray], plan: Plan | None = None):
         self.graph = graph
         self._factors = factors
+        self._plan = plan
         self._added: list[ir.Node] = []
         self._constants: dict[tuple, ir.Value] = {}
+
+    def rewrite(self) -> None:
+        """Replace every MatMulNBits, and remove what nothing reads any more."""
+        for products in products_by_input(self.graph):
+            self.replace(products)
+        self.drop_unused()
 
     def replace(self, products: Sequence[ir.Node]) -> None:
         """One INT8 product in the place of `products`, which have one input."""
         self._added = []
         name = products[0].name
-        weights, scales = self._together(f"{name}/int8", [self._unpacked(node, self._factors.get(name)) for node in products])
+        if self._plan is None:
+            weights, scales = self._together(f"{name}/int8", [self._unpacked(node, self._factors.get(name)) for node in products])
+        else:
+            weights, scales = map(self._initializer, self._plan.add(name, *map(self._stored, products), factors=self._factors.get(name)))
         levels, token_scale = self._quantized(self._smoothed(products), f"{name}/input")
-        one, middle = self._constant(1.0, np.float32), self._constant(_MIDDLE, np.uint8)
+        one, middle = self._constant(1.0, np.float32), self._constant(MIDDLE, np.uint8)
         summed = self._op(f"{name}/integers", "MatMulIntegerToFloat", [levels, weights, one, scales, middle, middle], domain=CONTRIB)
         found = self._op(f"{name}/product", "Mul", [summed, token_scale])
         outputs = [found]
@@ -88,6 +97,16 @@ class _Rewriter:
         for name, value in list(self.graph.initializers.items()):
             if not value.uses():
                 del self.graph.initializers[name]
+
+    def _stored(self, node: ir.Node) -> tuple[ir.ExternalTensor, ir.ExternalTensor]:
+        """A product's integers and scales, as they lie in the package's files."""
+        packed = node.inputs[1]
+        return packed.const_value, self.graph.initializers[packed.name.removesuffix(".packed") + ".scales"].const_value
+
+    def _initializer(self, tensor: ir.ExternalTensor) -> ir.Value:
+        value = ir.Value(name=tensor.name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape)
+        self.graph.register_initializer(value)
+        return value
 
     def _smoothed(self, products: Sequence[ir.Node]) -> ir.Value:
         """The input of `products` with its blocks divided by their factors; by the norm before it, if only they read that."""
@@ -135,7 +154,7 @@ class _Rewriter:
                           {"axis": 2, "block_size": BLOCK_SIZE})
         matrix = self._op(f"{name}/matrix", "Flatten", [values], {"axis": 1})
         middles = self._op(f"{name}/middles", "ConstantOfShape", [self._constant([rows], np.int64)],
-                           {"value": ir.tensor(np.array([_MIDDLE], np.uint8))})
+                           {"value": ir.tensor(np.array([MIDDLE], np.uint8))})
         levels = self._op(f"{name}/levels", "QuantizeLinear", [matrix, half_step, middles], {"axis": 0})
         return levels, self._op(f"{name}/steps", "Cast", [half_step], {"to": ir.DataType.FLOAT})
 
@@ -153,7 +172,7 @@ class _Rewriter:
         largest = self._op(f"{name}/largest", "ReduceMax", [self._op(f"{name}/sizes", "Abs", [hidden]), last], {"keepdims": 1})
         scale = self._op(f"{name}/scale", "Mul", [largest, self._constant(1 / LARGEST_LEVEL, np.float32)])
         levels = self._op(f"{name}/levels", "Div", [hidden, scale])
-        one, middle = self._constant(1.0, np.float32), self._constant(_MIDDLE, np.uint8)
+        one, middle = self._constant(1.0, np.float32), self._constant(MIDDLE, np.uint8)
         return self._op(name, "QuantizeLinear", [levels, one, middle]), scale
 
     def _integers(self, packed: ir.Value) -> ir.Value:

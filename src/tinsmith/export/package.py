@@ -11,7 +11,7 @@ from typing import Any
 import onnx_ir as ir
 
 from tinsmith.errors import ArtifactError, listing
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE
 from tinsmith.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
 
 BROWSER_FILE = "browser.json"
@@ -19,6 +19,7 @@ BROWSER_FILE = "browser.json"
 
 _MODEL_NAME = Path(ONNX_FILE).name
 _INLINE_BYTES = 1024  # smaller constants stay in the graph file
+_UNPACKED_BY_PAGES = (".packed", ".scales")  # unpack.py says where they lie
 _ALIGNMENT = 64
 
 # Every operator the pinned browser runtime has kernels for on WASM and WebGPU and that a graph for both may use.
@@ -31,7 +32,10 @@ _ON_WASM = frozenset({
     "Abs", "ConstantOfShape", "DequantizeLinear", "Div", "Flatten", "MatMulIntegerToFloat", "QuantizeLinear", "ReduceMax",
     "Transpose",
 })
-ALLOWED_OPERATORS = {ONNX_FILE: _EVERYWHERE, ONNX_F16_FILE: _EVERYWHERE, ONNX_INT8_FILE: _EVERYWHERE - {"MatMulNBits"} | _ON_WASM}
+ALLOWED_OPERATORS = {
+    ONNX_FILE: _EVERYWHERE, ONNX_F16_FILE: _EVERYWHERE,
+    ONNX_INT8_FILE: _EVERYWHERE - {"MatMulNBits"} | _ON_WASM, ONNX_UNPACKED_FILE: _EVERYWHERE - {"MatMulNBits"} | _ON_WASM,
+}
 """By graph."""
 _REQUIRED_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
                    "chat_template.jinja", BROWSER_FILE, ONNX_FILE, f"{ONNX_FILE}_data")
@@ -50,7 +54,7 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
     file, at = None, 0
     for value in model.graph.initializers.values():
         tensor = value.const_value
-        if tensor.nbytes < _INLINE_BYTES:
+        if tensor.nbytes < _INLINE_BYTES and not value.name.endswith(_UNPACKED_BY_PAGES):
             continue
         if file is None or at + tensor.nbytes > max_chunk_bytes:
             if file:
@@ -77,7 +81,7 @@ def save_sibling(model: ir.Model, path: Path, of: ir.Model) -> None:
         ValueError: a weight of 1 kB or more is not stored there.
     """
     for name, value in model.graph.initializers.items():
-        if value.const_value.nbytes < _INLINE_BYTES:
+        if value.const_value.nbytes < _INLINE_BYTES and not value.name.endswith(_UNPACKED_BY_PAGES):
             continue
         stored = of.graph.initializers[name].const_value if name in of.graph.initializers else None
         if not isinstance(stored, ir.ExternalTensor) or stored.dtype != value.const_value.dtype or stored.shape != value.shape:

@@ -23,7 +23,7 @@ from tinsmith.export.browser_facts import browser_facts
 from tinsmith.export.calibrate import Quantized, hold
 from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
 from tinsmith.export.graph import build_graph
-from tinsmith.export.int8 import with_int8_products
+from tinsmith.export.int8 import with_int8_products, with_unpacked_weights
 from tinsmith.export.models import StoredWeights, load_config, load_model
 from tinsmith.export.nodes import Weights
 from tinsmith.export.package import (
@@ -38,11 +38,12 @@ from tinsmith.export.package import (
 )
 from tinsmith.export.search import RECIPES, Trial, choose, line
 from tinsmith.export.smooth import smoothing_factors
+from tinsmith.export.unpack import PLAN, Plan
 from tinsmith.families import Decoder, decoder_of
 from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, load_onnx
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE, load_onnx
 from tinsmith.packed.packing import packed_rows
-from tinsmith.run_dir import write_json
+from tinsmith.run_dir import write_json, write_text
 from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 _MAX_ABS_DIFF = 1e-2
@@ -82,7 +83,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     if config.float16:
         notes.append(_add_float16(recorder, decoder, weights, graph, calibration, package_dir))
     if config.int8:
-        notes += _add_int8(package_dir, StoredWeights(model_dir).count, calibration)
+        notes += _add_int8(recorder, package_dir, StoredWeights(model_dir).count, calibration)
     largest = max(value.const_value.nbytes for value in graph.graph.initializers.values())
     write_json(package_dir / BROWSER_FILE, browser_facts(package_dir, tokenizer, largest))
     complete_package(package_dir, model_dir, tokenizer.end_ids, data_files=len(files) - 1)
@@ -207,12 +208,19 @@ def _add_float16(
     return f"float16 graph for GPUs: {reach}"
 
 
-def _add_int8(package_dir: Path, parameters: int, conversations: Sequence[Tokens]) -> list[str]:
-    """The package's graph for WASM, unless the browser could not unpack so many weights; returns what to say about that."""
+def _add_int8(recorder: Recorder, package_dir: Path, parameters: int, conversations: Sequence[Tokens]) -> list[str]:
+    """The package's graphs for WASM, unless the browser could not unpack so many weights; returns what to say about that."""
     if parameters > _MOST_INT8_PARAMETERS:
         return [f"no INT8 graph for WASM: {parameters / 1e6:,.0f} million parameters do not fit while they are unpacked"]
     factors = smoothing_factors(package_dir / ONNX_FILE, conversations)
     ir.save(with_int8_products(ir.load(package_dir / ONNX_FILE), factors), package_dir / ONNX_INT8_FILE)
+    plan = Plan()
+    ir.save(with_unpacked_weights(ir.load(package_dir / ONNX_FILE), factors, plan), package_dir / ONNX_UNPACKED_FILE)
+    folder = (package_dir / ONNX_INT8_FILE).parent
+    write_text(folder / PLAN, plan.to_json(folder))
+    recorder.gate("gate.int8.unpacked", plan.differences(package_dir / ONNX_INT8_FILE), "==", 0, "numbers that differ", plan.nbytes,
+                  "bytes", "tinsmith.export.unpack: what the page unpacks, and what ONNX Runtime does",
+                  "Set export.int8 = false to go on without the graphs for WASM, and please report the model.")
     return []
 
 

@@ -1,0 +1,162 @@
+/**
+ * Unpacks a package's 4- and 8-bit weights for its INT8 graph, to the last bit as ONNX Runtime would while it loads one.
+ *
+ * The arithmetic is that of src/tinsmith/export/unpack.py: products and steps are rounded to halves, quotients to floats.
+ *
+ * @typedef {{bits: 4 | 8, rows: number, file: string, packed_at: number, scales_at: number}} Part stored integers and scales
+ * @typedef {{columns: number, weights_at: number, scales_at: number, factors: number[] | null, parts: Part[]}} Product
+ *   of all rows of its parts; `weights_at` is where its (columns, rows) levels go, `scales_at` where a float for each row
+ * @typedef {{bytes: number, sha256: string, products: Product[]}} Plan
+ */
+
+const BLOCK = 32;
+const MIDDLE = 128;
+const LARGEST_LEVEL = 127;
+/** Rows that are turned together, so that what is written lies together. */
+const TILE = 64;
+
+const { fround } = Math;
+const half = halves();
+const float = new Float32Array(1);
+const bitsOfFloat = new Uint32Array(float.buffer);
+
+/** The smallest half that is not subnormal; below, halves lie 2^-24 apart, as doubles do beside 1.5 * 2^28. */
+const NORMAL = 2 ** -14;
+const SUBNORMAL_ROUNDER = 1.5 * 2 ** 28;
+/** Doubles beside this lie 1 apart: adding and taking it away rounds to integers, ties to even. */
+const ROUNDER = 1.5 * 2 ** 52;
+
+/** @returns {Float32Array} the value of every 16 bits as a half */
+function halves() {
+  const values = new Float32Array(65536);
+  for (let bits = 0; bits < 65536; bits++) {
+    const exponent = (bits >> 10) & 31;
+    const fraction = bits & 1023;
+    const size = exponent === 0 ? fraction * 2 ** -24 : exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    values[bits] = bits & 0x8000 ? -size : size;
+  }
+  return values;
+}
+
+/** @param {number} value a float @returns {number} the nearest half, ties to even */
+function toHalf(value) {
+  if (value > -NORMAL && value < NORMAL) return value + SUBNORMAL_ROUNDER - SUBNORMAL_ROUNDER;
+  float[0] = value;
+  const bits = bitsOfFloat[0];
+  bitsOfFloat[0] = (bits + 0xfff + ((bits >> 13) & 1)) & ~0x1fff;
+  return float[0];
+}
+
+/**
+ * What the INT8 graph's weights file holds.
+ *
+ * @param {Plan} plan
+ * @param {Map<string, Uint8Array<ArrayBuffer>>} files the package's files of weights, by the names in `plan`
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+export function unpack(plan, files) {
+  const data = new Uint8Array(plan.bytes);
+  for (const product of plan.products) {
+    const rows = product.parts.reduce((sum, part) => sum + part.rows, 0);
+    const levels = data.subarray(product.weights_at, product.weights_at + product.columns * rows);
+    const scales = new Float32Array(data.buffer, product.scales_at, rows);
+    let first = 0;
+    for (const part of product.parts) {
+      unpackPart(part, product, /** @type {Uint8Array<ArrayBuffer>} */ (files.get(part.file)), levels, scales, first, rows);
+      first += part.rows;
+    }
+  }
+  return data;
+}
+
+/**
+ * @param {Part} part @param {Product} product @param {Uint8Array<ArrayBuffer>} file
+ * @param {Uint8Array} levels (columns, allRows) @param {Float32Array} scales (allRows)
+ * @param {number} first of the part's rows among all @param {number} allRows
+ */
+function unpackPart(part, { columns, factors }, file, levels, scales, first, allRows) {
+  const blocks = columns / BLOCK;
+  const rowBytes = (columns * part.bits) / 8;
+  const packed = file.subarray(part.packed_at, part.packed_at + part.rows * rowBytes);
+  const stored = new Uint16Array(file.buffer, file.byteOffset + part.scales_at, part.rows * blocks);
+  const share = fround(2 ** (part.bits - 1) / LARGEST_LEVEL);
+  const wide = new Float32Array(blocks);
+  const tile = new Uint8Array(TILE * columns);
+  const floatFactors = factors && new Float32Array(factors);
+  for (let start = 0; start < part.rows; start += TILE) {
+    const count = Math.min(TILE, part.rows - start);
+    for (let row = 0; row < count; row++) {
+      let largest = 0;
+      for (let block = 0; block < blocks; block++) {
+        const scale = half[stored[(start + row) * blocks + block]];
+        wide[block] = floatFactors ? scale * floatFactors[block] : scale;
+        largest = Math.max(largest, Math.abs(wide[block]));
+      }
+      const step = toHalf(fround(largest * share));
+      scales[first + start + row] = step;
+      const from = (start + row) * rowBytes;
+      const into = row * columns;
+      if (part.bits === 4) unpackRow4(packed, from, wide, step, tile, into);
+      else unpackRow8(packed, from, wide, step, tile, into);
+    }
+    turn(tile, count, columns, levels, allRows, first + start);
+  }
+}
+
+/** Write `count` rows of `tile` as columns. @param {Uint8Array} tile @param {number} count @param {number} columns @param {Uint8Array} levels @param {number} allRows @param {number} first */
+function turn(tile, count, columns, levels, allRows, first) {
+  if ((count | allRows | first) & 3) {
+    for (let column = 0; column < columns; column++) {
+      for (let row = 0; row < count; row++) levels[column * allRows + first + row] = tile[row * columns + column];
+    }
+    return;
+  }
+  const fours = new Uint32Array(levels.buffer, levels.byteOffset, levels.length / 4);
+  for (let column = 0; column < columns; column++) {
+    let at = (column * allRows + first) / 4;
+    for (let from = column, end = count * columns; from < end; from += 4 * columns) {
+      fours[at++] = tile[from] | (tile[from + columns] << 8) | (tile[from + 2 * columns] << 16) | (tile[from + 3 * columns] << 24);
+    }
+  }
+}
+
+/** The level of every 4-bit integer in the block at hand; the last is nobody's. */
+const table = new Uint8Array(17).fill(MIDDLE);
+
+/** Fill in the integers `size` above and below the middle. @param {number} size @param {number} quotient in steps */
+function both(size, quotient) {
+  const levels = quotient + ROUNDER - ROUNDER;
+  table[8 + size] = MIDDLE + levels;
+  table[8 - size] = MIDDLE - levels;
+}
+
+/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {number} step @param {Uint8Array} tile @param {number} into */
+function unpackRow4(packed, from, wide, step, tile, into) {
+  for (let block = 0; block < wide.length; block++) {
+    const scale = toHalf(wide[block]);
+    // Twice a half is a half, and twice a quotient a quotient: four roundings do for eight sizes.
+    const one = fround(scale / step);
+    const three = fround(toHalf(fround(3 * scale)) / step);
+    both(1, one);
+    both(2, 2 * one);
+    both(3, three);
+    both(4, 4 * one);
+    both(5, fround(toHalf(fround(5 * scale)) / step));
+    both(6, 2 * three);
+    both(7, fround(toHalf(fround(7 * scale)) / step));
+    both(8, 8 * one);
+    for (let index = 0; index < BLOCK / 2; index++) {
+      const two = packed[from++];
+      tile[into++] = table[two & 15];
+      tile[into++] = table[two >> 4];
+    }
+  }
+}
+
+/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {number} step @param {Uint8Array} tile @param {number} into */
+function unpackRow8(packed, from, wide, step, tile, into) {
+  for (let block = 0; block < wide.length; block++) {
+    const scale = toHalf(wide[block]);
+    for (let index = 0; index < BLOCK; index++) tile[into++] = fround(toHalf(fround((packed[from++] - 128) * scale)) / step) + ROUNDER - ROUNDER + MIDDLE;
+  }
+}
