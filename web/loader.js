@@ -71,7 +71,7 @@ export async function loadChat(transformers, url, options) {
     const isUnpacked = graph === "q8" && store.sums.has(UNPACKED.plan);
     await Promise.all([...needed, ...(isUnpacked ? [UNPACKED.graph, UNPACKED.plan] : [GRAPHS[graph]])].map((file) => store.file(file)));
     // The weights of every graph are named after the first one.
-    const externalData = isUnpacked ? [{ path: UNPACKED.data, data: await unpackedWeights(store, data) }] : data;
+    const externalData = isUnpacked ? await withUnpacked(store, data) : data;
     const session_options = graph === "q4" ? sessionOptions : { ...sessionOptions, externalData };
     const loading = transformers.AutoModelForCausalLM.from_pretrained(name, {
       device, dtype: isUnpacked ? "int8" : graph, session_options,
@@ -118,15 +118,18 @@ function pointAt(env, folder) {
 }
 
 /**
+ * The content of the package's files of weights, which the embedding reads, and of the one that is made of them.
+ *
  * @param {Store} store
- * @param {{path: string, data: string}[]} data the package's files of weights
- * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ * @param {{path: string, data: string}[]} data names of the files
+ * @returns {Promise<{path: string, data: Uint8Array<ArrayBuffer>}[]>}
  */
-async function unpackedWeights(store, data) {
+async function withUnpacked(store, data) {
   const plan = await store.json(UNPACKED.plan);
-  const files = data.map(async (file) => /** @type {[string, Uint8Array<ArrayBuffer>]} */ (
-    [file.path, new Uint8Array(await (await store.file(file.data)).arrayBuffer())]));
-  return unpack(plan, new Map(await Promise.all(files)));
+  const files = await Promise.all(data.map(async ({ path, data: name }) => (
+    { path, data: new Uint8Array(await (await store.file(name)).arrayBuffer()) })));
+  const made = unpack(plan, new Map(files.map(({ path, data: bytes }) => [path, bytes])));
+  return [...files, { path: UNPACKED.data, data: made }];
 }
 
 /**
