@@ -22,9 +22,8 @@ const bitsOfFloat = new Uint32Array(float.buffer);
 
 /** The smallest half that is not subnormal; below, halves lie 2^-24 apart, as doubles do beside 1.5 * 2^28. */
 const NORMAL = 2 ** -14;
+const SMALLEST = 2 ** -24;
 const SUBNORMAL_ROUNDER = 1.5 * 2 ** 28;
-/** Doubles beside this lie 1 apart: adding and taking it away rounds to integers, ties to even. */
-const ROUNDER = 1.5 * 2 ** 52;
 
 /** @returns {Float32Array} the value of every 16 bits as a half */
 function halves() {
@@ -81,7 +80,7 @@ function unpackPart(part, { columns, factors }, file, levels, scales, first, all
   const stored = new Uint16Array(file.buffer, file.byteOffset + part.scales_at, part.rows * blocks);
   const share = fround(2 ** (part.bits - 1) / LARGEST_LEVEL);
   const wide = new Float32Array(blocks);
-  const tile = new Uint8Array(TILE * columns);
+  const tile = new Uint8ClampedArray(TILE * columns);
   const floatFactors = factors && new Float32Array(factors);
   for (let start = 0; start < part.rows; start += TILE) {
     const count = Math.min(TILE, part.rows - start);
@@ -92,7 +91,7 @@ function unpackPart(part, { columns, factors }, file, levels, scales, first, all
         wide[block] = floatFactors ? scale * floatFactors[block] : scale;
         largest = Math.max(largest, Math.abs(wide[block]));
       }
-      const step = toHalf(fround(largest * share));
+      const step = toHalf(Math.max(fround(largest * share), SMALLEST));
       scales[first + start + row] = step;
       const from = (start + row) * rowBytes;
       const into = row * columns;
@@ -103,7 +102,7 @@ function unpackPart(part, { columns, factors }, file, levels, scales, first, all
   }
 }
 
-/** Write `count` rows of `tile` as columns. @param {Uint8Array} tile @param {number} count @param {number} columns @param {Uint8Array} levels @param {number} allRows @param {number} first */
+/** Write `count` rows of `tile` as columns. @param {Uint8ClampedArray} tile @param {number} count @param {number} columns @param {Uint8Array} levels @param {number} allRows @param {number} first */
 function turn(tile, count, columns, levels, allRows, first) {
   if ((count | allRows | first) & 3) {
     for (let column = 0; column < columns; column++) {
@@ -120,17 +119,16 @@ function turn(tile, count, columns, levels, allRows, first) {
   }
 }
 
-/** The level of every 4-bit integer in the block at hand; the last is nobody's. */
-const table = new Uint8Array(17).fill(MIDDLE);
+/** The level of every 4-bit integer in the block at hand, rounded to even and clamped as ONNX does; the last is nobody's. */
+const table = new Uint8ClampedArray(17).fill(MIDDLE);
 
 /** Fill in the integers `size` above and below the middle. @param {number} size @param {number} quotient in steps */
 function both(size, quotient) {
-  const levels = quotient + ROUNDER - ROUNDER;
-  table[8 + size] = MIDDLE + levels;
-  table[8 - size] = MIDDLE - levels;
+  table[8 + size] = MIDDLE + quotient;
+  table[8 - size] = MIDDLE - quotient;
 }
 
-/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {number} step @param {Uint8Array} tile @param {number} into */
+/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {number} step @param {Uint8ClampedArray} tile @param {number} into */
 function unpackRow4(packed, from, wide, step, tile, into) {
   for (let block = 0; block < wide.length; block++) {
     const scale = toHalf(wide[block]);
@@ -153,10 +151,10 @@ function unpackRow4(packed, from, wide, step, tile, into) {
   }
 }
 
-/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {number} step @param {Uint8Array} tile @param {number} into */
+/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {number} step @param {Uint8ClampedArray} tile @param {number} into */
 function unpackRow8(packed, from, wide, step, tile, into) {
   for (let block = 0; block < wide.length; block++) {
     const scale = toHalf(wide[block]);
-    for (let index = 0; index < BLOCK; index++) tile[into++] = fround(toHalf(fround((packed[from++] - 128) * scale)) / step) + ROUNDER - ROUNDER + MIDDLE;
+    for (let index = 0; index < BLOCK; index++) tile[into++] = fround(toHalf(fround((packed[from++] - 128) * scale)) / step) + MIDDLE;
   }
 }

@@ -17,7 +17,7 @@ from onnx_ir.convenience import replace_all_uses_with
 
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.nodes import CONTRIB
-from tinsmith.export.unpack import LARGEST_LEVEL, MIDDLE, Plan
+from tinsmith.export.unpack import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP, Plan
 
 _NORMS = {"SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}
 """Operators that end in a product with a weight, and which input that is."""
@@ -143,6 +143,7 @@ class _Rewriter:
         largest = self._op(f"{name}/largest", "ReduceMax", [sizes, last], {"keepdims": 0})
         # The lowest integer times the largest scale bounds a row without looking at it.
         step = self._op(f"{name}/step", "Mul", [largest, self._constant(2 ** (bits - 1) / LARGEST_LEVEL, np.float32)])
+        step = self._op(f"{name}/divisor", "Max", [step, self._constant(SMALLEST_STEP, np.float32)])
         half_step = self._op(f"{name}/half_step", "Cast", [step], {"to": ir.DataType.FLOAT16})
         middle = self._op(f"{name}/middle", "ConstantOfShape", [self._constant([rows, blocks, 1], np.int64)],
                           {"value": ir.tensor(np.array([2 ** (bits - 1)], np.float32))})

@@ -29,7 +29,7 @@ _EVERYWHERE = frozenset({
     "SimplifiedLayerNormalization", "Sin", "SkipSimplifiedLayerNormalization", "Slice", "Split", "Sub", "Unsqueeze",
 })
 _ON_WASM = frozenset({
-    "Abs", "ConstantOfShape", "DequantizeLinear", "Div", "Flatten", "MatMulIntegerToFloat", "QuantizeLinear", "ReduceMax",
+    "Abs", "ConstantOfShape", "DequantizeLinear", "Div", "Flatten", "MatMulIntegerToFloat", "Max", "QuantizeLinear", "ReduceMax",
     "Transpose",
 })
 ALLOWED_OPERATORS = {

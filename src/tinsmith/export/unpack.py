@@ -25,6 +25,8 @@ LARGEST_LEVEL = 127
 MIDDLE = 128
 """What stands for zero in 8 bits. Both sides of a product are unsigned: of unsigned activations and signed weights, x86
 processors without VNNI add two products in 16 bits, which overflow silently (`vpmaddubsw`); of unsigned ones none does."""
+SMALLEST_STEP = 2.0**-24
+"""The smallest half that is not zero."""
 _ALIGNMENT = 64
 
 
@@ -113,7 +115,7 @@ def _levels(part: dict, columns: int, factors: list[float] | None, stored: np.nd
     if factors is not None:
         wide = wide * np.array(factors, np.float32)
         scales = wide.astype(np.float16)
-    step = np.abs(wide).max(axis=1) * np.float32(2 ** (bits - 1) / LARGEST_LEVEL)
+    step = np.maximum(np.abs(wide).max(axis=1) * np.float32(2 ** (bits - 1) / LARGEST_LEVEL), np.float32(SMALLEST_STEP))
     step = step.astype(np.float16).astype(np.float32)
     values = (integers_of(Blocks(packed, scales)) * scales.astype(np.float32)[:, :, None]).astype(np.float16)
     levels = np.rint(values.astype(np.float32) / step[:, None, None]) + MIDDLE

@@ -1,0 +1,87 @@
+"""What numpy, the page's script and ONNX Runtime unpack for the INT8 graph is the same to the last bit."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from tinsmith.export.blocks import pack
+from tinsmith.export.int8 import with_int8_products
+from tinsmith.export.unpack import Plan
+from tinsmith.serve import web_dir
+
+SCRIPT = """
+import {{ createHash }} from "node:crypto";
+import {{ readFileSync }} from "node:fs";
+import {{ unpack }} from "{unpack}";
+const read = (name) => new Uint8Array(readFileSync("{folder}/" + name)).slice();
+const plan = JSON.parse(readFileSync("{folder}/model_int8.json"));
+const names = new Set(plan.products.flatMap((product) => product.parts.map((part) => part.file)));
+const data = unpack(plan, new Map([...names].map((name) => [name, read(name)])));
+console.log(createHash("sha256").update(data).digest("hex"));
+"""
+
+
+def digest_in_javascript(folder, tmp_path):
+    script = tmp_path / "unpack.mjs"
+    # Node takes a .js file for a module only below a package.json that says so, which web/ has.
+    script.write_text(SCRIPT.format(unpack=web_dir() / "unpack.js", folder=folder))
+    return subprocess.run(["node", str(script)], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_package_is_unpacked_alike_by_the_page(exported, tmp_path):
+    _, _, out_dir, result = exported
+    folder = out_dir / "package/onnx"
+    (gate,) = [m for m in result.measurements if m.id == "gate.int8.unpacked"]
+    assert gate.value == 0 and gate.count > 10_000
+    assert digest_in_javascript(folder, tmp_path) == json.loads((folder / "model_int8.json").read_text())["sha256"]
+
+
+@pytest.fixture
+def hard(tmp_path):
+    """One input with products of 4 and 8 bits, odd row counts, scales from the smallest halves up, and factors."""
+    import torch
+
+    random, columns = np.random.default_rng(3), 96
+    exponents = np.array([2.0**power for power in (-24, -20, -15, -14, -10, -3, 2)], np.float32)
+    inputs = [ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([1, 1, columns]))]
+    nodes, initializers, at, content = [], [], 0, b""
+    for name, bits, rows in (("four", 4, 71), ("eight", 8, 130), ("aligned", 4, 68)):
+        integers = torch.from_numpy(random.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (rows, columns)))
+        scales = random.choice(exponents, (rows, 3)) * random.uniform(1, 2, (rows, 3)) * random.choice([-1, 1], (rows, 3))
+        half = np.maximum(np.abs(scales), 2.0**-24).astype(np.float16).astype(np.float32) * np.sign(scales).astype(np.float32)
+        blocks = pack(integers, torch.from_numpy(half), bits)
+        for kind, array, dtype in (("packed", blocks.packed, ir.DataType.UINT8), ("scales", blocks.scales, ir.DataType.FLOAT16)):
+            tensor = ir.ExternalTensor("weights", at, array.nbytes, dtype, shape=ir.Shape(array.shape), name=f"{name}.{kind}", base_dir=tmp_path)
+            padding = -array.nbytes % 64
+            content, at = content + array.tobytes() + b"\0" * padding, at + array.nbytes + padding
+            initializers.append(ir.Value(name=tensor.name, const_value=tensor, type=ir.TensorType(dtype), shape=tensor.shape))
+        wide = ir.node("Cast", [initializers[-1]], {"to": ir.DataType.FLOAT}, name=f"{name}/wide")
+        product = ir.node("MatMulNBits", [inputs[0], initializers[-2], wide.outputs[0]],
+                          {"K": columns, "N": rows, "bits": bits, "block_size": 32}, domain="com.microsoft", name=name)
+        product.outputs[0].name, product.outputs[0].type = name, ir.TensorType(ir.DataType.FLOAT)
+        product.outputs[0].shape = ir.Shape([1, 1, rows])
+        nodes += [wide, product]
+    (tmp_path / "weights").write_bytes(content)
+    graph = ir.Graph(inputs, [node.outputs[0] for node in nodes[1::2]], nodes=nodes, initializers=initializers,
+                     opset_imports={"": 21, "com.microsoft": 1}, name="hard")
+    ir.save(ir.Model(graph, ir_version=10), tmp_path / "model.onnx")
+    return tmp_path
+
+
+@pytest.mark.parametrize("factors", [None, {"four": np.array([0.3, 1.7, 1.96], np.float32)}], ids=["plain", "factors"])
+def test_subnormal_halves_odd_rows_and_ties(hard, factors):
+    from tinsmith.export.int8 import with_unpacked_weights
+
+    ir.save(with_int8_products(ir.load(hard / "model.onnx"), factors), hard / "int8.onnx")
+    plan = Plan()
+    with_unpacked_weights(ir.load(hard / "model.onnx"), factors or {}, plan)
+    (hard / "model_int8.json").write_text(plan.to_json(hard))
+    assert plan.differences(hard / "int8.onnx") == 0
+    expected = hashlib.sha256(plan.unpacked(hard)).hexdigest()
+    assert digest_in_javascript(hard, hard) == expected
+    assert shutil.which("node")
