@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-lm-harness bench-browser
+.PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-lm-harness bench-browser bench-browser-soak
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -33,6 +33,9 @@ bench-browser: install benchmarks/browser_pages/node_modules/.package-lock.json
 
 # RUN=PATH chooses another finished run than the demo's.
 RUN ?= runs/demo
+bench-browser-soak: install
+	$(BIN)/python benchmarks/browser_soak.py --run $(RUN)
+
 bench-lm-harness: install benchmarks/.venv-lm_harness/installed
 	$(BIN)/python benchmarks/lm_harness.py $(RUN)
 

@@ -133,12 +133,13 @@ def prompt_of(tokenizer: ChatTokenizer, words: list[str], tokens: int) -> Prompt
 
 
 @contextmanager
-def site(package: Path, gguf: Path):
-    """All three sides' pages and files on one loopback server."""
+def site(package: Path, gguf: Path | None = None):
+    """All three sides' pages and files on one loopback server; without `gguf` no model for wllama."""
     with tempfile.TemporaryDirectory(prefix="tinsmith-runtime-") as runtime:
         write_runtime(Path(runtime))
-        mounts = {"/": web_dir(), "/runtime/": Path(runtime), "/model/": package, "/peers/": PAGES, "/wllama/": WLLAMA,
-                  "/gguf/model.gguf": gguf}
+        mounts = {"/": web_dir(), "/runtime/": Path(runtime), "/model/": package, "/peers/": PAGES, "/wllama/": WLLAMA}
+        if gguf:
+            mounts["/gguf/model.gguf"] = gguf
         with SiteServer(mounts) as server:
             yield server
 

@@ -1,0 +1,114 @@
+"""Conversations in one tab of headless Chromium: what later turns cost, and whether memory stays where it is.
+
+First ten conversations of five turns; of every later turn, tokens read again and seconds to the first token beside those of
+the same prompt read from nothing. Then conversations until `--minutes` are over, with the memory of all the browser's
+processes after each. The last line is one JSON object, also in `benchmarks/results/browser_soak.json`: `{conversations,
+later_turns, read_again_tokens, first_token_ratio, minutes, tokens, memory_after_warm_up_mb, memory_at_end_mb,
+mb_per_minute}`; the slope is of a straight line through all samples after a quarter of the time.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from browser import PATIENCE_SECONDS, site
+from harness import environment, publish
+
+from tinsmith.browser import Browser
+from tinsmith.browser_page import Page
+from tinsmith.chat import read_jsonl
+
+CONVERSATIONS, TURNS = 10, 5
+NEW_TOKENS = 24
+WARM_UP_SHARE = 0.25
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="a finished run")
+    parser.add_argument("--minutes", type=float, default=20)
+    arguments = parser.parse_args()
+    package = arguments.run / "export" / "package"
+    test = read_jsonl(arguments.run / "data" / "test.jsonl")
+    questions = [message.content for conversation in test for message in conversation.messages if message.role == "user"]
+    with site(package) as server, Browser(webgpu="none") as browser:
+        page = browser.open(f"{server.origin}/bench.html")
+        page.wait_for("globalThis.bench")
+        page.evaluate('bench.load({modelUrl: "./model/", device: "wasm"})', PATIENCE_SECONDS)
+        turns = [turn for number in range(CONVERSATIONS) for turn in conversation(page, questions[number * TURNS :][:TURNS])]
+        soaked = soak(page, questions, arguments.minutes)
+        if page.exceptions:
+            sys.exit(page.exceptions[0])
+    summary = {
+        "conversations": CONVERSATIONS, "later_turns": len(turns), "read_again_tokens": sum(turn["read_again"] for turn in turns),
+        "first_token_ratio": statistics.median(turn["first"] / turn["first_from_nothing"] for turn in turns), **soaked["summary"],
+    }
+    publish("browser_soak", summary | {"environment": environment(arguments.run, ("onnxruntime",)), "turns": turns,
+                                       "samples": soaked["samples"]}, summary)
+
+
+def conversation(page: Page, questions: list[str]) -> list[dict]:
+    """What every turn after the first costs, and what it would without what is kept."""
+    messages, found, before = [], [], None
+    for number, question in enumerate(questions):
+        messages.append({"role": "user", "content": question})
+        done = asked(page, messages, continued=number > 0)
+        if before is not None:
+            read = done["promptTokens"] - done["keptTokens"]
+            # The last token of an answer was chosen but never read; it and what is new must be.
+            new = done["promptTokens"] - (before["promptTokens"] + len(before["tokenIds"]) - 1)
+            found.append({"prompt": done["promptTokens"], "read": read, "read_again": max(0, read - new), "first": first_token(done)})
+        before = done
+        messages.append({"role": "assistant", "content": done["text"]})
+        if number:
+            # The same prompt once more from nothing; the next turn then begins from there.
+            found[-1]["first_from_nothing"] = first_token(asked(page, messages[:-1], continued=False))
+    return found
+
+
+def asked(page: Page, messages: list[dict], continued: bool) -> dict:
+    request = {"messages": messages, "maxNewTokens": NEW_TOKENS, "continued": continued}
+    return page.evaluate(f"bench.generate({json.dumps(request)})", PATIENCE_SECONDS)
+
+
+def first_token(done: dict) -> float:
+    return (done["times"][0] - done["askedAt"]) / 1000
+
+
+def soak(page: Page, questions: list[str], minutes: float) -> dict:
+    """Conversations of five turns for `minutes`, and the browser's memory after each."""
+    started, tokens, samples = time.monotonic(), 0, []
+    for first in itertools.cycle(range(len(questions))):
+        elapsed = (time.monotonic() - started) / 60
+        samples.append({"minutes": elapsed, "mb": memory_mb()})
+        if elapsed >= minutes:
+            break
+        messages: list[dict] = []
+        for number in range(TURNS):
+            messages.append({"role": "user", "content": questions[(first + number) % len(questions)]})
+            done = asked(page, messages, continued=True)
+            tokens += len(done["tokenIds"])
+            messages.append({"role": "assistant", "content": done["text"]})
+        print(f"{elapsed:5.1f} min, {tokens} tokens, {samples[-1]['mb']:.0f} MB", file=sys.stderr)
+    warm = [sample for sample in samples if sample["minutes"] >= WARM_UP_SHARE * minutes]
+    slope = statistics.linear_regression([s["minutes"] for s in warm], [s["mb"] for s in warm]).slope
+    return {"samples": samples, "summary": {
+        "minutes": samples[-1]["minutes"], "tokens": tokens, "memory_after_warm_up_mb": warm[0]["mb"],
+        "memory_at_end_mb": warm[-1]["mb"], "mb_per_minute": slope,
+    }}
+
+
+def memory_mb() -> float:
+    """Proportional memory of all processes this one started, which are the browser's."""
+    children = psutil.Process(os.getpid()).children(recursive=True)
+    return sum(child.memory_full_info().pss for child in children) / 1e6
+
+
+if __name__ == "__main__":
+    main()
