@@ -1,6 +1,7 @@
 """tinsmith's package beside stock Transformers.js and wllama, in headless Chromium on this machine's processor.
 
-For each model: fine-tune on the data, export the package and a Q4_0 GGUF file of the same weights, then in every round
+For each model: fine-tune on the data, export the package and a Q4_0 GGUF file of the same weights as llama.cpp's own tool
+would make it (the head in Q8_0), then in every round
 each side in turn loads in a new browser with an empty profile, warms up, and answers prompts of about 32 and 512 tokens
 with 64 greedy tokens. All sides get the same text and as many threads.
 
@@ -23,22 +24,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import HERE, chosen_data, environment, publish, published, run_measured
+from harness import HERE, SEED, chosen_data, environment, fine_tuned, publish, published, run_measured
+from int4_score import FLOAT32
 
+from tinsmith.base.gguf import convert
 from tinsmith.bench.timing import TimedRun, decode_tokens_per_second, first_token_seconds
 from tinsmith.browser import Browser
 from tinsmith.browser_page import Page
 from tinsmith.chat import Message, read_jsonl
 from tinsmith.evaluate.nll import onnx_scorer
-from tinsmith.export.models import perplexity_ratio
+from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
 from tinsmith.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE, OnnxDecoder, load_onnx
 from tinsmith.serve import SiteServer, web_dir, write_runtime
 from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 PAGES = HERE / "browser_pages"
 WLLAMA = PAGES / "node_modules" / "@wllama" / "wllama" / "esm"
-WORK = HERE / ".work" / "browser"
-SEED = 17
 PROMPT_TOKENS = {"short": 32, "long": 512}
 NEW_TOKENS = 64
 WARM_UP_TOKENS = 4
@@ -74,7 +75,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--models", default="smollm2-135m-instruct,gemma-3-270m")
     parser.add_argument("--run", type=Path, help="a run whose export has a GGUF file, in place of a new one")
     parser.add_argument("--recipe", default="auto", help="of the package")
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=min(8, os.cpu_count() or 1))
     return parser.parse_args()
@@ -82,15 +83,10 @@ def parsed_arguments() -> argparse.Namespace:
 
 def exported(model: str, arguments: argparse.Namespace) -> Path:
     """A run folder up to its package and GGUF file; kept from an earlier call with the same settings."""
-    work = WORK / model
-    work.mkdir(parents=True, exist_ok=True)
-    config = work / "tinsmith.toml"
-    config.write_text(
-        f'name = "run"\nseed = {SEED}\n[base]\nmodel = "{model}"\n[data]\npath = "{arguments.data.resolve()}"\n'
-        f'[train]\nepochs = {arguments.epochs}\nlearning_rate = 1e-3\n[export]\nrecipe = "{arguments.recipe}"\ngguf = "q4_0"\n'
-    )
-    run_measured([sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(work), "--to", "export"], work / "run.log")
-    return work / "run"
+    run, command = fine_tuned(model, arguments.data, arguments.epochs)
+    export = ["--set", "export.gguf=q4_0", "--set", f"export.recipe={arguments.recipe}", "--to", "export"]
+    run_measured([*command, *export], run.parent / "export.log")
+    return run
 
 
 def compare(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -108,7 +104,9 @@ def compare(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
                 row = measured(side, f"{server.origin}/{address}", prompts, arguments.threads)
                 rounds[side].append(row)
                 print(f"round {number + 1}, {side}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()), file=sys.stderr)
-    perplexity = perplexity_over_q4(package, tokenizer.encode_all(test))
+    perplexity = perplexity_of(run, gguf, tokenizer, tokenizer.encode_all(test))
+    for side in SIDES:
+        print(f"{side}: perplexity {perplexity[f'{side}_over_tuned'][0]:.4f} of the tuned model's", file=sys.stderr)
     return {"sides": rounds, "perplexity": perplexity, "ratios": {
         "decode_vs_wllama": ratio(rounds, "decode_short", "wllama"),
         "decode_vs_stock_q4": ratio(rounds, "decode_short", "stock_q4"),
@@ -181,15 +179,28 @@ def ratio(rounds: dict[str, list[dict]], figure: str, peer: str) -> float:
     return statistics.median(a[figure] / b[figure] for a, b in zip(rounds["tinsmith"], rounds[peer], strict=True))
 
 
-def perplexity_over_q4(package: Path, test: list[Tokens]) -> dict[str, list[float]]:
-    """`[ratio, low, high]` of the INT8 graph over the 4-bit graph, conversations read at once and token by token."""
-    graphs = [load_onnx(package / name) for name in (ONNX_INT8_FILE, ONNX_FILE)]
-    found = {}
-    for name, tokens, scorer_of in (("at_once", test, onnx_scorer), ("stepped", test[:STEPPED_CONVERSATIONS], stepped_scorer)):
-        int8, q4 = ([scorer(one) for one in tokens] for scorer in map(scorer_of, graphs))
-        value, interval = perplexity_ratio(int8, q4, [one.supervised for one in tokens], SEED)
-        found[name] = [value, interval["ci95_low"], interval["ci95_high"]]
-    return found
+def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[Tokens]) -> dict[str, list[float]]:
+    """`[ratio, low, high]` over the tuned model of what each side runs, and of the INT8 graph over the 4-bit one.
+
+    The latter twice: conversations read at once, and token by token. The GGUF file counts as the values its integers stand
+    for; llama.cpp also rounds activations, to 8 bits.
+    """
+    package = run / "export" / "package"
+    stepped = test[:STEPPED_CONVERSATIONS]
+    int8, q4 = (load_onnx(package / name) for name in (ONNX_INT8_FILE, ONNX_FILE))
+    losses = {"tuned": conversation_losses(load_model(run / "merge" / "model", FLOAT32), test)}
+    with tempfile.TemporaryDirectory(prefix="tinsmith-gguf-") as folder:
+        convert(gguf, package / "tokenizer.json", Path(folder))
+        losses["wllama"] = conversation_losses(load_model(Path(folder), FLOAT32), test)
+    losses |= {name: [onnx_scorer(graph)(one) for one in test] for name, graph in (("tinsmith", int8), ("stock_q4", q4))}
+    stepped_losses = [[stepped_scorer(graph)(one) for one in stepped] for graph in (int8, q4)]
+
+    def over(found: list[float], wanted: list[float], tokens: list[Tokens]) -> list[float]:
+        value, interval = perplexity_ratio(found, wanted, [one.supervised for one in tokens], SEED)
+        return [value, interval["ci95_low"], interval["ci95_high"]]
+
+    return {f"{side}_over_tuned": over(losses[side], losses["tuned"], test) for side in SIDES} | {
+        "at_once": over(losses["tinsmith"], losses["stock_q4"], test), "stepped": over(*stepped_losses, stepped)}
 
 
 def stepped_scorer(decoder: OnnxDecoder) -> Callable[[Tokens], float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+SEED = 17
 
 
 def chosen_data() -> Path:
@@ -20,6 +21,23 @@ def chosen_data() -> Path:
 def faq(language: str) -> Path:
     """The English (`en`) or Swedish (`sv`) half of the public question-answer set."""
     return Path(str(importlib.resources.files("zaragoza_construction_faq"))) / "data" / f"faq-{language}.jsonl"
+
+
+def fine_tuned(model: str, data: Path, epochs: int) -> tuple[Path, list[str]]:
+    """A run folder up to the merged model, and the command that goes on with it.
+
+    Kept from an earlier call with the same settings, of whichever benchmark.
+    """
+    work = HERE / ".work" / "tuned" / model
+    work.mkdir(parents=True, exist_ok=True)
+    config = work / "tinsmith.toml"
+    config.write_text(
+        f'name = "run"\nseed = {SEED}\n[base]\nmodel = "{model}"\n[data]\npath = "{data.resolve()}"\n'
+        f"[train]\nepochs = {epochs}\nlearning_rate = 1e-3\n"
+    )
+    command = [sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(work)]
+    run_measured([*command, "--to", "merge"], work / "run.log")
+    return work / "run", command
 
 
 def run_measured(command: list[str], log: Path) -> tuple[float, int]:

@@ -20,14 +20,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import HERE, chosen_data, environment, faq, publish, published, run_measured
+from harness import HERE, SEED, chosen_data, environment, faq, fine_tuned, publish, published, run_measured
 
 import tinsmith.export
 from tinsmith.config import ExportConfig
 
 PACKAGES = ("torch", "transformers", "onnxruntime")
 WORK = HERE / ".work" / "int4"
-SEED = 17
 RECIPES = ("rtn", "gptq", "mixed")
 PEERS = {"ort_rtn": "ONNX Runtime RTN", "ort_k_quant": "ONNX Runtime k_quant", "hqq": "HQQ", "autoround": "AutoRound"}
 CALIBRATION_CONVERSATIONS = 48
@@ -73,7 +72,9 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     """Every recipe's and peer's size, perplexity ratios, time and memory on one model."""
     work = WORK / model
     work.mkdir(parents=True, exist_ok=True)
-    run = tuned(work, model, arguments)
+    run, command = fine_tuned(model, arguments.data, arguments.epochs)
+    other = ["--set", "name=other", "--set", f"data.path={arguments.other_data.resolve()}", "--to", "data"]
+    run_measured([*command, *other], work / "other.log")
     own_code = [*Path(tinsmith.export.__file__).parent.glob("*.py"), HERE / "int4_ours.py"]
     key = made_from(run, arguments, own_code)
     candidates = {name: kept(work / name, key, lambda out, name=name: ours(out, run, name, arguments.calibration_tokens))
@@ -81,7 +82,7 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     key = made_from(run, arguments, [HERE / "int4_peer.py", HERE / "int4_peer_requirements.txt"])
     candidates |= {name: kept(work / name, key, lambda out, name=name: peers(out, run, name, arguments))
                    for name in arguments.peers.split(",") if name}
-    score(work, run, candidates)
+    score(work, run, run.parent / "other" / "data" / "train.jsonl", candidates)
     for name, row in candidates.items():
         print(f"{model}, {line(name, row)}", file=sys.stderr)
     return candidates
@@ -117,20 +118,6 @@ def line(name: str, row: dict) -> str:
     )
 
 
-def tuned(work: Path, model: str, arguments: argparse.Namespace) -> Path:
-    """A run folder up to the merged model; kept from an earlier call with the same settings."""
-    config = work / "tinsmith.toml"
-    config.write_text(
-        f'name = "run"\nseed = {SEED}\n[base]\nmodel = "{model}"\n[data]\npath = "{arguments.data.resolve()}"\n'
-        f"[train]\nepochs = {arguments.epochs}\nlearning_rate = 1e-3\n"
-    )
-    command = [sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(work)]
-    run_measured([*command, "--to", "merge"], work / "run.log")
-    other = ["--set", "name=other", "--set", f"data.path={arguments.other_data.resolve()}", "--to", "data"]
-    run_measured([*command, *other], work / "other.log")
-    return work / "run"
-
-
 def ours(out: Path, run: Path, recipe: str, calibration_tokens: int) -> dict:
     """One recipe of the export stage in a process of its own, gates included."""
     command = [sys.executable, str(HERE / "int4_ours.py"), recipe, str(calibration_tokens), str(run), str(out)]
@@ -162,12 +149,12 @@ def fresh(folder: Path) -> Path:
     return folder
 
 
-def score(work: Path, run: Path, candidates: dict[str, dict]) -> None:
+def score(work: Path, run: Path, other: Path, candidates: dict[str, dict]) -> None:
     """Add the perplexity ratios to every candidate that lacks them, in a process that ends with its memory."""
     missing = {name: row for name, row in candidates.items() if "ppl_ratio" not in row}
     if not missing:
         return
-    conversations = {"test": run / "data" / "test.jsonl", "other": work / "other" / "data" / "train.jsonl"}
+    conversations = {"test": run / "data" / "test.jsonl", "other": other}
     plan = {"run": str(run), "conversations": {name: str(path) for name, path in conversations.items()},
             "most": {"test": None, "other": OTHER_CONVERSATIONS}, "seed": SEED, "candidates": missing}
     (work / "plan.json").write_text(json.dumps(plan))

@@ -47,6 +47,14 @@ def test_every_format_reads_back_within_what_rounding_can_cause(model, weights, 
     assert found.tensors == len(GGUFReader(path).tensors)
 
 
+def test_beside_4_bits_the_head_has_8(model, tmp_path):
+    write_gguf(model[1], tmp_path / "model.gguf", "q4_0")
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(tmp_path / "model.gguf").tensors}
+    head = "output.weight" if "output.weight" in kinds else "token_embd.weight"
+    assert kinds.pop(head) == "Q8_0"
+    assert {kind for name, kind in kinds.items() if name.endswith(("attn_q.weight", "embd.weight"))} == {"Q4_0"}
+
+
 def test_transformers_reads_the_same_model(model, tmp_path):
     kind, folder = model
     if kind == "llama3":

@@ -71,7 +71,8 @@ def write_gguf(model_dir: Path, path: Path, weights: str) -> None:
     """Write the model in `model_dir`, a Transformers folder, to `path`.
 
     Args:
-        weights: `f16`, `q8_0` or `q4_0`: the format of matrices. Norms and biases stay float32.
+        weights: `f16`, `q8_0` or `q4_0`: the format of matrices. Norms and biases stay float32, and beside `q4_0` the
+            matrix that makes the logits is in `q8_0`, as llama.cpp's own tool has it where rows are no multiple of 256.
 
     Raises:
         GateError: the model has something that GGUF cannot say.
@@ -83,8 +84,9 @@ def write_gguf(model_dir: Path, path: Path, weights: str) -> None:
     writer.add_file_type(_FILE_TYPES[weights])
     _add_shape(writer, config)
     _add_tokenizer(writer, load_tokenizer(model_dir), config)
+    head = "output.weight" if "lm_head.weight" in StoredWeights(model_dir).names else "token_embd.weight"
     for name, values in _tensors(model_dir, config):
-        kind = _format(values, weights)
+        kind = _format(values, "q8_0" if weights == "q4_0" and name == head else weights)
         if kind == "F32":
             writer.add_tensor(name, values)
         else:
