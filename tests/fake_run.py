@@ -17,7 +17,7 @@ AUTHOR = {
     "intended_uses": ["Answer questions about tea"], "out_of_scope_uses": ["Medical advice"],
     "benefits": ["Shorter queues"], "risks": ["Wrong prices"], "mitigations": ["Prices are on the wall"],
 }  # fmt: skip
-STAMPED = ("base", "data", "train", "merge", "export", "evaluate", "bench")
+STAMPED = ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote")
 NLL_PER_CONVERSATION = {"base": 40.0, "tuned": 20.0, "int4": 22.0, "int4_float16": 22.1, "int4_int8": 22.3}
 RATIOS = {"tuned_over_base": math.exp(-2.0), "int4_over_tuned": math.exp(0.2), "int4_float16_over_tuned": math.exp(0.21),
           "int4_int8_over_tuned": math.exp(0.23)}
@@ -60,8 +60,12 @@ def records() -> dict[str, dict]:
             "recipe": "gptq", "quantization": "blocks of 32 weights, GPTQ-calibrated",
             "recipes": [{"name": "rtn", "made": "rounded to nearest"}, {"name": "gptq", "made": "GPTQ-calibrated"}],
         },
-        "bench/wasm.json": {"device": "wasm", "adapter": None, "software": False, **browser},
-        "bench/webgpu.json": {"device": "webgpu", "adapter": adapter, "software": True, **browser},
+        "bench/wasm.json": {"device": "wasm", "adapter": None, "software": False, "placement": {"CPUExecutionProvider": 63},
+                            "prompts": [{"name": "question"}, {"name": "256"}], **browser},
+        "bench/webgpu.json": {"device": "webgpu", "adapter": adapter, "software": True, "prompts": [{"name": "question"}], **browser},
+        "remote/1.json": {
+            "name": "Pixel | *9*", "browser": "Chrome 150", "os": "Android", "cores": 8, "backends": {
+                "wasm": {"device": "wasm", "software": False, "adapter": None, "threads": 4, "prompts": [{"name": "256"}]}}},
     }  # fmt: skip
 
 
@@ -97,9 +101,23 @@ def measurements() -> dict[str, list[Measurement]]:
                 ("prompt_tokens", 41, "count"), ("new_tokens", 64, "count"))),
             number("bench.wasm.decode_tokens_per_second", 8.7654, "tokens/s", 5, "runs", spread=range_),
             number("bench.webgpu.decode_tokens_per_second", 0.2512, "tokens/s", 5, "runs"),
+            number("bench.wasm.warm_load_seconds", 0.5, "seconds", 1, "loads"),
+            number("bench.wasm.peak_memory_bytes", 812_000_000, "bytes", 1, "browsers"),
+            *_of_a_prompt("bench.wasm"),
+        ],
+        "remote": [
+            number("remote.1.wasm.decode_tokens_per_second", 21.5, "tokens/s", 5, "runs", spread={"min": 20.5, "max": 22.25}),
+            number("remote.1.wasm.first_token_seconds", 0.75, "seconds", 5, "runs"),
+            number("remote.1.wasm.load_seconds", 4.25, "seconds", 1, "loads"), *_of_a_prompt("remote.1.wasm"),
         ],
     }  # fmt: skip
     return {**found, "evaluate": _evaluated()}
+
+
+def _of_a_prompt(prefix: str) -> list[Measurement]:
+    return [number(f"{prefix}.{key}.256", value, unit, 3, "runs") for key, value, unit in (
+        ("first_token_seconds", 3.25, "seconds"), ("prefill_tokens_per_second", 78.5, "tokens/s"),
+        ("decode_tokens_per_second", 15.5, "tokens/s"), ("prompt_tokens", 255, "count"), ("new_tokens", 32, "count"))]
 
 
 def _evaluated() -> list[Measurement]:

@@ -9,7 +9,7 @@ import tinsmith
 from tinsmith.pipeline import STAGES
 
 SOURCE = Path(tinsmith.__file__).parent
-STAGE_MODULES = {"base", "data", "train", "merge", "export", "evaluate", "bench", "card", "app"}
+STAGE_MODULES = {"base", "data", "train", "merge", "export", "evaluate", "bench", "remote", "card", "app"}
 CONDUCTORS = {"cli", "pipeline", "__main__"}
 
 

@@ -5,14 +5,15 @@
  *
  * Requests. Each carries an `id`, repeated in every reply to it.
  * @typedef {{type: 'load', id: number, modelUrl: string, device?: 'auto' | 'wasm' | 'webgpu',
- *   dtype?: import('./loader.js').Dtype, threads?: number}} Load
+ *   dtype?: import('./loader.js').Dtype, threads?: number, reportsPlacement?: boolean}} Load
  *   `device` `auto` takes WebGPU on a hardware adapter, else WASM. Without `dtype` the package's quickest graph for the device
- *   is taken. `threads` 0 or absent chooses by the number of cores.
+ *   is taken. `threads` 0 or absent chooses by the number of cores. `reportsPlacement` makes loading slower.
  * @typedef {{type: 'generate', id: number, messages: Message[], maxNewTokens: number, greedy?: boolean,
  *   minNewTokens?: number}} Generate
  *   `greedy` is true unless it says false. `minNewTokens` keeps end tokens from being chosen before it is reached. Tokens
  *   that the last request has read are not read again. Oldest turns are left out of a conversation that does not fit.
  * @typedef {{type: 'forget', id: number}} Forget frees what is kept of the last conversation
+ * @typedef {{type: 'compare', id: number, reference: import('./reference.js').Reference}} Compare
  * @typedef {{type: 'tokenize', id: number, messages: Message[], addGenerationPrompt?: boolean}} Tokenize
  * @typedef {{type: 'stop', id: number}} Stop
  *
@@ -22,8 +23,9 @@
  * @typedef {{type: 'ready', id: number, device: 'wasm' | 'webgpu', dtype: import('./loader.js').Dtype, notice: string,
  *   contextTokens: number, threads: number,
  *   crossOriginIsolated: boolean, adapter: Adapter | null, files: string[], isKept: boolean, versions: Record<string, string>,
- *   time: number}} Ready
- *   `notice` is empty, or says in a few words why the device is not the one asked for.
+ *   placement: Record<string, number> | null, time: number}} Ready
+ *   `notice` is empty, or says in a few words why the device is not the one asked for. `placement` counts the graph's nodes
+ *   on each of ONNX Runtime's execution providers, if it was asked for.
  * @typedef {{type: 'token', id: number, tokenId: number, time: number, text: string}} Token
  *   `text` is what became certain with this token, often nothing.
  * @typedef {{type: 'done', id: number, tokenIds: number[], times: number[], text: string, promptTokens: number,
@@ -31,12 +33,14 @@
  *   stopped: 'end' | 'length' | 'request'}} Done
  *   `keptTokens` of the prompt had been read before. `pastBytes` are kept for the next request.
  * @typedef {{type: 'forgotten', id: number}} Forgotten
+ * @typedef {{type: 'compared', id: number, disagreement: number}} Compared
  * @typedef {{type: 'tokens', id: number, tokenIds: number[]}} Tokens
  * @typedef {{type: 'error', id: number, message: string}} Failure
  */
 
 import { fitted, Past } from "./context.js";
 import { loadChat, Unsuitable } from "./loader.js";
+import { disagreement } from "./reference.js";
 
 /** @type {{transformers: any, tokenizer: any, model: any, stopping: any, past: Past, contextTokens: number} | null} */
 let loaded = null;
@@ -149,12 +153,13 @@ async function loadOn(request, device, notice, found, adapter) {
   wasm.wasmPaths = { wasm: new URL(`./runtime/${build}`, import.meta.url).href };
   const threads = crossOriginIsolated ? request.threads || chooseThreads() : 1;
   wasm.numThreads = threads;
+  const placement = request.reportsPlacement ? heardPlacement() : null;
   const { tokenizer, model, dtype, files, isKept } = await loadChat(transformers, request.modelUrl, {
     device,
     dtype: request.dtype,
     canFloat16: device === "webgpu" && found.features.has("shader-f16"),
     onProgress: (progress) => post({ type: "progress", id: request.id, ...progress }),
-    sessionOptions: device === "webgpu" ? await webgpuOptions(found) : {},
+    sessionOptions: { ...(device === "webgpu" ? await webgpuOptions(found) : {}), ...(placement && { logSeverityLevel: 0 }) },
     maxTensorBytes: found?.limits.maxStorageBufferBindingSize,
     referenceTokens: adapter?.software ? SOFTWARE_REFERENCE_TOKENS : undefined,
   });
@@ -163,10 +168,29 @@ async function loadOn(request, device, notice, found, adapter) {
   const stopping = new transformers.InterruptableStoppingCriteria();
   loaded = { transformers, tokenizer, model, stopping, past: new Past(transformers), contextTokens };
   post({
-    type: "ready", id: request.id, device, dtype, notice, contextTokens, threads, crossOriginIsolated, adapter, files, isKept,
+    type: "ready", id: request.id, device, dtype, notice, contextTokens, threads, crossOriginIsolated, adapter, files, isKept, placement,
     versions: { "@huggingface/transformers": transformers.env.version, "onnxruntime-web": transformers.env.backends.onnx.versions.web },
     time: now(),
   });
+}
+
+/**
+ * Counts of nodes by execution provider, filled while a session is made: ONNX Runtime tells them to its log only.
+ *
+ * @returns {Record<string, number>}
+ */
+function heardPlacement() {
+  /** @type {Record<string, number>} */
+  const placement = {};
+  const report = console.error.bind(console);
+  // Its log ends in console.error, which the runtime keeps when it starts; this worker makes no other session.
+  console.error = (/** @type {any[]} */ ...words) => {
+    const line = words.join(" ");
+    const found = /placed on \[(\w+)\]\. Number of nodes: (\d+)/.exec(line);
+    if (found) placement[found[1]] = (placement[found[1]] ?? 0) + Number(found[2]);
+    else if (!/\[[VIW]:onnxruntime/.test(line)) report(...words);
+  };
+  return placement;
 }
 
 /**
@@ -285,6 +309,12 @@ function tokenize({ id, messages, addGenerationPrompt = false }) {
   post({ type: "tokens", id, tokenIds: encoded(requireLoaded().tokenizer, messages, addGenerationPrompt) });
 }
 
+/** @param {Compare} request */
+async function compare({ id, reference }) {
+  const { transformers, model } = requireLoaded();
+  post({ type: "compared", id, disagreement: await disagreement(transformers, model, reference, Infinity) });
+}
+
 /** @param {Forget} request */
 async function forget({ id }) {
   await running;
@@ -296,7 +326,7 @@ function stop() {
   loaded?.stopping.interrupt();
 }
 
-const handlers = { load, generate, tokenize, forget, stop };
+const handlers = { load, generate, tokenize, compare, forget, stop };
 
 self.addEventListener("message", async (/** @type {MessageEvent} */ event) => {
   const request = event.data;

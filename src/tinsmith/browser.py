@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from tinsmith.browser_page import BrowserError, Page
+from tinsmith.device import high_water_bytes
 from tinsmith.errors import MissingDependency
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -58,15 +60,16 @@ class Browser:
 
     Args:
         webgpu: `none` gives no adapter, `auto` the machine's, `software` SwiftShader.
+        flags: More of Chromium's.
 
     Raises:
         MissingDependency: no Chromium.
         BrowserError: it does not start.
     """
 
-    def __init__(self, webgpu: Literal["none", "auto", "software"] = "none"):
+    def __init__(self, webgpu: Literal["none", "auto", "software"] = "none", flags: Sequence[str] = ()):
         self._program = find_browser()
-        self._flags = [*_FLAGS, *_WEBGPU_FLAGS[webgpu]]
+        self._flags = [*_FLAGS, *_WEBGPU_FLAGS[webgpu], *flags]
         if os.geteuid() == 0:
             # Chromium refuses its sandbox to root, which is what containers usually run as.
             self._flags.append("--no-sandbox")
@@ -117,6 +120,15 @@ class Browser:
         if url != "about:blank":
             page.navigate(url)
         return page
+
+    def peak_memory_bytes(self) -> int | None:
+        """Peak resident memory of its largest process, which is the tab's where the page holds a model; None off Linux."""
+        import psutil
+
+        if not Path("/proc/self/status").exists():
+            return None
+        peaks = [high_water_bytes(child.pid) for child in psutil.Process(self._process.pid).children(recursive=True)]
+        return max(peaks, default=0) or None
 
     def adopt(self, session: str, page: Page) -> None:
         """Hand the events of a session to `page`."""

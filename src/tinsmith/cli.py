@@ -6,6 +6,7 @@ stay inside the commands, so that `--help` answers at once.
 
 import json
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -203,10 +204,64 @@ def serve(run_path: Path, port: int) -> None:
 
 @main.command()
 @_RUN
-def bench(run_path: Path) -> None:
-    """Measure again in this machine's browser, and renew card and page."""
+@click.option("--remote", is_flag=True, help="Measure other browsers: serve a page that runs the benchmark and sends its result.")
+@click.option("--lan", is_flag=True, help="With --remote: let devices on the local network open the page, not this machine alone.")
+@click.option("--port", type=int, default=0, help="With --remote; 0 takes a free one.")
+@click.option("--minutes", type=click.IntRange(1), default=60, show_default=True, help="With --remote: close the page after this long.")
+def bench(run_path: Path, remote: bool, lan: bool, port: int, minutes: int) -> None:
+    """Measure again in this machine's browser, or with --remote in others, and renew card and page."""
     run = _existing_run(run_path)
-    _run_and_report(_run_config(run), run.root.parent, "bench", "app", True, False)
+    if not remote:
+        if lan or port:
+            raise UserError("--lan and --port go with --remote", "Add --remote, or leave them out.")
+        _run_and_report(_run_config(run), run.root.parent, "bench", "app", True, False)
+    elif _receive_results(run, lan, port, minutes):
+        _run_and_report(_run_config(run), run.root.parent, "remote", "app", False, False)
+    else:
+        _say("No result came; nothing was changed.")
+
+
+def _receive_results(run, is_open: bool, port: int, minutes: int) -> int:
+    """Serve the page until it is stopped or the time is over; how many results came."""
+    import threading
+
+    import segno
+
+    from tinsmith.bench.plan import plan
+    from tinsmith.bench.remote_server import RemoteBench
+    from tinsmith.chat import read_jsonl
+    from tinsmith.errors import ArtifactError
+
+    if not run.stamp("bench").exists():
+        raise ArtifactError(f"{run.root}: there is no benchmark yet", "Finish the run first: tinsmith run CONFIG")
+    package_dir = run.stage("export") / "package"
+    asked = plan(_run_config(run).bench, package_dir, read_jsonl(run.stage("data") / "test.jsonl"), "auto")
+    names: list[str] = []
+    came = threading.Event()
+
+    def on_result(result) -> None:
+        names.append(result.name)
+        came.set()
+
+    with RemoteBench(asked, package_dir, run.received, is_open, port, on_result) as server:
+        if server.is_open:
+            _say("This page is open to the local network: whoever has its address can download the model and send one result.\n"
+                 "The browser will warn of an unknown certificate, made just now by this command; go on from there.")
+        else:
+            _say("This page is open to browsers on this machine only; --lan lets in a phone or laptop on the local network.")
+        _say(f"It closes after {minutes} minutes, or with Ctrl-C.\n")
+        deadline = time.monotonic() + 60 * minutes
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                click.echo(server.url)
+                if server.is_open and sys.stderr.isatty():
+                    segno.make(server.url, error="l").terminal(out=sys.stderr, compact=True)
+                if came.wait(left):
+                    came.clear()
+                    _say(f"Received: {names[-1]}. For another device, open the new address:")
+        except KeyboardInterrupt:
+            _say("")
+    return len(names)
 
 
 @main.command()

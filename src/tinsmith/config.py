@@ -132,6 +132,13 @@ class BenchConfig(Section):
     """The same on a software WebGPU adapter, whose speed says nothing about a GPU."""
     warmup_runs: int = Field(1, ge=1)
     runs: int = Field(5, ge=5)
+    """Of the data set's own first test question."""
+    prompt_tokens: tuple[int, ...] = (32, 256, 1024)
+    """Lengths of prompts that are timed too; those that the model cannot take are left out."""
+    prompt_new_tokens: int = Field(32, ge=2)
+    prompt_runs: int = Field(3, ge=1)
+    prompt_seconds: int = Field(120, ge=1)
+    """A prompt is run no more once its runs have taken as long, and not at all if one would."""
     timeout_seconds: int = Field(900, ge=10)
     """For each device; a browser that takes longer is stopped with an error."""
 

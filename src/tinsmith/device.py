@@ -240,12 +240,17 @@ class PeakMemory:
         import psutil
 
         now = psutil.Process().memory_info().rss
-        self._highest = max(self._highest, now, _high_water_bytes() if self._is_exact else 0)
+        self._highest = max(self._highest, now, high_water_bytes() if self._is_exact else 0)
         return self._highest
 
 
-def _high_water_bytes() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+def high_water_bytes(process_id: int | str = "self") -> int:
+    """Peak resident memory of a process as Linux keeps it; 0 if it is gone."""
+    try:
+        text = Path(f"/proc/{process_id}/status").read_text()
+    except OSError:
+        return 0
+    for line in text.splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0

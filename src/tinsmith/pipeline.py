@@ -89,6 +89,12 @@ def _bench(config: RunConfig, run: RunDir, out_dir: Path) -> StageResult:
     return bench_browser(config.bench, run.stage("data"), run.stage("export"), out_dir)
 
 
+def _remote(config: RunConfig, run: RunDir, out_dir: Path) -> StageResult:
+    from tinsmith.bench.remote_stage import take_results
+
+    return take_results(run.stage("export"), run.received, out_dir)
+
+
 def _card(config: RunConfig, run: RunDir, out_dir: Path) -> StageResult:
     from tinsmith.card.stage import render_card
 
@@ -119,8 +125,9 @@ STAGES = (
     Stage("evaluate", "Evaluation", "tinsmith.evaluate.stage", ("base", "data", "merge", "export"), _evaluate,
           _with_seed("evaluate")),
     Stage("bench", "Browser benchmark", "tinsmith.bench.stage", ("data", "export"), _bench, _section("bench")),
+    Stage("remote", "Other devices", "tinsmith.bench.remote_stage", ("export",), _remote, lambda config: {}),
     Stage("card", "Model card", "tinsmith.card.stage",
-          ("base", "data", "train", "merge", "export", "evaluate", "bench"), _card,
+          ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote"), _card,
           lambda config: {"name": config.name, **config.card.model_dump(mode="json")}),
     Stage("app", "Chat page", "tinsmith.app", ("data", "export", "card"), _app,
           lambda config: {"seed": config.seed, "title": config.card.title or config.name}),
@@ -264,6 +271,8 @@ def _settings(config: RunConfig, run: RunDir, stage: Stage) -> Any:
         # The card also shows when stages ran and every measurement they took.
         settings["stamps"] = {name: file_sha256(run.stamp(name)) for name in stage.reads if run.stamp(name).exists()}
         settings["measurements"] = [asdict(m) for m in current_measurements(run) if m.stage in stage.reads]
+    if stage.name == "remote":
+        settings["files"] = _outside_hashes(run.received)
     if stage.name == "data":
         path = Path(settings.pop("path"))
         settings["files"] = _outside_hashes(path)

@@ -35,6 +35,11 @@ class RunDir:
         return self.root / "environments"
 
     @property
+    def received(self) -> Path:
+        """Results that other devices sent, as they signed them."""
+        return self.root / "received"
+
+    @property
     def stamps(self) -> Path:
         return self.root / "stamps"
 

@@ -5,8 +5,10 @@ name in the request, real 404s (a fallback page would be parsed as a model file)
 that give the page `crossOriginIsolated`, without which WASM has one thread.
 """
 
+import ssl
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -48,20 +50,30 @@ class SiteServer:
         mounts: URL prefix ending in `/` -> folder, or full URL path -> file. The longest prefix wins.
         port: 0 takes a free one.
         headers: Sent with every answer beside `ISOLATION_HEADERS`.
+        address: To listen on. Only a person who asked for it gets another one.
+        hosts: Names and numbers that a request may call this machine; the first is the origin's.
+        tls: Certificate and key, for https.
+        handler: What answers.
 
     Raises:
         UserError: the port is taken.
     """
 
-    def __init__(self, mounts: Mapping[str, Path], port: int = 0, headers: Mapping[str, str] | None = None):
-        handler = type("Handler", (_Handler,), {"mounts": dict(mounts), "extra_headers": dict(headers or {})})
+    def __init__(
+        self, mounts: Mapping[str, Path], port: int = 0, headers: Mapping[str, str] | None = None, *,
+        address: str = "127.0.0.1", hosts: Sequence[str] = ("127.0.0.1", "localhost"), tls: ssl.SSLContext | None = None,
+        handler: "type[SiteHandler] | None" = None,
+    ):
+        filled = {"mounts": dict(mounts), "extra_headers": dict(headers or {}), "hosts": tuple(hosts)}
         try:
-            self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
+            self._http = _Http((address, port), type("Handler", (handler or SiteHandler,), filled))
         except OSError as error:
-            raise UserError(f"port {port} on 127.0.0.1: {error.strerror}", "Choose another with --port.") from error
-        self._http.daemon_threads = True
+            raise UserError(f"port {port} on {address}: {error.strerror}", "Choose another with --port.") from error
+        if tls:
+            # The handshake waits for the handler's thread, so that a silent caller holds up nobody else.
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self._http.server_address[1]
-        self.origin = f"http://127.0.0.1:{self.port}"
+        self.origin = f"{'https' if tls else 'http'}://{hosts[0]}:{self.port}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> "SiteServer":
@@ -72,17 +84,31 @@ class SiteServer:
         self._http.shutdown()
         self._http.server_close()
 
+    def remount(self, mounts: Mapping[str, Path]) -> None:
+        """Serve these from now on, and nothing else."""
+        self._http.RequestHandlerClass.mounts = dict(mounts)
+
     def wait(self) -> None:
         """Return when the server stops, such as after an interrupt in the calling thread."""
         while self._thread.is_alive():
             self._thread.join(timeout=0.5)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address) -> None:
+        """Say nothing of callers that hang up or refuse the certificate; the rest is a mistake here."""
+        if not isinstance(sys.exception(), ssl.SSLError | ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+class SiteHandler(BaseHTTPRequestHandler):
     """One request. Subclassed per server with its mounts."""
 
     mounts: Mapping[str, Path]
     extra_headers: Mapping[str, str]
+    hosts: Sequence[str]
     protocol_version = "HTTP/1.1"
     server_version = "tinsmith"
     sys_version = ""
@@ -93,18 +119,22 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer(with_body=False)
 
-    def _answer(self, with_body: bool) -> None:
-        # A page of another site can point its own name at 127.0.0.1; it cannot forge the Host header.
+    @property
+    def is_for_us(self) -> bool:
+        """A page of another site can point its own name at 127.0.0.1; it cannot forge the Host header."""
         port = self.server.server_address[1]
-        if self.headers.get("Host") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
-            return self._refuse(HTTPStatus.MISDIRECTED_REQUEST)
+        return self.headers.get("Host") in [f"{host}:{port}" for host in self.hosts]
+
+    def _answer(self, with_body: bool) -> None:
+        if not self.is_for_us:
+            return self.refuse(HTTPStatus.MISDIRECTED_REQUEST)
         path = resolve(self.mounts, self.path)
         if path is None:
-            return self._refuse(HTTPStatus.NOT_FOUND)
+            return self.refuse(HTTPStatus.NOT_FOUND)
         size = path.stat().st_size
         span = _byte_range(self.headers.get("Range", ""), size)
         if span is None:
-            return self._refuse(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
+            return self.refuse(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
         start, end = span
         is_part = "Range" in self.headers and (start, end) != (0, size)
         self.send_response(HTTPStatus.PARTIAL_CONTENT if is_part else HTTPStatus.OK)
@@ -134,7 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
         if left:
             self.close_connection = True
 
-    def _refuse(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
+    def refuse(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with a status and its name."""
         body = f"{status.value} {status.phrase}\n".encode()
         self.send_response(status)
         for name, value in (headers or {}).items():

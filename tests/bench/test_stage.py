@@ -6,15 +6,19 @@ import shutil
 import pytest
 
 from packages import tiny_run
-from tinsmith.bench.stage import bench_browser
+from tinsmith.bench import stage
+from tinsmith.bench.plan import plan
+from tinsmith.bench.stage import _site, bench_browser
+from tinsmith.browser import Browser
 from tinsmith.browser_page import BrowserError
+from tinsmith.chat import read_jsonl
 from tinsmith.config import BenchConfig
 from tinsmith.errors import GateError
 from tinsmith.run_dir import file_sha256, read_json, write_json
 
 pytestmark = pytest.mark.browser
 
-CONFIG = BenchConfig(new_tokens=6, software_new_tokens=2)
+CONFIG = BenchConfig(new_tokens=6, software_new_tokens=2, prompt_tokens=(120, 200), prompt_new_tokens=3)
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +33,51 @@ def test_every_number_follows_from_the_raw_times(benched, device):
     measurements, out_dir = benched
     record = read_json(out_dir / f"{device}.json")
     tokens = CONFIG.software_new_tokens if record["software"] else CONFIG.new_tokens
-    assert len(record["runs"]) == 5 and all(len(run["token_ms"]) == tokens for run in record["runs"])
-    times = [run["token_ms"] for run in record["runs"]]
+    runs = record["prompts"][0]["runs"]
+    assert len(runs) == 5 and all(len(run["token_ms"]) == tokens for run in runs)
+    times = [run["token_ms"] for run in runs]
     firsts = sorted(t[0] / 1000 for t in times)
     speeds = sorted((tokens - 1) * 1000 / (t[-1] - t[0]) for t in times)
     first, speed = (measurements[f"bench.{device}.{name}"] for name in ("first_token_seconds", "decode_tokens_per_second"))
     assert (first.value, first.spread) == (pytest.approx(firsts[2]), {"min": pytest.approx(firsts[0]), "max": pytest.approx(firsts[4])})
     assert (speed.value, speed.count) == (pytest.approx(speeds[2]), 5)
     assert measurements[f"bench.{device}.new_tokens"].value == tokens
-    assert measurements[f"bench.{device}.load_seconds"].value > 0
+    for name in ("load_seconds", "warm_load_seconds", "peak_memory_bytes", "fetched_bytes"):
+        assert measurements[f"bench.{device}.{name}"].value > 0
+
+
+def test_longer_prompts_are_timed_on_the_processor(benched):
+    measurements, out_dir = benched
+    wasm, webgpu = (read_json(out_dir / f"{device}.json") for device in ("wasm", "webgpu"))
+    assert [prompt["name"] for prompt in wasm["prompts"]] == ["question", "120", "200"]
+    assert len(webgpu["prompts"]) == (1 if webgpu["software"] else 3)
+    for prompt in wasm["prompts"][1:]:
+        tokens = prompt["prompt_tokens"]
+        assert int(prompt["name"]) - 12 < tokens <= int(prompt["name"]) and len(prompt["runs"]) == 3
+        first, reading = (measurements[f"bench.wasm.{key}.{prompt['name']}"].value
+                          for key in ("first_token_seconds", "prefill_tokens_per_second"))
+        assert reading == pytest.approx(tokens / first)
+        assert measurements[f"bench.wasm.prompt_tokens.{prompt['name']}"].value == tokens
+
+
+def test_a_prompt_that_would_take_too_long_is_left_out(tmp_path_factory, tmp_path):
+    run = tiny_run("llama", tmp_path_factory)
+    config = BenchConfig(devices=("wasm",), new_tokens=2, prompt_tokens=(120, 400), prompt_new_tokens=2, prompt_seconds=3)
+    asked = plan(config, run / "export/package", read_jsonl(run / "data/test.jsonl"), "wasm")
+    with _site(run / "export/package") as server, Browser(webgpu="none") as browser:
+        page = browser.open(f"{server.origin}/bench.html")
+        page.wait_for("globalThis.bench")
+        page.evaluate("""
+            const { generate } = bench;
+            bench.generate = async (options) => {
+              const done = await generate.call(bench, options);
+              return { ...done, askedAt: done.askedAt - 10 * done.promptTokens };  // ten milliseconds a token
+            };
+            1
+        """)
+        found = page.evaluate(f"bench.measure({json.dumps(asked)})", 60)
+    assert [len(prompt["runs"]) for prompt in found["prompts"]] == [5, 3, 0]
+    assert found["prompts"][2]["notMeasured"] == "one answer would take about 4 s here"
 
 
 def test_records_say_what_ran(benched):
@@ -52,13 +92,28 @@ def test_records_say_what_ran(benched):
         sizes = {file["path"]: file["bytes"] for file in record["files"]}
         assert sizes[f"model/onnx/{graph}"] > 1000 and sizes[f"runtime/{build}"] > 10_000_000
         assert not any("://" in path for path in sizes)
+    assert wasm["placement"].keys() == {"CPUExecutionProvider"} and webgpu["placement"]["WebGpuExecutionProvider"] > 10
 
 
 def test_browser_and_python_agree(benched):
     measurements, out_dir = benched
-    tokens, greedy = (measurements[f"gate.{name}"] for name in ("tokens.python_vs_javascript", "greedy.wasm_vs_onnxruntime"))
-    assert (tokens.value, tokens.count, greedy.value, greedy.count) == (0, 12, 0, 5)
-    assert all(len(c["browser"]) > 1 for c in read_json(out_dir / "gates.json")["greedy"])
+    tokens, logits = (measurements[f"gate.{name}"] for name in ("tokens.python_vs_javascript", "logits.wasm_vs_onnxruntime"))
+    assert (tokens.value, tokens.count, logits.count) == (0, 12, 5) and logits.value < logits.gate["bound"] == 0.1
+    assert all(len(one["token_ids"]) == 32 for one in read_json(out_dir / "gates.json")["logits"])
+
+
+def test_another_model_in_the_browser_stops_the_run(tmp_path_factory, tmp_path, monkeypatch):
+    """Python holds it against the package's own graph with two tokens of every prompt exchanged."""
+    run = tiny_run("llama", tmp_path_factory)
+    right = stage.reference_answer
+
+    def wrong(decoder, prompt_ids, *rest):
+        found = right(decoder, [*prompt_ids[:-2], prompt_ids[-1], prompt_ids[-2]], *rest)
+        return found | {"prompt_ids": list(prompt_ids)}
+
+    monkeypatch.setattr(stage, "reference_answer", wrong)
+    with pytest.raises(GateError, match=r"gate\.logits\.wasm_vs_onnxruntime"):
+        bench_browser(BenchConfig(devices=("wasm",), new_tokens=2, prompt_tokens=()), run / "data", run / "export", tmp_path)
 
 
 def test_another_chat_template_in_the_package_stops_the_run(tmp_path, tmp_path_factory):

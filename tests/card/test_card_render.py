@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub.repocard_data import ModelCardData, model_index_to_eval_results
 
 import tinsmith.card
-from fake_run import AUTHOR, STAMPED, write_card, write_run
+from fake_run import AUTHOR, STAMPED, records, write_card, write_run
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts, plain
 from tinsmith.card.front_matter import HUB_LICENSES, front_matter
@@ -104,7 +104,7 @@ def test_every_heading_and_field_of_the_template_is_there_in_its_order(full_run)
     assert "Not stated" not in page
 
 
-@pytest.mark.parametrize("stages", [STAMPED[:count] for count in range(len(STAMPED))])
+@pytest.mark.parametrize("stages", [STAMPED[:count] for count in range(STAMPED.index("bench") + 1)])
 def test_a_partial_run_is_marked_and_never_filled(tmp_path, monkeypatch, stages):
     run = write_run(tmp_path / "tea-bot", stages)
     out_dir = write_card(run, monkeypatch)
@@ -257,12 +257,31 @@ def test_an_unknown_id_is_an_error_and_a_missing_one_is_marked(tmp_path):
 
 
 def test_the_reason_a_device_gives_is_printed(tmp_path, monkeypatch):
-    run = write_run(tmp_path / "tea-bot", STAMPED[:-1])
+    run = write_run(tmp_path / "tea-bot", STAMPED[: STAMPED.index("bench")])
     write_json(run.stage("bench") / "webgpu.json", {"device": "webgpu", "not_measured": "no adapter found"})
     outputs = {"webgpu.json": file_sha256(run.stage("bench") / "webgpu.json")}
     write_json(run.stamp("bench"), {"fingerprint": "x", "finished_at": "2026-11-22T10:30:00+00:00", "outputs": outputs})
     page = (write_card(run, monkeypatch) / "README.md").read_text()
     assert "| Not measured: no adapter found | WebGPU | Not measured |" in page
+
+
+def test_other_devices_have_rows_of_their_own(full_run):
+    page = page_of(full_run)
+    assert "| Pixel \\| \\*9\\*, 4 threads, Chrome 150, Android | WASM | 21.5 tokens/s (20.5 to 22.3) | 0.75 s | 4.25 s | 5 runs |" in page
+    assert "| Pixel \\| \\*9\\*, WASM | 255 | 3.25 s | 78.5 tokens/s | 15.5 tokens/s | 3 runs |" in page
+    assert "| WASM | 255 | 3.25 s | 78.5 tokens/s | 15.5 tokens/s | 3 runs |" in page
+    assert "Nodes of the WASM graph: 63 on CPU." in page and "1.05 s, again 0.5 s" in page and "812 MB" in page
+
+
+def test_a_device_that_could_not_says_why(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "tea-bot", STAMPED[:-1])
+    device = records()["remote/1.json"]
+    device["backends"] = {"webgpu": {"device": "webgpu", "not_measured": "this GPU takes no tensor as large as the model's"}}
+    write_json(run.stage("remote") / "1.json", device)
+    outputs = {"1.json": file_sha256(run.stage("remote") / "1.json")}
+    write_json(run.stamp("remote"), {"fingerprint": "x", "finished_at": "2026-11-22T10:30:00+00:00", "outputs": outputs})
+    page = (write_card(run, monkeypatch) / "README.md").read_text()
+    assert "| Pixel \\| \\*9\\*: this GPU takes no tensor as large as the model's | WebGPU | Not measured |" in page
 
 
 def test_a_broken_promise_of_a_stage_is_named(tmp_path):

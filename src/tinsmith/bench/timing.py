@@ -21,6 +21,11 @@ def first_token_seconds(run: TimedRun) -> float:
     return (run.token_ms[0] - run.asked_ms) / 1000
 
 
+def prefill_tokens_per_second(run: TimedRun) -> float:
+    """Tokens of the prompt over the seconds to the first new token: reading and choosing, and the way to the worker."""
+    return run.prompt_tokens / first_token_seconds(run)
+
+
 def decode_tokens_per_second(run: TimedRun) -> float:
     """(n - 1) / (time of the last token - time of the first): the speed once the prompt has been read.
 

@@ -11,7 +11,7 @@ from tinsmith.errors import ArtifactError
 from tinsmith.measure import Measurement
 from tinsmith.run_dir import RunDir, file_sha256, read_json
 
-STAGES = ("base", "data", "train", "merge", "export", "evaluate", "bench")
+STAGES = ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote")
 """The stages a card reads, in the order they ran."""
 
 

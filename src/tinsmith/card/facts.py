@@ -21,7 +21,8 @@ _IDS = (
     (r"evaluate\.(loss|perplexity|bits_per_byte)\.(train|val|test)\.(base|tuned|int4|int4_float16|int4_int8)(\.category\..+)?", "evaluate"),
     (r"evaluate\.ratio\.(train|val|test)\.(tuned_over_base|(int4|int4_float16|int4_int8)_over_tuned)", "evaluate"),
     (r"evaluate\.answers\.(stop_rate|repetition_rate|key_fact_recall)\.(base|int4)", "evaluate"),
-    (r"bench\.(wasm|webgpu)\.\w+", "bench"),
+    (r"bench\.(wasm|webgpu)\.\w+(\.\d+)?", "bench"),
+    (r"remote\.\d+\.(wasm|webgpu)\.\w+(\.\d+)?", "remote"),
 )
 
 

@@ -70,6 +70,7 @@ def _names(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, An
         "shown_categories": sections.SHOWN_CATEGORIES, "categories": sections.categories(facts),
         "processing_steps": sections.processing_steps(facts), "hardware": sections.hardware(facts),
         "examples": sections.examples(facts), "recipes": sections.recipes(facts), "browser_rows": sections.browser_rows(facts),
+        "prompt_rows": sections.prompt_rows(facts), "placements": sections.placements(facts),
         "gates": sections.gates(facts), "language": sections.language(facts),
         "thin_categories": sections.thin_categories(facts), "category_extremes": sections.category_extremes(facts),
         "snippets": [_printed(s, runs.get(s.form), facts) for s in snippets(facts.evidence, facts.config, name)],

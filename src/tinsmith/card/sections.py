@@ -1,6 +1,7 @@
 """The card's lists and tables, as rows of finished text."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from tinsmith.card.evidence import STAGES, required
@@ -70,39 +71,101 @@ def words_or(value: Any, otherwise: str) -> str:
     return words(value) if value else otherwise
 
 
+@dataclass(frozen=True, slots=True)
+class _Browser:
+    """One backend of one browser that was measured, or should have been."""
+
+    id: str
+    """Start of its measurements' ids, such as `bench.wasm`."""
+    title: str
+    stage: str
+    file: str
+    record: dict[str, Any]
+
+    @property
+    def backend(self) -> str:
+        return self.id.rpartition(".")[2]
+
+
+def _browsers(facts: Facts) -> list[_Browser]:
+    """This machine's backends, then those of every device that sent a result."""
+    titles = {"webgpu": "WebGPU", "wasm": "WASM"}
+    found = [_Browser(f"bench.{name}", title, "bench", f"{name}.json", facts.evidence.record("bench", f"{name}.json") or {})
+             for name, title in titles.items()]
+    for file in sorted(facts.evidence.files("remote", ".json"), key=lambda name: int(name.partition(".")[0])):
+        device = facts.evidence.record("remote", file)
+        number, about = file.partition(".")[0], {key: device.get(key) for key in ("name", "browser", "os")}
+        found += [_Browser(f"remote.{number}.{name}", title, "remote", file, {**record, **about})
+                  for name, title in titles.items() if (record := device["backends"].get(name))]
+    return found
+
+
 def browser_rows(facts: Facts) -> list[Row]:
     """One row per backend: what ran it and how fast, or why it was not measured."""
     rows = []
-    for device, title in (("webgpu", "WebGPU"), ("wasm", "WASM")):
-        speed = f"bench.{device}.decode_tokens_per_second"
-        row = {"backend": title, "speed": facts.cell(speed), "n": facts.rests_on(speed)}
-        if not facts.has(speed):
-            rows.append({**row, "device": row["speed"], "speed": "Not measured", "first": "", "load": ""})
-            continue
-        rows.append(
-            {
-                **row,
-                "device": _device(facts, device),
-                "first": facts.cell(f"bench.{device}.first_token_seconds"),
-                "load": facts.cell(f"bench.{device}.load_seconds"),
-            }
-        )
+    for browser in _browsers(facts):
+        speed = f"{browser.id}.decode_tokens_per_second"
+        row = {"backend": browser.title, "n": facts.rests_on(speed)}
+        if facts.has(speed):
+            row |= {"device": _device(facts, browser), "speed": facts.cell(speed), "first": facts.cell(f"{browser.id}.first_token_seconds"),
+                    "load": _load(facts, browser.id)}
+        elif browser.stage == "remote":
+            name, reason = browser.record["name"], browser.record["not_measured"]
+            row |= {"device": facts.recorded_value("remote", browser.file, f"backends.{browser.backend}", f"{name}: {reason}"),
+                    "speed": "Not measured", "first": "", "load": ""}
+        else:
+            row |= {"device": facts.cell(speed), "speed": "Not measured", "first": "", "load": ""}
+        rows.append(row)
     return rows
 
 
-def _device(facts: Facts, device: str) -> str:
-    file = f"{device}.json"
-    record = facts.evidence.record("bench", file) or {}
+def _load(facts: Facts, id: str) -> str:
+    again = f"{id}.warm_load_seconds"
+    return f"{facts.value(f'{id}.load_seconds')}, again {facts.value(again)}" if facts.has(again) else facts.value(f"{id}.load_seconds")
+
+
+def prompt_rows(facts: Facts) -> list[Row]:
+    """One row per backend and length of prompt that was timed beside the first question."""
+    rows = []
+    for browser in _browsers(facts):
+        for prompt in browser.record.get("prompts", []):
+            first = f"{browser.id}.first_token_seconds.{prompt['name']}"
+            if not prompt["name"].isdecimal() or not facts.has(first):
+                continue
+            reading, decoding, tokens = (f"{browser.id}.{key}.{prompt['name']}" for key in (
+                "prefill_tokens_per_second", "decode_tokens_per_second", "prompt_tokens"))
+            of = [browser.record["name"], browser.title] if browser.stage == "remote" else [browser.title]
+            rows.append({
+                "backend": facts.recorded_value(browser.stage, browser.file, f"prompts.{browser.backend}", of),
+                "tokens": facts.value(tokens), "first": facts.cell(first), "reading": facts.cell(reading),
+                "decoding": facts.cell(decoding), "n": facts.rests_on(first),
+            })  # fmt: skip
+    return rows
+
+
+def placements(facts: Facts) -> list[Row]:
+    """Where this machine's browser ran the nodes of each graph."""
+    return [
+        {"backend": browser.title, "nodes": facts.recorded_value(browser.stage, browser.file, "placement", [
+            f"{count} on {provider.removesuffix('ExecutionProvider')}" for provider, count in browser.record["placement"].items()])}
+        for browser in _browsers(facts) if browser.stage == "bench" and browser.record.get("placement")
+    ]  # fmt: skip
+
+
+def _device(facts: Facts, browser: _Browser) -> str:
+    record = browser.record
     adapter = record.get("adapter") or {}
     named = [adapter.get(key) for key in ("vendor", "architecture", "device", "description")]
-    chip = words_or(list(dict.fromkeys(filter(None, named))), "") if device == "webgpu" else ""
-    parts = [chip or words_or(record.get("cpu"), "processor not recorded")]
+    chip = words_or(list(dict.fromkeys(filter(None, named))), "") if browser.backend == "webgpu" else ""
+    parts = [record["name"]] if browser.stage == "remote" else []
+    if chip or browser.stage == "bench":
+        parts.append(chip or words_or(record.get("cpu"), "processor not recorded"))
     if record.get("software"):
         parts.append("software adapter, not a GPU: its speed says nothing about one")
-    if device == "wasm" and record.get("threads"):
+    if browser.backend == "wasm" and record.get("threads"):
         parts.append(f"{record['threads']} thread" + ("s" if record["threads"] != 1 else ""))
     parts += [words_or(record.get(key), f"{key} not recorded") for key in ("browser", "os")]
-    return facts.recorded_value("bench", file, "device", parts)
+    return facts.recorded_value(browser.stage, browser.file, f"device.{browser.backend}" if browser.stage == "remote" else "device", parts)
 
 
 def recipes(facts: Facts) -> list[Row]:

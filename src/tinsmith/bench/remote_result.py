@@ -1,0 +1,149 @@
+"""What another device sends back: its shape, its signature, and where it is kept until the card takes it."""
+
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tinsmith.errors import ArtifactError, UserError
+from tinsmith.run_dir import read_json, write_json
+
+_Word = Annotated[str, Field(max_length=200)]
+_Count = Annotated[int, Field(ge=0, le=1_000_000)]
+_Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, strict=True)
+
+
+class _Adapter(_Part):
+    vendor: _Word
+    architecture: _Word
+    device: _Word
+    description: _Word
+    software: bool
+
+
+class _Ready(_Part):
+    device: Literal["wasm", "webgpu"]
+    dtype: Literal["q4", "q4f16", "q8"]
+    notice: _Word
+    adapter: _Adapter | None
+    crossOriginIsolated: bool
+    threads: Annotated[int, Field(ge=1, le=256)]
+    versions: Annotated[dict[_Word, _Word], Field(max_length=8)]
+    seconds: _Seconds
+
+
+class _Run(_Part):
+    askedAt: float
+    times: Annotated[list[float], Field(min_length=2, max_length=4096)]
+
+    @model_validator(mode="after")
+    def _in_order(self):
+        if any(later < earlier for earlier, later in zip([self.askedAt, *self.times], self.times, strict=False)):
+            raise ValueError("times run backwards")
+        if self.times[-1] <= self.times[0] or self.times[0] <= self.askedAt:
+            raise ValueError("no time passed")
+        return self
+
+
+class _Prompt(_Part):
+    name: Annotated[str, Field(pattern=r"^(question|[1-9]\d{0,4})$")]
+    promptTokens: Annotated[int, Field(ge=1, le=1_000_000)]
+    newTokens: _Count
+    notMeasured: _Word
+    runs: Annotated[list[_Run], Field(max_length=100)]
+
+    @model_validator(mode="after")
+    def _as_asked(self):
+        if any(len(run.times) != self.newTokens for run in self.runs):
+            raise ValueError("a run made another number of tokens than was asked for")
+        return self
+
+
+class _Measured(_Part):
+    ready: _Ready
+    software: bool
+    prompts: Annotated[list[_Prompt], Field(min_length=1, max_length=20)]
+
+    @model_validator(mode="after")
+    def _has_the_question(self):
+        if self.prompts[0].name != "question" or not self.prompts[0].runs:
+            raise ValueError("the first question has no runs")
+        return self
+
+
+class _Reloaded(_Part):
+    warmLoadSeconds: _Seconds
+    isKept: bool
+    placement: Annotated[dict[_Word, _Count], Field(max_length=8)] | None
+
+
+class _Backend(_Part):
+    asked: Literal["wasm", "webgpu"]
+    measured: _Measured
+    reloaded: _Reloaded
+
+
+class RemoteResult(_Part):
+    """The body of a result; everything else in it is dropped."""
+
+    package: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """sha256 of the package's SHA256SUMS."""
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    """What the device's owner calls it."""
+    userAgent: Annotated[str, Field(max_length=500)]
+    cores: Annotated[int, Field(ge=0, le=4096)]
+    backends: Annotated[list[_Backend], Field(min_length=1, max_length=2)]
+
+
+def signature_of(code: str, body: bytes) -> str:
+    """HMAC-SHA256 of `body` with the one-time code as its key, in hexadecimal."""
+    return hmac.new(code.encode(), body, hashlib.sha256).hexdigest()
+
+
+def accept(code: str, body: bytes, signature: str) -> RemoteResult:
+    """The result in `body`.
+
+    Raises:
+        UserError: it is not signed with `code`, or not a result.
+    """
+    if not hmac.compare_digest(signature_of(code, body), signature.lower()):
+        raise UserError("not signed with the code of this page")
+    try:
+        return RemoteResult.model_validate(json.loads(body))
+    except (ValidationError, ValueError, RecursionError) as error:
+        problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not JSON"}
+        raise UserError(f"not a result: {'.'.join(map(str, problem['loc']))} {problem['msg']}".replace("  ", " ")) from error
+
+
+def keep(folder: Path, code: str, body: bytes, signature: str) -> Path:
+    """Write an accepted result into `folder`, as it was signed."""
+    now = datetime.now(UTC)
+    path = folder / f"{now:%Y%m%dT%H%M%S%fZ}.json"
+    write_json(path, {"received_at": now.isoformat(timespec="seconds"), "code": code, "signature": signature,
+                      "body": body.decode()})
+    return path
+
+
+def kept(folder: Path) -> list[tuple[str, RemoteResult]]:
+    """`(time it was received, result)` of everything in `folder`, oldest first.
+
+    Raises:
+        ArtifactError: one of them is no longer what was signed.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        held: dict[str, Any] = read_json(path)
+        try:
+            result = accept(held["code"], held["body"].encode(), held["signature"])
+            found.append((held["received_at"], result))
+        except (UserError, KeyError, AttributeError, TypeError) as error:
+            raise ArtifactError(f"{path}: not what the device signed ({error})", "Delete the file.") from error
+    return found

@@ -1,0 +1,64 @@
+"""Remote: results that other devices sent, of the package as it is now, as records and numbers for the card."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tinsmith.bench.numbers import record_numbers, record_of
+from tinsmith.bench.remote_result import RemoteResult, kept
+from tinsmith.measure import Recorder, StageResult
+from tinsmith.run_dir import file_sha256, write_json
+
+_BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("SamsungBrowser", "Samsung Internet"), ("FxiOS", "Firefox"),
+             ("Firefox", "Firefox"), ("CriOS", "Chrome"), ("Chrome", "Chrome"), ("Version", "Safari"))
+"""How browsers name themselves, from the most to the least particular."""
+
+_SYSTEMS = (("Android", "Android"), ("iPhone|iPad", "iOS"), ("CrOS", "ChromeOS"), ("Windows", "Windows"), ("Mac OS X", "macOS"),
+            ("Linux", "Linux"))
+
+
+def take_results(export_dir: Path, received_dir: Path, out_dir: Path) -> StageResult:
+    """Write `<number>.json` for every result in `received_dir` that was measured with the package in `export_dir`.
+
+    Raises:
+        ArtifactError: a result is no longer what its device signed.
+    """
+    package = file_sha256(export_dir / "package" / "SHA256SUMS")
+    results = kept(received_dir)
+    current = [(at, result) for at, result in results if result.package == package]
+    recorder, summary = Recorder(), []
+    for number, (received_at, result) in enumerate(current, start=1):
+        device, lines = _device(received_at, result, recorder, number)
+        write_json(out_dir / f"{number}.json", device)
+        summary += [f"{result.name}, {line}" for line in lines]
+    if len(results) > len(current):
+        summary.append(f"{len(results) - len(current)} results were measured with another package and are left out")
+    return StageResult(tuple(recorder.measurements), tuple(summary or ["no other device has sent results"]))
+
+
+def _device(received_at: str, result: RemoteResult, recorder: Recorder, number: int) -> tuple[dict[str, Any], list[str]]:
+    browser, system = browser_and_system(result.userAgent)
+    records, lines = {}, []
+    for found in result.backends:
+        parts = found.model_dump()
+        ready = parts["measured"]["ready"]
+        if ready["device"] != found.asked:
+            records[found.asked] = {"device": found.asked, "not_measured": ready["notice"] or f"it ran on {ready['device']}"}
+            continue
+        record = record_of(found.asked, parts["measured"], parts["reloaded"])
+        records[found.asked] = record
+        lines.append(record_numbers(recorder, f"remote.{number}.{found.asked}", record, f"remote/{number}.json"))
+    return {
+        "name": result.name, "received_at": received_at, "browser": browser, "os": system, "user_agent": result.userAgent,
+        "cores": result.cores, "backends": records,
+    }, lines  # fmt: skip
+
+
+def browser_and_system(user_agent: str) -> tuple[str, str]:
+    """Such as `("Firefox 140", "Android")`; empty where it does not say."""
+    browser = ""
+    for token, name in _BROWSERS:
+        if version := re.search(rf"\b{token}/(\d+)", user_agent):
+            browser = f"{name} {version[1]}"
+            break
+    return browser, next((name for token, name in _SYSTEMS if re.search(token, user_agent)), "")
