@@ -34,13 +34,13 @@ def test_cpu_features_decide(cpu_only, monkeypatch, flags, dtype, reason):
 _GROWTH = """
 import resource, torch
 from tinsmith.device import choose_device
-choose_device()
-weight = torch.zeros(512, 512, dtype=torch.bfloat16)
+dtype = choose_device().dtype
+weight = torch.zeros(512, 512, dtype=dtype)
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-torch.zeros(1, 512, dtype=torch.bfloat16) @ weight
+torch.zeros(1, 512, dtype=dtype) @ weight
 before = peak()
 for rows in range(2, 602):
-    torch.zeros(rows, 512, dtype=torch.bfloat16) @ weight
+    torch.zeros(rows, 512, dtype=dtype) @ weight
 print(peak() - before)
 """
 

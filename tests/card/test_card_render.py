@@ -267,10 +267,10 @@ def test_the_reason_a_device_gives_is_printed(tmp_path, monkeypatch):
 
 def test_other_devices_have_rows_of_their_own(full_run):
     page = page_of(full_run)
-    assert "| Pixel \\| \\*9\\*, 4 threads, Chrome 150, Android | WASM | 21.5 tokens/s (20.5 to 22.3) | 0.75 s | 4.25 s | 5 runs |" in page
+    assert "| Pixel \\| \\*9\\*, 4 threads, Chrome 150, Android | WASM | 21.5 tokens/s (20.5 to 22.2) | 0.750 s | 4.25 s | 5 runs |" in page
     assert "| Pixel \\| \\*9\\*, WASM | 255 | 3.25 s | 78.5 tokens/s | 15.5 tokens/s | 3 runs |" in page
     assert "| WASM | 255 | 3.25 s | 78.5 tokens/s | 15.5 tokens/s | 3 runs |" in page
-    assert "Nodes of the WASM graph: 63 on CPU." in page and "1.05 s, again 0.5 s" in page and "812 MB" in page
+    assert "Nodes of the WASM graph: 63 on CPU." in page and "1.05 s, again 0.500 s" in page and "812 MB" in page
 
 
 def test_a_device_that_could_not_says_why(tmp_path, monkeypatch):

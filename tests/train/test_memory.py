@@ -77,7 +77,7 @@ import json, sys
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Gemma3TextConfig, Gemma3ForCausalLM
 from tinsmith.config import TrainConfig
-from tinsmith.device import Device, PeakMemory
+from tinsmith.device import PeakMemory, choose_device
 from tinsmith.families import decoder_of
 from tinsmith.tokens import Tokens
 from tinsmith.train.lora import lora_decoder
@@ -93,7 +93,7 @@ shared = dict(vocab_size=8192, hidden_size=512, intermediate_size=1536, num_hidd
 made = LlamaForCausalLM(LlamaConfig(**shared)) if kind == "llama" else Gemma3ForCausalLM(Gemma3TextConfig(**shared))
 made.to(torch.bfloat16).save_pretrained(folder)
 del made
-chosen = Device(torch.device("cpu"), torch.bfloat16, "for this test")
+chosen = choose_device()
 config = TrainConfig(gradient_checkpointing=checkpointing)
 model = load_qlora(__import__("pathlib").Path(folder), config, chosen, 0).model
 named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -131,7 +131,7 @@ from pathlib import Path
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 from tinsmith.config import TrainConfig
-from tinsmith.device import Device, PeakMemory
+from tinsmith.device import PeakMemory, choose_device
 from tinsmith.tokens import Tokens
 from tinsmith.train.lora import lora_decoder
 from tinsmith.train.engine import PackedEngine
@@ -145,7 +145,7 @@ config = Gemma3TextConfig(
 )
 Gemma3ForCausalLM(config).save_pretrained(sys.argv[1])
 torch.set_default_dtype(torch.float32)
-chosen = Device(torch.device("cpu"), torch.bfloat16, "for this test")
+chosen = choose_device()
 peak = PeakMemory(chosen.device)
 model = load_qlora(Path(sys.argv[1]), TrainConfig(), chosen, 0).model
 optimizer = MasterAdamW({name: p for name, p in model.named_parameters() if p.requires_grad}, chosen.dtype, TrainConfig())
