@@ -12,6 +12,7 @@ import urllib.parse
 import pytest
 
 from packages import tiny_run
+from signed_results import CODE, result, signed
 from tinsmith.bench.plan import plan
 from tinsmith.bench.remote_result import accept, keep, kept, signature_of
 from tinsmith.bench.remote_server import RemoteBench
@@ -23,27 +24,6 @@ from tinsmith.errors import ArtifactError, UserError
 from tinsmith.run_dir import file_sha256, read_json, write_json
 
 CONFIG = BenchConfig(new_tokens=4, runs=5, prompt_tokens=(120,), prompt_new_tokens=2, prompt_runs=1, warmup_runs=1)
-CODE = "abcdefghijklmnop"
-
-
-def result(**changes) -> dict:
-    """As the page sends it."""
-    run = {"askedAt": 1000.0, "times": [1500.0, 1600.0, 1700.0]}
-    prompt = {"name": "question", "promptTokens": 20, "newTokens": 3, "notMeasured": "", "runs": [run] * 5}
-    long = {"name": "256", "promptTokens": 255, "newTokens": 3, "notMeasured": "", "runs": [run]}
-    ready = {"device": "wasm", "dtype": "q8", "notice": "", "adapter": None, "crossOriginIsolated": True, "threads": 4,
-             "versions": {"onnxruntime-web": "1.31.0"}, "seconds": 3.5, "id": 1, "files": ["a"]}
-    backend = {"asked": "wasm", "measured": {"ready": ready, "software": False, "prompts": [prompt, long]},
-               "reloaded": {"warmLoadSeconds": 1.25, "isKept": True, "placement": {"CPUExecutionProvider": 63}}}
-    return {"package": "0" * 64, "name": "Pixel 9", "userAgent": "Mozilla/5.0 (Linux; Android 16) Chrome/150.0 Mobile Safari/537.36",
-            "cores": 8, "backends": [backend]} | changes
-
-
-def signed(value: dict) -> tuple[bytes, str]:
-    body = json.dumps(value).encode()
-    return body, signature_of(CODE, body)
-
-
 def test_a_signed_result_is_kept_as_it_was_signed(tmp_path):
     body, signature = signed(result())
     path = keep(tmp_path, CODE, body, signature)

@@ -11,6 +11,10 @@ import time
 import pytest
 
 from e2e.conftest import tinsmith, write_project
+from signed_results import CODE, result, signed
+from tinsmith.bench.remote_result import keep
+from tinsmith.pipeline import STAGES
+from tinsmith.run_dir import file_sha256
 
 pytestmark = pytest.mark.browser
 
@@ -46,12 +50,29 @@ def test_card_check_passes_and_finds_one_byte_and_one_digit(finished, tmp_path):
     assert done.returncode == 2 and "README.md" in done.stderr
 
 
+def test_another_devices_result_gets_onto_a_card_that_checks(finished, tmp_path):
+    config, run, _ = finished
+    shutil.copytree(config.parent, tmp_path / "copy")
+    copy = tmp_path / "copy/runs" / run.name
+    package = file_sha256(copy / "export/package/SHA256SUMS")
+    keep(copy / "received", CODE, *signed(result(package=package, name="Kitchen tablet")))
+    done = tinsmith("run", "tinsmith.toml", "--from", "remote", cwd=tmp_path / "copy")
+    assert done.returncode == 0, done.stderr[-2000:]
+    card = (copy / "card/README.md").read_text()
+    assert "| Kitchen tablet, 4 threads, Chrome 150, Android | WASM | 10" in card
+    assert tinsmith("card", copy, "--check", cwd=tmp_path).returncode == 0
+    received = next((copy / "received").iterdir())
+    received.write_text(received.read_text().replace("Kitchen", "Kitschn"))
+    done = tinsmith("run", "tinsmith.toml", "--from", "remote", cwd=tmp_path / "copy")
+    assert done.returncode == 2 and "not what the device signed" in done.stderr
+
+
 def test_rerun_skips_and_a_changed_setting_reruns_what_follows(finished, tmp_path):
     config, _, _ = finished
     started = time.monotonic()
     done = tinsmith("run", config, cwd=config.parent)
     assert time.monotonic() - started < 15
-    assert done.stderr.count("up to date") == 9
+    assert done.stderr.count("up to date") == len(STAGES)
     shutil.copytree(config.parent, tmp_path / "copy")
     again = tinsmith("run", "tinsmith.toml", "--to", "merge", "--set", "train.epochs=1", cwd=tmp_path / "copy")
     assert again.returncode == 0, again.stderr[-2000:]
