@@ -31,7 +31,7 @@ form.addEventListener("submit", async (/** @type {Event} */ event) => {
     clearInterval(watching);
     progress.hidden = true;
     // The model was kept for the second load only.
-    for (const name of await caches.keys()) await caches.delete(name);
+    for (const name of (await globalThis.caches?.keys()) ?? []) await caches.delete(name);
   }
 });
 

@@ -235,13 +235,18 @@ function parseSums(text, address) {
   }));
 }
 
-/**
- * The cache of exactly this version; those of others are deleted.
- *
- * @param {URL} folder @param {string} sums @returns {Promise<Cache | null>}
- */
+/** @param {URL} folder @param {string} sums @returns {Promise<Cache | null>} null where nothing may be kept */
 async function openCache(folder, sums) {
   if (!globalThis.caches || !globalThis.crypto?.subtle) return null;
+  try {
+    return await openVersion(folder, sums);
+  } catch {
+    return null; // browsers that were told to keep nothing refuse here
+  }
+}
+
+/** @param {URL} folder @param {string} sums @returns {Promise<Cache>} of exactly this version; those of others are deleted */
+async function openVersion(folder, sums) {
   const version = hex(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(sums))).slice(0, 16);
   const prefix = `tinsmith ${folder.pathname} `;
   for (const name of await caches.keys()) {

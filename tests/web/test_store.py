@@ -195,6 +195,18 @@ def test_without_room_the_model_runs_from_memory(visit):
     assert 1 <= len(done["tokenIds"]) <= 3
 
 
+def test_a_browser_that_may_keep_nothing_runs_from_memory(visit):
+    _, page = visit
+    found = page().evaluate("""(async () => {
+      const refuse = async () => { throw new DOMException("blocked", "SecurityError"); };
+      Object.defineProperty(globalThis, "caches", { value: { keys: refuse, open: refuse } });
+      const { Store } = await import("./store.js");
+      const store = await Store.open(new URL("./model/", location.href));
+      return [store.cache, (await store.json("config.json")).model_type];
+    })()""", 30)
+    assert found == [None, "llama"]
+
+
 def test_what_is_no_package_is_refused(visit):
     host, page = visit
     (host.package / "SHA256SUMS").write_text("<!doctype html><title>home</title>")
