@@ -98,7 +98,7 @@ def test_records_say_what_ran(benched):
 def test_browser_and_python_agree(benched):
     measurements, out_dir = benched
     tokens, logits = (measurements[f"gate.{name}"] for name in ("tokens.python_vs_javascript", "logits.wasm_vs_onnxruntime"))
-    assert (tokens.value, tokens.count, logits.count) == (0, 12, 5) and logits.value < logits.gate["bound"] == 0.1
+    assert (tokens.value, tokens.count, logits.count) == (0, 12, 5) and logits.value < logits.gate["bound"] == 0.25
     assert all(len(one["token_ids"]) == 32 for one in read_json(out_dir / "gates.json")["logits"])
 
 

@@ -27,7 +27,7 @@ def test_prints_table_next_command_and_json(finished):
     ids = {m["id"]: m for m in document["measurements"]}
     assert {"evaluate.perplexity.test.base", "evaluate.perplexity.test.tuned", "evaluate.perplexity.test.int4",
             "bench.wasm.decode_tokens_per_second", "gate.tokens.python_vs_javascript"} <= set(ids)
-    assert ids["gate.logits.wasm_vs_onnxruntime"]["value"] < 0.1
+    assert ids["gate.logits.wasm_vs_onnxruntime"]["value"] < 0.25
     assert f"Next: tinsmith serve runs/{run.name}" in done.stderr
 
 
