@@ -46,7 +46,8 @@ async function measured() {
   for (const device of (await hasGpu()) ? ["webgpu", "wasm"] : ["wasm"]) {
     state.textContent = device === "webgpu" ? "Measuring the graphics processor" : "Measuring the processor";
     const asked = { ...plan, device };
-    backends.push({ asked: device, measured: await bench.measure(asked), reloaded: await bench.reload(asked) });
+    const measured = await bench.measure(asked);
+    backends.push({ asked: device, measured, reloaded: await bench.reload(asked, measured.software) });
   }
   const sums = await (await answered("./model/SHA256SUMS")).arrayBuffer();
   return {

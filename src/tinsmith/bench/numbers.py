@@ -22,7 +22,7 @@ def record_of(device: str, measured: dict[str, Any], reloaded: dict[str, Any]) -
         "device": device, "backend": ready["device"], "dtype": ready["dtype"], "adapter": ready["adapter"],
         "software": measured["software"], "threads": ready["threads"], "cross_origin_isolated": ready["crossOriginIsolated"],
         "runtime": ready["versions"], "placement": reloaded["placement"], "load_seconds": ready["seconds"],
-        "warm_load_seconds": reloaded["warmLoadSeconds"] if reloaded["isKept"] else None,
+        "warm_load_seconds": reloaded["warmLoadSeconds"],
         "prompts": [{
             "name": prompt["name"], "prompt_tokens": prompt["promptTokens"], "new_tokens": prompt["newTokens"],
             "not_measured": prompt["notMeasured"],

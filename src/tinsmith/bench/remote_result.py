@@ -80,8 +80,7 @@ class _Measured(_Part):
 
 
 class _Reloaded(_Part):
-    warmLoadSeconds: _Seconds
-    isKept: bool
+    warmLoadSeconds: _Seconds | None
     placement: Annotated[dict[_Word, _Count], Field(max_length=8)] | None
 
 

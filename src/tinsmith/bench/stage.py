@@ -87,11 +87,12 @@ class _BenchPage:
         self.page: Page = browser.open(f"{session.origin}/bench.html")
         self.page.wait_for("globalThis.bench", self._left())
 
-    def run(self, phase: str, plan: dict[str, Any]) -> dict[str, Any]:
+    def run(self, phase: str, plan: dict[str, Any], *more: Any) -> dict[str, Any]:
         """What `measure` or `reload` of `web/protocol.js` answers, with a progress bar meanwhile."""
         from tqdm import tqdm
 
-        self.page.evaluate(f"void (globalThis.answered = bench.{phase}({json.dumps(plan)}).finally(() => answered.isHere = true))")
+        arguments = json.dumps([plan, *more])
+        self.page.evaluate(f"void (globalThis.answered = bench.{phase}(...{arguments}).finally(() => answered.isHere = true))")
         with tqdm(desc=f"{plan['device']}: {phase}", unit="run") as bar:
             while not self.page.evaluate("!!answered.isHere", self._left()):
                 bar.total, bar.n = (self.page.evaluate(f"bench.progress.{key}") for key in ("total", "done"))
@@ -152,7 +153,7 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     files = _fetched_files(bench.page, session.origin, _FETCHED[ready["dtype"]])
     if device == "wasm":
         _gate_tokens_and_logits(session, bench, recorder, ready["dtype"])
-    record = record_of(device, measured, bench.run("reload", asked)) | {
+    record = record_of(device, measured, bench.run("reload", asked, measured["software"])) | {
         "browser": browser.version, "os": os_name(), "cpu": cpu_name(), "peak_memory_bytes": peak_bytes, "files": files}
     bench.check_clean()
     raw = f"bench/{device}.json"
