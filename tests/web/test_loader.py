@@ -6,10 +6,11 @@ import shutil
 import pytest
 
 from packages import tiny_run
-from tinsmith.bench.gates import first_prompt, onnxruntime_greedy
+from tinsmith.bench.gates import first_prompt
 from tinsmith.browser import Browser
 from tinsmith.browser_page import BrowserError
 from tinsmith.onnx_decoder import load_onnx
+from tinsmith.reference import reference_answer
 from tinsmith.run_dir import file_sha256, read_json, write_json
 from tinsmith.serve import SiteServer, web_dir
 from tinsmith.tokens import load_tokenizer
@@ -80,8 +81,8 @@ def test_the_float16_graph_takes_its_weights_from_the_same_file(opened, tmp_path
     package = tiny_run("llama", tmp_path_factory) / "export/package"
     tokenizer, session = load_tokenizer(package), load_onnx(package / "onnx/model_q4f16.onnx")
     prompt = first_prompt(tiny_conversations(1)[0])
-    expected = onnxruntime_greedy(session, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 12)
-    assert greedy_ids(page, prompt, 12) == list(expected.ids)
+    expected = reference_answer(session, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 12)
+    assert greedy_ids(page, prompt, 12) == expected["token_ids"]
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
@@ -99,8 +100,8 @@ def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tm
         assert ready["dtype"] == "q4"  # the software adapter has no shader-f16
         for conversation in tiny_conversations(2):
             prompt = first_prompt(conversation)
-            expected = onnxruntime_greedy(session, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 6)
-            assert greedy_ids(page, prompt, 6) == list(expected.ids)
+            expected = reference_answer(session, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 6)
+            assert greedy_ids(page, prompt, 6) == expected["token_ids"]
 
 
 @pytest.mark.parametrize(("broken", "why", "has_weights"), [
