@@ -34,7 +34,7 @@ def load(page, url, device="wasm", **more):
 
 
 def greedy_ids(page, prompt, new_tokens):
-    request = {"messages": [{"role": m.role, "content": m.content} for m in prompt], "maxNewTokens": new_tokens}
+    request = {"messages": [{"role": m.role, "content": m.content} for m in prompt], "maxNewTokens": new_tokens, "minNewTokens": new_tokens}
     return page.evaluate(f"bench.generate({json.dumps(request)})", 120)["tokenIds"]
 
 
