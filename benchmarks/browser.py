@@ -28,10 +28,11 @@ from harness import HERE, SEED, chosen_data, environment, fine_tuned, publish, p
 from int4_score import FLOAT32
 
 from tinsmith.base.gguf import convert
+from tinsmith.bench.plan import question_of
 from tinsmith.bench.timing import TimedRun, decode_tokens_per_second, first_token_seconds
 from tinsmith.browser import Browser
 from tinsmith.browser_page import Page
-from tinsmith.chat import Message, read_jsonl
+from tinsmith.chat import read_jsonl
 from tinsmith.evaluate.nll import onnx_scorer
 from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
 from tinsmith.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE, OnnxDecoder, load_onnx
@@ -120,14 +121,10 @@ def compare(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def prompt_of(tokenizer: ChatTokenizer, words: list[str], tokens: int) -> Prompt:
     """A question of as many of `words` as make a prompt of at most `tokens`."""
-    def ids(count: int) -> list[int]:
-        return tokenizer.encode_prompt((Message("user", " ".join(words[:count])),))
-
-    count = 1
-    while count < len(words) and len(ids(count + 1)) <= tokens:
-        count += 1
-    text = tokenizer.tokenizer.decode(ids(count), skip_special_tokens=False)
-    return Prompt([{"role": "user", "content": " ".join(words[:count])}], text.removeprefix(tokenizer.bos), len(ids(count)))
+    question = question_of(tokenizer, words, tokens)
+    ids = tokenizer.encode_prompt((question,))
+    text = tokenizer.tokenizer.decode(ids, skip_special_tokens=False)
+    return Prompt([{"role": question.role, "content": question.content}], text.removeprefix(tokenizer.bos), len(ids))
 
 
 @contextmanager
