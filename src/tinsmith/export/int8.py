@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
-from tinsmith.export.nodes import CONTRIB
+from tinsmith.export.nodes import CONTRIB, drop_unused
 from tinsmith.export.unpack import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP, Plan
 
 _NORMS = {"SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}
@@ -60,10 +60,10 @@ class _Rewriter:
         self._constants: dict[tuple, ir.Value] = {}
 
     def rewrite(self) -> None:
-        """Replace every MatMulNBits, and remove what nothing reads any more."""
+        """Replace every MatMulNBits; the weights as it wanted them go, and their scales in float32."""
         for products in products_by_input(self.graph):
             self.replace(products)
-        self.drop_unused()
+        drop_unused(self.graph)
 
     def replace(self, products: Sequence[ir.Node]) -> None:
         """One INT8 product in the place of `products`, which have one input."""
@@ -88,15 +88,6 @@ class _Rewriter:
             output.name, output.type, output.shape = before.name, before.type, before.shape
             before.name = None
             self.graph.remove(node, safe=True)
-
-    def drop_unused(self) -> None:
-        """Remove what nothing reads any more: the weights as MatMulNBits wanted them, and their scales in float32."""
-        for node in reversed(list(self.graph)):
-            if not any(output.uses() or output.is_graph_output() for output in node.outputs):
-                self.graph.remove(node, safe=True)
-        for name, value in list(self.graph.initializers.items()):
-            if not value.uses():
-                del self.graph.initializers[name]
 
     def _stored(self, node: ir.Node) -> tuple[ir.ExternalTensor, ir.ExternalTensor]:
         """A product's integers and scales, as they lie in the package's files."""

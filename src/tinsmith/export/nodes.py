@@ -149,3 +149,13 @@ def gather_blocks(g: Nodes, input_ids: ir.Value, packed: ir.Value, scales: ir.Va
     column = g.op("embed/scale_column", "Unsqueeze", [row_scales, last])
     scaled = g.op("embed/dequantized", "Mul", [centred, column])
     return g.op("embed/hidden", "Reshape", [scaled, g.constant([0, 0, g.decoder.hidden_size], np.int64)])
+
+
+def drop_unused(graph: ir.Graph) -> None:
+    """Remove nodes and initializers that nothing reads any more."""
+    for node in reversed(list(graph)):
+        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            graph.remove(node, safe=True)
+    for name, value in list(graph.initializers.items()):
+        if not value.uses():
+            del graph.initializers[name]

@@ -28,13 +28,12 @@ _EVERYWHERE = frozenset({
     "MatMulNBits", "Mul", "Neg", "Range", "ReduceProd", "ReduceSum", "Reshape", "RotaryEmbedding", "Shape", "Sigmoid",
     "SimplifiedLayerNormalization", "Sin", "SkipSimplifiedLayerNormalization", "Slice", "Split", "Sub", "Unsqueeze",
 })
-_ON_WASM = frozenset({
-    "Abs", "ConstantOfShape", "DequantizeLinear", "Div", "Flatten", "MatMulIntegerToFloat", "Max", "QuantizeLinear", "ReduceMax",
-    "Transpose",
-})
+_ON_WASM = _EVERYWHERE - {"GroupQueryAttention", "MatMulNBits"} | {
+    "Abs", "And", "Attention", "ConstantOfShape", "DequantizeLinear", "Div", "Flatten", "GreaterOrEqual", "Less",
+    "MatMulIntegerToFloat", "Max", "QuantizeLinear", "ReduceMax", "Transpose", "Where",
+}
 ALLOWED_OPERATORS = {
-    ONNX_FILE: _EVERYWHERE, ONNX_F16_FILE: _EVERYWHERE,
-    ONNX_INT8_FILE: _EVERYWHERE - {"MatMulNBits"} | _ON_WASM, ONNX_UNPACKED_FILE: _EVERYWHERE - {"MatMulNBits"} | _ON_WASM,
+    ONNX_FILE: _EVERYWHERE, ONNX_F16_FILE: _EVERYWHERE, ONNX_INT8_FILE: _ON_WASM, ONNX_UNPACKED_FILE: _ON_WASM,
 }
 """By graph."""
 _REQUIRED_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",

@@ -18,6 +18,7 @@ from tinsmith.config import ExportConfig
 from tinsmith.device import Device, choose_device
 from tinsmith.errors import DataError
 from tinsmith.export import float16, parity
+from tinsmith.export.attention import with_standard_attention
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.browser_facts import browser_facts
 from tinsmith.export.calibrate import Quantized, hold
@@ -51,6 +52,8 @@ _MAX_FLOAT16_DIVERGENCE = 1e-2
 _GRAPH_BYTES = 1_000_000
 """What graph, norms and biases may take beside `export.max_bits_per_parameter`."""
 _MAX_INT8_DIVERGENCE = 0.1
+_ATTENTION_FILE = "onnx/attention.onnx"
+"""The packaged INT4 graph with the INT8 graph's attention, for as long as it is compared."""
 _MOST_INT8_PARAMETERS = 400_000_000
 """Unpacking takes about 7 bytes of each, and WASM ends at 4 GB."""
 _SCANNED_TOKENS = 4096
@@ -172,13 +175,18 @@ def _gate_int4(
     package_dir: Path,
 ) -> None:
     """The packaged graphs must compute what the model computes with the weights numpy unpacks."""
+    attention = package_dir / _ATTENTION_FILE
+    if (package_dir / ONNX_INT8_FILE).exists():
+        ir.save(with_standard_attention(ir.load(package_dir / ONNX_FILE)), attention)
     found = {name: parity.graph_logits(load_onnx(package_dir / name), decoder, ids)
-             for name in (ONNX_FILE, ONNX_F16_FILE, ONNX_INT8_FILE) if (package_dir / name).exists()}
+             for name in (ONNX_FILE, _ATTENTION_FILE, ONNX_F16_FILE, ONNX_INT8_FILE) if (package_dir / name).exists()}
+    attention.unlink(missing_ok=True)
     model = load_model(model_dir, _REFERENCE)
     hold(model, quantized)
     expected = parity.model_logits(model, decoder, ids)
-    for result in parity.compare(expected, found[ONNX_FILE]):
-        _gate(recorder, "int4", result)
+    for kind, file in (("int4", ONNX_FILE), ("attention", _ATTENTION_FILE)):
+        for result in parity.compare(expected, found.get(file, {})):
+            _gate(recorder, kind, result)
     for kind, file, most in (("float16", ONNX_F16_FILE, _MAX_FLOAT16_DIVERGENCE), ("int8", ONNX_INT8_FILE, _MAX_INT8_DIVERGENCE)):
         if file not in found:
             continue
@@ -213,9 +221,12 @@ def _add_int8(recorder: Recorder, package_dir: Path, parameters: int, conversati
     if parameters > _MOST_INT8_PARAMETERS:
         return [f"no INT8 graph for WASM: {parameters / 1e6:,.0f} million parameters do not fit while they are unpacked"]
     factors = smoothing_factors(package_dir / ONNX_FILE, conversations)
-    ir.save(with_int8_products(ir.load(package_dir / ONNX_FILE), factors), package_dir / ONNX_INT8_FILE)
     plan = Plan()
-    ir.save(with_unpacked_weights(ir.load(package_dir / ONNX_FILE), factors, plan), package_dir / ONNX_UNPACKED_FILE)
+    for file, rewritten in (
+        (ONNX_INT8_FILE, with_int8_products(ir.load(package_dir / ONNX_FILE), factors)),
+        (ONNX_UNPACKED_FILE, with_unpacked_weights(ir.load(package_dir / ONNX_FILE), factors, plan)),
+    ):
+        ir.save(with_standard_attention(rewritten), package_dir / file)
     folder = (package_dir / ONNX_INT8_FILE).parent
     write_text(folder / PLAN, plan.to_json(folder))
     recorder.gate("gate.int8.unpacked", plan.differences(package_dir / ONNX_INT8_FILE), "==", 0, "numbers that differ", plan.nbytes,
