@@ -7,7 +7,7 @@
 
 import { disagreement, MOST_DISAGREEMENT } from "./reference.js";
 import { Store } from "./store.js";
-import { unpack } from "./unpack.js";
+import { unpack, unpackShared } from "./unpack.js";
 
 /**
  * @typedef {'q4' | 'q4f16' | 'q8'} Dtype of a graph, as Transformers.js names them: all have the same 4-bit weights, and
@@ -35,6 +35,9 @@ export class Unsuitable extends Error {}
 
 /** The INT8 graph for weights that this page unpacks, quicker than the runtime would. */
 const UNPACKED = { graph: "onnx/model_int8.onnx", plan: "onnx/model_int8.json", data: "model_int8.onnx_data" };
+
+/** Workers that unpack beside this thread. */
+const MOST_HELPERS = 3;
 
 /** @type {Record<Dtype, string>} */
 const GRAPHS = { q4: "onnx/model_q4.onnx", q4f16: "onnx/model_q4f16.onnx", q8: "onnx/model_quantized.onnx" };
@@ -122,14 +125,26 @@ function pointAt(env, folder) {
  *
  * @param {Store} store
  * @param {{path: string, data: string}[]} data names of the files
- * @returns {Promise<{path: string, data: Uint8Array<ArrayBuffer>}[]>}
+ * @returns {Promise<{path: string, data: Uint8Array}[]>}
  */
 async function withUnpacked(store, data) {
   const plan = await store.json(UNPACKED.plan);
-  const files = await Promise.all(data.map(async ({ path, data: name }) => (
-    { path, data: new Uint8Array(await (await store.file(name)).arrayBuffer()) })));
-  const made = unpack(plan, new Map(files.map(({ path, data: bytes }) => [path, bytes])));
+  const read = async (/** @type {string} */ name) => new Uint8Array(await (await store.file(name)).arrayBuffer());
+  const files = await Promise.all(data.map(async ({ path, data: name }) => ({ path, data: shared(await read(name)) })));
+  const byPath = new Map(files.map(({ path, data: bytes }) => [path, bytes]));
+  const helpers = Math.min(MOST_HELPERS, navigator.hardwareConcurrency - 1);
+  const alone = () => unpack(plan, byPath);
+  // Without shared memory, or where a page of another origin may start no worker, one thread does it.
+  const made = crossOriginIsolated && helpers > 0 ? await unpackShared(plan, byPath, helpers).catch(alone) : alone();
   return [...files, { path: UNPACKED.data, data: made }];
+}
+
+/** @param {Uint8Array} bytes @returns {any} the same where every worker can read it, if the page may have such memory */
+function shared(bytes) {
+  if (!crossOriginIsolated) return bytes;
+  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  copy.set(bytes);
+  return copy;
 }
 
 /**

@@ -50,26 +50,79 @@ function toHalf(value) {
  * What the INT8 graph's weights file holds.
  *
  * @param {Plan} plan
- * @param {Map<string, Uint8Array<ArrayBuffer>>} files the package's files of weights, by the names in `plan`
+ * @param {Map<string, Uint8Array>} files the package's files of weights, by the names in `plan`
  * @returns {Uint8Array<ArrayBuffer>}
  */
 export function unpack(plan, files) {
   const data = new Uint8Array(plan.bytes);
-  for (const product of plan.products) {
-    const rows = product.parts.reduce((sum, part) => sum + part.rows, 0);
-    const levels = data.subarray(product.weights_at, product.weights_at + product.columns * rows);
-    const scales = new Float32Array(data.buffer, product.scales_at, rows);
-    let first = 0;
-    for (const part of product.parts) {
-      unpackPart(part, product, /** @type {Uint8Array<ArrayBuffer>} */ (files.get(part.file)), levels, scales, first, rows);
-      first += part.rows;
-    }
-  }
+  for (const product of plan.products) unpackProduct(product, files, data);
   return data;
 }
 
 /**
- * @param {Part} part @param {Product} product @param {Uint8Array<ArrayBuffer>} file
+ * The same on several cores, in shared memory.
+ *
+ * @param {Plan} plan
+ * @param {Map<string, Uint8Array<SharedArrayBuffer>>} files
+ * @param {number} helpers how many workers take products beside the caller
+ * @returns {Promise<Uint8Array<SharedArrayBuffer>>} rejects where workers cannot be made, or one fails
+ */
+export async function unpackShared(plan, files, helpers) {
+  const work = {
+    products: [...plan.products].sort((a, b) => weightsOf(b) - weightsOf(a)), // the largest first, so that nobody ends late
+    files, data: new Uint8Array(new SharedArrayBuffer(plan.bytes)), next: new Int32Array(new SharedArrayBuffer(4)),
+  };
+  const workers = Array.from({ length: helpers }, () => new Worker(new URL("./unpack_worker.js", import.meta.url), { type: "module" }));
+  try {
+    const done = workers.map((worker) => new Promise((resolve, reject) => {
+      worker.onmessage = resolve;
+      worker.onerror = (event) => {
+        event.preventDefault(); // the caller is told, and no page above
+        reject(new Error("A worker that unpacks weights failed."));
+      };
+      worker.postMessage(work);
+    }));
+    takeProducts(work);
+    await Promise.all(done);
+  } finally {
+    for (const worker of workers) worker.terminate();
+  }
+  return work.data;
+}
+
+/**
+ * Unpack products that nobody has taken until there are none.
+ *
+ * @param {{products: Product[], files: Map<string, Uint8Array>, data: Uint8Array, next: Int32Array}} work all but `products` shared
+ */
+export function takeProducts({ products, files, data, next }) {
+  for (let index; (index = Atomics.add(next, 0, 1)) < products.length; ) unpackProduct(products[index], files, data);
+}
+
+/** @param {Product} product @returns {number} of all its parts */
+function weightsOf(product) {
+  return product.columns * rowsOf(product);
+}
+
+/** @param {Product} product @returns {number} of all its parts */
+function rowsOf(product) {
+  return product.parts.reduce((sum, part) => sum + part.rows, 0);
+}
+
+/** @param {Product} product @param {Map<string, Uint8Array>} files @param {Uint8Array} data */
+function unpackProduct(product, files, data) {
+  const rows = rowsOf(product);
+  const levels = data.subarray(product.weights_at, product.weights_at + product.columns * rows);
+  const scales = new Float32Array(data.buffer, product.scales_at, rows);
+  let first = 0;
+  for (const part of product.parts) {
+    unpackPart(part, product, /** @type {Uint8Array} */ (files.get(part.file)), levels, scales, first, rows);
+    first += part.rows;
+  }
+}
+
+/**
+ * @param {Part} part @param {Product} product @param {Uint8Array} file
  * @param {Uint8Array} levels (columns, allRows) @param {Float32Array} scales (allRows)
  * @param {number} first of the part's rows among all @param {number} allRows
  */

@@ -15,8 +15,8 @@ from tinsmith.serve import ISOLATION_HEADERS, web_dir, write_runtime
 _QUESTIONS = 4
 _MAX_NEW_TOKENS = 256
 _PAGES = {"index.html": "chat.html", **{name: name for name in (
-    "chat.js", "chat.css", "page.css", "client.js", "context.js", "loader.js", "markdown.js", "reference.js", "unpack.js",
-    "store.js", "sw.js", "worker.js")}}  # fmt: skip
+    "chat.js", "chat.css", "page.css", "client.js", "context.js", "loader.js", "markdown.js", "reference.js", "store.js", "sw.js",
+    "unpack.js", "unpack_worker.js", "worker.js")}}  # fmt: skip
 _IMAGES = (".png", ".svg", ".jpg", ".webp")
 
 # The pages carry their own policy; being framed by another site can only be refused in a header.

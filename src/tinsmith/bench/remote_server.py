@@ -24,7 +24,7 @@ from tinsmith.bench.remote_result import RemoteResult
 from tinsmith.errors import UserError
 from tinsmith.serve import SiteHandler, SiteServer, web_dir, write_runtime
 
-_PAGES = ("remote.html", "remote.js", "protocol.js", "client.js", "worker.js", "loader.js", "store.js", "unpack.js",
+_PAGES = ("remote.html", "remote.js", "protocol.js", "client.js", "worker.js", "loader.js", "store.js", "unpack.js", "unpack_worker.js",
           "reference.js", "context.js", "page.css")
 _MOST_BYTES = 1 << 20
 _PATIENCE_SECONDS = 60

@@ -1,0 +1,54 @@
+"""Weights unpacked by several workers in shared memory are those of one thread, and the page does without workers."""
+
+import json
+
+import pytest
+
+from packages import tiny_run
+from tinsmith.browser import Browser
+from tinsmith.serve import SiteServer, web_dir
+
+pytestmark = pytest.mark.browser
+
+SCRIPT = """(async () => {
+  const { unpack, unpackShared } = await import("./unpack.js");
+  const plan = await (await fetch("./model/onnx/model_int8.json")).json();
+  const bytes = new Uint8Array(await (await fetch("./model/onnx/model_q4.onnx_data")).arrayBuffer());
+  const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  shared.set(bytes);
+  const digest = async (data) => [...new Uint8Array(await crypto.subtle.digest("SHA-256", data.slice()))]
+    .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const found = { alone: await digest(unpack(plan, new Map([["model_q4.onnx_data", bytes]]))) };
+  for (const helpers of [1, 3]) {
+    found[helpers] = await digest(await unpackShared(plan, new Map([["model_q4.onnx_data", shared]]), helpers));
+  }
+  return found;
+})()"""
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return tiny_run("llama", tmp_path_factory) / "export/package"
+
+
+def test_any_number_of_workers_makes_the_same(package, tmp_path):
+    (tmp_path / "plain.html").write_text("<!doctype html><title>no policy of its own</title>")
+    with SiteServer({"/": web_dir(), "/model/": package, "/plain.html": tmp_path / "plain.html"}) as server, Browser() as browser:
+        found = browser.open(f"{server.origin}/plain.html").evaluate(SCRIPT, 60)
+    assert set(found.values()) == {json.loads((package / "onnx/model_int8.json").read_text())["sha256"]}
+
+
+@pytest.mark.parametrize("has_helper", [True, False])
+def test_the_page_loads_with_workers_and_without(package, runtime, has_helper, tmp_path):
+    mounts = {"/": web_dir(), "/runtime/": runtime, "/model/": package}
+    if not has_helper:
+        (tmp_path / "broken.js").write_text("throw new Error('no helper');")
+        mounts["/unpack_worker.js"] = tmp_path / "broken.js"
+    with SiteServer(mounts) as server, Browser() as browser:
+        page = browser.open(f"{server.origin}/bench.html")
+        page.wait_for("globalThis.bench")
+        ready = page.evaluate('bench.load({modelUrl: "./model/", device: "wasm"})', 60)
+        done = page.evaluate('bench.generate({messages: [{role: "user", content: "tea"}], maxNewTokens: 2, minNewTokens: 2})', 60)
+        asked = [one.url.rpartition("/")[2] for one in page.requests]
+    assert ready["dtype"] == "q8" and len(done["tokenIds"]) == 2
+    assert "unpack_worker.js" in asked

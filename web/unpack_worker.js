@@ -1,0 +1,8 @@
+/** Takes its share of the products that are unpacked in shared memory; see `unpackShared` in unpack.js. */
+
+import { takeProducts } from "./unpack.js";
+
+self.addEventListener("message", ({ data }) => {
+  takeProducts(data);
+  postMessage("done");
+});
