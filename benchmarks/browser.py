@@ -35,7 +35,7 @@ from tinsmith.browser_page import Page
 from tinsmith.chat import read_jsonl
 from tinsmith.evaluate.nll import onnx_scorer
 from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
-from tinsmith.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE, OnnxDecoder, load_onnx
+from tinsmith.onnx_decoder import ONNX_FILE, ONNX_UNPACKED_FILE, OnnxDecoder, load_onnx
 from tinsmith.serve import SiteServer, web_dir, write_runtime
 from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
 
@@ -184,7 +184,7 @@ def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[To
     """
     package = run / "export" / "package"
     stepped = test[:STEPPED_CONVERSATIONS]
-    int8, q4 = (load_onnx(package / name) for name in (ONNX_INT8_FILE, ONNX_FILE))
+    int8, q4 = (load_onnx(package / name) for name in (ONNX_UNPACKED_FILE, ONNX_FILE))
     losses = {"tuned": conversation_losses(load_model(run / "merge" / "model", FLOAT32), test)}
     with tempfile.TemporaryDirectory(prefix="tinsmith-gguf-") as folder:
         convert(gguf, package / "tokenizer.json", Path(folder))

@@ -84,7 +84,8 @@ export async function loadChat(transformers, url, options) {
 
   /** @type {Dtype} */
   const quickest = device === "wasm" ? "q8" : canFloat16 ? "q4f16" : "q4";
-  const first = dtype ?? (store.sums.has(GRAPHS[quickest]) ? quickest : "q4");
+  const hasQuickest = store.sums.has(GRAPHS[quickest]) || (quickest === "q8" && store.sums.has(UNPACKED.plan));
+  const first = dtype ?? (hasQuickest ? quickest : "q4");
   const loaded = await loadModel(first).catch((error) => {
     // Unpacking for INT8 takes more memory than a small machine may have.
     if (dtype || first !== "q8" || !/bad_alloc|memory|allocation/i.test(String(error))) throw error;

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinsmith.errors import ArtifactError
+from tinsmith.int8_weights import DATA, unpacked_weights
 
 ONNX_FILE = "onnx/model_q4.onnx"
 """Path of the graph inside a package; the name Transformers.js asks for with `dtype: 'q4'`."""
@@ -20,7 +21,7 @@ ONNX_INT8_FILE = "onnx/model_quantized.onnx"
 
 
 ONNX_UNPACKED_FILE = "onnx/model_int8.onnx"
-"""The same decoder as `ONNX_INT8_FILE`, its weights unpacked by the page as `onnx/model_int8.json` says; `dtype: 'int8'`."""
+"""The same decoder, its weights unpacked before it is loaded, as `onnx/model_int8.json` says; `dtype: 'int8'`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,12 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
+        if path.name == Path(ONNX_UNPACKED_FILE).name:
+            # Given one file from memory, the runtime wants all of them from there.
+            files = {file.name: np.memmap(file, np.uint8, "r") for file in path.parent.glob(f"{Path(ONNX_FILE).name}_data*")}
+            files[DATA] = unpacked_weights(path.parent)
+            sizes = [data.nbytes for data in files.values()]
+            options.add_external_initializers_from_files_in_memory(list(files), list(files.values()), sizes)
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises classes of its own that share no public base.
         raise ArtifactError(

@@ -10,6 +10,8 @@ from tinsmith.export.int8 import with_int8_products
 from tinsmith.export.stage import export_int4
 from tinsmith.onnx_decoder import load_onnx
 
+INT8_FILES = {"model_quantized.onnx", "model_int8.onnx", "model_int8.json"}
+
 
 @pytest.fixture
 def package(exported):
@@ -22,6 +24,8 @@ def test_answers_are_near_the_4_bit_graphs(package):
     ids = list(range(10, 60))
     four, eight = (load_onnx(package / name).start().feed(ids, 50) for name in ("model_q4.onnx", "model_quantized.onnx"))
     assert 0 < np.abs(four - eight).max() < 0.05 * np.abs(four).max()
+    # The graph whose weights are unpacked before it is loaded has the same numbers.
+    assert (load_onnx(package / "model_int8.onnx").start().feed(ids, 50) == eight).all()
     stepwise = load_onnx(package / "model_quantized.onnx").start()
     one_by_one = np.concatenate([stepwise.feed([token], 1) for token in ids])
     # A token is rounded by itself; what differs is which way a level between two falls.
@@ -35,7 +39,17 @@ def test_none_where_it_would_not_fit_or_is_not_wanted(exported, data_dir, tmp_pa
     result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "large", seed=1)
     assert any(line.startswith("no INT8 graph for WASM: ") for line in result.summary)
     for name in ("without", "large"):
-        assert not (tmp_path / name / "package/onnx/model_quantized.onnx").exists()
+        assert not {path.name for path in (tmp_path / name / "package/onnx").iterdir()} & INT8_FILES
+
+
+def test_what_only_a_page_can_unpack_is_for_pages(exported, data_dir, tmp_path, monkeypatch):
+    _, merge_dir, _, _ = exported
+    monkeypatch.setattr("tinsmith.export.stage._MOST_FOLDED_PARAMETERS", 1000)
+    result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path, seed=1)
+    assert any(line.startswith("no INT8 graph for Transformers.js alone: ") for line in result.summary)
+    names = {path.name for path in (tmp_path / "package/onnx").iterdir()}
+    assert names & INT8_FILES == {"model_int8.onnx", "model_int8.json"}
+    assert any(one.id == "gate.int8.divergence" for one in result.measurements)
 
 
 def test_weights_are_unpacked_when_the_graph_is_loaded(package, tmp_path):

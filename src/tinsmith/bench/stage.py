@@ -19,7 +19,7 @@ from tinsmith.config import BenchConfig
 from tinsmith.device import cpu_name, os_name
 from tinsmith.errors import DataError
 from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE, load_onnx
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE, load_onnx
 from tinsmith.reference import reference_answer
 from tinsmith.run_dir import write_json
 from tinsmith.serve import SiteServer, web_dir, write_runtime
@@ -30,8 +30,7 @@ _COMPARED_TOKENS = 32
 _MOST_DISAGREEMENT = {"q4": 1e-4, "q8": 0.25}
 """Squared differences of logits over their variance; what is unrelated is above 1. In INT8 the last bit of a sum decides which
 way an activation is rounded, and machines sum in different orders: 0.05 was measured where nothing was wrong."""
-_GRAPHS = {"q4": ONNX_FILE, "q4f16": ONNX_F16_FILE, "q8": ONNX_INT8_FILE}
-_FETCHED = {**_GRAPHS, "q8": ONNX_UNPACKED_FILE}
+_GRAPHS = {"q4": ONNX_FILE, "q4f16": ONNX_F16_FILE, "q8": ONNX_UNPACKED_FILE}
 """What the page takes in their place; the export stage proves that both compute with the same numbers."""
 _POLL_SECONDS = 0.5
 
@@ -150,7 +149,7 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     if ready["device"] != device:
         raise BrowserError(f"asked for {device} but the model runs on {ready['device']}: {ready['notice']}")
     peak_bytes = browser.peak_memory_bytes()
-    files = _fetched_files(bench.page, session.origin, _FETCHED[ready["dtype"]])
+    files = _fetched_files(bench.page, session.origin, _GRAPHS[ready["dtype"]])
     if device == "wasm":
         _gate_tokens_and_logits(session, bench, recorder, ready["dtype"])
     record = record_of(device, measured, bench.run("reload", asked, measured["software"])) | {

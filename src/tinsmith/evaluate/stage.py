@@ -16,13 +16,13 @@ from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_t
 from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import Score, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores
 from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, load_onnx
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE, load_onnx
 from tinsmith.run_dir import combined_sha256, read_json, write_json
 from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 SPLITS = ("train", "val", "test")
 
-SIBLINGS = {"int4_float16": ONNX_F16_FILE, "int4_int8": ONNX_INT8_FILE}
+SIBLINGS = {"int4_float16": ONNX_F16_FILE, "int4_int8": ONNX_UNPACKED_FILE}
 """The package's other graphs over the same weights, for GPUs and for WASM; scored on the test split alone."""
 
 RATIOS = (("tuned", "base"), ("int4", "tuned"), *((sibling, "tuned") for sibling in SIBLINGS))

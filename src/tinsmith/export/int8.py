@@ -17,7 +17,8 @@ from onnx_ir.convenience import replace_all_uses_with
 
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.nodes import CONTRIB, drop_unused
-from tinsmith.export.unpack import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP, Plan
+from tinsmith.export.unpack import Plan
+from tinsmith.int8_weights import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP
 
 _NORMS = {"SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}
 """Operators that end in a product with a weight, and which input that is."""

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, unpack
 from tinsmith.export.int8 import products_by_input
-from tinsmith.export.unpack import LARGEST_LEVEL
+from tinsmith.int8_weights import LARGEST_LEVEL
 from tinsmith.onnx_decoder import load_onnx
 from tinsmith.tokens import Tokens
 

@@ -39,8 +39,9 @@ from tinsmith.export.package import (
 )
 from tinsmith.export.search import RECIPES, Trial, choose, line
 from tinsmith.export.smooth import smoothing_factors
-from tinsmith.export.unpack import PLAN, Plan
+from tinsmith.export.unpack import Plan
 from tinsmith.families import Decoder, decoder_of
+from tinsmith.int8_weights import PLAN
 from tinsmith.measure import Recorder, StageResult
 from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE, load_onnx
 from tinsmith.packed.packing import packed_rows
@@ -54,8 +55,10 @@ _GRAPH_BYTES = 1_000_000
 _MAX_INT8_DIVERGENCE = 0.1
 _ATTENTION_FILE = "onnx/attention.onnx"
 """The packaged INT4 graph with the INT8 graph's attention, for as long as it is compared."""
-_MOST_INT8_PARAMETERS = 400_000_000
-"""Unpacking takes about 7 bytes of each, and WASM ends at 4 GB."""
+_MOST_INT8_PARAMETERS = 1_300_000_000
+"""ONNX Runtime holds each twice while it makes a session, and WASM ends at 4 GB."""
+_MOST_FOLDED_PARAMETERS = 400_000_000
+"""Unpacking by ONNX Runtime itself takes about 7 bytes of each."""
 _SCANNED_TOKENS = 4096
 
 _REFERENCE = Device(torch.device("cpu"), torch.float32, "graphs are compared in float32 on the CPU")
@@ -176,10 +179,10 @@ def _gate_int4(
 ) -> None:
     """The packaged graphs must compute what the model computes with the weights numpy unpacks."""
     attention = package_dir / _ATTENTION_FILE
-    if (package_dir / ONNX_INT8_FILE).exists():
+    if (package_dir / ONNX_UNPACKED_FILE).exists():
         ir.save(with_standard_attention(ir.load(package_dir / ONNX_FILE)), attention)
     found = {name: parity.graph_logits(load_onnx(package_dir / name), decoder, ids)
-             for name in (ONNX_FILE, _ATTENTION_FILE, ONNX_F16_FILE, ONNX_INT8_FILE) if (package_dir / name).exists()}
+             for name in (ONNX_FILE, _ATTENTION_FILE, ONNX_F16_FILE, ONNX_UNPACKED_FILE) if (package_dir / name).exists()}
     attention.unlink(missing_ok=True)
     model = load_model(model_dir, _REFERENCE)
     hold(model, quantized)
@@ -187,7 +190,7 @@ def _gate_int4(
     for kind, file in (("int4", ONNX_FILE), ("attention", _ATTENTION_FILE)):
         for result in parity.compare(expected, found.get(file, {})):
             _gate(recorder, kind, result)
-    for kind, file, most in (("float16", ONNX_F16_FILE, _MAX_FLOAT16_DIVERGENCE), ("int8", ONNX_INT8_FILE, _MAX_INT8_DIVERGENCE)):
+    for kind, file, most in (("float16", ONNX_F16_FILE, _MAX_FLOAT16_DIVERGENCE), ("int8", ONNX_UNPACKED_FILE, _MAX_INT8_DIVERGENCE)):
         if file not in found:
             continue
         logits, wanted = (np.concatenate(list(found[name].values())) for name in (file, ONNX_FILE))
@@ -217,18 +220,18 @@ def _add_float16(
 
 
 def _add_int8(recorder: Recorder, package_dir: Path, parameters: int, conversations: Sequence[Tokens]) -> list[str]:
-    """The package's graphs for WASM, unless the browser could not unpack so many weights; returns what to say about that."""
+    """The package's graphs for WASM, as far as the browser can unpack so many weights; returns what to say about that."""
     if parameters > _MOST_INT8_PARAMETERS:
-        return [f"no INT8 graph for WASM: {parameters / 1e6:,.0f} million parameters do not fit while they are unpacked"]
+        return [f"no INT8 graph for WASM: {parameters / 1e6:,.0f} million parameters do not fit"]
+    folder, plan = (package_dir / ONNX_FILE).parent, Plan()
     factors = smoothing_factors(package_dir / ONNX_FILE, conversations)
-    plan = Plan()
-    for file, rewritten in (
-        (ONNX_INT8_FILE, with_int8_products(ir.load(package_dir / ONNX_FILE), factors)),
-        (ONNX_UNPACKED_FILE, with_unpacked_weights(ir.load(package_dir / ONNX_FILE), factors, plan)),
-    ):
-        ir.save(with_standard_attention(rewritten), package_dir / file)
-    folder = (package_dir / ONNX_INT8_FILE).parent
+    unpacked = with_unpacked_weights(ir.load(package_dir / ONNX_FILE), factors, plan)
+    ir.save(with_standard_attention(unpacked), package_dir / ONNX_UNPACKED_FILE)
     write_text(folder / PLAN, plan.to_json(folder))
+    if parameters > _MOST_FOLDED_PARAMETERS:
+        return [f"no INT8 graph for Transformers.js alone: {parameters / 1e6:,.0f} million parameters do not fit while it unpacks them"]
+    folded = with_int8_products(ir.load(package_dir / ONNX_FILE), factors)
+    ir.save(with_standard_attention(folded), package_dir / ONNX_INT8_FILE)
     recorder.gate("gate.int8.unpacked", plan.differences(package_dir / ONNX_INT8_FILE), "==", 0, "numbers that differ", plan.nbytes,
                   "bytes", "tinsmith.export.unpack: what the page unpacks, and what ONNX Runtime does",
                   "Set export.int8 = false to go on without the graphs for WASM, and please report the model.")

@@ -2,7 +2,7 @@
 
 ONNX Runtime can unpack a package's weights when it loads the INT8 graph, one constant after the other, with a copy of
 everything at each. `web/unpack.js` does it in one pass over the bytes and hands the runtime what would have come out, to the
-last bit: the same arithmetic, in halves and floats, is here in numpy, and its digest is in the package.
+last bit: the same arithmetic is `tinsmith.int8_weights` in numpy, and its digest is in the package.
 """
 
 import hashlib
@@ -15,18 +15,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from tinsmith.export.blocks import BLOCK_SIZE, Blocks, bits_of, integers_of
+from tinsmith.export.blocks import BLOCK_SIZE, bits_of
+from tinsmith.int8_weights import DATA, unpack
 
-PLAN = "model_int8.json"
-DATA = "model_int8.onnx_data"
-"""What the page makes; no file of the package."""
-LARGEST_LEVEL = 127
-"""Of a level in 8 bits; -128 is left out, so that every level has its negative."""
-MIDDLE = 128
-"""What stands for zero in 8 bits. Both sides of a product are unsigned: of unsigned activations and signed weights, x86
-processors without VNNI add two products in 16 bits, which overflow silently (`vpmaddubsw`); of unsigned ones none does."""
-SMALLEST_STEP = 2.0**-24
-"""The smallest half that is not zero."""
 _ALIGNMENT = 64
 
 
@@ -64,12 +55,12 @@ class Plan:
 
     def to_json(self, folder: Path) -> str:
         """The plan with the digest of what comes out of the weights in `folder`."""
-        digest = hashlib.sha256(self.unpacked(folder)).hexdigest()
+        digest = hashlib.sha256(unpack(self.products, self.nbytes, folder)).hexdigest()
         return json.dumps({"bytes": self.nbytes, "sha256": digest, "products": self.products}, separators=(",", ":"))
 
     def differences(self, int8_path: Path) -> int:
-        """How many numbers of `unpacked` are not those that ONNX Runtime makes of the weights in the graph at `int8_path`."""
-        data, found = self.unpacked(int8_path.parent), 0
+        """How many numbers of what is unpacked are not those that ONNX Runtime makes of the weights in the graph at `int8_path`."""
+        data, found = unpack(self.products, self.nbytes, int8_path.parent), 0
         with tempfile.TemporaryDirectory(prefix="tinsmith-folded-", dir=int8_path.parent) as folder:
             graph = _folded(int8_path, Path(folder))
             products = [node for node in graph if node.op_type == "MatMulIntegerToFloat"]
@@ -79,18 +70,6 @@ class Plan:
                     mine = data[at : at + wanted.nbytes].view(wanted.dtype).reshape(wanted.shape)
                     found += int((mine != wanted).sum())
         return found
-
-    def unpacked(self, folder: Path) -> np.ndarray:
-        """uint8 (bytes,): the content of `DATA`."""
-        files = {part["file"] for product in self.products for part in product["parts"]}
-        stored = {name: np.memmap(folder / name, np.uint8, "r") for name in files}
-        data = np.zeros(self.nbytes, np.uint8)
-        for product in self.products:
-            parts = [_levels(part, product["columns"], product["factors"], stored[part["file"]]) for part in product["parts"]]
-            levels, scales = (np.concatenate(found) for found in zip(*parts, strict=True))
-            _write(data, product["weights_at"], levels.T)
-            _write(data, product["scales_at"], scales)
-        return data
 
 
 def _folded(path: Path, folder: Path) -> ir.Graph:
@@ -104,24 +83,3 @@ def _folded(path: Path, folder: Path) -> ir.Graph:
     options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
     ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return ir.load(folder / "folded.onnx").graph
-
-
-def _levels(part: dict, columns: int, factors: list[float] | None, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (N, K) and the scale of each row (N,) float32, as ONNX Runtime folds the nodes of `int8._Rewriter._unpacked`."""
-    rows, bits, blocks = part["rows"], part["bits"], columns // BLOCK_SIZE
-    packed = stored[part["packed_at"] :][: rows * columns * bits // 8].reshape(rows, blocks, -1)
-    scales = stored[part["scales_at"] :][: 2 * rows * blocks].view(np.float16).reshape(rows, blocks)
-    wide = scales.astype(np.float32)
-    if factors is not None:
-        wide = wide * np.array(factors, np.float32)
-        scales = wide.astype(np.float16)
-    step = np.maximum(np.abs(wide).max(axis=1) * np.float32(2 ** (bits - 1) / LARGEST_LEVEL), np.float32(SMALLEST_STEP))
-    step = step.astype(np.float16).astype(np.float32)
-    values = (integers_of(Blocks(packed, scales)) * scales.astype(np.float32)[:, :, None]).astype(np.float16)
-    levels = np.rint(values.astype(np.float32) / step[:, None, None]) + MIDDLE
-    return levels.clip(0, 255).astype(np.uint8).reshape(rows, columns), step
-
-
-def _write(data: np.ndarray, at: int, array: np.ndarray) -> None:
-    content = np.ascontiguousarray(array).view(np.uint8).reshape(-1)
-    data[at : at + len(content)] = content
