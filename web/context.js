@@ -83,13 +83,17 @@ export class Past {
     /** @type {Record<string, any>} */
     const entries = {};
     for (const [name, tensor] of Object.entries(this.cache)) {
-      const [batch, heads, length, size] = tensor.dims;
+      const [length, size] = tensor.dims.slice(-2);
+      const sequences = tensor.dims.slice(0, -2).reduce((/** @type {number} */ product, /** @type {number} */ count) => product * count, 1);
       const data = await tensor.ort_tensor.getData();
-      const short = new data.constructor(batch * heads * kept * size);
-      for (let head = 0; head < batch * heads; head++) {
-        short.set(data.subarray(head * length * size, (head * length + kept) * size), head * kept * size);
+      let short = data.subarray(0, kept * size);
+      if (sequences > 1) {
+        short = new data.constructor(sequences * kept * size);
+        for (let index = 0; index < sequences; index++) {
+          short.set(data.subarray(index * length * size, (index * length + kept) * size), index * kept * size);
+        }
       }
-      entries[name] = new this.transformers.Tensor(tensor.type, short, [batch, heads, kept, size]);
+      entries[name] = new this.transformers.Tensor(tensor.type, short, [...tensor.dims.slice(0, -2), kept, size]);
     }
     await this.cache.dispose();
     this.cache = new this.transformers.DynamicCache(entries);

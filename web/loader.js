@@ -6,6 +6,7 @@
  */
 
 import { disagreement, MOST_DISAGREEMENT } from "./reference.js";
+import { joinRows } from "./rows.js";
 import { Store } from "./store.js";
 import { unpack, unpackShared } from "./unpack.js";
 
@@ -33,7 +34,7 @@ import { unpack, unpackShared } from "./unpack.js";
 /** The GPU cannot run this package, or not rightly; a processor can. */
 export class Unsuitable extends Error {}
 
-/** The INT8 graph for weights that this page unpacks, quicker than the runtime would. */
+/** The INT8 graph for weights that this page unpacks, quicker than the runtime would, and for rows that it joins. */
 const UNPACKED = { graph: "onnx/model_int8.onnx", plan: "onnx/model_int8.json", data: "model_int8.onnx_data" };
 
 /** Workers that unpack beside this thread. */
@@ -79,7 +80,9 @@ export async function loadChat(transformers, url, options) {
     const loading = transformers.AutoModelForCausalLM.from_pretrained(name, {
       device, dtype: isUnpacked ? "int8" : graph, session_options,
     });
-    return { dtype: graph, model: await withLostErrors(loading) };
+    const model = await withLostErrors(loading);
+    if (isUnpacked) joinRows(model.sessions.model);
+    return { dtype: graph, model };
   };
 
   /** @type {Dtype} */

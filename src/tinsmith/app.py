@@ -15,7 +15,7 @@ from tinsmith.serve import ISOLATION_HEADERS, web_dir, write_runtime
 _QUESTIONS = 4
 _MAX_NEW_TOKENS = 256
 _PAGES = {"index.html": "chat.html", **{name: name for name in (
-    "chat.js", "chat.css", "page.css", "client.js", "context.js", "loader.js", "markdown.js", "reference.js", "store.js", "sw.js",
+    "chat.js", "chat.css", "page.css", "client.js", "context.js", "loader.js", "markdown.js", "reference.js", "rows.js", "store.js", "sw.js",
     "unpack.js", "unpack_worker.js", "worker.js")}}  # fmt: skip
 _IMAGES = (".png", ".svg", ".jpg", ".webp")
 

@@ -29,8 +29,9 @@ class OnnxDecoder:
     """A loaded session with the names and shapes of its cache."""
 
     session: Any
-    past_shapes: dict[str, tuple[int, int]]
-    """`past_key_values.N.key` or `.value` -> (kv heads, head dimension)."""
+    past_shapes: dict[str, tuple[int, ...]]
+    """`past_key_values.N.key` or `.value` -> its empty shape: (1, kv heads, 0, head size), or (1, 0, kv heads x head size)
+    where the graph gives new rows alone."""
     past_dtype: Any
     """NumPy's name for what the cache holds: float32, or float16."""
     vocab_size: int
@@ -65,15 +66,24 @@ class Sequencer:
         }
         if not self.past:
             arrays |= {
-                name: np.zeros((1, heads, 0, dim), self.decoder.past_dtype)
-                for name, (heads, dim) in self.decoder.past_shapes.items()
+                name: np.zeros(shape, self.decoder.past_dtype) for name, shape in self.decoder.past_shapes.items()
             }
         values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()} | self.past
         names = [output.name for output in self.decoder.session.get_outputs()]
         outputs = dict(zip(names, self.decoder.session.run_with_ort_values(names, values), strict=True))
-        self.past = {name: outputs[name.replace("past_key_values", "present")] for name in self.decoder.past_shapes}
+        self.past = {name: self._extended(values[name], outputs[name.replace("past_key_values", "present")])
+                     for name in self.decoder.past_shapes}
         self.length = total
         return outputs
+
+    @staticmethod
+    def _extended(past: Any, present: Any) -> Any:
+        """What has been read, in ONNX Runtime's memory: `present`, or `past` and the new rows that `present` then is."""
+        import onnxruntime as ort
+
+        if len(present.shape()) == 4:
+            return present
+        return ort.OrtValue.ortvalue_from_numpy(np.concatenate([past.numpy(), present.numpy()], axis=1))
 
 
 def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
@@ -103,9 +113,10 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
         ) from error
     inputs = {value.name: value.shape for value in session.get_inputs()}
     is_float16 = any(value.type == "tensor(float16)" for value in session.get_inputs())
-    past = {name: (shape[1], shape[3]) for name, shape in inputs.items() if name.startswith("past_key_values.")}
+    past = {name: (1, *(size if isinstance(size, int) else 0 for size in shape[1:]))
+            for name, shape in inputs.items() if name.startswith("past_key_values.")}
     missing = {"input_ids", "attention_mask", "position_ids", "num_logits_to_keep"} - set(inputs)
-    if missing or not past or not all(isinstance(size, int) for sizes in past.values() for size in sizes):
+    if missing or not past or not all(isinstance(inputs[name][-1], int) for name in past):
         raise ArtifactError(
             f"{path}: not a decoder in the package format (inputs: {', '.join(inputs)})",
             "Run the export stage again with --force.",

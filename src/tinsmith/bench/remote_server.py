@@ -25,7 +25,7 @@ from tinsmith.errors import UserError
 from tinsmith.serve import SiteHandler, SiteServer, web_dir, write_runtime
 
 _PAGES = ("remote.html", "remote.js", "protocol.js", "client.js", "worker.js", "loader.js", "store.js", "unpack.js", "unpack_worker.js",
-          "reference.js", "context.js", "page.css")
+          "reference.js", "rows.js", "context.js", "page.css")
 _MOST_BYTES = 1 << 20
 _PATIENCE_SECONDS = 60
 _LOOPBACK, _EVERYWHERE = "127.0.0.1", "0.0.0.0"

@@ -202,7 +202,7 @@ def _problems_of_graph(model: ir.Model, file: str, allowed: frozenset[str], laye
     if set(inputs) != expected:
         problems.append(f"{file}: inputs differ by {sorted(set(inputs) ^ expected)}")
     for name, value in inputs.items():
-        if name.startswith("past_key_values") and not isinstance(value.shape[3], int):
+        if name.startswith("past_key_values") and not isinstance(value.shape[-1], int):
             problems.append(f"{file}: {name} has a symbolic head size")
     for value in model.graph.initializers.values():
         tensor = value.const_value

@@ -18,7 +18,7 @@ from tinsmith.config import ExportConfig
 from tinsmith.device import Device, choose_device
 from tinsmith.errors import DataError
 from tinsmith.export import float16, parity
-from tinsmith.export.attention import with_standard_attention
+from tinsmith.export.attention import with_row_attention, with_standard_attention
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.browser_facts import browser_facts
 from tinsmith.export.calibrate import Quantized, hold
@@ -53,8 +53,8 @@ _MAX_FLOAT16_DIVERGENCE = 1e-2
 _GRAPH_BYTES = 1_000_000
 """What graph, norms and biases may take beside `export.max_bits_per_parameter`."""
 _MAX_INT8_DIVERGENCE = 0.1
-_ATTENTION_FILE = "onnx/attention.onnx"
-"""The packaged INT4 graph with the INT8 graph's attention, for as long as it is compared."""
+_ATTENTIONS = {"attention": (with_row_attention, ONNX_UNPACKED_FILE), "attention_joined": (with_standard_attention, ONNX_INT8_FILE)}
+"""Gate -> attention that is compared with INT4 products, and the graph that has it."""
 _MOST_INT8_PARAMETERS = 1_300_000_000
 """ONNX Runtime holds each twice while it makes a session, and WASM ends at 4 GB."""
 _MOST_FOLDED_PARAMETERS = 400_000_000
@@ -178,18 +178,19 @@ def _gate_int4(
     package_dir: Path,
 ) -> None:
     """The packaged graphs must compute what the model computes with the weights numpy unpacks."""
-    attention = package_dir / _ATTENTION_FILE
-    if (package_dir / ONNX_UNPACKED_FILE).exists():
-        ir.save(with_standard_attention(ir.load(package_dir / ONNX_FILE)), attention)
+    forms = {f"onnx/{kind}.onnx": rewrite for kind, (rewrite, of) in _ATTENTIONS.items() if (package_dir / of).exists()}
+    for name, rewrite in forms.items():
+        ir.save(rewrite(ir.load(package_dir / ONNX_FILE)), package_dir / name)
     found = {name: parity.graph_logits(load_onnx(package_dir / name), decoder, ids)
-             for name in (ONNX_FILE, _ATTENTION_FILE, ONNX_F16_FILE, ONNX_UNPACKED_FILE) if (package_dir / name).exists()}
-    attention.unlink(missing_ok=True)
+             for name in (ONNX_FILE, *forms, ONNX_F16_FILE, ONNX_UNPACKED_FILE) if (package_dir / name).exists()}
+    for name in forms:
+        (package_dir / name).unlink()
     model = load_model(model_dir, _REFERENCE)
     hold(model, quantized)
     expected = parity.model_logits(model, decoder, ids)
-    for kind, file in (("int4", ONNX_FILE), ("attention", _ATTENTION_FILE)):
-        for result in parity.compare(expected, found.get(file, {})):
-            _gate(recorder, kind, result)
+    for name in (ONNX_FILE, *forms):
+        for result in parity.compare(expected, found[name]):
+            _gate(recorder, "int4" if name == ONNX_FILE else Path(name).stem, result)
     for kind, file, most in (("float16", ONNX_F16_FILE, _MAX_FLOAT16_DIVERGENCE), ("int8", ONNX_UNPACKED_FILE, _MAX_INT8_DIVERGENCE)):
         if file not in found:
             continue
@@ -226,7 +227,7 @@ def _add_int8(recorder: Recorder, package_dir: Path, parameters: int, conversati
     folder, plan = (package_dir / ONNX_FILE).parent, Plan()
     factors = smoothing_factors(package_dir / ONNX_FILE, conversations)
     unpacked = with_unpacked_weights(ir.load(package_dir / ONNX_FILE), factors, plan)
-    ir.save(with_standard_attention(unpacked), package_dir / ONNX_UNPACKED_FILE)
+    ir.save(with_row_attention(unpacked), package_dir / ONNX_UNPACKED_FILE)
     write_text(folder / PLAN, plan.to_json(folder))
     if parameters > _MOST_FOLDED_PARAMETERS:
         return [f"no INT8 graph for Transformers.js alone: {parameters / 1e6:,.0f} million parameters do not fit while it unpacks them"]
