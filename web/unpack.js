@@ -4,8 +4,9 @@
  * The arithmetic is that of src/tinsmith/export/unpack.py: products and steps are rounded to halves, quotients to floats.
  *
  * @typedef {{bits: 4 | 8, rows: number, file: string, packed_at: number, scales_at: number}} Part stored integers and scales
- * @typedef {{columns: number, weights_at: number, scales_at: number, factors: number[] | null, parts: Part[]}} Product
- *   of all rows of its parts; `weights_at` is where its (columns, rows) levels go, `scales_at` where a float for each row
+ * @typedef {{columns: number, width: number, weights_at: number, scales_at: number, factors: number[] | null, parts: Part[]}} Product
+ *   of all rows of its parts; `weights_at` is where its levels go, in matrices of (columns, width), `scales_at` where a float
+ *   for each row. What fills the last matrix stays zero
  * @typedef {{bytes: number, sha256: string, products: Product[]}} Plan
  */
 
@@ -112,21 +113,21 @@ function rowsOf(product) {
 /** @param {Product} product @param {Map<string, Uint8Array>} files @param {Uint8Array} data */
 function unpackProduct(product, files, data) {
   const rows = rowsOf(product);
-  const levels = data.subarray(product.weights_at, product.weights_at + product.columns * rows);
+  const levels = data.subarray(product.weights_at, product.weights_at + product.columns * product.width * Math.ceil(rows / product.width));
   const scales = new Float32Array(data.buffer, product.scales_at, rows);
   let first = 0;
   for (const part of product.parts) {
-    unpackPart(part, product, /** @type {Uint8Array} */ (files.get(part.file)), levels, scales, first, rows);
+    unpackPart(part, product, /** @type {Uint8Array} */ (files.get(part.file)), levels, scales, first);
     first += part.rows;
   }
 }
 
 /**
  * @param {Part} part @param {Product} product @param {Uint8Array} file
- * @param {Uint8Array} levels (columns, allRows) @param {Float32Array} scales (allRows)
- * @param {number} first of the part's rows among all @param {number} allRows
+ * @param {Uint8Array} levels matrices of (columns, width) @param {Float32Array} scales of all rows
+ * @param {number} first of the part's rows among all
  */
-function unpackPart(part, { columns, factors }, file, levels, scales, first, allRows) {
+function unpackPart(part, { columns, width, factors }, file, levels, scales, first) {
   const blocks = columns / BLOCK;
   const rowBytes = (columns * part.bits) / 8;
   const packed = file.subarray(part.packed_at, part.packed_at + part.rows * rowBytes);
@@ -135,8 +136,9 @@ function unpackPart(part, { columns, factors }, file, levels, scales, first, all
   const wide = new Float32Array(blocks);
   const tile = new Uint8ClampedArray(TILE * columns);
   const floatFactors = factors && new Float32Array(factors);
-  for (let start = 0; start < part.rows; start += TILE) {
-    const count = Math.min(TILE, part.rows - start);
+  for (let start = 0, count; start < part.rows; start += count) {
+    const place = (first + start) % width;
+    count = Math.min(TILE, part.rows - start, width - place);
     for (let row = 0; row < count; row++) {
       let largest = 0;
       for (let block = 0; block < blocks; block++) {
@@ -151,23 +153,23 @@ function unpackPart(part, { columns, factors }, file, levels, scales, first, all
       if (part.bits === 4) unpackRow4(packed, from, wide, step, tile, into);
       else unpackRow8(packed, from, wide, step, tile, into);
     }
-    turn(tile, count, columns, levels, allRows, first + start);
+    turn(tile, count, columns, levels, width, (first + start - place) * columns + place);
   }
 }
 
-/** Write `count` rows of `tile` as columns. @param {Uint8ClampedArray} tile @param {number} count @param {number} columns @param {Uint8Array} levels @param {number} allRows @param {number} first */
-function turn(tile, count, columns, levels, allRows, first) {
-  if ((count | allRows | first) & 3) {
-    for (let column = 0; column < columns; column++) {
-      for (let row = 0; row < count; row++) levels[column * allRows + first + row] = tile[row * columns + column];
+/** Write `count` rows of `tile` as columns, `width` apart from `at` on. @param {Uint8ClampedArray} tile @param {number} count @param {number} columns @param {Uint8Array} levels @param {number} width @param {number} at */
+function turn(tile, count, columns, levels, width, at) {
+  if ((count | width | at) & 3) {
+    for (let column = 0; column < columns; column++, at += width) {
+      for (let row = 0; row < count; row++) levels[at + row] = tile[row * columns + column];
     }
     return;
   }
   const fours = new Uint32Array(levels.buffer, levels.byteOffset, levels.length / 4);
-  for (let column = 0; column < columns; column++) {
-    let at = (column * allRows + first) / 4;
+  for (let column = 0; column < columns; column++, at += width) {
+    let into = at / 4;
     for (let from = column, end = count * columns; from < end; from += 4 * columns) {
-      fours[at++] = tile[from] | (tile[from + columns] << 8) | (tile[from + 2 * columns] << 16) | (tile[from + 3 * columns] << 24);
+      fours[into++] = tile[from] | (tile[from + columns] << 8) | (tile[from + 2 * columns] << 16) | (tile[from + 3 * columns] << 24);
     }
   }
 }

@@ -20,9 +20,27 @@ MIDDLE = 128
 processors without VNNI add two products in 16 bits, which overflow silently (`vpmaddubsw`); of unsigned ones none does."""
 SMALLEST_STEP = 2.0**-24
 """The smallest half that is not zero."""
+_WIDE = 1024
+_WIDTH = 128
 _BLOCK_SIZE = 32
 _ROWS = 4096
 """Unpacked at a time: the float32 of a head would be gigabytes."""
+
+
+def width_of(rows: int) -> int:
+    """How many of a product's columns lie together; a matrix has as many rows, the weights' out features, as that.
+
+    Its product in ONNX Runtime's WASM build takes 128 at a time, 8 bytes of each of their rows, and packs them anew whenever it
+    is computed. In a wide matrix these bytes lie in other pages, and where its width has a large power of two in the same few
+    lines of a cache. Matrices of 128 columns are read as they lie: 1.7 to 5 times as fast for one token.
+    """
+    return _WIDTH if rows >= _WIDE else rows
+
+
+def padded(rows: int) -> int:
+    """Columns with those added that fill the last matrix; their scales and levels are zero."""
+    width = width_of(rows)
+    return -(-rows // width) * width
 
 
 def unpacked_weights(folder: Path) -> np.ndarray:
@@ -37,16 +55,15 @@ def unpack(products: list[dict[str, Any]], nbytes: int, folder: Path) -> np.ndar
     stored = {name: np.memmap(folder / name, np.uint8, "r") for name in files}
     data = np.zeros(nbytes, np.uint8)
     for product in products:
-        columns, first = product["columns"], 0
-        rows = sum(part["rows"] for part in product["parts"])
-        levels = data[product["weights_at"] :][: columns * rows].reshape(columns, rows)
+        columns, width, first = product["columns"], product["width"], 0
+        rows = padded(sum(part["rows"] for part in product["parts"]))
+        levels = data[product["weights_at"] :][: columns * rows].reshape(-1, columns, width).transpose(0, 2, 1)
         scales = data[product["scales_at"] :][: 4 * rows].view(np.float32)
         for part in product["parts"]:
             for start in range(0, part["rows"], _ROWS):
                 some = range(start, min(start + _ROWS, part["rows"]))
-                at = slice(first + some.start, first + some.stop)
-                found, scales[at] = _levels(part, some, columns, product["factors"], stored[part["file"]])
-                levels[:, at] = found.T
+                at = first + np.arange(some.start, some.stop)
+                levels[at // width, at % width], scales[at] = _levels(part, some, columns, product["factors"], stored[part["file"]])
             first += part["rows"]
     return data
 

@@ -18,7 +18,7 @@ from onnx_ir.convenience import replace_all_uses_with
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.nodes import CONTRIB, drop_unused
 from tinsmith.export.unpack import Plan
-from tinsmith.int8_weights import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP
+from tinsmith.int8_weights import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP, padded, width_of
 
 _NORMS = {"SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}
 """Operators that end in a product with a weight, and which input that is."""
@@ -69,21 +69,28 @@ class _Rewriter:
     def replace(self, products: Sequence[ir.Node]) -> None:
         """One INT8 product in the place of `products`, which have one input."""
         self._added = []
-        name = products[0].name
+        name, rows = products[0].name, [node.attributes["N"].as_int() for node in products]
         if self._plan is None:
-            weights, scales = self._together(f"{name}/int8", [self._unpacked(node, self._factors.get(name)) for node in products])
+            unpacked = [self._unpacked(node, self._factors.get(name)) for node in products]
+            weights, scales = self._together(f"{name}/int8", unpacked, sum(rows))
         else:
             weights, scales = map(self._initializer, self._plan.add(name, *map(self._stored, products), factors=self._factors.get(name)))
         levels, token_scale = self._quantized(self._smoothed(products), f"{name}/input")
         one, middle = self._constant(1.0, np.float32), self._constant(MIDDLE, np.uint8)
+        is_wide = width_of(sum(rows)) < padded(sum(rows))
+        if is_wide:
+            levels = self._op(f"{name}/levels_once", "Unsqueeze", [levels, self._constant([1], np.int64)])  # (B, 1, S, K)
         summed = self._op(f"{name}/integers", "MatMulIntegerToFloat", [levels, weights, one, scales, middle, middle], domain=CONTRIB)
+        if is_wide:
+            beside = self._op(f"{name}/beside", "Transpose", [summed], {"perm": [0, 2, 1, 3]})  # (B, S, M, N / M)
+            summed = self._op(f"{name}/joined", "Reshape", [beside, self._constant([0, 0, padded(sum(rows))], np.int64)])
         found = self._op(f"{name}/product", "Mul", [summed, token_scale])
-        outputs = [found]
-        if len(products) > 1:
-            lengths = self._constant([node.attributes["N"].as_int() for node in products], np.int64)
-            outputs = self._ops(f"{name}/parts", "Split", [found, lengths], len(products), {"axis": -1})
+        outputs: Sequence[ir.Value] = [found]
+        lengths = [*rows, *filter(None, [padded(sum(rows)) - sum(rows)])]
+        if len(lengths) > 1:
+            outputs = self._ops(f"{name}/parts", "Split", [found, self._constant(lengths, np.int64)], len(lengths), {"axis": -1})
         self.graph.insert_before(products[0], self._added)
-        for node, output in zip(products, outputs, strict=True):
+        for node, output in zip(products, outputs, strict=False):  # what fills the last matrix has no node
             before = node.outputs[0]
             replace_all_uses_with(before, output, replace_graph_outputs=True)
             output.name, output.type, output.shape = before.name, before.type, before.shape
@@ -151,13 +158,21 @@ class _Rewriter:
         levels = self._op(f"{name}/levels", "QuantizeLinear", [matrix, half_step, middles], {"axis": 0})
         return levels, self._op(f"{name}/steps", "Cast", [half_step], {"to": ir.DataType.FLOAT})
 
-    def _together(self, name: str, weights: Sequence[tuple[ir.Value, ir.Value]]) -> tuple[ir.Value, ir.Value]:
-        """All weights as one matrix (K, N) uint8, with its scales (N,)."""
+    def _together(self, name: str, weights: Sequence[tuple[ir.Value, ir.Value]], rows: int) -> tuple[ir.Value, ir.Value]:
+        """All weights as one matrix (K, N) uint8 with its scales (N,), or as `Plan.add` has them if they are wide."""
         matrix, scales = weights[0]
         if len(weights) > 1:
             matrix = self._op(f"{name}/rows", "Concat", [one for one, _ in weights], {"axis": 0})
             scales = self._op(f"{name}/scales", "Concat", [one for _, one in weights], {"axis": 0})
-        return self._op(f"{name}/turned", "Transpose", [matrix], {"perm": [1, 0]}), scales
+        width, filled = width_of(rows), padded(rows)
+        if filled > rows:
+            room, axis = self._constant([0, filled - rows], np.int64), self._constant([0], np.int64)
+            matrix = self._op(f"{name}/filled", "Pad", [matrix, room, self._constant(0, np.uint8), axis])
+            scales = self._op(f"{name}/filled_scales", "Pad", [scales, room, self._constant(0, np.float32), axis])
+        if width < filled:
+            matrix = self._op(f"{name}/matrices", "Reshape", [matrix, self._constant([filled // width, width, -1], np.int64)])
+            scales = self._op(f"{name}/scale_rows", "Reshape", [scales, self._constant([filled // width, 1, width], np.int64)])
+        return self._op(f"{name}/turned", "Transpose", [matrix], {"perm": [0, 2, 1] if width < filled else [1, 0]}), scales
 
     def _quantized(self, hidden: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
         """`hidden` (B, S, K) as uint8 around 128, and each token's scale (B, S, 1) float32."""

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
-from tinsmith.int8_weights import DATA, unpack
+from tinsmith.int8_weights import DATA, padded, unpack, width_of
 
 _ALIGNMENT = 64
 
@@ -31,21 +31,26 @@ class Plan:
     def add(
         self, name: str, *parts: tuple[ir.ExternalTensor, ir.ExternalTensor], factors: np.ndarray | None
     ) -> tuple[ir.ExternalTensor, ir.ExternalTensor]:
-        """Plan one product over `parts`, each its stored integers and scales; returns its weights (K, N) and scales (N,)."""
+        """Plan one product over `parts`, each its stored integers and scales.
+
+        Returns:
+            Its weights (K, N) and scales (N,), or those of a wide one in matrices (M, K, N / M) and (M, 1, N / M).
+        """
         columns = parts[0][1].shape[1] * BLOCK_SIZE
-        rows = [packed.shape[0] for packed, _ in parts]
+        own = sum(packed.shape[0] for packed, _ in parts)
+        width, rows = width_of(own), padded(own)
         self.products.append({
-            "columns": columns, "weights_at": self._room(columns * sum(rows)), "scales_at": self._room(4 * sum(rows)),
+            "columns": columns, "width": width, "weights_at": self._room(columns * rows), "scales_at": self._room(4 * rows),
             "factors": None if factors is None else factors.tolist(),
             "parts": [{"bits": bits_of(packed.shape), "rows": packed.shape[0], "file": str(packed.location),
                        "packed_at": packed.offset, "scales_at": scales.offset} for packed, scales in parts],
         })
-        planned = self.products[-1]
+        planned, is_wide = self.products[-1], width < rows
         return (
-            ir.ExternalTensor(DATA, planned["weights_at"], columns * sum(rows), ir.DataType.UINT8,
-                              shape=ir.Shape([columns, sum(rows)]), name=f"{name}/int8/weights"),
-            ir.ExternalTensor(DATA, planned["scales_at"], 4 * sum(rows), ir.DataType.FLOAT,
-                              shape=ir.Shape([sum(rows)]), name=f"{name}/int8/scales"),
+            ir.ExternalTensor(DATA, planned["weights_at"], columns * rows, ir.DataType.UINT8, name=f"{name}/int8/weights",
+                              shape=ir.Shape([rows // width, columns, width] if is_wide else [columns, rows])),
+            ir.ExternalTensor(DATA, planned["scales_at"], 4 * rows, ir.DataType.FLOAT, name=f"{name}/int8/scales",
+                              shape=ir.Shape([rows // width, 1, width] if is_wide else [rows])),
         )
 
     def _room(self, size: int) -> int:
