@@ -5,8 +5,12 @@
  * of them copied out again at every token, into memory that has to be found first.
  */
 
-/** Rows that there is room for at first. */
+/** Rows that there is room for at first, and how much more than needed there is later. */
 const FIRST_ROOM = 256;
+const ROOM = 1.5;
+
+/** Tokens read at once: attention's scores take memory for each of them with each before it. */
+const MOST_TOKENS = 512;
 
 /**
  * Make `session` give what Transformers.js expects: `present.*` of all tokens, not of the new ones.
@@ -19,12 +23,48 @@ const FIRST_ROOM = 256;
 export function joinRows(session) {
   const run = session.run.bind(session);
   session.run = async (/** @type {Record<string, any>} */ feeds, /** @type {any[]} */ ...rest) => {
-    const outputs = await run(feeds, ...rest);
-    for (const name of session.outputNames) {
-      if (name.startsWith("present.")) outputs[name] = joined(feeds[name.replace("present", "past_key_values")], outputs[name]);
+    let outputs;
+    for (const piece of pieces(feeds)) {
+      const past = outputs ? pastOf(session, outputs) : pastOf(session, feeds);
+      outputs = await run({ ...piece, ...past }, ...rest);
+      for (const name of session.outputNames) {
+        if (name.startsWith("present.")) outputs[name] = joined(past[name.replace("present", "past_key_values")], outputs[name]);
+      }
     }
     return outputs;
   };
+}
+
+/**
+ * What to read one after the other, if only the last token's logits are wanted; all at once if not.
+ *
+ * @param {Record<string, any>} feeds
+ * @returns {Record<string, any>[]} without the past
+ */
+function pieces({ input_ids, position_ids, attention_mask, num_logits_to_keep }) {
+  const count = input_ids.dims[1];
+  const before = attention_mask.dims[1] - count;
+  const most = Number(num_logits_to_keep.data[0]) === 1 ? MOST_TOKENS : count;
+  const found = [];
+  for (let from = 0; from < count; from += most) {
+    const to = Math.min(count, from + most);
+    found.push({
+      input_ids: part(input_ids, from, to), position_ids: part(position_ids, from, to),
+      attention_mask: part(attention_mask, 0, before + to), num_logits_to_keep,
+    });
+  }
+  return found;
+}
+
+/** @param {any} tensor (1, S) @param {number} from @param {number} to @returns {any} (1, to - from) */
+function part(tensor, from, to) {
+  return new tensor.constructor(tensor.type, tensor.data.subarray(from, to), [1, to - from]);
+}
+
+/** @param {any} session @param {Record<string, any>} tensors a run's feeds, or its outputs @returns {Record<string, any>} */
+function pastOf(session, tensors) {
+  const names = session.inputNames.filter((/** @type {string} */ name) => name.startsWith("past_key_values."));
+  return Object.fromEntries(names.map((/** @type {string} */ name) => [name, tensors[name] ?? tensors[name.replace("past_key_values", "present")]]));
 }
 
 /** @param {any} past (1, P, W) @param {any} rows (1, S, W) @returns {any} (1, P + S, W), where `past` lies if there is room */
@@ -34,7 +74,7 @@ function joined(past, rows) {
   const { buffer, byteOffset, length } = past.data;
   let room = new Float32Array(buffer, byteOffset);
   if (room.length < total * width) {
-    room = new Float32Array(Math.max(FIRST_ROOM, 2 * total) * width);
+    room = new Float32Array(Math.max(FIRST_ROOM, Math.ceil(ROOM * total)) * width);
     room.set(past.data);
   }
   room.set(rows.data, length);

@@ -1,0 +1,65 @@
+"""rows.js: what a session gives with its cache kept outside is what one would that joins it inside."""
+
+import json
+import subprocess
+
+from tinsmith.serve import web_dir
+
+SCRIPT = """
+import { joinRows } from "%s";
+class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
+const ints = (values, dims) => new Tensor("int64", BigInt64Array.from(values, BigInt), dims);
+const runs = [];
+// Every new row is (token, position, tokens seen by then): what a graph could know of it.
+const session = {
+  inputNames: ["input_ids", "attention_mask", "position_ids", "num_logits_to_keep", "past_key_values.0.key"],
+  outputNames: ["logits", "present.0.key"],
+  async run(feeds) {
+    const [, count] = feeds.input_ids.dims;
+    const seen = feeds["past_key_values.0.key"].dims[1];
+    if (feeds.attention_mask.dims[1] !== seen + count) throw new Error("mask");
+    runs.push(count);
+    const rows = Array.from({ length: count }, (_, i) => [Number(feeds.input_ids.data[i]), Number(feeds.position_ids.data[i]), seen + i]);
+    return { logits: rows.at(-1)[0], "present.0.key": new Tensor("float32", Float32Array.from(rows.flat()), [1, count, 3]) };
+  },
+};
+joinRows(session);
+async function read(past, first, count, keep = 1) {
+  const before = past.dims[1];
+  const numbers = Array.from({ length: count }, (_, i) => i);
+  const outputs = await session.run({
+    input_ids: ints(numbers.map((i) => first + i), [1, count]), position_ids: ints(numbers.map((i) => before + i), [1, count]),
+    attention_mask: ints(Array(before + count).fill(1), [1, before + count]), num_logits_to_keep: ints([keep], []),
+    "past_key_values.0.key": past,
+  });
+  return outputs;
+}
+const empty = new Tensor("float32", new Float32Array(0), [1, 0, 3]);
+const found = {};
+let outputs = await read(empty, 1000, 1300);
+found.pieces = [...runs]; found.logits = outputs.logits;
+let past = outputs["present.0.key"];
+for (let i = 0; i < 900; i++) past = (await read(past, 5000 + i, 1))["present.0.key"];
+found.dims = past.dims;
+found.isRight = Array.from({ length: 2200 }, (_, i) => past.data[3 * i] === (i < 1300 ? 1000 + i : 5000 + i - 1300)
+  && past.data[3 * i + 1] === i && past.data[3 * i + 2] === i).every(Boolean);
+const cut = new Tensor("float32", past.data.subarray(0, 3 * 1400), [1, 1400, 3]);
+const again = (await read(cut, 9000, 2))["present.0.key"];
+found.again = [again.dims[1], again.data[3 * 1399], again.data[3 * 1400], again.data[3 * 1401]];
+found.isInPlace = again.data.buffer === past.data.buffer;
+runs.length = 0;
+await read(empty, 0, 700, 0);
+found.all = [...runs];
+console.log(JSON.stringify(found));
+"""
+
+
+def test_rows_are_joined_grown_and_cut(tmp_path):
+    script = tmp_path / "rows.mjs"
+    script.write_text(SCRIPT % (web_dir() / "rows.js"))
+    answer = subprocess.run(["node", str(script)], capture_output=True, text=True, check=True).stdout
+    found = json.loads(answer)
+    assert found["pieces"] == [512, 512, 276] and found["logits"] == 2299
+    assert found["dims"] == [1, 2200, 3] and found["isRight"]
+    assert found["again"] == [1402, 5099, 9000, 9001] and found["isInPlace"]
+    assert found["all"] == [700]  # whoever wants all logits gets them from one run
