@@ -49,7 +49,7 @@ def hard(tmp_path):
 
     random, columns = np.random.default_rng(3), 96
     exponents = np.array([2.0**power for power in (-24, -20, -15, -14, -10, -3, 2)], np.float32)
-    inputs = [ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([1, 1, columns]))]
+    inputs = [ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["B", "S", columns]))]
     nodes, initializers, at, content = [], [], 0, b""
     for name, bits, rows in (("four", 4, 71), ("eight", 8, 130), ("aligned", 4, 68)):
         integers = torch.from_numpy(random.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (rows, columns)))
@@ -93,4 +93,4 @@ def test_subnormal_halves_odd_rows_and_ties(hard, factors, wide, monkeypatch):
     exact, folded, unpacked = (ort.InferenceSession(str(hard / f"{name}.onnx"), providers=["CPUExecutionProvider"]).run(None, {"x": x})
                                for name in ("model", "int8", "unpacked"))
     for right, first, second in zip(exact, folded, unpacked, strict=True):
-        assert (first == second).all() and np.abs(first - right).max() < 0.02 * np.abs(right).max()
+        assert (first == second).all() and np.abs(first - right).max() < 0.05 * np.abs(right).max()

@@ -37,19 +37,22 @@ def model_logits(model: Any, decoder: Decoder, ids: list[int]) -> Logits:
     """What a float32 Transformers model computes in every case."""
     found = {}
     for length in lengths(decoder):
-        found[f"prefill_{length}"] = expected = _reference_logits(model, ids[:length])
-        if length > _DECODED_TOKENS:
-            found[f"decode_{length}"] = expected[-_DECODED_TOKENS:]
+        decoded = _decoded(length)
+        rows = _reference_logits(model, ids[: length + decoded], min(_COMPARED_ROWS, length) + decoded)
+        found[f"prefill_{length}"] = rows[: len(rows) - decoded]
+        if decoded:
+            found[f"decode_{length}"] = rows[-decoded:]
     return found
 
 
 def graph_logits(graph: OnnxDecoder, decoder: Decoder, ids: list[int]) -> Logits:
-    """The same from an ONNX graph: prefill at once, decoding token by token from its cache."""
+    """The same from an ONNX graph: a prompt at once, then tokens one by one from its cache."""
     found = {}
     for length in lengths(decoder):
-        found[f"prefill_{length}"] = _prefill(graph, ids[:length])
-        if length > _DECODED_TOKENS:
-            found[f"decode_{length}"] = _decode(graph, ids[:length])
+        sequence = graph.start()
+        found[f"prefill_{length}"] = sequence.feed(ids[:length], min(_COMPARED_ROWS, length))
+        if _decoded(length):
+            found[f"decode_{length}"] = np.concatenate([sequence.feed([token], 1) for token in ids[length : length + _DECODED_TOKENS]])
     return found
 
 
@@ -71,23 +74,21 @@ def lengths(decoder: Decoder) -> tuple[int, ...]:
     return (1, 100, *past_window)
 
 
+def probe_tokens(decoder: Decoder) -> int:
+    """How many token ids the cases need."""
+    return max(lengths(decoder)) + _DECODED_TOKENS
+
+
+def _decoded(length: int) -> int:
+    """Tokens decoded after a prompt of `length`; none after a single one, which is such a step itself."""
+    return _DECODED_TOKENS if length > _DECODED_TOKENS else 0
+
+
 def _compared(case: str, expected: np.ndarray, found: np.ndarray) -> Comparison:
     same = (expected.argmax(axis=1) == found.argmax(axis=1)).mean()
     return Comparison(case, float(np.abs(expected - found).max()), float(same), len(found))
 
 
-def _reference_logits(model: Any, ids: list[int]) -> np.ndarray:
+def _reference_logits(model: Any, ids: list[int], keep: int) -> np.ndarray:
     with torch.no_grad():
-        return model(input_ids=torch.tensor([ids]), use_cache=False, logits_to_keep=_COMPARED_ROWS).logits[0].numpy()
-
-
-def _prefill(graph: OnnxDecoder, ids: list[int]) -> np.ndarray:
-    return graph.start().feed(ids, min(_COMPARED_ROWS, len(ids)))
-
-
-def _decode(graph: OnnxDecoder, ids: list[int]) -> np.ndarray:
-    """Logits of the last tokens, each computed alone from the cache of those before."""
-    prompt = len(ids) - _DECODED_TOKENS
-    sequence = graph.start()
-    sequence.feed(ids[:prompt], 1)
-    return np.concatenate([sequence.feed([token], 1) for token in ids[prompt:]])
+        return model(input_ids=torch.tensor([ids]), use_cache=False, logits_to_keep=keep).logits[0].numpy()

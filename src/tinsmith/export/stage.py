@@ -135,8 +135,8 @@ def _read_tokens(tokenizer: ChatTokenizer, data_dir: Path, seed: int) -> tuple[l
 
 
 def _probe_ids(train: Sequence[Tokens], decoder: Decoder) -> list[int]:
-    """Real tokens, joined until they are longer than every compared length."""
-    needed, joined = max(parity.lengths(decoder)), []
+    """Real tokens, joined until there are enough for every compared length."""
+    needed, joined = parity.probe_tokens(decoder), []
     while len(joined) < needed:
         for tokens in train:
             joined += tokens.ids
