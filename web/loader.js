@@ -87,8 +87,9 @@ export async function loadChat(transformers, url, options) {
 
   /** @type {Dtype} */
   const quickest = device === "wasm" ? "q8" : canFloat16 ? "q4f16" : "q4";
-  const hasQuickest = store.sums.has(GRAPHS[quickest]) || (quickest === "q8" && store.sums.has(UNPACKED.plan));
-  const first = dtype ?? (hasQuickest ? quickest : "q4");
+  const isPlanned = quickest === "q8" && store.sums.has(UNPACKED.plan);
+  const fits = !isPlanned || hasRoom((await store.json(UNPACKED.plan)).bytes, navigator);
+  const first = dtype ?? (fits && (isPlanned || store.sums.has(GRAPHS[quickest])) ? quickest : "q4");
   const loaded = await loadModel(first).catch((error) => {
     // Unpacking for INT8 takes more memory than a small machine may have.
     if (dtype || first !== "q8" || !/bad_alloc|memory|allocation/i.test(String(error))) throw error;
@@ -104,6 +105,17 @@ export async function loadChat(transformers, url, options) {
   const tokenizer = await transformers.AutoTokenizer.from_pretrained(name);
   store.files.clear();
   return { tokenizer, ...loaded, files: [...files], isKept: !!store.cache && !store.isFull };
+}
+
+/**
+ * Whether unpacked weights fit on a device. A tab took 3.2 times their size for Gemma 3 1B; half of the memory is the system's.
+ *
+ * @param {number} bytes of the weights, unpacked
+ * @param {{deviceMemory?: number, userAgent: string}} device its memory in GB, at most 8, where the browser tells it
+ */
+export function hasRoom(bytes, { deviceMemory, userAgent }) {
+  const gigabytes = deviceMemory ?? (/Mobile|iPhone|iPad|Android/.test(userAgent) ? 4 : 8);
+  return 3.2 * bytes <= (gigabytes * 2 ** 30) / 2;
 }
 
 /**

@@ -1,6 +1,7 @@
 """Weights unpacked by several workers in shared memory are those of one thread, and the page does without workers."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -52,3 +53,15 @@ def test_the_page_loads_with_workers_and_without(package, runtime, has_helper, t
         asked = [one.url.rpartition("/")[2] for one in page.requests]
     assert ready["dtype"] == "q8" and len(done["tokenIds"]) == 2
     assert "unpack_worker.js" in asked
+
+
+@pytest.mark.parametrize(("device", "largest"), [
+    ('{deviceMemory: 8, userAgent: "Chrome"}', "gemma-3-1b"), ('{deviceMemory: 4, userAgent: "Chrome Android"}', "gemma-3-270m"),
+    ('{deviceMemory: 0.5, userAgent: "Chrome Android"}', None), ('{userAgent: "Macintosh Safari"}', "gemma-3-1b"),
+    ('{userAgent: "iPhone Mobile Safari"}', "gemma-3-270m"),
+])
+def test_small_devices_are_spared(device, largest):
+    """Where the unpacked weights would not fit, the 4-bit graph runs; a phone ends a tab that takes too much."""
+    code = f"import {{ hasRoom }} from '{web_dir()}/loader.js'; console.log(JSON.stringify([268e6, 1003e6].map((bytes) => hasRoom(bytes, {device}))));"
+    found = json.loads(subprocess.run(["node", "--input-type=module", "-e", code], capture_output=True, text=True, check=True).stdout)
+    assert found == [largest is not None, largest == "gemma-3-1b"]
