@@ -8,7 +8,7 @@
 import { disagreement, MOST_DISAGREEMENT } from "./reference.js";
 import { joinRows } from "./rows.js";
 import { Store } from "./store.js";
-import { unpack, unpackShared } from "./unpack.js";
+import { Helpers, unpack } from "./unpack.js";
 
 /**
  * @typedef {'q4' | 'q4f16' | 'q8'} Dtype of a graph, as Transformers.js names them: all have the same 4-bit weights, and
@@ -36,6 +36,9 @@ export class Unsuitable extends Error {}
 
 /** The INT8 graph for weights that this page unpacks, quicker than the runtime would, and for rows that it joins. */
 const UNPACKED = { graph: "onnx/model_int8.onnx", plan: "onnx/model_int8.json", data: "model_int8.onnx_data" };
+
+/** The INT8 graph has nothing left to be made better, and looking for it takes a third of the time of loading. */
+const AS_IT_IS = { graphOptimizationLevel: "disabled" };
 
 /** Workers that unpack beside this thread. */
 const MOST_HELPERS = 3;
@@ -70,13 +73,22 @@ export async function loadChat(transformers, url, options) {
   const name = pointAt(transformers.env, folder);
   Object.assign(transformers.env, { useCustomCache: true, customCache: store });
 
+  /** @type {Promise<any> | undefined} */
+  let tokenizer;
+  const loadTokenizer = () => (tokenizer ??= transformers.AutoTokenizer.from_pretrained(name));
   const loadModel = async (/** @type {Dtype} */ graph) => {
-    // All at once, and before Transformers.js asks, which would go on without an error.
     const isUnpacked = graph === "q8" && store.sums.has(UNPACKED.plan);
-    await Promise.all([...needed, ...(isUnpacked ? [UNPACKED.graph, UNPACKED.plan] : [GRAPHS[graph]])].map((file) => store.file(file)));
-    // The weights of every graph are named after the first one.
-    const externalData = isUnpacked ? await withUnpacked(store, data) : data;
-    const session_options = graph === "q4" ? sessionOptions : { ...sessionOptions, externalData };
+    const helpers = isUnpacked ? startHelpers() : null;
+    /** @type {{path: string, data: string | Uint8Array}[]} the weights of every graph are named after the first one */
+    let externalData = data;
+    try {
+      // All at once, and before Transformers.js asks, which would go on without an error.
+      await Promise.all([...needed, ...(isUnpacked ? [UNPACKED.graph, UNPACKED.plan] : [GRAPHS[graph]])].map((file) => store.file(file)));
+      if (isUnpacked) externalData = await withUnpacked(store, data, helpers, loadTokenizer);
+    } finally {
+      helpers?.end();
+    }
+    const session_options = { ...sessionOptions, ...(graph !== "q4" && { externalData }), ...(isUnpacked && AS_IT_IS) };
     const loading = transformers.AutoModelForCausalLM.from_pretrained(name, {
       device, dtype: isUnpacked ? "int8" : graph, session_options,
     });
@@ -102,9 +114,9 @@ export async function loadChat(transformers, url, options) {
       throw new Unsuitable("this GPU computes other answers than the model's");
     }
   }
-  const tokenizer = await transformers.AutoTokenizer.from_pretrained(name);
+  const found = { tokenizer: await loadTokenizer(), ...loaded };
   store.files.clear();
-  return { tokenizer, ...loaded, files: [...files], isKept: !!store.cache && !store.isFull };
+  return { ...found, files: [...files], isKept: !!store.cache && !store.isFull };
 }
 
 /**
@@ -136,22 +148,33 @@ function pointAt(env, folder) {
   return "model";
 }
 
+/** @returns {Helpers | null} workers on other cores; none without shared memory, or where a page of another origin may start none */
+function startHelpers() {
+  const count = Math.min(MOST_HELPERS, navigator.hardwareConcurrency - 1);
+  if (!crossOriginIsolated || count < 1) return null;
+  try {
+    return new Helpers(count);
+  } catch {
+    return null;
+  }
+}
+
 /**
  * The content of the package's files of weights, which the embedding reads, and of the one that is made of them.
  *
  * @param {Store} store
  * @param {{path: string, data: string}[]} data names of the files
+ * @param {Helpers | null} helpers
+ * @param {() => Promise<unknown>} meanwhile what else there is to do
  * @returns {Promise<{path: string, data: Uint8Array}[]>}
  */
-async function withUnpacked(store, data) {
+async function withUnpacked(store, data, helpers, meanwhile) {
   const plan = await store.json(UNPACKED.plan);
   const read = async (/** @type {string} */ name) => new Uint8Array(await (await store.file(name)).arrayBuffer());
   const files = await Promise.all(data.map(async ({ path, data: name }) => ({ path, data: shared(await read(name)) })));
   const byPath = new Map(files.map(({ path, data: bytes }) => [path, bytes]));
-  const helpers = Math.min(MOST_HELPERS, navigator.hardwareConcurrency - 1);
   const alone = () => unpack(plan, byPath);
-  // Without shared memory, or where a page of another origin may start no worker, one thread does it.
-  const made = crossOriginIsolated && helpers > 0 ? await unpackShared(plan, byPath, helpers).catch(alone) : alone();
+  const made = helpers ? await helpers.unpack(plan, byPath, meanwhile).catch(alone) : alone();
   return [...files, { path: UNPACKED.data, data: made }];
 }
 

@@ -60,35 +60,49 @@ export function unpack(plan, files) {
   return data;
 }
 
-/**
- * The same on several cores, in shared memory.
- *
- * @param {Plan} plan
- * @param {Map<string, Uint8Array<SharedArrayBuffer>>} files
- * @param {number} helpers how many workers take products beside the caller
- * @returns {Promise<Uint8Array<SharedArrayBuffer>>} rejects where workers cannot be made, or one fails
- */
-export async function unpackShared(plan, files, helpers) {
-  const work = {
-    products: [...plan.products].sort((a, b) => weightsOf(b) - weightsOf(a)), // the largest first, so that nobody ends late
-    files, data: new Uint8Array(new SharedArrayBuffer(plan.bytes)), next: new Int32Array(new SharedArrayBuffer(4)),
-  };
-  const workers = Array.from({ length: helpers }, () => new Worker(new URL("./unpack_worker.js", import.meta.url), { type: "module" }));
-  try {
-    const done = workers.map((worker) => new Promise((resolve, reject) => {
+/** Workers that unpack beside the caller, in shared memory. They take a while to start, which nothing should keep waiting for. */
+export class Helpers {
+  /** @param {number} count */
+  constructor(count) {
+    this.workers = Array.from({ length: count }, () => new Worker(new URL("./unpack_worker.js", import.meta.url), { type: "module" }));
+    this.ready = this.#all();
+    this.ready.catch(() => {}); // told to whoever asks for work
+  }
+
+  /**
+   * @param {Plan} plan
+   * @param {Map<string, Uint8Array<SharedArrayBuffer>>} files
+   * @param {() => Promise<unknown>} meanwhile what the caller does before it takes products itself
+   * @returns {Promise<Uint8Array<SharedArrayBuffer>>} rejects where a worker does not start, or fails
+   */
+  async unpack(plan, files, meanwhile) {
+    await this.ready;
+    const work = {
+      products: [...plan.products].sort((a, b) => weightsOf(b) - weightsOf(a)), // the largest first, so that nobody ends late
+      files, data: new Uint8Array(new SharedArrayBuffer(plan.bytes)), next: new Int32Array(new SharedArrayBuffer(4)),
+    };
+    const done = this.#all();
+    for (const worker of this.workers) worker.postMessage(work);
+    await meanwhile();
+    takeProducts(work);
+    await done;
+    return work.data;
+  }
+
+  end() {
+    for (const worker of this.workers) worker.terminate();
+  }
+
+  /** @returns {Promise<unknown>} when every worker has said something */
+  #all() {
+    return Promise.all(this.workers.map((worker) => new Promise((resolve, reject) => {
       worker.onmessage = resolve;
       worker.onerror = (event) => {
         event.preventDefault(); // the caller is told, and no page above
         reject(new Error("A worker that unpacks weights failed."));
       };
-      worker.postMessage(work);
-    }));
-    takeProducts(work);
-    await Promise.all(done);
-  } finally {
-    for (const worker of workers) worker.terminate();
+    })));
   }
-  return work.data;
 }
 
 /**

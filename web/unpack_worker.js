@@ -1,4 +1,4 @@
-/** Takes its share of the products that are unpacked in shared memory; see `unpackShared` in unpack.js. */
+/** Takes its share of the products that are unpacked in shared memory; see `Helpers` in unpack.js. */
 
 import { takeProducts } from "./unpack.js";
 
@@ -6,3 +6,4 @@ self.addEventListener("message", ({ data }) => {
   takeProducts(data);
   postMessage("done");
 });
+postMessage("ready");

@@ -64,7 +64,22 @@ class _Rewriter:
         """Replace every MatMulNBits; the weights as it wanted them go, and their scales in float32."""
         for products in products_by_input(self.graph):
             self.replace(products)
+        self._cast_after_gathering()
         drop_unused(self.graph)
+
+    def _cast_after_gathering(self) -> None:
+        """Cast the rows that the embedding takes, not all: no product needs the others, and a page folds no constants."""
+        for node in [node for node in self.graph if node.op_type == "Gather"]:
+            cast, rows = node.inputs[0].producer(), node.outputs[0]
+            if cast is None or cast.op_type != "Cast" or cast.inputs[0].name not in self.graph.initializers:
+                continue
+            self._added = []
+            found = self._op(f"{node.name}/cast", "Cast", [rows], {"to": cast.attributes["to"].as_int()})
+            replace_all_uses_with(rows, found)
+            self._added[0].replace_input_with(0, rows)
+            node.replace_input_with(0, cast.inputs[0])
+            rows.type = None
+            self.graph.insert_after(node, self._added)
 
     def replace(self, products: Sequence[ir.Node]) -> None:
         """One INT8 product in the place of `products`, which have one input."""

@@ -12,7 +12,7 @@ from tinsmith.serve import SiteServer, web_dir
 pytestmark = pytest.mark.browser
 
 SCRIPT = """(async () => {
-  const { unpack, unpackShared } = await import("./unpack.js");
+  const { Helpers, unpack } = await import("./unpack.js");
   const plan = await (await fetch("./model/onnx/model_int8.json")).json();
   const bytes = new Uint8Array(await (await fetch("./model/onnx/model_q4.onnx_data")).arrayBuffer());
   const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
@@ -21,7 +21,9 @@ SCRIPT = """(async () => {
     .map((byte) => byte.toString(16).padStart(2, "0")).join("");
   const found = { alone: await digest(unpack(plan, new Map([["model_q4.onnx_data", bytes]]))) };
   for (const helpers of [1, 3]) {
-    found[helpers] = await digest(await unpackShared(plan, new Map([["model_q4.onnx_data", shared]]), helpers));
+    const workers = new Helpers(helpers);
+    found[helpers] = await digest(await workers.unpack(plan, new Map([["model_q4.onnx_data", shared]]), async () => {}));
+    workers.end();
   }
   return found;
 })()"""
