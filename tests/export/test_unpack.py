@@ -93,4 +93,4 @@ def test_subnormal_halves_odd_rows_and_ties(hard, factors, wide, monkeypatch):
     exact, folded, unpacked = (ort.InferenceSession(str(hard / f"{name}.onnx"), providers=["CPUExecutionProvider"]).run(None, {"x": x})
                                for name in ("model", "int8", "unpacked"))
     for right, first, second in zip(exact, folded, unpacked, strict=True):
-        assert (first == second).all() and np.abs(first - right).max() < 0.05 * np.abs(right).max()
+        assert (first == second).all() and np.abs(first - right).max() < 0.1 * np.abs(right).max()
