@@ -66,7 +66,8 @@ def main() -> None:
     for model in arguments.models.split(","):
         found = compare(arguments.run or exported(model, arguments), arguments)
         models[model] = found["ratios"] | measured_on | {key: found[key] for key in ("sides", "perplexity")}
-        publish("browser", models, {name: {key: one[key] for key in found["ratios"]} for name, one in models.items()})
+        # A model that this call left out may have been measured before a ratio was added.
+        publish("browser", models, {name: {key: one.get(key) for key in found["ratios"]} for name, one in models.items()})
 
 
 def parsed_arguments() -> argparse.Namespace:
