@@ -43,7 +43,6 @@ PAGES = HERE / "browser_pages"
 WLLAMA = PAGES / "node_modules" / "@wllama" / "wllama" / "esm"
 PROMPT_TOKENS = {"short": 32, "long": 512}
 NEW_TOKENS = 64
-STEPPED_CONVERSATIONS = 10
 SIDES = {"tinsmith": "bench.html", "stock_q4": "peers/stock.html", "wllama": "peers/wllama.html"}
 PATIENCE_SECONDS = 900
 
@@ -184,21 +183,20 @@ def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[To
     for; llama.cpp also rounds activations, to 8 bits.
     """
     package = run / "export" / "package"
-    stepped = test[:STEPPED_CONVERSATIONS]
     int8, q4 = (load_onnx(package / name) for name in (ONNX_UNPACKED_FILE, ONNX_FILE))
     losses = {"tuned": conversation_losses(load_model(run / "merge" / "model", FLOAT32), test)}
     with tempfile.TemporaryDirectory(prefix="tinsmith-gguf-") as folder:
         convert(gguf, package / "tokenizer.json", Path(folder))
         losses["wllama"] = conversation_losses(load_model(Path(folder), FLOAT32), test)
     losses |= {name: [onnx_scorer(graph)(one) for one in test] for name, graph in (("tinsmith", int8), ("stock_q4", q4))}
-    stepped_losses = [[stepped_scorer(graph)(one) for one in stepped] for graph in (int8, q4)]
+    stepped_losses = [[stepped_scorer(graph)(one) for one in test] for graph in (int8, q4)]
 
     def over(found: list[float], wanted: list[float], tokens: list[Tokens]) -> list[float]:
         value, interval = perplexity_ratio(found, wanted, [one.supervised for one in tokens], SEED)
         return [value, interval["ci95_low"], interval["ci95_high"]]
 
     return {f"{side}_over_tuned": over(losses[side], losses["tuned"], test) for side in SIDES} | {
-        "at_once": over(losses["tinsmith"], losses["stock_q4"], test), "stepped": over(*stepped_losses, stepped)}
+        "at_once": over(losses["tinsmith"], losses["stock_q4"], test), "stepped": over(*stepped_losses, test)}
 
 
 def stepped_scorer(decoder: OnnxDecoder) -> Callable[[Tokens], float]:
