@@ -37,7 +37,7 @@ export class Unsuitable extends Error {}
 /** The INT8 graph for weights that this page unpacks, quicker than the runtime would, and for rows that it joins. */
 const UNPACKED = { graph: "onnx/model_int8.onnx", plan: "onnx/model_int8.json", data: "model_int8.onnx_data" };
 
-/** The INT8 graph has nothing left to be made better, and looking for it takes a third of the time of loading. */
+/** The INT8 graph has nothing left to be made better, and looking for it takes a third of the time of making a session. */
 const AS_IT_IS = { graphOptimizationLevel: "disabled" };
 
 /** Workers that unpack beside this thread. */

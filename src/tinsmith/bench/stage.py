@@ -31,7 +31,7 @@ _MOST_DISAGREEMENT = {"q4": 1e-4, "q8": 0.25}
 """Squared differences of logits over their variance; what is unrelated is above 1. In INT8 the last bit of a sum decides which
 way an activation is rounded, and machines sum in different orders: 0.05 was measured where nothing was wrong."""
 _GRAPHS = {"q4": ONNX_FILE, "q4f16": ONNX_F16_FILE, "q8": ONNX_UNPACKED_FILE}
-"""What the page takes in their place; the export stage proves that both compute with the same numbers."""
+"""Which of the package's graphs a page runs, by the name of its numbers."""
 _POLL_SECONDS = 0.5
 
 
