@@ -56,9 +56,9 @@ def main() -> None:
 def conversation(page: Page, questions: list[str]) -> list[dict]:
     """What every turn after the first costs, and what it would without what is kept."""
     messages, found, before = [], [], None
-    for number, question in enumerate(questions):
+    for question in questions:
         messages.append({"role": "user", "content": question})
-        done = asked(page, messages, continued=number > 0)
+        done = asked(page, messages, continued=before is not None)
         if before is not None:
             read = done["promptTokens"] - done["keptTokens"]
             # The last token of an answer was chosen but never read; it and what is new must be.
@@ -66,9 +66,8 @@ def conversation(page: Page, questions: list[str]) -> list[dict]:
             found.append({"prompt": done["promptTokens"], "read": read, "read_again": max(0, read - new), "first": first_token(done)})
         before = done
         messages.append({"role": "assistant", "content": done["text"]})
-        if number:
-            # The same prompt once more from nothing; the next turn then begins from there.
-            found[-1]["first_from_nothing"] = first_token(asked(page, messages[:-1], continued=False))
+    for number, turn in enumerate(found, start=1):
+        turn["first_from_nothing"] = first_token(asked(page, messages[: 2 * number + 1], continued=False))
     return found
 
 

@@ -27,6 +27,7 @@ let client;
 let conversation = [];
 let isReady = false;
 let isBusy = false;
+let isWarmingUp = false;
 /** Changes with every new chat, so that an answer to the old one is dropped. */
 let generation = 0;
 /** @type {App} */
@@ -101,14 +102,13 @@ async function answerAgain() {
 async function answer(greedy = true) {
   const mine = generation;
   isBusy = true;
+  if (isWarmingUp) client.stop();
   showNotice("");
   const { item, body } = addTurn("assistant", "");
   update();
   stop.focus();
-  /** @type {Message[]} */
-  const prompt = system.value.trim() ? [{ role: "system", content: system.value }] : [];
   try {
-    const request = { type: "generate", messages: [...prompt, ...conversation], maxNewTokens: app.max_new_tokens, greedy };
+    const request = { type: "generate", messages: [...opening(), ...conversation], maxNewTokens: app.max_new_tokens, greedy };
     const speed = speedometer();
     let text = "";
     const done = await client.ask(request, (event) => {
@@ -252,6 +252,31 @@ async function loadModel() {
   if (!ready.isKept) showNotice("The browser has no room to keep the model: the next visit downloads it again.");
   isReady = true;
   update();
+  warmUp();
+}
+
+/** Tokens that nobody sees. */
+const WARM_UP_TOKENS = 48;
+
+/**
+ * Answer something unseen, until the visitor asks: browsers compile what runs often once more, for speed, and what
+ * conversations here begin with is read already.
+ */
+async function warmUp() {
+  isWarmingUp = true;
+  const messages = [...opening(), { role: "user", content: app.questions[0] ?? app.title }];
+  try {
+    await client.ask({ type: "generate", messages, maxNewTokens: WARM_UP_TOKENS, minNewTokens: WARM_UP_TOKENS });
+  } catch (error) {
+    showNotice(`The model stopped: ${/** @type {Error} */ (error).message}`, true);
+  } finally {
+    isWarmingUp = false;
+  }
+}
+
+/** The system prompt as it stands. @returns {Message[]} */
+function opening() {
+  return system.value.trim() ? [{ role: "system", content: system.value }] : [];
 }
 
 async function start() {

@@ -2,6 +2,7 @@
  * What a model has read: which turns still fit in its context, and the keys and values of tokens it need not read again.
  *
  * @typedef {{role: 'system' | 'user' | 'assistant', content: string}} Message
+ * @typedef {{text: string, ids: number[]}} Prompt a conversation by the chat template, ready for an answer, and its tokens
  */
 
 /**
@@ -10,30 +11,36 @@
  * A question and its answer go together, and the system message always stays. Once something has to go, the rest is cut
  * to half of the room: a cut changes what follows it, so the model has to read that again, which should be rare.
  *
- * @param {(messages: Message[]) => number[]} encode token ids of messages, ready for an answer
+ * @param {(messages: Message[]) => Prompt} promptOf
  * @param {Message[]} messages
  * @param {number} room in tokens
- * @returns {{ids: number[], droppedTurns: number}}
+ * @returns {{prompt: Prompt, droppedTurns: number}}
  */
-export function fitted(encode, messages, room) {
+export function fitted(promptOf, messages, room) {
   const opening = messages[0]?.role === "system" ? messages.slice(0, 1) : [];
   let turns = messages.slice(opening.length);
-  let ids = encode(messages);
+  let prompt = promptOf(messages);
   let droppedTurns = 0;
-  const most = ids.length > room ? room / 2 : room;
-  while (ids.length > most && turns.length > 2) {
+  const most = prompt.ids.length > room ? room / 2 : room;
+  while (prompt.ids.length > most && turns.length > 2) {
     turns = turns.slice(2);
     droppedTurns += 1;
-    ids = encode([...opening, ...turns]);
+    prompt = promptOf([...opening, ...turns]);
   }
-  if (ids.length > room) {
-    throw new Error(`The question has ${ids.length} tokens with all that belongs to it; ${room} fit. Ask something shorter.`);
+  if (prompt.ids.length > room) {
+    throw new Error(`The question has ${prompt.ids.length} tokens with all that belongs to it; ${room} fit. Ask something shorter.`);
   }
-  return { ids, droppedTurns };
+  return { prompt, droppedTurns };
 }
 
-/** Keys and values of the tokens read last. */
+/** Keys and values of the tokens read last, and how the conversation they belong to was cut into tokens. */
 export class Past {
+  /** All of the conversation, the last token too, which was chosen but not read. @type {Prompt} */
+  #said = { text: "", ids: [] };
+
+  /** Where a prompt or an answer ended in it. @type {{characters: number, tokens: number}[]} */
+  #ends = [];
+
   /** @param {any} transformers the Transformers.js module */
   constructor(transformers) {
     this.transformers = transformers;
@@ -45,6 +52,24 @@ export class Past {
   /** Bytes that the keys and values take. */
   get bytes() {
     return Object.values(this.cache).reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+  }
+
+  /**
+   * Token ids of a conversation by the chat template. What was read and chosen before keeps its tokens: the text of an answer
+   * often encodes to others than the model chose, and from there on everything would have to be read again.
+   *
+   * @param {string} text
+   * @param {(text: string) => number[]} encode
+   * @returns {number[]}
+   */
+  encoded(text, encode) {
+    const { characters, tokens } = this.#endsIn(text).at(-1) ?? { characters: 0, tokens: 0 };
+    return [...this.#said.ids.slice(0, tokens), ...encode(text.slice(characters))];
+  }
+
+  /** Ends of what `text` begins with. @param {string} text */
+  #endsIn(text) {
+    return this.#ends.filter(({ characters }) => text.startsWith(this.#said.text.slice(0, characters)));
   }
 
   /**
@@ -63,12 +88,20 @@ export class Past {
   }
 
   /**
-   * Say which tokens the cache holds now that `generate` has added to it.
+   * Say what the cache holds now that `generate` has added to it.
    *
-   * @param {number[]} ids all tokens of prompt and answer; the last one has not been read
+   * @param {Prompt} prompt
+   * @param {Prompt} answer its last token has not been read
    */
-  holds(ids) {
-    this.ids = ids.slice(0, -1);
+  holds(prompt, answer) {
+    const said = { text: prompt.text + answer.text, ids: [...prompt.ids, ...answer.ids] };
+    this.#ends = [
+      ...this.#endsIn(prompt.text),
+      { characters: prompt.text.length, tokens: prompt.ids.length },
+      { characters: said.text.length, tokens: said.ids.length },
+    ];
+    this.#said = said;
+    this.ids = said.ids.slice(0, -1);
   }
 
   /** Free everything. */
@@ -76,6 +109,8 @@ export class Past {
     await this.cache.dispose();
     this.cache = new this.transformers.DynamicCache();
     this.ids = [];
+    this.#said = { text: "", ids: [] };
+    this.#ends = [];
   }
 
   /** @param {number} kept tokens */

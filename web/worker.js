@@ -48,6 +48,9 @@ let loaded = null;
 /** How an answer is chosen that need not be the likeliest. */
 const SAMPLING = { do_sample: true, temperature: 0.7, top_k: 50 };
 
+/** Text as it was chosen: some tokenizers' settings take spaces before punctuation away. */
+const AS_CHOSEN = { clean_up_tokenization_spaces: false };
+
 /** Tokens of a conversation, beyond what the model can take: keys and values of more would fill a phone's memory. */
 const MOST_CONTEXT_TOKENS = 4096;
 
@@ -232,8 +235,12 @@ function generate(request) {
 async function generateNow(request) {
   const { transformers, tokenizer, model, stopping, past, contextTokens } = requireLoaded();
   stopping.reset();
-  const encode = (/** @type {any[]} */ messages) => encoded(tokenizer, messages, true);
-  const { ids, droppedTurns } = fitted(encode, request.messages, contextTokens - request.maxNewTokens);
+  const promptOf = (/** @type {any[]} */ messages) => {
+    const text = rendered(tokenizer, messages, true);
+    return { text, ids: past.encoded(text, (piece) => encoded(tokenizer, piece)) };
+  };
+  const { prompt, droppedTurns } = fitted(promptOf, request.messages, contextTokens - request.maxNewTokens);
+  const { ids } = prompt;
   const keptTokens = await past.keepFor(ids);
   const inputs = {
     input_ids: new transformers.Tensor("int64", ids.map(BigInt), [1, ids.length]),
@@ -249,6 +256,7 @@ async function generateNow(request) {
   const streamer = new transformers.TextStreamer(tokenizer, {
     skip_prompt: true,
     skip_special_tokens: true,
+    decode_kwargs: AS_CHOSEN,
     token_callback_function: (/** @type {bigint[]} */ ids) => {
       times.push(now());
       tokenIds.push(Number(ids[0]));
@@ -277,7 +285,7 @@ async function generateNow(request) {
     await past.forget(); // nobody knows what is in it
     throw error;
   }
-  past.holds([...ids, ...tokenIds]);
+  past.holds(prompt, { text: tokenizer.decode(tokenIds, AS_CHOSEN), ids: tokenIds });
   text += pending;
   const ends = [model.generation_config?.eos_token_id ?? []].flat();
   const stopped = stopping.interrupted ? "request" : ends.includes(tokenIds.at(-1)) ? "end" : "length";
@@ -288,25 +296,26 @@ async function generateNow(request) {
 }
 
 /**
- * Token ids of `messages` by the package's own chat template.
+ * `messages` by the package's own chat template.
  *
  * @param {any} tokenizer
  * @param {any[]} messages
  * @param {boolean} addGenerationPrompt
- * @returns {number[]}
+ * @returns {string}
  */
-function encoded(tokenizer, messages, addGenerationPrompt) {
-  const ids = tokenizer.apply_chat_template(messages, {
-    add_generation_prompt: addGenerationPrompt,
-    return_tensor: false,
-    return_dict: false,
-  });
-  return [...ids].map(Number);
+function rendered(tokenizer, messages, addGenerationPrompt) {
+  return tokenizer.apply_chat_template(messages, { add_generation_prompt: addGenerationPrompt, tokenize: false });
+}
+
+/** @param {any} tokenizer @param {string} text @returns {number[]} */
+function encoded(tokenizer, text) {
+  return tokenizer.encode(text, { add_special_tokens: false }).map(Number);
 }
 
 /** @param {Tokenize} request */
 function tokenize({ id, messages, addGenerationPrompt = false }) {
-  post({ type: "tokens", id, tokenIds: encoded(requireLoaded().tokenizer, messages, addGenerationPrompt) });
+  const { tokenizer } = requireLoaded();
+  post({ type: "tokens", id, tokenIds: encoded(tokenizer, rendered(tokenizer, messages, addGenerationPrompt)) });
 }
 
 /** @param {Compare} request */

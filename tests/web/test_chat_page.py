@@ -164,6 +164,31 @@ def test_after_one_visit_the_page_opens_and_answers_without_a_network(site):
         assert card.evaluate("document.querySelector('h1').textContent") == "Model Card: tea"
 
 
+HEARD = """globalThis.heard = [];
+globalThis.Worker = class extends Worker {
+  constructor(...made) {
+    super(...made);
+    this.addEventListener("message", ({ data }) => data.type === "done" && globalThis.heard.push(data));
+  }
+};"""
+
+
+def test_an_unseen_answer_leaves_the_first_question_read(site, browser):
+    with SiteServer({"/": site}) as server:
+        page = browser.open()
+        page._browser.call("Page.addScriptToEvaluateOnNewDocument", {"source": HEARD}, page._session)
+        page.navigate(f"{server.origin}/")
+        page.wait_for("heard.length === 1", 60)
+        assert page.evaluate("document.querySelectorAll('.turn').length") == 0
+        assert page.evaluate("!document.getElementById('welcome').hidden && !document.getElementById('restart').checkVisibility()")
+        assert page.evaluate("document.getElementById('speed').textContent") == ""
+        page.evaluate("document.querySelector('#questions button').click()")
+        page.wait_for("heard.length === 2", 60)
+        unseen, first = page.evaluate("heard")
+        assert first["keptTokens"] == unseen["promptTokens"] - 1 == first["promptTokens"] - 1
+        page.wait_for("!!document.querySelector('.measure')", 10)
+
+
 def test_an_answer_can_be_copied_and_another_asked_for(chat):
     page, server = chat
     page._browser.call("Browser.grantPermissions", {"origin": server.origin, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})

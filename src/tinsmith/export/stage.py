@@ -178,6 +178,7 @@ def _gate_int4(
     package_dir: Path,
 ) -> None:
     """The packaged graphs must compute what the model computes with the weights numpy unpacks."""
+    expected = _held_logits(model_dir, decoder, quantized, ids)
     forms = {f"onnx/{kind}.onnx": rewrite for kind, (rewrite, of) in _ATTENTIONS.items() if (package_dir / of).exists()}
     for name, rewrite in forms.items():
         ir.save(rewrite(ir.load(package_dir / ONNX_FILE)), package_dir / name)
@@ -185,9 +186,6 @@ def _gate_int4(
              for name in (ONNX_FILE, *forms, ONNX_F16_FILE, ONNX_UNPACKED_FILE) if (package_dir / name).exists()}
     for name in forms:
         (package_dir / name).unlink()
-    model = load_model(model_dir, _REFERENCE)
-    hold(model, quantized)
-    expected = parity.model_logits(model, decoder, ids)
     for name in (ONNX_FILE, *forms):
         for result in parity.compare(expected, found[name]):
             _gate(recorder, "int4" if name == ONNX_FILE else Path(name).stem, result)
@@ -199,6 +197,13 @@ def _gate_int4(
                       "positions", "tinsmith.export.parity.divergence: from the graph in float32, all cases together",
                       f"The {kind} graph computes something else; set export.{kind} = false to go on without it, and please "
                       "report the model.")
+
+
+def _held_logits(model_dir: Path, decoder: Decoder, quantized: Quantized, ids: list[int]) -> parity.Logits:
+    """What the model computes with the weights numpy unpacks; it is freed before any graph is loaded."""
+    model = load_model(model_dir, _REFERENCE)
+    hold(model, quantized)
+    return parity.model_logits(model, decoder, ids)
 
 
 def _add_float16(
