@@ -27,7 +27,8 @@ let client;
 let conversation = [];
 let isReady = false;
 let isBusy = false;
-let isWarmingUp = false;
+/** The timer of a running warm-up, else 0. */
+let warmUpEnds = 0;
 /** Changes with every new chat, so that an answer to the old one is dropped. */
 let generation = 0;
 /** @type {App} */
@@ -102,7 +103,7 @@ async function answerAgain() {
 async function answer(greedy = true) {
   const mine = generation;
   isBusy = true;
-  if (isWarmingUp) client.stop();
+  if (warmUpEnds) endWarmUp();
   showNotice("");
   const { item, body } = addTurn("assistant", "");
   update();
@@ -255,23 +256,30 @@ async function loadModel() {
   warmUp();
 }
 
-/** Tokens that nobody sees. */
-const WARM_UP_TOKENS = 48;
+/** Of an answer that nobody sees. */
+const WARM_UP = { tokens: 48, mostMilliseconds: 5000 };
 
 /**
  * Answer something unseen, until the visitor asks: browsers compile what runs often once more, for speed, and what
  * conversations here begin with is read already.
  */
 async function warmUp() {
-  isWarmingUp = true;
   const messages = [...opening(), { role: "user", content: app.questions[0] ?? app.title }];
+  const { tokens, mostMilliseconds } = WARM_UP;
+  warmUpEnds = setTimeout(endWarmUp, mostMilliseconds);
   try {
-    await client.ask({ type: "generate", messages, maxNewTokens: WARM_UP_TOKENS, minNewTokens: WARM_UP_TOKENS });
+    await client.ask({ type: "generate", messages, maxNewTokens: tokens, minNewTokens: tokens });
   } catch (error) {
     showNotice(`The model stopped: ${/** @type {Error} */ (error).message}`, true);
   } finally {
-    isWarmingUp = false;
+    clearTimeout(warmUpEnds);
+    warmUpEnds = 0;
   }
+}
+
+function endWarmUp() {
+  clearTimeout(warmUpEnds);
+  client.stop();
 }
 
 /** The system prompt as it stands. @returns {Message[]} */
