@@ -6,7 +6,7 @@ import onnxruntime as ort
 import pytest
 
 from tinsmith.config import ExportConfig
-from tinsmith.export.int8 import with_int8_products
+from tinsmith.export.int8 import Rounding, with_int8_products
 from tinsmith.export.stage import export_int4
 from tinsmith.onnx_decoder import load_onnx
 
@@ -69,22 +69,41 @@ def test_no_weight_is_stored_again(package):
     assert large and all(isinstance(tensor, ir.ExternalTensor) and str(tensor.location) == "model_q4.onnx_data" for tensor in large)
 
 
-def test_the_largest_levels_do_not_overflow():
-    """Signed weights would on x86 processors without VNNI: two products of 255 and -127 do not fit in 16 bits."""
+def product_session(packed, rounding):
+    """One product over 4-bit integers (4, 2, 16) with scales of 1, in INT8."""
     def value(name, dtype, shape, array=None):
         tensor = None if array is None else ir.tensor(array, name=name)
         return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape), const_value=tensor)
 
-    x = value("x", ir.DataType.FLOAT, [1, 1, 64])
-    packed = value("w.packed", ir.DataType.UINT8, [4, 2, 16], np.zeros((4, 2, 16), np.uint8))  # every integer is the lowest, -8
+    x = value("x", ir.DataType.FLOAT, ["batch", "sequence", 64])
+    weights = value("w.packed", ir.DataType.UINT8, [4, 2, 16], packed)
     scales = value("w.scales", ir.DataType.FLOAT16, [4, 2], np.ones((4, 2), np.float16))
     wide = ir.node("Cast", [scales], {"to": ir.DataType.FLOAT}, name="wide")
-    product = ir.node("MatMulNBits", [x, packed, wide.outputs[0]], {"K": 64, "N": 4, "bits": 4, "block_size": 32},
+    product = ir.node("MatMulNBits", [x, weights, wide.outputs[0]], {"K": 64, "N": 4, "bits": 4, "block_size": 32},
                       domain="com.microsoft", name="w")
-    product.outputs[0].name, product.outputs[0].type, product.outputs[0].shape = "y", ir.TensorType(ir.DataType.FLOAT), ir.Shape([1, 1, 4])
-    graph = ir.Graph([x], [product.outputs[0]], nodes=[wide, product], initializers=[packed, scales],
+    product.outputs[0].name, product.outputs[0].type = "y", ir.TensorType(ir.DataType.FLOAT)
+    product.outputs[0].shape = ir.Shape(["batch", "sequence", 4])
+    graph = ir.Graph([x], [product.outputs[0]], nodes=[wide, product], initializers=[weights, scales],
                      opset_imports={"": 21, "com.microsoft": 1}, name="one")
-    model = with_int8_products(ir.Model(graph, ir_version=10))
-    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"x": np.ones((1, 1, 64), np.float32)})
+    model = with_int8_products(ir.Model(graph, ir_version=10), rounding)
+    return ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("twice", [frozenset(), {"w"}], ids=["once", "twice"])
+def test_the_largest_levels_do_not_overflow(twice):
+    """Signed weights would on x86 processors without VNNI: two products of 255 and -127 do not fit in 16 bits."""
+    lowest = np.zeros((4, 2, 16), np.uint8)  # every integer is -8
+    (found,) = product_session(lowest, Rounding(twice=twice)).run(None, {"x": np.ones((1, 1, 64), np.float32)})
     assert found.ravel() == pytest.approx([-8 * 64] * 4, rel=1e-3)
+
+
+def test_what_rounding_left_is_multiplied_too():
+    """Beside a loud activation quiet ones share few levels; what that leaves of them has levels of its own."""
+    random = np.random.default_rng(3)
+    packed = random.choice(np.array([0x00, 0x08, 0x80, 0x88], np.uint8), (4, 2, 16))  # -8 and 0, which 8 bits hold exactly
+    weight = np.stack([packed & 15, packed >> 4], axis=3).reshape(4, 64).astype(np.float32) - 8
+    x = random.normal(size=(2, 3, 64)).astype(np.float32)
+    x[..., 0] = 50
+    once, twice = (np.square(product_session(packed, Rounding(twice=names)).run(None, {"x": x})[0] - x @ weight.T).mean()
+                   for names in (frozenset(), {"w"}))
+    assert 0 < twice < 1e-3 * once

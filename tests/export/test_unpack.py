@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from tinsmith.export.blocks import pack
-from tinsmith.export.int8 import with_int8_products
+from tinsmith.export.int8 import Rounding, with_int8_products
 from tinsmith.export.unpack import Plan
 from tinsmith.int8_weights import unpacked_weights
 from tinsmith.serve import web_dir
@@ -75,15 +75,16 @@ def hard(tmp_path):
 
 
 @pytest.mark.parametrize("wide", [1024, 200], ids=["narrow", "wide"])
-@pytest.mark.parametrize("factors", [None, {"four": np.array([0.3, 1.7, 1.96], np.float32)}], ids=["plain", "factors"])
-def test_subnormal_halves_odd_rows_and_ties(hard, factors, wide, monkeypatch):
+@pytest.mark.parametrize("rounding", [Rounding(), Rounding({"four": np.array([0.3, 1.7, 1.96], np.float32)}, {"four"})],
+                         ids=["plain", "factors"])
+def test_subnormal_halves_odd_rows_and_ties(hard, rounding, wide, monkeypatch):
     """269 columns are one matrix, or three of 128 whose last is filled up."""
     from tinsmith.export.int8 import with_unpacked_weights
 
     monkeypatch.setattr("tinsmith.int8_weights._WIDE", wide)
-    ir.save(with_int8_products(ir.load(hard / "model.onnx"), factors), hard / "int8.onnx")
+    ir.save(with_int8_products(ir.load(hard / "model.onnx"), rounding), hard / "int8.onnx")
     plan = Plan()
-    ir.save(with_unpacked_weights(ir.load(hard / "model.onnx"), factors or {}, plan), hard / "unpacked.onnx")
+    ir.save(with_unpacked_weights(ir.load(hard / "model.onnx"), rounding, plan), hard / "unpacked.onnx")
     (hard / "model_int8.json").write_text(plan.to_json(hard))
     assert plan.products[0]["width"] == (269 if wide == 1024 else 128)
     assert plan.differences(hard / "int8.onnx") == 0

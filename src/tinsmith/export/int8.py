@@ -9,7 +9,8 @@ one between, it would keep DequantizeLinear (`CanConstantFoldQDQNodeUnit` in onn
 Halves are enough on the way, and need half the memory.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -20,24 +21,31 @@ from tinsmith.export.nodes import CONTRIB, drop_unused
 from tinsmith.export.unpack import Plan
 from tinsmith.int8_weights import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP, padded, width_of
 
+_FINE_STEP = 0.5 / LARGEST_LEVEL
+"""Of what is left after rounding, in levels: at most half of one."""
 _NORMS = {"SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}
 """Operators that end in a product with a weight, and which input that is."""
 
 
-def with_int8_products(model: ir.Model, factors: Mapping[str, np.ndarray] | None = None) -> ir.Model:
-    """`model`, a packaged graph as loaded from its file, with every MatMulNBits replaced; changed in place.
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How inputs of products are rounded, each by the name of its first product."""
 
-    Args:
-        factors: By the name of the first product of an input, what its blocks are divided by before they are rounded, and
-            their weights multiplied by (`smooth.smoothing_factors`).
-    """
-    _Rewriter(model.graph, factors or {}).rewrite()
+    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What its blocks of 32 are divided by before, and their weights multiplied by (K / 32,) float32."""
+    twice: Set[str] = frozenset()
+    """Inputs of which what rounding left is rounded too, and multiplied as another row."""
+
+
+def with_int8_products(model: ir.Model, rounding: Rounding = Rounding()) -> ir.Model:
+    """`model`, a packaged graph as loaded from its file, with every MatMulNBits replaced; changed in place."""
+    _Rewriter(model.graph, rounding).rewrite()
     return model
 
 
-def with_unpacked_weights(model: ir.Model, factors: Mapping[str, np.ndarray], plan: Plan) -> ir.Model:
+def with_unpacked_weights(model: ir.Model, rounding: Rounding, plan: Plan) -> ir.Model:
     """The same, but for its weights, which are expected in a file `unpack.DATA` as `plan` says; changed in place."""
-    _Rewriter(model.graph, factors, plan).rewrite()
+    _Rewriter(model.graph, rounding, plan).rewrite()
     return model
 
 
@@ -53,9 +61,10 @@ def products_by_input(graph: ir.Graph) -> Iterator[list[ir.Node]]:
 class _Rewriter:
     """Builds the nodes that take a product's place."""
 
-    def __init__(self, graph: ir.Graph, factors: Mapping[str, np.ndarray], plan: Plan | None = None):
+    def __init__(self, graph: ir.Graph, rounding: Rounding, plan: Plan | None = None):
         self.graph = graph
-        self._factors = factors
+        self._factors = rounding.factors
+        self._twice = rounding.twice
         self._plan = plan
         self._added: list[ir.Node] = []
         self._constants: dict[tuple, ir.Value] = {}
@@ -90,7 +99,7 @@ class _Rewriter:
             weights, scales = self._together(f"{name}/int8", unpacked, sum(rows))
         else:
             weights, scales = map(self._initializer, self._plan.add(name, *map(self._stored, products), factors=self._factors.get(name)))
-        levels, token_scale = self._quantized(self._smoothed(products), f"{name}/input")
+        levels, token_scale = self._quantized(self._smoothed(products), f"{name}/input", name in self._twice)
         one, middle = self._constant(1.0, np.float32), self._constant(MIDDLE, np.uint8)
         is_wide = width_of(sum(rows)) < padded(sum(rows))
         if is_wide:
@@ -99,6 +108,9 @@ class _Rewriter:
         if is_wide:
             beside = self._op(f"{name}/beside", "Transpose", [summed], {"perm": [0, 2, 1, 3]})  # (B, S, M, N / M)
             summed = self._op(f"{name}/joined", "Reshape", [beside, self._constant([0, 0, padded(sum(rows))], np.int64)])
+        if name in self._twice:
+            once, left = self._ops(f"{name}/halves", "Split", [summed], 2, {"axis": 1, "num_outputs": 2})
+            summed = self._op(f"{name}/twice", "Add", [once, self._op(f"{name}/fine", "Mul", [left, self._constant(_FINE_STEP, np.float32)])])
         found = self._op(f"{name}/product", "Mul", [summed, token_scale])
         outputs: Sequence[ir.Value] = [found]
         lengths = [*rows, *filter(None, [padded(sum(rows)) - sum(rows)])]
@@ -189,14 +201,22 @@ class _Rewriter:
             scales = self._op(f"{name}/scale_rows", "Reshape", [scales, self._constant([filled // width, 1, width], np.int64)])
         return self._op(f"{name}/turned", "Transpose", [matrix], {"perm": [0, 2, 1] if width < filled else [1, 0]}), scales
 
-    def _quantized(self, hidden: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
-        """`hidden` (B, S, K) as uint8 around 128, and each token's scale (B, S, 1) float32."""
+    def _quantized(self, hidden: ir.Value, name: str, twice: bool) -> tuple[ir.Value, ir.Value]:
+        """`hidden` (B, S, K) as uint8 around 128, and each token's scale (B, S, 1) float32.
+
+        With `twice` it is (B, 2 S, K): behind all tokens, what is left of each in steps of `_FINE_STEP`.
+        """
         last = self._constant([-1], np.int64)
         largest = self._op(f"{name}/largest", "ReduceMax", [self._op(f"{name}/sizes", "Abs", [hidden]), last], {"keepdims": 1})
         scale = self._op(f"{name}/scale", "Mul", [largest, self._constant(1 / LARGEST_LEVEL, np.float32)])
-        levels = self._op(f"{name}/levels", "Div", [hidden, scale])
+        exact = self._op(f"{name}/levels", "Div", [hidden, scale])
         one, middle = self._constant(1.0, np.float32), self._constant(MIDDLE, np.uint8)
-        return self._op(name, "QuantizeLinear", [levels, one, middle]), scale
+        levels = self._op(name, "QuantizeLinear", [exact, one, middle])
+        if twice:
+            left = self._op(f"{name}/left", "Sub", [exact, self._op(f"{name}/rounded", "Round", [exact])])
+            fine = self._op(f"{name}/fine", "QuantizeLinear", [left, self._constant(_FINE_STEP, np.float32), middle])
+            levels = self._op(f"{name}/both", "Concat", [levels, fine], {"axis": 1})
+        return levels, scale
 
     def _integers(self, packed: ir.Value) -> ir.Value:
         """The same stored bytes, (N, K / 32, 32) integers of 4 or 8 bits."""

@@ -30,7 +30,7 @@ _EVERYWHERE = frozenset({
 })
 _ON_WASM = _EVERYWHERE - {"GroupQueryAttention", "MatMulNBits"} | {
     "Abs", "And", "Attention", "ConstantOfShape", "DequantizeLinear", "Div", "Flatten", "GreaterOrEqual", "Less",
-    "MatMulIntegerToFloat", "Max", "Pad", "QuantizeLinear", "ReduceMax", "Transpose", "Where",
+    "MatMulIntegerToFloat", "Max", "Pad", "QuantizeLinear", "ReduceMax", "Round", "Transpose", "Where",
 }
 ALLOWED_OPERATORS = {
     ONNX_FILE: _EVERYWHERE, ONNX_F16_FILE: _EVERYWHERE, ONNX_INT8_FILE: _ON_WASM, ONNX_UNPACKED_FILE: _ON_WASM,

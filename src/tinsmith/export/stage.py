@@ -38,7 +38,7 @@ from tinsmith.export.package import (
     weights_bytes,
 )
 from tinsmith.export.search import RECIPES, Trial, choose, line
-from tinsmith.export.smooth import smoothing_factors
+from tinsmith.export.smooth import chosen_rounding
 from tinsmith.export.unpack import Plan
 from tinsmith.families import Decoder, decoder_of
 from tinsmith.int8_weights import PLAN
@@ -230,13 +230,13 @@ def _add_int8(recorder: Recorder, package_dir: Path, parameters: int, conversati
     if parameters > _MOST_INT8_PARAMETERS:
         return [f"no INT8 graph for WASM: {parameters / 1e6:,.0f} million parameters do not fit"]
     folder, plan = (package_dir / ONNX_FILE).parent, Plan()
-    factors = smoothing_factors(package_dir / ONNX_FILE, conversations)
-    unpacked = with_unpacked_weights(ir.load(package_dir / ONNX_FILE), factors, plan)
+    rounding = chosen_rounding(package_dir / ONNX_FILE, conversations)
+    unpacked = with_unpacked_weights(ir.load(package_dir / ONNX_FILE), rounding, plan)
     ir.save(with_row_attention(unpacked), package_dir / ONNX_UNPACKED_FILE)
     write_text(folder / PLAN, plan.to_json(folder))
     if parameters > _MOST_FOLDED_PARAMETERS:
         return [f"no INT8 graph for Transformers.js alone: {parameters / 1e6:,.0f} million parameters do not fit while it unpacks them"]
-    folded = with_int8_products(ir.load(package_dir / ONNX_FILE), factors)
+    folded = with_int8_products(ir.load(package_dir / ONNX_FILE), rounding)
     ir.save(with_standard_attention(folded), package_dir / ONNX_INT8_FILE)
     recorder.gate("gate.int8.unpacked", plan.differences(package_dir / ONNX_INT8_FILE), "==", 0, "numbers that differ", plan.nbytes,
                   "bytes", "tinsmith.export.unpack: what the page unpacks, and what ONNX Runtime does",
