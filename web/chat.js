@@ -270,7 +270,7 @@ async function warmUp() {
   try {
     await client.ask({ type: "generate", messages, maxNewTokens: tokens, minNewTokens: tokens });
   } catch (error) {
-    showNotice(`The model stopped: ${/** @type {Error} */ (error).message}`, true);
+    if (!isBusy) showNotice(`The model stopped: ${/** @type {Error} */ (error).message}`, true); // else its answer says so
   } finally {
     clearTimeout(warmUpEnds);
     warmUpEnds = 0;

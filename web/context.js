@@ -9,23 +9,27 @@
  * The conversation's tokens, oldest turns left out where all would not fit.
  *
  * A question and its answer go together, and the system message always stays. Once something has to go, the rest is cut
- * to half of the room: a cut changes what follows it, so the model has to read that again, which should be rare.
+ * to half of the room, and later turns leave out the same until that is full: a cut changes what follows it, so the model has
+ * to read that again, which should be rare.
  *
  * @param {(messages: Message[]) => Prompt} promptOf
  * @param {Message[]} messages
  * @param {number} room in tokens
+ * @param {number} droppedBefore turns that the last prompt left out
  * @returns {{prompt: Prompt, droppedTurns: number}}
  */
-export function fitted(promptOf, messages, room) {
+export function fitted(promptOf, messages, room, droppedBefore) {
   const opening = messages[0]?.role === "system" ? messages.slice(0, 1) : [];
-  let turns = messages.slice(opening.length);
-  let prompt = promptOf(messages);
+  const turns = messages.slice(opening.length);
+  const mostDropped = Math.ceil(turns.length / 2) - 1;
+  const without = (/** @type {number} */ dropped) => promptOf([...opening, ...turns.slice(2 * dropped)]);
   let droppedTurns = 0;
-  const most = prompt.ids.length > room ? room / 2 : room;
-  while (prompt.ids.length > most && turns.length > 2) {
-    turns = turns.slice(2);
-    droppedTurns += 1;
-    prompt = promptOf([...opening, ...turns]);
+  let prompt = without(droppedTurns);
+  if (prompt.ids.length > room) {
+    droppedTurns = Math.min(droppedBefore, mostDropped);
+    prompt = without(droppedTurns);
+    const most = prompt.ids.length > room ? room / 2 : room;
+    while (prompt.ids.length > most && droppedTurns < mostDropped) prompt = without(++droppedTurns);
   }
   if (prompt.ids.length > room) {
     throw new Error(`The question has ${prompt.ids.length} tokens with all that belongs to it; ${room} fit. Ask something shorter.`);
@@ -46,6 +50,8 @@ export class Past {
     this.transformers = transformers;
     /** @type {number[]} */
     this.ids = [];
+    /** Turns that the last prompt left out. */
+    this.droppedTurns = 0;
     this.cache = new transformers.DynamicCache();
   }
 
@@ -55,8 +61,9 @@ export class Past {
   }
 
   /**
-   * Token ids of a conversation by the chat template. What was read and chosen before keeps its tokens: the text of an answer
-   * often encodes to others than the model chose, and from there on everything would have to be read again.
+   * Token ids of a conversation by the chat template. What was read and chosen before keeps its tokens, as far as the template
+   * has the same text: that of an answer often encodes to others than the model chose, and all that follows would have to be
+   * read again. A template that trims answers, or drops what a model thought, may change the text.
    *
    * @param {string} text
    * @param {(text: string) => number[]} encode
@@ -109,6 +116,7 @@ export class Past {
     await this.cache.dispose();
     this.cache = new this.transformers.DynamicCache();
     this.ids = [];
+    this.droppedTurns = 0;
     this.#said = { text: "", ids: [] };
     this.#ends = [];
   }

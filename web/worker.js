@@ -221,25 +221,35 @@ function requireLoaded() {
   return loaded;
 }
 
-/** The running generation; a second one waits for it, because both would share the stopping flag. */
+/** What uses the cache and the stopping flag; one at a time. */
 let running = Promise.resolve();
 
-/** @param {Generate} request */
-function generate(request) {
-  const mine = running.then(() => generateNow(request));
-  running = mine.catch(() => {});
+/** How often `stop` was asked for. */
+let stops = 0;
+
+/** @template T @param {() => Promise<T>} act @returns {Promise<T>} once all that was asked for before is done */
+function inTurn(act) {
+  const mine = running.then(act);
+  running = mine.then(() => {}, () => {});
   return mine;
 }
 
 /** @param {Generate} request */
-async function generateNow(request) {
+function generate(request) {
+  const stopsBefore = stops;
+  return inTurn(() => generateNow(request, stopsBefore));
+}
+
+/** @param {Generate} request @param {number} stopsBefore one since then is meant for this request too, if it still waits */
+async function generateNow(request, stopsBefore) {
   const { transformers, tokenizer, model, stopping, past, contextTokens } = requireLoaded();
   stopping.reset();
+  if (stops > stopsBefore) stopping.interrupt();
   const promptOf = (/** @type {any[]} */ messages) => {
     const text = rendered(tokenizer, messages, true);
     return { text, ids: past.encoded(text, (piece) => encoded(tokenizer, piece)) };
   };
-  const { prompt, droppedTurns } = fitted(promptOf, request.messages, contextTokens - request.maxNewTokens);
+  const { prompt, droppedTurns } = fitted(promptOf, request.messages, contextTokens - request.maxNewTokens, past.droppedTurns);
   const { ids } = prompt;
   const keptTokens = await past.keepFor(ids);
   const inputs = {
@@ -285,6 +295,7 @@ async function generateNow(request) {
     await past.forget(); // nobody knows what is in it
     throw error;
   }
+  past.droppedTurns = droppedTurns;
   past.holds(prompt, { text: tokenizer.decode(tokenIds, AS_CHOSEN), ids: tokenIds });
   text += pending;
   const ends = [model.generation_config?.eos_token_id ?? []].flat();
@@ -326,12 +337,12 @@ async function compare({ id, reference }) {
 
 /** @param {Forget} request */
 async function forget({ id }) {
-  await running;
-  await requireLoaded().past.forget();
+  await inTurn(() => requireLoaded().past.forget());
   post({ type: "forgotten", id });
 }
 
 function stop() {
+  stops += 1;
   loaded?.stopping.interrupt();
 }
 

@@ -93,12 +93,16 @@ def product_session(packed, rounding):
 def test_the_largest_levels_do_not_overflow(twice):
     """Signed weights would on x86 processors without VNNI: two products of 255 and -127 do not fit in 16 bits."""
     lowest = np.zeros((4, 2, 16), np.uint8)  # every integer is -8
-    (found,) = product_session(lowest, Rounding(twice=twice)).run(None, {"x": np.ones((1, 1, 64), np.float32)})
-    assert found.ravel() == pytest.approx([-8 * 64] * 4, rel=1e-3)
+    x = np.full((1, 1, 64), 126.49 / 127, np.float32)  # levels as high as they go, and so is what rounding leaves of them
+    x[..., 0] = 1
+    (found,) = product_session(lowest, Rounding(twice=twice)).run(None, {"x": x})
+    assert found.ravel() == pytest.approx([-8 * x.sum()] * 4, rel=1e-4 if twice else 5e-3)
 
 
-def test_what_rounding_left_is_multiplied_too():
+@pytest.mark.parametrize("wide", [1024, 4], ids=["narrow", "wide"])
+def test_what_rounding_left_is_multiplied_too(wide, monkeypatch):
     """Beside a loud activation quiet ones share few levels; what that leaves of them has levels of its own."""
+    monkeypatch.setattr("tinsmith.int8_weights._WIDE", wide)
     random = np.random.default_rng(3)
     packed = random.choice(np.array([0x00, 0x08, 0x80, 0x88], np.uint8), (4, 2, 16))  # -8 and 0, which 8 bits hold exactly
     weight = np.stack([packed & 15, packed >> 4], axis=3).reshape(4, 64).astype(np.float32) - 8
