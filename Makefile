@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-lm-harness bench-browser bench-browser-soak
+.PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -27,6 +27,9 @@ bench-int4: install benchmarks/.venv-int4/installed
 
 bench-int4-1b: install
 	DATA='$(DATA)' $(BIN)/python benchmarks/int4_1b.py
+
+bench-recipe-speed: install
+	DATA='$(DATA)' $(BIN)/python benchmarks/recipe_speed.py
 
 bench-browser: install benchmarks/browser_pages/node_modules/.package-lock.json
 	DATA='$(DATA)' $(BIN)/python benchmarks/browser.py

@@ -28,7 +28,7 @@ def fine_tuned(model: str, data: Path, epochs: int) -> tuple[Path, list[str]]:
 
     Kept from an earlier call with the same settings, of whichever benchmark.
     """
-    work = HERE / ".work" / "tuned" / model
+    work = HERE / ".work" / "tuned" / f"{model}-{data.stem}"
     work.mkdir(parents=True, exist_ok=True)
     config = work / "tinsmith.toml"
     config.write_text(

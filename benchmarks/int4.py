@@ -7,9 +7,9 @@ packaged, on ONNX Runtime; the peers' as the values their integers stand for, in
 The last line is one JSON object, `{model: {recipe, weights_mb, ppl_ratio, ppl_ratio_low, ppl_ratio_high, seconds, peak_gb}}`
 of the recipe that `export.recipe = "auto"` takes: `rtn` if its perplexity on the validation split is near enough, else
 `mixed`.
-The same with every row and the machine it was measured on is in `benchmarks/results/int4.json`, where models that a
-call leaves out keep what they had. A call that was cut short goes on where it stopped: what was made from the same
-weights, settings and code is not made again.
+The same with every row and the machine it was measured on is in `benchmarks/results/int4.json`, or `int4_faq.json` for
+the public question-answer set; models that a call leaves out keep what they had there. A call that was cut short goes on
+where it stopped: what was made from the same weights, settings and code is not made again.
 """
 
 import argparse
@@ -19,10 +19,11 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from harness import HERE, SEED, chosen_data, environment, faq, fine_tuned, publish, published, run_measured
 
-import tinsmith.export
+from tinsmith.code_version import code_version
 from tinsmith.config import ExportConfig
 
 PACKAGES = ("torch", "transformers", "onnxruntime")
@@ -33,18 +34,19 @@ CALIBRATION_CONVERSATIONS = 48
 OTHER_CONVERSATIONS = 100
 MOST = ExportConfig().max_perplexity_ratio
 CHOSEN = ("recipe", "weights_mb", "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high", "seconds", "peak_gb")
-WHERE_IT_LIES = ("package", "values", "key")  # of a row; of no use to a reader
+NOT_PUBLISHED = ("package", "values", "key", "scored")  # of a row; of no use to a reader
 
 
 def main() -> None:
     arguments = parsed_arguments()
     measured_on = {"environment": environment(arguments.data, PACKAGES), "other_data": arguments.other_data.name}
-    models = published("int4")
+    results = "int4_faq" if arguments.data == faq("en") else "int4"
+    models = published(results)
     for model in arguments.models.split(","):
         rows = compare(model, arguments)
         models[model] = chosen(rows) | measured_on | {"rows": {
-            name: {key: value for key, value in row.items() if key not in WHERE_IT_LIES} for name, row in rows.items()}}
-        publish("int4", models, {model: {key: found[key] for key in CHOSEN} for model, found in models.items()})
+            name: {key: value for key, value in row.items() if key not in NOT_PUBLISHED} for name, row in rows.items()}}
+        publish(results, models, {model: {key: found[key] for key in CHOSEN} for model, found in models.items()})
 
 
 def chosen(rows: dict[str, dict]) -> dict:
@@ -70,16 +72,15 @@ def parsed_arguments() -> argparse.Namespace:
 
 def compare(model: str, arguments: argparse.Namespace) -> dict:
     """Every recipe's and peer's size, perplexity ratios, time and memory on one model."""
-    work = WORK / model
+    work = WORK / f"{model}-{arguments.data.stem}"
     work.mkdir(parents=True, exist_ok=True)
     run, command = fine_tuned(model, arguments.data, arguments.epochs)
     other = ["--set", "name=other", "--set", f"data.path={arguments.other_data.resolve()}", "--to", "data"]
     run_measured([*command, *other], work / "other.log")
-    own_code = [*Path(tinsmith.export.__file__).parent.glob("*.py"), HERE / "int4_ours.py"]
-    key = made_from(run, arguments, own_code)
+    key = made_from(run, arguments, code_version("tinsmith.export.stage"), HERE / "int4_ours.py")
     candidates = {name: kept(work / name, key, lambda out, name=name: ours(out, run, name, arguments.calibration_tokens))
                   for name in RECIPES}
-    key = made_from(run, arguments, [HERE / "int4_peer.py", HERE / "int4_peer_requirements.txt"])
+    key = made_from(run, arguments, "", HERE / "int4_peer.py", HERE / "int4_peer_requirements.txt")
     candidates |= {name: kept(work / name, key, lambda out, name=name: peers(out, run, name, arguments))
                    for name in arguments.peers.split(",") if name}
     score(work, run, run.parent / "other" / "data" / "train.jsonl", candidates)
@@ -88,12 +89,15 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     return candidates
 
 
-def made_from(run: Path, arguments: argparse.Namespace, code: list[Path]) -> str:
-    """Digest of what a candidate and its scores follow from: weights, conversations, settings and code."""
-    code = [*code, HERE / "int4_score.py"]
-    data = [run / "data" / "train.jsonl", run / "data" / "val.jsonl", run / "data" / "test.jsonl", arguments.other_data]
-    digest = hashlib.sha256(str(arguments.calibration_tokens).encode())
-    for path in [*sorted(code), *data, *sorted((run / "merge" / "model").iterdir())]:
+def made_from(run: Path, arguments: argparse.Namespace, code: str, *scripts: Path) -> str:
+    """Digest of what a candidate follows from: weights, conversations, settings, and `code` and `scripts`."""
+    data = [run / "data" / "train.jsonl", run / "data" / "val.jsonl"]
+    digest = hashlib.sha256(f"{arguments.calibration_tokens} {code}".encode())
+    return digest_of([*scripts, *data, *sorted((run / "merge" / "model").iterdir())], digest)
+
+
+def digest_of(files: list[Path], digest: Any) -> str:
+    for path in files:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
@@ -111,11 +115,15 @@ def kept(out: Path, key: str, make: Callable[[Path], dict]) -> dict:
 
 def line(name: str, row: dict) -> str:
     title = PEERS.get(name, f"tinsmith {name}")
-    return (
-        f"{title}: {row['weights_mb']:.1f} MB, perplexity ratio {row['ppl_ratio']:.4f} [{row['ppl_ratio_low']:.4f}, "
-        f"{row['ppl_ratio_high']:.4f}], other data {row['other_ratio']:.4f} [{row['other_low']:.4f}, "
-        f"{row['other_high']:.4f}], {row['seconds']:.0f} s, {row['peak_gb']:.2f} GB"
-    )
+    test, other = ratio_of(row, "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"), ratio_of(row, "other_ratio", "other_low", "other_high")
+    return (f"{title}: {row['weights_mb']:.1f} MB, perplexity ratio {test}, other data {other}, {row['seconds']:.0f} s, "
+            f"{row['peak_gb']:.2f} GB")
+
+
+def ratio_of(row: dict, value: str, low: str, high: str) -> str:
+    """With its interval, which few conversations have none of."""
+    interval = "" if row[low] is None else f" [{row[low]:.4f}, {row[high]:.4f}]"
+    return f"{row[value]:.4f}{interval}"
 
 
 def ours(out: Path, run: Path, recipe: str, calibration_tokens: int) -> dict:
@@ -151,17 +159,19 @@ def fresh(folder: Path) -> Path:
 
 def score(work: Path, run: Path, other: Path, candidates: dict[str, dict]) -> None:
     """Add the perplexity ratios to every candidate that lacks them, in a process that ends with its memory."""
-    missing = {name: row for name, row in candidates.items() if "ppl_ratio" not in row}
+    conversations = {"test": run / "data" / "test.jsonl", "other": other}
+    code = hashlib.sha256(code_version("tinsmith.evaluate.nll").encode() + code_version("tinsmith.export.models").encode())
+    scored = digest_of([HERE / "int4_score.py", *conversations.values()], code)
+    missing = {name: row for name, row in candidates.items() if row.get("scored") != scored}
     if not missing:
         return
-    conversations = {"test": run / "data" / "test.jsonl", "other": other}
     plan = {"run": str(run), "conversations": {name: str(path) for name, path in conversations.items()},
             "most": {"test": None, "other": OTHER_CONVERSATIONS}, "seed": SEED, "candidates": missing}
     (work / "plan.json").write_text(json.dumps(plan))
     run_measured([sys.executable, str(HERE / "int4_score.py"), str(work / "plan.json"), str(work / "scores.json")],
                  work / "score.log")
     for name, scores in json.loads((work / "scores.json").read_text()).items():
-        candidates[name] |= scores
+        candidates[name] |= scores | {"scored": scored}
         (work / name / "row.json").write_text(json.dumps(candidates[name]))
 
 

@@ -44,7 +44,7 @@ def main(plan: dict) -> dict:
             ratio, interval = perplexity_ratio(
                 found[name], wanted[name], [tokens.supervised for tokens in sets[name]], plan["seed"]
             )
-            scores[candidate] |= {ratio_key: ratio, low: interval["ci95_low"], high: interval["ci95_high"]}
+            scores[candidate] |= {ratio_key: ratio, low: interval.get("ci95_low"), high: interval.get("ci95_high")}
         print(candidate, scores[candidate], flush=True)
     return scores
 

@@ -43,7 +43,7 @@ def main(run: Path) -> None:
         write_json(missing, {**read_json(app / "app.json"), "model": "./elsewhere/"})
         with SiteServer({"/": app, "/app.json": missing}) as server:
             page = browser.open(f"{server.origin}/")
-            page.wait_for("!document.getElementById('notice').hidden", 30)
+            page.wait_for("document.getElementById('notice').textContent !== ''", 30)
             page.screenshot(IMAGES / "chat-error.png", 1100, 720)
     print(json.dumps({path.name: path.stat().st_size for path in sorted(IMAGES.glob("*.png"))}))
 

@@ -37,9 +37,13 @@ let app;
 /** @param {string} text @param {boolean} failed */
 function showNotice(text, failed = false) {
   const notice = element("notice");
-  notice.textContent = text;
   notice.classList.toggle("failed", failed);
-  notice.hidden = !text;
+  notice.textContent = text;
+}
+
+/** Tell people who listen to the page what others see. @param {string} text */
+function announce(text) {
+  element("said").textContent = text;
 }
 
 function update() {
@@ -59,10 +63,13 @@ function update() {
 function addTurn(role, text) {
   const item = document.createElement("li");
   item.className = `turn ${role}`;
+  const speaker = document.createElement("span");
+  speaker.className = "unseen";
+  speaker.textContent = role === "user" ? "You: " : "Answer: ";
   const body = document.createElement("div");
   body.className = "text";
   body.textContent = text;
-  item.append(body);
+  item.append(speaker, body);
   turns.append(item);
   item.scrollIntoView({ block: "end" });
   return { item, body };
@@ -77,7 +84,7 @@ async function ask(text) {
   if (await answer()) return;
   conversation.pop();
   turns.lastElementChild?.remove();
-  question.value = text;
+  if (!question.value) question.value = text;
   update();
 }
 
@@ -98,7 +105,7 @@ async function answerAgain() {
  * Let the model answer the conversation's last question.
  *
  * @param {boolean} greedy
- * @returns {Promise<boolean>} whether there is an answer, or nobody waits for it any more
+ * @returns {Promise<boolean>} whether there is an answer, or nobody waits for it any more; none if it was stopped before its first word
  */
 async function answer(greedy = true) {
   const mine = generation;
@@ -106,8 +113,10 @@ async function answer(greedy = true) {
   if (warmUpEnds) endWarmUp();
   showNotice("");
   const { item, body } = addTurn("assistant", "");
+  item.setAttribute("aria-busy", "true"); // read out once, when it is whole
+  const wasOnButton = [send, ...document.querySelectorAll(".questions button, .again")].includes(/** @type {any} */ (document.activeElement));
   update();
-  stop.focus();
+  if (wasOnButton) question.focus(); // that button is gone now
   try {
     const request = { type: "generate", messages: [...opening(), ...conversation], maxNewTokens: app.max_new_tokens, greedy };
     const speed = speedometer();
@@ -120,7 +129,12 @@ async function answer(greedy = true) {
       if (isNearBottom()) item.scrollIntoView({ block: "end" });
     });
     if (mine !== generation) return true;
+    if (!done.text && done.stopped === "request") {
+      item.remove();
+      return false;
+    }
     body.replaceChildren(markdown(done.text || "(no answer)"));
+    item.removeAttribute("aria-busy");
     conversation.push({ role: "assistant", content: done.text });
     const follows = isNearBottom();
     item.append(measureLine(done), actions(done.text));
@@ -129,14 +143,34 @@ async function answer(greedy = true) {
   } catch (error) {
     if (mine !== generation) return true;
     item.remove();
+    if (/** @type {any} */ (error).isUnsuitable && (await isOnProcessor(/** @type {Error} */ (error)))) return answer(greedy);
     showNotice(`The model stopped: ${/** @type {Error} */ (error).message}`, true);
     return false;
   } finally {
     if (mine === generation) {
       isBusy = false;
+      const wasOnStop = document.activeElement === stop;
       update();
-      question.focus();
+      if (wasOnStop) question.focus();
     }
+  }
+}
+
+/**
+ * After a GPU failed, for good as far as browsers tell, load the model on the processor.
+ *
+ * @param {Error} error what the GPU said
+ * @returns {Promise<boolean>} whether that went well
+ */
+async function isOnProcessor(error) {
+  client.close();
+  client = new ModelClient();
+  isReady = false;
+  try {
+    await loadModel({ device: "wasm", notice: `Running on the processor, ${error.message}` });
+    return true;
+  } catch {
+    return false; // what the GPU said is shown
   }
 }
 
@@ -210,7 +244,7 @@ function restart() {
   conversation = [];
   turns.replaceChildren();
   showNotice("");
-  if (isReady) client.ask({ type: "forget" });
+  if (isReady) client.ask({ type: "forget" }).catch(() => {}); // of a worker that is gone
   element("speed").textContent = "";
   update();
   question.focus();
@@ -224,7 +258,10 @@ function timeLeft(started, loaded, total) {
   return left < 90 ? `, about ${Math.ceil(left)} s left` : `, about ${Math.round(left / 60)} minutes left`;
 }
 
-async function loadModel() {
+/** @param {{device: 'auto' | 'wasm', notice?: string}} where */
+async function loadModel(where) {
+  element("loading").hidden = false;
+  announce("Loading the model");
   /** @type {Map<string, {loaded: number, total: number}>} */
   const files = new Map();
   const bar = /** @type {HTMLProgressElement} */ (element("loading-bar"));
@@ -232,10 +269,11 @@ async function loadModel() {
   const started = performance.now();
   // Without this a browser may delete the model when the disk fills up. It may ask the visitor, so nothing waits for it.
   navigator.storage?.persist?.().catch(() => {});
-  const ready = await client.ask({ type: "load", modelUrl: new URL(app.model, location.href).href, device: "auto" }, (event) => {
+  const ready = await client.load({ modelUrl: new URL(app.model, location.href).href, ...where }, (event) => {
     files.set(event.file, event);
     const loaded = [...files.values()].reduce((sum, file) => sum + file.loaded, 0);
     const total = [...files.values()].reduce((sum, file) => sum + file.total, 0);
+    if (!files.has(WEIGHTS)) return; // the small files before it say nothing of how long it takes
     bar.value = loaded / total;
     const all = loaded >= total;
     element("loading-text").textContent = all
@@ -246,15 +284,20 @@ async function loadModel() {
   const device = ready.device === "webgpu" ? "WebGPU" : "WASM";
   const threads = ready.device === "wasm" ? `, ${ready.threads} ${ready.threads === 1 ? "thread" : "threads"}` : "";
   element("facts").textContent = `Nothing leaves this device · ${device}${threads}`;
-  element("fallback").textContent = ready.notice;
-  if (ready.device === "wasm" && !ready.crossOriginIsolated) {
-    showNotice("One thread only: this host does not send the headers for cross-origin isolation.");
-  }
-  if (!ready.isKept) showNotice("The browser has no room to keep the model: the next visit downloads it again.");
+  const oneThread = ready.device === "wasm" && !ready.crossOriginIsolated;
+  element("fallback").textContent = [
+    ready.notice,
+    oneThread && "One thread only: this host does not send the headers for cross-origin isolation",
+    !ready.isKept && "The browser has no room to keep the model: the next visit downloads it again",
+  ].filter(Boolean).join(". ");
   isReady = true;
   update();
+  announce("The model is ready");
   warmUp();
 }
+
+/** The largest file of a package, or the first piece of it. */
+const WEIGHTS = "onnx/model_q4.onnx_data";
 
 /** Of an answer that nobody sees. */
 const WARM_UP = { tokens: 48, mostMilliseconds: 5000 };
@@ -304,7 +347,7 @@ async function start() {
     item.append(example);
     element("questions").append(item);
   }
-  await loadModel();
+  await loadModel({ device: "auto" });
 }
 
 element("ask").addEventListener("submit", (event) => {
@@ -317,6 +360,9 @@ question.addEventListener("keydown", (event) => {
     event.preventDefault();
     ask(question.value);
   }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && isBusy) client.stop();
 });
 stop.addEventListener("click", () => client.stop());
 element("restart").addEventListener("click", restart);

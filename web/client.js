@@ -15,6 +15,9 @@ function scriptUrl(name) {
 
 const SERVICE_WAIT_MS = 4000;
 
+/** Set once this page was loaded again; other pages of its origin have their own. */
+const RELOADED = `tinsmith reloaded ${scriptUrl("service")}`;
+
 /**
  * Put sw.js between the page and its host, where browsers allow that, so that the page opens without a network.
  *
@@ -34,10 +37,24 @@ export async function serve() {
   } catch {
     return; // private windows and insecure addresses have none; the page works without
   }
-  if (crossOriginIsolated || !serviceWorker.controller || sessionStorage.getItem("tinsmith reloaded")) return;
-  sessionStorage.setItem("tinsmith reloaded", "once");
+  if (crossOriginIsolated || !serviceWorker.controller || sessionStorage.getItem(RELOADED)) return;
+  sessionStorage.setItem(RELOADED, "once");
   location.reload();
   await new Promise(() => {});
+}
+
+/** What worker.js answers when it cannot do what it was asked. */
+class RequestFailed extends Error {
+  /** @param {import('./worker.js').Failure} reply */
+  constructor({ message, isUnsuitable, adapter }) {
+    super(message);
+    Object.assign(this, { isUnsuitable, adapter });
+  }
+
+  isUnsuitable = false;
+
+  /** @type {import('./worker.js').Adapter | null} */
+  adapter = null;
 }
 
 /** A worker with a model in it. */
@@ -46,10 +63,45 @@ export class ModelClient {
     /** @type {Map<number, {resolve: (reply: any) => void, reject: (error: Error) => void, onEvent?: (event: any) => void}>} */
     this.waiting = new Map();
     this.lastId = 0;
+    this.#start();
+  }
+
+  #start() {
+    /** Why there will never be an answer, if the worker did not even start. */
+    this.failure = "";
+    let hasSpoken = false;
     const address = policy ? policy.createScriptURL("worker") : scriptUrl("worker");
     this.worker = new Worker(/** @type {any} */ (address), { type: "module" });
-    this.worker.addEventListener("message", (event) => this.#receive(event.data));
-    this.worker.addEventListener("error", (event) => this.#failAll(event.message || "The model's worker stopped."));
+    this.worker.addEventListener("message", (event) => {
+      hasSpoken = true;
+      this.#receive(event.data);
+    });
+    this.worker.addEventListener("error", (event) => {
+      const message = event.message || "The model's worker stopped.";
+      if (!hasSpoken) this.failure = message;
+      this.#failAll(message);
+    });
+  }
+
+  /**
+   * Load a package on the GPU or the processor, as `request.device` says; where the GPU cannot, on the processor, in a worker
+   * of its own: memory that a runtime took is never given back.
+   *
+   * @param {Record<string, any>} request worker.js's `load` without `type` and `id`
+   * @param {(event: any) => void} [onEvent]
+   * @returns {Promise<any>} `ready`
+   */
+  async load(request, onEvent) {
+    try {
+      return await this.ask({ type: "load", ...request }, onEvent);
+    } catch (error) {
+      if (!(error instanceof RequestFailed) || !error.isUnsuitable) throw error;
+      this.close();
+      this.#start();
+      const notice = `Running on the processor, ${error.message}`;
+      const ready = await this.ask({ type: "load", ...request, device: "wasm", dtype: undefined, notice }, onEvent);
+      return { ...ready, adapter: error.adapter };
+    }
   }
 
   /**
@@ -60,6 +112,7 @@ export class ModelClient {
    * @returns {Promise<any>}
    */
   ask(request, onEvent) {
+    if (this.failure) return Promise.reject(new Error(this.failure));
     const id = ++this.lastId;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject, onEvent });
@@ -87,7 +140,7 @@ export class ModelClient {
       return;
     }
     this.waiting.delete(reply.id);
-    if (reply.type === "error") waiting.reject(new Error(reply.message));
+    if (reply.type === "error") waiting.reject(new RequestFailed(reply));
     else waiting.resolve(reply);
   }
 

@@ -111,6 +111,11 @@ export class Past {
     this.ids = said.ids.slice(0, -1);
   }
 
+  /** Say that the cache holds `ids`, the beginning of a prompt that was not read to its end. @param {number[]} ids */
+  holdsBeginning(ids) {
+    this.ids = ids;
+  }
+
   /** Free everything. */
   async forget() {
     await this.cache.dispose();

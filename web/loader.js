@@ -6,7 +6,7 @@
  */
 
 import { disagreement, MOST_DISAGREEMENT } from "./reference.js";
-import { joinRows } from "./rows.js";
+import { readInPieces } from "./rows.js";
 import { Store } from "./store.js";
 import { Helpers, unpack } from "./unpack.js";
 
@@ -21,6 +21,7 @@ import { Helpers, unpack } from "./unpack.js";
  * @property {(progress: {file: string, loaded: number, total: number}) => void} [onProgress] bytes of one file
  * @property {Record<string, any>} [sessionOptions] passed on to ONNX Runtime
  * @property {number} [maxTensorBytes] the largest tensor that a GPU takes, its `maxStorageBufferBindingSize`
+ * @property {() => Promise<boolean>} [isStopped] asked while a long prompt is read: whether nobody wants its answer any more
  * @property {number} [referenceTokens] how many tokens a GPU has to compute as a processor does; all of the package's by default
  *
  * @typedef {object} Chat
@@ -33,6 +34,11 @@ import { Helpers, unpack } from "./unpack.js";
 
 /** The GPU cannot run this package, or not rightly; a processor can. */
 export class Unsuitable extends Error {}
+
+/** @param {unknown} error @returns {Unsuitable} */
+export function gpuFailed(error) {
+  return new Unsuitable(`this GPU failed (${error instanceof Error ? error.message : error})`, { cause: error });
+}
 
 /** The INT8 graph for weights that this page unpacks, quicker than the runtime would, and for rows that it joins. */
 const UNPACKED = { graph: "onnx/model_int8.onnx", plan: "onnx/model_int8.json", data: "model_int8.onnx_data" };
@@ -92,8 +98,10 @@ export async function loadChat(transformers, url, options) {
     const loading = transformers.AutoModelForCausalLM.from_pretrained(name, {
       device, dtype: isUnpacked ? "int8" : graph, session_options,
     });
-    const model = await withLostErrors(loading);
-    if (isUnpacked) joinRows(model.sessions.model);
+    const model = await withLostErrors(loading).catch((error) => {
+      throw device === "webgpu" ? gpuFailed(error) : error;
+    });
+    if (device === "wasm") readInPieces(model.sessions.model, options.isStopped);
     return { dtype: graph, model };
   };
 
@@ -108,7 +116,10 @@ export async function loadChat(transformers, url, options) {
     return loadModel("q4");
   });
   if (facts) {
-    const found = await disagreement(transformers, loaded.model, facts.reference, options.referenceTokens ?? Infinity);
+    const comparing = disagreement(transformers, loaded.model, facts.reference, options.referenceTokens ?? Infinity);
+    const found = await comparing.catch((/** @type {unknown} */ error) => {
+      throw gpuFailed(error);
+    });
     if (!(found <= MOST_DISAGREEMENT)) {
       await loaded.model.dispose();
       throw new Unsuitable("this GPU computes other answers than the model's");

@@ -65,6 +65,8 @@ function paragraph(lines, at, page) {
   const heading = HEADING.exec(lines[at]);
   if (heading) {
     block.className = "heading";
+    block.setAttribute("role", "heading");
+    block.setAttribute("aria-level", "2");
     block.append(...inline(heading[1]));
     page.appendChild(block);
     return at + 1;

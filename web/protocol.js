@@ -45,7 +45,7 @@ export class Bench {
     this.#client?.close();
     const asked = now();
     this.#client = new ModelClient();
-    const ready = await this.#client.ask({ type: "load", ...options });
+    const ready = await this.#client.load(options);
     const seconds = (ready.time - asked) / 1000;
     this.show(`loaded on ${ready.device} with ${ready.threads} threads in ${seconds.toFixed(2)} s`);
     return { ...ready, seconds };

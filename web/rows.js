@@ -1,5 +1,6 @@
 /**
- * Keys and values of a conversation, kept beside a session that gives those of new tokens alone.
+ * Long prompts in pieces, between which a stop is heard, and keys and values kept beside a session that gives those of new
+ * tokens alone.
  *
  * ONNX Runtime copies every output out of its memory and every input in. A graph that joined old and new rows would have all
  * of them copied out again at every token, into memory that has to be found first.
@@ -9,27 +10,35 @@
 const FIRST_ROOM = 256;
 const ROOM = 1.5;
 
-/** Tokens read at once: attention's scores take memory for each of them with each before it. */
-const MOST_TOKENS = 512;
+/** Tokens read at once: attention's scores take memory for each of them with each before it, and nothing is heard meanwhile. */
+const MOST_TOKENS = 256;
 
 /**
- * Make `session` give what Transformers.js expects: `present.*` of all tokens, not of the new ones.
+ * Make `session` read long prompts in pieces, and give what Transformers.js expects: `present.*` of all tokens, also where they
+ * are (1, S, W), of the new ones.
  *
- * A tensor it gives is a view of a buffer with room behind it, where the next token's rows go: of two continuations of one
+ * A tensor it then gives is a view of a buffer with room behind it, where the next token's rows go: of two continuations of one
  * past, the later one is right.
  *
- * @param {any} session an InferenceSession whose `past_key_values.*` are (1, P, W) and whose `present.*` are (1, S, W)
+ * @param {any} session an InferenceSession on a processor; gets `unread`, how many tokens of its last run it did not read
+ * @param {() => Promise<boolean>} [isStopped] asked before every piece but the first: whether to leave the rest unread. The
+ *   outputs are then those after the last piece that was read.
  */
-export function joinRows(session) {
+export function readInPieces(session, isStopped = async () => false) {
   const run = session.run.bind(session);
+  session.unread = 0;
   session.run = async (/** @type {Record<string, any>} */ feeds, /** @type {any[]} */ ...rest) => {
     let outputs;
+    session.unread = feeds.input_ids.dims[1];
     for (const piece of pieces(feeds)) {
+      if (outputs && (await isStopped())) break;
       const past = outputs ? pastOf(session, outputs) : pastOf(session, feeds);
       outputs = await run({ ...piece, ...past }, ...rest);
       for (const name of session.outputNames) {
-        if (name.startsWith("present.")) outputs[name] = joined(past[name.replace("present", "past_key_values")], outputs[name]);
+        const isNew = name.startsWith("present.") && outputs[name].dims.length === 3;
+        if (isNew) outputs[name] = joined(past[name.replace("present", "past_key_values")], outputs[name]);
       }
+      session.unread -= piece.input_ids.dims[1];
     }
     return outputs;
   };

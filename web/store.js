@@ -1,13 +1,16 @@
 /**
  * A package's files: downloaded in parts, checked against SHA256SUMS, kept in the browser for the next visit.
  *
- * A download that breaks off goes on where it stopped, at once or on a later visit. Without room for them, the files are
- * used from memory. Without a network, what an earlier visit has kept is used.
+ * A download that breaks off or stands still goes on where it stopped, at once or on a later visit. Without room for them, the
+ * files are used from memory. Without a network, what an earlier visit has kept is used.
  */
 
 const PART_BYTES = 8_000_000;
 const ATTEMPTS = 5;
 const FIRST_DELAY_MS = 500;
+const STALLED_MS = 30_000;
+/** Answers of a host that may be others in a moment. */
+const PASSING = [408, 425, 429, 500, 502, 503, 504];
 
 /**
  * @typedef {(progress: {file: string, loaded: number, total: number}) => void} OnProgress bytes of one file
@@ -17,6 +20,12 @@ const FIRST_DELAY_MS = 500;
 export class Store {
   /** Whether the browser had no room, so that the next visit downloads again. */
   isFull = false;
+
+  /** Milliseconds without a byte after which a download is asked for again. */
+  stalledMs = STALLED_MS;
+
+  /** Files that another page of this origin is keeping right now. @type {Set<string>} */
+  #keptElsewhere = new Set();
 
   /**
    * @param {URL} folder ends in a slash
@@ -42,14 +51,12 @@ export class Store {
    */
   static async open(folder, onProgress = () => {}) {
     const address = new URL("SHA256SUMS", folder);
-    let response;
-    try {
-      response = await fetch(address, { cache: "no-cache" });
-    } catch {
-      const kept = await keptVersion(folder);
+    const response = await fetch(address, { cache: "no-cache", signal: AbortSignal.timeout(STALLED_MS) }).catch(() => null);
+    if (!response || PASSING.includes(response.status)) {
+      const kept = await keptVersion(folder).catch(() => null); // browsers that were told to keep nothing refuse here
       if (kept) return new Store(folder, parseSums(kept.text, address), kept.cache, onProgress);
-      throw new Error(`${address.href} cannot be reached. Is the address right, and does the host allow this page to read it (CORS)?`);
     }
+    if (!response) throw new Error(`${address.href} cannot be reached. Is the address right, and does the host allow this page to read it (CORS)?`);
     if (!response.ok) throw new Error(`${address.href} answered ${response.status}. The address must be the folder that holds it and config.json.`);
     const text = await response.text();
     const sums = parseSums(text, address);
@@ -97,12 +104,25 @@ export class Store {
   }
 
   /** @param {string} name @returns {Promise<Blob>} */
-  async #wholeFile(name) {
+  #wholeFile(name) {
+    if (!this.cache || !navigator.locks) return this.#proved(name);
+    // Two pages that keep one file at once would mix their parts; the second one keeps nothing.
+    return navigator.locks.request(`tinsmith ${this.#url(name)}`, { ifAvailable: true }, (lock) => {
+      if (!lock) this.#keptElsewhere.add(name);
+      return this.#proved(name);
+    });
+  }
+
+  /** @param {string} name @returns {Promise<Blob>} */
+  async #proved(name) {
     const parts = await this.#keptParts(name);
     if (await this.cache?.match(this.#url(name, "whole"))) {
       const whole = new Blob(parts);
-      this.onProgress({ file: name, loaded: whole.size, total: whole.size });
-      return whole;
+      if ((await sha256(whole)) === this.sums.get(name)) {
+        this.onProgress({ file: name, loaded: whole.size, total: whole.size });
+        return whole;
+      }
+      await this.#drop(name, parts);
     }
     for (const isLast of [false, true]) {
       const whole = await this.#download(name, parts);
@@ -144,10 +164,29 @@ export class Store {
 
   /** @param {string} name @param {Blob[]} parts */
   async #readOn(name, parts) {
-    let loaded = sizeOf(parts);
+    const loaded = sizeOf(parts);
     const headers = loaded ? { Range: `bytes=${loaded}-` } : {};
-    const response = await fetch(this.#url(name), { headers, cache: "no-store" });
+    const stalled = new AbortController();
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    const waitOn = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => stalled.abort(new Error(`nothing came for ${this.stalledMs / 1000} s`)), this.stalledMs);
+    };
+    try {
+      waitOn();
+      const response = await fetch(this.#url(name), { headers, cache: "no-store", signal: stalled.signal });
+      await this.#readBody(name, parts, response, waitOn);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** @param {string} name @param {Blob[]} parts @param {Response} response @param {() => void} heard called with every piece */
+  async #readBody(name, parts, response, heard) {
+    let loaded = sizeOf(parts);
     if (response.status === 416 && loaded) return; // nothing is missing
+    if (PASSING.includes(response.status)) throw new Error(`the host answered ${response.status}`);
     if (!response.ok) throw new Refused(`${this.#url(name)} answered ${response.status}. The address must be the folder that holds config.json.`);
     if (loaded && response.status !== 206) {
       await this.#drop(name, parts); // a host that cannot start in the middle
@@ -166,6 +205,7 @@ export class Store {
     const reader = /** @type {ReadableStream<Uint8Array<ArrayBuffer>>} */ (response.body).getReader();
     try {
       for (let read; !(read = await reader.read()).done; ) {
+        heard();
         waiting.push(read.value);
         loaded += read.value.length;
         this.onProgress({ file: name, loaded, total: Math.max(loaded, total) });
@@ -185,7 +225,7 @@ export class Store {
 
   /** @param {string} name @param {string} what @param {Blob} content */
   async #keep(name, what, content) {
-    if (!this.cache || this.isFull) return;
+    if (!this.cache || this.isFull || this.#keptElsewhere.has(name)) return;
     try {
       await this.cache.put(this.#url(name, what), new Response(content));
     } catch {
@@ -195,7 +235,8 @@ export class Store {
 
   /** @param {string} name @param {Blob[]} parts */
   async #drop(name, parts) {
-    for (const index of parts.keys()) await this.cache?.delete(this.#url(name, `part${index}`));
+    const kept = this.#keptElsewhere.has(name) ? [] : ["whole", ...[...parts.keys()].map((index) => `part${index}`)];
+    for (const what of kept) await this.cache?.delete(this.#url(name, what));
     parts.length = 0;
   }
 
@@ -248,7 +289,7 @@ async function openCache(folder, sums) {
 /** @param {URL} folder @param {string} sums @returns {Promise<Cache>} of exactly this version; those of others are deleted */
 async function openVersion(folder, sums) {
   const version = hex(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(sums))).slice(0, 16);
-  const prefix = `tinsmith ${folder.pathname} `;
+  const prefix = `tinsmith ${folder.href} `;
   for (const name of await caches.keys()) {
     if (name.startsWith(prefix) && name !== prefix + version) await caches.delete(name);
   }
@@ -258,7 +299,7 @@ async function openVersion(folder, sums) {
 /** @param {URL} folder @returns {Promise<{cache: Cache, text: string} | null>} what an earlier visit has kept */
 async function keptVersion(folder) {
   for (const name of (await globalThis.caches?.keys()) ?? []) {
-    if (!name.startsWith(`tinsmith ${folder.pathname} `)) continue;
+    if (!name.startsWith(`tinsmith ${folder.href} `)) continue;
     const cache = await caches.open(name);
     const kept = await cache.match(new URL("SHA256SUMS", folder));
     if (kept) return { cache, text: await kept.text() };

@@ -2,12 +2,17 @@
  * Lets the page open without a network, and gives it threads on hosts that cannot send headers.
  *
  * Files come from the network and are kept; without a network they come from what was kept. The model is not this worker's
- * business: store.js keeps it. Every answer gets the headers of cross-origin isolation, which shared memory needs.
+ * business: store.js keeps it. Every answer gets the headers of cross-origin isolation, which shared memory needs, and the
+ * policy for workers, which take it from their own answer only.
  */
 
 const HERE = new URL("./", location.href);
 const CACHE = `tinsmith page ${HERE.pathname}`;
 const MODEL = new URL("./model/", HERE).href;
+
+/** The page's own policy is narrower. */
+const WORKER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; "
+  + "img-src 'self' data:; style-src 'self'; base-uri 'none'; form-action 'none'";
 
 /** What the page had fetched before this worker was there. */
 const OPENING = [
@@ -51,10 +56,12 @@ function isSame(kept, response) {
 }
 
 function isolated(response) {
+  if (response.type === "opaqueredirect") return response; // the browser follows it, and asks again
   const headers = new Headers(response.headers);
   headers.set("Cross-Origin-Opener-Policy", "same-origin");
   headers.set("Cross-Origin-Embedder-Policy", "require-corp");
   headers.set("Cross-Origin-Resource-Policy", "same-origin");
+  headers.append("Content-Security-Policy", WORKER_POLICY);
   const { status, statusText } = response;
   return new Response([101, 204, 205, 304].includes(status) ? null : response.body, { status, statusText, headers });
 }

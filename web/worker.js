@@ -5,9 +5,10 @@
  *
  * Requests. Each carries an `id`, repeated in every reply to it.
  * @typedef {{type: 'load', id: number, modelUrl: string, device?: 'auto' | 'wasm' | 'webgpu',
- *   dtype?: import('./loader.js').Dtype, threads?: number, reportsPlacement?: boolean}} Load
+ *   dtype?: import('./loader.js').Dtype, threads?: number, reportsPlacement?: boolean, notice?: string}} Load
  *   `device` `auto` takes WebGPU on a hardware adapter, else WASM. Without `dtype` the package's quickest graph for the device
- *   is taken. `threads` 0 or absent chooses by the number of cores. `reportsPlacement` makes loading slower.
+ *   is taken. `threads` 0 or absent chooses by the number of cores. `reportsPlacement` makes loading slower. `notice` is what
+ *   `ready` is to say of the device. A worker loads once.
  * @typedef {{type: 'generate', id: number, messages: Message[], maxNewTokens: number, greedy?: boolean,
  *   minNewTokens?: number}} Generate
  *   `greedy` is true unless it says false. `minNewTokens` keeps end tokens from being chosen before it is reached. Tokens
@@ -35,15 +36,19 @@
  * @typedef {{type: 'forgotten', id: number}} Forgotten
  * @typedef {{type: 'compared', id: number, disagreement: number}} Compared
  * @typedef {{type: 'tokens', id: number, tokenIds: number[]}} Tokens
- * @typedef {{type: 'error', id: number, message: string}} Failure
+ * @typedef {{type: 'error', id: number, message: string, isUnsuitable: boolean, adapter: Adapter | null}} Failure
+ *   `isUnsuitable` if it was the GPU, `adapter`, that could not load or run the model; another worker can, on the processor.
  */
 
 import { fitted, Past } from "./context.js";
-import { loadChat, Unsuitable } from "./loader.js";
+import { gpuFailed, loadChat, Unsuitable } from "./loader.js";
 import { disagreement } from "./reference.js";
 
-/** @type {{transformers: any, tokenizer: any, model: any, stopping: any, past: Past, contextTokens: number} | null} */
+/** @type {{transformers: any, tokenizer: any, model: any, device: string, stopping: any, past: Past, contextTokens: number} | null} */
 let loaded = null;
+
+/** What the WebGPU adapter says of itself, once it was asked. @type {Adapter | null} */
+let adapter = null;
 
 /** How an answer is chosen that need not be the likeliest. */
 const SAMPLING = { do_sample: true, temperature: 0.7, top_k: 50 };
@@ -96,9 +101,12 @@ const DEVICE_LIMITS = [
 async function webgpuOptions(adapter) {
   const { subgroupMinSize } = adapter.info ?? {};
   if (!adapter.features.has("subgroups") || !(subgroupMinSize < MIN_SUBGROUP_LANES)) return {};
-  const device = await adapter.requestDevice({
+  const asking = adapter.requestDevice({
     requiredFeatures: ["shader-f16"].filter((name) => adapter.features.has(name)),
     requiredLimits: Object.fromEntries(DEVICE_LIMITS.map((name) => [name, adapter.limits[name]])),
+  });
+  const device = await asking.catch((/** @type {unknown} */ error) => {
+    throw gpuFailed(error);
   });
   return { executionProviders: [{ name: "webgpu", device }] };
 }
@@ -131,24 +139,8 @@ const SOFTWARE_REFERENCE_TOKENS = 2;
 /** @param {Load} request */
 async function load(request) {
   const found = request.device === "wasm" ? null : await findAdapter();
-  const adapter = found && describe(found);
+  adapter = found && describe(found);
   const { device, notice } = chooseDevice(request.device ?? "auto", adapter);
-  try {
-    await loadOn(request, device, notice, found, adapter);
-  } catch (error) {
-    if (!(error instanceof Unsuitable)) throw error;
-    await loadOn({ ...request, dtype: undefined }, "wasm", `Running on the processor, ${error.message}`, null, adapter);
-  }
-}
-
-/**
- * @param {Load} request
- * @param {'wasm' | 'webgpu'} device
- * @param {string} notice
- * @param {any} found the WebGPU adapter, if it is to be used
- * @param {Adapter | null} adapter what it says of itself
- */
-async function loadOn(request, device, notice, found, adapter) {
   const transformers = await import(`./runtime/transformers.${device}.js`);
   const { wasm } = transformers.env.backends.onnx;
   const build = device === "webgpu" ? "ort-wasm-simd-threaded.asyncify.wasm" : "ort-wasm-simd-threaded.wasm";
@@ -163,15 +155,16 @@ async function loadOn(request, device, notice, found, adapter) {
     canFloat16: device === "webgpu" && found.features.has("shader-f16"),
     onProgress: (progress) => post({ type: "progress", id: request.id, ...progress }),
     sessionOptions: { ...(device === "webgpu" ? await webgpuOptions(found) : {}), ...(placement && { logSeverityLevel: 0 }) },
+    isStopped,
     maxTensorBytes: found?.limits.maxStorageBufferBindingSize,
     referenceTokens: adapter?.software ? SOFTWARE_REFERENCE_TOKENS : undefined,
   });
-  letMessagesIn(model);
+  hearBetweenTokens(model);
   const contextTokens = Math.min(MOST_CONTEXT_TOKENS, model.config.max_position_embeddings ?? MOST_CONTEXT_TOKENS);
   const stopping = new transformers.InterruptableStoppingCriteria();
-  loaded = { transformers, tokenizer, model, stopping, past: new Past(transformers), contextTokens };
+  loaded = { transformers, tokenizer, model, device, stopping, past: new Past(transformers), contextTokens };
   post({
-    type: "ready", id: request.id, device, dtype, notice, contextTokens, threads, crossOriginIsolated, adapter, files, isKept, placement,
+    type: "ready", id: request.id, device, dtype, notice: request.notice ?? notice, contextTokens, threads, crossOriginIsolated, adapter, files, isKept, placement,
     versions: { "@huggingface/transformers": transformers.env.version, "onnxruntime-web": transformers.env.backends.onnx.versions.web },
     time: now(),
   });
@@ -196,22 +189,29 @@ function heardPlacement() {
   return placement;
 }
 
-/**
- * Let `stop` be heard: on WASM a generation never leaves the worker's turn, so waiting messages would wait for its end.
- *
- * @param {any} model
- */
-function letMessagesIn(model) {
-  const forward = model.forward.bind(model);
+/** Waiting messages are handled: on WASM a generation never leaves the worker's turn, so a `stop` would wait for its end. */
+function messagesHeard() {
   const { port1, port2 } = new MessageChannel();
-  /** @type {() => void} */
-  let resume = () => {};
-  port1.onmessage = () => resume();
+  return new Promise((resolve) => {
+    port1.onmessage = () => {
+      port1.close();
+      resolve(undefined);
+    };
+    port2.postMessage(null);
+  });
+}
+
+/** Whether nobody wants the answer whose prompt is being read. */
+async function isStopped() {
+  await messagesHeard();
+  return !!loaded?.stopping.interrupted;
+}
+
+/** @param {any} model */
+function hearBetweenTokens(model) {
+  const forward = model.forward.bind(model);
   model.forward = async (/** @type {any} */ inputs) => {
-    await new Promise((resolve) => {
-      resume = () => resolve(undefined);
-      port2.postMessage(null);
-    });
+    await messagesHeard();
     return forward(inputs);
   };
 }
@@ -242,7 +242,7 @@ function generate(request) {
 
 /** @param {Generate} request @param {number} stopsBefore one since then is meant for this request too, if it still waits */
 async function generateNow(request, stopsBefore) {
-  const { transformers, tokenizer, model, stopping, past, contextTokens } = requireLoaded();
+  const { transformers, tokenizer, model, device, stopping, past, contextTokens } = requireLoaded();
   stopping.reset();
   if (stops > stopsBefore) stopping.interrupt();
   const promptOf = (/** @type {any[]} */ messages) => {
@@ -251,6 +251,7 @@ async function generateNow(request, stopsBefore) {
   };
   const { prompt, droppedTurns } = fitted(promptOf, request.messages, contextTokens - request.maxNewTokens, past.droppedTurns);
   const { ids } = prompt;
+  const session = model.sessions.model;
   const keptTokens = await past.keepFor(ids);
   const inputs = {
     input_ids: new transformers.Tensor("int64", ids.map(BigInt), [1, ids.length]),
@@ -277,7 +278,7 @@ async function generateNow(request, stopsBefore) {
   streamer.put = (/** @type {bigint[][]} */ value) => {
     const before = tokenIds.length;
     put(value);
-    if (tokenIds.length === before) return;
+    if (tokenIds.length === before || session.unread) return;
     text += pending;
     post({ type: "token", id: request.id, tokenId: tokenIds.at(-1), time: times.at(-1), text: pending });
     pending = "";
@@ -292,12 +293,19 @@ async function generateNow(request, stopsBefore) {
       stopping_criteria: stopping,
     });
   } catch (error) {
+    if (device === "webgpu") throw gpuFailed(error);
     await past.forget(); // nobody knows what is in it
     throw error;
   }
   past.droppedTurns = droppedTurns;
-  past.holds(prompt, { text: tokenizer.decode(tokenIds, AS_CHOSEN), ids: tokenIds });
-  text += pending;
+  if (session.unread) {
+    // Stopped in the middle of the prompt; what was chosen then is no answer to it.
+    past.holdsBeginning(ids.slice(0, -session.unread));
+    tokenIds.length = times.length = 0;
+  } else {
+    past.holds(prompt, { text: tokenizer.decode(tokenIds, AS_CHOSEN), ids: tokenIds });
+    text += pending;
+  }
   const ends = [model.generation_config?.eos_token_id ?? []].flat();
   const stopped = stopping.interrupted ? "request" : ends.includes(tokenIds.at(-1)) ? "end" : "length";
   post({
@@ -331,8 +339,12 @@ function tokenize({ id, messages, addGenerationPrompt = false }) {
 
 /** @param {Compare} request */
 async function compare({ id, reference }) {
-  const { transformers, model } = requireLoaded();
-  post({ type: "compared", id, disagreement: await disagreement(transformers, model, reference, Infinity) });
+  const found = await inTurn(() => {
+    const { transformers, model, stopping } = requireLoaded();
+    stopping.reset();
+    return disagreement(transformers, model, reference, Infinity);
+  });
+  post({ type: "compared", id, disagreement: found });
 }
 
 /** @param {Forget} request */
@@ -353,6 +365,7 @@ self.addEventListener("message", async (/** @type {MessageEvent} */ event) => {
   try {
     await handlers[/** @type {keyof typeof handlers} */ (request.type)](request);
   } catch (error) {
-    post({ type: "error", id: request.id, message: error instanceof Error ? error.message : String(error) });
+    const message = error instanceof Error ? error.message : String(error);
+    post({ type: "error", id: request.id, message, isUnsuitable: error instanceof Unsuitable, adapter });
   }
 });

@@ -19,8 +19,11 @@ _PAGES = {"index.html": "chat.html", **{name: name for name in (
     "unpack.js", "unpack_worker.js", "worker.js")}}  # fmt: skip
 _IMAGES = (".png", ".svg", ".jpg", ".webp")
 
-# The pages carry their own policy; being framed by another site can only be refused in a header.
-HOST_HEADERS = {**ISOLATION_HEADERS, "Content-Security-Policy": "frame-ancestors 'none'"}
+# The pages carry a narrower policy of their own. Workers, in which the model runs, take theirs from the header alone, and being
+# framed by another site can only be refused there.
+HOST_HEADERS = {**ISOLATION_HEADERS, "Content-Security-Policy": (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; img-src 'self' data:; "
+    "style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")}
 
 _HOSTING = """# Hosting this folder
 
@@ -33,10 +36,10 @@ run with one thread, and says so. WebGPU does not need them.
 | host | what to do |
 |---|---|
 | Netlify | nothing: `netlify.toml` is read |
-| Cloudflare Pages | nothing: `_headers` is read |
+| Cloudflare Pages | not as it is: it takes no file over 25 MiB, and the runtime for WebGPU and most weights are larger |
 | Vercel | nothing: `vercel.json` is read |
 | Hugging Face static Space | nothing: `README.md` names the headers |
-| GitHub Pages | nothing: the service worker adds the headers |
+| GitHub Pages | nothing: the service worker adds the headers. No file may exceed 100 MiB: 1B models have one that does |
 | nginx | put `nginx.conf` into `conf.d`, its `root` changed to this folder |
 | Apache | nothing if `mod_headers` is on: `.htaccess` is read |
 | another server | send the headers, and `application/wasm` for `.wasm` and `text/javascript` for `.js` and `.mjs` |
@@ -45,9 +48,17 @@ run with one thread, and says so. WebGPU does not need them.
 {headers}
 ```
 
-A missing file must be answered with status 404, not with a fallback page: a browser would take the page for a model file.
+A missing file must be answered with status 404, as most hosts do where there is a `404.html`, not with a fallback page: a
+browser would take the page for a model file.
 """
 
+
+_NOT_FOUND = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Not found</title></head>
+<body><h1>Not found</h1><p>There is no such page here.</p></body>
+</html>
+"""
 
 _NGINX = """server {
   listen 8080;
@@ -170,4 +181,5 @@ def _write_host_files(out_dir: Path, title: str) -> None:
     write_text(out_dir / "README.md", f"---\ntitle: {json.dumps(title, ensure_ascii=False)}\nsdk: static\napp_file: index.html\n"
                f"custom_headers:\n{custom}---\n\nA chat page whose model runs in the visitor's browser. How to host it: HOSTING.md.\n")
     write_text(out_dir / ".nojekyll", "")
+    write_text(out_dir / "404.html", _NOT_FOUND)
     write_text(out_dir / "HOSTING.md", _HOSTING.replace("{headers}", "\n".join(lines)))

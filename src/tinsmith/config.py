@@ -94,9 +94,9 @@ class ExportConfig(Section):
     `max_perplexity_ratio`, and stops the run if neither is."""
     max_perplexity_ratio: float = Field(1.05, gt=1)
     """For `auto`: highest perplexity on the validation split, INT4 over tuned."""
-    max_bits_per_parameter: float = Field(5.0, ge=4.5, le=8.5)
-    """How large all matrices together may become, which `mixed` makes use of; all in INT4 they take 4.53 in SmolLM2-135M. The
-    run stops if the package's weights are more than 1 MB larger than that."""
+    max_bits_per_parameter: float = Field(5.0, ge=4.6, le=8.5)
+    """How large all matrices together may become, which `mixed` makes use of; all in INT4 they take 4.55 in SmolLM2-135M. The
+    run stops if the package's weights are more than 50 kB a layer larger than that."""
     calibration_tokens: int = Field(16384, ge=1)
     """Training tokens that calibration looks at, in whole conversations; an opening they share counts once."""
     float16: bool = True
@@ -104,11 +104,11 @@ class ExportConfig(Section):
     where values come near the end of float16's range."""
     int8: bool = True
     """Add a graph over the same weights, of about 0.6 MB, that multiplies in INT8, for WASM, which has no quick product with
-    4-bit weights. It is left out beyond 400 million parameters, which browsers could not unpack."""
+    4-bit weights, up to 1.3 billion parameters; Transformers.js without our loader can unpack up to 400 million."""
     gguf: Literal["", "f16", "q8_0", "q4_0"] = ""
     """Also write the tuned model as one GGUF file of this format, for llama.cpp, Ollama and wllama; empty writes none."""
-    max_chunk_mb: int = Field(512, ge=1, le=2000)
-    """Largest piece of external data, in MB of 10^6 bytes."""
+    max_chunk_mb: int = Field(95, ge=1, le=2000)
+    """Largest file of weights, in MB of 10^6 bytes; a larger matrix has a file to itself. GitHub takes no file over 100 MiB."""
 
 
 class EvaluateConfig(Section):

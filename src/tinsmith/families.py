@@ -234,6 +234,8 @@ class Decoder:
 
 
 _ARCHITECTURES = ("llama", "gemma3_text", "qwen2", "qwen3")
+_ROPE_TYPES = {"default", "linear", "llama3", "yarn"}
+"""Those whose frequencies are the same for texts of every length, as a graph has them."""
 
 
 def decoder_of(config: Any) -> Decoder:
@@ -257,10 +259,15 @@ def decoder_of(config: Any) -> Decoder:
                 "Choose a model without it.",
             )
     is_gemma = config.model_type == "gemma3_text"
+    rope_types = {rope["rope_type"] for rope in _rope_by_kind(config) if "rope_type" in rope}
+    if unknown := rope_types - _ROPE_TYPES:
+        raise BaseModelError(
+            f"unsupported option in the base model's config.json: rope_type = {', '.join(sorted(unknown))}",
+            "Its frequencies change with the length of the text; choose a model without it.",
+        )
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     layer_types = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
-    nested = is_gemma
-    rope = tuple(config.rope_parameters[kind] if nested else config.rope_parameters for kind in layer_types)
+    rope = tuple(config.rope_parameters[kind] if is_gemma else config.rope_parameters for kind in layer_types)
     return Decoder(
         layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
@@ -281,3 +288,9 @@ def decoder_of(config: Any) -> Decoder:
         rope=rope,
         is_tied=bool(config.tie_word_embeddings),
     )
+
+
+def _rope_by_kind(config: Any) -> list[dict[str, Any]]:
+    """The RoPE parameters of all kinds of layers."""
+    found = config.rope_parameters
+    return list(found.values()) if config.model_type == "gemma3_text" else [found]

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from tinsmith.errors import MissingDependency, UserError
-from tinsmith.run_dir import link_or_copy, write_text
+from tinsmith.run_dir import link_or_copy, tree_sha256s, write_text
 
 ISOLATION_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -257,8 +257,6 @@ _VENDORED = {
     "ort-wasm-simd-threaded.asyncify.wasm": f"{_ORT}/ort-wasm-simd-threaded.asyncify.wasm",
     "LICENSE.transformers.txt": "@huggingface/transformers/LICENSE",
 }
-_ORT_NOTICE = "onnxruntime-web: Copyright (c) Microsoft Corporation. Licensed under the MIT License.\n"
-
 
 def runtime_files() -> dict[str, Path]:
     """Name in `runtime/` -> installed file, for everything that is served unchanged.
@@ -299,4 +297,5 @@ def write_runtime(folder: Path) -> None:
                 )
             text = text.replace(f'from"{bare}"', f'from"./ort.{backend}.bundle.min.mjs"')
         write_text(folder / f"transformers.{backend}.js", text)
-    write_text(folder / "LICENSE.onnxruntime.txt", _ORT_NOTICE)
+    link_or_copy(web_dir() / "LICENSE.onnxruntime.txt", folder / "LICENSE.onnxruntime.txt")  # its npm package has none
+    write_text(folder / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items()))

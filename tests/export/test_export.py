@@ -4,15 +4,17 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from tinsmith.config import ExportConfig
 from tinsmith.errors import ArtifactError, BaseModelError, GateError
 from tinsmith.export import graph, parity
-from tinsmith.export.package import check_package, save_graph
+from tinsmith.export.package import _smaller, check_package, save_graph
 from tinsmith.export.stage import _full_weights, export_int4
 from tinsmith.families import decoder_of
 from tinsmith.onnx_decoder import load_onnx
@@ -89,6 +91,26 @@ def test_rtn_recipe_and_small_chunks(exported, data_dir, tmp_path):
         assert comparison.max_abs_diff < 1e-4
 
 
+@pytest.mark.parametrize("size", [1025, 2000, 4096])
+def test_no_piece_of_the_weights_is_larger_than_allowed(size, tmp_path):
+    values = [ir.Value(name=f"w{i}", const_value=ir.tensor(np.zeros(size, np.uint8), name=f"w{i}")) for i in range(5)]
+    graph = ir.Graph([], [], nodes=[], initializers=values, opset_imports={"": 21}, name="weights")
+    files = save_graph(ir.Model(graph, ir_version=10), tmp_path / "w.onnx", 2 * size)
+    assert [file.stat().st_size <= 2 * size for file in files[1:]] == [True] * len(files[1:])
+    assert len(files) - 1 == (3 if size % 64 == 0 else 5)  # a piece of 64 bytes' alignment no longer fits beside two
+
+
+def test_the_tokenizer_is_stored_small_and_encodes_the_same(exported):
+    _, merge_dir, out_dir, _ = exported
+    before, after = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (merge_dir / "model", out_dir / "package"))
+    for text in ("What is steeping?", "  two spaces\n\nand \t more", "Grüße, 緑茶 and 🍵"):
+        assert after.encode(text).ids == before.encode(text).ids
+    model = json.loads((out_dir / "package" / "tokenizer.json").read_text())["model"]
+    assert all(isinstance(pair, str) for pair in model["merges"])
+    spaced = {"model": {"type": "BPE", "merges": [["a", "b"], ["a b", "c"]]}}
+    assert _smaller(spaced) == spaced  # "a b c" could be either
+
+
 def test_embedding_and_head_are_stored_once(exported):
     _, merge_dir, out_dir, _ = exported
     onnx_graph = ir.load(out_dir / "package" / "onnx" / "model_q4.onnx").graph
@@ -138,6 +160,10 @@ def test_unsupported_architecture_is_refused(tiny_llama):
     config.attention_bias = True
     with pytest.raises(BaseModelError, match="attention_bias = True"):
         decoder_of(config)
-    config.model_type = "mamba"
+    config.attention_bias, rope = False, config.rope_parameters
+    config.rope_parameters = {**rope, "rope_type": "dynamic", "factor": 2.0}
+    with pytest.raises(BaseModelError, match="rope_type = dynamic"):
+        decoder_of(config)
+    config.rope_parameters, config.model_type = rope, "mamba"
     with pytest.raises(BaseModelError, match="unsupported architecture 'mamba'"):
         decoder_of(config)

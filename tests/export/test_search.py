@@ -1,6 +1,8 @@
 """The quickest recipe that is good enough ships; every one that was tried is on record; none good enough stops the run."""
 
 import math
+import re
+import shutil
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from tinsmith.errors import GateError
 from tinsmith.export.calibrate import dearest, hold
 from tinsmith.export.models import StoredWeights
 from tinsmith.export.search import RECIPES, choose
+from tinsmith.export.stage import export_int4
 from tinsmith.tokens import load_tokenizer
 from tiny import tiny_conversations
 
@@ -39,13 +42,15 @@ def test_auto_takes_the_first_that_is_good_enough(material):
     assert better.recipe == "mixed" and [trial.recipe for trial in better.trials] == ["rtn", "mixed"]
 
 
-def test_none_good_enough_stops_with_the_table(material):
-    folder, calibration, val = material
+def test_none_good_enough_stops_the_stage_with_the_table(tiny_llama, data_dir, tmp_path):
+    shutil.copytree(tiny_llama, tmp_path / "merge" / "model")
     # Random weights predict so badly that rounding may improve them; no configuration asks for less than 1.
-    impossible = ExportConfig.model_construct(recipe="auto", max_perplexity_ratio=0.5)
-    with pytest.raises(GateError, match=r"(?s)within 0\.5 of.*rtn: .* MB.*mixed: .*") as caught:
-        choose(impossible, folder, CPU, calibration, val, seed=3)
-    assert "export.max_perplexity_ratio" in caught.value.hint
+    impossible = ExportConfig().model_copy(update={"max_perplexity_ratio": 0.5})
+    with pytest.raises(GateError, match=r"^gate\.export\.perplexity_ratio: measured .* required <= 0\.5") as caught:
+        export_int4(impossible, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
+    assert re.search(r"(?s)export\.max_perplexity_ratio.*\n  rtn: .* MB.*\n  mixed: .* MB", caught.value.hint)
+    kept = {one.id for one in caught.value.measurements}
+    assert {"export.recipe.rtn.perplexity_ratio", "export.recipe.mixed.perplexity_ratio", "gate.export.perplexity_ratio"} <= kept
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

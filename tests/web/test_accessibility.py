@@ -73,7 +73,7 @@ def test_while_loading_and_after_an_error(site, browser, tmp_path, width, dark):
         assert violations(page, width, dark, tmp_path) == []
     with SiteServer({"/": site, "/app.json": tmp_path / "app.json"}) as server:
         page = browser.open(f"{server.origin}/")
-        page.wait_for("!document.getElementById('notice').hidden", 30)
+        page.wait_for("document.getElementById('notice').textContent !== ''", 30)
         assert violations(page, width, dark, tmp_path) == []
 
 

@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 from packages import tiny_run
-from tinsmith.app import build_app
+from tinsmith.app import HOST_HEADERS, build_app
 from tinsmith.browser import Browser
 from tinsmith.run_dir import read_json, write_json
-from tinsmith.serve import SiteServer
+from tinsmith.serve import SiteHandler, SiteServer
 
 pytestmark = pytest.mark.browser
 
@@ -123,7 +123,7 @@ def test_a_model_that_is_not_there_is_said_on_the_page(site, browser, tmp_path):
     write_json(tmp_path / "app.json", {**settings, "model": "./elsewhere/"})
     with SiteServer({"/": site, "/app.json": tmp_path / "app.json"}) as server:
         page = browser.open(f"{server.origin}/")
-        page.wait_for("!document.getElementById('notice').hidden", 30)
+        page.wait_for("document.getElementById('notice').textContent !== ''", 30)
         notice = page.evaluate("document.getElementById('notice').textContent")
     assert "/elsewhere/SHA256SUMS answered 404" in notice and "folder that holds it and config.json" in notice
 
@@ -135,7 +135,7 @@ def test_on_a_host_without_headers_the_service_worker_isolates_the_page(site, br
     with SiteServer({"/": site}, headers=NOT_ISOLATED) as server:
         page = browser.open(f"{server.origin}/")
         page.wait_for(f"crossOriginIsolated && {READY}", 60)
-        assert page.evaluate("document.getElementById('notice').hidden")
+        assert page.evaluate("document.getElementById('notice').textContent + document.getElementById('fallback').textContent") == ""
         page.evaluate("document.querySelector('#questions button').click()")
         page.wait_for("!!document.querySelector('.measure')", 60)
 
@@ -147,7 +147,7 @@ def test_without_any_isolation_the_page_works_with_one_thread_and_says_so(site, 
         page = browser.open(f"{server.origin}/")
         page.wait_for(READY, 60)
         assert "1 thread" in page.evaluate("document.getElementById('facts').textContent")
-        assert "cross-origin isolation" in page.evaluate("document.getElementById('notice').textContent")
+        assert "cross-origin isolation" in page.evaluate("document.getElementById('fallback').textContent")
 
 
 def test_after_one_visit_the_page_opens_and_answers_without_a_network(site):
@@ -162,6 +162,99 @@ def test_after_one_visit_the_page_opens_and_answers_without_a_network(site):
         page.wait_for("!!document.querySelector('.measure')", 60)
         card = browser.open(f"{server.origin}/card.html")
         assert card.evaluate("document.querySelector('h1').textContent") == "Model Card: tea"
+
+
+def test_a_page_the_host_redirects_is_shown_once_the_service_worker_is_there(site, browser):
+    class Redirecting(SiteHandler):
+        """A host that shows card.html under another name, as some do."""
+
+        def do_GET(self):
+            if self.path == "/card.html":
+                self.send_response(308)
+                self.send_header("Location", "/the-card.html")
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
+            super().do_GET()
+
+    with SiteServer({"/": site, "/the-card.html": site / "card.html"}, handler=Redirecting) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for(READY, 60)
+        card = browser.open(f"{server.origin}/card.html")
+        assert card.evaluate("!!navigator.serviceWorker.controller && document.querySelector('h1').textContent") == "Model Card: tea"
+
+
+def test_the_worker_has_a_policy_from_the_host_and_from_the_service_worker(site, browser):
+    for headers in (HOST_HEADERS, NOT_ISOLATED):
+        with SiteServer({"/": site}, headers=headers) as server:
+            page = browser.open(f"{server.origin}/")
+            page.wait_for(READY, 60)
+            policy = page.evaluate("fetch('./worker.js').then((response) => response.headers.get('content-security-policy'))")
+            assert "connect-src 'self'" in policy and "script-src 'self' 'wasm-unsafe-eval'" in policy
+            assert ("frame-ancestors 'none'" in policy) == (headers is HOST_HEADERS)
+            ask(page, "How hot?")
+            page.wait_for("!!document.querySelector('.measure')", 60)
+            assert page.exceptions == [] and [text for kind, text in page.console if kind == "error"] == []
+
+
+FAILING_GPU = """
+let device;
+self.addEventListener("message", ({ data: { type, id, ...request } }) => {
+  if (type === "load") {
+    device = request.device === "wasm" ? "wasm" : "webgpu";
+    postMessage({ type: "ready", id, device, dtype: "q4", notice: request.notice ?? "", threads: 1, crossOriginIsolated: true, isKept: true });
+  }
+  if (type !== "generate") return;
+  if (device === "webgpu" && request.messages.at(-1).content === "Why?") {
+    return postMessage({ type: "error", id, message: "this GPU failed (device lost)", isUnsuitable: true, adapter: null });
+  }
+  const text = `on ${device}`;
+  postMessage({ type: "done", id, tokenIds: [1], times: [1], text, promptTokens: 1, keptTokens: 0, droppedTurns: 0, contextTokens: 9,
+    pastBytes: 0, stopped: "end" });
+});
+"""
+
+
+def test_after_a_gpu_fails_the_question_is_answered_on_the_processor(site, browser, tmp_path):
+    (tmp_path / "worker.js").write_text(FAILING_GPU)
+    with SiteServer({"/": site, "/worker.js": tmp_path / "worker.js"}) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for(READY, 60)
+        assert "WebGPU" in page.evaluate("document.getElementById('facts').textContent")
+        ask(page, "How?")
+        page.wait_for("document.querySelectorAll('.measure').length === 1", 30)
+        ask(page, "Why?")
+        page.wait_for("document.querySelectorAll('.measure').length === 2", 30)
+        answers = page.evaluate("[...document.querySelectorAll('.turn.assistant .text')].map((text) => text.textContent)")
+        assert answers == ["on webgpu", "on wasm"]
+        assert page.evaluate("document.getElementById('fallback').textContent") == "Running on the processor, this GPU failed (device lost)"
+        assert page.evaluate("document.getElementById('notice').textContent + document.getElementById('loading').hidden") == "true"
+        assert "WASM" in page.evaluate("document.getElementById('facts').textContent")
+
+
+def test_a_worker_that_does_not_start_is_said_on_the_page(site, browser, tmp_path):
+    (tmp_path / "worker.js").write_text("import './nowhere.js';")
+    with SiteServer({"/": site, "/worker.js": tmp_path / "worker.js"}) as server:
+        page = browser.open(f"{server.origin}/")
+        page.wait_for("document.getElementById('notice').textContent.startsWith('The model could not be loaded.')", 30)
+
+
+def test_the_question_keeps_the_focus_and_escape_stops(chat):
+    page, _ = chat
+    page.evaluate("document.getElementById('question').focus()")
+    ask(page, "How hot?")
+    page.wait_for("document.querySelector('.turn.assistant .text')?.textContent.length > 0", 30)
+    assert page.evaluate("document.querySelector('.turn.assistant').getAttribute('aria-busy')") == "true"
+    assert page.evaluate("document.activeElement.id") == "question"
+    page.evaluate("""(() => {
+      document.getElementById("question").value = "a draft";
+      document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+    })()""")
+    page.wait_for("!!document.querySelector('.measure')", 30)
+    assert "stopped" in page.evaluate("document.querySelector('.measure').textContent")
+    assert page.evaluate("document.getElementById('question').value") == "a draft"
+    assert page.evaluate("document.querySelector('.turn.assistant').hasAttribute('aria-busy')") is False
+    assert page.evaluate("document.getElementById('said').textContent") == "The model is ready"
+    assert page.evaluate("[...document.querySelectorAll('.turn .unseen')].map((who) => who.textContent)") == ["You: ", "Answer: "]
 
 
 HEARD = """globalThis.heard = [];

@@ -129,6 +129,32 @@ def test_a_request_that_waits_is_stopped_too_and_a_later_one_is_not(opened):
     assert found == ["request", "request", "length"]
 
 
+READING = """import("./client.js").then(async ({ ModelClient }) => {
+  const client = new ModelClient();
+  await client.ask({ type: "load", modelUrl: "./model/", device: "wasm" });
+  const asked = { type: "generate", messages: [{ role: "user", content: "tea ".repeat(TIMES) }], maxNewTokens: 8, minNewTokens: 8 };
+  const heard = [];
+  const first = client.ask(asked, (event) => heard.push(event.type));
+  client.stop();
+  const [stopped, again] = [await first, await client.ask(asked)];
+  await client.ask({ type: "forget" });
+  const fresh = await client.ask(asked);
+  client.close();
+  return { stopped, heard, again, fresh };
+})"""
+
+
+def test_a_stop_is_heard_while_a_long_prompt_is_read(opened):
+    if opened.ready["device"] != "wasm":
+        pytest.skip("GPUs read a prompt at once")
+    found = opened.page.evaluate(READING.replace("TIMES", str(opened.ready["contextTokens"] // 2 + 60)), 120)
+    stopped, again, fresh = found["stopped"], found["again"], found["fresh"]
+    assert 256 < stopped["promptTokens"] and stopped["stopped"] == "request"
+    assert stopped["tokenIds"] == stopped["times"] == found["heard"] == [] and stopped["text"] == ""
+    assert again["keptTokens"] == 256  # what was read is not read again
+    assert again["tokenIds"] == fresh["tokenIds"] and fresh["keptTokens"] == 0
+
+
 def test_the_same_question_again_and_an_edited_one_answer_as_if_new(opened):
     first = ask(opened, [user(QUESTIONS[0])], continued=False, new_tokens=10, least=10)
     again = ask(opened, [user(QUESTIONS[0])], continued=True, new_tokens=10, least=10)

@@ -6,7 +6,7 @@ import subprocess
 from tinsmith.serve import web_dir
 
 SCRIPT = """
-import { joinRows } from "%s";
+import { readInPieces } from "%s";
 class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
 const ints = (values, dims) => new Tensor("int64", BigInt64Array.from(values, BigInt), dims);
 const runs = [];
@@ -23,7 +23,8 @@ const session = {
     return { logits: rows.at(-1)[0], "present.0.key": new Tensor("float32", Float32Array.from(rows.flat()), [1, count, 3]) };
   },
 };
-joinRows(session);
+let stopsBefore = Infinity;
+readInPieces(session, async () => runs.length >= stopsBefore);
 async function read(past, first, count, keep = 1) {
   const before = past.dims[1];
   const numbers = Array.from({ length: count }, (_, i) => i);
@@ -50,6 +51,22 @@ found.isInPlace = again.data.buffer === past.data.buffer;
 runs.length = 0;
 await read(empty, 0, 700, 0);
 found.all = [...runs];
+runs.length = 0; stopsBefore = 2;
+const stopped = await read(empty, 3000, 700);
+found.stopped = [[...runs], session.unread, stopped["present.0.key"].dims[1], stopped.logits];
+stopsBefore = Infinity;
+found.goesOn = [(await read(stopped["present.0.key"], 3512, 188)).logits, session.unread];
+// A graph that gives all rows, (1, H, T, D), is only read in pieces.
+const whole = { ...session, async run(feeds) {
+  const [count, before] = [feeds.input_ids.dims[1], feeds["past_key_values.0.key"].dims[2]];
+  runs.push([count, before]);
+  return { logits: 0, "present.0.key": new Tensor("float32", new Float32Array(before + count), [1, 1, before + count, 1]) };
+} };
+runs.length = 0;
+readInPieces(whole);
+const feeds = { input_ids: ints(Array(300).fill(1), [1, 300]), position_ids: ints(Array(300).fill(1), [1, 300]),
+  attention_mask: ints(Array(300).fill(1), [1, 300]), num_logits_to_keep: ints([1], []), "past_key_values.0.key": new Tensor("float32", new Float32Array(0), [1, 1, 0, 1]) };
+found.whole = [(await whole.run(feeds))["present.0.key"].dims, runs];
 console.log(JSON.stringify(found));
 """
 
@@ -59,7 +76,9 @@ def test_rows_are_joined_grown_and_cut(tmp_path):
     script.write_text(SCRIPT % (web_dir() / "rows.js"))
     answer = subprocess.run(["node", str(script)], capture_output=True, text=True, check=True).stdout
     found = json.loads(answer)
-    assert found["pieces"] == [512, 512, 276] and found["logits"] == 2299
+    assert found["pieces"] == [256, 256, 256, 256, 256, 20] and found["logits"] == 2299
     assert found["dims"] == [1, 2200, 3] and found["isRight"]
     assert found["again"] == [1402, 5099, 9000, 9001] and found["isInPlace"]
     assert found["all"] == [700]  # whoever wants all logits gets them from one run
+    assert found["stopped"] == [[256, 256], 188, 512, 3511] and found["goesOn"] == [3699, 0]
+    assert found["whole"] == [[1, 1, 300, 1], [[256, 0], [44, 256]]]

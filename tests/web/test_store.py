@@ -33,6 +33,10 @@ class Host:
         self.breaks_after: list[int] = []
         """For the next requests for the weights: bytes after which the connection breaks."""
         self.is_down = False
+        self.is_busy_for = 0
+        """For as many requests for the package the host answers 503."""
+        self.stalls = 0
+        """So many requests for the weights get half of them and then nothing, without an end."""
         self.takes_ranges = True
         host = self
 
@@ -56,6 +60,9 @@ class Host:
             self.asked.append((name, wanted))
             if self.is_down:
                 return self.hang_up(handler)
+            if self.is_busy_for:
+                self.is_busy_for -= 1
+                return handler.send_error(503)
         if not file.is_file():
             return handler.send_error(404)
         data, start = file.read_bytes(), 0
@@ -72,6 +79,11 @@ class Host:
         handler.end_headers()
         if name == WEIGHTS and self.breaks_after:
             handler.wfile.write(data[start : start + self.breaks_after.pop(0)])
+            return self.hang_up(handler)
+        if name == WEIGHTS and self.stalls:
+            self.stalls -= 1
+            handler.wfile.write(data[start : start + (len(data) - start) // 2])
+            time.sleep(4)
             return self.hang_up(handler)
         handler.wfile.write(data[start:])
 
@@ -145,6 +157,70 @@ def test_a_second_visit_asks_only_whether_there_is_a_new_version(visit):
     ready = load(page())
     assert [name for name, _ in host.asked] == ["SHA256SUMS"]
     assert {WEIGHTS, "config.json", "tokenizer.json"} <= set(ready["files"])
+
+
+def test_what_was_kept_is_proved_before_it_is_used(visit):
+    host, page = visit
+    opened = page()
+    load(opened)
+    part = json.dumps(f"{host.origin}/model/{WEIGHTS}?part0")
+    opened.evaluate(f"""(async () => {{
+      const cache = await caches.open((await caches.keys())[0]);
+      const bytes = new Uint8Array(await (await cache.match({part})).arrayBuffer());
+      bytes[1000] ^= 1;
+      await cache.put({part}, new Response(bytes));
+    }})()""", 30)
+    host.asked.clear()
+    load(opened)
+    assert host.asked_for(WEIGHTS) == [""]  # anew, from the start
+    host.asked.clear()
+    load(opened)
+    assert host.asked_for(WEIGHTS) == []
+
+
+def test_two_pages_at_once_do_not_mix_what_they_keep(visit):
+    host, page = visit
+    both = [page(), page()]
+    for opened in both:
+        options = json.dumps({"modelUrl": "./model/", "device": "wasm"})
+        opened.evaluate(f"void (globalThis.loading = bench.load({options}))")
+    for opened in both:
+        assert opened.evaluate("loading", 60)["device"] == "wasm"
+    host.asked.clear()
+    load(both[0])
+    assert [name for name, _ in host.asked] == ["SHA256SUMS"]
+
+
+def test_a_busy_host_is_asked_again_and_a_kept_version_used_meanwhile(visit):
+    host, page = visit
+    opened = page()
+    host.is_busy_for = 1
+    with pytest.raises(BrowserError, match=r"SHA256SUMS answered 503"):
+        load(opened)
+    opened.evaluate("""(async () => {
+      const { Store } = await import("./store.js");
+      globalThis.store = await Store.open(new URL("./model/", location.href));
+    })()""", 30)
+    host.is_busy_for = 2
+    assert opened.evaluate("store.json('config.json').then((config) => config.model_type)", 30) == "llama"
+    assert len(host.asked_for("config.json")) == 3
+    load(opened)
+    host.is_busy_for = 1
+    assert WEIGHTS in load(opened)["files"]
+
+
+def test_a_download_that_stands_still_is_asked_for_again(visit):
+    host, page = visit
+    host.stalls = 1
+    size = page().evaluate(f"""(async () => {{
+      const {{ Store }} = await import("./store.js");
+      const store = await Store.open(new URL("./model/", location.href));
+      store.stalledMs = 500;
+      return (await store.file({json.dumps(WEIGHTS)})).size;
+    }})()""", 30)
+    assert size == (host.package / WEIGHTS).stat().st_size
+    first, second = host.asked_for(WEIGHTS)
+    assert first == "" and 0 < int(second.removeprefix("bytes=").removesuffix("-")) <= size // 2
 
 
 def test_a_new_version_replaces_the_old_one(visit):

@@ -113,7 +113,7 @@ def accept(code: str, body: bytes, signature: str) -> RemoteResult:
     Raises:
         UserError: it is not signed with `code`, or not a result.
     """
-    if not hmac.compare_digest(signature_of(code, body), signature.lower()):
+    if not hmac.compare_digest(signature_of(code, body).encode(), signature.lower().encode()):
         raise UserError("not signed with the code of this page")
     try:
         return RemoteResult.model_validate(json.loads(body))

@@ -83,6 +83,7 @@ class _BenchPage:
 
     def __init__(self, browser: Browser, session: _Session):
         self._deadline = time.monotonic() + session.config.timeout_seconds
+        self._origin = session.origin
         self.page: Page = browser.open(f"{session.origin}/bench.html")
         self.page.wait_for("globalThis.bench", self._left())
 
@@ -111,7 +112,8 @@ class _BenchPage:
         return self._ask("tokenize", [conversation.as_dicts() for conversation in conversations])
 
     def check_clean(self) -> None:
-        """Raise if the page or its workers threw or logged an error, or fetched from anywhere else."""
+        """Raise if the page or its workers threw or logged an error, or asked another host."""
+        _refuse_elsewhere(self.page, self._origin)
         problems = [*self.page.exceptions, *(text for kind, text in self.page.console if kind == "error")]
         if problems:
             raise BrowserError(f"the page reported {len(problems)} errors, the first: {problems[0]}")
@@ -135,7 +137,11 @@ def _bench_webgpu(session: _Session, recorder: Recorder) -> str:
             bench = _BenchPage(browser, session)
             if bench.page.evaluate("navigator.gpu?.requestAdapter().then(Boolean) ?? false"):
                 return _measure(session, bench, browser, recorder)
-    reason = f"{browser.version} on this machine offers no WebGPU adapter, not even a software one"
+    return _not_measured(session, f"{browser.version} on this machine offers no WebGPU adapter, not even a software one")
+
+
+def _not_measured(session: _Session, reason: str) -> str:
+    """A record that says why a device has no numbers."""
     write_json(session.out_dir / f"{session.device}.json", {"device": session.device, "not_measured": reason})
     return f"{session.device}: not measured ({reason})"
 
@@ -147,7 +153,7 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     measured = bench.run("measure", asked)
     ready = measured["ready"]
     if ready["device"] != device:
-        raise BrowserError(f"asked for {device} but the model runs on {ready['device']}: {ready['notice']}")
+        return _not_measured(session, ready["notice"])
     peak_bytes = browser.peak_memory_bytes()
     files = _fetched_files(bench.page, session.origin, _GRAPHS[ready["dtype"]])
     if device == "wasm":
@@ -171,9 +177,7 @@ def _fetched_files(page: Page, origin: str, graph: str) -> list[dict[str, Any]]:
     Raises:
         BrowserError: the packaged model is not among it, or something came from another origin.
     """
-    elsewhere = [fetched.url for fetched in page.requests if not fetched.url.startswith(f"{origin}/")]
-    if elsewhere:
-        raise BrowserError(f"the page asked another host: {elsewhere[0]}", "Nothing may leave the device.")
+    _refuse_elsewhere(page, origin)
     sizes: dict[str, int] = {}
     for fetched in page.requests:
         path = fetched.url[len(origin) + 1 :].partition("?")[0]
@@ -181,6 +185,12 @@ def _fetched_files(page: Page, origin: str, graph: str) -> list[dict[str, Any]]:
     if not any(path == f"model/{graph}" and size for path, size in sizes.items()):
         raise BrowserError(f"the browser never fetched {graph}; it fetched {', '.join(sizes)}")
     return [{"path": path, "bytes": size} for path, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def _refuse_elsewhere(page: Page, origin: str) -> None:
+    elsewhere = [fetched.url for fetched in page.requests if not fetched.url.startswith(f"{origin}/")]
+    if elsewhere:
+        raise BrowserError(f"the page asked another host: {elsewhere[0]}", "Nothing may leave the device.")
 
 
 def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Recorder, dtype: str) -> None:

@@ -35,11 +35,6 @@ class Blocks:
         return bits_of(self.packed.shape)
 
     @property
-    def weights(self) -> int:
-        """How many there are."""
-        return self.scales.size * BLOCK_SIZE
-
-    @property
     def nbytes(self) -> int:
         """Stored bytes."""
         return self.packed.nbytes + self.scales.nbytes

@@ -120,7 +120,7 @@ def check_gguf(model_dir: Path, path: Path) -> GgufCheck:
         errors, blocks = (np.abs(a).reshape(-1, _BLOCK if a.size % _BLOCK == 0 else 1) for a in (found - values, values))
         peaks = blocks.max(1)
         beyond = errors.max(1) - _SMALLEST_ERROR * _SCALED_BY[tensor.tensor_type.name]
-        largest = max(largest, float((beyond / np.where(peaks == 0, 1, peaks)).max()))
+        largest = float(np.maximum(largest, (beyond / np.where(peaks == 0, 1, peaks)).max()))  # NaN stays
         count += 1
     if stored:
         _refuse(path, f"tensors that the model does not have: {', '.join(sorted(stored)[:5])}")

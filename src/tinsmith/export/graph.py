@@ -167,8 +167,11 @@ def _embed(g: Nodes, input_ids: ir.Value, head: tuple[ir.Value, ...]) -> ir.Valu
     return g.op("embed/scaled", "Mul", [rows, g.number(scale)]) if scale != 1.0 else rows
 
 
-def _norm_weight(g: Nodes, name: str) -> ir.Value:
-    return g.vector(f"{name}.weight", g.weights.vector(f"{name}.weight") + np.float32(g.decoder.norm_offset))
+def _norm_weight(g: Nodes, name: str, scale: float = 1.0) -> ir.Value:
+    weight = g.weight(f"{name}.weight", g.weights.vector(f"{name}.weight") + np.float32(g.decoder.norm_offset))
+    if scale != 1.0:  # in float32: what is scaled may be too large for less
+        weight = g.op(f"{name}/scaled", "Mul", [weight, g.constant(scale, np.float32)])
+    return g.computed(weight, ir.DataType.FLOAT)
 
 
 def _residual_epsilon(g: Nodes) -> float:
@@ -177,9 +180,7 @@ def _residual_epsilon(g: Nodes) -> float:
 
 
 def _rms_norm(g: Nodes, name: str, hidden: ir.Value, epsilon: float | None = None, scale: float = 1.0) -> ir.Value:
-    weight = _norm_weight(g, name)
-    if scale != 1.0:
-        weight = g.op(f"{name}/scaled", "Mul", [weight, g.number(scale)])
+    weight = _norm_weight(g, name, scale)
     attributes = {"epsilon": g.decoder.norm_epsilon if epsilon is None else epsilon, "axis": -1, "stash_type": 1}
     return g.op(name, "SimplifiedLayerNormalization", [hidden, weight], attributes)
 

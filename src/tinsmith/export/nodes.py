@@ -98,8 +98,8 @@ def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
 def linear(g: Nodes, name: str, hidden: ir.Value, storage: tuple[ir.Value, ...]) -> ir.Value:
     """`hidden` (B, S, K) times the transposed matrix: (B, S, out features)."""
     if len(storage) == 1:
-        transposed = g.op(f"{name}/transposed", "Transpose", [storage[0]], {"perm": [1, 0]})
-        return g.op(name, "MatMul", [hidden, transposed])
+        # Not a Transpose and a MatMul: the runtime would hold every matrix twice while it folds them into one.
+        return g.op(name, "FusedMatMul", [hidden, storage[0]], {"transB": 1}, CONTRIB)
     packed, scales = storage
     rows, blocks, _ = shape = packed.const_value.shape
     attributes = {"N": rows, "K": blocks * BLOCK_SIZE, "bits": bits_of(shape), "block_size": BLOCK_SIZE}
@@ -159,3 +159,14 @@ def drop_unused(graph: ir.Graph) -> None:
     for name, value in list(graph.initializers.items()):
         if not value.uses():
             del graph.initializers[name]
+
+
+def shorten_names(graph: ir.Graph) -> None:
+    """Short names for values and none for nodes: visitors download them, and only inputs and outputs are asked for by name."""
+    fixed = {value.name for value in (*graph.inputs, *graph.outputs)}
+    values = [*graph.initializers.values(), *(output for node in graph for output in node.outputs)]
+    for index, value in enumerate(values):
+        if value.name and value.name not in fixed:
+            value.name = f"v{index:x}"
+    for node in graph:
+        node.name = None

@@ -55,7 +55,7 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
         tensor = value.const_value
         if tensor.nbytes < _INLINE_BYTES and not value.name.endswith(_UNPACKED_BY_PAGES):
             continue
-        if file is None or at + tensor.nbytes > max_chunk_bytes:
+        if file is None or at + -at % _ALIGNMENT + tensor.nbytes > max_chunk_bytes:
             if file:
                 file.close()
             suffix = f"_{len(chunks)}" if chunks else ""
@@ -101,8 +101,7 @@ def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...], d
     generation = read_json(model_dir / "generation_config.json")
     generation["eos_token_id"] = list(end_ids)
     write_json(out_dir / "generation_config.json", generation)
-    # Written without indentation: Gemma's tokenizer shrinks by a third, and visitors download it.
-    tokenizer = read_json(model_dir / "tokenizer.json")
+    tokenizer = _smaller(read_json(model_dir / "tokenizer.json"))
     write_text(out_dir / "tokenizer.json", json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")))
     write_json(out_dir / "tokenizer_config.json", read_json(model_dir / "tokenizer_config.json"))
     shutil.copyfile(model_dir / "chat_template.jinja", out_dir / "chat_template.jinja")
@@ -114,10 +113,22 @@ def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...], d
 
 
 def _browser_config(config: dict[str, Any], data_files: int) -> dict[str, Any]:
-    """`config.json` for Transformers.js: which file to load, and RoPE under the older key too."""
+    """`config.json` for Transformers.js: which file to load, in how many pieces its weights are."""
     config = {key: value for key, value in config.items() if key not in ("quantization_config", "_name_or_path")}
     config["transformers.js_config"] = {"dtype": "q4", "use_external_data_format": {_MODEL_NAME: data_files}}
     return config
+
+
+def _smaller(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """The same tokenizer in fewer bytes, since visitors download it: merges as "a b", not as ["a", "b"], where no part has a space.
+
+    That and writing it without indentation leave 12.3 of 33.4 MB of Gemma 3's.
+    """
+    model = tokenizer["model"]
+    pairs = model.get("merges") or []
+    if any(isinstance(pair, str) or len(pair) != 2 or " " in pair[0] + pair[1] for pair in pairs):
+        return tokenizer
+    return {**tokenizer, "model": {**model, "merges": [" ".join(pair) for pair in pairs]}}
 
 
 def download_bytes(package_dir: Path) -> int:

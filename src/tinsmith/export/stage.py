@@ -26,7 +26,7 @@ from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
 from tinsmith.export.graph import build_graph
 from tinsmith.export.int8 import with_int8_products, with_unpacked_weights
 from tinsmith.export.models import StoredWeights, load_config, load_model
-from tinsmith.export.nodes import Weights
+from tinsmith.export.nodes import Weights, shorten_names
 from tinsmith.export.package import (
     BROWSER_FILE,
     check_package,
@@ -50,8 +50,8 @@ from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 _MAX_ABS_DIFF = 1e-2
 _MAX_FLOAT16_DIVERGENCE = 1e-2
-_GRAPH_BYTES = 1_000_000
-"""What graph, norms and biases may take beside `export.max_bits_per_parameter`."""
+_LAYER_BYTES = 50_000
+"""What a layer's nodes, norms and biases may take beside `export.max_bits_per_parameter`."""
 _MAX_INT8_DIVERGENCE = 0.1
 _ATTENTIONS = {"attention": (with_row_attention, ONNX_UNPACKED_FILE), "attention_joined": (with_standard_attention, ONNX_INT8_FILE)}
 """Gate -> attention that is compared with INT4 products, and the graph that has it."""
@@ -81,6 +81,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     device = choose_device()
     calibration = _calibration(train, config.calibration_tokens)
     chosen = choose(config, model_dir, device, calibration, val, seed)
+    _record_trials(recorder, config, chosen.trials)
     weights = _quantized_weights(model_dir, chosen.model)
     graph = build_graph(decoder, weights)
     operators = _operator_counts(graph)
@@ -96,7 +97,6 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     del graph, weights
     check_package(package_dir)
     _gate_int4(recorder, model_dir, decoder, chosen.model, probe, package_dir)
-    _record_trials(recorder, chosen.trials)
     if config.gguf:
         _write_gguf(recorder, model_dir, out_dir, config.gguf)
     parameters, size = StoredWeights(model_dir).count, weights_bytes(package_dir)
@@ -106,7 +106,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     recorder.add("export.weights_bytes", size, "bytes", files, "files", method)
     recorder.add("export.download_bytes", download_bytes(package_dir), "bytes", files + 4, "files",
                  "tinsmith.export.package.download_bytes")
-    recorder.gate("gate.export.weights_bytes", size, "<=", config.max_bits_per_parameter * parameters / 8 + _GRAPH_BYTES, "bytes",
+    recorder.gate("gate.export.weights_bytes", size, "<=", config.max_bits_per_parameter * parameters / 8 + _LAYER_BYTES * decoder.layers, "bytes",
                   files, "files", method, "Something is stored twice or too wide; export.json lists every tensor by size.")
     recorder.add("export.bits_per_parameter", 8 * size / parameters, "bits/parameter", parameters, "parameters", method)
     recorder.add("export.block_size", BLOCK_SIZE, "weights", 1, "settings", "tinsmith.export.blocks")
@@ -232,7 +232,9 @@ def _add_int8(recorder: Recorder, package_dir: Path, parameters: int, conversati
     folder, plan = (package_dir / ONNX_FILE).parent, Plan()
     rounding = chosen_rounding(package_dir / ONNX_FILE, conversations)
     unpacked = with_unpacked_weights(ir.load(package_dir / ONNX_FILE), rounding, plan)
-    ir.save(with_row_attention(unpacked), package_dir / ONNX_UNPACKED_FILE)
+    unpacked = with_row_attention(unpacked)
+    shorten_names(unpacked.graph)
+    ir.save(unpacked, package_dir / ONNX_UNPACKED_FILE)
     write_text(folder / PLAN, plan.to_json(folder))
     if parameters > _MOST_FOLDED_PARAMETERS:
         return [f"no INT8 graph for Transformers.js alone: {parameters / 1e6:,.0f} million parameters do not fit while it unpacks them"]
@@ -244,7 +246,8 @@ def _add_int8(recorder: Recorder, package_dir: Path, parameters: int, conversati
     return []
 
 
-def _record_trials(recorder: Recorder, trials: Sequence[Trial]) -> None:
+def _record_trials(recorder: Recorder, config: ExportConfig, trials: Sequence[Trial]) -> None:
+    """Every recipe that was tried; with `auto` the last one must be good enough."""
     method = "tinsmith.export.search: the INT4 model in the format training computes in, over the tuned one; validation split"
     for trial in trials:
         id = f"export.recipe.{trial.recipe}"
@@ -252,6 +255,12 @@ def _record_trials(recorder: Recorder, trials: Sequence[Trial]) -> None:
                      method, spread=trial.interval)
         recorder.add(f"{id}.weights_bytes", trial.weights_bytes, "bytes", 1, "recipes", "packed integers and scales")
         recorder.add(f"{id}.seconds", trial.seconds, "seconds", 1, "runs", "wall clock")
+    if config.recipe == "auto":
+        table = "".join(f"\n  {line(trial)}" for trial in trials)
+        recorder.gate("gate.export.perplexity_ratio", trials[-1].perplexity_ratio, "<=", config.max_perplexity_ratio, "ratio",
+                      trials[-1].conversations, "conversations", method,
+                      "Raise export.max_bits_per_parameter for more matrices in INT8, or export.max_perplexity_ratio; or set "
+                      f"export.recipe = \"mixed\" to ship the last of these:{table}")
 
 
 def _write_gguf(recorder: Recorder, model_dir: Path, out_dir: Path, weights: str) -> None:
