@@ -40,7 +40,7 @@ NOT_PUBLISHED = ("package", "values", "key", "scored")  # of a row; of no use to
 def main() -> None:
     arguments = parsed_arguments()
     measured_on = {"environment": environment(arguments.data, PACKAGES), "other_data": arguments.other_data.name}
-    results = "int4_faq" if arguments.data == faq("en") else "int4"
+    results = "int4_faq" if arguments.data.resolve() == faq("en").resolve() else "int4"
     models = published(results)
     for model in arguments.models.split(","):
         rows = compare(model, arguments)
@@ -160,7 +160,7 @@ def fresh(folder: Path) -> Path:
 def score(work: Path, run: Path, other: Path, candidates: dict[str, dict]) -> None:
     """Add the perplexity ratios to every candidate that lacks them, in a process that ends with its memory."""
     conversations = {"test": run / "data" / "test.jsonl", "other": other}
-    code = hashlib.sha256(code_version("tinsmith.evaluate.nll").encode() + code_version("tinsmith.export.models").encode())
+    code = hashlib.sha256(code_version("tinsmith.evaluate.nll").encode() + code_version("tinsmith.export.models").encode() + f"{SEED} {OTHER_CONVERSATIONS}".encode())
     scored = digest_of([HERE / "int4_score.py", *conversations.values()], code)
     missing = {name: row for name, row in candidates.items() if row.get("scored") != scored}
     if not missing:

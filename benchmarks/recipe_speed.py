@@ -48,7 +48,7 @@ def rounds_of(name: str, count: int) -> dict[str, list[dict[str, float]]]:
     prompts = {length: prompt_of(tokenizer, words, tokens) for length, tokens in PROMPT_TOKENS.items()}
     rounds: dict[str, list[dict[str, float]]] = {recipe: [] for recipe in packages}
     for number in range(count):
-        for recipe, package in packages.items():
+        for recipe, package in list(packages.items())[:: 1 if number % 2 else -1]:
             with site(package) as server:
                 row = measured("tinsmith", f"{server.origin}/bench.html", prompts, min(8, os.cpu_count() or 1))
             rounds[recipe].append(row)

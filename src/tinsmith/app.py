@@ -35,7 +35,7 @@ run with one thread, and says so. WebGPU does not need them.
 
 | host | what to do |
 |---|---|
-| Netlify | nothing: `netlify.toml` is read |
+| Netlify | nothing: `netlify.toml` and `_headers` are read |
 | Cloudflare Pages | not as it is: it takes no file over 25 MiB, and the runtime for WebGPU and most weights are larger |
 | Vercel | nothing: `vercel.json` is read |
 | Hugging Face static Space | nothing: `README.md` names the headers |

@@ -103,12 +103,12 @@ class ExportConfig(Section):
     """Add a second graph over the same weights, of about 0.3 MB, that computes in float16, for GPUs that can. It is left out
     where values come near the end of float16's range."""
     int8: bool = True
-    """Add a graph over the same weights, of about 0.6 MB, that multiplies in INT8, for WASM, which has no quick product with
+    """Add graphs over the same weights, of about 1 MB, that multiply in INT8, for WASM, which has no quick product with
     4-bit weights, up to 1.3 billion parameters; Transformers.js without our loader can unpack up to 400 million."""
     gguf: Literal["", "f16", "q8_0", "q4_0"] = ""
     """Also write the tuned model as one GGUF file of this format, for llama.cpp, Ollama and wllama; empty writes none."""
     max_chunk_mb: int = Field(95, ge=1, le=2000)
-    """Largest file of weights, in MB of 10^6 bytes; a larger matrix has a file to itself. GitHub takes no file over 100 MiB."""
+    """Largest file of weights, in MB of 10^6 bytes; a larger matrix and its scales have a file to themselves. GitHub takes no file over 100 MiB."""
 
 
 class EvaluateConfig(Section):

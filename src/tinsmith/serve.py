@@ -298,4 +298,5 @@ def write_runtime(folder: Path) -> None:
             text = text.replace(f'from"{bare}"', f'from"./ort.{backend}.bundle.min.mjs"')
         write_text(folder / f"transformers.{backend}.js", text)
     link_or_copy(web_dir() / "LICENSE.onnxruntime.txt", folder / "LICENSE.onnxruntime.txt")  # its npm package has none
+    (folder / "SHA256SUMS").unlink(missing_ok=True)
     write_text(folder / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items()))

@@ -9,8 +9,10 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from tinsmith.config import ExportConfig
 from tinsmith.export.blocks import pack
 from tinsmith.export.int8 import Rounding, with_int8_products
+from tinsmith.export.stage import export_int4
 from tinsmith.export.unpack import Plan
 from tinsmith.int8_weights import unpacked_weights
 from tinsmith.serve import web_dir
@@ -96,3 +98,13 @@ def test_subnormal_halves_odd_rows_and_ties(hard, rounding, wide, monkeypatch):
     # Made-up factors spread the levels of a row, so 8 bits are some 5 % off here; a matrix in the wrong place is all of it off.
     for right, first, second in zip(exact, folded, unpacked, strict=True):
         assert (first == second).all() and np.abs(first - right).max() < 0.1 * np.abs(right).max()
+
+
+def test_weights_in_several_files_are_unpacked_from_the_right_ones(exported, data_dir, tmp_path):
+    _, merge_dir, _, _ = exported
+    # Between what the head's integers take and that with their scales: alone they would be apart.
+    tight = ExportConfig(recipe="gptq").model_copy(update={"max_chunk_mb": 0.013})
+    result = export_int4(tight, data_dir, merge_dir, tmp_path, seed=1)
+    plan = json.loads((tmp_path / "package/onnx/model_int8.json").read_text())
+    assert len({part["file"] for product in plan["products"] for part in product["parts"]}) > 3
+    assert {m.id: m.value for m in result.measurements}["gate.int8.unpacked"] == 0

@@ -153,6 +153,8 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     measured = bench.run("measure", asked)
     ready = measured["ready"]
     if ready["device"] != device:
+        if (ready["adapter"] or {}).get("software"):  # it computes rightly, so the package or its reference is wrong
+            raise BrowserError(f"asked for {device} but the model runs on {ready['device']}: {ready['notice']}")
         return _not_measured(session, ready["notice"])
     peak_bytes = browser.peak_memory_bytes()
     files = _fetched_files(bench.page, session.origin, _GRAPHS[ready["dtype"]])

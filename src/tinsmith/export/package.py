@@ -45,8 +45,8 @@ _ALLOWED_SUFFIXES = {".json", ".jinja", ".onnx", ".md", ".txt", ".html", ""}
 def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
     """Write `model` to `path` with its weights beside it; returns every file written.
 
-    Weights go to `<name>_data`, `<name>_data_1`, ... of at most `max_chunk_bytes` each (a single larger weight has a
-    file to itself), the names Transformers.js asks for.
+    Weights go to `<name>_data`, `<name>_data_1`, ... of at most `max_chunk_bytes` each, the names Transformers.js asks for. A
+    matrix and its scales are never apart; those that are larger have a file to themselves.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     chunks: list[Path] = []
@@ -55,7 +55,10 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
         tensor = value.const_value
         if tensor.nbytes < _INLINE_BYTES and not value.name.endswith(_UNPACKED_BY_PAGES):
             continue
-        if file is None or at + -at % _ALIGNMENT + tensor.nbytes > max_chunk_bytes:
+        need = tensor.nbytes
+        if scales := model.graph.initializers.get(value.name.removesuffix(".packed") + ".scales"):  # they come next
+            need += -need % _ALIGNMENT + scales.const_value.nbytes
+        if file is None or at + -at % _ALIGNMENT + need > max_chunk_bytes:
             if file:
                 file.close()
             suffix = f"_{len(chunks)}" if chunks else ""
@@ -125,8 +128,8 @@ def _smaller(tokenizer: dict[str, Any]) -> dict[str, Any]:
     That and writing it without indentation leave 12.3 of 33.4 MB of Gemma 3's.
     """
     model = tokenizer["model"]
-    pairs = model.get("merges") or []
-    if any(isinstance(pair, str) or len(pair) != 2 or " " in pair[0] + pair[1] for pair in pairs):
+    pairs = model.get("merges")
+    if not pairs or any(isinstance(pair, str) or len(pair) != 2 or " " in pair[0] + pair[1] for pair in pairs):
         return tokenizer
     return {**tokenizer, "model": {**model, "merges": [" ".join(pair) for pair in pairs]}}
 

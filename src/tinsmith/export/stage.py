@@ -1,6 +1,7 @@
 """Export: merged weights -> proved graph -> INT4 by the chosen recipe -> proved package."""
 
 import bisect
+import math
 import random
 import shutil
 import time
@@ -251,8 +252,9 @@ def _record_trials(recorder: Recorder, config: ExportConfig, trials: Sequence[Tr
     method = "tinsmith.export.search: the INT4 model in the format training computes in, over the tuned one; validation split"
     for trial in trials:
         id = f"export.recipe.{trial.recipe}"
-        recorder.add(f"{id}.perplexity_ratio", trial.perplexity_ratio, "ratio", trial.conversations, "conversations",
-                     method, spread=trial.interval)
+        if math.isfinite(trial.perplexity_ratio):
+            recorder.add(f"{id}.perplexity_ratio", trial.perplexity_ratio, "ratio", trial.conversations, "conversations",
+                         method, spread=trial.interval)
         recorder.add(f"{id}.weights_bytes", trial.weights_bytes, "bytes", 1, "recipes", "packed integers and scales")
         recorder.add(f"{id}.seconds", trial.seconds, "seconds", 1, "runs", "wall clock")
     if config.recipe == "auto":
