@@ -2,7 +2,7 @@
 
 ECHO = """
 self.addEventListener("message", ({ data: { type, id, messages } }) => {
-  if (type === "load") postMessage({ type: "ready", id, device: "wasm", dtype: "q4", notice: "", threads: 1, crossOriginIsolated: true });
+  if (type === "load") postMessage({ type: "ready", id, device: "wasm", dtype: "q4", notice: "", threads: 1, crossOriginIsolated: true, isKept: true });
   if (type !== "generate") return;
   const text = messages.at(-1).content;
   const pieces = text.match(/[^]{1,7}/gu) ?? [];

@@ -27,6 +27,8 @@ let client;
 let conversation = [];
 let isReady = false;
 let isBusy = false;
+/** Whether the visitor asked for the answer at hand to end. */
+let isStopping = false;
 /** The timer of a running warm-up, else 0. */
 let warmUpEnds = 0;
 /** Changes with every new chat, so that an answer to the old one is dropped. */
@@ -93,6 +95,7 @@ async function answerAgain() {
   if (!isReady || isBusy) return;
   const old = conversation.pop();
   const item = turns.lastElementChild;
+  if (item?.contains(document.activeElement)) question.focus(); // the button that was pressed goes
   item?.remove();
   if (!(await answer(false)) && old && item) {
     conversation.push(old);
@@ -110,11 +113,12 @@ async function answerAgain() {
 async function answer(greedy = true) {
   const mine = generation;
   isBusy = true;
+  isStopping = false;
   if (warmUpEnds) endWarmUp();
   showNotice("");
   const { item, body } = addTurn("assistant", "");
   item.setAttribute("aria-busy", "true"); // read out once, when it is whole
-  const wasOnButton = [send, ...document.querySelectorAll(".questions button, .again")].includes(/** @type {any} */ (document.activeElement));
+  const wasOnButton = [send, ...document.querySelectorAll(".questions button")].includes(/** @type {any} */ (document.activeElement));
   update();
   if (wasOnButton) question.focus(); // that button is gone now
   try {
@@ -143,8 +147,10 @@ async function answer(greedy = true) {
   } catch (error) {
     if (mine !== generation) return true;
     item.remove();
-    if (/** @type {any} */ (error).isUnsuitable && (await isOnProcessor(/** @type {Error} */ (error)))) return answer(greedy);
-    showNotice(`The model stopped: ${/** @type {Error} */ (error).message}`, true);
+    const problem = await problemThatStays(/** @type {any} */ (error));
+    if (mine !== generation) return true;
+    if (!problem && !isStopping) return await answer(greedy);
+    if (problem) showNotice(problem, true);
     return false;
   } finally {
     if (mine === generation) {
@@ -159,18 +165,20 @@ async function answer(greedy = true) {
 /**
  * After a GPU failed, for good as far as browsers tell, load the model on the processor.
  *
- * @param {Error} error what the GPU said
- * @returns {Promise<boolean>} whether that went well
+ * @param {Error & {isUnsuitable?: boolean}} error
+ * @returns {Promise<string>} what to tell the visitor; nothing if the processor can do what the GPU could not
  */
-async function isOnProcessor(error) {
+async function problemThatStays(error) {
+  if (!error.isUnsuitable) return `The model stopped: ${error.message}`;
   client.close();
   client = new ModelClient();
   isReady = false;
   try {
     await loadModel({ device: "wasm", notice: `Running on the processor, ${error.message}` });
-    return true;
-  } catch {
-    return false; // what the GPU said is shown
+    return "";
+  } catch (failure) {
+    element("loading").hidden = true;
+    return `The model stopped: ${error.message}, and the processor could not load it: ${/** @type {Error} */ (failure).message}`;
   }
 }
 
@@ -310,18 +318,20 @@ async function warmUp() {
   const messages = [...opening(), { role: "user", content: app.questions[0] ?? app.title }];
   const { tokens, mostMilliseconds } = WARM_UP;
   warmUpEnds = setTimeout(endWarmUp, mostMilliseconds);
-  try {
-    await client.ask({ type: "generate", messages, maxNewTokens: tokens, minNewTokens: tokens });
-  } catch (error) {
-    if (!isBusy) showNotice(`The model stopped: ${/** @type {Error} */ (error).message}`, true); // else its answer says so
-  } finally {
-    clearTimeout(warmUpEnds);
-    warmUpEnds = 0;
-  }
+  const asking = client.ask({ type: "generate", messages, maxNewTokens: tokens, minNewTokens: tokens });
+  const failure = await asking.then(() => null, (error) => error);
+  clearTimeout(warmUpEnds);
+  warmUpEnds = 0;
+  if (failure && !isBusy) showNotice(await problemThatStays(failure), true); // else the answer at hand says so
 }
 
 function endWarmUp() {
   clearTimeout(warmUpEnds);
+  client.stop();
+}
+
+function stopAnswer() {
+  isStopping = true;
   client.stop();
 }
 
@@ -362,12 +372,13 @@ question.addEventListener("keydown", (event) => {
   }
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && isBusy) client.stop();
+  if (event.key === "Escape" && !event.isComposing && isBusy) stopAnswer();
 });
-stop.addEventListener("click", () => client.stop());
+stop.addEventListener("click", stopAnswer);
 element("restart").addEventListener("click", restart);
 update();
 start().catch((error) => {
   element("loading").hidden = true;
+  announce("");
   showNotice(`The model could not be loaded. ${error.message}`, true);
 });

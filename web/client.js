@@ -71,12 +71,14 @@ export class ModelClient {
     this.failure = "";
     let hasSpoken = false;
     const address = policy ? policy.createScriptURL("worker") : scriptUrl("worker");
-    this.worker = new Worker(/** @type {any} */ (address), { type: "module" });
-    this.worker.addEventListener("message", (event) => {
+    const worker = new Worker(/** @type {any} */ (address), { type: "module" });
+    this.worker = worker;
+    worker.addEventListener("message", (event) => {
       hasSpoken = true;
       this.#receive(event.data);
     });
-    this.worker.addEventListener("error", (event) => {
+    worker.addEventListener("error", (event) => {
+      if (worker !== this.worker) return; // one that was ended
       const message = event.message || "The model's worker stopped.";
       if (!hasSpoken) this.failure = message;
       this.#failAll(message);

@@ -35,9 +35,10 @@ import { Helpers, unpack } from "./unpack.js";
 /** The GPU cannot run this package, or not rightly; a processor can. */
 export class Unsuitable extends Error {}
 
-/** @param {unknown} error @returns {Unsuitable} */
+/** @param {unknown} error @returns {Unsuitable} with the beginning of what the runtime said, which may be pages */
 export function gpuFailed(error) {
-  return new Unsuitable(`this GPU failed (${error instanceof Error ? error.message : error})`, { cause: error });
+  const [line] = String(error instanceof Error ? error.message : error).split("\n");
+  return new Unsuitable(`this GPU failed (${line.length > 120 ? `${line.slice(0, 120)}...` : line})`, { cause: error });
 }
 
 /** The INT8 graph for weights that this page unpacks, quicker than the runtime would, and for rows that it joins. */

@@ -51,14 +51,17 @@ export class Store {
    */
   static async open(folder, onProgress = () => {}) {
     const address = new URL("SHA256SUMS", folder);
-    const response = await fetch(address, { cache: "no-cache", signal: AbortSignal.timeout(STALLED_MS) }).catch(() => null);
-    if (!response || PASSING.includes(response.status)) {
+    const asking = fetch(address, { cache: "no-cache", signal: AbortSignal.timeout(STALLED_MS) });
+    const found = await asking.then(async (response) => ({ status: response.status, text: await response.text() })).catch(() => null);
+    const isBusy = !!found && PASSING.includes(found.status);
+    if (!found || isBusy) {
       const kept = await keptVersion(folder).catch(() => null); // browsers that were told to keep nothing refuse here
       if (kept) return new Store(folder, parseSums(kept.text, address), kept.cache, onProgress);
     }
-    if (!response) throw new Error(`${address.href} cannot be reached. Is the address right, and does the host allow this page to read it (CORS)?`);
-    if (!response.ok) throw new Error(`${address.href} answered ${response.status}. The address must be the folder that holds it and config.json.`);
-    const text = await response.text();
+    if (!found) throw new Error(`${address.href} cannot be reached. Is the address right, and does the host allow this page to read it (CORS)?`);
+    const { status, text } = found;
+    if (isBusy) throw new Error(`${address.href} answered ${status}, which may pass. Load the page again in a while.`);
+    if (status !== 200) throw new Error(`${address.href} answered ${status}. The address must be the folder that holds it and config.json.`);
     const sums = parseSums(text, address);
     const cache = await openCache(folder, text);
     await cache?.put(address, new Response(text)).catch(() => {});
@@ -209,7 +212,10 @@ export class Store {
         waiting.push(read.value);
         loaded += read.value.length;
         this.onProgress({ file: name, loaded, total: Math.max(loaded, total) });
-        if (waiting.reduce((sum, bytes) => sum + bytes.length, 0) >= PART_BYTES) await flush();
+        if (waiting.reduce((sum, bytes) => sum + bytes.length, 0) >= PART_BYTES) {
+          await flush();
+          heard(); // a slow disk is no silent host
+        }
       }
     } finally {
       await flush();

@@ -10,9 +10,9 @@ const HERE = new URL("./", location.href);
 const CACHE = `tinsmith page ${HERE.pathname}`;
 const MODEL = new URL("./model/", HERE).href;
 
-/** The page's own policy is narrower. */
-const WORKER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; "
-  + "img-src 'self' data:; style-src 'self'; base-uri 'none'; form-action 'none'";
+/** Where Hugging Face's static Spaces may send who asks for a large file. */
+const REDIRECTS = HERE.hostname.endsWith(".hf.space") ? " https://*.hf.co https://*.huggingface.co" : "";
+const WORKER_POLICY = `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'${REDIRECTS}`;
 
 /** What the page had fetched before this worker was there. */
 const OPENING = [
@@ -41,12 +41,12 @@ async function answer(event) {
     response = await fetch(event.request);
   } catch (error) {
     if (!kept) throw error;
-    return isolated(kept);
+    return isolated(kept, event.request.url);
   }
   if (response.ok && !isSame(kept, response)) {
     event.waitUntil(cache.put(event.request, response.clone()).catch(() => {})); // a full disk keeps nobody from reading
   }
-  return isolated(response);
+  return isolated(response, event.request.url);
 }
 
 /** Whether a kept answer is the new one, as far as the host says. */
@@ -55,13 +55,13 @@ function isSame(kept, response) {
   return !!kept && marks.length > 0 && [...marks, "content-length"].every((name) => kept.headers.get(name) === response.headers.get(name));
 }
 
-function isolated(response) {
+function isolated(response, url) {
   if (response.type === "opaqueredirect") return response; // the browser follows it, and asks again
   const headers = new Headers(response.headers);
   headers.set("Cross-Origin-Opener-Policy", "same-origin");
   headers.set("Cross-Origin-Embedder-Policy", "require-corp");
   headers.set("Cross-Origin-Resource-Policy", "same-origin");
-  headers.append("Content-Security-Policy", WORKER_POLICY);
+  if (new URL(url).pathname.endsWith(".js")) headers.append("Content-Security-Policy", WORKER_POLICY);
   const { status, statusText } = response;
   return new Response([101, 204, 205, 304].includes(status) ? null : response.body, { status, statusText, headers });
 }

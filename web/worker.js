@@ -293,9 +293,11 @@ async function generateNow(request, stopsBefore) {
       stopping_criteria: stopping,
     });
   } catch (error) {
-    if (device === "webgpu") throw gpuFailed(error);
-    await past.forget(); // nobody knows what is in it
-    throw error;
+    // Nobody knows what is in it, nor what a GPU that failed can still do.
+    await past.forget().catch((problem) => {
+      if (device !== "webgpu") throw problem;
+    });
+    throw device === "webgpu" ? gpuFailed(error) : error;
   }
   past.droppedTurns = droppedTurns;
   if (session.unread) {

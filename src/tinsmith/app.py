@@ -22,7 +22,7 @@ _IMAGES = (".png", ".svg", ".jpg", ".webp")
 # The pages carry a narrower policy of their own. Workers, in which the model runs, take theirs from the header alone, and being
 # framed by another site can only be refused there.
 HOST_HEADERS = {**ISOLATION_HEADERS, "Content-Security-Policy": (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")}
 
 _HOSTING = """# Hosting this folder

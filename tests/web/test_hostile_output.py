@@ -76,7 +76,7 @@ def test_300_hostile_answers(chat):
             const body = answered.querySelector(".text");
             const all = [...body.querySelectorAll("*")];
             found.push({{
-              asked: asked.textContent, tags: all.map((one) => one.tagName), text: body.textContent,
+              asked: asked.querySelector(".text").textContent, tags: all.map((one) => one.tagName), text: body.textContent,
               attributes: all.flatMap((one) => [...one.attributes].map((a) => `${{a.name}}=${{a.value}}`)),
             }});
           }}
@@ -89,7 +89,7 @@ def test_300_hostile_answers(chat):
     for text, answer in zip(texts, answers, strict=True):
         assert answer["asked"] == text.strip()
         assert set(answer["tags"]) <= ALLOWED, text
-        assert set(answer["attributes"]) <= {"class=heading", "tabindex=0", "start=3", "start=4"}, text
+        assert set(answer["attributes"]) <= {"class=heading", "role=heading", "aria-level=2", "tabindex=0", "start=3", "start=4"}, text
         # Nothing is lost either, but the marks of Markdown.
         assert answer["text"].translate(letters) == text.translate(letters), text
     assert page.evaluate("window.ran ?? 'nothing ran'") == "nothing ran"
@@ -102,7 +102,7 @@ def test_300_hostile_answers(chat):
     ("One *two* **three** `four`.", "<p>One <em>two</em> <strong>three</strong> <code>four</code>.</p>"),
     ("1. Heat\n2. Pour\n\nDone", "<ol start=\"1\"><li>Heat</li><li>Pour</li></ol><p>Done</p>"),
     ("- a\n* b", "<ul><li>a</li><li>b</li></ul>"),
-    ("## Tea ##\nline\nnext", "<p class=\"heading\">Tea</p><p>line<br>next</p>"),
+    ("## Tea ##\nline\nnext", "<p class=\"heading\" role=\"heading\" aria-level=\"2\">Tea</p><p>line<br>next</p>"),
     ("```js\na < b\n```\nafter", "<pre tabindex=\"0\"><code>a &lt; b</code></pre><p>after</p>"),
     ("2 * 3 * 4 and snake_case_name", "<p>2 * 3 * 4 and snake_case_name</p>"),
     ("**bold *and* both**", "<p><strong>bold <em>and</em> both</strong></p>"),

@@ -70,7 +70,7 @@ def answers(origin):
         assert {request.url for request in page.requests if not request.url.startswith(f"{origin}/")} == set()
         card = browser.open(f"{origin}/card.html")
         assert card.evaluate("document.querySelector('h1').textContent") == "Model Card: tea"
-        return [page.evaluate(f"document.getElementById('{name}').textContent") for name in ("facts", "notice")]
+        return [page.evaluate(f"document.getElementById('{name}').textContent") for name in ("facts", "notice", "fallback")]
 
 
 def test_nginx_with_the_configuration_beside_the_site(site, tmp_path):
@@ -86,13 +86,13 @@ def test_nginx_with_the_configuration_beside_the_site(site, tmp_path):
     user = "user root;\n" if os.geteuid() == 0 else ""
     (tmp_path / "main.conf").write_text(NGINX_MAIN.format(folder=tmp_path, user=user))
     with serving([nginx, "-p", str(tmp_path), "-c", str(tmp_path / "main.conf")], port) as origin:
-        facts, notice = answers(origin)
-    assert "threads" in facts and notice == ""
+        facts, notice, fallback = answers(origin)
+    assert "threads" in facts and notice == "" and fallback == "Running on the processor, no WebGPU adapter was found"
 
 
 def test_a_plain_server_without_headers(site):
     port = free_port()
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(site)]
     with serving(command, port) as origin:
-        facts, notice = answers(origin)
-    assert "threads" in facts and notice == ""
+        facts, notice, fallback = answers(origin)
+    assert "threads" in facts and notice == "" and fallback == "Running on the processor, no WebGPU adapter was found"

@@ -215,7 +215,7 @@ def test_a_download_that_stands_still_is_asked_for_again(visit):
     size = page().evaluate(f"""(async () => {{
       const {{ Store }} = await import("./store.js");
       const store = await Store.open(new URL("./model/", location.href));
-      store.stalledMs = 500;
+      store.stalledMs = 1500;
       return (await store.file({json.dumps(WEIGHTS)})).size;
     }})()""", 30)
     assert size == (host.package / WEIGHTS).stat().st_size
