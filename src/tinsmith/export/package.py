@@ -58,7 +58,8 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
         need = tensor.nbytes
         if scales := model.graph.initializers.get(value.name.removesuffix(".packed") + ".scales"):  # they come next
             need += -need % _ALIGNMENT + scales.const_value.nbytes
-        if file is None or at + -at % _ALIGNMENT + need > max_chunk_bytes:
+        is_full = at + -at % _ALIGNMENT + need > max_chunk_bytes
+        if file is None or (is_full and not value.name.endswith(".scales")):
             if file:
                 file.close()
             suffix = f"_{len(chunks)}" if chunks else ""
