@@ -3,7 +3,8 @@
 Usage: python benchmarks/lm_harness.py RUN_DIR
 
 The harness loads the package's own tokenizer and graph, tokenizes the test conversations' text by itself, and scores
-every assistant turn. The last line is one JSON object, also in `benchmarks/results/lm_harness.json`.
+every assistant turn. The last line is one JSON object, also in `benchmarks/results/lm_harness.json`. Fails where both differ by
+more than a thousandth.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from harness import HERE, environment, publish, run_measured
 
 from tinsmith.chat import read_jsonl
 from tinsmith.tokens import load_tokenizer
+
+MOST = 1e-3
 
 
 def main() -> None:
@@ -42,6 +45,8 @@ def main() -> None:
         "largest_of_a_conversation": worst,
     }
     publish("lm_harness", {"environment": environment(arguments.run, ("onnxruntime", "transformers")), **found}, found)
+    if not found["relative_difference"] <= MOST:
+        sys.exit(f"the perplexities differ by {found['relative_difference']:.2g} of tinsmith's, more than {MOST}")
 
 
 def harness_scores(arguments: argparse.Namespace, folder: Path) -> dict[str, tuple[float, int]]:
