@@ -174,11 +174,16 @@ def test_the_command_prints_an_address_and_puts_the_device_on_the_card(tmp_path,
     refused = subprocess.run(command, capture_output=True, text=True)
     assert refused.returncode == 2 and "there is no benchmark yet" in refused.stderr
     write_json(run / "stamps/bench.json", {})
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        url = process.stdout.readline().strip()
-        assert url.startswith("http://127.0.0.1:") and url.endswith("/remote.html")
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A shell has its background jobs ignore interrupts, and so would what they start.
+    with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
+        try:
+            url = process.stdout.readline().strip()
+            assert url.startswith("http://127.0.0.1:") and url.endswith("/remote.html")
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert "this machine only" in said and "nothing was changed" in said and process.returncode == 0
 
 
