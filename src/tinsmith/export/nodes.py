@@ -98,8 +98,8 @@ def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
 def linear(g: Nodes, name: str, hidden: ir.Value, storage: tuple[ir.Value, ...]) -> ir.Value:
     """`hidden` (B, S, K) times the transposed matrix: (B, S, out features)."""
     if len(storage) == 1:
-        # Not a Transpose and a MatMul: the runtime would hold every matrix twice while it folds them into one.
-        return g.op(name, "FusedMatMul", [hidden, storage[0]], {"transB": 1}, CONTRIB)
+        transposed = g.op(f"{name}/transposed", "Transpose", [storage[0]], {"perm": [1, 0]})
+        return g.op(name, "MatMul", [hidden, transposed])
     packed, scales = storage
     rows, blocks, _ = shape = packed.const_value.shape
     attributes = {"N": rows, "K": blocks * BLOCK_SIZE, "bits": bits_of(shape), "block_size": BLOCK_SIZE}
