@@ -170,11 +170,9 @@ async function answer(greedy = true) {
  */
 async function problemThatStays(error) {
   if (!error.isUnsuitable) return `The model stopped: ${error.message}`;
-  client.close();
-  client = new ModelClient();
   isReady = false;
   try {
-    await loadModel({ device: "wasm", notice: `Running on the processor, ${error.message}` });
+    await loadModel(error.message);
     return "";
   } catch (failure) {
     element("loading").hidden = true;
@@ -266,8 +264,8 @@ function timeLeft(started, loaded, total) {
   return left < 90 ? `, about ${Math.ceil(left)} s left` : `, about ${Math.round(left / 60)} minutes left`;
 }
 
-/** @param {{device: 'auto' | 'wasm', notice?: string}} where */
-async function loadModel(where) {
+/** @param {string} gpuProblem why it must be the processor */
+async function loadModel(gpuProblem = "") {
   element("loading").hidden = false;
   announce("Loading the model");
   /** @type {Map<string, {loaded: number, total: number}>} */
@@ -277,7 +275,7 @@ async function loadModel(where) {
   const started = performance.now();
   // Without this a browser may delete the model when the disk fills up. It may ask the visitor, so nothing waits for it.
   navigator.storage?.persist?.().catch(() => {});
-  const ready = await client.load({ modelUrl: new URL(app.model, location.href).href, ...where }, (event) => {
+  const onEvent = (/** @type {{file: string, loaded: number, total: number}} */ event) => {
     files.set(event.file, event);
     const loaded = [...files.values()].reduce((sum, file) => sum + file.loaded, 0);
     const total = [...files.values()].reduce((sum, file) => sum + file.total, 0);
@@ -287,7 +285,9 @@ async function loadModel(where) {
     element("loading-text").textContent = all
       ? `Preparing the model (${megabytes(total)} MB)`
       : `Loading the model: ${megabytes(loaded)} of ${megabytes(total)} MB${timeLeft(started, loaded, total)}`;
-  });
+  };
+  const request = { modelUrl: new URL(app.model, location.href).href, device: "auto" };
+  const ready = await (gpuProblem ? client.loadOnProcessor(gpuProblem, request, onEvent) : client.load(request, onEvent));
   element("loading").hidden = true;
   const device = ready.device === "webgpu" ? "WebGPU" : "WASM";
   const threads = ready.device === "wasm" ? `, ${ready.threads} ${ready.threads === 1 ? "thread" : "threads"}` : "";
@@ -357,7 +357,7 @@ async function start() {
     item.append(example);
     element("questions").append(item);
   }
-  await loadModel({ device: "auto" });
+  await loadModel();
 }
 
 element("ask").addEventListener("submit", (event) => {

@@ -98,12 +98,23 @@ export class ModelClient {
       return await this.ask({ type: "load", ...request }, onEvent);
     } catch (error) {
       if (!(error instanceof RequestFailed) || !error.isUnsuitable) throw error;
-      this.close();
-      this.#start();
-      const notice = `Running on the processor, ${error.message}`;
-      const ready = await this.ask({ type: "load", ...request, device: "wasm", dtype: undefined, notice }, onEvent);
-      return { ...ready, adapter: error.adapter };
+      return { ...(await this.loadOnProcessor(error.message, request, onEvent)), adapter: error.adapter };
     }
+  }
+
+  /**
+   * The same on the processor, in place of what is loaded.
+   *
+   * @param {string} why not on the GPU
+   * @param {Record<string, any>} request
+   * @param {(event: any) => void} [onEvent]
+   * @returns {Promise<any>} `ready`
+   */
+  loadOnProcessor(why, request, onEvent) {
+    this.close();
+    this.#start();
+    const notice = `Running on the processor, ${why}`;
+    return this.ask({ type: "load", ...request, device: "wasm", dtype: undefined, notice }, onEvent);
   }
 
   /**
