@@ -200,7 +200,7 @@ def load_config(path: Path, settings: tuple[str, ...] = ()) -> RunConfig:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})", "Save the file as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}", "Texts need quotes: name = \"my-model\"") from error
+        raise ConfigError(f"{path}: not TOML: {error}", "Texts need quotes, name = \"my-model\", and a key may stand once in its table") from error
     for setting in settings:
         _apply_setting(tree, setting)
     config = _validated(tree, str(path))

@@ -5,8 +5,8 @@ how the inputs correlate. Columns come in the order of what they cost (activatio
 that blocks stay where the format has them. If the quantized model's inputs have drifted from the full-precision
 model's, the weights are first moved to where the drifted inputs give the outputs nearest to the full-precision ones.
 
-Source: GPTQ (arXiv 2210.17323), its activation order with static groups; the move is that of GPTAQ (arXiv 2504.02692)
-in closed form.
+Source: GPTQ (arXiv 2210.17323), its activation order with static groups, in the form of LDLQ (QuIP, arXiv 2307.13304), which
+needs one Cholesky factor of the Hessian and no inverse; the move is that of GPTAQ (arXiv 2504.02692) in closed form.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,6 @@ _DAMPING = 0.1
 _DAMPING_OF_MOVE = 0.3
 _SMALLEST = 1e-8  # keeps the Hessian of inputs that are all zero invertible
 _GRAM_BLOCK = 384  # columns; small enough to leave half of the products out, large enough for quick ones
-_ROWS_OF_PRODUCT = 2048  # summed in float32 from products in the model's format, whose rounding averages out
 _ROWS_AT_ONCE = 16384  # a 262,144-row head is quantized in pieces; rows do not depend on each other
 
 
@@ -30,14 +29,24 @@ class Inputs:
 
     hessian: torch.Tensor
     """Sum over rows of outer products, damped (K, K), float32."""
+    x: torch.Tensor
+    """The inputs themselves (T, K)."""
+    lacking: torch.Tensor | None
+    """What they lack of the inputs in the full-precision model, times the rows' weights (T, K)."""
+    factor: torch.Tensor | None
+    """Lower Cholesky factor of the Hessian that the move is found with (K, K), float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Elimination:
+    """How the errors of columns already done are made good in the next."""
+
     order: torch.Tensor
     """Columns (K,) as they are quantized, the dearest first."""
     upper: torch.Tensor
-    """Upper Cholesky factor of the inverse Hessian (K, K), rows and columns in that order, float32."""
-    drift: torch.Tensor | None
-    """Sum over rows of the outer products of what the inputs lack with the inputs themselves (K, K), float32."""
-    factor: torch.Tensor | None
-    """Lower Cholesky factor of the Hessian that the move is found with (K, K), float32."""
+    """U (K, K), triangular with ones on its diagonal: the Hessian in that order is U D U^T."""
+    cost: torch.Tensor
+    """D (K,), what an error costs once all columns after it have answered to it, in the matrix's own order of columns."""
 
 
 def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
@@ -53,15 +62,6 @@ def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
         stop = min(start + _GRAM_BLOCK, columns)
         found[start:stop, :stop] = weighted[:, start:stop].T @ rows[:, :stop]
         found[:start, start:stop] = found[start:stop, :start].T
-    return found
-
-
-def _drift(x: torch.Tensor, full_precision: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
-    """`Inputs.drift` of `x` (T, K), towards the inputs of the full-precision model (T, K)."""
-    lacking = (full_precision.float() - x.float()).mul_(row_weights[:, None]).to(x.dtype)
-    found = torch.zeros(x.shape[1], x.shape[1], device=x.device)
-    for some, rows in zip(lacking.split(_ROWS_OF_PRODUCT), x.split(_ROWS_OF_PRODUCT), strict=True):
-        found += some.T @ rows
     return found
 
 
@@ -83,59 +83,66 @@ def prepare(
         row_weights = torch.ones(len(x), device=x.device)
     products = gram(x, row_weights)
     hessian = _damped(products, _DAMPING)
-    order = hessian.diagonal().argsort(descending=True)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian[order][:, order]))
-    drift = factor = None
+    lacking = factor = None
     if full_precision is not None:
-        drift = _drift(x, full_precision, row_weights)
+        lacking = (full_precision.float() - x.float()).mul_(row_weights[:, None]).to(x.dtype)
         factor = torch.linalg.cholesky(_damped(products, _DAMPING_OF_MOVE))
-    return Inputs(hessian, order, torch.linalg.cholesky(inverse, upper=True), drift, factor)
+    return Inputs(hessian, x, lacking, factor)
 
 
 def moved(weight: torch.Tensor, inputs: Inputs) -> torch.Tensor:
     """`weight` (N, K) where the drifted inputs give the outputs nearest to the full-precision ones, float32."""
-    weight = weight.float()
-    return weight if inputs.drift is None else weight + torch.cholesky_solve((weight @ inputs.drift).T, inputs.factor).T
+    if inputs.lacking is None:
+        return weight.float()
+    # In the model's format, whose rounding averages out, and in the cheaper order: past K = 2 N by way of the outputs (N, T).
+    pull = torch.linalg.multi_dot([weight.to(inputs.x.dtype), inputs.lacking.T, inputs.x]).float()
+    return weight.float() + torch.cholesky_solve(pull.T, inputs.factor).T
 
 
 def quantize_matrix(weight: torch.Tensor, inputs: Inputs) -> Blocks:
     """A matrix (N, K) in blocks of 4 bits, so that its outputs lose little over all rows of its inputs."""
-    pieces = [_quantize_rows(moved(rows, inputs), inputs) for rows in weight.detach().split(_ROWS_AT_ONCE)]
+    elimination = _eliminate(inputs.hessian)
+    pieces = [_quantize_rows(moved(rows, inputs), inputs.hessian, elimination) for rows in weight.detach().split(_ROWS_AT_ONCE)]
     integers, scales = zip(*pieces, strict=True)
     return pack(torch.cat(integers), torch.cat(scales))
 
 
-def _quantize_rows(weight: torch.Tensor, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+def _eliminate(hessian: torch.Tensor) -> _Elimination:
+    """The factors of a Hessian (K, K): Cholesky's of it backwards, read backwards."""
+    order = hessian.diagonal().argsort(descending=True)
+    backwards = order.flip(0)
+    lower = torch.linalg.cholesky(hessian[backwards][:, backwards])
+    diagonal = lower.diagonal().clone()
+    upper = lower.div_(diagonal).flip((0, 1))
+    return _Elimination(order, upper, diagonal.square().flip(0)[order.argsort()])
+
+
+def _quantize_rows(weight: torch.Tensor, hessian: torch.Tensor, elimination: _Elimination) -> tuple[torch.Tensor, torch.Tensor]:
     """Integers (N, K), zero in the middle, and scales (N, K / 32) of some rows.
 
     Worked on transposed, so that a column of the matrix is contiguous.
     """
-    importance = inputs.upper.diagonal().pow(-2)[inputs.order.argsort()]
-    blocks = zip(weight.split(BLOCK_SIZE, dim=1), importance.split(BLOCK_SIZE), strict=True)
+    blocks = zip(weight.split(BLOCK_SIZE, dim=1), elimination.cost.split(BLOCK_SIZE), strict=True)
     scales = torch.stack([block_scales(block.contiguous(), part) for block, part in blocks])  # (K / 32, N)
     columns = weight.t().contiguous()
-    integers = _one_by_one(columns, scales, inputs)
-    _settle(columns, integers, scales, inputs.hessian)
+    integers = _one_by_one(columns, scales, elimination)
+    _settle(columns, integers, scales, hessian)
     return integers.t().to(torch.int8).contiguous(), scales.t().contiguous()
 
 
-def _one_by_one(columns: torch.Tensor, scales: torch.Tensor, inputs: Inputs) -> torch.Tensor:
-    """Integers (K, N) as float32; each column of the matrix takes over the errors of those before it."""
-    order, upper = inputs.order, inputs.upper
-    remaining, column_scales = columns[order], scales.repeat_interleave(BLOCK_SIZE, 0)[order]
-    integers = torch.empty_like(remaining)
-    for start in range(0, len(remaining), BLOCK_SIZE):
+def _one_by_one(columns: torch.Tensor, scales: torch.Tensor, elimination: _Elimination) -> torch.Tensor:
+    """Integers (K, N) as float32; each column of the matrix is moved by what the errors of those before it ask."""
+    order, upper = elimination.order, elimination.upper
+    exact, column_scales = columns[order], scales.repeat_interleave(BLOCK_SIZE, 0)[order]
+    wanted, integers = exact.clone(), torch.empty_like(exact)
+    for start in range(0, len(exact), BLOCK_SIZE):
         stop = start + BLOCK_SIZE
-        part = remaining[start:stop]  # (32, N), a view
-        errors = torch.empty_like(part)
-        for offset in range(BLOCK_SIZE):
-            column = start + offset
-            integers[column] = to_integers(part[offset], column_scales[column])
-            errors[offset] = (part[offset] - integers[column] * column_scales[column]) / upper[column, column]
-            if offset + 1 < BLOCK_SIZE:
-                part[offset + 1 :].addr_(upper[column, column + 1 : stop], errors[offset], alpha=-1)
-        if stop < len(remaining):
-            remaining[stop:].addmm_(upper[start:stop, stop:].t(), errors, alpha=-1)
+        errors = torch.empty_like(exact[start:stop])
+        for offset, column in enumerate(range(start, stop)):
+            integers[column] = to_integers(wanted[column], column_scales[column])
+            errors[offset] = exact[column] - integers[column] * column_scales[column]
+            wanted[column + 1 : stop].addr_(upper[column, column + 1 : stop], errors[offset])
+        wanted[stop:].addmm_(upper[start:stop, stop:].t(), errors)
     return integers[order.argsort()]
 
 
