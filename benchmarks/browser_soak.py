@@ -2,9 +2,11 @@
 
 First ten conversations of five turns; of every later turn, tokens read again and seconds to the first token beside those of
 the same prompt read from nothing. Then conversations until `--minutes` are over, with the memory of all the browser's
-processes after each. The last line is one JSON object, also in `benchmarks/results/browser_soak.json`: `{conversations,
-later_turns, read_again_tokens, first_token_ratio, minutes, tokens, memory_after_warm_up_mb, memory_at_end_mb,
-mb_per_minute}`; the slope is of a straight line through all samples after a quarter of the time.
+processes after each. Every minute the browser collects its garbage first, and says what the page and its workers hold: what is
+left then must not grow, while garbage comes and goes. The last line is one JSON object, also in
+`benchmarks/results/browser_soak.json`: `{conversations, later_turns, read_again_tokens, first_token_ratio, minutes, tokens,
+most_mb, memory_after_warm_up_mb, memory_at_end_mb, mb_per_minute, page_after_warm_up_mb, page_at_end_mb}`; all but `most_mb` are
+of samples after a collection, the slope is of a straight line through those after a quarter of the time.
 """
 
 import argparse
@@ -81,11 +83,17 @@ def first_token(done: dict) -> float:
 
 
 def soak(page: Page, questions: list[str], minutes: float) -> dict:
-    """Conversations of five turns for `minutes`, and the browser's memory after each."""
-    started, tokens, samples = time.monotonic(), 0, []
+    """Conversations of five turns for `minutes`, and the browser's memory after each, every minute without garbage."""
+    started, tokens, samples, due = time.monotonic(), 0, [], 0.0
     for first in itertools.cycle(range(len(questions))):
         elapsed = (time.monotonic() - started) / 60
-        samples.append({"minutes": elapsed, "mb": memory_mb()})
+        sample = {"minutes": elapsed, "mb": memory_mb()}
+        if elapsed >= due:
+            sample |= {"page_mb": collected_page_mb(page), "collected_mb": memory_mb()}
+            due = min(elapsed + 1, minutes)
+        samples.append(sample)
+        print(f"{elapsed:5.1f} min, {tokens} tokens, " + ", ".join(f"{name} {mb:.0f}" for name, mb in sample.items() if name != "minutes"),
+              file=sys.stderr)
         if elapsed >= minutes:
             break
         messages: list[dict] = []
@@ -94,13 +102,18 @@ def soak(page: Page, questions: list[str], minutes: float) -> dict:
             done = asked(page, messages, continued=True)
             tokens += len(done["tokenIds"])
             messages.append({"role": "assistant", "content": done["text"]})
-        print(f"{elapsed:5.1f} min, {tokens} tokens, {samples[-1]['mb']:.0f} MB", file=sys.stderr)
-    warm = [sample for sample in samples if sample["minutes"] >= WARM_UP_SHARE * minutes]
-    slope = statistics.linear_regression([s["minutes"] for s in warm], [s["mb"] for s in warm]).slope
+    warm = [sample for sample in samples if "page_mb" in sample and sample["minutes"] >= WARM_UP_SHARE * minutes]
+    slope = statistics.linear_regression([s["minutes"] for s in warm], [s["collected_mb"] for s in warm]).slope
     return {"samples": samples, "summary": {
-        "minutes": samples[-1]["minutes"], "tokens": tokens, "memory_after_warm_up_mb": warm[0]["mb"],
-        "memory_at_end_mb": warm[-1]["mb"], "mb_per_minute": slope,
+        "minutes": samples[-1]["minutes"], "tokens": tokens, "most_mb": max(sample["mb"] for sample in samples),
+        "memory_after_warm_up_mb": warm[0]["collected_mb"], "memory_at_end_mb": warm[-1]["collected_mb"], "mb_per_minute": slope,
+        "page_after_warm_up_mb": warm[0]["page_mb"], "page_at_end_mb": warm[-1]["page_mb"],
     }}
+
+
+def collected_page_mb(page: Page) -> float:
+    """What the page and its workers hold, after the browser has collected garbage to find out."""
+    return page.evaluate("performance.measureUserAgentSpecificMemory().then(({ bytes }) => bytes)", PATIENCE_SECONDS) / 1e6
 
 
 def memory_mb() -> float:
