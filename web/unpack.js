@@ -3,7 +3,8 @@
  *
  * The arithmetic is that of src/tinsmith/export/unpack.py: products and steps are rounded to halves, quotients to floats.
  *
- * @typedef {{bits: 4 | 8, rows: number, file: string, packed_at: number, scales_at: number}} Part stored integers and scales
+ * @typedef {{bits: 4 | 8, rows: number, file: string, packed_at: number, scales_at: number, zeros_at?: number}} Part stored integers, scales
+ *   and, in 4 bits, zero points
  * @typedef {{columns: number, width: number, weights_at: number, scales_at: number, factors: number[] | null, parts: Part[]}} Product
  *   of all rows of its parts; `weights_at` is where its levels go, in matrices of (columns, width), `scales_at` where a float
  *   for each row. What fills the last matrix stays zero
@@ -12,7 +13,8 @@
 
 const BLOCK = 32;
 const MIDDLE = 128;
-const LARGEST_LEVEL = 127;
+/** Of a row's bound: the step of 127 levels. */
+const SHARE = Math.fround(1 / 127);
 /** Rows that are turned together, so that what is written lies together. */
 const TILE = 64;
 
@@ -146,7 +148,10 @@ function unpackPart(part, { columns, width, factors }, file, levels, scales, fir
   const rowBytes = (columns * part.bits) / 8;
   const packed = file.subarray(part.packed_at, part.packed_at + part.rows * rowBytes);
   const stored = new Uint16Array(file.buffer, file.byteOffset + part.scales_at, part.rows * blocks);
-  const share = fround(2 ** (part.bits - 1) / LARGEST_LEVEL);
+  const zeroBytes = Math.ceil(blocks / 2);
+  const zeros = part.zeros_at === undefined ? null : file.subarray(part.zeros_at, part.zeros_at + part.rows * zeroBytes);
+  const middles = new Uint8Array(blocks).fill(2 ** (part.bits - 1));
+  const highest = 2 ** part.bits - 1;
   const wide = new Float32Array(blocks);
   const tile = new Uint8ClampedArray(TILE * columns);
   const floatFactors = factors && new Float32Array(factors);
@@ -158,13 +163,14 @@ function unpackPart(part, { columns, width, factors }, file, levels, scales, fir
       for (let block = 0; block < blocks; block++) {
         const scale = half[stored[(start + row) * blocks + block]];
         wide[block] = floatFactors ? scale * floatFactors[block] : scale;
-        largest = Math.max(largest, Math.abs(wide[block]));
+        if (zeros) middles[block] = (zeros[(start + row) * zeroBytes + (block >> 1)] >> (4 * (block & 1))) & 15;
+        largest = Math.max(largest, fround(Math.abs(wide[block]) * Math.max(middles[block], highest - middles[block])));
       }
-      const step = toHalf(Math.max(fround(largest * share), SMALLEST));
+      const step = toHalf(Math.max(fround(largest * SHARE), SMALLEST));
       scales[first + start + row] = step;
       const from = (start + row) * rowBytes;
       const into = row * columns;
-      if (part.bits === 4) unpackRow4(packed, from, wide, step, tile, into);
+      if (part.bits === 4) unpackRow4(packed, from, wide, middles, step, tile, into);
       else unpackRow8(packed, from, wide, step, tile, into);
     }
     turn(tile, count, columns, levels, width, (first + start - place) * columns + place);
@@ -188,17 +194,18 @@ function turn(tile, count, columns, levels, width, at) {
   }
 }
 
-/** The level of every 4-bit integer in the block at hand, rounded to even and clamped as ONNX does; the last is nobody's. */
-const table = new Uint8ClampedArray(17).fill(MIDDLE);
+/** The levels of -15 to 15 times the scale of the block at hand, rounded to even and clamped as ONNX does. */
+const table = new Uint8ClampedArray(31).fill(MIDDLE);
+const ZERO = 15;
 
-/** Fill in the integers `size` above and below the middle. @param {number} size @param {number} quotient in steps */
+/** Fill in the integers `size` above and below zero. @param {number} size @param {number} quotient in steps */
 function both(size, quotient) {
-  table[8 + size] = MIDDLE + quotient;
-  table[8 - size] = MIDDLE - quotient;
+  table[ZERO + size] = MIDDLE + quotient;
+  table[ZERO - size] = MIDDLE - quotient;
 }
 
-/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {number} step @param {Uint8ClampedArray} tile @param {number} into */
-function unpackRow4(packed, from, wide, step, tile, into) {
+/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {Uint8Array} middles @param {number} step @param {Uint8ClampedArray} tile @param {number} into */
+function unpackRow4(packed, from, wide, middles, step, tile, into) {
   for (let block = 0; block < wide.length; block++) {
     const scale = toHalf(wide[block]);
     // Twice a half is a half, and twice a quotient a quotient: four roundings do for eight sizes.
@@ -212,10 +219,13 @@ function unpackRow4(packed, from, wide, step, tile, into) {
     both(6, 2 * three);
     both(7, fround(toHalf(fround(7 * scale)) / step));
     both(8, 8 * one);
+    const farthest = Math.max(middles[block], 15 - middles[block]);
+    for (let size = 9; size <= farthest; size++) both(size, fround(toHalf(fround(size * scale)) / step));
+    const lowest = ZERO - middles[block];
     for (let index = 0; index < BLOCK / 2; index++) {
       const two = packed[from++];
-      tile[into++] = table[two & 15];
-      tile[into++] = table[two >> 4];
+      tile[into++] = table[lowest + (two & 15)];
+      tile[into++] = table[lowest + (two >> 4)];
     }
   }
 }

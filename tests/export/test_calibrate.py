@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM
 
 from tinsmith.device import Device
 from tinsmith.export import gptq
-from tinsmith.export.blocks import integers_of, round_to_nearest, to_integers, unpack
+from tinsmith.export.blocks import block_steps, integers_of, nibbles_of, round_to_nearest, to_integers, unpack
 from tinsmith.export.calibrate import EMBEDDING, HEAD, calibrate, make_guide, round_all
 from tinsmith.export.gptq import moved, prepare, quantize_matrix
 from tinsmith.export.models import load_model
@@ -42,21 +42,16 @@ def test_columns_are_what_the_inverse_hessian_asks_for(correlated):
     """GPTQ as its paper has it, in float64: by a factor of the Hessian's inverse, which our own form does without."""
     inputs, weight = correlated
     hessian = prepare(inputs).hessian
-    scales = block_scales_of(weight)
+    scales, lowest = map(torch.stack, zip(*(block_steps(block, torch.ones(32)) for block in weight.split(32, 1)), strict=True))
     order = hessian.diagonal().argsort(descending=True)
     factor = torch.linalg.cholesky(torch.linalg.inv(hessian[order][:, order].double()), upper=True)
     rest, expected = weight[:, order].double(), torch.empty(weight.shape)
     for column, place in enumerate(order.tolist()):
-        expected[:, place] = to_integers(rest[:, column], scales[place // 32].double())
+        expected[:, place] = to_integers(rest[:, column], scales[place // 32], lowest[place // 32])
         error = (rest[:, column] - expected[:, place] * scales[place // 32]) / factor[column, column]
         rest[:, column:] -= error[:, None] * factor[column, column:]
-    found = gptq._one_by_one(weight.T.contiguous(), scales, gptq._eliminate(hessian)).T
+    found = gptq._one_by_one(weight.T.contiguous(), scales, lowest, gptq._eliminate(hessian)).T
     assert (found != expected).float().mean() < 1e-3
-
-
-def block_scales_of(weight):
-    """Scales (K / 32, N) of `weight` (N, K) rounded to nearest."""
-    return torch.from_numpy(round_to_nearest(weight).scales).float().T
 
 
 def test_the_integer_settled_last_could_not_be_better(correlated):
@@ -73,7 +68,8 @@ def test_the_integer_settled_last_could_not_be_better(correlated):
     best = error(integers, scales)
     for step in (-1, 1):
         changed = integers.clone()
-        changed[:, -1, -1] = (changed[:, -1, -1] + step).clamp(-8, 7)
+        lowest = -torch.from_numpy(nibbles_of(blocks.zeros)[:, 1]).float()
+        changed[:, -1, -1] = (changed[:, -1, -1] + step).clamp(lowest, lowest + 15)
         assert (error(changed, scales) >= best * (1 - 1e-5)).all()
 
 

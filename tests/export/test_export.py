@@ -116,7 +116,7 @@ def test_embedding_and_head_are_stored_once(exported):
     onnx_graph = ir.load(out_dir / "package" / "onnx" / "model_q4.onnx").graph
     vocabulary = json.loads((merge_dir / "model" / "config.json").read_text())["vocab_size"]
     assert [v.name for v in onnx_graph.initializers.values() if v.const_value.shape[:1] == (vocabulary,)] == [
-        "lm_head.packed", "lm_head.scales", "lm_head.refined.places"]
+        "lm_head.packed", "lm_head.scales", "lm_head.zeros", "lm_head.refined.places"]
 
 
 def test_export_is_reproducible(exported, data_dir, tmp_path):

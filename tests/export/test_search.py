@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from tinsmith.config import ExportConfig
 from tinsmith.device import Device
 from tinsmith.errors import GateError
+from tinsmith.export.blocks import stored_bits
 from tinsmith.export.calibrate import dearest, hold
 from tinsmith.export.models import StoredWeights
 from tinsmith.export.search import RECIPES, choose
@@ -31,14 +32,14 @@ def material(tiny_llama):
 
 def chosen(material, **settings):
     folder, calibration, val = material
-    return choose(ExportConfig(**settings), folder, CPU, calibration, val, seed=3)
+    return choose(ExportConfig().model_copy(update=settings), folder, CPU, calibration, val, seed=3)
 
 
 def test_auto_takes_the_first_that_is_good_enough(material):
     found = chosen(material, recipe="auto", max_perplexity_ratio=100)
     assert found.recipe == "rtn" and [trial.recipe for trial in found.trials] == ["rtn"]
     worst = found.trials[0].perplexity_ratio
-    better = chosen(material, recipe="auto", max_perplexity_ratio=(1 + worst) / 2)
+    better = chosen(material, recipe="auto", max_perplexity_ratio=worst - 1e-6)  # maybe below 1: random weights predict badly
     assert better.recipe == "mixed" and [trial.recipe for trial in better.trials] == ["rtn", "mixed"]
 
 
@@ -78,7 +79,7 @@ def test_the_recorded_ratio_is_that_of_the_returned_matrices(material):
     assert trial.perplexity_ratio == pytest.approx(ratio, rel=1e-4)
     assert trial.interval["ci95_low"] <= trial.perplexity_ratio <= trial.interval["ci95_high"]
     stored = [*found.model.matrices.values(), found.model.refinement.blocks]
-    assert trial.weights_bytes == sum(blocks.packed.size + 2 * blocks.scales.size for blocks in stored) + 4 * 384
+    assert trial.weights_bytes == sum(blocks.packed.size + 2 * blocks.scales.size + (blocks.zeros.size if blocks.bits == 4 else 0) for blocks in stored) + 4 * 384
 
 
 def test_mixed_puts_the_dearest_matrices_in_8_bits_and_keeps_its_budget(material):
@@ -86,7 +87,7 @@ def test_mixed_puts_the_dearest_matrices_in_8_bits_and_keeps_its_budget(material
     parameters = StoredWeights(material[0]).count
     bits = {name: blocks.bits for name, blocks in found.model.matrices.items()}
     assert 8 in bits.values() and 4 in bits.values()
-    assert 4.5 * parameters < 8 * found.trials[-1].weights_bytes <= 5.0 * parameters
+    assert 4.6 * parameters < 8 * found.trials[-1].weights_bytes <= 5.0 * parameters
     plain = chosen(material, recipe="gptq")
     assert {blocks.bits for blocks in plain.model.matrices.values()} == {4}
     assert plain.trials[-1].weights_bytes < found.trials[-1].weights_bytes
@@ -94,7 +95,8 @@ def test_mixed_puts_the_dearest_matrices_in_8_bits_and_keeps_its_budget(material
 
 def test_dearest_takes_what_loses_most_for_its_size():
     losses, sizes = {"a": 1.0, "b": 4.0, "c": 4.5}, {"a": 10, "b": 20, "c": 30}  # 0.1, 0.2 and 0.15 a weight
-    assert dearest(losses, sizes, room=4 * 20) == {"b"}
-    assert dearest(losses, sizes, room=4 * 35) == {"b", "a"}  # c is dearer than a, but too large
-    assert dearest(losses, sizes, room=4 * 60 - 1) == {"b", "c"}
+    more = stored_bits(8) - stored_bits(4)
+    assert dearest(losses, sizes, room=more * 20) == {"b"}
+    assert dearest(losses, sizes, room=more * 35) == {"b", "a"}  # c is dearer than a, but too large
+    assert dearest(losses, sizes, room=more * 60 - 1) == {"b", "c"}
     assert dearest(losses, sizes, room=0) == set()

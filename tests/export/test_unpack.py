@@ -46,7 +46,7 @@ def test_a_package_is_unpacked_alike_by_the_page(exported, tmp_path):
 
 @pytest.fixture
 def hard(tmp_path):
-    """One input with products of 4 and 8 bits, odd row counts, scales from the smallest halves up, and factors."""
+    """One input with products of 4 and 8 bits, odd rows and blocks, every zero point, scales from the smallest halves up."""
     import torch
 
     random, columns = np.random.default_rng(3), 96
@@ -54,17 +54,23 @@ def hard(tmp_path):
     inputs = [ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["B", "S", columns]))]
     nodes, initializers, at, content = [], [], 0, b""
     for name, bits, rows in (("four", 4, 71), ("eight", 8, 130), ("aligned", 4, 68)):
-        integers = torch.from_numpy(random.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (rows, columns)))
+        lowest = -torch.from_numpy(random.integers(0, 16, (rows, 3))) if bits == 4 else None
+        integers = torch.from_numpy(random.integers(0, 2**bits, (rows, columns)))
+        integers += -128 if lowest is None else lowest.repeat_interleave(32, 1)
         scales = random.choice(exponents, (rows, 3)) * random.uniform(1, 2, (rows, 3)) * random.choice([-1, 1], (rows, 3))
         half = np.maximum(np.abs(scales), 2.0**-24).astype(np.float16).astype(np.float32) * np.sign(scales).astype(np.float32)
-        blocks = pack(integers, torch.from_numpy(half), bits)
-        for kind, array, dtype in (("packed", blocks.packed, ir.DataType.UINT8), ("scales", blocks.scales, ir.DataType.FLOAT16)):
+        blocks = pack(integers, torch.from_numpy(half), lowest)
+        stored = [("packed", blocks.packed, ir.DataType.UINT8), ("scales", blocks.scales, ir.DataType.FLOAT16)]
+        if bits == 4:
+            stored.append(("zeros", blocks.zeros, ir.DataType.UINT8))
+        for kind, array, dtype in stored:
             tensor = ir.ExternalTensor("weights", at, array.nbytes, dtype, shape=ir.Shape(array.shape), name=f"{name}.{kind}", base_dir=tmp_path)
             padding = -array.nbytes % 64
             content, at = content + array.tobytes() + b"\0" * padding, at + array.nbytes + padding
             initializers.append(ir.Value(name=tensor.name, const_value=tensor, type=ir.TensorType(dtype), shape=tensor.shape))
-        wide = ir.node("Cast", [initializers[-1]], {"to": ir.DataType.FLOAT}, name=f"{name}/wide")
-        product = ir.node("MatMulNBits", [inputs[0], initializers[-2], wide.outputs[0]],
+        packed, scales, *zeros = initializers[-len(stored) :]
+        wide = ir.node("Cast", [scales], {"to": ir.DataType.FLOAT}, name=f"{name}/wide")
+        product = ir.node("MatMulNBits", [inputs[0], packed, wide.outputs[0], *zeros],
                           {"K": columns, "N": rows, "bits": bits, "block_size": 32}, domain="com.microsoft", name=name)
         product.outputs[0].name, product.outputs[0].type = name, ir.TensorType(ir.DataType.FLOAT)
         product.outputs[0].shape = ir.Shape([1, 1, rows])

@@ -1,10 +1,11 @@
 """The package's block format of 4 or 8 bits, and rounding to it.
 
 A matrix (out features N, in features K) is cut along K into blocks of 32. Each block has one float16 scale and 32
-unsigned integers q that stand for (q - 8) * scale in 4 bits, and for (q - 128) * scale in 8. In 4 bits two integers
-share a byte, the even one in the low nibble.
+unsigned integers q. In 4 bits it also has a zero point z, and q stands for (q - z) * scale: sixteen steps lie where the
+block's weights do. In 8 bits, where steps are many, q stands for (q - 128) * scale. Integers and zero points of 4 bits share
+bytes, two each, the even one in the low nibble.
 
-Source: MatMulNBits in onnxruntime's docs/ContribOperators.md (without zero points the middle stands for zero).
+Source: MatMulNBits in onnxruntime's docs/ContribOperators.md.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,12 @@ import torch
 
 BLOCK_SIZE = 32
 
-# A block's scale maps its largest weight to this many steps; negative maps it to the end of the range that has one
-# step more (-8 against 7). Below 8 the largest weight is clipped so that the others are rounded more finely.
-_STEPS_OF_LARGEST = (-8.0, -7.4, -6.8, -6.2, 8.0, 7.4, 6.8, 6.2)
+_STEPS = 15
+"""Between the lowest and the highest of 4-bit integers."""
+_COVERED = (1.0, 0.95, 0.9, 0.85, 0.8)
+"""Of a block's range: the less, the more finely are all others rounded, and the outermost clipped."""
+_SHIFTS = (-0.5, 0.5)
+"""Of the range that is covered, in steps: clipped more above, or below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Blocks:
     """uint8 (N, K / 32, 16) in 4 bits, (N, K / 32, 32) in 8."""
     scales: np.ndarray
     """float16 (N, K / 32)."""
+    zeros: np.ndarray | None = None
+    """Zero points of 4 bits, uint8 (N, K / 64), rounded up; None in 8 bits, where 128 stands for zero."""
 
     @property
     def bits(self) -> int:
@@ -37,7 +43,7 @@ class Blocks:
     @property
     def nbytes(self) -> int:
         """Stored bytes."""
-        return self.packed.nbytes + self.scales.nbytes
+        return self.packed.nbytes + self.scales.nbytes + (0 if self.zeros is None else self.zeros.nbytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +67,16 @@ def bits_of(packed_shape: Sequence[int]) -> int:
 
 
 def stored_bits(bits: int) -> float:
-    """What a weight in `bits` costs with its share of the scale."""
-    return bits + 16 / BLOCK_SIZE
+    """What a weight in `bits` costs with its share of the scale and of the zero point."""
+    return bits + (20 if bits == 4 else 16) / BLOCK_SIZE
 
 
-def pack(integers: torch.Tensor, scales: torch.Tensor, bits: int = 4) -> Blocks:
-    """The stored form of `integers` (N, K), zero in the middle of their range, and `scales` (N, K / 32).
+def pack(integers: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor | None = None) -> Blocks:
+    """The stored form of `integers` (N, K), zero for a weight of zero, and `scales` (N, K / 32).
+
+    Args:
+        lowest: In 4 bits each block's lowest integer (N, K / 32), -15 to 0; the highest lies 15 above. None for 8 bits, whose
+            integers are -128 to 127.
 
     Raises:
         ValueError: a scale has no float16 of its own; `stored_scale` gives those that have.
@@ -74,18 +84,29 @@ def pack(integers: torch.Tensor, scales: torch.Tensor, bits: int = 4) -> Blocks:
     half = scales.to(torch.float16)
     if not torch.equal(half.float(), scales.float()) or not half.isfinite().all():
         raise ValueError("scales are not float16 numbers")
-    unsigned = (integers + 2 ** (bits - 1)).to(torch.uint8).reshape(len(integers), -1, BLOCK_SIZE)
-    if bits == 4:
-        unsigned = unsigned[..., 0::2] | (unsigned[..., 1::2] << 4)
-    return Blocks(unsigned.contiguous().cpu().numpy(), half.contiguous().cpu().numpy())
+    stored_scales, blocks = half.contiguous().cpu().numpy(), integers.reshape(len(integers), -1, BLOCK_SIZE)
+    if lowest is None:
+        return Blocks((blocks + 128).to(torch.uint8).contiguous().cpu().numpy(), stored_scales)
+    unsigned = (blocks - lowest[..., None]).to(torch.uint8).cpu().numpy()
+    zeros = (-lowest).to(torch.uint8).cpu().numpy()
+    return Blocks(_two_to_a_byte(unsigned), stored_scales, _two_to_a_byte(np.pad(zeros, ((0, 0), (0, zeros.shape[1] % 2)))))
+
+
+def _two_to_a_byte(nibbles: np.ndarray) -> np.ndarray:
+    return nibbles[..., 0::2] | (nibbles[..., 1::2] << 4)
+
+
+def nibbles_of(stored: np.ndarray) -> np.ndarray:
+    """The 4-bit numbers in uint8 (..., M): uint8 (..., 2 M), the low nibble's first."""
+    return np.stack([stored & 15, stored >> 4], axis=-1).reshape(*stored.shape[:-1], -1)
 
 
 def integers_of(blocks: Blocks) -> np.ndarray:
-    """int8 (N, K / 32, 32): the stored integers with zero in the middle, -8..7 or -128..127."""
-    if blocks.bits == 8:
+    """int8 (N, K / 32, 32): the stored integers with zero for a weight of zero, -15..15 or -128..127."""
+    if blocks.zeros is None:
         return (blocks.packed ^ 128).view(np.int8)
-    nibbles = np.stack([blocks.packed & 15, blocks.packed >> 4], axis=-1)
-    return nibbles.reshape(*blocks.packed.shape[:2], BLOCK_SIZE).view(np.int8) - np.int8(8)
+    zeros = nibbles_of(blocks.zeros)[:, : blocks.packed.shape[1], None]
+    return nibbles_of(blocks.packed).view(np.int8) - zeros.view(np.int8)
 
 
 def unpack(blocks: Blocks) -> np.ndarray:
@@ -100,34 +121,46 @@ def stored_scale(scale: torch.Tensor) -> torch.Tensor:
     return torch.where(half == 0, torch.ones_like(half), half)
 
 
-def block_scales(weight: torch.Tensor, importance: torch.Tensor) -> torch.Tensor:
-    """4-bit scales (N) for one block (N, 32): of a few clippings and both signs, the one with the least weighted error.
+def block_steps(weight: torch.Tensor, importance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scales and lowest integers (N) of 4 bits for one block (N, 32): of a few ranges, the one with the least weighted error.
 
     Args:
         weight: float32 (N, 32).
         importance: float32 (32), how much an error in each column costs.
     """
-    position = weight.abs().argmax(dim=1, keepdim=True)
-    largest = weight.gather(1, position).squeeze(1)  # (N), with its sign
-    best_scale = torch.ones_like(largest)
-    best_error = torch.full_like(largest, torch.inf)
-    for steps in _STEPS_OF_LARGEST:
-        scale = stored_scale(largest / steps)
-        error = (to_integers(weight, scale[:, None]) * scale[:, None] - weight).square() @ importance  # (N)
-        better = error < best_error
-        best_scale = torch.where(better, scale, best_scale)
-        best_error = torch.where(better, error, best_error)
-    return best_scale
+    low, high = _range(weight)
+    best_scale, best_lowest, best_error = torch.ones_like(low), torch.zeros_like(low), torch.full_like(low, torch.inf)
+    for covered in _COVERED:
+        scale = stored_scale(covered * (high - low) / _STEPS)
+        start = (low + (1 - covered) / 2 * (high - low)) / scale
+        for shift in _SHIFTS:
+            lowest = (start + shift).round_().clamp_(-_STEPS, 0)
+            error = (to_integers(weight, scale[:, None], lowest[:, None]) * scale[:, None] - weight).square() @ importance  # (N)
+            better = error < best_error
+            best_scale = torch.where(better, scale, best_scale)
+            best_lowest = torch.where(better, lowest, best_lowest)
+            best_error = torch.where(better, error, best_error)
+    return best_scale, best_lowest
 
 
-def to_integers(weight: torch.Tensor, scale: torch.Tensor, bits: int = 4) -> torch.Tensor:
-    """Nearest representable integers as float32, zero in the middle; `scale` broadcasts with `weight`."""
-    middle = 2 ** (bits - 1)
-    return (weight / scale).round_().clamp_(-middle, middle - 1)
+def _range(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lowest and highest of each row (N) of `weight` (N, 32); zero, which blocks can hold exactly, is between them."""
+    return weight.amin(1).clamp_max_(0), weight.amax(1).clamp_min_(0)
+
+
+def step_sizes(weight: torch.Tensor) -> torch.Tensor:
+    """What lies between two 4-bit integers (N, K / 32) where `weight` (N, K) is rounded to nearest."""
+    low, high = _range(weight.float().reshape(-1, BLOCK_SIZE))
+    return ((high - low) / _STEPS).reshape(len(weight), -1)
+
+
+def to_integers(weight: torch.Tensor, scale: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor:
+    """Nearest representable integers of 4 bits as float32; `scale` and each block's `lowest` integer broadcast with `weight`."""
+    return (weight / scale).round_().clamp_(lowest, lowest + _STEPS)
 
 
 def round_to_nearest(weight: torch.Tensor, bits: int = 4) -> Blocks:
-    """`weight` (N, K) rounded block by block, the largest weight of each block mapped to the lowest integer.
+    """`weight` (N, K) rounded block by block: in 4 bits from its lowest to its highest weight, in 8 the largest to -128.
 
     Raises:
         ValueError: K is not a multiple of 32.
@@ -136,6 +169,13 @@ def round_to_nearest(weight: torch.Tensor, bits: int = 4) -> Blocks:
     if columns % BLOCK_SIZE:
         raise ValueError(f"in features {columns} is not a multiple of {BLOCK_SIZE}")
     blocks = weight.float().reshape(-1, BLOCK_SIZE)
-    largest = blocks.gather(1, blocks.abs().argmax(dim=1, keepdim=True))
-    scale = stored_scale(largest / -(2 ** (bits - 1)))  # (blocks, 1)
-    return pack(to_integers(blocks, scale, bits).reshape(rows, columns), scale.reshape(rows, -1), bits)
+    if bits == 8:
+        largest = blocks.gather(1, blocks.abs().argmax(dim=1, keepdim=True))
+        scale = stored_scale(largest / -128)  # (blocks, 1)
+        integers = (blocks / scale).round_().clamp_(-128, 127)
+        return pack(integers.reshape(rows, columns), scale.reshape(rows, -1))
+    low, high = _range(blocks)
+    scale = stored_scale((high - low) / _STEPS)
+    lowest = (low / scale).round_().clamp_(-_STEPS, 0)
+    integers = to_integers(blocks, scale[:, None], lowest[:, None])
+    return pack(integers.reshape(rows, columns), scale.reshape(rows, -1), lowest.reshape(rows, -1))

@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from tinsmith.device import return_freed_memory
-from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, round_to_nearest, stored_bits, unpack
+from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, round_to_nearest, step_sizes, stored_bits, unpack
 from tinsmith.export.gptq import moved, prepare, quantize_matrix
 from tinsmith.packed.decoder import Frozen, PackedDecoder, Take
 from tinsmith.packed.loss import head_loss_sum
@@ -121,8 +121,7 @@ def _rounding_loss(weight: torch.Tensor, energy: torch.Tensor) -> float:
     Args:
         energy: Weighted sum of squares of each input (K,).
     """
-    steps = weight.float().reshape(len(weight), -1, BLOCK_SIZE).abs().amax(-1) / 8  # (N, K / 32)
-    return (steps.square().sum(0) @ energy.reshape(-1, BLOCK_SIZE).sum(-1) / 12).item()
+    return (step_sizes(weight).square().sum(0) @ energy.reshape(-1, BLOCK_SIZE).sum(-1) / 12).item()
 
 
 def _rows_at_once(config: Any) -> int:

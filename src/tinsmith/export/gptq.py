@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tinsmith.export.blocks import BLOCK_SIZE, Blocks, block_scales, pack, stored_scale, to_integers
+from tinsmith.export.blocks import BLOCK_SIZE, Blocks, block_steps, pack, stored_scale, to_integers
 
 # Of the mean diagonal. A few thousand tokens say too little about the rarer directions to risk much in them.
 _DAMPING = 0.1
@@ -103,8 +103,7 @@ def quantize_matrix(weight: torch.Tensor, inputs: Inputs) -> Blocks:
     """A matrix (N, K) in blocks of 4 bits, so that its outputs lose little over all rows of its inputs."""
     elimination = _eliminate(inputs.hessian)
     pieces = [_quantize_rows(moved(rows, inputs), inputs.hessian, elimination) for rows in weight.detach().split(_ROWS_AT_ONCE)]
-    integers, scales = zip(*pieces, strict=True)
-    return pack(torch.cat(integers), torch.cat(scales))
+    return pack(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
 
 
 def _eliminate(hessian: torch.Tensor) -> _Elimination:
@@ -117,42 +116,47 @@ def _eliminate(hessian: torch.Tensor) -> _Elimination:
     return _Elimination(order, upper, diagonal.square().flip(0)[order.argsort()])
 
 
-def _quantize_rows(weight: torch.Tensor, hessian: torch.Tensor, elimination: _Elimination) -> tuple[torch.Tensor, torch.Tensor]:
-    """Integers (N, K), zero in the middle, and scales (N, K / 32) of some rows.
+def _quantize_rows(weight: torch.Tensor, hessian: torch.Tensor, elimination: _Elimination) -> tuple[torch.Tensor, ...]:
+    """Integers (N, K), scales and lowest integers (N, K / 32) of some rows.
 
     Worked on transposed, so that a column of the matrix is contiguous.
     """
     blocks = zip(weight.split(BLOCK_SIZE, dim=1), elimination.cost.split(BLOCK_SIZE), strict=True)
-    scales = torch.stack([block_scales(block.contiguous(), part) for block, part in blocks])  # (K / 32, N)
+    steps = zip(*(block_steps(block.contiguous(), part) for block, part in blocks), strict=True)
+    scales, lowest = map(torch.stack, steps)  # (K / 32, N)
     columns = weight.t().contiguous()
-    integers = _one_by_one(columns, scales, elimination)
-    _settle(columns, integers, scales, hessian)
-    return integers.t().to(torch.int8).contiguous(), scales.t().contiguous()
+    integers = _one_by_one(columns, scales, lowest, elimination)
+    _settle(columns, integers, scales, lowest, hessian)
+    return integers.t().to(torch.int8).contiguous(), scales.t().contiguous(), lowest.t().contiguous()
 
 
-def _one_by_one(columns: torch.Tensor, scales: torch.Tensor, elimination: _Elimination) -> torch.Tensor:
+def _one_by_one(columns: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor, elimination: _Elimination) -> torch.Tensor:
     """Integers (K, N) as float32; each column of the matrix is moved by what the errors of those before it ask."""
     order, upper = elimination.order, elimination.upper
-    exact, column_scales = columns[order], scales.repeat_interleave(BLOCK_SIZE, 0)[order]
+    blocks = order // BLOCK_SIZE
+    exact, column_scales, column_lowest = columns[order], scales[blocks], lowest[blocks]
     wanted, integers = exact.clone(), torch.empty_like(exact)
     for start in range(0, len(exact), BLOCK_SIZE):
         stop = start + BLOCK_SIZE
         errors = torch.empty_like(exact[start:stop])
         for offset, column in enumerate(range(start, stop)):
-            integers[column] = to_integers(wanted[column], column_scales[column])
+            integers[column] = to_integers(wanted[column], column_scales[column], column_lowest[column])
             errors[offset] = exact[column] - integers[column] * column_scales[column]
             wanted[column + 1 : stop].addr_(upper[column, column + 1 : stop], errors[offset])
         wanted[stop:].addmm_(upper[start:stop, stop:].t(), errors)
     return integers[order.argsort()]
 
 
-def _settle(columns: torch.Tensor, integers: torch.Tensor, scales: torch.Tensor, hessian: torch.Tensor) -> None:
+def _settle(
+    columns: torch.Tensor, integers: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor, hessian: torch.Tensor
+) -> None:
     """Every block once more: its scale, then its integers, to the least error given all others; in place.
 
     Args:
         columns: What is quantized (K, N).
         integers: As float32 (K, N).
         scales: (K / 32, N).
+        lowest: What integers end at (K / 32, N).
     """
     pull = hessian @ (columns - integers * scales.repeat_interleave(BLOCK_SIZE, 0))  # minus half the error's gradient
     for block, start in enumerate(range(0, len(columns), BLOCK_SIZE)):
@@ -164,7 +168,7 @@ def _settle(columns: torch.Tensor, integers: torch.Tensor, scales: torch.Tensor,
         here.addmm_(curvature, part * scales[block] - before, alpha=-1)
         for offset in range(BLOCK_SIZE):
             wanted = part[offset] * scales[block] + here[offset] / curvature[offset, offset]
-            integer = to_integers(wanted, scales[block])
+            integer = to_integers(wanted, scales[block], lowest[block])
             here.addr_(curvature[:, offset], (integer - part[offset]) * scales[block], alpha=-1)
             part[offset] = integer
         pull.addmm_(hessian[:, own], part * scales[block] - before, alpha=-1)

@@ -124,10 +124,15 @@ class _Rewriter:
             before.name = None
             self.graph.remove(node, safe=True)
 
-    def _stored(self, node: ir.Node) -> tuple[ir.ExternalTensor, ir.ExternalTensor]:
-        """A product's integers and scales, as they lie in the package's files."""
-        packed = node.inputs[1]
-        return packed.const_value, self.graph.initializers[packed.name.removesuffix(".packed") + ".scales"].const_value
+    def _stored(self, node: ir.Node) -> tuple[ir.ExternalTensor, ir.ExternalTensor, ir.ExternalTensor | None]:
+        """A product's integers, scales and zero points, as they lie in the package's files."""
+        scales, zeros = self._beside(node)
+        return node.inputs[1].const_value, scales.const_value, zeros and zeros.const_value
+
+    def _beside(self, node: ir.Node) -> tuple[ir.Value, ir.Value | None]:
+        """The float16 scales of a product's weights, and its zero points."""
+        scales = self.graph.initializers[node.inputs[1].name.removesuffix(".packed") + ".scales"]
+        return scales, node.inputs[3] if len(node.inputs) > 3 else None
 
     def _initializer(self, tensor: ir.ExternalTensor) -> ir.Value:
         value = ir.Value(name=tensor.name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape)
@@ -158,24 +163,27 @@ class _Rewriter:
         """Weights (N, K) uint8 around 128 and their scales (N,) float32, computed when the graph is loaded."""
         name, packed = node.name, node.inputs[1]
         rows, blocks, _ = packed.shape
-        bits = bits_of(packed.shape)
-        scales = self.graph.initializers[packed.name.removesuffix(".packed") + ".scales"]
+        integer = ir.DataType.UINT4 if bits_of(packed.shape) == 4 else ir.DataType.UINT8
+        scales, zeros = self._beside(node)
         last = self._constant([-1], np.int64)
         wide = self._op(f"{name}/scales", "Cast", [scales], {"to": ir.DataType.FLOAT})
         if factors is not None:
             wide = self._op(f"{name}/factored", "Mul", [wide, self._constant(factors, np.float32)])
             scales = self._op(f"{name}/half_scales", "Cast", [wide], {"to": ir.DataType.FLOAT16})
-        sizes = self._op(f"{name}/sizes", "Abs", [wide])
+        middle = self._zero_points(name, zeros, rows, blocks) if zeros else self._op(
+            f"{name}/middle", "ConstantOfShape", [self._constant([rows, blocks], np.int64)],
+            {"value": ir.tensor(np.array([2 ** (bits_of(packed.shape) - 1)], np.float32))})
+        # The integer farthest from zero times its block's scale bounds a row without looking at it.
+        above = self._op(f"{name}/above", "Sub", [self._constant(2 ** bits_of(packed.shape) - 1, np.float32), middle])
+        farthest = self._op(f"{name}/farthest", "Max", [middle, above])
+        sizes = self._op(f"{name}/sizes", "Mul", [self._op(f"{name}/steps_of_blocks", "Abs", [wide]), farthest])
         largest = self._op(f"{name}/largest", "ReduceMax", [sizes, last], {"keepdims": 0})
-        # The lowest integer times the largest scale bounds a row without looking at it.
-        step = self._op(f"{name}/step", "Mul", [largest, self._constant(2 ** (bits - 1) / LARGEST_LEVEL, np.float32)])
+        step = self._op(f"{name}/step", "Mul", [largest, self._constant(1 / LARGEST_LEVEL, np.float32)])
         step = self._op(f"{name}/divisor", "Max", [step, self._constant(SMALLEST_STEP, np.float32)])
         half_step = self._op(f"{name}/half_step", "Cast", [step], {"to": ir.DataType.FLOAT16})
-        middle = self._op(f"{name}/middle", "ConstantOfShape", [self._constant([rows, blocks, 1], np.int64)],
-                          {"value": ir.tensor(np.array([2 ** (bits - 1)], np.float32))})
-        integer = ir.DataType.UINT4 if bits == 4 else ir.DataType.UINT8
         # Cast would do, but the runtime's build for WebGPU has none to 4 bits.
-        zero = self._op(f"{name}/zero", "QuantizeLinear", [middle, self._constant(1.0, np.float32)], {"output_dtype": integer})
+        zero = self._op(f"{name}/zero", "QuantizeLinear", [self._op(f"{name}/middles_column", "Unsqueeze", [middle, last]),
+                                                           self._constant(1.0, np.float32)], {"output_dtype": integer})
         column = self._op(f"{name}/column", "Unsqueeze", [scales, last])
         values = self._op(f"{name}/values", "DequantizeLinear", [self._integers(packed), column, zero],
                           {"axis": 2, "block_size": BLOCK_SIZE})
@@ -184,6 +192,18 @@ class _Rewriter:
                            {"value": ir.tensor(np.array([MIDDLE], np.uint8))})
         levels = self._op(f"{name}/levels", "QuantizeLinear", [matrix, half_step, middles], {"axis": 0})
         return levels, self._op(f"{name}/steps", "Cast", [half_step], {"to": ir.DataType.FLOAT})
+
+    def _zero_points(self, name: str, zeros: ir.Value, rows: int, blocks: int) -> ir.Value:
+        """Stored zero points of 4 bits as float32 (N, K / 32)."""
+        last, even = self._constant([-1], np.int64), blocks + blocks % 2
+        low = self._op(f"{name}/zeros_low", "BitwiseAnd", [zeros, self._constant(15, np.uint8)])
+        high = self._op(f"{name}/zeros_high", "BitShift", [zeros, self._constant(4, np.uint8)], {"direction": "RIGHT"})
+        pair = [self._op(f"{value.name}_column", "Unsqueeze", [value, last]) for value in (low, high)]
+        both = self._op(f"{name}/zeros_both", "Concat", pair, {"axis": -1})
+        found = self._op(f"{name}/zeros", "Reshape", [both, self._constant([rows, even], np.int64)])
+        if even > blocks:
+            found = self._op(f"{name}/own_zeros", "Slice", [found, *(self._constant([value], np.int64) for value in (0, blocks, 1))])
+        return self._op(f"{name}/zero_points", "Cast", [found], {"to": ir.DataType.FLOAT})
 
     def _together(self, name: str, weights: Sequence[tuple[ir.Value, ir.Value]], rows: int) -> tuple[ir.Value, ir.Value]:
         """All weights as one matrix (K, N) uint8 with its scales (N,), or as `Plan.add` has them if they are wide."""

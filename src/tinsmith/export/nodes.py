@@ -88,7 +88,10 @@ def store(g: Nodes, name: str, matrices: Sequence[Matrix]) -> tuple[ir.Value, ..
         return (g.weight(f"{name}.weight", _stacked(matrices)),)
     packed = g.weight(f"{name}.packed", _stacked([matrix.packed for matrix in matrices]))
     scales = g.weight(f"{name}.scales", _stacked([matrix.scales for matrix in matrices]))
-    return packed, g.computed(scales, ir.DataType.FLOAT16)
+    storage = packed, g.computed(scales, ir.DataType.FLOAT16)
+    if matrices[0].zeros is None:
+        return storage
+    return *storage, g.weight(f"{name}.zeros", _stacked([matrix.zeros for matrix in matrices]))
 
 
 def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -100,10 +103,10 @@ def linear(g: Nodes, name: str, hidden: ir.Value, storage: tuple[ir.Value, ...])
     if len(storage) == 1:
         transposed = g.op(f"{name}/transposed", "Transpose", [storage[0]], {"perm": [1, 0]})
         return g.op(name, "MatMul", [hidden, transposed])
-    packed, scales = storage
+    packed = storage[0]
     rows, blocks, _ = shape = packed.const_value.shape
     attributes = {"N": rows, "K": blocks * BLOCK_SIZE, "bits": bits_of(shape), "block_size": BLOCK_SIZE}
-    return g.op(name, "MatMulNBits", [hidden, packed, scales], attributes, CONTRIB)
+    return g.op(name, "MatMulNBits", [hidden, *storage], attributes, CONTRIB)
 
 
 def projections(g: Nodes, prefix: str, hidden: ir.Value, sizes: dict[str, int], has_bias: bool = False) -> list[ir.Value]:
@@ -128,27 +131,33 @@ def projections(g: Nodes, prefix: str, hidden: ir.Value, sizes: dict[str, int], 
     return [outputs[part] for part in sizes]
 
 
-def gather_blocks(g: Nodes, input_ids: ir.Value, packed: ir.Value, scales: ir.Value) -> ir.Value:
-    """Rows of a matrix in blocks (B, S, H), unpacked with standard operators only.
+def gather_blocks(g: Nodes, input_ids: ir.Value, packed: ir.Value, scales: ir.Value, zeros: ir.Value) -> ir.Value:
+    """Rows of a matrix in blocks of 4 bits (B, S, H), unpacked with standard operators only.
 
     GatherBlockQuantized would be one node, but the WASM runtime has no kernel for it.
     """
-    _, blocks, _ = shape = packed.const_value.shape
-    bits = bits_of(shape)
-    last = g.constant([-1], np.int64)
-    integers = g.op("embed/bytes", "Gather", [packed, input_ids])  # (B, S, blocks, 16 or 32)
-    if bits == 4:
-        low = g.op("embed/low", "BitwiseAnd", [integers, g.constant(15, np.uint8)])
-        high = g.op("embed/high", "BitShift", [integers, g.constant(4, np.uint8)], {"direction": "RIGHT"})
-        pair = [g.op("embed/low_column", "Unsqueeze", [low, last]), g.op("embed/high_column", "Unsqueeze", [high, last])]
-        nibbles = g.op("embed/nibbles", "Concat", pair, {"axis": -1})  # (B, S, blocks, 16, 2)
-        integers = g.op("embed/blocks", "Reshape", [nibbles, g.constant([0, 0, blocks, BLOCK_SIZE], np.int64)])
-    floats = g.op("embed/floats", "Cast", [integers], {"to": g.floats})
-    centred = g.op("embed/centred", "Sub", [floats, g.number(2.0 ** (bits - 1))])
+    blocks, last = packed.const_value.shape[1], g.constant([-1], np.int64)
+    integers = _nibbles(g, "embed/integers", g.op("embed/bytes", "Gather", [packed, input_ids]), [0, 0, blocks, BLOCK_SIZE])
+    even = blocks + blocks % 2
+    points = _nibbles(g, "embed/zeros", g.op("embed/zero_bytes", "Gather", [zeros, input_ids]), [0, 0, even, 1])
+    if even > blocks:
+        start, stop, axis = (g.constant([value], np.int64) for value in (0, blocks, 2))
+        points = g.op("embed/own_zeros", "Slice", [points, start, stop, axis])
+    centred = g.op("embed/centred", "Sub", [integers, points])
     row_scales = g.op("embed/row_scales", "Gather", [scales, input_ids])  # (B, S, blocks)
     column = g.op("embed/scale_column", "Unsqueeze", [row_scales, last])
     scaled = g.op("embed/dequantized", "Mul", [centred, column])
     return g.op("embed/hidden", "Reshape", [scaled, g.constant([0, 0, g.decoder.hidden_size], np.int64)])
+
+
+def _nibbles(g: Nodes, name: str, stored: ir.Value, shape: list[int]) -> ir.Value:
+    """The 4-bit numbers in `stored` bytes, as `shape` and in the format the graph computes in."""
+    last = g.constant([-1], np.int64)
+    low = g.op(f"{name}/low", "BitwiseAnd", [stored, g.constant(15, np.uint8)])
+    high = g.op(f"{name}/high", "BitShift", [stored, g.constant(4, np.uint8)], {"direction": "RIGHT"})
+    pair = [g.op(f"{name}/{half}_column", "Unsqueeze", [value, last]) for half, value in (("low", low), ("high", high))]
+    both = g.op(f"{name}/both", "Concat", pair, {"axis": -1})
+    return g.op(f"{name}/floats", "Cast", [g.op(f"{name}/shaped", "Reshape", [both, g.constant(shape, np.int64)])], {"to": g.floats})
 
 
 def drop_unused(graph: ir.Graph) -> None:

@@ -19,7 +19,7 @@ BROWSER_FILE = "browser.json"
 
 _MODEL_NAME = Path(ONNX_FILE).name
 _INLINE_BYTES = 1024  # smaller constants stay in the graph file
-_UNPACKED_BY_PAGES = (".packed", ".scales")  # unpack.py says where they lie
+_UNPACKED_BY_PAGES = (".packed", ".scales", ".zeros")  # unpack.py says where they lie
 _ALIGNMENT = 64
 
 # Every operator the pinned browser runtime has kernels for on WASM and WebGPU and that a graph for both may use.
@@ -46,7 +46,7 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
     """Write `model` to `path` with its weights beside it; returns every file written.
 
     Weights go to `<name>_data`, `<name>_data_1`, ... of at most `max_chunk_bytes` each, the names Transformers.js asks for. A
-    matrix and its scales are never apart; those that are larger have a file to themselves.
+    matrix, its scales and its zero points are never apart; those that are larger have a file to themselves.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     chunks: list[Path] = []
@@ -56,10 +56,11 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
         if tensor.nbytes < _INLINE_BYTES and not value.name.endswith(_UNPACKED_BY_PAGES):
             continue
         need = tensor.nbytes
-        if scales := model.graph.initializers.get(value.name.removesuffix(".packed") + ".scales"):  # they come next
-            need += -need % _ALIGNMENT + scales.const_value.nbytes
+        if value.name.endswith(".packed"):
+            for other in map(model.graph.initializers.get, (value.name.removesuffix(".packed") + kind for kind in _UNPACKED_BY_PAGES[1:])):
+                need += -need % _ALIGNMENT + other.const_value.nbytes if other else 0  # they come next
         is_full = at + -at % _ALIGNMENT + need > max_chunk_bytes
-        if file is None or (is_full and not value.name.endswith(".scales")):
+        if file is None or (is_full and not value.name.endswith(_UNPACKED_BY_PAGES[1:])):
             if file:
                 file.close()
             suffix = f"_{len(chunks)}" if chunks else ""

@@ -79,7 +79,8 @@ def _weight(graph: ir.Graph, node: ir.Node) -> np.ndarray:
     packed = node.inputs[1]
     scales = graph.initializers[packed.name.removesuffix(".packed") + ".scales"]
     step = -(-packed.shape[0] // _FEATURES)
-    return unpack(Blocks(packed.const_value.numpy()[::step], scales.const_value.numpy()[::step]))
+    zeros = node.inputs[3].const_value.numpy()[::step] if len(node.inputs) > 3 else None
+    return unpack(Blocks(packed.const_value.numpy()[::step], scales.const_value.numpy()[::step], zeros))
 
 
 def _best_factors(rows: np.ndarray, weight: np.ndarray) -> np.ndarray | None:

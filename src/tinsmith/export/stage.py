@@ -115,7 +115,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     recorder.add("export.seconds", time.monotonic() - started, "seconds", 1, "runs", "wall clock")
     write_json(out_dir / "export.json", {
         "recipe": chosen.recipe, "block_size": BLOCK_SIZE, "operators": operators,
-        "quantization": f"INT4, blocks of {BLOCK_SIZE} with one float16 scale each, symmetric, {RECIPES[chosen.recipe]}",
+        "quantization": f"INT4, blocks of {BLOCK_SIZE} with one float16 scale and one 4-bit zero point each, {RECIPES[chosen.recipe]}",
         "recipes": [{"name": trial.recipe, "made": RECIPES[trial.recipe]} for trial in chosen.trials],
         "tensors": _tensor_table(package_dir), "files": _file_table(package_dir),
     })
@@ -305,6 +305,8 @@ def _tensor_table(package_dir: Path) -> list[dict]:
 
 def _bits(value: Any) -> int:
     """Of one number of a stored tensor."""
+    if value.name.endswith(".zeros"):
+        return 4
     return bits_of(value.shape) if value.name.endswith(".packed") else 8 * value.const_value.dtype.itemsize
 
 

@@ -29,21 +29,22 @@ class Plan:
     nbytes: int = 0
 
     def add(
-        self, name: str, *parts: tuple[ir.ExternalTensor, ir.ExternalTensor], factors: np.ndarray | None
+        self, name: str, *parts: tuple[ir.ExternalTensor, ir.ExternalTensor, ir.ExternalTensor | None], factors: np.ndarray | None
     ) -> tuple[ir.ExternalTensor, ir.ExternalTensor]:
-        """Plan one product over `parts`, each its stored integers and scales.
+        """Plan one product over `parts`, each its stored integers, scales and zero points.
 
         Returns:
             Its weights (K, N) and scales (N,), or those of a wide one in matrices (M, K, N / M) and (M, 1, N / M).
         """
         columns = parts[0][1].shape[1] * BLOCK_SIZE
-        own = sum(packed.shape[0] for packed, _ in parts)
+        own = sum(packed.shape[0] for packed, *_ in parts)
         width, rows = width_of(own), padded(own)
         self.products.append({
             "columns": columns, "width": width, "weights_at": self._room(columns * rows), "scales_at": self._room(4 * rows),
             "factors": None if factors is None else factors.tolist(),
             "parts": [{"bits": bits_of(packed.shape), "rows": packed.shape[0], "file": str(packed.location),
-                       "packed_at": packed.offset, "scales_at": scales.offset} for packed, scales in parts],
+                       "packed_at": packed.offset, "scales_at": scales.offset} | ({"zeros_at": zeros.offset} if zeros else {})
+                      for packed, scales, zeros in parts],
         })
         planned, is_wide = self.products[-1], width < rows
         return (
