@@ -4,8 +4,8 @@ First ten conversations of five turns; of every later turn, tokens read again an
 the same prompt read from nothing. Then conversations until `--minutes` are over, with the memory of all the browser's
 processes after each; every minute the page and its workers collect their garbage first, and what is left then must not grow. The
 last line is one JSON object, also in `benchmarks/results/browser_soak.json`: `{conversations, later_turns, read_again_tokens,
-first_token_ratio, minutes, tokens, most_mb, memory_after_warm_up_mb, memory_at_end_mb, mb_per_minute}`; all but `most_mb` are of
-samples after a collection, the slope is of a straight line through those after a quarter of the time.
+first_token_ratio, minutes, tokens, most_mb, memory_after_warm_up_mb, memory_at_end_mb, mb_per_minute}`; the memory figures
+but `most_mb` are of samples after a collection, the slope is of a straight line through those after a quarter of the time.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def soak(browser: Browser, page: Page, questions: list[str], minutes: float) -> 
         if elapsed >= due:
             collect_garbage(browser, page)
             sample["collected_mb"] = memory_mb()
-            due = min(elapsed + 1, minutes)
+            due = min(elapsed + min(1, minutes / 10), minutes)
         samples.append(sample)
         print(f"{elapsed:5.1f} min, {tokens} tokens, " + ", ".join(f"{name} {mb:.0f}" for name, mb in sample.items() if name != "minutes"),
               file=sys.stderr)
@@ -114,9 +114,12 @@ def soak(browser: Browser, page: Page, questions: list[str], minutes: float) -> 
 
 
 def collect_garbage(browser: Browser, page: Page) -> None:
-    """Of the page and of its workers."""
-    sessions = [session for session, owner in browser._pages.items() if owner is page]
-    wait([browser.send("HeapProfiler.collectGarbage", {}, session) for session in sessions], COLLECTING_SECONDS)
+    """Of the page and of its workers, at least two of which must have done it: the page and the worker that answers."""
+    sessions = [session for session, owner in list(browser._pages.items()) if owner is page]
+    asked = [browser.send("HeapProfiler.collectGarbage", {}, session) for session in sessions]
+    done, _ = wait(asked, COLLECTING_SECONDS)
+    if sum("error" not in answer.result() for answer in done) < 2:
+        sys.exit("the browser did not collect its garbage")
 
 
 def memory_mb() -> float:

@@ -150,7 +150,7 @@ function unpackPart(part, { columns, width, factors }, file, levels, scales, fir
   const stored = new Uint16Array(file.buffer, file.byteOffset + part.scales_at, part.rows * blocks);
   const zeroBytes = Math.ceil(blocks / 2);
   const zeros = part.zeros_at === undefined ? null : file.subarray(part.zeros_at, part.zeros_at + part.rows * zeroBytes);
-  const middles = new Uint8Array(blocks).fill(2 ** (part.bits - 1));
+  const points = new Uint8Array(blocks).fill(2 ** (part.bits - 1));
   const highest = 2 ** part.bits - 1;
   const wide = new Float32Array(blocks);
   const tile = new Uint8ClampedArray(TILE * columns);
@@ -163,14 +163,14 @@ function unpackPart(part, { columns, width, factors }, file, levels, scales, fir
       for (let block = 0; block < blocks; block++) {
         const scale = half[stored[(start + row) * blocks + block]];
         wide[block] = floatFactors ? scale * floatFactors[block] : scale;
-        if (zeros) middles[block] = (zeros[(start + row) * zeroBytes + (block >> 1)] >> (4 * (block & 1))) & 15;
-        largest = Math.max(largest, fround(Math.abs(wide[block]) * Math.max(middles[block], highest - middles[block])));
+        if (zeros) points[block] = (zeros[(start + row) * zeroBytes + (block >> 1)] >> (4 * (block & 1))) & 15;
+        largest = Math.max(largest, fround(Math.abs(wide[block]) * Math.max(points[block], highest - points[block])));
       }
       const step = toHalf(Math.max(fround(largest * SHARE), SMALLEST));
       scales[first + start + row] = step;
       const from = (start + row) * rowBytes;
       const into = row * columns;
-      if (part.bits === 4) unpackRow4(packed, from, wide, middles, step, tile, into);
+      if (part.bits === 4) unpackRow4(packed, from, wide, points, step, tile, into);
       else unpackRow8(packed, from, wide, step, tile, into);
     }
     turn(tile, count, columns, levels, width, (first + start - place) * columns + place);
@@ -204,8 +204,8 @@ function both(size, quotient) {
   table[ZERO - size] = MIDDLE - quotient;
 }
 
-/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {Uint8Array} middles @param {number} step @param {Uint8ClampedArray} tile @param {number} into */
-function unpackRow4(packed, from, wide, middles, step, tile, into) {
+/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {Uint8Array} points @param {number} step @param {Uint8ClampedArray} tile @param {number} into */
+function unpackRow4(packed, from, wide, points, step, tile, into) {
   for (let block = 0; block < wide.length; block++) {
     const scale = toHalf(wide[block]);
     // Twice a half is a half, and twice a quotient a quotient: four roundings do for eight sizes.
@@ -219,9 +219,9 @@ function unpackRow4(packed, from, wide, middles, step, tile, into) {
     both(6, 2 * three);
     both(7, fround(toHalf(fround(7 * scale)) / step));
     both(8, 8 * one);
-    const farthest = Math.max(middles[block], 15 - middles[block]);
+    const farthest = Math.max(points[block], 15 - points[block]);
     for (let size = 9; size <= farthest; size++) both(size, fround(toHalf(fround(size * scale)) / step));
-    const lowest = ZERO - middles[block];
+    const lowest = ZERO - points[block];
     for (let index = 0; index < BLOCK / 2; index++) {
       const two = packed[from++];
       tile[into++] = table[lowest + (two & 15)];

@@ -108,7 +108,7 @@ class ExportConfig(Section):
     gguf: Literal["", "f16", "q8_0", "q4_0"] = ""
     """Also write the tuned model as one GGUF file of this format, for llama.cpp, Ollama and wllama; empty writes none."""
     max_chunk_mb: int = Field(95, ge=1, le=2000)
-    """Largest file of weights, in MB of 10^6 bytes; a larger matrix and its scales have a file to themselves. GitHub takes no file over 100 MiB."""
+    """Largest file of weights, in MB of 10^6 bytes; a larger matrix with its scales and zero points has a file to itself. GitHub takes no file over 100 MiB."""
 
 
 class EvaluateConfig(Section):

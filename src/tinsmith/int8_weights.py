@@ -71,11 +71,11 @@ def unpack(products: list[dict[str, Any]], nbytes: int, folder: Path) -> np.ndar
 def _levels(part: dict, some: range, columns: int, factors: list[float] | None, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """uint8 (rows, K) of `some` of the part's rows, and the scale of each (rows,) float32."""
     bits, blocks, rows = part["bits"], columns // _BLOCK_SIZE, len(some)
-    middle = np.full((rows, blocks), 2 ** (bits - 1), np.float32)
+    points = np.full((rows, blocks), 2 ** (bits - 1), np.float32)
     if "zeros_at" in part:
         zero_bytes = -(-blocks // 2)
         zeros = stored[part["zeros_at"] + some.start * zero_bytes :][: rows * zero_bytes].reshape(rows, zero_bytes)
-        middle = np.stack([zeros & 15, zeros >> 4], axis=2).reshape(rows, -1)[:, :blocks].astype(np.float32)
+        points = np.stack([zeros & 15, zeros >> 4], axis=2).reshape(rows, -1)[:, :blocks].astype(np.float32)
     row_bytes = columns * bits // 8
     packed = stored[part["packed_at"] + some.start * row_bytes :][: rows * row_bytes].reshape(rows, blocks, -1)
     scales = stored[part["scales_at"] + 2 * some.start * blocks :][: 2 * rows * blocks].view(np.float16).reshape(rows, blocks)
@@ -84,10 +84,10 @@ def _levels(part: dict, some: range, columns: int, factors: list[float] | None, 
     if factors is not None:
         wide = wide * np.array(factors, np.float32)
         scales = wide.astype(np.float16)
-    farthest = np.maximum(middle, np.float32(2**bits - 1) - middle)
+    farthest = np.maximum(points, np.float32(2**bits - 1) - points)
     step = np.maximum((np.abs(wide) * farthest).max(axis=1) * np.float32(1 / LARGEST_LEVEL), np.float32(SMALLEST_STEP))
     step = step.astype(np.float16).astype(np.float32)
-    centred = integers.astype(np.float32) - middle[:, :, None]
+    centred = integers.astype(np.float32) - points[:, :, None]
     values = (centred * scales.astype(np.float32)[:, :, None]).astype(np.float16)
     levels = np.rint(values.astype(np.float32) / step[:, None, None]) + MIDDLE
     return levels.clip(0, 255).astype(np.uint8).reshape(rows, columns), step

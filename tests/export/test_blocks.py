@@ -54,7 +54,7 @@ def test_rounding_to_8_bits_maps_the_largest_weight_exactly_and_others_within_ha
     assert np.mean(error <= steps * 0.5001) > 0.95
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.4, -3.0])
+@pytest.mark.parametrize("shift", [0.0, 0.4, -3.0, 3.0])
 def test_rounding_to_4_bits_spends_its_steps_where_a_blocks_weights_are(shift):
     """From the lowest to the highest weight, and to zero where all are on one side of it."""
     weight = torch.rand(5, 96, generator=torch.Generator().manual_seed(0)) - 0.5 + shift

@@ -70,11 +70,11 @@ def test_no_weight_is_stored_again(package):
 
 
 LOWEST = np.zeros((4, 2, 16), np.uint8)
-"""Every integer is -8."""
+"""With a zero point of 15 every integer is -15."""
 
 
-def product_session(packed, rounding):
-    """One product over 4-bit integers (4, 2, 16) with scales of 1, in INT8."""
+def product_session(packed, rounding, zero=15):
+    """One product over 4-bit integers (4, 2, 16) with scales of 1 and one zero point, in INT8."""
     def value(name, dtype, shape, array=None):
         tensor = None if array is None else ir.tensor(array, name=name)
         return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape), const_value=tensor)
@@ -83,11 +83,12 @@ def product_session(packed, rounding):
     weights = value("w.packed", ir.DataType.UINT8, [4, 2, 16], packed)
     scales = value("w.scales", ir.DataType.FLOAT16, [4, 2], np.ones((4, 2), np.float16))
     wide = ir.node("Cast", [scales], {"to": ir.DataType.FLOAT}, name="wide")
-    product = ir.node("MatMulNBits", [x, weights, wide.outputs[0]], {"K": 64, "N": 4, "bits": 4, "block_size": 32},
+    zeros = value("w.zeros", ir.DataType.UINT8, [4, 1], np.full((4, 1), zero * 0x11, np.uint8))
+    product = ir.node("MatMulNBits", [x, weights, wide.outputs[0], zeros], {"K": 64, "N": 4, "bits": 4, "block_size": 32},
                       domain="com.microsoft", name="w")
     product.outputs[0].name, product.outputs[0].type = "y", ir.TensorType(ir.DataType.FLOAT)
     product.outputs[0].shape = ir.Shape(["batch", "sequence", 4])
-    graph = ir.Graph([x], [product.outputs[0]], nodes=[wide, product], initializers=[weights, scales],
+    graph = ir.Graph([x], [product.outputs[0]], nodes=[wide, product], initializers=[weights, scales, zeros],
                      opset_imports={"": 21, "com.microsoft": 1}, name="one")
     model = with_int8_products(ir.Model(graph, ir_version=10), rounding)
     return ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
@@ -96,14 +97,14 @@ def product_session(packed, rounding):
 def test_the_largest_levels_do_not_overflow():
     """Signed weights would on x86 processors without VNNI: two products of 255 and -127 do not fit in 16 bits."""
     (found,) = product_session(LOWEST, Rounding()).run(None, {"x": np.ones((1, 1, 64), np.float32)})
-    assert found.ravel() == pytest.approx([-8 * 64] * 4, rel=1e-3)
+    assert found.ravel() == pytest.approx([-15 * 64] * 4, rel=1e-3)
 
 
 def test_nor_do_the_largest_of_what_rounding_left():
     x = np.full((1, 1, 64), 126.49 / 127, np.float32)
     x[..., 0] = 1
     (found,) = product_session(LOWEST, Rounding(twice={"w"})).run(None, {"x": x})
-    assert found.ravel() == pytest.approx([-8 * x.sum()] * 4, rel=1e-4)
+    assert found.ravel() == pytest.approx([-15 * x.sum()] * 4, rel=1e-4)
 
 
 @pytest.mark.parametrize("wide", [1024, 4], ids=["narrow", "wide"])
@@ -115,6 +116,6 @@ def test_what_rounding_left_is_multiplied_too(wide, monkeypatch):
     weight = np.stack([packed & 15, packed >> 4], axis=3).reshape(4, 64).astype(np.float32) - 8
     x = random.normal(size=(2, 3, 64)).astype(np.float32)
     x[..., 0] = 50
-    once, twice = (np.square(product_session(packed, Rounding(twice=names)).run(None, {"x": x})[0] - x @ weight.T).mean()
+    once, twice = (np.square(product_session(packed, Rounding(twice=names), zero=8).run(None, {"x": x})[0] - x @ weight.T).mean()
                    for names in (frozenset(), {"w"}))
     assert 0 < twice < 1e-3 * once

@@ -103,7 +103,7 @@ def nibbles_of(stored: np.ndarray) -> np.ndarray:
 
 def integers_of(blocks: Blocks) -> np.ndarray:
     """int8 (N, K / 32, 32): the stored integers with zero for a weight of zero, -15..15 or -128..127."""
-    if blocks.zeros is None:
+    if blocks.bits == 8:
         return (blocks.packed ^ 128).view(np.int8)
     zeros = nibbles_of(blocks.zeros)[:, : blocks.packed.shape[1], None]
     return nibbles_of(blocks.packed).view(np.int8) - zeros.view(np.int8)

@@ -170,19 +170,19 @@ class _Rewriter:
         if factors is not None:
             wide = self._op(f"{name}/factored", "Mul", [wide, self._constant(factors, np.float32)])
             scales = self._op(f"{name}/half_scales", "Cast", [wide], {"to": ir.DataType.FLOAT16})
-        middle = self._zero_points(name, zeros, rows, blocks) if zeros else self._op(
-            f"{name}/middle", "ConstantOfShape", [self._constant([rows, blocks], np.int64)],
+        points = self._zero_points(name, zeros, rows, blocks) if zeros else self._op(
+            f"{name}/zero_points", "ConstantOfShape", [self._constant([rows, blocks], np.int64)],
             {"value": ir.tensor(np.array([2 ** (bits_of(packed.shape) - 1)], np.float32))})
         # The integer farthest from zero times its block's scale bounds a row without looking at it.
-        above = self._op(f"{name}/above", "Sub", [self._constant(2 ** bits_of(packed.shape) - 1, np.float32), middle])
-        farthest = self._op(f"{name}/farthest", "Max", [middle, above])
+        above = self._op(f"{name}/above", "Sub", [self._constant(2 ** bits_of(packed.shape) - 1, np.float32), points])
+        farthest = self._op(f"{name}/farthest", "Max", [points, above])
         sizes = self._op(f"{name}/sizes", "Mul", [self._op(f"{name}/steps_of_blocks", "Abs", [wide]), farthest])
         largest = self._op(f"{name}/largest", "ReduceMax", [sizes, last], {"keepdims": 0})
         step = self._op(f"{name}/step", "Mul", [largest, self._constant(1 / LARGEST_LEVEL, np.float32)])
         step = self._op(f"{name}/divisor", "Max", [step, self._constant(SMALLEST_STEP, np.float32)])
         half_step = self._op(f"{name}/half_step", "Cast", [step], {"to": ir.DataType.FLOAT16})
         # Cast would do, but the runtime's build for WebGPU has none to 4 bits.
-        zero = self._op(f"{name}/zero", "QuantizeLinear", [self._op(f"{name}/middles_column", "Unsqueeze", [middle, last]),
+        zero = self._op(f"{name}/zero", "QuantizeLinear", [self._op(f"{name}/zero_column", "Unsqueeze", [points, last]),
                                                            self._constant(1.0, np.float32)], {"output_dtype": integer})
         column = self._op(f"{name}/column", "Unsqueeze", [scales, last])
         values = self._op(f"{name}/values", "DequantizeLinear", [self._integers(packed), column, zero],

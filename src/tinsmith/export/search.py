@@ -29,7 +29,7 @@ class Trial:
 
     recipe: str
     weights_bytes: int
-    """Matrices alone: packed integers and scales."""
+    """Matrices alone: packed integers, scales and zero points."""
     perplexity_ratio: float
     """INT4 over tuned on the validation split."""
     interval: dict[str, float]

@@ -115,7 +115,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     recorder.add("export.seconds", time.monotonic() - started, "seconds", 1, "runs", "wall clock")
     write_json(out_dir / "export.json", {
         "recipe": chosen.recipe, "block_size": BLOCK_SIZE, "operators": operators,
-        "quantization": f"INT4, blocks of {BLOCK_SIZE} with one float16 scale and one 4-bit zero point each, {RECIPES[chosen.recipe]}",
+        "quantization": f"INT4, blocks of {BLOCK_SIZE} with one float16 scale each, in 4 bits with a zero point too, {RECIPES[chosen.recipe]}",
         "recipes": [{"name": trial.recipe, "made": RECIPES[trial.recipe]} for trial in chosen.trials],
         "tensors": _tensor_table(package_dir), "files": _file_table(package_dir),
     })
@@ -255,7 +255,7 @@ def _record_trials(recorder: Recorder, config: ExportConfig, trials: Sequence[Tr
         if math.isfinite(trial.perplexity_ratio):
             recorder.add(f"{id}.perplexity_ratio", trial.perplexity_ratio, "ratio", trial.conversations, "conversations",
                          method, spread=trial.interval)
-        recorder.add(f"{id}.weights_bytes", trial.weights_bytes, "bytes", 1, "recipes", "packed integers and scales")
+        recorder.add(f"{id}.weights_bytes", trial.weights_bytes, "bytes", 1, "recipes", "packed integers, scales and zero points")
         recorder.add(f"{id}.seconds", trial.seconds, "seconds", 1, "runs", "wall clock")
     if config.recipe == "auto":
         table = "".join(f"\n  {line(trial)}" for trial in trials)
