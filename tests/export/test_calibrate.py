@@ -102,15 +102,17 @@ def test_rows_that_matter_more_get_less_error(correlated):
     )
 
 
-def test_drifted_inputs_are_made_good(correlated):
+@pytest.mark.parametrize("format", [torch.float32, torch.bfloat16], ids=str)
+def test_drifted_inputs_are_made_good(correlated, format):
     full, weight = correlated
     drifted = full + 0.5 * full.roll(1, dims=1)
+    full, drifted = full.to(format).float(), drifted.to(format).float()
     expected = full @ weight.T
 
     def error(matrix):
         return (drifted @ matrix.T - expected).square().mean().item()
 
-    inputs = prepare(drifted, full_precision=full)
+    inputs = prepare(drifted.to(format), full_precision=full.to(format))
     best = torch.linalg.lstsq(drifted, expected).solution.T
     assert error(moved(weight, inputs)) < 1.3 * error(best) + 0.05 * error(weight)
     blocks = quantize_matrix(weight, inputs)

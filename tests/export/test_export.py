@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -13,7 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from tinsmith.config import ExportConfig
 from tinsmith.errors import ArtifactError, BaseModelError, GateError
-from tinsmith.export import graph, parity
+from tinsmith.export import graph, nodes, parity
+from tinsmith.export.blocks import round_to_nearest, unpack
 from tinsmith.export.package import _smaller, check_package, save_graph
 from tinsmith.export.stage import _full_weights, export_int4
 from tinsmith.families import decoder_of
@@ -109,6 +112,20 @@ def test_the_tokenizer_is_stored_small_and_encodes_the_same(exported):
     assert all(isinstance(pair, str) for pair in model["merges"])
     spaced = {"model": {"type": "BPE", "merges": [["a", "b"], ["a b", "c"]]}}
     assert _smaller(spaced) == spaced  # "a b c" could be either
+
+
+@pytest.mark.parametrize("blocks", [2, 3])
+def test_the_embedding_gathers_what_its_blocks_stand_for(blocks):
+    """An odd number of blocks leaves half a byte of its zero points unused."""
+    stored = round_to_nearest(torch.randn(7, 32 * blocks, generator=torch.Generator().manual_seed(4)))
+    g = nodes.Nodes(SimpleNamespace(hidden_size=32 * blocks), None, ir.DataType.FLOAT, 1.0)
+    ids = ir.Value(name="ids", type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape(["B", "S"]))
+    rows = nodes.gather_blocks(g, ids, *nodes.store(g, "embedding", [stored]))
+    rows.dtype = ir.DataType.FLOAT
+    model = ir.to_proto(graph._model(g, [ids], [rows])).SerializeToString()
+    wanted = np.array([[3, 0, 6], [6, 3, 1]])
+    (found,) = ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"ids": wanted})
+    np.testing.assert_array_equal(found, unpack(stored)[wanted])
 
 
 def test_embedding_and_head_are_stored_once(exported):
