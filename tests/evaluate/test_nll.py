@@ -56,6 +56,7 @@ def test_int4_is_the_tuned_model_and_not_the_base(line, tokenizer):
         for folder in (line.merge, line.base)
     )
     assert np.std(int4 - tuned) < 0.5 * np.std(int4 - base)
+    assert np.abs(int4 - tuned).mean() < np.abs(int4 - base).mean()
 
 
 def test_uniform_logits_cost_log_vocabulary(line, tokenizer):
