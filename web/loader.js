@@ -7,7 +7,7 @@
 
 import { disagreement, MOST_DISAGREEMENT } from "./reference.js";
 import { readInPieces } from "./rows.js";
-import { Store } from "./store.js";
+import { Memory, Store } from "./store.js";
 import { Helpers, unpack } from "./unpack.js";
 
 /**
@@ -50,6 +50,12 @@ const AS_IT_IS = { graphOptimizationLevel: "disabled" };
 /** Workers that unpack beside this thread. */
 const MOST_HELPERS = 3;
 
+/** A download that takes longer leaves time for the tokenizer, which keeps this thread from receiving. */
+const LONG_DOWNLOAD_MS = 2000;
+
+/** What the tokenizer and generation need. */
+const SETTINGS = ["generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+
 /** @type {Record<Dtype, string>} */
 const GRAPHS = { q4: "onnx/model_q4.onnx", q4f16: "onnx/model_q4f16.onnx", q8: "onnx/model_quantized.onnx" };
 
@@ -76,22 +82,23 @@ export async function loadChat(transformers, url, options) {
     throw new Unsuitable("this GPU takes no tensor as large as the model's");
   }
   const data = dataFiles(config).map((path) => ({ path, data: `onnx/${path}` }));
-  const needed = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", ...data.map((file) => file.data)];
   const name = pointAt(transformers.env, folder);
   Object.assign(transformers.env, { useCustomCache: true, customCache: store });
 
   /** @type {Promise<any> | undefined} */
   let tokenizer;
-  const loadTokenizer = () => (tokenizer ??= transformers.AutoTokenizer.from_pretrained(name));
+  // Transformers.js would go on after an error, so its files are there before it asks.
+  const loadTokenizer = () => (tokenizer ??= fetched(SETTINGS).then(() => transformers.AutoTokenizer.from_pretrained(name)));
+  const fetched = (/** @type {string[]} */ names) => Promise.all(names.map((file) => store.file(file)));
   const loadModel = async (/** @type {Dtype} */ graph) => {
     const isUnpacked = graph === "q8" && store.sums.has(UNPACKED.plan);
     const helpers = isUnpacked ? startHelpers() : null;
     /** @type {{path: string, data: string | Uint8Array}[]} the weights of every graph are named after the first one */
     let externalData = data;
     try {
-      // All at once, and before Transformers.js asks, which would go on without an error.
-      await Promise.all([...needed, ...(isUnpacked ? [UNPACKED.graph, UNPACKED.plan] : [GRAPHS[graph]])].map((file) => store.file(file)));
-      if (isUnpacked) externalData = await withUnpacked(store, data, helpers, loadTokenizer);
+      const settings = fetched([...SETTINGS, isUnpacked ? UNPACKED.graph : GRAPHS[graph]]);
+      if (isUnpacked) [externalData] = await Promise.all([withUnpacked(store, data, helpers, loadTokenizer), settings]);
+      else await Promise.all([fetched(data.map((file) => file.data)), settings]);
     } finally {
       helpers?.end();
     }
@@ -172,30 +179,35 @@ function startHelpers() {
 }
 
 /**
- * The content of the package's files of weights, which the embedding reads, and of the one that is made of them.
+ * The content of the package's files of weights, which the embedding reads, and of the one that is made of them as they come.
  *
  * @param {Store} store
  * @param {{path: string, data: string}[]} data names of the files
  * @param {Helpers | null} helpers
  * @param {() => Promise<unknown>} meanwhile what else there is to do
- * @returns {Promise<{path: string, data: Uint8Array}[]>}
+ * @returns {Promise<{path: string, data: Uint8Array}[]>} all of it proved
  */
 async function withUnpacked(store, data, helpers, meanwhile) {
   const plan = await store.json(UNPACKED.plan);
-  const read = async (/** @type {string} */ name) => new Uint8Array(await (await store.file(name)).arrayBuffer());
-  const files = await Promise.all(data.map(async ({ path, data: name }) => ({ path, data: shared(await read(name)) })));
-  const byPath = new Map(files.map(({ path, data: bytes }) => [path, bytes]));
-  const alone = () => unpack(plan, byPath);
-  const made = helpers ? await helpers.unpack(plan, byPath, meanwhile).catch(alone) : alone();
-  return [...files, { path: UNPACKED.data, data: made }];
+  const arrived = new Int32Array(newMemory(4 * data.length));
+  const memories = data.map(({ path }, index) => new Memory(new Uint8Array(newMemory(plan.files[path])), (count) => {
+    Atomics.store(arrived, index, count);
+    Atomics.notify(arrived, index);
+  }));
+  const files = new Map(data.map(({ path }, index) => [path, memories[index].bytes]));
+  const beginning = helpers?.begin(plan, /** @type {Map<string, any>} */ (files), arrived).then(() => true, () => false);
+  const arriving = Promise.all(data.map((file, index) => store.fill(file.data, memories[index])));
+  await Promise.race([arriving, new Promise((resolve) => setTimeout(resolve, LONG_DOWNLOAD_MS))]);
+  await Promise.all([arriving, meanwhile()]);
+  const isBegun = (await beginning) && !memories.some((memory) => memory.isOverwritten);
+  const alone = () => unpack(plan, files);
+  const made = helpers && isBegun ? await helpers.finish().catch(alone) : alone();
+  return [...data.map(({ path }, index) => ({ path, data: memories[index].bytes })), { path: UNPACKED.data, data: made }];
 }
 
-/** @param {Uint8Array} bytes @returns {any} the same where every worker can read it, if the page may have such memory */
-function shared(bytes) {
-  if (!crossOriginIsolated) return bytes;
-  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
-  copy.set(bytes);
-  return copy;
+/** @param {number} bytes @returns {any} memory that every worker can read, if the page may have such */
+function newMemory(bytes) {
+  return crossOriginIsolated ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes);
 }
 
 /**

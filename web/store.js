@@ -16,6 +16,38 @@ const PASSING = [408, 425, 429, 500, 502, 503, 504];
  * @typedef {(progress: {file: string, loaded: number, total: number}) => void} OnProgress bytes of one file
  */
 
+/** Where the bytes of a file go while they come, for whoever does not want to wait for the last one. */
+export class Memory {
+  /** Bytes that are there. */
+  count = 0;
+
+  /** Whether bytes were put in place of earlier ones, so that what was made of those is void. */
+  isOverwritten = false;
+
+  /**
+   * @param {Uint8Array} bytes as many as the file has
+   * @param {(count: number) => void} [onArrived]
+   */
+  constructor(bytes, onArrived = () => {}) {
+    this.bytes = bytes;
+    this.onArrived = onArrived;
+  }
+
+  /** @param {Uint8Array} piece the next one */
+  add(piece) {
+    const place = this.bytes.subarray(this.count, this.count + piece.length);
+    place.set(piece.subarray(0, place.length));
+    this.count += piece.length;
+    this.onArrived(this.count);
+  }
+
+  clear() {
+    this.isOverwritten ||= this.count > 0;
+    this.count = 0;
+    this.onArrived(0);
+  }
+}
+
 /** The files of one version of one package. */
 export class Store {
   /** Whether the browser had no room, so that the next visit downloads again. */
@@ -40,6 +72,8 @@ export class Store {
     this.onProgress = onProgress;
     /** @type {Map<string, Promise<Blob>>} */
     this.files = new Map();
+    /** @type {Map<string, Memory>} */
+    this.memories = new Map();
   }
 
   /**
@@ -106,6 +140,18 @@ export class Store {
     return found;
   }
 
+  /**
+   * Have a file's bytes in `memory`, from the first one on as they come; they are proved when this resolves. Once a file.
+   *
+   * @param {string} name
+   * @param {Memory} memory
+   */
+  async fill(name, memory) {
+    this.memories.set(name, memory);
+    await this.file(name);
+    this.memories.delete(name);
+  }
+
   /** @param {string} name @returns {Promise<Blob>} */
   #wholeFile(name) {
     if (!this.cache || !navigator.locks) return this.#proved(name);
@@ -118,10 +164,11 @@ export class Store {
 
   /** @param {string} name @returns {Promise<Blob>} */
   async #proved(name) {
-    const parts = await this.#keptParts(name);
+    const memory = this.memories.get(name);
+    const parts = await this.#keptParts(name, memory);
     if (await this.cache?.match(this.#url(name, "whole"))) {
       const whole = new Blob(parts);
-      if ((await sha256(whole)) === this.sums.get(name)) {
+      if ((await sha256(whole, memory)) === this.sums.get(name)) {
         this.onProgress({ file: name, loaded: whole.size, total: whole.size });
         return whole;
       }
@@ -129,7 +176,7 @@ export class Store {
     }
     for (const isLast of [false, true]) {
       const whole = await this.#download(name, parts);
-      const found = await sha256(whole);
+      const found = await sha256(whole, memory);
       const expected = this.sums.get(name);
       if (found === null || found === expected) {
         await this.#keep(name, "whole", new Blob());
@@ -195,6 +242,7 @@ export class Store {
       await this.#drop(name, parts); // a host that cannot start in the middle
       loaded = 0;
     }
+    const memory = this.memories.get(name);
     const total = loaded + Number(response.headers.get("content-length") ?? 0);
     /** @type {Uint8Array<ArrayBuffer>[]} */
     let waiting = [];
@@ -209,6 +257,7 @@ export class Store {
     try {
       for (let read; !(read = await reader.read()).done; ) {
         heard();
+        memory?.add(read.value);
         waiting.push(read.value);
         loaded += read.value.length;
         this.onProgress({ file: name, loaded, total: Math.max(loaded, total) });
@@ -222,10 +271,14 @@ export class Store {
     }
   }
 
-  /** @param {string} name @returns {Promise<Blob[]>} */
-  async #keptParts(name) {
+  /** @param {string} name @param {Memory} [memory] @returns {Promise<Blob[]>} */
+  async #keptParts(name, memory) {
     const parts = [];
-    for (let found; (found = await this.cache?.match(this.#url(name, `part${parts.length}`))); ) parts.push(await found.blob());
+    for (let found; (found = await this.cache?.match(this.#url(name, `part${parts.length}`))); ) {
+      const part = await found.blob();
+      memory?.add(new Uint8Array(await part.arrayBuffer()));
+      parts.push(part);
+    }
     return parts;
   }
 
@@ -244,6 +297,7 @@ export class Store {
     const kept = this.#keptElsewhere.has(name) ? [] : ["whole", ...[...parts.keys()].map((index) => `part${index}`)];
     for (const what of kept) await this.cache?.delete(this.#url(name, what));
     parts.length = 0;
+    this.memories.get(name)?.clear();
   }
 
   /** @param {string} name @param {string} [what] @returns {string} address of a file, or of what is kept of it */
@@ -262,9 +316,17 @@ function sizeOf(parts) {
   return parts.reduce((sum, part) => sum + part.size, 0);
 }
 
-/** @param {Blob} file @returns {Promise<string | null>} null outside secure contexts, where browsers cannot say */
-async function sha256(file) {
-  return globalThis.crypto?.subtle ? hex(await crypto.subtle.digest("SHA-256", await file.arrayBuffer())) : null;
+/**
+ * @param {Blob} file
+ * @param {Memory} [memory] with its bytes, if they were wanted there
+ * @returns {Promise<string | null>} null outside secure contexts, where browsers cannot say
+ */
+async function sha256(file, memory) {
+  if (!globalThis.crypto?.subtle) return null;
+  const isThere = memory?.bytes.length === file.size; // else it is another file than was expected, and no digest of a part will do
+  // Memory that others share is not taken.
+  const bytes = memory && isThere ? memory.bytes.slice() : await file.arrayBuffer();
+  return hex(await crypto.subtle.digest("SHA-256", bytes));
 }
 
 /** @param {ArrayBuffer} bytes */

@@ -8,7 +8,7 @@
  * @typedef {{columns: number, width: number, weights_at: number, scales_at: number, factors: number[] | null, parts: Part[]}} Product
  *   of all rows of its parts; `weights_at` is where its levels go, in matrices of (columns, width), `scales_at` where a float
  *   for each row. What fills the last matrix stays zero
- * @typedef {{bytes: number, sha256: string, products: Product[]}} Plan
+ * @typedef {{bytes: number, sha256: string, files: Record<string, number>, products: Product[]}} Plan `files` of weights, with their bytes
  */
 
 const BLOCK = 32;
@@ -50,6 +50,18 @@ function toHalf(value) {
 }
 
 /**
+ * Rows of a part, for one worker: `needs` is how much of their file must be there.
+ *
+ * @typedef {{product: Product, part: Part, first: number, start: number, end: number, needs: number}} Piece `first` of the part's
+ *   rows among the product's, `start` and `end` among the part's
+ * @typedef {{plan: Plan, files: Map<string, Uint8Array>, arrived: Int32Array, data: Uint8Array, next: Int32Array}} Work
+ *   all but `plan` shared; `arrived` are the bytes that are there of each file, in the order of `files`
+ */
+
+/** About as many, so that workers end together and none waits long for bytes. */
+const PIECE_WEIGHTS = 2 ** 20;
+
+/**
  * What the INT8 graph's weights file holds.
  *
  * @param {Plan} plan
@@ -58,11 +70,11 @@ function toHalf(value) {
  */
 export function unpack(plan, files) {
   const data = new Uint8Array(plan.bytes);
-  for (const product of plan.products) unpackProduct(product, files, data);
+  for (const piece of piecesOf(plan)) unpackPiece(piece, files, data);
   return data;
 }
 
-/** Workers that unpack beside the caller, in shared memory. They take a while to start, which nothing should keep waiting for. */
+/** Workers that unpack beside the caller, in shared memory, while the files arrive there. */
 export class Helpers {
   /** @param {number} count */
   constructor(count) {
@@ -72,22 +84,29 @@ export class Helpers {
   }
 
   /**
+   * Begin with what has arrived. A worker takes a while to start, so this comes before anything that keeps the caller busy.
+   *
    * @param {Plan} plan
    * @param {Map<string, Uint8Array<SharedArrayBuffer>>} files
-   * @param {() => Promise<unknown>} meanwhile what the caller does before it takes products itself
-   * @returns {Promise<Uint8Array<SharedArrayBuffer>>} rejects where a worker does not start, or fails
+   * @param {Int32Array<SharedArrayBuffer>} arrived bytes of each; whoever adds to one notifies
    */
-  async unpack(plan, files, meanwhile) {
+  async begin(plan, files, arrived) {
     await this.ready;
-    const work = {
-      products: [...plan.products].sort((a, b) => weightsOf(b) - weightsOf(a)), // the largest first, so that nobody ends late
-      files, data: new Uint8Array(new SharedArrayBuffer(plan.bytes)), next: new Int32Array(new SharedArrayBuffer(4)),
-    };
-    const done = this.#all();
-    for (const worker of this.workers) worker.postMessage(work);
-    await meanwhile();
-    takeProducts(work);
-    await done;
+    this.work = { plan, files, arrived, data: new Uint8Array(new SharedArrayBuffer(plan.bytes)), next: new Int32Array(new SharedArrayBuffer(4)) };
+    this.done = this.#all();
+    this.done.catch(() => {}); // told to whoever asks for the result
+    for (const worker of this.workers) worker.postMessage(this.work);
+  }
+
+  /**
+   * Take part in what was begun, once all files are there.
+   *
+   * @returns {Promise<Uint8Array<SharedArrayBuffer>>} rejects where a worker has failed
+   */
+  async finish() {
+    const work = /** @type {Work & {data: Uint8Array<SharedArrayBuffer>}} */ (this.work);
+    takePieces(work);
+    await this.done;
     return work.data;
   }
 
@@ -108,42 +127,49 @@ export class Helpers {
 }
 
 /**
- * Unpack products that nobody has taken until there are none.
+ * Unpack pieces that nobody has taken until there are none, waiting for their bytes.
  *
- * @param {{products: Product[], files: Map<string, Uint8Array>, data: Uint8Array, next: Int32Array}} work all but `products` shared
+ * @param {Work} work
  */
-export function takeProducts({ products, files, data, next }) {
-  for (let index; (index = Atomics.add(next, 0, 1)) < products.length; ) unpackProduct(products[index], files, data);
-}
-
-/** @param {Product} product @returns {number} of all its parts */
-function weightsOf(product) {
-  return product.columns * rowsOf(product);
-}
-
-/** @param {Product} product @returns {number} of all its parts */
-function rowsOf(product) {
-  return product.parts.reduce((sum, part) => sum + part.rows, 0);
-}
-
-/** @param {Product} product @param {Map<string, Uint8Array>} files @param {Uint8Array} data */
-function unpackProduct(product, files, data) {
-  const rows = rowsOf(product);
-  const levels = data.subarray(product.weights_at, product.weights_at + product.columns * product.width * Math.ceil(rows / product.width));
-  const scales = new Float32Array(data.buffer, product.scales_at, rows);
-  let first = 0;
-  for (const part of product.parts) {
-    unpackPart(part, product, /** @type {Uint8Array} */ (files.get(part.file)), levels, scales, first);
-    first += part.rows;
+export function takePieces({ plan, files, arrived, data, next }) {
+  const names = [...files.keys()];
+  const pieces = piecesOf(plan);
+  for (let index; (index = Atomics.add(next, 0, 1)) < pieces.length; ) {
+    const at = names.indexOf(pieces[index].part.file);
+    for (let count; (count = Atomics.load(arrived, at)) < pieces[index].needs; ) Atomics.wait(arrived, at, count);
+    unpackPiece(pieces[index], files, data);
   }
 }
 
-/**
- * @param {Part} part @param {Product} product @param {Uint8Array} file
- * @param {Uint8Array} levels matrices of (columns, width) @param {Float32Array} scales of all rows
- * @param {number} first of the part's rows among all
- */
-function unpackPart(part, { columns, width, factors }, file, levels, scales, first) {
+/** @param {Plan} plan @returns {Piece[]} in the order in which their bytes arrive, since files come side by side */
+function piecesOf(plan) {
+  const pieces = plan.products.flatMap((product) => {
+    const { columns } = product;
+    const blocks = columns / BLOCK;
+    const most = TILE * Math.max(1, Math.floor(PIECE_WEIGHTS / columns / TILE));
+    let first = 0;
+    return product.parts.flatMap((part) => {
+      const found = [];
+      for (let start = 0; start < part.rows; start += most) {
+        const end = Math.min(start + most, part.rows);
+        const zerosEnd = part.zeros_at === undefined ? 0 : part.zeros_at + end * Math.ceil(blocks / 2);
+        const needs = Math.max(part.packed_at + (end * columns * part.bits) / 8, part.scales_at + 2 * end * blocks, zerosEnd);
+        found.push({ product, part, first, start, end, needs });
+      }
+      first += part.rows;
+      return found;
+    });
+  });
+  return pieces.sort((a, b) => a.needs - b.needs);
+}
+
+/** @param {Piece} piece @param {Map<string, Uint8Array>} files @param {Uint8Array} data */
+function unpackPiece({ product, part, first, start: from, end }, files, data) {
+  const { columns, width, factors } = product;
+  const file = /** @type {Uint8Array} */ (files.get(part.file));
+  const rows = product.parts.reduce((sum, one) => sum + one.rows, 0);
+  const levels = data.subarray(product.weights_at, product.weights_at + columns * width * Math.ceil(rows / width));
+  const scales = new Float32Array(data.buffer, product.scales_at, rows);
   const blocks = columns / BLOCK;
   const rowBytes = (columns * part.bits) / 8;
   const packed = file.subarray(part.packed_at, part.packed_at + part.rows * rowBytes);
@@ -155,9 +181,9 @@ function unpackPart(part, { columns, width, factors }, file, levels, scales, fir
   const wide = new Float32Array(blocks);
   const tile = new Uint8ClampedArray(TILE * columns);
   const floatFactors = factors && new Float32Array(factors);
-  for (let start = 0, count; start < part.rows; start += count) {
+  for (let start = from, count; start < end; start += count) {
     const place = (first + start) % width;
-    count = Math.min(TILE, part.rows - start, width - place);
+    count = Math.min(TILE, end - start, width - place);
     for (let row = 0; row < count; row++) {
       let largest = 0;
       for (let block = 0; block < blocks; block++) {
@@ -168,10 +194,10 @@ function unpackPart(part, { columns, width, factors }, file, levels, scales, fir
       }
       const step = toHalf(Math.max(fround(largest * SHARE), SMALLEST));
       scales[first + start + row] = step;
-      const from = (start + row) * rowBytes;
+      const at = (start + row) * rowBytes;
       const into = row * columns;
-      if (part.bits === 4) unpackRow4(packed, from, wide, points, step, tile, into);
-      else unpackRow8(packed, from, wide, step, tile, into);
+      if (part.bits === 4) unpackRow4(packed, at, wide, points, step, tile, into);
+      else unpackRow8(packed, at, wide, step, tile, into);
     }
     turn(tile, count, columns, levels, width, (first + start - place) * columns + place);
   }

@@ -1,9 +1,9 @@
-/** Takes its share of the products that are unpacked in shared memory; see `Helpers` in unpack.js. */
+/** Takes its share of what is unpacked in shared memory; see `Helpers` in unpack.js. */
 
-import { takeProducts } from "./unpack.js";
+import { takePieces } from "./unpack.js";
 
 self.addEventListener("message", ({ data }) => {
-  takeProducts(data);
+  takePieces(data);
   postMessage("done");
 });
 postMessage("ready");

@@ -258,6 +258,17 @@ _VENDORED = {
     "LICENSE.transformers.txt": "@huggingface/transformers/LICENSE",
 }
 
+_MERGES = {
+    # Each merge of a tokenizer was split and written as JSON, to be a key: half a second of Gemma 3's loading, with 514,906
+    # of them, and memory for all. As they stand in tokenizer.json they are keys already.
+    'this.merges=e?t.merges:t.merges.map(s=>s.split(" ",2)),this.bpe_ranks=new Map(this.merges.map((s,r)=>[JSON.stringify(s),r]))':
+        "this.isSplit=e,this.bpe_ranks=new Map(t.merges.map((s,r)=>[e?JSON.stringify(s):s,r]))",
+    "this.bpe_ranks.get(JSON.stringify([e.token,e.next.token]))":
+        'this.bpe_ranks.get(this.isSplit?JSON.stringify([e.token,e.next.token]):e.token+" "+e.next.token)',
+}
+"""What is replaced in Transformers.js 4.3.1. Goes when https://github.com/huggingface/tokenizers.js keeps merges as they come."""
+
+
 def runtime_files() -> dict[str, Path]:
     """Name in `runtime/` -> installed file, for everything that is served unchanged.
 
@@ -279,7 +290,7 @@ def write_runtime(folder: Path) -> None:
     """Put the browser runtime into `folder`: Transformers.js once for WASM and once for WebGPU, and ONNX Runtime.
 
     Transformers.js imports `onnxruntime-web/webgpu` by a bare name. A worker has no import map, so the name is
-    replaced in the copy. The plain WASM build loads in half the time of the asyncify build that WebGPU needs.
+    replaced in the copy, as is how it reads merges. The plain WASM build loads in half the time of the asyncify build that WebGPU needs.
 
     Raises:
         MissingDependency: the runtime is not installed, or is a version with other imports.
@@ -288,14 +299,16 @@ def write_runtime(folder: Path) -> None:
         link_or_copy(source, folder / name)
     source = (web_dir() / "node_modules" / _TRANSFORMERS).read_text(encoding="utf-8")
     for backend in ("wasm", "webgpu"):
+        bare = ("onnxruntime-web/webgpu", "onnxruntime-common")
+        imports = {f'from"{name}"': f'from"./ort.{backend}.bundle.min.mjs"' for name in bare}
         text = source
-        for bare in ("onnxruntime-web/webgpu", "onnxruntime-common"):
-            if text.count(f'from"{bare}"') != 1:
+        for old, new in (imports | _MERGES).items():
+            if text.count(old) != 1:
                 raise MissingDependency(
-                    f"this version of Transformers.js does not import {bare} once, as 4.3.1 does",
+                    f"this version of Transformers.js does not have {old} once, as 4.3.1 does",
                     f"cd {web_dir()} && npm ci --ignore-scripts",
                 )
-            text = text.replace(f'from"{bare}"', f'from"./ort.{backend}.bundle.min.mjs"')
+            text = text.replace(old, new)
         write_text(folder / f"transformers.{backend}.js", text)
     link_or_copy(web_dir() / "LICENSE.onnxruntime.txt", folder / "LICENSE.onnxruntime.txt")  # its npm package has none
     (folder / "SHA256SUMS").unlink(missing_ok=True)

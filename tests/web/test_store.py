@@ -37,6 +37,8 @@ class Host:
         """For as many requests for the package the host answers 503."""
         self.stalls = 0
         """So many requests for the weights get half of them and then nothing, without an end."""
+        self.damages = 0
+        """So many requests for the weights get other bytes."""
         self.takes_ranges = True
         host = self
 
@@ -77,6 +79,12 @@ class Host:
         for key, value in headers.items():
             handler.send_header(key, value)
         handler.end_headers()
+        if name == WEIGHTS and self.damages:
+            self.damages -= 1
+            data = bytes(byte ^ 0x5A for byte in data)
+            handler.wfile.write(data[: len(data) // 2])
+            time.sleep(1)  # for the browser to make something of them
+            return handler.wfile.write(data[len(data) // 2 :])
         if name == WEIGHTS and self.breaks_after:
             handler.wfile.write(data[start : start + self.breaks_after.pop(0)])
             return self.hang_up(handler)
@@ -239,6 +247,34 @@ def test_a_new_version_replaces_the_old_one(visit):
     load(opened)
     assert host.asked_for(WEIGHTS) == [""]
     assert opened.evaluate("caches.keys().then((names) => names.length)") == 1
+
+
+def test_what_was_made_of_damaged_bytes_is_not_used(visit):
+    """Weights are unpacked while they arrive, before they are proved."""
+    host, page = visit
+    host.damages = 1
+    answers = []
+    for asked in (2, 0):
+        host.asked.clear()
+        opened = page()
+        load(opened)
+        assert len(host.asked_for(WEIGHTS)) == asked
+        answer = "bench.generate({messages: [{role: 'user', content: 'Tea?'}], maxNewTokens: 24, minNewTokens: 24})"
+        answers.append(opened.evaluate(answer, 60)["tokenIds"])
+    assert answers[0] == answers[1]
+
+
+def test_a_file_of_another_size_than_planned_is_refused(visit):
+    host, page = visit
+    weights, sums = host.package / WEIGHTS, host.package / "SHA256SUMS"
+    old = file_sha256(weights)
+    for change in (lambda data: data + b"more", lambda data: data[:-64]):
+        before = weights.read_bytes()
+        weights.write_bytes(change(before))
+        with pytest.raises(BrowserError, match="is damaged, or not of this version"):
+            load(page())
+        weights.write_bytes(before)
+    assert old in sums.read_text()
 
 
 def test_a_damaged_file_is_named_and_not_kept(visit):

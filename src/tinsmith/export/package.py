@@ -5,6 +5,7 @@ The layout is written down in `docs/package-format.md`; `check_package` enforces
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ BROWSER_FILE = "browser.json"
 
 _MODEL_NAME = Path(ONNX_FILE).name
 _INLINE_BYTES = 1024  # smaller constants stay in the graph file
-_UNPACKED_BY_PAGES = (".packed", ".scales", ".zeros")  # unpack.py says where they lie
+_UNPACKED_BY_PAGES = (".scales", ".zeros", ".packed")  # in the order in which they are stored; unpack.py says where they lie
 _ALIGNMENT = 64
 
 # Every operator the pinned browser runtime has kernels for on WASM and WebGPU and that a graph for both may use.
@@ -46,36 +47,42 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
     """Write `model` to `path` with its weights beside it; returns every file written.
 
     Weights go to `<name>_data`, `<name>_data_1`, ... of at most `max_chunk_bytes` each, the names Transformers.js asks for. A
-    matrix, its scales and its zero points are never apart; those that are larger have a file to themselves.
+    matrix, its scales and its zero points are never apart; those that are larger have a file to themselves. The matrix comes
+    last, so that a page can unpack the rows that have arrived.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     chunks: list[Path] = []
     file, at = None, 0
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if tensor.nbytes < _INLINE_BYTES and not value.name.endswith(_UNPACKED_BY_PAGES):
-            continue
-        need = tensor.nbytes
-        if value.name.endswith(".packed"):
-            for other in map(model.graph.initializers.get, (value.name.removesuffix(".packed") + kind for kind in _UNPACKED_BY_PAGES[1:])):
-                need += -need % _ALIGNMENT + other.const_value.nbytes if other else 0  # they come next
-        is_full = at + -at % _ALIGNMENT + need > max_chunk_bytes
-        if file is None or (is_full and not value.name.endswith(_UNPACKED_BY_PAGES[1:])):
+    for group in _stored_together(model.graph):
+        need = sum(value.const_value.nbytes + -value.const_value.nbytes % _ALIGNMENT for value in group)
+        if file is None or at + -at % _ALIGNMENT + need > max_chunk_bytes:
             if file:
                 file.close()
             suffix = f"_{len(chunks)}" if chunks else ""
             chunks.append(path.with_name(f"{path.name}_data{suffix}"))
             file, at = chunks[-1].open("wb"), 0
-        at += file.write(b"\0" * (-at % _ALIGNMENT))
-        data = tensor.tobytes()
-        value.const_value = ir.ExternalTensor(
-            chunks[-1].name, at, len(data), tensor.dtype, shape=tensor.shape, name=value.name, base_dir=path.parent
-        )
-        at += file.write(data)
+        for value in group:
+            tensor = value.const_value
+            at += file.write(b"\0" * (-at % _ALIGNMENT))
+            data = tensor.tobytes()
+            value.const_value = ir.ExternalTensor(
+                chunks[-1].name, at, len(data), tensor.dtype, shape=tensor.shape, name=value.name, base_dir=path.parent
+            )
+            at += file.write(data)
     if file:
         file.close()
     ir.save(model, path)
     return [path, *chunks]
+
+
+def _stored_together(graph: ir.Graph) -> Iterator[list[ir.Value]]:
+    """Initializers beside the graph, in groups that are not cut: each alone, or a matrix after what belongs to it."""
+    for name, value in graph.initializers.items():
+        if name.endswith(".packed"):
+            stem = name.removesuffix(".packed")
+            yield [graph.initializers[stem + kind] for kind in _UNPACKED_BY_PAGES if stem + kind in graph.initializers]
+        elif value.const_value.nbytes >= _INLINE_BYTES and not name.endswith(_UNPACKED_BY_PAGES):
+            yield [value]
 
 
 def save_sibling(model: ir.Model, path: Path, of: ir.Model) -> None:

@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.int8_weights import DATA, padded, unpack, width_of
+from tinsmith.onnx_decoder import ONNX_FILE
 
 _ALIGNMENT = 64
 
@@ -60,9 +61,10 @@ class Plan:
         return at
 
     def to_json(self, folder: Path) -> str:
-        """The plan with the digest of what comes out of the weights in `folder`."""
+        """The plan with the size of every file of weights in `folder`, and the digest of what comes out of them."""
         digest = hashlib.sha256(unpack(self.products, self.nbytes, folder)).hexdigest()
-        return json.dumps({"bytes": self.nbytes, "sha256": digest, "products": self.products}, separators=(",", ":"))
+        files = {path.name: path.stat().st_size for path in sorted(folder.glob(f"{Path(ONNX_FILE).name}_data*"))}
+        return json.dumps({"bytes": self.nbytes, "sha256": digest, "files": files, "products": self.products}, separators=(",", ":"))
 
     def differences(self, int8_path: Path) -> int:
         """How many numbers of what is unpacked are not those that ONNX Runtime makes of the weights in the graph at `int8_path`."""
