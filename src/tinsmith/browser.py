@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -27,10 +28,12 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-default-apps", "--mute-audio", "--hide-scrollbars",
     "--disable-extensions", "--remote-debugging-port=0",
 )  # fmt: skip
+# Without a screen, Chromium on Linux draws on the processor, and then takes WebGPU's adapter from there too.
+_ON_THE_GPU = ("--use-angle=vulkan", "--disable-vulkan-surface") if sys.platform == "linux" else ()
 # SwiftShader runs WebGPU on the CPU: right results, no meaning for speed.
 _WEBGPU_FLAGS = {
     "none": ("--disable-gpu",),
-    "auto": ("--enable-unsafe-webgpu", "--enable-features=Vulkan,WebGPU", "--ignore-gpu-blocklist"),
+    "auto": ("--enable-unsafe-webgpu", "--enable-features=Vulkan,WebGPU", "--ignore-gpu-blocklist", *_ON_THE_GPU),
     "software": (
         "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan,WebGPU",
         "--ignore-gpu-blocklist",
