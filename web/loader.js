@@ -88,16 +88,25 @@ export async function loadChat(transformers, url, options) {
   /** @type {Promise<any> | undefined} */
   let tokenizer;
   // Transformers.js would go on after an error, so its files are there before it asks.
-  const loadTokenizer = () => (tokenizer ??= fetched(SETTINGS).then(() => transformers.AutoTokenizer.from_pretrained(name)));
+  const loadTokenizer = () => (tokenizer ??= fetched(SETTINGS).then(() => transformers.AutoTokenizer.from_pretrained(name)).catch((error) => {
+    tokenizer = undefined; // asked for again, it is tried again
+    throw error;
+  }));
   const fetched = (/** @type {string[]} */ names) => Promise.all(names.map((file) => store.file(file)));
+  /** @type {Dtype} */
+  const quickest = device === "wasm" ? "q8" : canFloat16 ? "q4f16" : "q4";
+  /** @type {import('./unpack.js').Plan | null} */
+  const plan = (dtype ?? quickest) === "q8" && store.sums.has(UNPACKED.plan) ? await store.json(UNPACKED.plan) : null;
+  const isPlanned = !!plan?.files; // packages of before they arrived in memory have none
   const loadModel = async (/** @type {Dtype} */ graph) => {
-    const isUnpacked = graph === "q8" && store.sums.has(UNPACKED.plan);
+    const isUnpacked = graph === "q8" && isPlanned;
     const helpers = isUnpacked ? startHelpers() : null;
     /** @type {{path: string, data: string | Uint8Array}[]} the weights of every graph are named after the first one */
     let externalData = data;
     try {
       const settings = fetched([...SETTINGS, isUnpacked ? UNPACKED.graph : GRAPHS[graph]]);
-      if (isUnpacked) [externalData] = await Promise.all([withUnpacked(store, data, helpers, loadTokenizer), settings]);
+      settings.catch(() => {}); // told to whoever waits for it
+      if (isUnpacked) externalData = await withUnpacked(store, data, plan, helpers, settings, loadTokenizer);
       else await Promise.all([fetched(data.map((file) => file.data)), settings]);
     } finally {
       helpers?.end();
@@ -113,14 +122,11 @@ export async function loadChat(transformers, url, options) {
     return { dtype: graph, model };
   };
 
-  /** @type {Dtype} */
-  const quickest = device === "wasm" ? "q8" : canFloat16 ? "q4f16" : "q4";
-  const isPlanned = quickest === "q8" && store.sums.has(UNPACKED.plan);
-  const fits = !isPlanned || hasRoom((await store.json(UNPACKED.plan)).bytes, navigator);
+  const fits = !isPlanned || hasRoom(plan.bytes, navigator);
   const first = dtype ?? (fits && (isPlanned || store.sums.has(GRAPHS[quickest])) ? quickest : "q4");
   const loaded = await loadModel(first).catch((error) => {
     // Unpacking for INT8 takes more memory than a small machine may have.
-    if (dtype || first !== "q8" || !/bad_alloc|memory|allocation/i.test(String(error))) throw error;
+    if (dtype || first !== "q8" || !/bad_alloc|memory|allocation|invalid (typed )?array/i.test(String(error))) throw error;
     return loadModel("q4");
   });
   if (facts) {
@@ -183,24 +189,29 @@ function startHelpers() {
  *
  * @param {Store} store
  * @param {{path: string, data: string}[]} data names of the files
+ * @param {import('./unpack.js').Plan} plan
  * @param {Helpers | null} helpers
+ * @param {Promise<unknown>} others files that are fetched beside them
  * @param {() => Promise<unknown>} meanwhile what else there is to do
- * @returns {Promise<{path: string, data: Uint8Array}[]>} all of it proved
+ * @returns {Promise<{path: string, data: Uint8Array}[]>} all of it proved, where browsers can
  */
-async function withUnpacked(store, data, helpers, meanwhile) {
-  const plan = await store.json(UNPACKED.plan);
-  const arrived = new Int32Array(newMemory(4 * data.length));
+async function withUnpacked(store, data, plan, helpers, others, meanwhile) {
+  const arrived = new Int32Array(newMemory(4 * (data.length + 1)));
   const memories = data.map(({ path }, index) => new Memory(new Uint8Array(newMemory(plan.files[path])), (count) => {
     Atomics.store(arrived, index, count);
-    Atomics.notify(arrived, index);
+    Atomics.add(arrived, data.length, 1);
+    Atomics.notify(arrived, data.length);
   }));
   const files = new Map(data.map(({ path }, index) => [path, memories[index].bytes]));
   const beginning = helpers?.begin(plan, /** @type {Map<string, any>} */ (files), arrived).then(() => true, () => false);
-  const arriving = Promise.all(data.map((file, index) => store.fill(file.data, memories[index])));
+  const arriving = Promise.all([others, ...data.map((file, index) => store.fill(file.data, memories[index]))]);
   await Promise.race([arriving, new Promise((resolve) => setTimeout(resolve, LONG_DOWNLOAD_MS))]);
   await Promise.all([arriving, meanwhile()]);
   const isBegun = (await beginning) && !memories.some((memory) => memory.isOverwritten);
-  const alone = () => unpack(plan, files);
+  const alone = () => {
+    helpers?.end(); // and what they made so far
+    return unpack(plan, files);
+  };
   const made = helpers && isBegun ? await helpers.finish().catch(alone) : alone();
   return [...data.map(({ path }, index) => ({ path, data: memories[index].bytes })), { path: UNPACKED.data, data: made }];
 }

@@ -56,6 +56,9 @@ export class Store {
   /** Milliseconds without a byte after which a download is asked for again. */
   stalledMs = STALLED_MS;
 
+  /** Digests one after the other, since each takes a copy of its file. @type {Promise<unknown>} */
+  #proving = Promise.resolve();
+
   /** Files that another page of this origin is keeping right now. @type {Set<string>} */
   #keptElsewhere = new Set();
 
@@ -137,19 +140,26 @@ export class Store {
   file(name) {
     const found = this.files.get(name) ?? this.#wholeFile(name);
     this.files.set(name, found);
+    found.catch(() => this.files.delete(name)); // asked for again, it is tried again
     return found;
   }
 
   /**
-   * Have a file's bytes in `memory`, from the first one on as they come; they are proved when this resolves. Once a file.
+   * Have a file's bytes in `memory`, from the first one on as they come; as proved as `file` when this resolves.
    *
    * @param {string} name
    * @param {Memory} memory
    */
   async fill(name, memory) {
     this.memories.set(name, memory);
-    await this.file(name);
-    this.memories.delete(name);
+    try {
+      await this.file(name);
+    } finally {
+      this.memories.delete(name);
+    }
+    if (memory.count !== memory.bytes.length) {
+      throw new Error(`${this.#url(name)} has ${memory.count} bytes, not ${memory.bytes.length} as planned. Was another file put in its place?`);
+    }
   }
 
   /** @param {string} name @returns {Promise<Blob>} */
@@ -168,7 +178,7 @@ export class Store {
     const parts = await this.#keptParts(name, memory);
     if (await this.cache?.match(this.#url(name, "whole"))) {
       const whole = new Blob(parts);
-      if ((await sha256(whole, memory)) === this.sums.get(name)) {
+      if ((await this.#sha256(whole, memory)) === this.sums.get(name)) {
         this.onProgress({ file: name, loaded: whole.size, total: whole.size });
         return whole;
       }
@@ -176,7 +186,7 @@ export class Store {
     }
     for (const isLast of [false, true]) {
       const whole = await this.#download(name, parts);
-      const found = await sha256(whole, memory);
+      const found = await this.#sha256(whole, memory);
       const expected = this.sums.get(name);
       if (found === null || found === expected) {
         await this.#keep(name, "whole", new Blob());
@@ -188,6 +198,13 @@ export class Store {
       }
     }
     throw new Error("unreachable");
+  }
+
+  /** @param {Blob} file @param {Memory} [memory] @returns {Promise<string | null>} as `sha256` */
+  #sha256(file, memory) {
+    const found = this.#proving.then(() => sha256(file, memory));
+    this.#proving = found.catch(() => {});
+    return found;
   }
 
   /**
@@ -323,10 +340,13 @@ function sizeOf(parts) {
  */
 async function sha256(file, memory) {
   if (!globalThis.crypto?.subtle) return null;
-  const isThere = memory?.bytes.length === file.size; // else it is another file than was expected, and no digest of a part will do
-  // Memory that others share is not taken.
-  const bytes = memory && isThere ? memory.bytes.slice() : await file.arrayBuffer();
-  return hex(await crypto.subtle.digest("SHA-256", bytes));
+  return hex(await crypto.subtle.digest("SHA-256", await digestible(file, memory)));
+}
+
+/** @param {Blob} file @param {Memory} [memory] @returns {Promise<BufferSource>} all bytes of a file, in memory that nobody shares */
+async function digestible(file, memory) {
+  if (memory?.bytes.length !== file.size) return file.arrayBuffer(); // without memory, or a file that does not fit
+  return /** @type {any} */ (memory.bytes.buffer instanceof ArrayBuffer ? memory.bytes : memory.bytes.slice());
 }
 
 /** @param {ArrayBuffer} bytes */

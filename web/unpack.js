@@ -55,7 +55,8 @@ function toHalf(value) {
  * @typedef {{product: Product, part: Part, first: number, start: number, end: number, needs: number}} Piece `first` of the part's
  *   rows among the product's, `start` and `end` among the part's
  * @typedef {{plan: Plan, files: Map<string, Uint8Array>, arrived: Int32Array, data: Uint8Array, next: Int32Array}} Work
- *   all but `plan` shared; `arrived` are the bytes that are there of each file, in the order of `files`
+ *   all but `plan` shared. `arrived`: of each file, in the order of `files`, the bytes that are there, and at the end how often
+ *   that has changed. `next`: of each file the first piece that nobody has taken
  */
 
 /** About as many, so that workers end together and none waits long for bytes. */
@@ -70,15 +71,27 @@ const PIECE_WEIGHTS = 2 ** 20;
  */
 export function unpack(plan, files) {
   const data = new Uint8Array(plan.bytes);
-  for (const piece of piecesOf(plan)) unpackPiece(piece, files, data);
+  for (const piece of piecesOf(plan, files).flat()) unpackPiece(piece, files, data);
   return data;
 }
 
 /** Workers that unpack beside the caller, in shared memory, while the files arrive there. */
 export class Helpers {
+  /** What there is to do, once it has begun. @type {Work & {data: Uint8Array<SharedArrayBuffer>} | null} */
+  work = null;
+
+  /** @type {(why: Error) => void} */
+  #stop = () => {};
+
+  /** @type {Promise<never>} */
+  #ended = new Promise((_, reject) => {
+    this.#stop = reject;
+  });
+
   /** @param {number} count */
   constructor(count) {
     this.workers = Array.from({ length: count }, () => new Worker(new URL("./unpack_worker.js", import.meta.url), { type: "module" }));
+    this.#ended.catch(() => {});
     this.ready = this.#all();
     this.ready.catch(() => {}); // told to whoever asks for work
   }
@@ -88,11 +101,13 @@ export class Helpers {
    *
    * @param {Plan} plan
    * @param {Map<string, Uint8Array<SharedArrayBuffer>>} files
-   * @param {Int32Array<SharedArrayBuffer>} arrived bytes of each; whoever adds to one notifies
+   * @param {Int32Array<SharedArrayBuffer>} arrived as in `Work`; whoever changes it notifies those who wait for its last number
    */
   async begin(plan, files, arrived) {
     await this.ready;
-    this.work = { plan, files, arrived, data: new Uint8Array(new SharedArrayBuffer(plan.bytes)), next: new Int32Array(new SharedArrayBuffer(4)) };
+    this.work = {
+      plan, files, arrived, data: new Uint8Array(new SharedArrayBuffer(plan.bytes)), next: new Int32Array(new SharedArrayBuffer(4 * files.size)),
+    };
     this.done = this.#all();
     this.done.catch(() => {}); // told to whoever asks for the result
     for (const worker of this.workers) worker.postMessage(this.work);
@@ -104,63 +119,83 @@ export class Helpers {
    * @returns {Promise<Uint8Array<SharedArrayBuffer>>} rejects where a worker has failed
    */
   async finish() {
-    const work = /** @type {Work & {data: Uint8Array<SharedArrayBuffer>}} */ (this.work);
-    takePieces(work);
+    if (!this.work) throw new Error("Nothing was begun; call begin first.");
+    const { data } = this.work;
+    takePieces(this.work);
     await this.done;
-    return work.data;
+    return data;
   }
 
   end() {
     for (const worker of this.workers) worker.terminate();
+    this.work = null; // and its memory
+    this.#stop(new Error("The workers that unpack weights were ended."));
   }
 
   /** @returns {Promise<unknown>} when every worker has said something */
   #all() {
-    return Promise.all(this.workers.map((worker) => new Promise((resolve, reject) => {
+    const heard = this.workers.map((worker) => new Promise((resolve, reject) => {
       worker.onmessage = resolve;
       worker.onerror = (event) => {
         event.preventDefault(); // the caller is told, and no page above
         reject(new Error("A worker that unpacks weights failed."));
       };
-    })));
+    }));
+    return Promise.race([Promise.all(heard), this.#ended]);
   }
 }
 
 /**
- * Unpack pieces that nobody has taken until there are none, waiting for their bytes.
+ * Unpack pieces that nobody has taken until there are none, waiting where no file has the bytes of its next one.
  *
  * @param {Work} work
  */
 export function takePieces({ plan, files, arrived, data, next }) {
-  const names = [...files.keys()];
-  const pieces = piecesOf(plan);
-  for (let index; (index = Atomics.add(next, 0, 1)) < pieces.length; ) {
-    const at = names.indexOf(pieces[index].part.file);
-    for (let count; (count = Atomics.load(arrived, at)) < pieces[index].needs; ) Atomics.wait(arrived, at, count);
-    unpackPiece(pieces[index], files, data);
+  const pieces = piecesOf(plan, files);
+  for (;;) {
+    const changes = Atomics.load(arrived, files.size);
+    const piece = takePiece(pieces, arrived, next);
+    if (piece) unpackPiece(piece, files, data);
+    else if (pieces.every((ofFile, at) => Atomics.load(next, at) >= ofFile.length)) return;
+    else Atomics.wait(arrived, files.size, changes);
   }
 }
 
-/** @param {Plan} plan @returns {Piece[]} in the order in which their bytes arrive, since files come side by side */
-function piecesOf(plan) {
-  const pieces = plan.products.flatMap((product) => {
+/** @param {Piece[][]} pieces @param {Int32Array} arrived @param {Int32Array} next @returns {Piece | null} one that is there */
+function takePiece(pieces, arrived, next) {
+  for (let at = 0; at < pieces.length; at++) {
+    for (let index; (index = Atomics.load(next, at)) < pieces[at].length && pieces[at][index].needs <= Atomics.load(arrived, at); ) {
+      if (Atomics.compareExchange(next, at, index, index + 1) === index) return pieces[at][index];
+    }
+  }
+  return null;
+}
+
+/**
+ * @param {Plan} plan
+ * @param {Map<string, Uint8Array>} files
+ * @returns {Piece[][]} of each file, in the order in which their bytes arrive
+ */
+function piecesOf(plan, files) {
+  /** @type {Map<string, Piece[]>} */
+  const found = new Map([...files.keys()].map((name) => [name, []]));
+  for (const product of plan.products) {
     const { columns } = product;
     const blocks = columns / BLOCK;
     const most = TILE * Math.max(1, Math.floor(PIECE_WEIGHTS / columns / TILE));
     let first = 0;
-    return product.parts.flatMap((part) => {
-      const found = [];
+    for (const part of product.parts) {
       for (let start = 0; start < part.rows; start += most) {
         const end = Math.min(start + most, part.rows);
         const zerosEnd = part.zeros_at === undefined ? 0 : part.zeros_at + end * Math.ceil(blocks / 2);
         const needs = Math.max(part.packed_at + (end * columns * part.bits) / 8, part.scales_at + 2 * end * blocks, zerosEnd);
-        found.push({ product, part, first, start, end, needs });
+        if (!(needs <= (files.get(part.file)?.length ?? 0))) throw new Error(`${part.file} is shorter than its plan says.`);
+        found.get(part.file)?.push({ product, part, first, start, end, needs });
       }
       first += part.rows;
-      return found;
-    });
-  });
-  return pieces.sort((a, b) => a.needs - b.needs);
+    }
+  }
+  return [...found.values()].map((pieces) => pieces.sort((a, b) => a.needs - b.needs));
 }
 
 /** @param {Piece} piece @param {Map<string, Uint8Array>} files @param {Uint8Array} data */

@@ -136,6 +136,17 @@ def test_embedding_and_head_are_stored_once(exported):
         "lm_head.packed", "lm_head.scales", "lm_head.zeros", "lm_head.refined.places"]
 
 
+def test_a_matrix_is_stored_behind_what_its_rows_need(exported):
+    initializers = ir.load(exported[2] / "package" / "onnx" / "model_q4.onnx").graph.initializers
+    stems = [name.removesuffix(".packed") for name in initializers if name.endswith(".packed")]
+    assert len(stems) > 8
+    for stem in stems:
+        stored = [initializers[stem + kind].const_value for kind in (".scales", ".zeros", ".packed") if stem + kind in initializers]
+        ends = [tensor.offset + tensor.nbytes for tensor in stored]
+        assert len(stored) > 1 and len({tensor.location for tensor in stored}) == 1, stem
+        assert all(0 <= after.offset - end < 64 for end, after in zip(ends, stored[1:], strict=False)), stem
+
+
 def test_export_is_reproducible(exported, data_dir, tmp_path):
     _, merge_dir, out_dir, _ = exported
     export_int4(ExportConfig(recipe="gptq"), data_dir, merge_dir, tmp_path, seed=1)
@@ -156,7 +167,15 @@ def _drop_template(folder):
     path.write_text(json.dumps(config))
 
 
+def _plan_for_others(folder):
+    path = folder / "onnx/model_int8.json"
+    plan = json.loads(path.read_text())
+    plan["files"]["model_q4.onnx_data"] += 1
+    path.write_text(json.dumps(plan))
+
+
 @pytest.mark.parametrize(("damage", "message"), [
+    (_plan_for_others, r"onnx/model_int8.json: the files of weights have"),
     (_flip_last_byte, r"onnx/model_q4.onnx_data: differs from SHA256SUMS"),
     (_drop_template, "no inline chat_template"),
     (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json: missing"),

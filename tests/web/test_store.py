@@ -264,17 +264,36 @@ def test_what_was_made_of_damaged_bytes_is_not_used(visit):
     assert answers[0] == answers[1]
 
 
-def test_a_file_of_another_size_than_planned_is_refused(visit):
+@pytest.mark.parametrize("change", [lambda data: data + b"more", lambda data: data[:-64]])
+def test_a_file_of_another_size_is_refused(visit, change):
     host, page = visit
-    weights, sums = host.package / WEIGHTS, host.package / "SHA256SUMS"
-    old = file_sha256(weights)
-    for change in (lambda data: data + b"more", lambda data: data[:-64]):
-        before = weights.read_bytes()
-        weights.write_bytes(change(before))
-        with pytest.raises(BrowserError, match="is damaged, or not of this version"):
-            load(page())
-        weights.write_bytes(before)
-    assert old in sums.read_text()
+    weights = host.package / WEIGHTS
+    weights.write_bytes(change(weights.read_bytes()))
+    with pytest.raises(BrowserError, match="is damaged, or not of this version"):
+        load(page())
+
+
+@pytest.mark.parametrize("more", [64, -64])
+def test_a_plan_for_another_file_is_refused(visit, more):
+    host, page = visit
+    plan, sums = host.package / "onnx/model_int8.json", host.package / "SHA256SUMS"
+    content, old = json.loads(plan.read_text()), file_sha256(plan)
+    content["files"][WEIGHTS.rpartition("/")[2]] += more
+    plan.write_text(json.dumps(content))
+    sums.write_text(sums.read_text().replace(old, file_sha256(plan)))
+    with pytest.raises(BrowserError, match="onnx_data has [0-9]+ bytes, not [0-9]+ as planned|is shorter than its plan says"):
+        load(page())
+
+
+def test_a_plan_of_before_is_left_to_the_runtime(visit):
+    host, page = visit
+    plan, sums = host.package / "onnx/model_int8.json", host.package / "SHA256SUMS"
+    content, old = json.loads(plan.read_text()), file_sha256(plan)
+    del content["files"]
+    plan.write_text(json.dumps(content))
+    sums.write_text(sums.read_text().replace(old, file_sha256(plan)))
+    ready = load(page())
+    assert ready["dtype"] == "q8" and "onnx/model_quantized.onnx" in ready["files"] and "onnx/model_int8.onnx" not in ready["files"]
 
 
 def test_a_damaged_file_is_named_and_not_kept(visit):

@@ -12,6 +12,7 @@ from typing import Any
 import onnx_ir as ir
 
 from tinsmith.errors import ArtifactError, listing
+from tinsmith.int8_weights import PLAN
 from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE
 from tinsmith.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
 
@@ -168,7 +169,7 @@ def check_package(package_dir: Path) -> None:
     problems = [f"{name}: missing" for name in _REQUIRED_FILES if not (package_dir / name).is_file()]
     if problems:
         raise ArtifactError(f"{package_dir}: not a complete package\n{listing(problems)}", "Export it again.")
-    problems += _file_problems(package_dir) + _config_problems(package_dir) + _graph_problems(package_dir)
+    problems += _file_problems(package_dir) + _config_problems(package_dir) + _graph_problems(package_dir) + _plan_problems(package_dir)
     if problems:
         raise ArtifactError(f"{package_dir}: package contract broken\n{listing(problems)}", "Export it again.")
 
@@ -191,6 +192,14 @@ def _file_problems(package_dir: Path) -> list[str]:
         if not is_weights and path.suffix.lower() not in _ALLOWED_SUFFIXES:
             problems.append(f"{name}: unexpected kind of file")
     return problems
+
+
+def _plan_problems(package_dir: Path) -> list[str]:
+    path = package_dir / "onnx" / PLAN
+    sizes = {file.name: file.stat().st_size for file in path.parent.glob(f"{_MODEL_NAME}_data*")}
+    if not path.exists() or read_json(path)["files"] == sizes:
+        return []
+    return [f"onnx/{PLAN}: the files of weights have {read_json(path)['files']} bytes, found {sizes}"]
 
 
 def _config_problems(package_dir: Path) -> list[str]:
