@@ -18,6 +18,7 @@ from pathlib import Path
 from harness import HERE, environment, publish, run_measured
 
 from tinsmith.chat import read_jsonl
+from tinsmith.export.package import weight_files
 from tinsmith.tokens import load_tokenizer
 
 MOST = 1e-3
@@ -61,8 +62,8 @@ def harness_scores(arguments: argparse.Namespace, folder: Path) -> dict[str, tup
                 turns.append((text, piece))
             text += piece
         wanted[conversation.id] = turns
-    # The harness looks for the graph beside the tokenizer.
-    for path in [*package.glob("*.json"), *package.glob("*.jinja"), *(package / "onnx").iterdir()]:
+    # The harness looks for a graph beside the tokenizer, and takes the first it finds.
+    for path in [*package.glob("*.json"), *package.glob("*.jinja"), *weight_files(package)]:
         shutil.copyfile(path, folder / path.name)
     (folder / "turns.json").write_text(json.dumps(wanted))
     command = [str(arguments.peer_python), str(HERE / "lm_harness_peer.py"), str(folder)]
