@@ -127,6 +127,9 @@ def test_too_few_conversations_and_too_few_questions(tmp_path):
     path = tmp_path / "few.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in GOOD[:9]))
     assert "only 9 usable conversation(s), at least 10" in message_for(path)
+    path.write_text("".join(json.dumps(record) + "\n" for record in [*GOOD[:9], {"q": "Why?", "a": ""}, GOOD[0]]))
+    message = message_for(path)
+    assert "line 10: message 2 (role 'assistant') is empty" in message and "same messages as few.jsonl, line 1" in message
     path.write_text("".join(json.dumps({"q": "Why?", "a": f"Because {n}."}) + "\n" for n in range(20)))
     assert "the 20 conversations ask only 1 different question(s)" in message_for(path)
 

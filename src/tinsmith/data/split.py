@@ -39,7 +39,7 @@ def split_conversations(
     if total < MINIMUM:
         raise DataError(
             f"only {total} usable conversation(s), at least {MINIMUM} are needed to train, choose and test",
-            "Add conversations, or look at what was dropped: tinsmith check",
+            "Add conversations.",
         )
     if len(clusters) < len(SPLITS):
         raise DataError(

@@ -23,7 +23,7 @@ from tinsmith.data.report import (
     histogram,
 )
 from tinsmith.data.shapes import Unusable
-from tinsmith.data.split import SPLITS, split_conversations
+from tinsmith.data.split import MINIMUM, SPLITS, split_conversations
 from tinsmith.errors import DataError, listing
 from tinsmith.measure import Recorder, StageResult
 from tinsmith.run_dir import write_json
@@ -100,6 +100,7 @@ def _prepared(
         conversations = _within_limit(work, conversations, tokenizer)
         _refuse_problems(work, conversations)
     conversations = _without_duplicates(work, conversations)
+    _refuse_too_few(work, conversations)
     clusters = near_duplicate_clusters(conversations)
     grouped = sum(len(cluster) for cluster in clusters if len(cluster) > 1)
     if grouped:
@@ -188,6 +189,22 @@ def _refuse_problems(work: _Work, conversations: list[Conversation]) -> None:
             f"none of the {len(work.loaded.records)} record(s) in {path} is a usable conversation\n{listing(unusable)}",
             'A record looks like {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}.',
         )
+
+
+def _refuse_too_few(work: _Work, conversations: list[Conversation]) -> None:
+    """Stop if too little is left, naming what was left out.
+
+    Raises:
+        DataError: fewer than `MINIMUM` conversations.
+    """
+    if len(conversations) >= MINIMUM:
+        return
+    left_out = [f"{item.file}, {item.position}: {item.reason}" for item in (*work.dropped, *work.duplicates)]
+    named = f"; left out were\n{listing(left_out)}" if left_out else ""
+    raise DataError(
+        f"only {len(conversations)} usable conversation(s), at least {MINIMUM} are needed to train, choose and test{named}",
+        "Add conversations" + (", or mend what was left out." if left_out else "."),
+    )
 
 
 def _without_duplicates(work: _Work, conversations: list[Conversation]) -> list[Conversation]:
