@@ -281,7 +281,7 @@ def test_a_plan_for_another_file_is_refused(visit, more):
     content["files"][WEIGHTS.rpartition("/")[2]] += more
     plan.write_text(json.dumps(content))
     sums.write_text(sums.read_text().replace(old, file_sha256(plan)))
-    with pytest.raises(BrowserError, match="onnx_data has [0-9]+ bytes, not [0-9]+ as planned|is shorter than its plan says"):
+    with pytest.raises(BrowserError, match=r"onnx_data has [0-9]+ bytes, not [0-9]+ as planned|is shorter than its plan says"):
         load(page())
 
 
