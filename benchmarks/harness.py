@@ -20,7 +20,8 @@ def chosen_data() -> Path:
 
 def faq(language: str) -> Path:
     """The English (`en`) or Swedish (`sv`) half of the public question-answer set."""
-    return Path(str(importlib.resources.files("zaragoza_construction_faq"))) / "data" / f"faq-{language}.jsonl"
+    name = {"en": "faq-en.jsonl", "sv": "faq.jsonl"}[language]
+    return Path(str(importlib.resources.files("zaragoza_construction_faq"))) / "data" / name
 
 
 def fine_tuned(model: str, data: Path, epochs: int) -> tuple[Path, list[str]]:
