@@ -11,8 +11,6 @@ from tinsmith.data.dedup import content_hash
 from tinsmith.errors import DataError
 
 SPLITS = ("train", "val", "test")
-MINIMUM = 10
-"""Conversations below which no split says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +31,9 @@ def split_conversations(
     few large clusters gets other sizes than asked for. Because the order is drawn, the first n are a fair sample.
 
     Raises:
-        DataError: fewer than 10 conversations, fewer than 3 clusters, or nothing left to train on.
+        DataError: fewer than 3 clusters, or nothing left to train on.
     """
     total = len(conversations)
-    if total < MINIMUM:
-        raise DataError(
-            f"only {total} usable conversation(s), at least {MINIMUM} are needed to train, choose and test",
-            "Add conversations.",
-        )
     if len(clusters) < len(SPLITS):
         raise DataError(
             f"the {total} conversations ask only {len(clusters)} different question(s), at least {len(SPLITS)} are needed",

@@ -23,11 +23,14 @@ from tinsmith.data.report import (
     histogram,
 )
 from tinsmith.data.shapes import Unusable
-from tinsmith.data.split import MINIMUM, SPLITS, split_conversations
+from tinsmith.data.split import SPLITS, split_conversations
 from tinsmith.errors import DataError, listing
 from tinsmith.measure import Recorder, StageResult
 from tinsmith.run_dir import write_json
 from tinsmith.tokens import ChatTokenizer, load_tokenizer
+
+MINIMUM = 10
+"""Conversations below which no split says anything."""
 
 
 @dataclass(slots=True)
