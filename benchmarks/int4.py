@@ -63,7 +63,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-int4" / "bin" / "python")
     parser.add_argument("--models", default="smollm2-135m-instruct,gemma-3-270m")
     parser.add_argument("--peers", default=",".join(PEERS))
-    parser.add_argument("--calibration-tokens", type=int, default=ExportConfig().calibration_tokens)
+    parser.add_argument("--calibration-tokens", default=ExportConfig().calibration_tokens, help="a number, or auto")
     parser.add_argument("--epochs", type=int, default=2, help="of the fine-tune that is quantized")
     arguments = parser.parse_args()
     arguments.other_data = arguments.other_data or faq("sv" if arguments.data == faq("en") else "en")
@@ -126,9 +126,9 @@ def ratio_of(row: dict, value: str, low: str, high: str) -> str:
     return f"{row[value]:.4f}{interval}"
 
 
-def ours(out: Path, run: Path, recipe: str, calibration_tokens: int) -> dict:
+def ours(out: Path, run: Path, recipe: str, calibration_tokens: str) -> dict:
     """One recipe of the export stage in a process of its own, gates included."""
-    command = [sys.executable, str(HERE / "int4_ours.py"), recipe, str(calibration_tokens), str(run), str(out)]
+    command = [sys.executable, str(HERE / "int4_ours.py"), recipe, calibration_tokens, str(run), str(out)]
     seconds, peak_bytes = run_measured(command, out / "log")
     measured = json.loads((out / "measured.json").read_text())
     return {"recipe": recipe, "weights_mb": measured["export.weights_bytes"] / 1e6, "seconds": seconds,

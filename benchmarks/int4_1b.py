@@ -13,6 +13,8 @@ from pathlib import Path
 from harness import HERE, chosen_data, environment, publish, run_measured
 from int4 import PACKAGES, WORK, fresh
 
+from tinsmith.config import ExportConfig
+
 CONFIG = HERE / "gemma-3-1b.json"
 SEED = 17
 
@@ -21,11 +23,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=chosen_data())
     parser.add_argument("--recipe", default="mixed")
-    parser.add_argument("--calibration-tokens", type=int, default=4096, help="a quarter of the default, for the time it takes")
+    parser.add_argument("--calibration-tokens", default=ExportConfig().calibration_tokens, help="a number, or auto: 4,096 for this size")
     arguments = parser.parse_args()
     run = prepared(WORK / "gemma-3-1b", arguments)
     out = fresh(WORK / "gemma-3-1b" / "out")
-    command = [sys.executable, str(HERE / "int4_ours.py"), arguments.recipe, str(arguments.calibration_tokens), str(run), str(out)]
+    command = [sys.executable, str(HERE / "int4_ours.py"), arguments.recipe, arguments.calibration_tokens, str(run), str(out)]
     seconds, peak_bytes = run_measured(command, WORK / "gemma-3-1b" / "export.log")
     graphs = [path.stat().st_size for path in (out / "package" / "onnx").iterdir()]
     package = [path.stat().st_size for path in (out / "package").rglob("*") if path.is_file()]

@@ -91,6 +91,10 @@ def page_of(run) -> str:
     return (run.stage("card") / "README.md").read_text()
 
 
+def render_card_page(run, monkeypatch) -> str:
+    return (write_card(run, monkeypatch) / "README.md").read_text()
+
+
 def assert_structure(page: str) -> None:
     lines = iter(page.split("\n"))
     for expected in STRUCTURE:
@@ -159,14 +163,21 @@ def test_the_template_itself_holds_no_number():
         "- **Validation Loss**: 2.00 (95 % interval 1.88 to 2.12; 6 conversations) nats per token",
         "| Perplexity (Base) | 54.6 (48.4 to 61.6) | not applicable | 6 conversations |",
         "| Perplexity (Fine-tuned) | 7.39 (6.55 to 8.33) | 9.0 (8.0 to 10.2) | 6 conversations |",
-        "On WASM a graph over the same weights that multiplies in eight bits is used: 1.259 (95 % interval 1.221 to",
-        "GPUs that can compute in half precision use a second graph over the same weights: 1.234 (95 % interval 1.197 to",
-        "computed on the processor. Its values took up to 42.4 % of the range of half precision in 4,000 tokens of training data.",
+        "before quantization, \"INT4 package\" is what a browser downloads, computed by its graph `model_q4.onnx`. All were",
+        "| `model_q4.onnx` | float32 | GPUs | 9.0 (8.0 to 10.2) | 1.22",
+        "| `model_int8.onnx` | products of eight bits | WASM | ",
+        "| `model_q4f16.onnx` | half precision | GPUs that can, on the chat page | ",
+        "In the graph in half precision values took up to 42.4 % of the range, in 4,000 tokens of training data.",
+        "fine-tuned, computed in the number format of training; the packaged file's, computed like every number above, is 1.22",
+        "| `gptq` | GPTQ-calibrated | 84 MB | 1.04 | 9.50 s | 6 conversations |",
+        "- **Quantization Loss**: INT4 weights multiply test perplexity by 1.221 (95 % interval 1.185 to 1.258; 6 conversations); where WASM",
+        "- **Performance**: Slower on devices without WebGPU support (expected, not measured: no GPU was there); WASM decoded 8.77 tokens/s",
+        "Most key facts stated (1 of 2):",
         "| google, swiftshader, SwiftShader, software adapter, not a GPU",
         "| Testor 9000, 2 threads, Chromium 156.0.1, Linux 6.1 | WASM | 8.77 tokens/s (7.50 to 9.25) |",
         "| `gate.merge.adapter_norm` | 3.25 | > 0.001 |",
         "- **Sample Size**: The test numbers rest on 6 conversations; 11 of 12 categories have fewer than 5 test",
-        "- **Worst Category**: cat_01, INT4 test loss 2.75 (3 conversations)",
+        "- **Worst Category**: cat_01, INT4 test loss 2.75 (6 conversations)",
         "> **INT4 package**: Rp 32k or so",
         "> **Reference**: Rp 32k \\| \\*each\\*",
         "Gemma is provided under and subject to the Gemma Terms of Use",
@@ -174,6 +185,32 @@ def test_the_template_itself_holds_no_number():
 )
 def test_known_numbers_and_words_reach_their_place(full_run, line):
     assert any(found.startswith(line) for found in page_of(full_run).split("\n")), line
+
+
+def test_what_only_imitates_a_gpu_comes_last_and_is_not_compared(full_run):
+    table = page_of(full_run).split("### Browser Performance")[1].split("\n\n")[1].split("\n")
+    assert len(table) > 4 and "software adapter" in table[-1]
+
+
+@pytest.mark.parametrize(("speed", "remark"), [
+    (12.5, "(WebGPU decoded 12.5 tokens/s); WASM decoded 8.77"), (4.5, "(not so here: WebGPU decoded 4.50 tokens/s); WASM decoded 8.77"),
+])
+def test_the_card_says_whether_webgpu_was_quicker(tmp_path, monkeypatch, speed, remark):
+    run = write_run(tmp_path / "tea-bot")
+    write_json(run.stage("bench") / "webgpu.json", {**read_json(run.stage("bench") / "webgpu.json"), "software": False})
+    lines = [json.loads(line) for line in run.measurements.read_text().splitlines()]
+    for line in lines:
+        line["value"] = speed if line["id"] == "bench.webgpu.decode_tokens_per_second" else line["value"]
+    run.measurements.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert f"Slower on devices without WebGPU support {remark}" in render_card_page(run, monkeypatch)
+
+
+def test_answers_that_state_as_many_facts_are_not_ranked(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "tea-bot")
+    answers = run.stage("evaluate") / "answers.jsonl"
+    answers.write_text("".join(json.dumps({**json.loads(line), "int4_found": []}) + "\n" for line in answers.read_text().splitlines()))
+    page = render_card_page(run, monkeypatch)
+    assert page.count("\nKey facts stated (0 of 2):") == 2 and "key facts stated (0" not in page
 
 
 def test_front_matter_round_trips_and_is_what_a_hub_accepts(full_run):

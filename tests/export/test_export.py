@@ -10,15 +10,17 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tinsmith.config import ExportConfig
+from tinsmith.device import Device
 from tinsmith.errors import ArtifactError, BaseModelError, GateError
 from tinsmith.export import graph, nodes, parity
 from tinsmith.export.blocks import round_to_nearest, unpack
 from tinsmith.export.package import _smaller, check_package, save_graph
-from tinsmith.export.stage import _full_weights, export_int4
+from tinsmith.export.stage import _calibration_rows, _full_weights, export_int4
 from tinsmith.families import decoder_of
 from tinsmith.onnx_decoder import load_onnx
 from tiny import build_tiny
@@ -54,6 +56,44 @@ def test_every_family_passes_the_same_gates_in_4_and_8_bits(kind, data_dir, tmp_
     assert {name.removesuffix("_proj.packed") for name, width in bits.items() if width == 8} == {
         part.removesuffix("_proj.weight") for part in eight}
     assert bits["model.layers.0.self_attn.q_k_proj.packed"] == bits["model.layers.1.self_attn.q_v_proj.packed"] == 4
+
+
+@pytest.mark.parametrize("rope", [
+    {"rope_type": "default"},
+    {"rope_type": "linear", "factor": 4.0},
+    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024},
+    {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 1024},
+], ids=lambda rope: rope["rope_type"])
+def test_far_positions_are_turned_as_by_the_model_and_by_half_a_turn_at_most(rope, tiny_llama, tmp_path):
+    """GPUs compute sines well between -pi and pi alone."""
+    config = AutoConfig.from_pretrained(tiny_llama, max_position_embeddings=8192, rope_parameters={"rope_theta": 10_000.0, **rope})
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, config=config, dtype=torch.float32).eval()
+    built = graph.build_graph(decoder_of(model.config), _full_weights(tiny_llama))
+    save_graph(built, tmp_path / "m.onnx", 10**9)
+    ids = torch.randint(6, 380, (6000,), generator=torch.Generator().manual_seed(5)).tolist()
+    with torch.no_grad():
+        expected = model(input_ids=torch.tensor([ids]), use_cache=False, logits_to_keep=64).logits[0].numpy()
+    sequence = load_onnx(tmp_path / "m.onnx").start()
+    found = np.concatenate([sequence.feed(ids[:5990], 54), *(sequence.feed([token], 1) for token in ids[5990:])])
+    assert np.abs(found - expected).max() < 1e-3
+    angles = next(node for node in built.graph if node.op_type == "Cos").inputs[0]
+    angles.dtype = ir.DataType.FLOAT
+    built.graph.outputs[:] = [angles]
+    RemoveUnusedNodesPass()(built)
+    built.graph.inputs[:] = [one for one in built.graph.inputs if one.name == "position_ids"]
+    session = ort.InferenceSession(ir.to_proto(built).SerializeToString(), providers=["CPUExecutionProvider"])
+    (turned,) = session.run(None, {"position_ids": np.arange(8000, dtype=np.int64)[None]})
+    assert turned.shape[0] == 8000 and np.abs(turned).max() <= np.float32(np.pi) + 1e-6 and turned.std() > 1
+
+
+@pytest.mark.parametrize(("parameters", "kind", "rows"), [
+    (134_515_008, "cpu", 16384), (268_098_176, "cpu", 16384), (494_032_768, "cpu", 8192), (999_885_952, "cpu", 4096),
+    (1_235_814_400, "cpu", 2048), (1_235_814_400, "cuda", 16384),
+])
+def test_a_processor_calibrates_large_models_on_fewer_tokens(parameters, kind, rows):
+    device = Device(torch.device(kind), torch.bfloat16, "tests")
+    assert _calibration_rows(ExportConfig(), parameters, device) == rows
+    assert _calibration_rows(ExportConfig(calibration_tokens=77), parameters, device) == 77
 
 
 @pytest.mark.parametrize("broken", [

@@ -70,7 +70,7 @@ class Facts:
 
         Args:
             id: A measurement id of docs/measurements.md.
-            unit: `minutes` prints a number of seconds in minutes.
+            unit: `minutes` prints a number of seconds in minutes, `exact` a setting without zeros at its end.
 
         Raises:
             ValueError: no stage is known to measure `id`.
@@ -91,7 +91,9 @@ class Facts:
     def rests_on(self, id: str) -> str:
         """What the number rests on, such as `50 conversations`; empty if it was not measured."""
         found = self.evidence.measurements.get(id)
-        return f"{found.count:,} {found.count_of}" if found is not None else ""
+        if found is None:
+            return ""
+        return f"{found.count:,} {found.count_of.removesuffix('s') if found.count == 1 else found.count_of}"
 
     def cell(self, id: str) -> str:
         """For a table: `16.4 (14.1 to 19.2)`, without the brackets if there is no interval."""

@@ -69,7 +69,8 @@ def _names(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, An
         "interval_name": INTERVAL_NAME, "not_assessed": NOT_ASSESSED, "has_curve": has_curve,
         "shown_categories": sections.SHOWN_CATEGORIES, "categories": sections.categories(facts),
         "processing_steps": sections.processing_steps(facts), "hardware": sections.hardware(facts),
-        "examples": sections.examples(facts), "recipes": sections.recipes(facts), "browser_rows": sections.browser_rows(facts),
+        "examples": sections.examples(facts), "graphs": sections.graphs(facts), "recipes": sections.recipes(facts),
+        "browser_rows": sections.browser_rows(facts), "gpu_remark": sections.gpu_remark(facts),
         "prompt_rows": sections.prompt_rows(facts), "placements": sections.placements(facts),
         "gates": sections.gates(facts), "language": sections.language(facts),
         "thin_categories": sections.thin_categories(facts), "category_extremes": sections.category_extremes(facts),
@@ -85,7 +86,8 @@ def _printed(snippet: Snippet, run: SnippetRun | None, facts: Facts) -> dict[str
         reason = "the export stage has not finished" if "export" not in facts.evidence.stamps else "no record of a run"
         result = f"Not measured: {reason}, so this code was not run."
     else:
-        heading = f"Run exactly as printed in {plain(run.browser)}, it chose `{run.device}` and answered:"
+        heading = (f"Run exactly as printed in {plain(run.browser)}, its addresses answered by the machine that made the model, it chose "
+                   f"`{run.device}` and answered:")
         result = f"{heading}\n\n{fenced(run.output, 'text')}"
     return {"title": _TITLES[snippet.form], "code": code, "result": result}
 

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tinsmith.card.evidence import STAGES, required
 from tinsmith.card.facts import Facts, plain, words
 from tinsmith.card.rounding import number_text
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE
 
 Row = dict[str, str]
 
@@ -101,9 +103,9 @@ def _browsers(facts: Facts) -> list[_Browser]:
 
 
 def browser_rows(facts: Facts) -> list[Row]:
-    """One row per backend: what ran it and how fast, or why it was not measured."""
+    """One row per backend: what ran it and how fast, or why it was not measured; what only imitates a GPU comes last."""
     rows = []
-    for browser in _browsers(facts):
+    for browser in sorted(_browsers(facts), key=lambda browser: bool(browser.record.get("software"))):
         speed = f"{browser.id}.decode_tokens_per_second"
         row = {"backend": browser.title, "n": facts.rests_on(speed)}
         if facts.has(speed):
@@ -117,6 +119,15 @@ def browser_rows(facts: Facts) -> list[Row]:
             row |= {"device": facts.cell(speed), "speed": "Not measured", "first": "", "load": ""}
         rows.append(row)
     return rows
+
+
+def gpu_remark(facts: Facts) -> str:
+    """Whether this run's browser bears out that WebGPU is quicker."""
+    speeds = [f"bench.{name}.decode_tokens_per_second" for name in ("webgpu", "wasm")]
+    if not all(map(facts.has, speeds)) or facts.raw("bench", "webgpu.json", "software"):
+        return " (expected, not measured: no GPU was there)"
+    webgpu, wasm = (facts.evidence.measurements[id].value for id in speeds)
+    return f" ({'' if webgpu > wasm else 'not so here: '}WebGPU decoded {facts.value(speeds[0])})"
 
 
 def _load(facts: Facts, id: str) -> str:
@@ -168,6 +179,23 @@ def _device(facts: Facts, browser: _Browser) -> str:
     return facts.recorded_value(browser.stage, browser.file, f"device.{browser.backend}" if browser.stage == "remote" else "device", parts)
 
 
+_GRAPHS = (
+    ("int4", ONNX_FILE, "float32", "GPUs"),
+    ("int4_int8", ONNX_UNPACKED_FILE, "products of eight bits", "WASM"),
+    ("int4_float16", ONNX_F16_FILE, "half precision", "GPUs that can, on the chat page"),
+)
+"""Of the package, by the model's name in the measurements."""
+
+
+def graphs(facts: Facts) -> list[Row]:
+    """One row per graph of the package that was scored."""
+    return [
+        {"file": Path(file).name, "computes_in": computes_in, "used_by": used_by, "perplexity": facts.cell(f"evaluate.perplexity.test.{model}"),
+         "ratio": facts.cell(f"evaluate.ratio.test.{model}_over_tuned"), "n": facts.rests_on(f"evaluate.ratio.test.{model}_over_tuned")}
+        for model, file, computes_in, used_by in _GRAPHS if facts.has(f"evaluate.ratio.test.{model}_over_tuned")
+    ]  # fmt: skip
+
+
 def recipes(facts: Facts) -> list[Row]:
     """One row per INT4 recipe that was tried, in order; the last is the one that ships."""
     rows = []
@@ -175,7 +203,7 @@ def recipes(facts: Facts) -> list[Row]:
         name, made = (required(tried, key, "export/export.json") for key in ("name", "made"))
         id = f"export.recipe.{name}"
         rows.append({
-            "made": facts.recorded_value("export", "export.json", f"recipes.{number}.made", made),
+            "name": name, "made": facts.recorded_value("export", "export.json", f"recipes.{number}.made", made),
             "size": facts.cell(f"{id}.weights_bytes"), "ratio": facts.cell(f"{id}.perplexity_ratio"),
             "n": facts.rests_on(f"{id}.perplexity_ratio"), "seconds": facts.cell(f"{id}.seconds"),
         })  # fmt: skip
@@ -213,9 +241,9 @@ def thin_categories(facts: Facts) -> str:
 
 
 def category_extremes(facts: Facts) -> list[Row]:
-    """The category the INT4 package predicts best and the one it predicts worst; none below two measured ones."""
+    """The category the INT4 package predicts best and the one it predicts worst, of those with enough to judge; none below two."""
     prefix = "evaluate.loss.test.int4.category."
-    found = sorted((m.value, m.id) for m in facts.evidence.measurements.values() if m.id.startswith(prefix))
+    found = sorted((m.value, m.id) for m in facts.evidence.measurements.values() if m.id.startswith(prefix) and m.count >= FEW_ITEMS)
     if len(found) < 2:
         return []
     ends = {"best": found[0][1], "worst": found[-1][1]}
@@ -227,15 +255,20 @@ def examples(facts: Facts) -> list[Row]:
     answers = [a for a in facts.evidence.lines("evaluate", "answers.jsonl") if a.get("facts")]
     if len(answers) < 2:
         return []
-    ranked = sorted(answers, key=lambda a: (len(a["int4_found"]) / len(a["facts"]), a["id"]))
+
+    def share(answer: dict) -> float:
+        return len(answer["int4_found"]) / len(answer["facts"])
+
+    ranked = sorted(answers, key=lambda answer: (share(answer), answer["id"]))
+    is_ranked = share(ranked[-1]) > share(ranked[0])
     rows = []
-    for title, answer in (("Most", ranked[-1]), ("Fewest", ranked[0])):
+    for kind, answer in (("Most", ranked[-1]), ("Fewest", ranked[0])):
         texts = {key: required(answer, key, "evaluate/answers.jsonl") for key in ("question", "reference")}
         for model in ("base", "int4"):
             texts[model] = required(required(answer, model, "evaluate/answers.jsonl"), "text", "evaluate/answers.jsonl")
         found = f"{len(answer['int4_found'])} of {len(answer['facts'])}"
         row = {
-            "title": title,
+            "title": f"{kind} key facts stated" if is_ranked else "Key facts stated",
             "found": facts.recorded_value("evaluate", "answers.jsonl", f"{answer['id']}.found", found),
         }
         for name, text in texts.items():

@@ -72,5 +72,13 @@ def record_answers(recorder: Recorder, items: Sequence[Item], raw: str, seed: in
             recorder.add(
                 f"evaluate.answers.key_fact_recall.{model}", found / facts, "fraction", int(facts), "facts",
                 "tinsmith.evaluate.keyfacts.stated", raw=raw,
-                spread=bootstrap(rows, lambda sums: sums[:, 0] / sums[:, 1], seed),
+                spread=_recall_interval(rows, seed),
             )  # fmt: skip
+
+
+def _recall_interval(rows: np.ndarray, seed: int) -> dict[str, float]:
+    """Of (found, facts) of each question; none or all of them found, no resample differs, and the questions' Wilson interval is taken."""
+    found, facts = rows.sum(axis=0)
+    if found in (0, facts):
+        return wilson(len(rows) if found else 0, len(rows))
+    return bootstrap(rows, lambda sums: sums[:, 0] / sums[:, 1], seed)

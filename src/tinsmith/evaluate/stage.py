@@ -216,7 +216,8 @@ def _record(config: EvaluateConfig, material: _Material, too_small: list[str]) -
             "end_tokens": material.tokenizer.tokenizer.convert_ids_to_tokens(list(material.tokenizer.end_ids)),
         },
         "intervals": {
-            "losses, ratios, key-fact recall": f"95 % percentile bootstrap over conversations, {intervals.RESAMPLES} resamples",
+            "losses, ratios, key-fact recall": f"95 % percentile bootstrap over conversations, {intervals.RESAMPLES} resamples; "
+                                               "for a recall of none or all, Wilson over questions",
             "stop rate, repetition rate": "95 % Wilson",
             "none below": intervals.MIN_CLUSTERS,
         },

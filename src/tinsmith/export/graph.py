@@ -113,13 +113,17 @@ def _rotation(g: Nodes, rope: dict, position_ids: ir.Value, index: int) -> tuple
     """Cosines and sines (B*S, D/2) for the given positions, and each token's row in them (B, S).
 
     They are computed from the positions at run time: a table up to Gemma's context length would weigh as much as
-    a fifth of the package. In float32, because float16 cannot count beyond 2,048.
+    a fifth of the package. In float32, because float16 cannot count beyond 2,048. Whole turns are taken off first: WGSL
+    promises a GPU's sines between -pi and pi alone (https://www.w3.org/TR/WGSL/#floating-point-accuracy).
     """
     frequencies, scaling = inverse_frequencies(rope, g.decoder)
     name = f"rope_{index}"
     positions = g.op(f"{name}/positions", "Cast", [position_ids], {"to": ir.DataType.FLOAT})
     column = g.op(f"{name}/column", "Reshape", [positions, g.constant([-1, 1], np.int64)])
-    angles = g.op(f"{name}/angles", "Mul", [column, g.constant(frequencies[None, :], np.float32)])
+    turns = g.op(f"{name}/turns", "Mul", [column, g.constant(frequencies[None, :] / (2 * np.pi), np.float32)])
+    whole = g.op(f"{name}/whole", "Floor", [g.op(f"{name}/nearest", "Add", [turns, g.constant(0.5, np.float32)])])
+    rest = g.op(f"{name}/rest", "Sub", [turns, whole])
+    angles = g.op(f"{name}/angles", "Mul", [rest, g.constant(2 * np.pi, np.float32)])
     cosines = g.op(f"{name}/cos", "Cos", [angles])
     sines = g.op(f"{name}/sin", "Sin", [angles])
     if scaling != 1.0:

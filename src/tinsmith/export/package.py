@@ -26,7 +26,7 @@ _ALIGNMENT = 64
 
 # Every operator the pinned browser runtime has kernels for on WASM and WebGPU and that a graph for both may use.
 _EVERYWHERE = frozenset({
-    "Add", "BitShift", "BitwiseAnd", "Cast", "Concat", "Cos", "FastGelu", "Gather", "GroupQueryAttention",
+    "Add", "BitShift", "BitwiseAnd", "Cast", "Concat", "Cos", "FastGelu", "Floor", "Gather", "GroupQueryAttention",
     "MatMulNBits", "Mul", "Neg", "Range", "ReduceProd", "ReduceSum", "Reshape", "RotaryEmbedding", "Shape", "Sigmoid",
     "SimplifiedLayerNormalization", "Sin", "SkipSimplifiedLayerNormalization", "Slice", "Split", "Sub", "Unsqueeze",
 })
