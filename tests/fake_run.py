@@ -137,7 +137,7 @@ def _evaluated() -> list[Measurement]:
                 continue
             spread = {"ci95_low": ratio * 0.97, "ci95_high": ratio * 1.03}
             found.append(number(f"evaluate.ratio.{split}.{name}", ratio, "ratio", spread=spread))
-    for model, recall in (("base", 0.1), ("int4", 0.45)):
+    for model, recall in (("base", 0.1), ("tuned", 0.5), ("int4", 0.45)):
         spread = {"ci95_low": recall - 0.061, "ci95_high": recall + 0.061}
         found += [
             number(f"evaluate.answers.key_fact_recall.{model}", recall, "fraction", 20, "facts", spread=spread),
@@ -194,7 +194,7 @@ def _write_files(stage: str, folder: Path) -> None:
                 write_text(folder / "nll" / f"{split}.{model}.jsonl", "".join(lines))
         answers = [
             {"id": f"c{i}", "question": "What does it cost?", "reference": "Rp 32k | *each*", "facts": ["32k", "oat"],
-             "base": {"text": "Tea."}, "int4": {"text": "Rp 32k\nor so"}, "int4_found": ["32k"][:i]}
+             "base": {"text": "Tea."}, "tuned": {"text": "Rp 33k"}, "int4": {"text": "Rp 32k\nor so"}, "int4_found": ["32k"][:i]}
             for i in range(2)
         ]  # fmt: skip
         write_text(folder / "answers.jsonl", "".join(json.dumps(a) + "\n" for a in answers))

@@ -119,7 +119,7 @@ class EvaluateConfig(Section):
     train_sample: int = Field(64, ge=1)
     """Training conversations scored beside the whole val and test splits."""
     questions: int = Field(24, ge=0)
-    """Test questions answered by base and int4 with greedy decoding."""
+    """Test questions answered by base, tuned and int4 with greedy decoding."""
     max_new_tokens: int = Field(128, ge=1)
     """Longest answer; an answer that reaches it counts as not stopped."""
 

@@ -22,8 +22,7 @@ def results_table(measurements: Sequence[Measurement]) -> str:
         rows.append((f"perplexity, {split}", *(cell(f"evaluate.perplexity.{split}.{m}", "{:.2f}") for m in _MODELS)))
     for name, title in (("stop_rate", "answers that stop"), ("repetition_rate", "answers that repeat"),
                         ("key_fact_recall", "key facts recalled")):
-        cells = (cell(f"evaluate.answers.{name}.{m}", "{:.0f} %", 100) if m != "tuned" else "" for m in _MODELS)
-        rows.append((title, *cells))
+        rows.append((title, *(cell(f"evaluate.answers.{name}.{m}", "{:.0f} %", 100) for m in _MODELS)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["  ".join((row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))))
              for row in rows]

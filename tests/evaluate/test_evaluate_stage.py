@@ -44,7 +44,7 @@ def test_every_promised_id_is_measured(done):
     half = found["evaluate.ratio.test.int4_float16_over_tuned"].value
     assert half == pytest.approx(found["evaluate.ratio.test.int4_over_tuned"].value, rel=2e-3)
     assert half != found["evaluate.ratio.test.int4_over_tuned"].value
-    for model in ("base", "int4"):
+    for model in ("base", "tuned", "int4"):
         for name in ("stop_rate", "repetition_rate", "key_fact_recall"):
             assert f"evaluate.answers.{name}.{model}" in found
     gate = found["gate.evaluate.tokens"]

@@ -20,7 +20,7 @@ _IDS = (
     (r"export\.\w+", "export"),
     (r"evaluate\.(loss|perplexity|bits_per_byte)\.(train|val|test)\.(base|tuned|int4|int4_float16|int4_int8)(\.category\..+)?", "evaluate"),
     (r"evaluate\.ratio\.(train|val|test)\.(tuned_over_base|(int4|int4_float16|int4_int8)_over_tuned)", "evaluate"),
-    (r"evaluate\.answers\.(stop_rate|repetition_rate|key_fact_recall)\.(base|int4)", "evaluate"),
+    (r"evaluate\.answers\.(stop_rate|repetition_rate|key_fact_recall)\.(base|tuned|int4)", "evaluate"),
     (r"bench\.(wasm|webgpu)\.\w+(\.\d+)?", "bench"),
     (r"remote\.\d+\.(wasm|webgpu)\.\w+(\.\d+)?", "remote"),
 )

@@ -264,7 +264,7 @@ def examples(facts: Facts) -> list[Row]:
     rows = []
     for kind, answer in (("Most", ranked[-1]), ("Fewest", ranked[0])):
         texts = {key: required(answer, key, "evaluate/answers.jsonl") for key in ("question", "reference")}
-        for model in ("base", "int4"):
+        for model in ("base", "tuned", "int4"):
             texts[model] = required(required(answer, model, "evaluate/answers.jsonl"), "text", "evaluate/answers.jsonl")
         found = f"{len(answer['int4_found'])} of {len(answer['facts'])}"
         row = {

@@ -13,12 +13,12 @@ from tinsmith.intervals import bootstrap, wilson
 from tinsmith.measure import Recorder
 from tinsmith.run_dir import write_text
 
-MODELS = ("base", "int4")
+MODELS = ("base", "tuned", "int4")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question with both answers and the facts each states."""
+    """One question with its answers and the facts each states."""
 
     question: Question
     answers: dict[str, Answer]
@@ -51,7 +51,7 @@ def write_answers(path: Path, items: Sequence[Item]) -> None:
 
 
 def record_answers(recorder: Recorder, items: Sequence[Item], raw: str, seed: int) -> None:
-    """Record stop rate, repetition rate and, where the references state any, key-fact recall of base and int4."""
+    """Record stop rate, repetition rate and, where the references state any, key-fact recall of every model."""
     for model in MODELS:
         answers = [item.answers[model] for item in items]
         shares = {

@@ -1,4 +1,4 @@
-"""Evaluate: base, tuned and int4 scored on identical token ids, and base and int4 asked the same questions."""
+"""Evaluate: base, tuned and int4 scored on identical token ids and asked the same questions."""
 
 import gc
 import random
@@ -153,7 +153,7 @@ def _run_models(
     for name, model_dir in (("base", base_dir / "model"), ("tuned", merge_dir / "model")):
         model = load_torch(model_dir)
         scores[name] = material.score(torch_scorer(model), name, out_dir)
-        if name in comparison.MODELS and material.prompts:
+        if material.prompts:
             answers[name] = torch_answers(
                 model, material.tokenizer, material.prompts, material.max_new_tokens, f"{name} answers"
             )
