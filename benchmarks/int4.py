@@ -63,7 +63,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-int4" / "bin" / "python")
     parser.add_argument("--models", default="smollm2-135m-instruct,gemma-3-270m")
     parser.add_argument("--peers", default=",".join(PEERS))
-    parser.add_argument("--calibration-tokens", default=ExportConfig().calibration_tokens, help="a number, or auto")
+    parser.add_argument("--calibration-tokens", type=int, default=ExportConfig().calibration_tokens)
     parser.add_argument("--epochs", type=int, default=2, help="of the fine-tune that is quantized")
     arguments = parser.parse_args()
     arguments.other_data = arguments.other_data or faq("sv" if arguments.data == faq("en") else "en")
@@ -77,10 +77,10 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     run, command = fine_tuned(model, arguments.data, arguments.epochs)
     other = ["--set", "name=other", "--set", f"data.path={arguments.other_data.resolve()}", "--to", "data"]
     run_measured([*command, *other], work / "other.log")
-    key = made_from(run, arguments, code_version("tinsmith.export.stage"), HERE / "int4_ours.py")
+    key = made_from(run, f"{arguments.calibration_tokens} {code_version('tinsmith.export.stage')}", HERE / "int4_ours.py")
     candidates = {name: kept(work / name, key, lambda out, name=name: ours(out, run, name, arguments.calibration_tokens))
                   for name in RECIPES}
-    key = made_from(run, arguments, "", HERE / "int4_peer.py", HERE / "int4_peer_requirements.txt")
+    key = made_from(run, "", HERE / "int4_peer.py", HERE / "int4_peer_requirements.txt")
     candidates |= {name: kept(work / name, key, lambda out, name=name: peers(out, run, name, arguments))
                    for name in arguments.peers.split(",") if name}
     score(work, run, run.parent / "other" / "data" / "train.jsonl", candidates)
@@ -89,11 +89,10 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     return candidates
 
 
-def made_from(run: Path, arguments: argparse.Namespace, code: str, *scripts: Path) -> str:
-    """Digest of what a candidate follows from: weights, conversations, settings, and `code` and `scripts`."""
+def made_from(run: Path, code: str, *scripts: Path) -> str:
+    """Digest of what a candidate follows from: weights, conversations, settings and `code`, and `scripts`."""
     data = [run / "data" / "train.jsonl", run / "data" / "val.jsonl"]
-    digest = hashlib.sha256(f"{arguments.calibration_tokens} {code}".encode())
-    return digest_of([*scripts, *data, *sorted((run / "merge" / "model").iterdir())], digest)
+    return digest_of([*scripts, *data, *sorted((run / "merge" / "model").iterdir())], hashlib.sha256(code.encode()))
 
 
 def digest_of(files: list[Path], digest: Any) -> str:
@@ -126,9 +125,9 @@ def ratio_of(row: dict, value: str, low: str, high: str) -> str:
     return f"{row[value]:.4f}{interval}"
 
 
-def ours(out: Path, run: Path, recipe: str, calibration_tokens: str) -> dict:
+def ours(out: Path, run: Path, recipe: str, calibration_tokens: int) -> dict:
     """One recipe of the export stage in a process of its own, gates included."""
-    command = [sys.executable, str(HERE / "int4_ours.py"), recipe, calibration_tokens, str(run), str(out)]
+    command = [sys.executable, str(HERE / "int4_ours.py"), recipe, str(calibration_tokens), str(run), str(out)]
     seconds, peak_bytes = run_measured(command, out / "log")
     measured = json.loads((out / "measured.json").read_text())
     return {"recipe": recipe, "weights_mb": measured["export.weights_bytes"] / 1e6, "seconds": seconds,

@@ -6,6 +6,7 @@ tokenizer is Gemma 3 270M's, which has the same vocabulary. The last line is one
 """
 
 import argparse
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -23,15 +24,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=chosen_data())
     parser.add_argument("--recipe", default="mixed")
-    parser.add_argument("--calibration-tokens", default=ExportConfig().calibration_tokens, help="a number, or auto: 4,096 for this size")
+    parser.add_argument("--calibration-tokens", type=int, default=ExportConfig().calibration_tokens, help="0: 4,096 for this size")
     arguments = parser.parse_args()
     run = prepared(WORK / "gemma-3-1b", arguments)
     out = fresh(WORK / "gemma-3-1b" / "out")
-    command = [sys.executable, str(HERE / "int4_ours.py"), arguments.recipe, arguments.calibration_tokens, str(run), str(out)]
+    command = [sys.executable, str(HERE / "int4_ours.py"), arguments.recipe, str(arguments.calibration_tokens), str(run), str(out)]
     seconds, peak_bytes = run_measured(command, WORK / "gemma-3-1b" / "export.log")
     graphs = [path.stat().st_size for path in (out / "package" / "onnx").iterdir()]
     package = [path.stat().st_size for path in (out / "package").rglob("*") if path.is_file()]
-    found = {"recipe": arguments.recipe, "calibration_tokens": arguments.calibration_tokens, "package_mb": sum(package) / 1e6,
+    record = json.loads((out / "export.json").read_text())
+    found = {"recipe": arguments.recipe, "calibration_tokens": record["calibration_tokens"], "package_mb": sum(package) / 1e6,
              "weights_mb": sum(graphs) / 1e6, "largest_file_mb": max(graphs) / 1e6, "seconds": seconds,
              "peak_gb": peak_bytes / 1e9}
     publish("int4_1b", {"environment": environment(arguments.data, PACKAGES), **found}, found)

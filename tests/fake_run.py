@@ -186,6 +186,7 @@ def _write_files(stage: str, folder: Path) -> None:
         (folder / "package" / "onnx").mkdir()
         (folder / "package" / "onnx" / "model_q4.onnx_data").write_bytes(bytes(range(256)))
         (folder / "package" / "onnx" / "model_quantized.onnx").write_bytes(b"a graph")
+        (folder / "package" / "onnx" / "model_int8.onnx").write_bytes(b"another")
     if stage == "evaluate":
         for split in ("train", "val", "test"):
             for model, nll in scored(split).items():

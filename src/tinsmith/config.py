@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tinsmith.errors import ConfigError, listing
 
@@ -90,17 +90,16 @@ class ExportConfig(Section):
 
     recipe: Literal["auto", "rtn", "gptq", "mixed"] = "auto"
     """How weights become INT4: `rtn` rounds to nearest in seconds, `gptq` calibrates on training conversations, `mixed` does
-    that with the matrices that lose most in INT8. `auto` takes `rtn` or else `mixed`, the first within
+    that with INT8 for the matrices that lose most. `auto` takes `rtn` or else `mixed`, the first within
     `max_perplexity_ratio`, and stops the run if neither is."""
     max_perplexity_ratio: float = Field(1.03, gt=1)
     """For `auto`: highest perplexity on the validation split, INT4 over tuned."""
     max_bits_per_parameter: float = Field(5.0, ge=4.7, le=8.5)
     """How large all matrices together may become, which `mixed` makes use of; all in INT4 they take 4.66 in SmolLM2-135M. The
     run stops if the package's weights are more than 50 kB a layer larger than that."""
-    calibration_tokens: Literal["auto"] | PositiveInt = "auto"
-    """Training tokens that calibration looks at, in whole conversations; an opening they share counts once. `auto` takes
-    16,384, and on a processor fewer the larger the model is, for time and memory: 8,192 above 275 million parameters, 4,096
-    above 550 million, 2,048 above 1.1 billion."""
+    calibration_tokens: int = Field(0, ge=0)
+    """Training tokens that calibration looks at, in whole conversations; an opening they share counts once. 0 means 16,384, on a
+    processor half as many above 275 million parameters, and again for every doubling, for time and memory: 4,096 for Gemma 3 1B."""
     float16: bool = True
     """Add a second graph over the same weights, of about 0.2 MB, that computes in float16, for GPUs that can. It is left out
     where values come near the end of float16's range."""

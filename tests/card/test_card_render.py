@@ -14,6 +14,7 @@ from fake_run import AUTHOR, STAMPED, records, write_card, write_run
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts, plain
 from tinsmith.card.front_matter import HUB_LICENSES, front_matter
+from tinsmith.card.sections import graphs
 from tinsmith.card.stage import render_card
 from tinsmith.config import CardConfig
 from tinsmith.errors import ArtifactError
@@ -138,7 +139,7 @@ def test_no_placeholder_of_the_template_is_left(full_run):
 def test_the_template_itself_holds_no_number():
     source = (Path(tinsmith.card.__file__).parent / "templates" / "model_card.md.j2").read_text()
     body = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", source, flags=re.DOTALL)
-    assert not re.findall(r"\d", body.replace("INT4", ""))
+    assert not re.findall(r"\d", body.replace("INT4", "").replace("INT8", ""))
 
 
 @pytest.mark.parametrize(
@@ -165,14 +166,14 @@ def test_the_template_itself_holds_no_number():
         "| Perplexity (Fine-tuned) | 7.39 (6.55 to 8.33) | 9.0 (8.0 to 10.2) | 6 conversations |",
         "before quantization, \"INT4 package\" is what a browser downloads, computed by its graph `model_q4.onnx`. All were",
         "| `model_q4.onnx` | float32 | GPUs | 9.0 (8.0 to 10.2) | 1.22",
-        "| `model_int8.onnx` | products of eight bits | WASM | ",
-        "| `model_q4f16.onnx` | half precision | GPUs that can, on the chat page | ",
+        "| `model_int8.onnx`, `model_quantized.onnx` | INT8 | WASM: the chat page, Transformers.js alone | ",
+        "| `model_q4f16.onnx` | float16 | GPUs with `shader-f16`, on the chat page | ",
         "In the graph in half precision values took up to 42.4 % of the range, in 4,000 tokens of training data.",
-        "fine-tuned, computed in the number format of training; the packaged file's, computed like every number above, is 1.22",
+        "fine-tuned, computed in the number format of training; the packaged file's, computed as above, is 1.22",
         "| `gptq` | GPTQ-calibrated | 84 MB | 1.04 | 9.50 s | 6 conversations |",
         "- **Quantization Loss**: INT4 weights multiply test perplexity by 1.221 (95 % interval 1.185 to 1.258; 6 conversations); where WASM",
-        "- **Performance**: Slower on devices without WebGPU support (expected, not measured: no GPU was there); WASM decoded 8.77 tokens/s",
-        "Most key facts stated (1 of 2):",
+        "- **Performance**: Slower on devices without WebGPU support is to be expected; no GPU was measured. Decoding on WASM: 8.77 tokens/s",
+        "Most key facts stated by the INT4 package (1 of 2):",
         "| google, swiftshader, SwiftShader, software adapter, not a GPU",
         "| Testor 9000, 2 threads, Chromium 156.0.1, Linux 6.1 | WASM | 8.77 tokens/s (7.50 to 9.25) |",
         "| `gate.merge.adapter_norm` | 3.25 | > 0.001 |",
@@ -195,7 +196,8 @@ def test_what_only_imitates_a_gpu_comes_last_and_is_not_compared(full_run):
 
 
 @pytest.mark.parametrize(("speed", "remark"), [
-    (12.5, "(WebGPU decoded 12.5 tokens/s); WASM decoded 8.77"), (4.5, "(not so here: WebGPU decoded 4.50 tokens/s); WASM decoded 8.77"),
+    (12.5, ": here WebGPU decoded 12.5 tokens/s, WASM 8.77 tokens/s"),
+    (4.5, " is to be expected, but was not measured so: here WebGPU decoded 4.50 tokens/s, WASM 8.77 tokens/s"),
 ])
 def test_the_card_says_whether_webgpu_was_quicker(tmp_path, monkeypatch, speed, remark):
     run = write_run(tmp_path / "tea-bot")
@@ -204,7 +206,7 @@ def test_the_card_says_whether_webgpu_was_quicker(tmp_path, monkeypatch, speed, 
     for line in lines:
         line["value"] = speed if line["id"] == "bench.webgpu.decode_tokens_per_second" else line["value"]
     run.measurements.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert f"Slower on devices without WebGPU support {remark}" in render_card_page(run, monkeypatch)
+    assert f"Slower on devices without WebGPU support{remark}" in render_card_page(run, monkeypatch)
 
 
 def test_answers_that_state_as_many_facts_are_not_ranked(tmp_path, monkeypatch):
@@ -212,7 +214,27 @@ def test_answers_that_state_as_many_facts_are_not_ranked(tmp_path, monkeypatch):
     answers = run.stage("evaluate") / "answers.jsonl"
     answers.write_text("".join(json.dumps({**json.loads(line), "int4_found": []}) + "\n" for line in answers.read_text().splitlines()))
     page = render_card_page(run, monkeypatch)
-    assert page.count("\nKey facts stated (0 of 2):") == 2 and "key facts stated (0" not in page
+    assert page.count("\nKey facts stated by the INT4 package (0 of 2):") == 2 and "key facts stated by" not in page
+
+
+@pytest.mark.parametrize(("gone", "rows"), [
+    ((), ["GPUs", "WASM: the chat page, Transformers.js alone", "GPUs with `shader-f16`, on the chat page"]),
+    (("model_quantized.onnx",), ["GPUs, WASM with Transformers.js alone", "WASM on the chat page", "GPUs with `shader-f16`, on the chat page"]),
+    (("model_quantized.onnx", "model_int8.onnx"), ["GPUs, WASM", "GPUs with `shader-f16`, on the chat page"]),
+])
+def test_the_card_says_which_device_runs_which_graph(tmp_path, gone, rows):
+    run = write_run(tmp_path / "tea-bot")
+    evidence = read_evidence(run)
+    for name in gone:
+        del evidence.stamps["export"]["outputs"][f"package/onnx/{name}"]
+    if "model_int8.onnx" in gone:
+        del evidence.measurements["evaluate.ratio.test.int4_int8_over_tuned"]
+    assert [row["used_by"] for row in graphs(Facts(evidence, CardConfig()))] == rows
+
+
+def test_one_is_no_plural(full_run):
+    facts = Facts(read_evidence(full_run), CardConfig())
+    assert facts.rests_on("bench.wasm.peak_memory_bytes") == "1 browser" and facts.rests_on("base.parameters") == "6 conversations"
 
 
 def test_front_matter_round_trips_and_is_what_a_hub_accepts(full_run):

@@ -19,8 +19,10 @@ from tinsmith.device import Device
 from tinsmith.errors import ArtifactError, BaseModelError, GateError
 from tinsmith.export import graph, nodes, parity
 from tinsmith.export.blocks import round_to_nearest, unpack
+from tinsmith.export.calibrate import Quantized
 from tinsmith.export.package import _smaller, check_package, save_graph
-from tinsmith.export.stage import _calibration_rows, _full_weights, export_int4
+from tinsmith.export.search import Chosen
+from tinsmith.export.stage import _enough_tokens, _full_weights, _in_words, export_int4
 from tinsmith.families import decoder_of
 from tinsmith.onnx_decoder import load_onnx
 from tiny import build_tiny
@@ -84,16 +86,24 @@ def test_far_positions_are_turned_as_by_the_model_and_by_half_a_turn_at_most(rop
     session = ort.InferenceSession(ir.to_proto(built).SerializeToString(), providers=["CPUExecutionProvider"])
     (turned,) = session.run(None, {"position_ids": np.arange(8000, dtype=np.int64)[None]})
     assert turned.shape[0] == 8000 and np.abs(turned).max() <= np.float32(np.pi) + 1e-6 and turned.std() > 1
+    exact = np.arange(8000)[:, None] * graph.inverse_frequencies(decoder_of(model.config).rope[0], decoder_of(model.config))[0].astype(np.float64)
+    assert np.abs(np.cos(turned.astype(np.float64)) - np.cos(exact)).max() < 4e-4  # what float32 leaves of an angle of 8,000
 
 
 @pytest.mark.parametrize(("parameters", "kind", "rows"), [
     (134_515_008, "cpu", 16384), (268_098_176, "cpu", 16384), (494_032_768, "cpu", 8192), (999_885_952, "cpu", 4096),
-    (1_235_814_400, "cpu", 2048), (1_235_814_400, "cuda", 16384),
+    (1_235_814_400, "cpu", 2048), (2_300_000_000, "cpu", 1024), (10**15, "cpu", 1), (1_235_814_400, "cuda", 16384),
 ])
 def test_a_processor_calibrates_large_models_on_fewer_tokens(parameters, kind, rows):
-    device = Device(torch.device(kind), torch.bfloat16, "tests")
-    assert _calibration_rows(ExportConfig(), parameters, device) == rows
-    assert _calibration_rows(ExportConfig(calibration_tokens=77), parameters, device) == 77
+    assert _enough_tokens(parameters, Device(torch.device(kind), torch.bfloat16, "tests")) == rows
+
+
+def test_the_card_is_told_how_many_matrices_are_in_8_bits():
+    four, eight = (round_to_nearest(torch.randn(2, 32), bits=bits) for bits in (4, 8))
+    words = {recipe: _in_words(Chosen(recipe, Quantized(matrices), [])) for recipe, matrices in (
+        ("rtn", {"a": four}), ("mixed", {"a": four, "b": eight, "c": eight}))}
+    assert words["rtn"] == "rounded to nearest; blocks of 32 weights with a float16 scale and a zero point of 4 bits"
+    assert words["mixed"].endswith("a zero point of 4 bits; 2 of 3 matrices in 8 bits, without zero points")
 
 
 @pytest.mark.parametrize("broken", [

@@ -13,6 +13,11 @@ from tinsmith.run_dir import combined_sha256
 INTERVAL_NAME = "95 % interval"
 NOT_STATED = "Not stated by the author"
 
+_SINGULARS = {
+    "positions": "position", "runs": "run", "cold loads": "cold load", "files": "file", "settings": "setting", "recipes": "recipe",
+    "models": "model", "browsers": "browser", "conversations": "conversation", "answers": "answer", "facts": "fact", "prompts": "prompt",
+}  # fmt: skip
+
 _IDS = (
     (r"base\.(parameters|files_bytes)", "base"),
     (r"data\.(records|conversations|tokens|supervised_tokens|step)\..+|data\.truncated|data\.category\..+", "data"),
@@ -93,7 +98,7 @@ class Facts:
         found = self.evidence.measurements.get(id)
         if found is None:
             return ""
-        return f"{found.count:,} {found.count_of.removesuffix('s') if found.count == 1 else found.count_of}"
+        return f"{found.count:,} {_SINGULARS.get(found.count_of, found.count_of) if found.count == 1 else found.count_of}"
 
     def cell(self, id: str) -> str:
         """For a table: `16.4 (14.1 to 19.2)`, without the brackets if there is no interval."""

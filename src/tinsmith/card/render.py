@@ -63,14 +63,14 @@ def _names(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, An
     has_curve = facts.evidence.sha256("train/loss.png") is not None
     return {
         "title": title, "config": facts.config, "front_matter": front_matter(facts, facts.config.title or name),
-        "has": facts.has, "value": facts.value, "cell": facts.cell, "full": facts.full, "interval": facts.interval,
+        "has": facts.has, "value": facts.value, "cell": facts.cell, "full": facts.full,
         "rests_on": facts.rests_on, "recorded": facts.recorded, "raw": facts.raw, "stated": facts.stated,
         "declared": facts.declared, "declared_list": facts.declared_list, "date": facts.date(),
         "interval_name": INTERVAL_NAME, "not_assessed": NOT_ASSESSED, "has_curve": has_curve,
         "shown_categories": sections.SHOWN_CATEGORIES, "categories": sections.categories(facts),
         "processing_steps": sections.processing_steps(facts), "hardware": sections.hardware(facts),
         "examples": sections.examples(facts), "graphs": sections.graphs(facts), "recipes": sections.recipes(facts),
-        "browser_rows": sections.browser_rows(facts), "gpu_remark": sections.gpu_remark(facts),
+        "browser_rows": sections.browser_rows(facts), "performance": sections.performance(facts),
         "prompt_rows": sections.prompt_rows(facts), "placements": sections.placements(facts),
         "gates": sections.gates(facts), "language": sections.language(facts),
         "thin_categories": sections.thin_categories(facts), "category_extremes": sections.category_extremes(facts),
@@ -86,7 +86,7 @@ def _printed(snippet: Snippet, run: SnippetRun | None, facts: Facts) -> dict[str
         reason = "the export stage has not finished" if "export" not in facts.evidence.stamps else "no record of a run"
         result = f"Not measured: {reason}, so this code was not run."
     else:
-        heading = (f"Run exactly as printed in {plain(run.browser)}, its addresses answered by the machine that made the model, it chose "
+        heading = (f"Run exactly as printed in {plain(run.browser)}, with files of the machine itself in place of the network, the code chose "
                    f"`{run.device}` and answered:")
         result = f"{heading}\n\n{fenced(run.output, 'text')}"
     return {"title": _TITLES[snippet.form], "code": code, "result": result}

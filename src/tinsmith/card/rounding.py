@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 _BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -44,13 +46,13 @@ def scaled(value: float, unit: str) -> tuple[float, str]:
 def number_text(value: float, unit: str, spread: Mapping[str, float] | None = None) -> str:
     """One number as people read it: `86.5 MB`, `37.5`, `12 %`, `134,515,008`.
 
-    A `count` is printed whole, an `exact` number as it is written. `minutes` expects seconds. Everything else follows `supported_decimals`; without an
+    A `count` is printed whole, an `exact` number with all its digits. `minutes` expects seconds. Everything else follows `supported_decimals`; without an
     interval, three significant digits.
     """
     if unit == "count" and float(value).is_integer():
         return f"{int(value):,}"
     if unit == "exact":
-        return f"{value:g}"
+        return np.format_float_positional(value, trim="-")
     factor, suffix = scaled(value, unit)
     wide = {name: bound * factor for name, bound in (spread or {}).items()}
     if (not suffix and not wide and 0 < abs(value) < 1e-3) or abs(value) >= 1e15:

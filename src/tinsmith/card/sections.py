@@ -8,7 +8,7 @@ from typing import Any
 from tinsmith.card.evidence import STAGES, required
 from tinsmith.card.facts import Facts, plain, words
 from tinsmith.card.rounding import number_text
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE
+from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE
 
 Row = dict[str, str]
 
@@ -121,13 +121,19 @@ def browser_rows(facts: Facts) -> list[Row]:
     return rows
 
 
-def gpu_remark(facts: Facts) -> str:
-    """Whether this run's browser bears out that WebGPU is quicker."""
-    speeds = [f"bench.{name}.decode_tokens_per_second" for name in ("webgpu", "wasm")]
-    if not all(map(facts.has, speeds)) or facts.raw("bench", "webgpu.json", "software"):
-        return " (expected, not measured: no GPU was there)"
-    webgpu, wasm = (facts.evidence.measurements[id].value for id in speeds)
-    return f" ({'' if webgpu > wasm else 'not so here: '}WebGPU decoded {facts.value(speeds[0])})"
+def performance(facts: Facts) -> str:
+    """What a device without WebGPU must expect, borne out by the first one where a GPU and WASM were both measured."""
+    text = "Slower on devices without WebGPU support"
+    for browser in _browsers(facts):
+        device = browser.id.rpartition(".")[0]
+        speeds = [f"{device}.{name}.decode_tokens_per_second" for name in ("webgpu", "wasm")]
+        if browser.backend != "webgpu" or browser.record.get("software") or not all(map(facts.has, speeds)):
+            continue
+        webgpu, wasm = (facts.evidence.measurements[id].value for id in speeds)
+        where = "here" if browser.stage == "bench" else f"on {facts.recorded_value('remote', browser.file, 'name', browser.record['name'])}"
+        said = text if webgpu > wasm else f"{text} is to be expected, but was not measured so"
+        return f"{said}: {where} WebGPU decoded {facts.value(speeds[0])}, WASM {facts.value(speeds[1])}"
+    return f"{text} is to be expected; no GPU was measured. Decoding on WASM: {facts.value('bench.wasm.decode_tokens_per_second')}"
 
 
 def _load(facts: Facts, id: str) -> str:
@@ -179,20 +185,25 @@ def _device(facts: Facts, browser: _Browser) -> str:
     return facts.recorded_value(browser.stage, browser.file, f"device.{browser.backend}" if browser.stage == "remote" else "device", parts)
 
 
-_GRAPHS = (
-    ("int4", ONNX_FILE, "float32", "GPUs"),
-    ("int4_int8", ONNX_UNPACKED_FILE, "products of eight bits", "WASM"),
-    ("int4_float16", ONNX_F16_FILE, "half precision", "GPUs that can, on the chat page"),
-)
-"""Of the package, by the model's name in the measurements."""
-
-
 def graphs(facts: Facts) -> list[Row]:
-    """One row per graph of the package that was scored."""
+    """One row per graph of the package that was scored, and what it is for.
+
+    The graph that Transformers.js unpacks by itself gives the numbers of the page's, and shares its row.
+    """
+    files = facts.evidence.stamps.get("export", {}).get("outputs", {})
+    on_page, elsewhere = (f"package/{file}" in files for file in (ONNX_UNPACKED_FILE, ONNX_INT8_FILE))
+    rest = "" if elsewhere else ", WASM with Transformers.js alone" if on_page else ", WASM"
+    known = (
+        ("int4", [ONNX_FILE], "float32", f"GPUs{rest}"),
+        ("int4_int8", [ONNX_UNPACKED_FILE, *[ONNX_INT8_FILE] * elsewhere], "INT8",
+         "WASM: the chat page, Transformers.js alone" if elsewhere else "WASM on the chat page"),
+        ("int4_float16", [ONNX_F16_FILE], "float16", "GPUs with `shader-f16`, on the chat page"),
+    )  # fmt: skip
     return [
-        {"file": Path(file).name, "computes_in": computes_in, "used_by": used_by, "perplexity": facts.cell(f"evaluate.perplexity.test.{model}"),
+        {"file": ", ".join(f"`{Path(name).name}`" for name in names), "computes_in": computes_in, "used_by": used_by,
+         "perplexity": facts.cell(f"evaluate.perplexity.test.{model}"),
          "ratio": facts.cell(f"evaluate.ratio.test.{model}_over_tuned"), "n": facts.rests_on(f"evaluate.ratio.test.{model}_over_tuned")}
-        for model, file, computes_in, used_by in _GRAPHS if facts.has(f"evaluate.ratio.test.{model}_over_tuned")
+        for model, names, computes_in, used_by in known if facts.has(f"evaluate.ratio.test.{model}_over_tuned")
     ]  # fmt: skip
 
 
@@ -268,7 +279,7 @@ def examples(facts: Facts) -> list[Row]:
             texts[model] = required(required(answer, model, "evaluate/answers.jsonl"), "text", "evaluate/answers.jsonl")
         found = f"{len(answer['int4_found'])} of {len(answer['facts'])}"
         row = {
-            "title": f"{kind} key facts stated" if is_ranked else "Key facts stated",
+            "title": f"{kind} key facts stated by the INT4 package" if is_ranked else "Key facts stated by the INT4 package",
             "found": facts.recorded_value("evaluate", "answers.jsonl", f"{answer['id']}.found", found),
         }
         for name, text in texts.items():

@@ -18,7 +18,7 @@ from tinsmith.tokens import Tokens
 RECIPES = {
     "rtn": "rounded to nearest",
     "gptq": "GPTQ, guided by the loss on training conversations",
-    "mixed": "GPTQ, guided by the loss on training conversations, the matrices that lose most in INT8",
+    "mixed": "GPTQ, guided by the loss on training conversations, with INT8 for the matrices that lose most",
 }
 """Name -> what was done, from the quickest and smallest on."""
 

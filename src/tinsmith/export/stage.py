@@ -83,7 +83,8 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     probe = _probe_ids(train, decoder)
     _gate_full_precision(recorder, model_dir, decoder, probe, out_dir / "full_precision")
     device = choose_device()
-    calibration = _calibration(train, _calibration_rows(config, StoredWeights(model_dir).count, device))
+    calibration_tokens = config.calibration_tokens or _enough_tokens(StoredWeights(model_dir).count, device)
+    calibration = _calibration(train, calibration_tokens)
     chosen = choose(config, model_dir, device, calibration, val, seed)
     _record_trials(recorder, config, chosen.trials)
     weights = _quantized_weights(model_dir, chosen.model)
@@ -117,7 +118,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     recorder.add("export.calibration_conversations", calibrated, "count", 1, "settings", chosen.recipe)
     recorder.add("export.seconds", time.monotonic() - started, "seconds", 1, "runs", "wall clock")
     write_json(out_dir / "export.json", {
-        "recipe": chosen.recipe, "block_size": BLOCK_SIZE, "operators": operators,
+        "recipe": chosen.recipe, "block_size": BLOCK_SIZE, "calibration_tokens": calibration_tokens, "operators": operators,
         "quantization": _in_words(chosen),
         "recipes": [{"name": trial.recipe, "made": RECIPES[trial.recipe]} for trial in chosen.trials],
         "tensors": _tensor_table(package_dir), "files": _file_table(package_dir),
@@ -147,12 +148,10 @@ def _probe_ids(train: Sequence[Tokens], decoder: Decoder) -> list[int]:
     return joined[:needed]
 
 
-def _calibration_rows(config: ExportConfig, parameters: int, device: Device) -> int:
-    """Rows to calibrate on; unless they are set, half as many for every doubling of a large model on a processor."""
-    if config.calibration_tokens != "auto":
-        return config.calibration_tokens
+def _enough_tokens(parameters: int, device: Device) -> int:
+    """To calibrate on: on a processor half as many for every doubling of a large model."""
     doublings = math.ceil(math.log2(max(1.0, parameters / _FULLY_CALIBRATED_PARAMETERS)))
-    return _CALIBRATION_TOKENS >> doublings if device.device.type == "cpu" else _CALIBRATION_TOKENS
+    return max(1, _CALIBRATION_TOKENS >> doublings) if device.device.type == "cpu" else _CALIBRATION_TOKENS
 
 
 def _calibration(train: Sequence[Tokens], most_rows: int) -> Sequence[Tokens]:
