@@ -1,10 +1,12 @@
 """Whether the recipe that ships costs speed: packages of `rtn` and `mixed` in turn, in headless Chromium on the processor.
 
 The packages are those of `int4.py` (`make bench-int4` first). In every round each loads in a new browser, answers once to warm
-up, and answers prompts of about 32 and 512 tokens with 64 greedy tokens.
+up, and answers prompts of about 32 and 512 tokens with 64 greedy tokens; `rtn` does so twice, and what its two turns differ by
+is the noise that a difference must exceed.
 
 The last line is one JSON object, `{model: {decode, decode512, first32, first512, load}}`: medians over rounds of `mixed`'s
-figure over `rtn`'s. The same with every round and the machine is in `benchmarks/results/recipe_speed.json`.
+figure over `rtn`'s. The same with the range over rounds, `rtn`'s second turn over its first, every round and the machine is in
+`benchmarks/results/recipe_speed.json`.
 """
 
 import argparse
@@ -19,26 +21,33 @@ from int4 import WORK
 from tinsmith.chat import read_jsonl
 from tinsmith.tokens import load_tokenizer
 
+TURNS = {"rtn": "rtn", "mixed": "mixed", "rtn_again": "rtn"}
+"""Name -> recipe."""
 FIGURES = {"decode": "decode_short", "decode512": "decode_long", "first32": "first_short", "first512": "first_long", "load": "load"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="smollm2-135m-instruct,gemma-3-270m")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=6)
     arguments = parser.parse_args()
     data, models = chosen_data(), published("recipe_speed")
     for model in arguments.models.split(","):
         rounds = rounds_of(f"{model}-{data.stem}", arguments.rounds)
-        ratios = {name: statistics.median(a[key] / b[key] for a, b in zip(rounds["mixed"], rounds["rtn"], strict=True))
-                  for name, key in FIGURES.items()}
-        models[model] = ratios | {"environment": environment(data, ()), "rounds": rounds}
+        ratios = {turn: {name: [a[key] / b[key] for a, b in zip(rounds[turn], rounds["rtn"], strict=True)]
+                         for name, key in FIGURES.items()} for turn in ("mixed", "rtn_again")}
+        medians = {name: statistics.median(found) for name, found in ratios["mixed"].items()}
+        ranges = {turn: {name: [min(found), statistics.median(found), max(found)] for name, found in of.items()} for turn, of in ratios.items()}
+        for turn, of in ranges.items():
+            print(f"{model}, {turn} over rtn: " + ", ".join(f"{name} {m:.3f} [{low:.3f}, {high:.3f}]" for name, (low, m, high) in of.items()),
+                  file=sys.stderr)
+        models[model] = medians | {"ranges": ranges, "environment": environment(data, ()), "rounds": rounds}
         publish("recipe_speed", models, {name: {key: one[key] for key in FIGURES} for name, one in models.items()})
 
 
 def rounds_of(name: str, count: int) -> dict[str, list[dict[str, float]]]:
-    """Recipe -> what each round measured of it."""
-    packages = {recipe: WORK / name / recipe / "package" for recipe in ("rtn", "mixed")}
+    """Turn -> what each round measured of it."""
+    packages = {turn: WORK / name / recipe / "package" for turn, recipe in TURNS.items()}
     for package in packages.values():
         if not package.is_dir():
             sys.exit(f"{package}: missing; run make bench-int4 first")
@@ -46,13 +55,13 @@ def rounds_of(name: str, count: int) -> dict[str, list[dict[str, float]]]:
     train = read_jsonl(WORK.parent / "tuned" / name / "run" / "data" / "train.jsonl")
     words = " ".join(message.content for conversation in train for message in conversation.messages).split()
     prompts = {length: prompt_of(tokenizer, words, tokens) for length, tokens in PROMPT_TOKENS.items()}
-    rounds: dict[str, list[dict[str, float]]] = {recipe: [] for recipe in packages}
+    rounds: dict[str, list[dict[str, float]]] = {turn: [] for turn in packages}
     for number in range(count):
-        for recipe, package in list(packages.items())[:: 1 if number % 2 else -1]:
+        for turn, package in list(packages.items())[:: 1 if number % 2 else -1]:
             with site(package) as server:
                 row = measured("tinsmith", f"{server.origin}/bench.html", prompts, min(8, os.cpu_count() or 1))
-            rounds[recipe].append(row)
-            print(f"round {number + 1}, {recipe}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()), file=sys.stderr)
+            rounds[turn].append(row)
+            print(f"round {number + 1}, {turn}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()), file=sys.stderr)
     return rounds
 
 
