@@ -33,6 +33,20 @@ def test_answers_are_near_the_4_bit_graphs(package):
     assert np.abs(one_by_one - eight).max() < 0.02 * np.abs(eight).max()
 
 
+def test_only_logits_of_refined_rows_are_added_to(package):
+    places = ir.load(package / "model_q4.onnx").graph.initializers["lm_head.refined.places"].const_value.numpy()
+    for name in INT8_FILES - {"model_int8.json"}:
+        graph = ir.load(package / name).graph
+        (added,) = [node for node in graph if node.op_type == "ScatterElements"]
+        assert added.outputs[0].name == "logits" and "lm_head.refined.places" not in graph.initializers
+        tokens = added.inputs[1].producer().inputs[0].const_value.numpy()[0, 0]
+        shares = np.random.default_rng(1).normal(size=places.max() + 1)
+        shares[-1] = 0
+        found = np.zeros(len(places))
+        np.add.at(found, tokens, shares)
+        np.testing.assert_array_equal(found, shares[places])
+
+
 def test_none_where_it_would_not_fit_or_is_not_wanted(exported, data_dir, tmp_path, monkeypatch):
     _, merge_dir, _, _ = exported
     export_int4(ExportConfig(recipe="rtn", int8=False), data_dir, merge_dir, tmp_path / "without", seed=1)

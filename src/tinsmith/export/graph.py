@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tinsmith.export.blocks import Refinement
-from tinsmith.export.nodes import CONTRIB, Nodes, Weights, gather_blocks, linear, projections, store
+from tinsmith.export.nodes import CONTRIB, PLACES, Nodes, Weights, gather_blocks, linear, projections, store
 from tinsmith.families import Decoder
 
 OPSET = 21
@@ -275,7 +275,7 @@ def _logits(g: Nodes, normed: ir.Value, keep: ir.Value, head: tuple[ir.Value, ..
 def _refined(g: Nodes, kept: ir.Value, logits: ir.Value, refinement: Refinement) -> ir.Value:
     """`logits` (B, kept, V) with what the refined rows of the head add to them."""
     shares = linear(g, "lm_head.refined", kept, store(g, "lm_head.refined", [refinement.blocks]))
-    places = g.weight("lm_head.refined.places", refinement.places)
+    places = g.weight(PLACES, refinement.places)
     spread = g.op("logits/shares", "Gather", [shares, places], {"axis": 2})
     return g.op("logits/refined", "Add", [logits, spread])
 

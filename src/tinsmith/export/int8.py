@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
-from tinsmith.export.nodes import CONTRIB, drop_unused
+from tinsmith.export.nodes import CONTRIB, PLACES, drop_unused
 from tinsmith.export.unpack import Plan
 from tinsmith.int8_weights import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP, padded, width_of
 
@@ -74,6 +74,7 @@ class _Rewriter:
         for products in products_by_input(self.graph):
             self.replace(products)
         self._cast_after_gathering()
+        self._add_refined_logits_alone()
         drop_unused(self.graph)
 
     def _cast_after_gathering(self) -> None:
@@ -89,6 +90,27 @@ class _Rewriter:
             node.replace_input_with(0, cast.inputs[0])
             rows.type = None
             self.graph.insert_after(node, self._added)
+
+    def _add_refined_logits_alone(self) -> None:
+        """Add the head's refined rows to their logits: to spread them over all first costs a processor 5 % of a token (Gemma 3 270M)."""
+        places = self.graph.initializers.get(PLACES)
+        if places is None:
+            return
+        ((spread, _),) = places.uses()
+        ((add, at),) = spread.outputs[0].uses()
+        shares, logits, found = spread.inputs[0], add.inputs[1 - at], add.outputs[0]
+        where = places.const_value.numpy()
+        tokens = np.zeros(where.max() + 1, np.int64)  # the last row adds nothing, wherever it goes
+        refined = np.flatnonzero(where < where.max())
+        tokens[where[refined]] = refined
+        self._added = []
+        shape = self._op("logits/shares_shape", "Shape", [shares])
+        indices = self._op("logits/tokens", "Expand", [self._constant(tokens[None, None], np.int64), shape])  # (B, kept, refined)
+        added = self._op("logits/scattered", "ScatterElements", [logits, indices, shares], {"axis": 2, "reduction": "add"})
+        self.graph.insert_before(add, self._added)
+        replace_all_uses_with(found, added, replace_graph_outputs=True)
+        added.name, added.type, added.shape, found.name = found.name, found.type, found.shape, None
+        self.graph.remove(add, safe=True)
 
     def replace(self, products: Sequence[ir.Node]) -> None:
         """One INT8 product in the place of `products`, which have one input."""

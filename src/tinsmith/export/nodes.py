@@ -12,6 +12,8 @@ from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, bits_of
 from tinsmith.families import Decoder
 
 CONTRIB = "com.microsoft"
+PLACES = "lm_head.refined.places"
+"""For every token its row in the head's refinement."""
 
 Matrix = np.ndarray | Blocks
 """A weight of shape (out features, in features): float32, or blocks along the in features."""

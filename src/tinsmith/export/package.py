@@ -31,8 +31,8 @@ _EVERYWHERE = frozenset({
     "SimplifiedLayerNormalization", "Sin", "SkipSimplifiedLayerNormalization", "Slice", "Split", "Sub", "Unsqueeze",
 })
 _ON_WASM = _EVERYWHERE - {"GroupQueryAttention", "MatMulNBits"} | {
-    "Abs", "And", "Attention", "ConstantOfShape", "DequantizeLinear", "Div", "Flatten", "GreaterOrEqual", "Less",
-    "MatMulIntegerToFloat", "Max", "Pad", "QuantizeLinear", "ReduceMax", "Round", "Transpose", "Where",
+    "Abs", "And", "Attention", "ConstantOfShape", "DequantizeLinear", "Div", "Expand", "Flatten", "GreaterOrEqual", "Less",
+    "MatMulIntegerToFloat", "Max", "Pad", "QuantizeLinear", "ReduceMax", "Round", "ScatterElements", "Transpose", "Where",
 }
 ALLOWED_OPERATORS = {
     ONNX_FILE: _EVERYWHERE, ONNX_F16_FILE: _EVERYWHERE, ONNX_INT8_FILE: _ON_WASM, ONNX_UNPACKED_FILE: _ON_WASM,
