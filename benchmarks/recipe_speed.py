@@ -2,27 +2,38 @@
 
 The packages are those of `int4.py` (`make bench-int4` first). In every round each loads in a new browser, answers once to warm
 up, and answers prompts of about 32 and 512 tokens with 64 greedy tokens; `rtn` does so twice, and what its two turns differ by
-is the noise that a difference must exceed.
+is the noise that a difference must exceed. That noise is some tenths, so the graphs also compute a token in turn in one process,
+in the same runtime (`recipe_steps.mjs`), after 32 and 512 others.
 
-The last line is one JSON object, `{model: {decode, decode512, first32, first512, load}}`: medians over rounds of `mixed`'s
-figure over `rtn`'s. The same with the range over rounds, `rtn`'s second turn over its first, every round and the machine is in
+The last line is one JSON object, `{model: {step32, step512, decode, decode512, first32, first512, load}}`: medians of `mixed`'s
+figure over `rtn`'s, of 100 turns or all rounds; steps are times. The same with the range over rounds, `rtn`'s second turn over its first, every round and the machine is in
 `benchmarks/results/recipe_speed.json`.
 """
 
 import argparse
+import json
 import os
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
+import onnx_ir as ir
 from browser import PROMPT_TOKENS, measured, prompt_of, site
-from harness import chosen_data, environment, publish, published
+from harness import HERE, chosen_data, environment, publish, published
 from int4 import WORK
 
 from tinsmith.chat import read_jsonl
+from tinsmith.int8_weights import DATA, unpacked_weights
+from tinsmith.onnx_decoder import ONNX_UNPACKED_FILE
 from tinsmith.tokens import load_tokenizer
 
 TURNS = {"rtn": "rtn", "mixed": "mixed", "rtn_again": "rtn"}
 """Name -> recipe."""
+STEPS = {"step32": 32, "step512": 512}
+"""Tokens before the one that is timed."""
 FIGURES = {"decode": "decode_short", "decode512": "decode_long", "first32": "first_short", "first512": "first_long", "load": "load"}
 
 
@@ -33,16 +44,44 @@ def main() -> None:
     arguments = parser.parse_args()
     data, models = chosen_data(), published("recipe_speed")
     for model in arguments.models.split(","):
+        steps = steps_of(WORK / f"{model}-{data.stem}")
         rounds = rounds_of(f"{model}-{data.stem}", arguments.rounds)
         ratios = {turn: {name: [a[key] / b[key] for a, b in zip(rounds[turn], rounds["rtn"], strict=True)]
                          for name, key in FIGURES.items()} for turn in ("mixed", "rtn_again")}
-        medians = {name: statistics.median(found) for name, found in ratios["mixed"].items()}
+        medians = {name: found["ratio"][1] for name, found in steps.items()}
+        medians |= {name: statistics.median(found) for name, found in ratios["mixed"].items()}
         ranges = {turn: {name: [min(found), statistics.median(found), max(found)] for name, found in of.items()} for turn, of in ratios.items()}
         for turn, of in ranges.items():
             print(f"{model}, {turn} over rtn: " + ", ".join(f"{name} {m:.3f} [{low:.3f}, {high:.3f}]" for name, (low, m, high) in of.items()),
                   file=sys.stderr)
-        models[model] = medians | {"ranges": ranges, "environment": environment(data, ()), "rounds": rounds}
-        publish("recipe_speed", models, {name: {key: one[key] for key in FIGURES} for name, one in models.items()})
+        models[model] = medians | {"steps": steps, "ranges": ranges, "environment": environment(data, ()), "rounds": rounds}
+        publish("recipe_speed", models, {name: {key: one[key] for key in (*STEPS, *FIGURES)} for name, one in models.items()})
+
+
+def steps_of(work: Path) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds of one token in `rtn` and in `mixed`, and their ratio: tenth percentile, median, ninetieth."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="tinsmith-steps-") as folder:
+        sides = [unpacked(work / recipe / "package", Path(folder) / recipe) for recipe in ("rtn", "mixed")]
+        for name, past in STEPS.items():
+            done = subprocess.run(["node", HERE / "recipe_steps.mjs", *sides, str(past), "100"], check=True, capture_output=True, text=True)
+            found[name] = json.loads(done.stdout.splitlines()[-1])
+            print(f"{work.name}, {name}: {done.stdout.splitlines()[-1]}", file=sys.stderr)
+    return found
+
+
+def unpacked(package: Path, out: Path) -> Path:
+    """The INT8 graph of `package` in `out`, with its weights as pages unpack them and the widths of its keys and values."""
+    out.mkdir()
+    source = (package / ONNX_UNPACKED_FILE).parent
+    for path in [*source.glob("*_data*"), package / ONNX_UNPACKED_FILE]:
+        shutil.copyfile(path, out / path.name)
+    (out / DATA).write_bytes(unpacked_weights(source))
+    graph = ir.load(package / ONNX_UNPACKED_FILE).graph
+    files = {str(value.const_value.location) for value in graph.initializers.values() if isinstance(value.const_value, ir.ExternalTensor)}
+    widths = {value.name: value.shape[2] for value in graph.inputs if value.name.startswith("past_key_values.")}
+    (out / "inputs.json").write_text(json.dumps({"files": sorted(files), "inputs": widths}))
+    return out
 
 
 def rounds_of(name: str, count: int) -> dict[str, list[dict[str, float]]]:

@@ -20,4 +20,4 @@ def test_some_found_are_resampled():
 
 
 def test_a_few_questions_have_no_interval():
-    assert _recall_interval(np.zeros((4, 2)) + (0, 2), seed=1) == {}
+    assert _recall_interval(np.array([(0.0, 2.0)] * 4), seed=1) == {}
