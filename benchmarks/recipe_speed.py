@@ -55,7 +55,7 @@ def main() -> None:
             print(f"{model}, {turn} over rtn: " + ", ".join(f"{name} {m:.3f} [{low:.3f}, {high:.3f}]" for name, (low, m, high) in of.items()),
                   file=sys.stderr)
         models[model] = medians | {"steps": steps, "ranges": ranges, "environment": environment(data, ()), "rounds": rounds}
-        publish("recipe_speed", models, {name: {key: one[key] for key in (*STEPS, *FIGURES)} for name, one in models.items()})
+        publish("recipe_speed", models, {name: {key: one[key] for key in (*STEPS, *FIGURES) if key in one} for name, one in models.items()})
 
 
 def steps_of(work: Path) -> dict[str, dict[str, list[float]]]:
