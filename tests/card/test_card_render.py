@@ -172,7 +172,7 @@ def test_the_template_itself_holds_no_number():
         "fine-tuned, computed in the number format of training; the packaged file's, computed as above, is 1.22",
         "| `gptq` | GPTQ-calibrated | 84 MB | 1.04 | 9.50 s | 6 conversations |",
         "- **Quantization Loss**: INT4 weights multiply test perplexity by 1.221 (95 % interval 1.185 to 1.258; 6 conversations); where WASM",
-        "- **Performance**: Slower on devices without WebGPU support is to be expected; no GPU was measured. Decoding on WASM: 8.77 tokens/s",
+        "- **Performance**: Slower on devices without WebGPU support is to be expected; no device was measured with a GPU and without. Decoding on WASM: 8.77 tokens/s",
         "Most key facts stated by the INT4 package (1 of 2):",
         "| google, swiftshader, SwiftShader, software adapter, not a GPU",
         "| Testor 9000, 2 threads, Chromium 156.0.1, Linux 6.1 | WASM | 8.77 tokens/s (7.50 to 9.25) |",

@@ -133,7 +133,7 @@ def performance(facts: Facts) -> str:
         where = "here" if browser.stage == "bench" else f"on {facts.recorded_value('remote', browser.file, 'name', browser.record['name'])}"
         said = text if webgpu > wasm else f"{text} is to be expected, but was not measured so"
         return f"{said}: {where} WebGPU decoded {facts.value(speeds[0])}, WASM {facts.value(speeds[1])}"
-    return f"{text} is to be expected; no GPU was measured. Decoding on WASM: {facts.value('bench.wasm.decode_tokens_per_second')}"
+    return f"{text} is to be expected; no device was measured with a GPU and without. Decoding on WASM: {facts.value('bench.wasm.decode_tokens_per_second')}"
 
 
 def _load(facts: Facts, id: str) -> str:

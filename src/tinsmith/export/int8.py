@@ -92,7 +92,7 @@ class _Rewriter:
             self.graph.insert_after(node, self._added)
 
     def _add_refined_logits_alone(self) -> None:
-        """Add the head's refined rows to their logits: to spread them over all first costs a processor 5 % of a token (Gemma 3 270M)."""
+        """Add the head's refined rows to their logits: to spread them over all first costs a processor 7 % of a token (Gemma 3 270M)."""
         places = self.graph.initializers.get(PLACES)
         if places is None:
             return
