@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WEB := src/tinsmith/web
 
 .PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak
 
@@ -59,7 +60,7 @@ benchmarks/browser_pages/node_modules/.package-lock.json: benchmarks/browser_pag
 docs: install
 	$(BIN)/python docs/generate.py
 
-install: $(VENV)/installed web/node_modules/.package-lock.json browser
+install: $(VENV)/installed $(WEB)/node_modules/.package-lock.json browser
 
 # torch goes first and alone: with it in place no other package pulls in a different build of it.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -69,13 +70,13 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-web/node_modules/.package-lock.json: web/package-lock.json
-	cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
 .PHONY: browser
 browser: $(VENV)/installed
-	@$(BIN)/python -c 'from tinsmith.browser import find_browser; find_browser()' 2>/dev/null || $(MAKE) --no-print-directory install-browser
+	@$(BIN)/python -c 'from tinsmith.browser.chromium import find_browser; find_browser()' 2>/dev/null || $(MAKE) --no-print-directory install-browser
 
 .PHONY: install-browser
 install-browser:
@@ -98,4 +99,4 @@ nginx:
 		fi; }
 
 clean:
-	rm -rf $(VENV) web/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work
+	rm -rf $(VENV) $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work

@@ -30,14 +30,15 @@ from int4_score import FLOAT32
 from tinsmith.base.gguf import convert
 from tinsmith.bench.plan import question_of
 from tinsmith.bench.timing import TimedRun, decode_tokens_per_second, first_token_seconds
-from tinsmith.browser import Browser
-from tinsmith.browser_page import Page
-from tinsmith.chat import read_jsonl
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.page import Page
+from tinsmith.browser.runtime import WEB_DIR, write_runtime
+from tinsmith.browser.serve import SiteServer
 from tinsmith.evaluate.nll import onnx_scorer
 from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
-from tinsmith.onnx_decoder import ONNX_FILE, ONNX_UNPACKED_FILE, OnnxDecoder, load_onnx
-from tinsmith.serve import SiteServer, web_dir, write_runtime
-from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.onnx_decoder import ONNX_FILE, ONNX_UNPACKED_FILE, OnnxDecoder, load_onnx
+from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 PAGES = HERE / "browser_pages"
 WLLAMA = PAGES / "node_modules" / "@wllama" / "wllama" / "esm"
@@ -59,14 +60,18 @@ class Prompt:
 
 def main() -> None:
     arguments = parsed_arguments()
-    measured_on = {"environment": environment(arguments.data, ("onnxruntime",)) | {"peers": json.loads(
-        (PAGES / "package.json").read_text())["dependencies"]}}
+    measured_on = {
+        "environment": environment(arguments.data, ("onnxruntime",))
+        | {"peers": json.loads((PAGES / "package.json").read_text())["dependencies"]}
+    }
     models = published("browser")
     for model in arguments.models.split(","):
         found = compare(arguments.run or exported(model, arguments), arguments)
         models[model] = found["ratios"] | measured_on | {key: found[key] for key in ("sides", "perplexity")}
         # A model that this call left out may have been measured before a ratio was added.
-        publish("browser", models, {name: {key: one.get(key) for key in found["ratios"]} for name, one in models.items()})
+        publish(
+            "browser", models, {name: {key: one.get(key) for key in found["ratios"]} for name, one in models.items()}
+        )
 
 
 def parsed_arguments() -> argparse.Namespace:
@@ -103,21 +108,27 @@ def compare(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             for side, address in SIDES.items():
                 row = measured(side, f"{server.origin}/{address}", prompts, arguments.threads)
                 rounds[side].append(row)
-                print(f"round {number + 1}, {side}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()), file=sys.stderr)
+                print(
+                    f"round {number + 1}, {side}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()), file=sys.stderr
+                )
     perplexity = perplexity_of(run, gguf, tokenizer, tokenizer.encode_all(test))
     for side in SIDES:
         print(f"{side}: perplexity {perplexity[f'{side}_over_tuned'][0]:.4f} of the tuned model's", file=sys.stderr)
-    return {"sides": rounds, "perplexity": perplexity, "ratios": {
-        "decode_vs_wllama": ratio(rounds, "decode_short", "wllama"),
-        "decode_vs_stock_q4": ratio(rounds, "decode_short", "stock_q4"),
-        "decode512_vs_wllama": ratio(rounds, "decode_long", "wllama"),
-        "first32_vs_wllama": ratio(rounds, "first_short", "wllama"),
-        "first512_vs_wllama": ratio(rounds, "first_long", "wllama"),
-        "load_vs_wllama": ratio(rounds, "load", "wllama"),
-        "mb_vs_wllama": ratio(rounds, "model_mb", "wllama"),
-        "all_mb_vs_wllama": ratio(rounds, "all_mb", "wllama"),
-        "ppl_vs_q4": max(perplexity["at_once"][0], perplexity["stepped"][0]),
-    }}
+    return {
+        "sides": rounds,
+        "perplexity": perplexity,
+        "ratios": {
+            "decode_vs_wllama": ratio(rounds, "decode_short", "wllama"),
+            "decode_vs_stock_q4": ratio(rounds, "decode_short", "stock_q4"),
+            "decode512_vs_wllama": ratio(rounds, "decode_long", "wllama"),
+            "first32_vs_wllama": ratio(rounds, "first_short", "wllama"),
+            "first512_vs_wllama": ratio(rounds, "first_long", "wllama"),
+            "load_vs_wllama": ratio(rounds, "load", "wllama"),
+            "mb_vs_wllama": ratio(rounds, "model_mb", "wllama"),
+            "all_mb_vs_wllama": ratio(rounds, "all_mb", "wllama"),
+            "ppl_vs_q4": max(perplexity["at_once"][0], perplexity["stepped"][0]),
+        },
+    }
 
 
 def prompt_of(tokenizer: ChatTokenizer, words: list[str], tokens: int) -> Prompt:
@@ -133,7 +144,7 @@ def site(package: Path, gguf: Path | None = None):
     """All three sides' pages and files on one loopback server; without `gguf` no model for wllama."""
     with tempfile.TemporaryDirectory(prefix="tinsmith-runtime-") as runtime:
         write_runtime(Path(runtime))
-        mounts = {"/": web_dir(), "/runtime/": Path(runtime), "/model/": package, "/peers/": PAGES, "/wllama/": WLLAMA}
+        mounts = {"/": WEB_DIR, "/runtime/": Path(runtime), "/model/": package, "/peers/": PAGES, "/wllama/": WLLAMA}
         if gguf:
             mounts["/gguf/model.gguf"] = gguf
         with SiteServer(mounts) as server:
@@ -155,7 +166,9 @@ def measured(side: str, url: str, prompts: dict[str, Prompt], threads: int) -> d
         for name, prompt in prompts.items():
             run = answered(page, prompt, NEW_TOKENS)
             if len(run.token_ms) != NEW_TOKENS or abs(run.prompt_tokens - prompt.tokens) > 1:
-                sys.exit(f"{side} made {len(run.token_ms)} tokens after {run.prompt_tokens}, not {NEW_TOKENS} after {prompt.tokens}")
+                sys.exit(
+                    f"{side} made {len(run.token_ms)} tokens after {run.prompt_tokens}, not {NEW_TOKENS} after {prompt.tokens}"
+                )
             row |= {f"first_{name}": first_token_seconds(run), f"decode_{name}": decode_tokens_per_second(run)}
         fetched = [(one.url, one.size_bytes) for one in page.requests]
         if page.exceptions:
@@ -166,8 +179,13 @@ def measured(side: str, url: str, prompts: dict[str, Prompt], threads: int) -> d
 
 def answered(page: Page, prompt: Prompt, new_tokens: int) -> TimedRun:
     """One greedy answer of exactly `new_tokens`."""
-    asked = {"messages": prompt.messages, "prompt": prompt.text, "newTokens": new_tokens, "maxNewTokens": new_tokens,
-             "minNewTokens": new_tokens}
+    asked = {
+        "messages": prompt.messages,
+        "prompt": prompt.text,
+        "newTokens": new_tokens,
+        "maxNewTokens": new_tokens,
+        "minNewTokens": new_tokens,
+    }
     done = page.evaluate(f"bench.generate({json.dumps(asked)})", PATIENCE_SECONDS)
     return TimedRun(done["askedAt"], tuple(done["times"]), done["promptTokens"])
 
@@ -189,7 +207,9 @@ def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[To
     with tempfile.TemporaryDirectory(prefix="tinsmith-gguf-") as folder:
         convert(gguf, package / "tokenizer.json", Path(folder))
         losses["wllama"] = conversation_losses(load_model(Path(folder), FLOAT32), test)
-    losses |= {name: [onnx_scorer(graph)(one) for one in test] for name, graph in (("tinsmith", int8), ("stock_q4", q4))}
+    losses |= {
+        name: [onnx_scorer(graph)(one) for one in test] for name, graph in (("tinsmith", int8), ("stock_q4", q4))
+    }
     stepped_losses = [[stepped_scorer(graph)(one) for one in test] for graph in (int8, q4)]
 
     def over(found: list[float], wanted: list[float], tokens: list[Tokens]) -> list[float]:
@@ -197,7 +217,9 @@ def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[To
         return [value, interval["ci95_low"], interval["ci95_high"]]
 
     return {f"{side}_over_tuned": over(losses[side], losses["tuned"], test) for side in SIDES} | {
-        "at_once": over(losses["tinsmith"], losses["stock_q4"], test), "stepped": over(*stepped_losses, test)}
+        "at_once": over(losses["tinsmith"], losses["stock_q4"], test),
+        "stepped": over(*stepped_losses, test),
+    }
 
 
 def stepped_scorer(decoder: OnnxDecoder) -> Callable[[Tokens], float]:

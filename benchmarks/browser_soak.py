@@ -19,12 +19,12 @@ from concurrent.futures import wait
 from pathlib import Path
 
 import psutil
-from browser import PATIENCE_SECONDS, site
 from harness import environment, publish
 
-from tinsmith.browser import Browser
-from tinsmith.browser_page import Page
-from tinsmith.chat import read_jsonl
+from browser import PATIENCE_SECONDS, site
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.page import Page
+from tinsmith.model.conversations import read_jsonl
 
 CONVERSATIONS, TURNS = 10, 5
 NEW_TOKENS = 24
@@ -40,21 +40,32 @@ def main() -> None:
     arguments = parser.parse_args()
     package = arguments.run / "export" / "package"
     test = read_jsonl(arguments.run / "data" / "test.jsonl")
-    questions = [message.content for conversation in test for message in conversation.messages if message.role == "user"]
+    questions = [
+        message.content for conversation in test for message in conversation.messages if message.role == "user"
+    ]
     with site(package) as server, Browser(webgpu="none") as browser:
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("globalThis.bench")
         page.evaluate('bench.load({modelUrl: "./model/", device: "wasm"})', PATIENCE_SECONDS)
-        turns = [turn for number in range(CONVERSATIONS) for turn in conversation(page, questions[number * TURNS :][:TURNS])]
+        turns = [
+            turn for number in range(CONVERSATIONS) for turn in conversation(page, questions[number * TURNS :][:TURNS])
+        ]
         soaked = soak(browser, page, questions, arguments.minutes)
         if page.exceptions:
             sys.exit(page.exceptions[0])
     summary = {
-        "conversations": CONVERSATIONS, "later_turns": len(turns), "read_again_tokens": sum(turn["read_again"] for turn in turns),
-        "first_token_ratio": statistics.median(turn["first"] / turn["first_from_nothing"] for turn in turns), **soaked["summary"],
+        "conversations": CONVERSATIONS,
+        "later_turns": len(turns),
+        "read_again_tokens": sum(turn["read_again"] for turn in turns),
+        "first_token_ratio": statistics.median(turn["first"] / turn["first_from_nothing"] for turn in turns),
+        **soaked["summary"],
     }
-    publish("browser_soak", summary | {"environment": environment(arguments.run, ("onnxruntime",)), "turns": turns,
-                                       "samples": soaked["samples"]}, summary)
+    publish(
+        "browser_soak",
+        summary
+        | {"environment": environment(arguments.run, ("onnxruntime",)), "turns": turns, "samples": soaked["samples"]},
+        summary,
+    )
 
 
 def conversation(page: Page, questions: list[str]) -> list[dict]:
@@ -67,7 +78,14 @@ def conversation(page: Page, questions: list[str]) -> list[dict]:
             read = done["promptTokens"] - done["keptTokens"]
             # The last token of an answer was chosen but never read; it and what is new must be.
             new = done["promptTokens"] - (before["promptTokens"] + len(before["tokenIds"]) - 1)
-            found.append({"prompt": done["promptTokens"], "read": read, "read_again": max(0, read - new), "first": first_token(done)})
+            found.append(
+                {
+                    "prompt": done["promptTokens"],
+                    "read": read,
+                    "read_again": max(0, read - new),
+                    "first": first_token(done),
+                }
+            )
         before = done
         messages.append({"role": "assistant", "content": done["text"]})
     for number, turn in enumerate(found, start=1):
@@ -95,8 +113,11 @@ def soak(browser: Browser, page: Page, questions: list[str], minutes: float) -> 
             sample["collected_mb"] = memory_mb()
             due = min(elapsed + min(1, minutes / 10), minutes)
         samples.append(sample)
-        print(f"{elapsed:5.1f} min, {tokens} tokens, " + ", ".join(f"{name} {mb:.0f}" for name, mb in sample.items() if name != "minutes"),
-              file=sys.stderr)
+        print(
+            f"{elapsed:5.1f} min, {tokens} tokens, "
+            + ", ".join(f"{name} {mb:.0f}" for name, mb in sample.items() if name != "minutes"),
+            file=sys.stderr,
+        )
         if elapsed >= minutes:
             break
         messages: list[dict] = []
@@ -107,10 +128,17 @@ def soak(browser: Browser, page: Page, questions: list[str], minutes: float) -> 
             messages.append({"role": "assistant", "content": done["text"]})
     warm = [sample for sample in samples if "collected_mb" in sample and sample["minutes"] >= WARM_UP_SHARE * minutes]
     slope = statistics.linear_regression([s["minutes"] for s in warm], [s["collected_mb"] for s in warm]).slope
-    return {"samples": samples, "summary": {
-        "minutes": samples[-1]["minutes"], "tokens": tokens, "most_mb": max(sample["mb"] for sample in samples),
-        "memory_after_warm_up_mb": warm[0]["collected_mb"], "memory_at_end_mb": warm[-1]["collected_mb"], "mb_per_minute": slope,
-    }}
+    return {
+        "samples": samples,
+        "summary": {
+            "minutes": samples[-1]["minutes"],
+            "tokens": tokens,
+            "most_mb": max(sample["mb"] for sample in samples),
+            "memory_after_warm_up_mb": warm[0]["collected_mb"],
+            "memory_at_end_mb": warm[-1]["collected_mb"],
+            "mb_per_minute": slope,
+        },
+    }
 
 
 def collect_garbage(browser: Browser, page: Page) -> None:

@@ -9,24 +9,39 @@ from pathlib import Path
 
 from harness import HERE, publish
 
+from tinsmith.core.run_dir import RunDir, read_json
 from tinsmith.pipeline import current_measurements
-from tinsmith.run_dir import RunDir, read_json
 
-SHORT = ("evaluate.ratio.test.int4_over_tuned", "evaluate.ratio.test.int4_int8_over_tuned", "export.weights_bytes",
-         "bench.wasm.load_seconds", "bench.wasm.first_token_seconds", "bench.wasm.decode_tokens_per_second")
+SHORT = (
+    "evaluate.ratio.test.int4_over_tuned",
+    "evaluate.ratio.test.int4_int8_over_tuned",
+    "export.weights_bytes",
+    "bench.wasm.load_seconds",
+    "bench.wasm.first_token_seconds",
+    "bench.wasm.decode_tokens_per_second",
+)
 
 
 def main(run: RunDir) -> None:
     found = current_measurements(run)
     stamps = {path.stem: read_json(path) for path in sorted(run.stamps.glob("*.json"))}
-    measured = {one.id: {"value": one.value, "unit": one.unit, **one.spread} for one in found
-                if one.stage in ("export", "evaluate", "bench") and not one.gate and ".category." not in one.id}
+    measured = {
+        one.id: {"value": one.value, "unit": one.unit, **one.spread}
+        for one in found
+        if one.stage in ("export", "evaluate", "bench") and not one.gate and ".category." not in one.id
+    }
     gates = [one.passed for one in found if one.gate]
-    publish("demo", {
-        "environment": read_json(run.environments / f"{stamps['bench']['environment']}.json"),
-        "seconds": {name: stamp["elapsed_seconds"] for name, stamp in stamps.items()},
-        "gates": len(gates), "gates_passed": sum(gates), "measured": measured,
-    }, {"gates_passed": sum(gates)} | {id: measured[id]["value"] for id in SHORT})
+    publish(
+        "demo",
+        {
+            "environment": read_json(run.environments / f"{stamps['bench']['environment']}.json"),
+            "seconds": {name: stamp["elapsed_seconds"] for name, stamp in stamps.items()},
+            "gates": len(gates),
+            "gates_passed": sum(gates),
+            "measured": measured,
+        },
+        {"gates_passed": sum(gates)} | {id: measured[id]["value"] for id in SHORT},
+    )
 
 
 if __name__ == "__main__":

@@ -57,10 +57,13 @@ def environment(data: Path, packages: tuple[str, ...]) -> dict[str, Any]:
     """Machine, system, data set and package versions that results belong to."""
     from importlib.metadata import version
 
-    from tinsmith.device import hardware, os_name
+    from tinsmith.core.device import hardware, os_name
 
     return {
-        "hardware": hardware(), "os": os_name(), "python": sys.version.split()[0], "data": data.name,
+        "hardware": hardware(),
+        "os": os_name(),
+        "python": sys.version.split()[0],
+        "data": data.name,
         "packages": {name: version(name) for name in packages},
     }
 

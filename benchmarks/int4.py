@@ -23,8 +23,8 @@ from typing import Any
 
 from harness import HERE, SEED, chosen_data, environment, faq, fine_tuned, publish, published, run_measured
 
-from tinsmith.code_version import code_version
-from tinsmith.config import ExportConfig
+from tinsmith.core.code_version import code_version
+from tinsmith.core.config import ExportConfig
 
 PACKAGES = ("torch", "transformers", "onnxruntime")
 WORK = HERE / ".work" / "int4"
@@ -44,8 +44,16 @@ def main() -> None:
     models = published(results)
     for model in arguments.models.split(","):
         rows = compare(model, arguments)
-        models[model] = chosen(rows) | measured_on | {"rows": {
-            name: {key: value for key, value in row.items() if key not in NOT_PUBLISHED} for name, row in rows.items()}}
+        models[model] = (
+            chosen(rows)
+            | measured_on
+            | {
+                "rows": {
+                    name: {key: value for key, value in row.items() if key not in NOT_PUBLISHED}
+                    for name, row in rows.items()
+                }
+            }
+        )
         publish(results, models, {model: {key: found[key] for key in CHOSEN} for model, found in models.items()})
 
 
@@ -58,8 +66,12 @@ def chosen(rows: dict[str, dict]) -> dict:
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=chosen_data())
-    parser.add_argument("--other-data", type=Path, help="default: the Swedish half of the public question-answer set, "
-                        "or its English half where --data is something else")
+    parser.add_argument(
+        "--other-data",
+        type=Path,
+        help="default: the Swedish half of the public question-answer set, "
+        "or its English half where --data is something else",
+    )
     parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-int4" / "bin" / "python")
     parser.add_argument("--models", default="smollm2-135m-instruct,gemma-3-270m")
     parser.add_argument("--peers", default=",".join(PEERS))
@@ -77,12 +89,19 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     run, command = fine_tuned(model, arguments.data, arguments.epochs)
     other = ["--set", "name=other", "--set", f"data.path={arguments.other_data.resolve()}", "--to", "data"]
     run_measured([*command, *other], work / "other.log")
-    key = made_from(run, f"{arguments.calibration_tokens} {code_version('tinsmith.export.stage')}", HERE / "int4_ours.py")
-    candidates = {name: kept(work / name, key, lambda out, name=name: ours(out, run, name, arguments.calibration_tokens))
-                  for name in RECIPES}
+    key = made_from(
+        run, f"{arguments.calibration_tokens} {code_version('tinsmith.export.stage')}", HERE / "int4_ours.py"
+    )
+    candidates = {
+        name: kept(work / name, key, lambda out, name=name: ours(out, run, name, arguments.calibration_tokens))
+        for name in RECIPES
+    }
     key = made_from(run, "", HERE / "int4_peer.py", HERE / "int4_peer_requirements.txt")
-    candidates |= {name: kept(work / name, key, lambda out, name=name: peers(out, run, name, arguments))
-                   for name in arguments.peers.split(",") if name}
+    candidates |= {
+        name: kept(work / name, key, lambda out, name=name: peers(out, run, name, arguments))
+        for name in arguments.peers.split(",")
+        if name
+    }
     score(work, run, run.parent / "other" / "data" / "train.jsonl", candidates)
     for name, row in candidates.items():
         print(f"{model}, {line(name, row)}", file=sys.stderr)
@@ -114,9 +133,14 @@ def kept(out: Path, key: str, make: Callable[[Path], dict]) -> dict:
 
 def line(name: str, row: dict) -> str:
     title = PEERS.get(name, f"tinsmith {name}")
-    test, other = ratio_of(row, "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"), ratio_of(row, "other_ratio", "other_low", "other_high")
-    return (f"{title}: {row['weights_mb']:.1f} MB, perplexity ratio {test}, other data {other}, {row['seconds']:.0f} s, "
-            f"{row['peak_gb']:.2f} GB")
+    test, other = (
+        ratio_of(row, "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"),
+        ratio_of(row, "other_ratio", "other_low", "other_high"),
+    )
+    return (
+        f"{title}: {row['weights_mb']:.1f} MB, perplexity ratio {test}, other data {other}, {row['seconds']:.0f} s, "
+        f"{row['peak_gb']:.2f} GB"
+    )
 
 
 def ratio_of(row: dict, value: str, low: str, high: str) -> str:
@@ -130,24 +154,41 @@ def ours(out: Path, run: Path, recipe: str, calibration_tokens: int) -> dict:
     command = [sys.executable, str(HERE / "int4_ours.py"), recipe, str(calibration_tokens), str(run), str(out)]
     seconds, peak_bytes = run_measured(command, out / "log")
     measured = json.loads((out / "measured.json").read_text())
-    return {"recipe": recipe, "weights_mb": measured["export.weights_bytes"] / 1e6, "seconds": seconds,
-            "peak_gb": peak_bytes / 1e9, "val_ratio": measured[f"export.recipe.{recipe}.perplexity_ratio"],
-            "package": str(out / "package")}
+    return {
+        "recipe": recipe,
+        "weights_mb": measured["export.weights_bytes"] / 1e6,
+        "seconds": seconds,
+        "peak_gb": peak_bytes / 1e9,
+        "val_ratio": measured[f"export.recipe.{recipe}.perplexity_ratio"],
+        "package": str(out / "package"),
+    }
 
 
 def peers(out: Path, run: Path, peer: str, arguments: argparse.Namespace) -> dict:
     """Another project's INT4, in its own environment."""
-    from tinsmith.chat import read_jsonl
-    from tinsmith.tokens import load_tokenizer
+    from tinsmith.model.conversations import read_jsonl
+    from tinsmith.model.tokens import load_tokenizer
 
     tokens = load_tokenizer(run / "merge" / "model").encode_all(read_jsonl(run / "data" / "train.jsonl"))
     (out / "calibration.json").write_text(json.dumps([list(t.ids) for t in tokens[:CALIBRATION_CONVERSATIONS]]))
-    command = [str(arguments.peer_python), str(HERE / "int4_peer.py"), peer, str(run / "merge" / "model"),
-               str(out / "calibration.json"), str(out)]
+    command = [
+        str(arguments.peer_python),
+        str(HERE / "int4_peer.py"),
+        peer,
+        str(run / "merge" / "model"),
+        str(out / "calibration.json"),
+        str(out),
+    ]
     seconds, peak_bytes = run_measured(command, out / "log")
     result = json.loads((out / "result.json").read_text())
-    return {"recipe": peer, "weights_mb": result["weights_bytes"] / 1e6, "seconds": seconds, "peak_gb": peak_bytes / 1e9,
-            "values": str(out / "weights.safetensors"), "packages": result["packages"]}
+    return {
+        "recipe": peer,
+        "weights_mb": result["weights_bytes"] / 1e6,
+        "seconds": seconds,
+        "peak_gb": peak_bytes / 1e9,
+        "values": str(out / "weights.safetensors"),
+        "packages": result["packages"],
+    }
 
 
 def fresh(folder: Path) -> Path:
@@ -159,16 +200,27 @@ def fresh(folder: Path) -> Path:
 def score(work: Path, run: Path, other: Path, candidates: dict[str, dict]) -> None:
     """Add the perplexity ratios to every candidate that lacks them, in a process that ends with its memory."""
     conversations = {"test": run / "data" / "test.jsonl", "other": other}
-    code = hashlib.sha256(code_version("tinsmith.evaluate.nll").encode() + code_version("tinsmith.export.models").encode() + f"{SEED} {OTHER_CONVERSATIONS}".encode())
+    code = hashlib.sha256(
+        code_version("tinsmith.evaluate.nll").encode()
+        + code_version("tinsmith.export.models").encode()
+        + f"{SEED} {OTHER_CONVERSATIONS}".encode()
+    )
     scored = digest_of([HERE / "int4_score.py", *conversations.values()], code)
     missing = {name: row for name, row in candidates.items() if row.get("scored") != scored}
     if not missing:
         return
-    plan = {"run": str(run), "conversations": {name: str(path) for name, path in conversations.items()},
-            "most": {"test": None, "other": OTHER_CONVERSATIONS}, "seed": SEED, "candidates": missing}
+    plan = {
+        "run": str(run),
+        "conversations": {name: str(path) for name, path in conversations.items()},
+        "most": {"test": None, "other": OTHER_CONVERSATIONS},
+        "seed": SEED,
+        "candidates": missing,
+    }
     (work / "plan.json").write_text(json.dumps(plan))
-    run_measured([sys.executable, str(HERE / "int4_score.py"), str(work / "plan.json"), str(work / "scores.json")],
-                 work / "score.log")
+    run_measured(
+        [sys.executable, str(HERE / "int4_score.py"), str(work / "plan.json"), str(work / "scores.json")],
+        work / "score.log",
+    )
     for name, scores in json.loads((work / "scores.json").read_text()).items():
         candidates[name] |= scores | {"scored": scored}
         (work / name / "row.json").write_text(json.dumps(candidates[name]))

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tinsmith.config import ExportConfig
+from tinsmith.core.config import ExportConfig
 from tinsmith.export.stage import export_int4
 
 if __name__ == "__main__":

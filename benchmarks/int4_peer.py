@@ -42,7 +42,8 @@ def ort(method: str, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
 
     rows, columns = weight.shape
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")], "one",
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
+        "one",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["t", columns])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["t", rows])],
         [numpy_helper.from_array(np.ascontiguousarray(weight.numpy().T), "w")],
@@ -91,8 +92,16 @@ def autoround(
     samples = [torch.tensor([joined[at : at + length]]) for at in range(0, len(joined) - length + 1, length)]
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.bfloat16)
     rounding = AutoRound(
-        model, AutoTokenizer.from_pretrained(model_dir), bits=4, group_size=BLOCK_SIZE, sym=True, dataset=samples,
-        seqlen=length, nsamples=len(samples), batch_size=4, device_map="cpu",
+        model,
+        AutoTokenizer.from_pretrained(model_dir),
+        bits=4,
+        group_size=BLOCK_SIZE,
+        sym=True,
+        dataset=samples,
+        seqlen=length,
+        nsamples=len(samples),
+        batch_size=4,
+        device_map="cpu",
     )
     quantized, _ = rounding.quantize()
     values, size_bytes = {}, 0

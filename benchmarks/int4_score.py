@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from tinsmith.chat import read_jsonl
-from tinsmith.device import Device, choose_device
+from tinsmith.core.device import Device, choose_device
 from tinsmith.evaluate.nll import onnx_scorer
 from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
-from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.model.tokens import load_tokenizer
 
 FLOAT32 = Device(torch.device("cpu"), torch.float32, "")
 
@@ -24,8 +24,10 @@ FLOAT32 = Device(torch.device("cpu"), torch.float32, "")
 def main(plan: dict) -> dict:
     model_dir = Path(plan["run"]) / "merge" / "model"
     tokenizer = load_tokenizer(model_dir)
-    sets = {name: tokenizer.encode_all(read_jsonl(Path(path))[: plan["most"][name]])
-            for name, path in plan["conversations"].items()}
+    sets = {
+        name: tokenizer.encode_all(read_jsonl(Path(path))[: plan["most"][name]])
+        for name, path in plan["conversations"].items()
+    }
     model = load_model(model_dir, FLOAT32)
     wanted = {name: conversation_losses(model, tokens) for name, tokens in sets.items()}
     scores = {}
@@ -39,8 +41,10 @@ def main(plan: dict) -> dict:
                 parameters[name].data.copy_(values)
             found = {name: conversation_losses(model, tokens) for name, tokens in sets.items()}
         scores[candidate] = {}
-        for name, (ratio_key, low, high) in {"test": ("ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"),
-                                             "other": ("other_ratio", "other_low", "other_high")}.items():
+        for name, (ratio_key, low, high) in {
+            "test": ("ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"),
+            "other": ("other_ratio", "other_low", "other_high"),
+        }.items():
             ratio, interval = perplexity_ratio(
                 found[name], wanted[name], [tokens.supervised for tokens in sets[name]], plan["seed"]
             )

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from harness import HERE, environment, publish, run_measured
 
-from tinsmith.chat import read_jsonl
 from tinsmith.export.package import weight_files
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.tokens import load_tokenizer
 
 MOST = 1e-3
 
@@ -29,7 +29,9 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-lm_harness" / "bin" / "python")
     arguments = parser.parse_args()
-    scored = [json.loads(line) for line in (arguments.run / "evaluate" / "nll" / "test.int4.jsonl").read_text().splitlines()]
+    scored = [
+        json.loads(line) for line in (arguments.run / "evaluate" / "nll" / "test.int4.jsonl").read_text().splitlines()
+    ]
     ours = {row["id"]: row for row in scored}
     with tempfile.TemporaryDirectory() as folder:
         theirs = harness_scores(arguments, Path(folder))
@@ -41,8 +43,11 @@ def main() -> None:
     }
     worst = max(abs(nll - ours[id]["nll"]) / ours[id]["nll"] for id, (nll, _) in theirs.items())
     found = {
-        "run": arguments.run.resolve().name, "conversations": len(ours), "tokens": sum(tokens for _, tokens in theirs.values()),
-        **perplexity, "relative_difference": abs(perplexity["lm_eval"] / perplexity["tinsmith"] - 1),
+        "run": arguments.run.resolve().name,
+        "conversations": len(ours),
+        "tokens": sum(tokens for _, tokens in theirs.values()),
+        **perplexity,
+        "relative_difference": abs(perplexity["lm_eval"] / perplexity["tinsmith"] - 1),
         "largest_of_a_conversation": worst,
     }
     publish("lm_harness", {"environment": environment(arguments.run, ("onnxruntime", "transformers")), **found}, found)

@@ -21,20 +21,26 @@ import tempfile
 from pathlib import Path
 
 import onnx_ir as ir
-from browser import PROMPT_TOKENS, measured, prompt_of, site
 from harness import HERE, chosen_data, environment, publish, published
 from int4 import WORK
 
-from tinsmith.chat import read_jsonl
-from tinsmith.int8_weights import DATA, unpacked_weights
-from tinsmith.onnx_decoder import ONNX_UNPACKED_FILE
-from tinsmith.tokens import load_tokenizer
+from browser import PROMPT_TOKENS, measured, prompt_of, site
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.int8_weights import DATA, unpacked_weights
+from tinsmith.model.onnx_decoder import ONNX_UNPACKED_FILE
+from tinsmith.model.tokens import load_tokenizer
 
 TURNS = {"rtn": "rtn", "mixed": "mixed", "rtn_again": "rtn"}
 """Name -> recipe."""
 STEPS = {"step32": 32, "step512": 512}
 """Tokens before the one that is timed."""
-FIGURES = {"decode": "decode_short", "decode512": "decode_long", "first32": "first_short", "first512": "first_long", "load": "load"}
+FIGURES = {
+    "decode": "decode_short",
+    "decode512": "decode_long",
+    "first32": "first_short",
+    "first512": "first_long",
+    "load": "load",
+}
 
 
 def main() -> None:
@@ -46,16 +52,36 @@ def main() -> None:
     for model in arguments.models.split(","):
         steps = steps_of(WORK / f"{model}-{data.stem}")
         rounds = rounds_of(f"{model}-{data.stem}", arguments.rounds)
-        ratios = {turn: {name: [a[key] / b[key] for a, b in zip(rounds[turn], rounds["rtn"], strict=True)]
-                         for name, key in FIGURES.items()} for turn in ("mixed", "rtn_again")}
+        ratios = {
+            turn: {
+                name: [a[key] / b[key] for a, b in zip(rounds[turn], rounds["rtn"], strict=True)]
+                for name, key in FIGURES.items()
+            }
+            for turn in ("mixed", "rtn_again")
+        }
         medians = {name: found["ratio"][1] for name, found in steps.items()}
         medians |= {name: statistics.median(found) for name, found in ratios["mixed"].items()}
-        ranges = {turn: {name: [min(found), statistics.median(found), max(found)] for name, found in of.items()} for turn, of in ratios.items()}
+        ranges = {
+            turn: {name: [min(found), statistics.median(found), max(found)] for name, found in of.items()}
+            for turn, of in ratios.items()
+        }
         for turn, of in ranges.items():
-            print(f"{model}, {turn} over rtn: " + ", ".join(f"{name} {m:.3f} [{low:.3f}, {high:.3f}]" for name, (low, m, high) in of.items()),
-                  file=sys.stderr)
-        models[model] = medians | {"steps": steps, "ranges": ranges, "environment": environment(data, ()), "rounds": rounds}
-        publish("recipe_speed", models, {name: {key: one[key] for key in (*STEPS, *FIGURES) if key in one} for name, one in models.items()})
+            print(
+                f"{model}, {turn} over rtn: "
+                + ", ".join(f"{name} {m:.3f} [{low:.3f}, {high:.3f}]" for name, (low, m, high) in of.items()),
+                file=sys.stderr,
+            )
+        models[model] = medians | {
+            "steps": steps,
+            "ranges": ranges,
+            "environment": environment(data, ()),
+            "rounds": rounds,
+        }
+        publish(
+            "recipe_speed",
+            models,
+            {name: {key: one[key] for key in (*STEPS, *FIGURES) if key in one} for name, one in models.items()},
+        )
 
 
 def steps_of(work: Path) -> dict[str, dict[str, list[float]]]:
@@ -64,7 +90,12 @@ def steps_of(work: Path) -> dict[str, dict[str, list[float]]]:
     with tempfile.TemporaryDirectory(prefix="tinsmith-steps-") as folder:
         sides = [unpacked(work / recipe / "package", Path(folder) / recipe) for recipe in ("rtn", "mixed")]
         for name, past in STEPS.items():
-            done = subprocess.run(["node", HERE / "recipe_steps.mjs", *sides, str(past), "100"], check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                ["node", HERE / "recipe_steps.mjs", *sides, str(past), "100"],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
             found[name] = json.loads(done.stdout.splitlines()[-1])
             print(f"{work.name}, {name}: {done.stdout.splitlines()[-1]}", file=sys.stderr)
     return found
@@ -78,7 +109,11 @@ def unpacked(package: Path, out: Path) -> Path:
         shutil.copyfile(path, out / path.name)
     (out / DATA).write_bytes(unpacked_weights(source))
     graph = ir.load(package / ONNX_UNPACKED_FILE).graph
-    files = {str(value.const_value.location) for value in graph.initializers.values() if isinstance(value.const_value, ir.ExternalTensor)}
+    files = {
+        str(value.const_value.location)
+        for value in graph.initializers.values()
+        if isinstance(value.const_value, ir.ExternalTensor)
+    }
     widths = {value.name: value.shape[2] for value in graph.inputs if value.name.startswith("past_key_values.")}
     (out / "inputs.json").write_text(json.dumps({"files": sorted(files), "inputs": widths}))
     return out

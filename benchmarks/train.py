@@ -51,8 +51,11 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="the first is not timed")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--without-checkpointing", action="store_true",
-                        help="turn off TRL's gradient checkpointing, which it does by default")
+    parser.add_argument(
+        "--without-checkpointing",
+        action="store_true",
+        help="turn off TRL's gradient checkpointing, which it does by default",
+    )
     return parser.parse_args()
 
 
@@ -68,18 +71,32 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     for number in range(1, arguments.rounds + 1):
         ours, theirs = run_ours(work, counts), run_peer(work, arguments.peer_python, counts)
         rounds.append({"ours": ours, "stock": theirs})
-        print(f"{model}, round {number}: {line(ours)} | stock {line(theirs)} | "
-              f"{ours['tokens_per_second'] / theirs['tokens_per_second']:.2f}x", file=sys.stderr)
+        print(
+            f"{model}, round {number}: {line(ours)} | stock {line(theirs)} | "
+            f"{ours['tokens_per_second'] / theirs['tokens_per_second']:.2f}x",
+            file=sys.stderr,
+        )
     losses = held_out_losses(work)
-    median = {name: statistics.median(one["ours"][name] / one["stock"][name] for one in rounds)
-              for name in ("tokens_per_second", "peak_bytes")}
-    print(f"{model}: held-out loss {losses['untrained']:.4f}, after {arguments.steps} steps {losses['ours']:.4f} | "
-          f"stock {losses['stock']:.4f} nats per token", file=sys.stderr)
+    median = {
+        name: statistics.median(one["ours"][name] / one["stock"][name] for one in rounds)
+        for name in ("tokens_per_second", "peak_bytes")
+    }
+    print(
+        f"{model}: held-out loss {losses['untrained']:.4f}, after {arguments.steps} steps {losses['ours']:.4f} | "
+        f"stock {losses['stock']:.4f} nats per token",
+        file=sys.stderr,
+    )
     return {
-        "speed_ratio": round(median["tokens_per_second"], 3), "memory_ratio": round(median["peak_bytes"], 3),
-        "loss_ratio": round(losses["ours"] / losses["stock"], 5), "held_out_loss": losses, "rounds": rounds,
-        "tokens_per_step": counts, "steps": arguments.steps, "learning_rate": arguments.learning_rate,
-        "effective_batch_size": EFFECTIVE_BATCH_SIZE, "settings": {
+        "speed_ratio": round(median["tokens_per_second"], 3),
+        "memory_ratio": round(median["peak_bytes"], 3),
+        "loss_ratio": round(losses["ours"] / losses["stock"], 5),
+        "held_out_loss": losses,
+        "rounds": rounds,
+        "tokens_per_step": counts,
+        "steps": arguments.steps,
+        "learning_rate": arguments.learning_rate,
+        "effective_batch_size": EFFECTIVE_BATCH_SIZE,
+        "settings": {
             "ours": OURS[model],
             "stock": {"batch_size": PEER_BATCH_SIZE, "gradient_checkpointing": not arguments.without_checkpointing},
         },
@@ -104,11 +121,22 @@ def prepare(work: Path, model: str, arguments: argparse.Namespace) -> None:
     lines = (work / "bench" / "data" / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     whole = len(lines) // EFFECTIVE_BATCH_SIZE * EFFECTIVE_BATCH_SIZE
     (data / "train.jsonl").write_text("".join(lines[:whole]), encoding="utf-8")
-    (work / "settings.json").write_text(json.dumps({"seed": SEED, "train": {
-        **OURS[model], "backend": "peft", "steps": arguments.steps,
-        "grad_accum_steps": EFFECTIVE_BATCH_SIZE // OURS[model]["batch_size"],
-        "learning_rate": arguments.learning_rate, "schedule": "constant", "warmup_fraction": 0.0,
-    }}))
+    (work / "settings.json").write_text(
+        json.dumps(
+            {
+                "seed": SEED,
+                "train": {
+                    **OURS[model],
+                    "backend": "peft",
+                    "steps": arguments.steps,
+                    "grad_accum_steps": EFFECTIVE_BATCH_SIZE // OURS[model]["batch_size"],
+                    "learning_rate": arguments.learning_rate,
+                    "schedule": "constant",
+                    "warmup_fraction": 0.0,
+                },
+            }
+        )
+    )
 
 
 def write_plan(work: Path, arguments: argparse.Namespace) -> dict:
@@ -116,10 +144,10 @@ def write_plan(work: Path, arguments: argparse.Namespace) -> dict:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    from tinsmith.chat import read_jsonl
-    from tinsmith.config import TrainConfig
-    from tinsmith.device import choose_device
-    from tinsmith.tokens import load_tokenizer
+    from tinsmith.core.config import TrainConfig
+    from tinsmith.core.device import choose_device
+    from tinsmith.model.conversations import read_jsonl
+    from tinsmith.model.tokens import load_tokenizer
     from tinsmith.train.batching import epoch_steps
     from tinsmith.train.qlora import TARGET_MODULES, load_qlora
 
@@ -133,13 +161,21 @@ def write_plan(work: Path, arguments: argparse.Namespace) -> dict:
     save_file(initial, work / "initial.safetensors")
     flat = [train[index] for step in order for index in step]
     plan = {
-        "model_dir": str(model_dir.resolve()), "initial_adapter": str(work / "initial.safetensors"),
-        "ids": [list(tokens.ids) for tokens in flat], "masks": [list(map(bool, tokens.mask)) for tokens in flat],
-        "order": [list(range(start, start + EFFECTIVE_BATCH_SIZE))
-                  for start in range(0, len(flat), EFFECTIVE_BATCH_SIZE)],
-        "rank": config.lora_rank, "alpha": config.lora_alpha, "target_modules": list(TARGET_MODULES),
-        "steps": arguments.steps, "learning_rate": arguments.learning_rate, "peer_batch_size": PEER_BATCH_SIZE,
-        "effective_batch_size": EFFECTIVE_BATCH_SIZE, "peer_checkpointing": not arguments.without_checkpointing,
+        "model_dir": str(model_dir.resolve()),
+        "initial_adapter": str(work / "initial.safetensors"),
+        "ids": [list(tokens.ids) for tokens in flat],
+        "masks": [list(map(bool, tokens.mask)) for tokens in flat],
+        "order": [
+            list(range(start, start + EFFECTIVE_BATCH_SIZE)) for start in range(0, len(flat), EFFECTIVE_BATCH_SIZE)
+        ],
+        "rank": config.lora_rank,
+        "alpha": config.lora_alpha,
+        "target_modules": list(TARGET_MODULES),
+        "steps": arguments.steps,
+        "learning_rate": arguments.learning_rate,
+        "peer_batch_size": PEER_BATCH_SIZE,
+        "effective_batch_size": EFFECTIVE_BATCH_SIZE,
+        "peer_checkpointing": not arguments.without_checkpointing,
     }
     (work / "plan.json").write_text(json.dumps(plan))
     return plan
@@ -170,8 +206,12 @@ def run_peer(work: Path, python: Path, counts: list[int]) -> dict:
 
 
 def summary(seconds: list[float], losses: list[float], counts: list[int], peak_bytes: int) -> dict:
-    return {"tokens_per_second": sum(counts[1:]) / sum(seconds[1:]), "peak_bytes": peak_bytes,
-            "step_seconds": seconds, "losses": losses}
+    return {
+        "tokens_per_second": sum(counts[1:]) / sum(seconds[1:]),
+        "peak_bytes": peak_bytes,
+        "step_seconds": seconds,
+        "losses": losses,
+    }
 
 
 def held_out_losses(work: Path) -> dict[str, float]:
@@ -180,10 +220,10 @@ def held_out_losses(work: Path) -> dict[str, float]:
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    from tinsmith.chat import read_jsonl
-    from tinsmith.config import TrainConfig
-    from tinsmith.device import choose_device
-    from tinsmith.tokens import load_tokenizer
+    from tinsmith.core.config import TrainConfig
+    from tinsmith.core.device import choose_device
+    from tinsmith.model.conversations import read_jsonl
+    from tinsmith.model.tokens import load_tokenizer
     from tinsmith.train.engine import PackedEngine
     from tinsmith.train.lora import lora_decoder
     from tinsmith.train.qlora import load_qlora
@@ -192,7 +232,8 @@ def held_out_losses(work: Path) -> dict[str, float]:
     val = load_tokenizer(model_dir).encode_all(read_jsonl(work / "data" / "val.jsonl"))
     model = load_qlora(model_dir, TrainConfig(), chosen, SEED).model.to(chosen.device)
     adapters = {
-        "untrained": work / "initial.safetensors", "ours": work / "ours" / "adapter" / "adapter_model.safetensors",
+        "untrained": work / "initial.safetensors",
+        "ours": work / "ours" / "adapter" / "adapter_model.safetensors",
         "stock": work / "stock" / "adapter" / "adapter_model.safetensors",
     }
     losses = {}

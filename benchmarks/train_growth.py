@@ -25,10 +25,10 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m-instruct")
     arguments = parser.parse_args()
 
-    from tinsmith.chat import read_jsonl
-    from tinsmith.config import TrainConfig
-    from tinsmith.device import choose_device
-    from tinsmith.tokens import load_tokenizer
+    from tinsmith.core.config import TrainConfig
+    from tinsmith.core.device import choose_device
+    from tinsmith.model.conversations import read_jsonl
+    from tinsmith.model.tokens import load_tokenizer
     from tinsmith.train.lora import lora_decoder
     from tinsmith.train.qlora import load_qlora
 
@@ -65,7 +65,7 @@ def prepared_run(arguments: argparse.Namespace) -> Path:
 
 def of_length(conversations: list, length: int):
     """One conversation of exactly `length` tokens, made of several."""
-    from tinsmith.tokens import Tokens
+    from tinsmith.model.tokens import Tokens
 
     ids, mask = (), ()
     for tokens in conversations:
@@ -77,8 +77,8 @@ def of_length(conversations: list, length: int):
 
 def measured(decoder, passes: dict, device) -> dict:
     """Seconds of every repeat of every pass; repeats go round, so that a drift of the machine meets all alike."""
-    from tinsmith.packed.loss import pack_loss_sum
-    from tinsmith.packed.packing import make_pack
+    from tinsmith.model.packed.loss import pack_loss_sum
+    from tinsmith.model.packed.packing import make_pack
 
     seconds: dict = {kind: {size: [] for size in groups} for kind, groups in passes.items()}
     for repeat in range(REPEATS + 1):
@@ -96,16 +96,21 @@ def measured(decoder, passes: dict, device) -> dict:
 
 
 def table(passes: dict, seconds: dict) -> dict:
-    from tinsmith.packed.packing import packed_rows
+    from tinsmith.model.packed.packing import packed_rows
 
-    return {kind: [
-        {
-            "size": size, "tokens": sum(len(tokens.ids) for tokens in group), "rows": packed_rows(group),
-            "tokens_per_second": sum(len(tokens.ids) for tokens in group) / statistics.median(seconds[kind][size]),
-            "seconds": seconds[kind][size],
-        }
-        for size, group in groups.items()
-    ] for kind, groups in passes.items()}
+    return {
+        kind: [
+            {
+                "size": size,
+                "tokens": sum(len(tokens.ids) for tokens in group),
+                "rows": packed_rows(group),
+                "tokens_per_second": sum(len(tokens.ids) for tokens in group) / statistics.median(seconds[kind][size]),
+                "seconds": seconds[kind][size],
+            }
+            for size, group in groups.items()
+        ]
+        for kind, groups in passes.items()
+    }
 
 
 def plot(report: dict, path: Path) -> None:

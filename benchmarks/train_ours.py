@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from tinsmith.config import TrainConfig
+from tinsmith.core.config import TrainConfig
 from tinsmith.train.stage import train_adapter
 
 if __name__ == "__main__":

@@ -41,9 +41,13 @@ def main(plan_path: Path, out_dir: Path) -> None:
     plan = json.loads(plan_path.read_text())
     cuda = torch.cuda.is_available()
     model = AutoModelForCausalLM.from_pretrained(
-        plan["model_dir"], dtype=torch.bfloat16, device_map={"": "cuda" if cuda else "cpu"},
+        plan["model_dir"],
+        dtype=torch.bfloat16,
+        device_map={"": "cuda" if cuda else "cpu"},
         quantization_config=BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
         ),
     )
@@ -57,17 +61,32 @@ def main(plan_path: Path, out_dir: Path) -> None:
         processing_class=AutoTokenizer.from_pretrained(plan["model_dir"]),
         train_dataset=Dataset.from_list(rows),
         peft_config=LoraConfig(
-            r=plan["rank"], lora_alpha=plan["alpha"], lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
+            r=plan["rank"],
+            lora_alpha=plan["alpha"],
+            lora_dropout=0.0,
+            bias="none",
+            task_type="CAUSAL_LM",
             target_modules=plan["target_modules"],
         ),
         callbacks=[times],
         args=SFTConfig(
-            output_dir=str(out_dir / "trainer"), use_cpu=not cuda, max_steps=plan["steps"],
+            output_dir=str(out_dir / "trainer"),
+            use_cpu=not cuda,
+            max_steps=plan["steps"],
             per_device_train_batch_size=plan["peer_batch_size"],
             gradient_accumulation_steps=plan["effective_batch_size"] // plan["peer_batch_size"],
-            learning_rate=plan["learning_rate"], lr_scheduler_type="constant", warmup_steps=0, weight_decay=0.0,
-            max_grad_norm=1.0, max_length=None, train_sampling_strategy="sequential", logging_steps=1,
-            gradient_checkpointing=plan["peer_checkpointing"], report_to="none", save_strategy="no", seed=0,
+            learning_rate=plan["learning_rate"],
+            lr_scheduler_type="constant",
+            warmup_steps=0,
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+            max_length=None,
+            train_sampling_strategy="sequential",
+            logging_steps=1,
+            gradient_checkpointing=plan["peer_checkpointing"],
+            report_to="none",
+            save_strategy="no",
+            seed=0,
             disable_tqdm=True,
         ),
     )
@@ -75,10 +94,16 @@ def main(plan_path: Path, out_dir: Path) -> None:
     trainer.train()
     trainer.model.save_pretrained(out_dir / "adapter")
     peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    (out_dir / "result.json").write_text(json.dumps({
-        "seconds": times.seconds, "losses": times.losses, "peak_bytes": peak,
-        "packages": {name: version(name) for name in ("torch", "transformers", "trl", "peft", "bitsandbytes")},
-    }))
+    (out_dir / "result.json").write_text(
+        json.dumps(
+            {
+                "seconds": times.seconds,
+                "losses": times.losses,
+                "peak_bytes": peak,
+                "packages": {name: version(name) for name in ("torch", "transformers", "trl", "peft", "bitsandbytes")},
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -6,15 +6,22 @@ from pathlib import Path
 import click
 
 from tinsmith.cli import main as cli
-from tinsmith.config import RunConfig, Section, toml_value
+from tinsmith.core.config import RunConfig, Section, toml_value
 
 DOCS = Path(__file__).parent
 
 
 def config_page() -> str:
     """Every key with its default and meaning."""
-    lines = ["# Configuration", "", "Generated from `src/tinsmith/config.py`. A `tinsmith.toml` may leave out every key but `data.path`;"
-             " `tinsmith init DIR` writes one with all of them.", "", "| key | default | meaning |", "|---|---|---|"]
+    lines = [
+        "# Configuration",
+        "",
+        "Generated from `src/tinsmith/core/config.py`. A `tinsmith.toml` may leave out every key but `data.path`;"
+        " `tinsmith init DIR` writes one with all of them.",
+        "",
+        "| key | default | meaning |",
+        "|---|---|---|",
+    ]
     rows = [(name, field) for name, field in RunConfig.model_fields.items() if not isinstance(field.default, Section)]
     for name, field in rows:
         lines.append(_row(name, field))

@@ -5,9 +5,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tinsmith.browser import Browser
-from tinsmith.run_dir import read_json, write_json
-from tinsmith.serve import SiteServer
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.serve import SiteServer
+from tinsmith.core.run_dir import read_json, write_json
 
 IMAGES = Path(__file__).parent / "images"
 READY = "!!document.querySelector('#questions button:enabled')"

@@ -5,11 +5,11 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from tinsmith import measure
 from tinsmith.card.stage import render_card
-from tinsmith.config import CardConfig
-from tinsmith.measure import Measurement
-from tinsmith.run_dir import RunDir, tree_sha256s, write_json, write_text
+from tinsmith.core import measure
+from tinsmith.core.config import CardConfig
+from tinsmith.core.measure import Measurement
+from tinsmith.core.run_dir import RunDir, tree_sha256s, write_json, write_text
 
 AUTHOR = {
     "title": "Tea Shop", "author": "Ada Teapot", "email": "ada@tea.example", "github": "ada-teapot",
@@ -19,13 +19,21 @@ AUTHOR = {
 }  # fmt: skip
 STAMPED = ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote")
 NLL_PER_CONVERSATION = {"base": 40.0, "tuned": 20.0, "int4": 22.0, "int4_float16": 22.1, "int4_int8": 22.3}
-RATIOS = {"tuned_over_base": math.exp(-2.0), "int4_over_tuned": math.exp(0.2), "int4_float16_over_tuned": math.exp(0.21),
-          "int4_int8_over_tuned": math.exp(0.23)}
+RATIOS = {
+    "tuned_over_base": math.exp(-2.0),
+    "int4_over_tuned": math.exp(0.2),
+    "int4_float16_over_tuned": math.exp(0.21),
+    "int4_int8_over_tuned": math.exp(0.23),
+}
 
 
 def scored(split: str) -> dict[str, float]:
     """Model -> nats of each conversation; the package's other graphs on the test split alone."""
-    return {model: nll for model, nll in NLL_PER_CONVERSATION.items() if split == "test" or not model.startswith("int4_")}
+    return {
+        model: nll for model, nll in NLL_PER_CONVERSATION.items() if split == "test" or not model.startswith("int4_")
+    }
+
+
 """Each of the six conversations has 10 supervised tokens and 50 bytes, so the loss is a tenth of this."""
 
 
@@ -115,9 +123,16 @@ def measurements() -> dict[str, list[Measurement]]:
 
 
 def _of_a_prompt(prefix: str) -> list[Measurement]:
-    return [number(f"{prefix}.{key}.256", value, unit, 3, "runs") for key, value, unit in (
-        ("first_token_seconds", 3.25, "seconds"), ("prefill_tokens_per_second", 78.5, "tokens/s"),
-        ("decode_tokens_per_second", 15.5, "tokens/s"), ("prompt_tokens", 255, "count"), ("new_tokens", 32, "count"))]
+    return [
+        number(f"{prefix}.{key}.256", value, unit, 3, "runs")
+        for key, value, unit in (
+            ("first_token_seconds", 3.25, "seconds"),
+            ("prefill_tokens_per_second", 78.5, "tokens/s"),
+            ("decode_tokens_per_second", 15.5, "tokens/s"),
+            ("prompt_tokens", 255, "count"),
+            ("new_tokens", 32, "count"),
+        )
+    ]
 
 
 def _evaluated() -> list[Measurement]:
@@ -144,7 +159,11 @@ def _evaluated() -> list[Measurement]:
             number(f"evaluate.answers.stop_rate.{model}", 0.75, "fraction", 4, "answers"),
             number(f"evaluate.answers.repetition_rate.{model}", 0.0, "fraction", 4, "answers"),
         ]
-    for category, loss, count in (("cat_00", 1.5, 5), ("cat_01", 2.75, 6), ("cat_02", 9.5, 4)):  # the last has too few to be the worst
+    for category, loss, count in (
+        ("cat_00", 1.5, 5),
+        ("cat_01", 2.75, 6),
+        ("cat_02", 9.5, 4),
+    ):  # the last has too few to be the worst
         found.append(number(f"evaluate.loss.test.int4.category.{category}", loss, "nats/token", count))
     return found
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tinsmith.chat import write_jsonl
-from tinsmith.config import ExportConfig
+from tinsmith.core.config import ExportConfig
+from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.export.stage import export_int4
-from tinsmith.run_dir import write_json, write_text
+from tinsmith.model.conversations import write_jsonl
 from tiny import build_tiny, tiny_conversations
 
 _built: dict[str, Path] = {}
@@ -25,6 +25,12 @@ def tiny_run(kind: str, tmp_path_factory) -> Path:
         write_json(root / "data/report.json", {"system_prompt": "You sell tea."})
         write_text(root / "card/README.md", "---\nlicense: mit\n---\n# Model Card: tea\n\n![loss](loss.svg)\n")
         write_text(root / "card/loss.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
-        export_int4(ExportConfig(recipe="mixed", max_bits_per_parameter=6.5), root / "data", root / "merge", root / "export", seed=1)
+        export_int4(
+            ExportConfig(recipe="mixed", max_bits_per_parameter=6.5),
+            root / "data",
+            root / "merge",
+            root / "export",
+            seed=1,
+        )
         _built[kind] = root
     return _built[kind]

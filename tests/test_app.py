@@ -1,15 +1,12 @@
 """The static folder is complete, shows the card safely, and sends the headers threads need on every known host."""
 
-import tomllib
-
 import pytest
 import yaml
 
 from packages import tiny_run
 from tinsmith.app import HOST_HEADERS, build_app, example_questions, fill_card_page, without_front_matter
-from tinsmith.errors import ArtifactError
-from tinsmith.run_dir import file_sha256, read_json
-from tinsmith.serve import web_dir
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.run_dir import file_sha256, read_json
 from tiny import tiny_conversations
 
 PAGE = "<title>Model card</title><b><!-- title --></b><main><!-- card --></main>"
@@ -48,11 +45,17 @@ def test_every_file_the_pages_name_exists(app):
 def test_settings_of_the_page(app):
     _, out_dir, _ = app
     settings = read_json(out_dir / "app.json")
-    assert (settings["title"], settings["system_prompt"], settings["model"]) == ("Tea & <co>", "You sell tea.", "./model/")
+    assert (settings["title"], settings["system_prompt"], settings["model"]) == (
+        "Tea & <co>",
+        "You sell tea.",
+        "./model/",
+    )
     assert len(settings["questions"]) == 4 and "day" in settings["questions"][0]
 
 
-@pytest.mark.parametrize("name", ["_headers", "vercel.json", "netlify.toml", ".htaccess", "nginx.conf", "README.md", "HOSTING.md"])
+@pytest.mark.parametrize(
+    "name", ["_headers", "vercel.json", "netlify.toml", ".htaccess", "nginx.conf", "README.md", "HOSTING.md"]
+)
 def test_host_files_isolate_the_page(app, name):
     text = (app[1] / name).read_text().lower()
     for word in ("cross-origin-opener-policy", "same-origin", "cross-origin-embedder-policy", "require-corp"):
@@ -68,7 +71,9 @@ def test_host_files_are_what_their_hosts_parse(app):
     assert {pair["key"]: pair["value"] for pair in rule["headers"]} == wanted
     front = yaml.safe_load((out_dir / "README.md").read_text().split("---\n")[1])
     assert front["sdk"] == "static" and front["title"] == "Tea & <co>"
-    assert front["custom_headers"] == {name.lower(): value for name, value in wanted.items() if name.startswith("Cross")}
+    assert front["custom_headers"] == {
+        name.lower(): value for name, value in wanted.items() if name.startswith("Cross")
+    }
 
 
 def test_questions_cover_categories_and_follow_the_seed():
@@ -101,10 +106,3 @@ def test_a_missing_card_is_a_clear_error(tmp_path, tmp_path_factory):
     (tmp_path / "card").mkdir()
     with pytest.raises(ArtifactError, match=r"README\.md: missing"):
         build_app(run / "data", run / "export", tmp_path / "card", tmp_path / "out", "T", 1)
-
-
-def test_an_installed_package_has_every_page_and_script():
-    repository = web_dir().parent
-    wheel = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    found = {f"web/{path.name}" for path in web_dir().iterdir() if path.is_file()}
-    assert wheel == {name: f"tinsmith/{name}" for name in found}

@@ -8,12 +8,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tinsmith import merge
-from tinsmith.chat import write_jsonl
-from tinsmith.config import TrainConfig
-from tinsmith.device import Device
-from tinsmith.errors import ArtifactError, GateError
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.device import Device
+from tinsmith.core.errors import ArtifactError, GateError
+from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.merge import merge_adapter
-from tinsmith.run_dir import read_json, write_json
+from tinsmith.model.conversations import write_jsonl
 from tinsmith.train.qlora import load_qlora, save_adapter
 from tiny import tiny_conversations
 
@@ -111,7 +111,9 @@ def test_folder_is_plain_transformers_with_the_head_still_tied(run):
 
 def test_adapter_on_a_tied_head_is_refused(run):
     name = "base_model.model.lm_head.lora_{}.weight"
-    change_adapter(run, lambda tensors: tensors | {name.format("A"): torch.ones(16, 64), name.format("B"): torch.ones(384, 16)})
+    change_adapter(
+        run, lambda tensors: tensors | {name.format("A"): torch.ones(16, 64), name.format("B"): torch.ones(384, 16)}
+    )
     with pytest.raises(ArtifactError, match=r"adapter on lm_head\.weight, which embedding and head share"):
         merged(run)
 

@@ -1,19 +1,17 @@
 """Stages run in order, are skipped when nothing changed, and leave earlier results intact when they fail."""
 
 import errno
-import importlib.util
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tinsmith import pipeline
-from tinsmith.code_version import code_version, imports_of
-from tinsmith.config import RunConfig
-from tinsmith.errors import ArtifactError, GateError, UserError
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.run_dir import RunDir
+from tinsmith.core.code_version import code_version, sources_behind
+from tinsmith.core.config import RunConfig
+from tinsmith.core.errors import ArtifactError, GateError, UserError
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.run_dir import RunDir
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ def line(monkeypatch, tmp_path):
             return StageResult(tuple(recorder.measurements), (f"{name} ran",))
 
         original = next(s for s in pipeline.STAGES if s.name == name)
-        return replace(original, reads=reads, run=run, module="tinsmith.errors")
+        return replace(original, reads=reads, run=run, module="tinsmith.core.errors")
 
     def write(config, run_dir, out_dir, recorder):
         (out_dir / "file.txt").write_text(f"epochs {config.train.epochs}")
@@ -134,17 +132,10 @@ def test_no_absolute_path_is_kept(line, tmp_path):
     assert json.loads(run.config.read_text())["data"]["path"] == "chats.jsonl"
 
 
-def test_code_version_follows_imports():
+def test_code_version_follows_imports_to_templates_and_pages():
     assert code_version("tinsmith.export.stage") != code_version("tinsmith.data.stage")
-    assert "tinsmith.export.graph" in _closure("tinsmith.export.stage")
-    assert "tinsmith.export.graph" not in _closure("tinsmith.data.stage")
-
-
-def _closure(module):
-    seen, pending = set(), [module]
-    while pending:
-        name = pending.pop()
-        if name not in seen:
-            seen.add(name)
-            pending += imports_of(Path(importlib.util.find_spec(name).origin))
-    return seen
+    assert "tinsmith.export.graph:graph.py" in sources_behind("tinsmith.export.stage")
+    assert "tinsmith.export.graph:graph.py" not in sources_behind("tinsmith.data.stage")
+    assert "tinsmith.card:model_card.md.j2" in sources_behind("tinsmith.card.stage")
+    assert "tinsmith.web:worker.js" in sources_behind("tinsmith.bench.stage")
+    assert not any(name.startswith("tinsmith.web") for name in sources_behind("tinsmith.export.stage"))

@@ -6,11 +6,12 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinsmith.chat import Conversation, read_jsonl
-from tinsmith.errors import ArtifactError
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.run_dir import link_or_copy, read_json, write_json, write_text
-from tinsmith.serve import ISOLATION_HEADERS, web_dir, write_runtime
+from tinsmith.browser.runtime import WEB_DIR, write_runtime
+from tinsmith.browser.serve import HOST_HEADERS
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.run_dir import link_or_copy, read_json, write_json, write_text
+from tinsmith.model.conversations import Conversation, read_jsonl
 
 _QUESTIONS = 4
 _MAX_NEW_TOKENS = 256
@@ -18,12 +19,6 @@ _PAGES = {"index.html": "chat.html", **{name: name for name in (
     "chat.js", "chat.css", "page.css", "client.js", "context.js", "loader.js", "markdown.js", "reference.js", "rows.js", "store.js", "sw.js",
     "unpack.js", "unpack_worker.js", "worker.js")}}  # fmt: skip
 _IMAGES = (".png", ".svg", ".jpg", ".webp")
-
-# The pages carry a narrower policy of their own. Workers, in which the model runs, take theirs from the header alone, and being
-# framed by another site can only be refused there.
-HOST_HEADERS = {**ISOLATION_HEADERS, "Content-Security-Policy": (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")}
 
 _HOSTING = """# Hosting this folder
 
@@ -81,7 +76,7 @@ def build_app(data_dir: Path, export_dir: Path, card_dir: Path, out_dir: Path, t
         MissingDependency: the browser runtime is not installed.
         ArtifactError: the package or the card is missing.
     """
-    web = web_dir()
+    web = WEB_DIR
     for name, source in _PAGES.items():
         link_or_copy(web / source, out_dir / name)
     write_runtime(out_dir / "runtime")
@@ -173,13 +168,18 @@ def _write_host_files(out_dir: Path, title: str) -> None:
     write_json(out_dir / "vercel.json", {"headers": [{"source": "/(.*)", "headers": pairs}]})
     rules = "".join(f'  Header always set {name} "{value}"\n' for name, value in HOST_HEADERS.items())
     write_text(out_dir / ".htaccess", f"<IfModule mod_headers.c>\n{rules}</IfModule>\nAddType application/wasm .wasm\n")
-    values = "".join(f'    {name} = {json.dumps(value)}\n' for name, value in HOST_HEADERS.items())
+    values = "".join(f"    {name} = {json.dumps(value)}\n" for name, value in HOST_HEADERS.items())
     write_text(out_dir / "netlify.toml", f'[[headers]]\n  for = "/*"\n  [headers.values]\n{values}')
     added = "".join(f'  add_header {name} "{value}" always;\n' for name, value in HOST_HEADERS.items())
     write_text(out_dir / "nginx.conf", _NGINX.replace("{headers}", added))
-    custom = "".join(f"  {name.lower()}: {value}\n" for name, value in HOST_HEADERS.items() if name.startswith("Cross-Origin"))
-    write_text(out_dir / "README.md", f"---\ntitle: {json.dumps(title, ensure_ascii=False)}\nsdk: static\napp_file: index.html\n"
-               f"custom_headers:\n{custom}---\n\nA chat page whose model runs in the visitor's browser. How to host it: HOSTING.md.\n")
+    custom = "".join(
+        f"  {name.lower()}: {value}\n" for name, value in HOST_HEADERS.items() if name.startswith("Cross-Origin")
+    )
+    write_text(
+        out_dir / "README.md",
+        f"---\ntitle: {json.dumps(title, ensure_ascii=False)}\nsdk: static\napp_file: index.html\n"
+        f"custom_headers:\n{custom}---\n\nA chat page whose model runs in the visitor's browser. How to host it: HOSTING.md.\n",
+    )
     write_text(out_dir / ".nojekyll", "")
     write_text(out_dir / "404.html", _NOT_FOUND)
     write_text(out_dir / "HOSTING.md", _HOSTING.replace("{headers}", "\n".join(lines)))

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinsmith.chat import read_jsonl
-from tinsmith.errors import ArtifactError
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.run_dir import read_json, write_json
-from tinsmith.tokens import Tokens, load_tokenizer
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.tokens import Tokens, load_tokenizer
 
 _CONVERSATIONS = 8
 _POSITIONS = 16
@@ -53,21 +53,36 @@ def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path
     deltas = load_deltas(train_dir / "adapter", settings)
     _require_fit(deltas, read_json(base_dir / "model" / "config.json"), train_dir / "adapter")
     norm = sum(float((scale * (b @ a)).norm() ** 2) for a, b, scale in deltas.values()) ** 0.5
-    recorder.gate("gate.merge.adapter_norm", norm, ">", 0, "frobenius norm", len(deltas), "matrices",
-                  "norm of (alpha / r) B A over all adapted matrices", "The adapter learned nothing; train again.")
+    recorder.gate(
+        "gate.merge.adapter_norm",
+        norm,
+        ">",
+        0,
+        "frobenius norm",
+        len(deltas),
+        "matrices",
+        "norm of (alpha / r) B A over all adapted matrices",
+        "The adapter learned nothing; train again.",
+    )
     _write_merged(base_dir / "model", deltas, out_dir / "model")
     samples = _samples(base_dir / "model", data_dir)
     _gates(recorder, base_dir / "model", train_dir / "adapter", out_dir / "model", deltas, samples)
-    write_json(out_dir / "merge.json", {
-        "base_weights": "bfloat16 safetensors, read afresh",
-        "arithmetic": "W + (alpha / r) B A in float32, rounded to bfloat16",
-        "matrices": sorted(deltas),
-    })
+    write_json(
+        out_dir / "merge.json",
+        {
+            "base_weights": "bfloat16 safetensors, read afresh",
+            "arithmetic": "W + (alpha / r) B A in float32, rounded to bfloat16",
+            "matrices": sorted(deltas),
+        },
+    )
     values = {m.id: m.value for m in recorder.measurements}
-    return StageResult(tuple(recorder.measurements), (
-        f"{len(deltas)} matrices merged; largest logit difference {values['gate.merge.adapter_vs_merged']:.3f} to the "
-        f"active adapter, {values['gate.merge.merged_vs_base']:.3f} to the base",
-    ))
+    return StageResult(
+        tuple(recorder.measurements),
+        (
+            f"{len(deltas)} matrices merged; largest logit difference {values['gate.merge.adapter_vs_merged']:.3f} to the "
+            f"active adapter, {values['gate.merge.merged_vs_base']:.3f} to the base",
+        ),
+    )
 
 
 def load_deltas(adapter_dir: Path, settings: dict[str, Any]) -> Deltas:
@@ -169,7 +184,11 @@ def _samples(model_dir: Path, data_dir: Path) -> list[tuple[Tokens, list[int]]]:
 
 
 def _gates(
-    recorder: Recorder, base_dir: Path, adapter_dir: Path, merged_dir: Path, deltas: Deltas,
+    recorder: Recorder,
+    base_dir: Path,
+    adapter_dir: Path,
+    merged_dir: Path,
+    deltas: Deltas,
     samples: Sequence[tuple[Tokens, list[int]]],
 ) -> None:
     """Compare the logits (N, V) of the four models, all computed in float32."""
@@ -196,15 +215,42 @@ def _gates(
         f"largest difference of a logit among the tuned model's {_CANDIDATES} most probable tokens, at supervised "
         "positions of validation conversations"
     )
-    gate("adapter_vs_merged", largest_difference(adapter, merged), "<=", _SHARE_BOUND * tuned_change, "logits",
-         f"{largest}; bound: {_SHARE_BOUND} x that of active adapter to base", "The merged weights lost the adapter.")
-    gate("kl", _kl(adapter, merged), "<=", _KL_BOUND, "nats/token", "mean KL(active adapter || merged), same positions",
-         "Rounding to bfloat16 changed the model too much; a higher train.lora_alpha keeps changes above it.")
-    gate("merged_vs_reloaded", float((merged - reloaded).abs().max()), "<=", _RELOADED_BOUND, "logits",
-         "largest difference of any logit, same positions",
-         "The saved folder is not the merged model; check the disk.")
-    gate("merged_vs_base", largest_difference(merged, base), ">", _TUNED_BOUND, "logits", largest,
-         "Training changed nothing that survives rounding; raise train.learning_rate or train.epochs.")
+    gate(
+        "adapter_vs_merged",
+        largest_difference(adapter, merged),
+        "<=",
+        _SHARE_BOUND * tuned_change,
+        "logits",
+        f"{largest}; bound: {_SHARE_BOUND} x that of active adapter to base",
+        "The merged weights lost the adapter.",
+    )
+    gate(
+        "kl",
+        _kl(adapter, merged),
+        "<=",
+        _KL_BOUND,
+        "nats/token",
+        "mean KL(active adapter || merged), same positions",
+        "Rounding to bfloat16 changed the model too much; a higher train.lora_alpha keeps changes above it.",
+    )
+    gate(
+        "merged_vs_reloaded",
+        float((merged - reloaded).abs().max()),
+        "<=",
+        _RELOADED_BOUND,
+        "logits",
+        "largest difference of any logit, same positions",
+        "The saved folder is not the merged model; check the disk.",
+    )
+    gate(
+        "merged_vs_base",
+        largest_difference(merged, base),
+        ">",
+        _TUNED_BOUND,
+        "logits",
+        largest,
+        "Training changed nothing that survives rounding; raise train.learning_rate or train.epochs.",
+    )
 
 
 def _adapter_logits(model: Any, adapter_dir: Path, samples: Sequence[tuple[Tokens, list[int]]]) -> tuple[Any, Any]:

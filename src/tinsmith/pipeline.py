@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tinsmith import measure
-from tinsmith.code_version import code_version
-from tinsmith.config import RunConfig
-from tinsmith.errors import ArtifactError, GateError, UserError
-from tinsmith.measure import Measurement, StageResult
-from tinsmith.provenance import record_environment
-from tinsmith.run_dir import RunDir, combined_sha256, file_sha256, read_json, tree_sha256s, write_json
+from tinsmith.core import measure
+from tinsmith.core.code_version import code_version
+from tinsmith.core.config import RunConfig
+from tinsmith.core.errors import ArtifactError, GateError, UserError
+from tinsmith.core.measure import Measurement, StageResult
+from tinsmith.core.provenance import record_environment
+from tinsmith.core.run_dir import RunDir, combined_sha256, file_sha256, read_json, tree_sha256s, write_json
 
 Say = Callable[[str], None]
 
@@ -79,8 +79,15 @@ def _export(config: RunConfig, run: RunDir, out_dir: Path) -> StageResult:
 def _evaluate(config: RunConfig, run: RunDir, out_dir: Path) -> StageResult:
     from tinsmith.evaluate.stage import evaluate_models
 
-    return evaluate_models(config.evaluate, run.stage("base"), run.stage("data"), run.stage("merge"),
-                           run.stage("export"), out_dir, config.seed)
+    return evaluate_models(
+        config.evaluate,
+        run.stage("base"),
+        run.stage("data"),
+        run.stage("merge"),
+        run.stage("export"),
+        out_dir,
+        config.seed,
+    )
 
 
 def _bench(config: RunConfig, run: RunDir, out_dir: Path) -> StageResult:
@@ -104,8 +111,14 @@ def _card(config: RunConfig, run: RunDir, out_dir: Path) -> StageResult:
 def _app(config: RunConfig, run: RunDir, out_dir: Path) -> StageResult:
     from tinsmith.app import build_app
 
-    return build_app(run.stage("data"), run.stage("export"), run.stage("card"), out_dir,
-                     config.card.title or config.name, config.seed)
+    return build_app(
+        run.stage("data"),
+        run.stage("export"),
+        run.stage("card"),
+        out_dir,
+        config.card.title or config.name,
+        config.seed,
+    )
 
 
 def _section(name: str) -> Callable[[RunConfig], Any]:
@@ -122,15 +135,32 @@ STAGES = (
     Stage("train", "QLoRA fine-tuning", "tinsmith.train.stage", ("base", "data"), _train, _with_seed("train"), True),
     Stage("merge", "Merge", "tinsmith.merge", ("base", "data", "train"), _merge, lambda config: {}),
     Stage("export", "INT4 package", "tinsmith.export.stage", ("data", "merge"), _export, _with_seed("export")),
-    Stage("evaluate", "Evaluation", "tinsmith.evaluate.stage", ("base", "data", "merge", "export"), _evaluate,
-          _with_seed("evaluate")),
+    Stage(
+        "evaluate",
+        "Evaluation",
+        "tinsmith.evaluate.stage",
+        ("base", "data", "merge", "export"),
+        _evaluate,
+        _with_seed("evaluate"),
+    ),
     Stage("bench", "Browser benchmark", "tinsmith.bench.stage", ("data", "export"), _bench, _section("bench")),
     Stage("remote", "Other devices", "tinsmith.bench.remote_stage", ("export",), _remote, lambda config: {}),
-    Stage("card", "Model card", "tinsmith.card.stage",
-          ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote"), _card,
-          lambda config: {"name": config.name, **config.card.model_dump(mode="json")}),
-    Stage("app", "Chat page", "tinsmith.app", ("data", "export", "card"), _app,
-          lambda config: {"seed": config.seed, "title": config.card.title or config.name}),
+    Stage(
+        "card",
+        "Model card",
+        "tinsmith.card.stage",
+        ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote"),
+        _card,
+        lambda config: {"name": config.name, **config.card.model_dump(mode="json")},
+    ),
+    Stage(
+        "app",
+        "Chat page",
+        "tinsmith.app",
+        ("data", "export", "card"),
+        _app,
+        lambda config: {"seed": config.seed, "title": config.card.title or config.name},
+    ),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
@@ -157,8 +187,9 @@ def run_pipeline(
         for number, stage in enumerate(chosen, start=1):
             heading = f"[{number}/{len(chosen)}] {stage.title}"
             inputs = _input_hashes(run, stage)
-            fingerprint = combined_sha256({"settings": _settings(config, run, stage), "inputs": inputs,
-                                           "code": code_version(stage.module)})
+            fingerprint = combined_sha256(
+                {"settings": _settings(config, run, stage), "inputs": inputs, "code": code_version(stage.module)}
+            )
             if not force and _is_current(run, stage, fingerprint):
                 say(f"{heading}: up to date")
                 continue
@@ -181,8 +212,10 @@ def _run_stage(
     work_dir = _work_dir(run, stage, fingerprint)
 
     def stamped(measurements: tuple[Measurement, ...]) -> list[Measurement]:
-        return [replace(m, stage=stage.name, fingerprint=fingerprint, inputs=inputs, environment=environment)
-                for m in measurements]
+        return [
+            replace(m, stage=stage.name, fingerprint=fingerprint, inputs=inputs, environment=environment)
+            for m in measurements
+        ]
 
     try:
         result = stage.run(config, run, work_dir)
@@ -195,16 +228,19 @@ def _run_stage(
         shutil.rmtree(target)
     os.replace(work_dir, target)
     measure.append(run.measurements, stamped(result.measurements))
-    write_json(run.stamp(stage.name), {
-        "stage": stage.name,
-        "fingerprint": fingerprint,
-        "started_at": started.isoformat(timespec="seconds"),
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "elapsed_seconds": round(time.monotonic() - clock, 3),
-        "environment": environment,
-        "inputs": inputs,
-        "outputs": tree_sha256s(target),
-    })
+    write_json(
+        run.stamp(stage.name),
+        {
+            "stage": stage.name,
+            "fingerprint": fingerprint,
+            "started_at": started.isoformat(timespec="seconds"),
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "elapsed_seconds": round(time.monotonic() - clock, 3),
+            "environment": environment,
+            "inputs": inputs,
+            "outputs": tree_sha256s(target),
+        },
+    )
     for line in result.summary:
         say(f"    {line}")
     say(f"    done in {time.monotonic() - clock:.0f} s")
@@ -251,8 +287,10 @@ def _verify_outside(run: RunDir, chosen: tuple[Stage, ...]) -> None:
     for name in {name for stage in chosen for name in stage.reads} - names:
         stamp = run.stamp(name)
         if stamp.exists() and tree_sha256s(run.stage(name)) != read_json(stamp)["outputs"]:
-            raise ArtifactError(f"{run.stage(name)}: files changed since the stage {name!r} wrote them",
-                                f"Run it again with --from {name}")
+            raise ArtifactError(
+                f"{run.stage(name)}: files changed since the stage {name!r} wrote them",
+                f"Run it again with --from {name}",
+            )
 
 
 def _public(config: RunConfig) -> dict[str, Any]:
@@ -301,8 +339,10 @@ def _lock(run: RunDir):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"{run.root}: another tinsmith is working in this run folder",
-                                "Wait for it, or choose another name.") from None
+                raise UserError(
+                    f"{run.root}: another tinsmith is working in this run folder",
+                    "Wait for it, or choose another name.",
+                ) from None
         yield
 
 
@@ -316,6 +356,8 @@ def _disk_errors(run: RunDir):
 
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
-        raise UserError(f"{error.filename or run.root}: {error.strerror}",
-                        "Free some space (or choose another --runs folder) and run the same command again; "
-                        "finished stages are kept.") from error
+        raise UserError(
+            f"{error.filename or run.root}: {error.strerror}",
+            "Free some space (or choose another --runs folder) and run the same command again; "
+            "finished stages are kept.",
+        ) from error

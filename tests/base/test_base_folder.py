@@ -10,10 +10,10 @@ from tiny_gguf import write_tiny_gguf
 from transformers import AutoModelForCausalLM
 
 from tinsmith.base.stage import resolve_base
-from tinsmith.config import BaseConfig
-from tinsmith.errors import BaseModelError
-from tinsmith.families import GEMMA3, SMOLLM2
-from tinsmith.tokens import load_tokenizer
+from tinsmith.core.config import BaseConfig
+from tinsmith.core.errors import BaseModelError
+from tinsmith.model.families import GEMMA3, SMOLLM2
+from tinsmith.model.tokens import load_tokenizer
 
 
 @pytest.fixture

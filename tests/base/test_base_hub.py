@@ -9,8 +9,8 @@ import huggingface_hub
 import pytest
 
 from tinsmith.base.stage import resolve_base
-from tinsmith.config import BaseConfig
-from tinsmith.errors import BaseModelError
+from tinsmith.core.config import BaseConfig
+from tinsmith.core.errors import BaseModelError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

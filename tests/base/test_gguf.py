@@ -9,7 +9,7 @@ from tiny_gguf import write_tiny_gguf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tinsmith.base.gguf import convert
-from tinsmith.errors import BaseModelError
+from tinsmith.core.errors import BaseModelError
 
 
 def _converted(tmp_path, source, kind, tokenizer=None, **options):

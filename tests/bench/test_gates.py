@@ -3,9 +3,9 @@
 import numpy as np
 
 from tinsmith.bench.gates import first_prompt, token_differences
-from tinsmith.onnx_decoder import load_onnx
-from tinsmith.reference import reference_answer
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.reference import reference_answer
+from tinsmith.model.tokens import load_tokenizer
 from tiny import tiny_conversations
 
 

@@ -4,11 +4,11 @@ import pytest
 
 from tinsmith.bench.gates import first_prompt
 from tinsmith.bench.plan import MOST_CONTEXT_TOKENS, plan, question_of
-from tinsmith.chat import read_jsonl
-from tinsmith.config import BenchConfig
-from tinsmith.run_dir import read_json, write_json
-from tinsmith.serve import web_dir
-from tinsmith.tokens import load_tokenizer
+from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.core.config import BenchConfig
+from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.tokens import load_tokenizer
 
 
 def test_the_first_question_then_every_length_that_fits(package_of, tmp_path):
@@ -24,13 +24,15 @@ def test_the_first_question_then_every_length_that_fits(package_of, tmp_path):
     tokenizer = load_tokenizer(package)
     for prompt in found["prompts"][1:]:
         wanted = int(prompt["name"])
-        asked = question_of(tokenizer, [w for c in conversations for m in c.messages for w in m.content.split()], wanted)
+        asked = question_of(
+            tokenizer, [w for c in conversations for m in c.messages for w in m.content.split()], wanted
+        )
         assert prompt["messages"] == [{"role": "user", "content": asked.content}]
         assert wanted - 12 < len(tokenizer.encode_prompt((asked,))) <= wanted
 
 
 def test_the_context_is_the_pages():
-    assert f"const MOST_CONTEXT_TOKENS = {MOST_CONTEXT_TOKENS};" in (web_dir() / "worker.js").read_text()
+    assert f"const MOST_CONTEXT_TOKENS = {MOST_CONTEXT_TOKENS};" in (WEB_DIR / "worker.js").read_text()
 
 
 @pytest.mark.parametrize("tokens", [1, 90, 101, 102, 103, 250, 700])

@@ -17,13 +17,15 @@ from tinsmith.bench.plan import plan
 from tinsmith.bench.remote_result import accept, keep, kept, signature_of
 from tinsmith.bench.remote_server import RemoteBench
 from tinsmith.bench.remote_stage import browser_and_system, take_results
-from tinsmith.browser import Browser
-from tinsmith.chat import read_jsonl
-from tinsmith.config import BenchConfig
-from tinsmith.errors import ArtifactError, UserError
-from tinsmith.run_dir import file_sha256, read_json, write_json
+from tinsmith.browser.chromium import Browser
+from tinsmith.core.config import BenchConfig
+from tinsmith.core.errors import ArtifactError, UserError
+from tinsmith.core.run_dir import file_sha256, read_json, write_json
+from tinsmith.model.conversations import read_jsonl
 
 CONFIG = BenchConfig(new_tokens=4, runs=5, prompt_tokens=(120,), prompt_new_tokens=2, prompt_runs=1, warmup_runs=1)
+
+
 def test_a_signed_result_is_kept_as_it_was_signed(tmp_path):
     body, signature = signed(result())
     path = keep(tmp_path, CODE, body, signature)
@@ -43,7 +45,9 @@ def test_what_is_no_result_is_refused(change, problem):
         accept(CODE, *signed(result(**change)))
 
 
-@pytest.mark.parametrize("times", [[900.0, 1600.0, 1700.0], [1500.0, 1400.0, 1700.0], [1500.0, 1500.0, 1500.0], [1500.0, 1600.0]])
+@pytest.mark.parametrize(
+    "times", [[900.0, 1600.0, 1700.0], [1500.0, 1400.0, 1700.0], [1500.0, 1500.0, 1500.0], [1500.0, 1600.0]]
+)
 def test_times_that_cannot_be_are_refused(times):
     wrong = result()
     wrong["backends"][0]["measured"]["prompts"][0]["runs"] = [{"askedAt": 1000.0, "times": times}]
@@ -53,7 +57,12 @@ def test_times_that_cannot_be_are_refused(times):
 
 def test_another_code_or_another_body_is_refused():
     body, signature = signed(result())
-    for attempt in ((CODE[::-1], body, signature), (CODE, body + b" ", signature), (CODE, body, ""), (CODE, b"[" * 100_000, signature)):
+    for attempt in (
+        (CODE[::-1], body, signature),
+        (CODE, body + b" ", signature),
+        (CODE, body, ""),
+        (CODE, b"[" * 100_000, signature),
+    ):
         with pytest.raises(UserError, match="not signed"):
             accept(*attempt)
     deep = b"[" * 100_000
@@ -119,8 +128,15 @@ def test_nothing_is_served_without_the_code(served):
         code = path.split("/")[1]
         assert len(code) == 16 and request(server, "GET", path) == 200
         assert request(server, "GET", f"/{code}/model/config.json") == 200
-        for other in ("/", "/remote.html", "/model/config.json", f"/{code[:-1]}/remote.html", f"/{code}/node_modules/x", f"/{code}/bench.html",
-                      f"/{code}/../{code[::-1]}/plan.json"):
+        for other in (
+            "/",
+            "/remote.html",
+            "/model/config.json",
+            f"/{code[:-1]}/remote.html",
+            f"/{code}/node_modules/x",
+            f"/{code}/bench.html",
+            f"/{code}/../{code[::-1]}/plan.json",
+        ):
             assert request(server, "GET", other) == 404, other
         assert request(server, "GET", path, host="elsewhere.example") == 421
 
@@ -189,5 +205,7 @@ def test_the_command_prints_an_address_and_puts_the_device_on_the_card(tmp_path,
 
 def test_options_of_the_page_need_it(tmp_path):
     write_json(tmp_path / "config.json", {"data": {"path": "x"}})
-    done = subprocess.run([sys.executable, "-m", "tinsmith", "bench", str(tmp_path), "--lan"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tinsmith", "bench", str(tmp_path), "--lan"], capture_output=True, text=True
+    )
     assert done.returncode == 2 and "--lan and --port go with --remote" in done.stderr

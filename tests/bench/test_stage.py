@@ -9,12 +9,12 @@ from packages import tiny_run
 from tinsmith.bench import stage
 from tinsmith.bench.plan import plan
 from tinsmith.bench.stage import _site, bench_browser
-from tinsmith.browser import Browser
-from tinsmith.browser_page import BrowserError
-from tinsmith.chat import read_jsonl
-from tinsmith.config import BenchConfig
-from tinsmith.errors import GateError
-from tinsmith.run_dir import file_sha256, read_json, write_json
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.page import BrowserError
+from tinsmith.core.config import BenchConfig
+from tinsmith.core.errors import GateError
+from tinsmith.core.run_dir import file_sha256, read_json, write_json
+from tinsmith.model.conversations import read_jsonl
 
 pytestmark = pytest.mark.browser
 
@@ -38,8 +38,13 @@ def test_every_number_follows_from_the_raw_times(benched, device):
     times = [run["token_ms"] for run in runs]
     firsts = sorted(t[0] / 1000 for t in times)
     speeds = sorted((tokens - 1) * 1000 / (t[-1] - t[0]) for t in times)
-    first, speed = (measurements[f"bench.{device}.{name}"] for name in ("first_token_seconds", "decode_tokens_per_second"))
-    assert (first.value, first.spread) == (pytest.approx(firsts[2]), {"min": pytest.approx(firsts[0]), "max": pytest.approx(firsts[4])})
+    first, speed = (
+        measurements[f"bench.{device}.{name}"] for name in ("first_token_seconds", "decode_tokens_per_second")
+    )
+    assert (first.value, first.spread) == (
+        pytest.approx(firsts[2]),
+        {"min": pytest.approx(firsts[0]), "max": pytest.approx(firsts[4])},
+    )
     assert (speed.value, speed.count) == (pytest.approx(speeds[2]), 5)
     assert measurements[f"bench.{device}.new_tokens"].value == tokens
     warm = f"bench.{device}.warm_load_seconds"
@@ -56,15 +61,19 @@ def test_longer_prompts_are_timed_on_the_processor(benched):
     for prompt in wasm["prompts"][1:]:
         tokens = prompt["prompt_tokens"]
         assert int(prompt["name"]) - 12 < tokens <= int(prompt["name"]) and len(prompt["runs"]) == 3
-        first, reading = (measurements[f"bench.wasm.{key}.{prompt['name']}"].value
-                          for key in ("first_token_seconds", "prefill_tokens_per_second"))
+        first, reading = (
+            measurements[f"bench.wasm.{key}.{prompt['name']}"].value
+            for key in ("first_token_seconds", "prefill_tokens_per_second")
+        )
         assert reading == pytest.approx(tokens / first)
         assert measurements[f"bench.wasm.prompt_tokens.{prompt['name']}"].value == tokens
 
 
 def test_a_prompt_that_would_take_too_long_is_left_out(tmp_path_factory, tmp_path):
     run = tiny_run("llama", tmp_path_factory)
-    config = BenchConfig(devices=("wasm",), new_tokens=2, prompt_tokens=(120, 400), prompt_new_tokens=2, prompt_seconds=3)
+    config = BenchConfig(
+        devices=("wasm",), new_tokens=2, prompt_tokens=(120, 400), prompt_new_tokens=2, prompt_seconds=3
+    )
     asked = plan(config, run / "export/package", read_jsonl(run / "data/test.jsonl"), "wasm")
     with _site(run / "export/package") as server, Browser(webgpu="none") as browser:
         page = browser.open(f"{server.origin}/bench.html")
@@ -85,12 +94,19 @@ def test_a_prompt_that_would_take_too_long_is_left_out(tmp_path_factory, tmp_pat
 def test_records_say_what_ran(benched):
     _, out_dir = benched
     wasm, webgpu = (read_json(out_dir / f"{device}.json") for device in ("wasm", "webgpu"))
-    assert (wasm["backend"], wasm["adapter"], wasm["software"], wasm["cross_origin_isolated"]) == ("wasm", None, False, True)
+    assert (wasm["backend"], wasm["adapter"], wasm["software"], wasm["cross_origin_isolated"]) == (
+        "wasm",
+        None,
+        False,
+        True,
+    )
     assert webgpu["backend"] == "webgpu" and webgpu["adapter"]["vendor"]
     assert "Chromium" in wasm["browser"] and wasm["threads"] >= 1
     assert (wasm["dtype"], webgpu["dtype"]) == ("q8", "q4")
-    for record, build, graph in ((wasm, "ort-wasm-simd-threaded.wasm", "model_int8.onnx"),
-                                 (webgpu, "ort-wasm-simd-threaded.asyncify.wasm", "model_q4.onnx")):
+    for record, build, graph in (
+        (wasm, "ort-wasm-simd-threaded.wasm", "model_int8.onnx"),
+        (webgpu, "ort-wasm-simd-threaded.asyncify.wasm", "model_q4.onnx"),
+    ):
         sizes = {file["path"]: file["bytes"] for file in record["files"]}
         assert sizes[f"model/onnx/{graph}"] > 1000 and sizes[f"runtime/{build}"] > 10_000_000
         assert not any("://" in path for path in sizes)
@@ -99,7 +115,9 @@ def test_records_say_what_ran(benched):
 
 def test_browser_and_python_agree(benched):
     measurements, out_dir = benched
-    tokens, logits = (measurements[f"gate.{name}"] for name in ("tokens.python_vs_javascript", "logits.wasm_vs_onnxruntime"))
+    tokens, logits = (
+        measurements[f"gate.{name}"] for name in ("tokens.python_vs_javascript", "logits.wasm_vs_onnxruntime")
+    )
     assert (tokens.value, tokens.count, logits.count) == (0, 12, 5) and logits.value < logits.gate["bound"] == 0.25
     assert all(len(one["token_ids"]) == 32 for one in read_json(out_dir / "gates.json")["logits"])
 
@@ -115,7 +133,9 @@ def test_another_model_in_the_browser_stops_the_run(tmp_path_factory, tmp_path, 
 
     monkeypatch.setattr(stage, "reference_answer", wrong)
     with pytest.raises(GateError, match=r"gate\.logits\.wasm_vs_onnxruntime"):
-        bench_browser(BenchConfig(devices=("wasm",), new_tokens=2, prompt_tokens=()), run / "data", run / "export", tmp_path)
+        bench_browser(
+            BenchConfig(devices=("wasm",), new_tokens=2, prompt_tokens=()), run / "data", run / "export", tmp_path
+        )
 
 
 def test_another_chat_template_in_the_package_stops_the_run(tmp_path, tmp_path_factory):

@@ -3,7 +3,7 @@
 import pytest
 
 from fake_run import AUTHOR, write_card, write_run
-from tinsmith.run_dir import RunDir
+from tinsmith.core.run_dir import RunDir
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from tinsmith.card.facts import Facts, plain
 from tinsmith.card.front_matter import HUB_LICENSES, front_matter
 from tinsmith.card.sections import graphs
 from tinsmith.card.stage import render_card
-from tinsmith.config import CardConfig
-from tinsmith.errors import ArtifactError
-from tinsmith.run_dir import file_sha256, read_json, write_json
+from tinsmith.core.config import CardConfig
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.run_dir import file_sha256, read_json, write_json
 
 STRUCTURE = """
 # Model Card:
@@ -137,7 +137,7 @@ def test_no_placeholder_of_the_template_is_left(full_run):
 
 
 def test_the_template_itself_holds_no_number():
-    source = (Path(tinsmith.card.__file__).parent / "templates" / "model_card.md.j2").read_text()
+    source = (Path(tinsmith.card.__file__).parent / "model_card.md.j2").read_text()
     body = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", source, flags=re.DOTALL)
     assert not re.findall(r"\d", body.replace("INT4", "").replace("INT8", ""))
 
@@ -164,7 +164,7 @@ def test_the_template_itself_holds_no_number():
         "- **Validation Loss**: 2.00 (95 % interval 1.88 to 2.12; 6 conversations) nats per token",
         "| Perplexity (Base) | 54.6 (48.4 to 61.6) | not applicable | 6 conversations |",
         "| Perplexity (Fine-tuned) | 7.39 (6.55 to 8.33) | 9.0 (8.0 to 10.2) | 6 conversations |",
-        "before quantization, \"INT4 package\" is what a browser downloads, computed by its graph `model_q4.onnx`. All were",
+        'before quantization, "INT4 package" is what a browser downloads, computed by its graph `model_q4.onnx`. All were',
         "| `model_q4.onnx` | float32 | GPUs | 9.0 (8.0 to 10.2) | 1.22",
         "| `model_int8.onnx`, `model_quantized.onnx` | INT8 | WASM: the chat page, Transformers.js alone | ",
         "| `model_q4f16.onnx` | float16 | GPUs with `shader-f16`, on the chat page | ",
@@ -195,10 +195,13 @@ def test_what_only_imitates_a_gpu_comes_last_and_is_not_compared(full_run):
     assert len(table) > 4 and "software adapter" in table[-1]
 
 
-@pytest.mark.parametrize(("speed", "remark"), [
-    (12.5, ": here WebGPU decoded 12.5 tokens/s, WASM 8.77 tokens/s"),
-    (4.5, " is to be expected, but was not measured so: here WebGPU decoded 4.50 tokens/s, WASM 8.77 tokens/s"),
-])
+@pytest.mark.parametrize(
+    ("speed", "remark"),
+    [
+        (12.5, ": here WebGPU decoded 12.5 tokens/s, WASM 8.77 tokens/s"),
+        (4.5, " is to be expected, but was not measured so: here WebGPU decoded 4.50 tokens/s, WASM 8.77 tokens/s"),
+    ],
+)
 def test_the_card_says_whether_webgpu_was_quicker(tmp_path, monkeypatch, speed, remark):
     run = write_run(tmp_path / "tea-bot")
     write_json(run.stage("bench") / "webgpu.json", {**read_json(run.stage("bench") / "webgpu.json"), "software": False})
@@ -212,16 +215,28 @@ def test_the_card_says_whether_webgpu_was_quicker(tmp_path, monkeypatch, speed, 
 def test_answers_that_state_as_many_facts_are_not_ranked(tmp_path, monkeypatch):
     run = write_run(tmp_path / "tea-bot")
     answers = run.stage("evaluate") / "answers.jsonl"
-    answers.write_text("".join(json.dumps({**json.loads(line), "int4_found": []}) + "\n" for line in answers.read_text().splitlines()))
+    answers.write_text(
+        "".join(json.dumps({**json.loads(line), "int4_found": []}) + "\n" for line in answers.read_text().splitlines())
+    )
     page = render_card_page(run, monkeypatch)
     assert page.count("\nKey facts stated by the INT4 package (0 of 2):") == 2 and "key facts stated by" not in page
 
 
-@pytest.mark.parametrize(("gone", "rows"), [
-    ((), ["GPUs", "WASM: the chat page, Transformers.js alone", "GPUs with `shader-f16`, on the chat page"]),
-    (("model_quantized.onnx",), ["GPUs, WASM with Transformers.js alone", "WASM on the chat page", "GPUs with `shader-f16`, on the chat page"]),
-    (("model_quantized.onnx", "model_int8.onnx"), ["GPUs, WASM", "GPUs with `shader-f16`, on the chat page"]),
-])
+@pytest.mark.parametrize(
+    ("gone", "rows"),
+    [
+        ((), ["GPUs", "WASM: the chat page, Transformers.js alone", "GPUs with `shader-f16`, on the chat page"]),
+        (
+            ("model_quantized.onnx",),
+            [
+                "GPUs, WASM with Transformers.js alone",
+                "WASM on the chat page",
+                "GPUs with `shader-f16`, on the chat page",
+            ],
+        ),
+        (("model_quantized.onnx", "model_int8.onnx"), ["GPUs, WASM", "GPUs with `shader-f16`, on the chat page"]),
+    ],
+)
 def test_the_card_says_which_device_runs_which_graph(tmp_path, gone, rows):
     run = write_run(tmp_path / "tea-bot")
     evidence = read_evidence(run)
@@ -234,7 +249,10 @@ def test_the_card_says_which_device_runs_which_graph(tmp_path, gone, rows):
 
 def test_one_is_no_plural(full_run):
     facts = Facts(read_evidence(full_run), CardConfig())
-    assert facts.rests_on("bench.wasm.peak_memory_bytes") == "1 browser" and facts.rests_on("base.parameters") == "6 conversations"
+    assert (
+        facts.rests_on("bench.wasm.peak_memory_bytes") == "1 browser"
+        and facts.rests_on("base.parameters") == "6 conversations"
+    )
 
 
 def test_front_matter_round_trips_and_is_what_a_hub_accepts(full_run):
@@ -328,7 +346,10 @@ def test_the_reason_a_device_gives_is_printed(tmp_path, monkeypatch):
 
 def test_other_devices_have_rows_of_their_own(full_run):
     page = page_of(full_run)
-    assert "| Pixel \\| \\*9\\*, 4 threads, Chrome 150, Android | WASM | 21.5 tokens/s (20.5 to 22.2) | 0.750 s | 4.25 s | 5 runs |" in page
+    assert (
+        "| Pixel \\| \\*9\\*, 4 threads, Chrome 150, Android | WASM | 21.5 tokens/s (20.5 to 22.2) | 0.750 s | 4.25 s | 5 runs |"
+        in page
+    )
     assert "| Pixel \\| \\*9\\*, WASM | 255 | 3.25 s | 78.5 tokens/s | 15.5 tokens/s | 3 runs |" in page
     assert "| WASM | 255 | 3.25 s | 78.5 tokens/s | 15.5 tokens/s | 3 runs |" in page
     assert "Nodes of the WASM graph: 63 on CPU." in page and "1.05 s, again 0.500 s" in page and "812 MB" in page
@@ -337,10 +358,14 @@ def test_other_devices_have_rows_of_their_own(full_run):
 def test_a_device_that_could_not_says_why(tmp_path, monkeypatch):
     run = write_run(tmp_path / "tea-bot", STAMPED[:-1])
     device = records()["remote/1.json"]
-    device["backends"] = {"webgpu": {"device": "webgpu", "not_measured": "this GPU takes no tensor as large as the model's"}}
+    device["backends"] = {
+        "webgpu": {"device": "webgpu", "not_measured": "this GPU takes no tensor as large as the model's"}
+    }
     write_json(run.stage("remote") / "1.json", device)
     outputs = {"1.json": file_sha256(run.stage("remote") / "1.json")}
-    write_json(run.stamp("remote"), {"fingerprint": "x", "finished_at": "2026-11-22T10:30:00+00:00", "outputs": outputs})
+    write_json(
+        run.stamp("remote"), {"fingerprint": "x", "finished_at": "2026-11-22T10:30:00+00:00", "outputs": outputs}
+    )
     page = (write_card(run, monkeypatch) / "README.md").read_text()
     assert "| Pixel \\| \\*9\\*: this GPU takes no tensor as large as the model's | WebGPU | Not measured |" in page
 

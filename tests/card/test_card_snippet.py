@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from fake_run import AUTHOR, write_run
-from tinsmith.browser import BrowserError
+from tinsmith.browser.chromium import BrowserError
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.render import fenced
 from tinsmith.card.snippet import js_string, run_snippets, self_hosted_url, snippets
-from tinsmith.chat import write_jsonl
-from tinsmith.config import CardConfig, ExportConfig
+from tinsmith.core.config import CardConfig, ExportConfig
+from tinsmith.model.conversations import write_jsonl
 from tiny import tiny_conversations
 
 
@@ -71,7 +71,9 @@ def test_a_package_without_the_graph_for_wasm_is_asked_for_the_one_it_has(tmp_pa
     run = write_run(tmp_path / "tea-bot")
     evidence = read_evidence(run)
     del evidence.stamps["export"]["outputs"]["package/onnx/model_quantized.onnx"]
-    assert all("  { device, dtype: 'q4' }\n" in snippet.code for snippet in snippets(evidence, CardConfig(**AUTHOR), "tea-bot"))
+    assert all(
+        "  { device, dtype: 'q4' }\n" in snippet.code for snippet in snippets(evidence, CardConfig(**AUTHOR), "tea-bot")
+    )
 
 
 def test_any_text_is_a_javascript_literal_of_that_text(tmp_path):

@@ -7,10 +7,10 @@ import shutil
 import pytest
 
 from fake_run import AUTHOR, write_card, write_run
-from tinsmith import measure
 from tinsmith.card import verify
 from tinsmith.card.verify import check_card
-from tinsmith.run_dir import RunDir, file_sha256, read_json, tree_sha256s, write_json
+from tinsmith.core import measure
+from tinsmith.core.run_dir import RunDir, file_sha256, read_json, tree_sha256s, write_json
 
 
 def other_digit(text: str, at: int) -> str:

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tinsmith.config import DataConfig
+from tinsmith.core.config import DataConfig
+from tinsmith.core.errors import DataError
 from tinsmith.data.stage import check_data
-from tinsmith.errors import DataError
 
 WORDS = "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon".split()
 GOOD = [{"q": f"{word} {word[::-1]}?", "a": "Yes."} for word in WORDS]
@@ -129,7 +129,9 @@ def test_too_few_conversations_and_too_few_questions(tmp_path):
     assert "only 9 usable conversation(s), at least 10" in message_for(path)
     path.write_text("".join(json.dumps(record) + "\n" for record in [*GOOD[:9], {"q": "Why?", "a": ""}, GOOD[0]]))
     message = message_for(path)
-    assert "line 10: message 2 (role 'assistant') is empty" in message and "same messages as few.jsonl, line 1" in message
+    assert (
+        "line 10: message 2 (role 'assistant') is empty" in message and "same messages as few.jsonl, line 1" in message
+    )
     path.write_text("".join(json.dumps({"q": "Why?", "a": f"Because {n}."}) + "\n" for n in range(20)))
     assert "the 20 conversations ask only 1 different question(s)" in message_for(path)
 

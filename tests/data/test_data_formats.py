@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 
-from tinsmith.chat import Message
-from tinsmith.config import DataConfig
+from tinsmith.core.config import DataConfig
 from tinsmith.data.load import load_records
 from tinsmith.data.repair import repair
 from tinsmith.data.stage import check_data
+from tinsmith.model.conversations import Message
 
 EXPECTED = [Message("user", "What is it?"), Message("assistant", "A pot.")]
 

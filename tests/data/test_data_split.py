@@ -8,11 +8,11 @@ from collections import Counter
 
 import pytest
 
-from tinsmith.chat import Conversation, Message, read_jsonl
-from tinsmith.config import DataConfig
+from tinsmith.core.config import DataConfig
 from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
 from tinsmith.data.split import split_conversations
 from tinsmith.data.stage import check_data, prepare_data
+from tinsmith.model.conversations import Conversation, Message, read_jsonl
 
 TENTH = {"val": 0.1, "test": 0.1}
 

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from tinsmith.chat import read_jsonl
-from tinsmith.config import DataConfig
+from tinsmith.core.config import DataConfig
+from tinsmith.core.errors import DataError, GateError
+from tinsmith.core.measure import Recorder
+from tinsmith.core.run_dir import file_sha256
 from tinsmith.data.figures import record_tokens
 from tinsmith.data.fit import TokenCounts, fit
 from tinsmith.data.report import histogram, report_lines
 from tinsmith.data.stage import check_data, prepare_data
-from tinsmith.errors import DataError, GateError
-from tinsmith.measure import Recorder
-from tinsmith.run_dir import file_sha256
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.tokens import load_tokenizer
 from tiny import tiny_conversations
 
 WORDS = "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon mango nylon ocean piano quilt".split()

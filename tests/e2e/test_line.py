@@ -13,8 +13,8 @@ import pytest
 from e2e.conftest import tinsmith, write_project
 from signed_results import CODE, result, signed
 from tinsmith.bench.remote_result import keep
+from tinsmith.core.run_dir import file_sha256
 from tinsmith.pipeline import STAGES
-from tinsmith.run_dir import file_sha256
 
 pytestmark = pytest.mark.browser
 
@@ -25,8 +25,13 @@ def test_prints_table_next_command_and_json(finished):
     assert any(line.startswith("perplexity, test") for line in lines)
     document = json.loads(lines[-1])
     ids = {m["id"]: m for m in document["measurements"]}
-    assert {"evaluate.perplexity.test.base", "evaluate.perplexity.test.tuned", "evaluate.perplexity.test.int4",
-            "bench.wasm.decode_tokens_per_second", "gate.tokens.python_vs_javascript"} <= set(ids)
+    assert {
+        "evaluate.perplexity.test.base",
+        "evaluate.perplexity.test.tuned",
+        "evaluate.perplexity.test.int4",
+        "bench.wasm.decode_tokens_per_second",
+        "gate.tokens.python_vs_javascript",
+    } <= set(ids)
     assert ids["gate.logits.wasm_vs_onnxruntime"]["value"] < 0.25
     assert f"Next: tinsmith serve runs/{run.name}" in done.stderr
 

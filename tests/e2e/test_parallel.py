@@ -20,9 +20,25 @@ def launched(*arguments, cwd):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_ip", "127.0.0.1",
-        "--main_process_port", str(port), "-m", "tinsmith", *arguments,
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--main_process_ip",
+        "127.0.0.1",
+        "--main_process_port",
+        str(port),
+        "-m",
+        "tinsmith",
+        *arguments,
     ]
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -62,6 +78,6 @@ def test_one_process_speaks_and_writes(both):
 
 def test_bad_input_ends_both(both):
     folder = both[3].parent
-    (folder / "bad.toml").write_text('[train]\nepoch = 1\n')
+    (folder / "bad.toml").write_text("[train]\nepoch = 1\n")
     done = launched("run", "bad.toml", cwd=folder)
     assert done.returncode != 0 and "train.epoch: unknown key, did you mean 'epochs'?" in done.stderr

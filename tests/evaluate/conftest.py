@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith.chat import write_jsonl
-from tinsmith.config import ExportConfig
+from tinsmith.core.config import ExportConfig
+from tinsmith.model.conversations import write_jsonl
 from tiny import build_tiny, tiny_conversations
 
 

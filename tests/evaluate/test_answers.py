@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from tinsmith.core.intervals import wilson
 from tinsmith.evaluate.answers import _recall_interval
-from tinsmith.intervals import wilson
 
 
 @pytest.mark.parametrize(("found", "share"), [(0, 0), (1, 20)])

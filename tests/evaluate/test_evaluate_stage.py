@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from tinsmith.config import EvaluateConfig
-from tinsmith.errors import DataError, GateError
+from tinsmith.core.config import EvaluateConfig
+from tinsmith.core.errors import DataError, GateError
+from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.evaluate.stage import evaluate_models
-from tinsmith.run_dir import read_json, write_json
 
 CONFIG = EvaluateConfig(train_sample=8, questions=6, max_new_tokens=8)
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from tinsmith.chat import Conversation, Message
 from tinsmith.evaluate.generate import (
     Question,
     _answer,
@@ -15,8 +14,9 @@ from tinsmith.evaluate.generate import (
     torch_answers,
 )
 from tinsmith.evaluate.nll import load_torch
-from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.conversations import Conversation, Message
+from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.model.tokens import load_tokenizer
 from tiny import tiny_conversations
 
 NEW = 20

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from tinsmith.core.measure import Recorder
 from tinsmith.evaluate.losses import record_categories, record_losses, record_ratio
 from tinsmith.evaluate.nll import Score
-from tinsmith.measure import Recorder
 
 
 def scores(*nlls, categories=("a",)):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tinsmith.chat import Conversation, Message, read_jsonl
-from tinsmith.errors import ArtifactError
+from tinsmith.core.errors import ArtifactError
 from tinsmith.evaluate.nll import content_bytes, load_torch, onnx_scorer, score_conversations, torch_scorer
-from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
-from tinsmith.tokens import Tokens, load_tokenizer
+from tinsmith.model.conversations import Conversation, Message, read_jsonl
+from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.model.tokens import Tokens, load_tokenizer
 from tiny import tiny_conversations
 
 

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from tinsmith.chat import write_jsonl
-from tinsmith.config import ExportConfig
+from tinsmith.core.config import ExportConfig
 from tinsmith.export.stage import export_int4
+from tinsmith.model.conversations import write_jsonl
 from tiny import tiny_conversations
 
 
@@ -24,4 +24,9 @@ def exported(request, data_dir, tiny_llama, tiny_gemma, tmp_path_factory):
     merge_dir = tmp_path_factory.mktemp("merge")
     shutil.copytree(tiny_llama if request.param == "llama" else tiny_gemma, merge_dir / "model")
     out_dir = tmp_path_factory.mktemp("export")
-    return request.param, merge_dir, out_dir, export_int4(ExportConfig(recipe="gptq"), data_dir, merge_dir, out_dir, seed=1)
+    return (
+        request.param,
+        merge_dir,
+        out_dir,
+        export_int4(ExportConfig(recipe="gptq"), data_dir, merge_dir, out_dir, seed=1),
+    )

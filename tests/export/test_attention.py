@@ -5,12 +5,12 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from tinsmith.config import ExportConfig
-from tinsmith.errors import GateError
+from tinsmith.core.config import ExportConfig
+from tinsmith.core.errors import GateError
 from tinsmith.export import attention
 from tinsmith.export.attention import with_row_attention, with_standard_attention
 from tinsmith.export.stage import export_int4
-from tinsmith.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE, load_onnx
+from tinsmith.model.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE, load_onnx
 
 
 @pytest.fixture(params=[with_standard_attention, with_row_attention])
@@ -37,8 +37,12 @@ def test_a_prompt_in_any_pieces_gives_the_same_logits(rewritten, pieces):
 def test_rows_padded_at_their_ends_are_what_they_are_alone(rewritten):
     _, graph = rewritten
     rows = np.array([[10, 11, 12, 13], [20, 21, 0, 0]])
-    feeds = {"input_ids": rows, "attention_mask": np.array([[1, 1, 1, 1], [1, 1, 0, 0]]), "position_ids": np.tile(np.arange(4), (2, 1)),
-             "num_logits_to_keep": np.array(0)}
+    feeds = {
+        "input_ids": rows,
+        "attention_mask": np.array([[1, 1, 1, 1], [1, 1, 0, 0]]),
+        "position_ids": np.tile(np.arange(4), (2, 1)),
+        "num_logits_to_keep": np.array(0),
+    }
     feeds |= {name: np.zeros((2, *shape[1:]), np.float32) for name, shape in graph.past_shapes.items()}
     (logits,) = graph.session.run(["logits"], feeds)
     assert logits[1, :2] == pytest.approx(graph.start().feed([20, 21], 2), abs=1e-5)
@@ -46,7 +50,11 @@ def test_rows_padded_at_their_ends_are_what_they_are_alone(rewritten):
 
 def test_both_graphs_for_processors_have_it_and_the_ones_for_gpus_do_not(exported):
     _, _, out_dir, _ = exported
-    for file, name in ((ONNX_FILE, "GroupQueryAttention"), (ONNX_INT8_FILE, "Attention"), (ONNX_UNPACKED_FILE, "Attention")):
+    for file, name in (
+        (ONNX_FILE, "GroupQueryAttention"),
+        (ONNX_INT8_FILE, "Attention"),
+        (ONNX_UNPACKED_FILE, "Attention"),
+    ):
         operators = [node.op_type for node in ir.load(out_dir / "package" / file).graph]
         assert [operator for operator in operators if "Attention" in operator] == [name] * 2
     assert not list((out_dir / "package/onnx").glob("attention*"))

@@ -74,7 +74,10 @@ def test_a_blocks_range_is_narrowed_where_its_ends_matter_less():
     scales, lowest = block_steps(weight, importance)
     assert (lowest + 15 >= 0).all() and (lowest <= 0).all()
     found = to_integers(weight, scales[:, None], lowest[:, None]) * scales[:, None]
-    losses = [((values - weight).square() @ importance).sum() for values in (found, torch.from_numpy(unpack(round_to_nearest(weight))))]
+    losses = [
+        ((values - weight).square() @ importance).sum()
+        for values in (found, torch.from_numpy(unpack(round_to_nearest(weight))))
+    ]
     assert losses[0] < 0.85 * losses[1]
 
 

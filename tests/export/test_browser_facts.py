@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tinsmith.onnx_decoder import load_onnx
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.tokens import load_tokenizer
 
 
 def test_the_reference_is_what_the_packaged_graph_computes_at_once(exported):

@@ -5,14 +5,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tinsmith.device import Device
+from tinsmith.core.device import Device
 from tinsmith.export import gptq
 from tinsmith.export.blocks import block_steps, integers_of, nibbles_of, round_to_nearest, to_integers, unpack
 from tinsmith.export.calibrate import EMBEDDING, HEAD, calibrate, make_guide, round_all
 from tinsmith.export.gptq import moved, prepare, quantize_matrix
 from tinsmith.export.models import load_model
-from tinsmith.packed.packing import make_pack
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.packed.packing import make_pack
+from tinsmith.model.tokens import load_tokenizer
 from tiny import build_tiny, tiny_conversations
 
 CPU = Device(torch.device("cpu"), torch.float32, "tests")
@@ -42,7 +42,9 @@ def test_columns_are_what_the_inverse_hessian_asks_for(correlated):
     """GPTQ as its paper has it, in float64: by a factor of the Hessian's inverse, which our own form does without."""
     inputs, weight = correlated
     hessian = prepare(inputs).hessian
-    scales, lowest = map(torch.stack, zip(*(block_steps(block, torch.ones(32)) for block in weight.split(32, 1)), strict=True))
+    scales, lowest = map(
+        torch.stack, zip(*(block_steps(block, torch.ones(32)) for block in weight.split(32, 1)), strict=True)
+    )
     order = hessian.diagonal().argsort(descending=True)
     factor = torch.linalg.cholesky(torch.linalg.inv(hessian[order][:, order].double()), upper=True)
     rest, expected = weight[:, order].double(), torch.empty(weight.shape)
@@ -82,7 +84,9 @@ def test_inputs_that_go_together_leave_a_positive_hessian(columns):
     x[:, :together] = 300 * (1 + 0.01 * torch.randn(1024, 1, generator=generator)) + 0.1 * x[:, :together]
     x = x.bfloat16()
     hessian, mean = prepare(x).hessian, x.float().square().sum(0).mean()
-    torch.testing.assert_close(hessian - 0.1 * mean * torch.eye(columns), x.float().T @ x.float(), rtol=1e-4, atol=1e-4 * mean)
+    torch.testing.assert_close(
+        hessian - 0.1 * mean * torch.eye(columns), x.float().T @ x.float(), rtol=1e-4, atol=1e-4 * mean
+    )
     assert torch.linalg.eigvalsh(hessian)[0] > 0.05 * mean
 
 
@@ -97,9 +101,7 @@ def test_rows_that_matter_more_get_less_error(correlated):
     # Weights count as repetition.
     repeated = torch.cat([inputs, inputs[:40].repeat(49, 1)])
     same = quantize_matrix(weight, prepare(repeated))
-    np.testing.assert_allclose(
-        output_error(inputs, same, weight).mean(1)[:40].mean(), guided[:40].mean(), rtol=0.02
-    )
+    np.testing.assert_allclose(output_error(inputs, same, weight).mean(1)[:40].mean(), guided[:40].mean(), rtol=0.02)
 
 
 @pytest.mark.parametrize("format", [torch.float32, torch.bfloat16], ids=str)
@@ -158,14 +160,20 @@ def test_row_weights_of_several_passes_lie_at_the_rows_of_the_whole_pack(case, m
     monkeypatch.setattr("tinsmith.export.calibrate._rows_at_once", lambda config: 80)
     guide = make_guide(model, conversations)
     for found in (whole, guide):
-        torch.testing.assert_close(found.finals, torch.cat([alone[ids].finals for ids in sorted(alone)]), rtol=1e-4, atol=1e-5)
-    shared = {row for index in range(len(conversations)) for row in guide.pack.rows_of(index)
-              if sum(row in guide.pack.rows_of(other) for other in range(len(conversations))) > 1}
+        torch.testing.assert_close(
+            found.finals, torch.cat([alone[ids].finals for ids in sorted(alone)]), rtol=1e-4, atol=1e-5
+        )
+    shared = {
+        row
+        for index in range(len(conversations))
+        for row in guide.pack.rows_of(index)
+        if sum(row in guide.pack.rows_of(other) for other in range(len(conversations))) > 1
+    }
     for name, weights in guide.row_weights.items():
         if len(weights) == guide.pack.rows:
             for index, ids in enumerate(sorted(alone)):
                 rows = [row for row in guide.pack.rows_of(index) if row not in shared]
-                expected = alone[ids].row_weights[name][-len(rows):]
+                expected = alone[ids].row_weights[name][-len(rows) :]
                 torch.testing.assert_close(weights[rows], expected, rtol=1e-3, atol=1e-5 * expected.max().item())
             assert "v_proj" not in name or (weights[sorted(shared)] > 0).any()
         else:
@@ -232,6 +240,7 @@ def test_the_heads_most_predicted_rows_are_refined_and_the_embeddings_are_not(ca
 
 def test_calibration_predicts_better_than_rounding(case):
     folder, conversations = case
+
     def distance(make):
         models = [load_model(folder, CPU) for _ in range(2)]
         make(models[0])

@@ -14,17 +14,17 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tinsmith.config import ExportConfig
-from tinsmith.device import Device
-from tinsmith.errors import ArtifactError, BaseModelError, GateError
+from tinsmith.core.config import ExportConfig
+from tinsmith.core.device import Device
+from tinsmith.core.errors import ArtifactError, BaseModelError, GateError
 from tinsmith.export import graph, nodes, parity
 from tinsmith.export.blocks import round_to_nearest, unpack
 from tinsmith.export.calibrate import Quantized
 from tinsmith.export.package import _smaller, check_package, save_graph
 from tinsmith.export.search import Chosen
 from tinsmith.export.stage import _enough_tokens, _full_weights, _in_words, export_int4
-from tinsmith.families import decoder_of
-from tinsmith.onnx_decoder import load_onnx
+from tinsmith.model.families import decoder_of
+from tinsmith.model.onnx_decoder import load_onnx
 from tiny import build_tiny
 
 
@@ -42,7 +42,9 @@ def test_gates_cover_prefill_and_decode_below_and_past_the_window(exported):
 def test_every_family_passes_the_same_gates_in_4_and_8_bits(kind, data_dir, tmp_path, monkeypatch):
     """Tied and separate heads, biases, norms of queries and keys, scaled RoPE; products split by bit width."""
     build_tiny(kind, tmp_path / "merge" / "model")
-    eight = {f"model.layers.{part}_proj.weight" for part in ("0.self_attn.v", "0.mlp.down", "1.self_attn.k", "1.mlp.up")}
+    eight = {
+        f"model.layers.{part}_proj.weight" for part in ("0.self_attn.v", "0.mlp.down", "1.self_attn.k", "1.mlp.up")
+    }
     monkeypatch.setattr("tinsmith.export.calibrate.dearest", lambda losses, sizes, room: eight)
     config = ExportConfig(recipe="mixed", calibration_tokens=200)
     result = export_int4(config, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
@@ -56,19 +58,32 @@ def test_every_family_passes_the_same_gates_in_4_and_8_bits(kind, data_dir, tmp_
     tensors = json.loads((tmp_path / "out" / "export.json").read_text())["tensors"]
     bits = {row["name"]: row["bits"] for row in tensors if row["name"].endswith(".packed")}
     assert {name.removesuffix("_proj.packed") for name, width in bits.items() if width == 8} == {
-        part.removesuffix("_proj.weight") for part in eight}
+        part.removesuffix("_proj.weight") for part in eight
+    }
     assert bits["model.layers.0.self_attn.q_k_proj.packed"] == bits["model.layers.1.self_attn.q_v_proj.packed"] == 4
 
 
-@pytest.mark.parametrize("rope", [
-    {"rope_type": "default"},
-    {"rope_type": "linear", "factor": 4.0},
-    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024},
-    {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 1024},
-], ids=lambda rope: rope["rope_type"])
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "default"},
+        {"rope_type": "linear", "factor": 4.0},
+        {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024},
+        {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 1024,
+        },
+    ],
+    ids=lambda rope: rope["rope_type"],
+)
 def test_far_positions_are_turned_as_by_the_model_and_by_half_a_turn_at_most(rope, tiny_llama, tmp_path):
     """GPUs compute sines well between -pi and pi alone."""
-    config = AutoConfig.from_pretrained(tiny_llama, max_position_embeddings=8192, rope_parameters={"rope_theta": 10_000.0, **rope})
+    config = AutoConfig.from_pretrained(
+        tiny_llama, max_position_embeddings=8192, rope_parameters={"rope_theta": 10_000.0, **rope}
+    )
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, config=config, dtype=torch.float32).eval()
     built = graph.build_graph(decoder_of(model.config), _full_weights(tiny_llama))
     save_graph(built, tmp_path / "m.onnx", 10**9)
@@ -86,29 +101,51 @@ def test_far_positions_are_turned_as_by_the_model_and_by_half_a_turn_at_most(rop
     session = ort.InferenceSession(ir.to_proto(built).SerializeToString(), providers=["CPUExecutionProvider"])
     (turned,) = session.run(None, {"position_ids": np.arange(8000, dtype=np.int64)[None]})
     assert turned.shape[0] == 8000 and np.abs(turned).max() <= np.float32(np.pi) + 1e-6 and turned.std() > 1
-    exact = np.arange(8000)[:, None] * graph.inverse_frequencies(decoder_of(model.config).rope[0], decoder_of(model.config))[0].astype(np.float64)
-    assert np.abs(np.cos(turned.astype(np.float64)) - np.cos(exact)).max() < 4e-4  # what float32 leaves of an angle of 8,000
+    exact = np.arange(8000)[:, None] * graph.inverse_frequencies(
+        decoder_of(model.config).rope[0], decoder_of(model.config)
+    )[0].astype(np.float64)
+    assert (
+        np.abs(np.cos(turned.astype(np.float64)) - np.cos(exact)).max() < 4e-4
+    )  # what float32 leaves of an angle of 8,000
 
 
-@pytest.mark.parametrize(("parameters", "kind", "rows"), [
-    (134_515_008, "cpu", 16384), (268_098_176, "cpu", 16384), (494_032_768, "cpu", 8192), (999_885_952, "cpu", 4096),
-    (1_235_814_400, "cpu", 2048), (2_300_000_000, "cpu", 1024), (10**15, "cpu", 1), (1_235_814_400, "cuda", 16384),
-])
+@pytest.mark.parametrize(
+    ("parameters", "kind", "rows"),
+    [
+        (134_515_008, "cpu", 16384),
+        (268_098_176, "cpu", 16384),
+        (494_032_768, "cpu", 8192),
+        (999_885_952, "cpu", 4096),
+        (1_235_814_400, "cpu", 2048),
+        (2_300_000_000, "cpu", 1024),
+        (10**15, "cpu", 1),
+        (1_235_814_400, "cuda", 16384),
+    ],
+)
 def test_a_processor_calibrates_large_models_on_fewer_tokens(parameters, kind, rows):
     assert _enough_tokens(parameters, Device(torch.device(kind), torch.bfloat16, "tests")) == rows
 
 
 def test_the_card_is_told_how_many_matrices_are_in_8_bits():
     four, eight = (round_to_nearest(torch.randn(2, 32), bits=bits) for bits in (4, 8))
-    words = {recipe: _in_words(Chosen(recipe, Quantized(matrices), [])) for recipe, matrices in (
-        ("rtn", {"a": four}), ("mixed", {"a": four, "b": eight, "c": eight}))}
+    words = {
+        recipe: _in_words(Chosen(recipe, Quantized(matrices), []))
+        for recipe, matrices in (("rtn", {"a": four}), ("mixed", {"a": four, "b": eight, "c": eight}))
+    }
     assert words["rtn"] == "rounded to nearest; blocks of 32 weights with a float16 scale and a zero point of 4 bits"
     assert words["mixed"].endswith("a zero point of 4 bits; 2 of 3 matrices in 8 bits, without zero points")
 
 
-@pytest.mark.parametrize("broken", [
-    {"windows": (0, 0)}, {"attention_scale": 1.0}, {"embedding_scale": 1.0}, {"norm_offset": 0.0}, {"activation": "silu"},
-])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"windows": (0, 0)},
+        {"attention_scale": 1.0},
+        {"embedding_scale": 1.0},
+        {"norm_offset": 0.0},
+        {"activation": "silu"},
+    ],
+)
 def test_every_gemma_detail_is_caught_when_wrong(tiny_gemma, tmp_path, broken):
     model = AutoModelForCausalLM.from_pretrained(tiny_gemma, dtype=torch.float32).eval()
     right = decoder_of(model.config)
@@ -123,7 +160,9 @@ def test_every_gemma_detail_is_caught_when_wrong(tiny_gemma, tmp_path, broken):
 def test_a_wrong_graph_stops_the_stage(exported, data_dir, tmp_path, monkeypatch):
     _, merge_dir, _, _ = exported
     rotation = graph._rotation
-    monkeypatch.setattr(graph, "_rotation", lambda g, rope, ids, index: rotation(g, {**rope, "rope_theta": 7.0}, ids, index))
+    monkeypatch.setattr(
+        graph, "_rotation", lambda g, rope, ids, index: rotation(g, {**rope, "rope_theta": 7.0}, ids, index)
+    )
     with pytest.raises(GateError, match=r"^gate\.graph\.max_abs_diff\.prefill_100: measured .* required <= 0\.01"):
         export_int4(ExportConfig(recipe="gptq"), data_dir, merge_dir, tmp_path, seed=1)
 
@@ -135,7 +174,11 @@ def test_rtn_recipe_and_small_chunks(exported, data_dir, tmp_path):
     assert record["recipe"] == "rtn" and record["operators"]["GroupQueryAttention"] == 2
     assert {m.id for m in result.measurements} >= {"export.weights_bytes", "export.download_bytes"}
     model = AutoModelForCausalLM.from_pretrained(merge_dir / "model", dtype=torch.float32)
-    files = save_graph(graph.build_graph(decoder_of(model.config), _full_weights(merge_dir / "model")), tmp_path / "c" / "m.onnx", 100_000)
+    files = save_graph(
+        graph.build_graph(decoder_of(model.config), _full_weights(merge_dir / "model")),
+        tmp_path / "c" / "m.onnx",
+        100_000,
+    )
     assert [f.name for f in files][:3] == ["m.onnx", "m.onnx_data", "m.onnx_data_1"]
     ids = list(range(10, 318))
     decoder = decoder_of(model.config)
@@ -155,7 +198,9 @@ def test_no_piece_of_the_weights_is_larger_than_allowed(size, tmp_path):
 
 def test_the_tokenizer_is_stored_small_and_encodes_the_same(exported):
     _, merge_dir, out_dir, _ = exported
-    before, after = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (merge_dir / "model", out_dir / "package"))
+    before, after = (
+        Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (merge_dir / "model", out_dir / "package")
+    )
     for text in ("What is steeping?", "  two spaces\n\nand \t more", "Grüße, 緑茶 and 🍵"):
         assert after.encode(text).ids == before.encode(text).ids
     model = json.loads((out_dir / "package" / "tokenizer.json").read_text())["model"]
@@ -183,7 +228,11 @@ def test_embedding_and_head_are_stored_once(exported):
     onnx_graph = ir.load(out_dir / "package" / "onnx" / "model_q4.onnx").graph
     vocabulary = json.loads((merge_dir / "model" / "config.json").read_text())["vocab_size"]
     assert [v.name for v in onnx_graph.initializers.values() if v.const_value.shape[:1] == (vocabulary,)] == [
-        "lm_head.packed", "lm_head.scales", "lm_head.zeros", "lm_head.refined.places"]
+        "lm_head.packed",
+        "lm_head.scales",
+        "lm_head.zeros",
+        "lm_head.refined.places",
+    ]
 
 
 def test_a_matrix_is_stored_behind_what_its_rows_need(exported):
@@ -191,7 +240,11 @@ def test_a_matrix_is_stored_behind_what_its_rows_need(exported):
     stems = [name.removesuffix(".packed") for name in initializers if name.endswith(".packed")]
     assert len(stems) > 8
     for stem in stems:
-        stored = [initializers[stem + kind].const_value for kind in (".scales", ".zeros", ".packed") if stem + kind in initializers]
+        stored = [
+            initializers[stem + kind].const_value
+            for kind in (".scales", ".zeros", ".packed")
+            if stem + kind in initializers
+        ]
         ends = [tensor.offset + tensor.nbytes for tensor in stored]
         assert len(stored) > 1 and len({tensor.location for tensor in stored}) == 1, stem
         assert all(0 <= after.offset - end < 64 for end, after in zip(ends, stored[1:], strict=False)), stem
@@ -224,13 +277,16 @@ def _plan_for_others(folder):
     path.write_text(json.dumps(plan))
 
 
-@pytest.mark.parametrize(("damage", "message"), [
-    (_plan_for_others, r"onnx/model_int8.json: the files of weights have"),
-    (_flip_last_byte, r"onnx/model_q4.onnx_data: differs from SHA256SUMS"),
-    (_drop_template, "no inline chat_template"),
-    (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json: missing"),
-    (lambda folder: (folder / "weights.pkl").write_bytes(b"x"), "weights.pkl: not listed in SHA256SUMS"),
-])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_plan_for_others, r"onnx/model_int8.json: the files of weights have"),
+        (_flip_last_byte, r"onnx/model_q4.onnx_data: differs from SHA256SUMS"),
+        (_drop_template, "no inline chat_template"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json: missing"),
+        (lambda folder: (folder / "weights.pkl").write_bytes(b"x"), "weights.pkl: not listed in SHA256SUMS"),
+    ],
+)
 def test_check_package_names_what_is_wrong(exported, tmp_path, damage, message):
     _, _, out_dir, _ = exported
     folder = tmp_path / "package"

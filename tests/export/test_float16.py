@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from tinsmith.chat import read_jsonl
-from tinsmith.config import ExportConfig
-from tinsmith.errors import ArtifactError, GateError
+from tinsmith.core.config import ExportConfig
+from tinsmith.core.errors import ArtifactError, GateError
 from tinsmith.export.calibrate import round_all
 from tinsmith.export.float16 import largest_values
 from tinsmith.export.package import check_package
 from tinsmith.export.stage import export_int4
-from tinsmith.families import decoder_of
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, load_onnx
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.families import decoder_of
+from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, load_onnx
+from tinsmith.model.tokens import load_tokenizer
 
 
 def measured(result):
@@ -46,7 +46,14 @@ def test_second_graph_shares_the_weights_and_passes_its_gates(exported):
     large = [value.const_value for value in graph.initializers.values() if value.const_value.nbytes >= 1024]
     assert large and {str(tensor.location) for tensor in large} == {"model_q4.onnx_data"}
     files = {path.name for path in (out_dir / "package" / "onnx").iterdir()}
-    assert files == {"model_q4.onnx", "model_q4.onnx_data", "model_q4f16.onnx", "model_quantized.onnx", "model_int8.onnx", "model_int8.json"}
+    assert files == {
+        "model_q4.onnx",
+        "model_q4.onnx_data",
+        "model_q4f16.onnx",
+        "model_quantized.onnx",
+        "model_int8.onnx",
+        "model_int8.json",
+    }
     assert all(v.dtype == ir.DataType.FLOAT16 for v in graph.inputs if v.name.startswith("past_key_values"))
     assert 0 < measured(result)["gate.float16.divergence"].value < 1e-4
     assert any("float16 graph for GPUs" in line for line in result.summary)
@@ -64,6 +71,7 @@ def test_largest_values_are_those_of_transformers(tiny_llama, data_dir, tmp_path
     def watch(name, read):
         def hook(_, inputs, output):
             seen[name] = max(seen.get(name, 0.0), read(inputs, output).abs().max().item())
+
         return hook
 
     model.model.norm.register_forward_hook(watch("model.norm.sum", lambda inputs, output: inputs[0]))
@@ -77,7 +85,9 @@ def test_largest_values_are_those_of_transformers(tiny_llama, data_dir, tmp_path
     assert {name: largest[name] for name in seen} == pytest.approx(seen, rel=1e-4)
     for name in ("q", "k"):
         projection = getattr(layer.self_attn, f"{name}_proj")
-        projection.register_forward_hook(watch(name, lambda inputs, output: output.unflatten(-1, (-1, model.config.head_dim)).norm(dim=-1)))
+        projection.register_forward_hook(
+            watch(name, lambda inputs, output: output.unflatten(-1, (-1, model.config.head_dim)).norm(dim=-1))
+        )
     with torch.no_grad():
         for item in tokens:
             model(input_ids=torch.tensor([item.ids]))

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tinsmith.base.gguf import convert
-from tinsmith.config import ExportConfig
-from tinsmith.errors import GateError
+from tinsmith.core.config import ExportConfig
+from tinsmith.core.errors import GateError
 from tinsmith.export import gguf as exporting
 from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
 from tinsmith.export.stage import export_int4
@@ -79,15 +79,22 @@ def test_tokenizer_and_chat_format_are_inside(model, tmp_path):
     write_gguf(folder, tmp_path / "model.gguf", "f16")
     fields = {name: field.contents() for name, field in GGUFReader(tmp_path / "model.gguf").fields.items()}
     tree = json.loads((folder / "tokenizer.json").read_text())
-    assert fields["tokenizer.ggml.tokens"] == [token for token, _ in sorted(tree["model"]["vocab"].items(), key=lambda x: x[1])]
-    assert fields["tokenizer.chat_template"] == json.loads((folder / "tokenizer_config.json").read_text())["chat_template"]
+    assert fields["tokenizer.ggml.tokens"] == [
+        token for token, _ in sorted(tree["model"]["vocab"].items(), key=lambda x: x[1])
+    ]
+    assert (
+        fields["tokenizer.chat_template"] == json.loads((folder / "tokenizer_config.json").read_text())["chat_template"]
+    )
     end = {"gemma3": "<end_of_turn>", "llama3": "<|eot_id|>"}.get(kind, "<|im_end|>")
     assert fields["tokenizer.ggml.tokens"][fields["tokenizer.ggml.eos_token_id"]] == end
     assert fields["tokenizer.ggml.add_bos_token"] == (kind in ("gemma3", "llama3"))
     if kind == "llama3":
-        factors = next(tensor for tensor in GGUFReader(tmp_path / "model.gguf").tensors if tensor.name == "rope_freqs.weight")
+        factors = next(
+            tensor for tensor in GGUFReader(tmp_path / "model.gguf").tensors if tensor.name == "rope_freqs.weight"
+        )
         assert factors.data.min() == 1 and factors.data.max() == pytest.approx(
-            json.loads((folder / "config.json").read_text())["rope_parameters"]["factor"])
+            json.loads((folder / "config.json").read_text())["rope_parameters"]["factor"]
+        )
 
 
 def test_another_models_file_is_far_off(model, tmp_path, tmp_path_factory):
@@ -110,7 +117,9 @@ def test_weights_smaller_than_float16_holds_exactly_are_still_only_rounded(tiny_
 def test_a_missing_or_an_extra_tensor_is_refused(tiny_llama, tmp_path, monkeypatch):
     tensors = exporting._tensors
     write_gguf(tiny_llama, tmp_path / "model.gguf", "f16")
-    monkeypatch.setattr(exporting, "_tensors", lambda *a: [*tensors(*a), ("more.weight", np.zeros((2, 32), np.float32))])
+    monkeypatch.setattr(
+        exporting, "_tensors", lambda *a: [*tensors(*a), ("more.weight", np.zeros((2, 32), np.float32))]
+    )
     with pytest.raises(GateError, match=r"model\.gguf: tensor more\.weight is missing"):
         check_gguf(tiny_llama, tmp_path / "model.gguf")
     monkeypatch.setattr(exporting, "_tensors", lambda *a: list(tensors(*a))[1:])
@@ -121,7 +130,9 @@ def test_a_missing_or_an_extra_tensor_is_refused(tiny_llama, tmp_path, monkeypat
 def test_the_stage_writes_and_gates_it(tiny_llama, data_dir, tmp_path):
     (tmp_path / "merge").mkdir()
     (tmp_path / "merge" / "model").symlink_to(tiny_llama)
-    result = export_int4(ExportConfig(recipe="rtn", gguf="q8_0"), data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
+    result = export_int4(
+        ExportConfig(recipe="rtn", gguf="q8_0"), data_dir, tmp_path / "merge", tmp_path / "out", seed=1
+    )
     measured = {one.id: one for one in result.measurements}
     assert measured["export.gguf_bytes"].value == (tmp_path / "out/gguf/model-q8_0.gguf").stat().st_size
     assert measured["gate.gguf.max_block_error"].gate

@@ -5,10 +5,10 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from tinsmith.config import ExportConfig
+from tinsmith.core.config import ExportConfig
 from tinsmith.export.int8 import Rounding, with_int8_products
 from tinsmith.export.stage import export_int4
-from tinsmith.onnx_decoder import load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
 
 INT8_FILES = {"model_quantized.onnx", "model_int8.onnx", "model_int8.json"}
 
@@ -22,7 +22,9 @@ def package(exported):
 
 def test_answers_are_near_the_4_bit_graphs(package):
     ids = list(range(10, 60))
-    four, eight = (load_onnx(package / name).start().feed(ids, 50) for name in ("model_q4.onnx", "model_quantized.onnx"))
+    four, eight = (
+        load_onnx(package / name).start().feed(ids, 50) for name in ("model_q4.onnx", "model_quantized.onnx")
+    )
     assert 0 < np.abs(four - eight).max() < 0.05 * np.abs(four).max()
     # The graph whose weights are unpacked before it is loaded has the same; sums of attention may differ in a last bit.
     unpacked = load_onnx(package / "model_int8.onnx").start().feed(ids, 50)
@@ -80,7 +82,9 @@ def test_weights_are_unpacked_when_the_graph_is_loaded(package, tmp_path):
 def test_no_weight_is_stored_again(package):
     graph = ir.load(package / "model_quantized.onnx").graph
     large = [value.const_value for value in graph.initializers.values() if value.const_value.nbytes >= 1024]
-    assert large and all(isinstance(tensor, ir.ExternalTensor) and str(tensor.location) == "model_q4.onnx_data" for tensor in large)
+    assert large and all(
+        isinstance(tensor, ir.ExternalTensor) and str(tensor.location) == "model_q4.onnx_data" for tensor in large
+    )
 
 
 LOWEST = np.zeros((4, 2, 16), np.uint8)
@@ -89,6 +93,7 @@ LOWEST = np.zeros((4, 2, 16), np.uint8)
 
 def product_session(packed, rounding, zero=15):
     """One product over 4-bit integers (4, 2, 16) with scales of 1 and one zero point, in INT8."""
+
     def value(name, dtype, shape, array=None):
         tensor = None if array is None else ir.tensor(array, name=name)
         return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape), const_value=tensor)
@@ -98,12 +103,23 @@ def product_session(packed, rounding, zero=15):
     scales = value("w.scales", ir.DataType.FLOAT16, [4, 2], np.ones((4, 2), np.float16))
     wide = ir.node("Cast", [scales], {"to": ir.DataType.FLOAT}, name="wide")
     zeros = value("w.zeros", ir.DataType.UINT8, [4, 1], np.full((4, 1), zero * 0x11, np.uint8))
-    product = ir.node("MatMulNBits", [x, weights, wide.outputs[0], zeros], {"K": 64, "N": 4, "bits": 4, "block_size": 32},
-                      domain="com.microsoft", name="w")
+    product = ir.node(
+        "MatMulNBits",
+        [x, weights, wide.outputs[0], zeros],
+        {"K": 64, "N": 4, "bits": 4, "block_size": 32},
+        domain="com.microsoft",
+        name="w",
+    )
     product.outputs[0].name, product.outputs[0].type = "y", ir.TensorType(ir.DataType.FLOAT)
     product.outputs[0].shape = ir.Shape(["batch", "sequence", 4])
-    graph = ir.Graph([x], [product.outputs[0]], nodes=[wide, product], initializers=[weights, scales, zeros],
-                     opset_imports={"": 21, "com.microsoft": 1}, name="one")
+    graph = ir.Graph(
+        [x],
+        [product.outputs[0]],
+        nodes=[wide, product],
+        initializers=[weights, scales, zeros],
+        opset_imports={"": 21, "com.microsoft": 1},
+        name="one",
+    )
     model = with_int8_products(ir.Model(graph, ir_version=10), rounding)
     return ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
 
@@ -124,12 +140,16 @@ def test_nor_do_the_largest_of_what_rounding_left():
 @pytest.mark.parametrize("wide", [1024, 4], ids=["narrow", "wide"])
 def test_what_rounding_left_is_multiplied_too(wide, monkeypatch):
     """Beside a loud activation quiet ones share few levels; what that leaves of them has levels of its own."""
-    monkeypatch.setattr("tinsmith.int8_weights._WIDE", wide)
+    monkeypatch.setattr("tinsmith.model.int8_weights._WIDE", wide)
     random = np.random.default_rng(3)
-    packed = random.choice(np.array([0x00, 0x08, 0x80, 0x88], np.uint8), (4, 2, 16))  # -8 and 0, which 8 bits hold exactly
+    packed = random.choice(
+        np.array([0x00, 0x08, 0x80, 0x88], np.uint8), (4, 2, 16)
+    )  # -8 and 0, which 8 bits hold exactly
     weight = np.stack([packed & 15, packed >> 4], axis=3).reshape(4, 64).astype(np.float32) - 8
     x = random.normal(size=(2, 3, 64)).astype(np.float32)
     x[..., 0] = 50
-    once, twice = (np.square(product_session(packed, Rounding(twice=names), zero=8).run(None, {"x": x})[0] - x @ weight.T).mean()
-                   for names in (frozenset(), {"w"}))
+    once, twice = (
+        np.square(product_session(packed, Rounding(twice=names), zero=8).run(None, {"x": x})[0] - x @ weight.T).mean()
+        for names in (frozenset(), {"w"})
+    )
     assert 0 < twice < 1e-3 * once

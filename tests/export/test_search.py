@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM
 
-from tinsmith.config import ExportConfig
-from tinsmith.device import Device
-from tinsmith.errors import GateError
+from tinsmith.core.config import ExportConfig
+from tinsmith.core.device import Device
+from tinsmith.core.errors import GateError
 from tinsmith.export.blocks import stored_bits
 from tinsmith.export.calibrate import dearest, hold
 from tinsmith.export.models import StoredWeights
 from tinsmith.export.search import RECIPES, choose
 from tinsmith.export.stage import export_int4
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.tokens import load_tokenizer
 from tiny import tiny_conversations
 
 CPU = Device(torch.device("cpu"), torch.float32, "tests")
@@ -39,7 +39,9 @@ def test_auto_takes_the_first_that_is_good_enough(material):
     found = chosen(material, recipe="auto", max_perplexity_ratio=100)
     assert found.recipe == "rtn" and [trial.recipe for trial in found.trials] == ["rtn"]
     worst = found.trials[0].perplexity_ratio
-    better = chosen(material, recipe="auto", max_perplexity_ratio=worst - 1e-6)  # maybe below 1: random weights predict badly
+    better = chosen(
+        material, recipe="auto", max_perplexity_ratio=worst - 1e-6
+    )  # maybe below 1: random weights predict badly
     assert better.recipe == "mixed" and [trial.recipe for trial in better.trials] == ["rtn", "mixed"]
 
 
@@ -51,7 +53,11 @@ def test_none_good_enough_stops_the_stage_with_the_table(tiny_llama, data_dir, t
         export_int4(impossible, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
     assert re.search(r"(?s)export\.max_perplexity_ratio.*\n  rtn: .* MB.*\n  mixed: .* MB", caught.value.hint)
     kept = {one.id for one in caught.value.measurements}
-    assert {"export.recipe.rtn.perplexity_ratio", "export.recipe.mixed.perplexity_ratio", "gate.export.perplexity_ratio"} <= kept
+    assert {
+        "export.recipe.rtn.perplexity_ratio",
+        "export.recipe.mixed.perplexity_ratio",
+        "gate.export.perplexity_ratio",
+    } <= kept
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -71,15 +77,26 @@ def test_the_recorded_ratio_is_that_of_the_returned_matrices(material):
             hold(model, found.model)
         with torch.no_grad():
             losses[name] = sum(
-                F.cross_entropy(model(input_ids=torch.tensor([t.ids])).logits[0, :-1], torch.tensor(t.ids[1:]),
-                                reduction="none")[torch.tensor(t.mask[1:])].sum().item() for t in val
+                F.cross_entropy(
+                    model(input_ids=torch.tensor([t.ids])).logits[0, :-1], torch.tensor(t.ids[1:]), reduction="none"
+                )[torch.tensor(t.mask[1:])]
+                .sum()
+                .item()
+                for t in val
             )
     ratio = math.exp((losses["int4"] - losses["tuned"]) / sum(t.supervised for t in val))
     trial = found.trials[-1]
     assert trial.perplexity_ratio == pytest.approx(ratio, rel=1e-4)
     assert trial.interval["ci95_low"] <= trial.perplexity_ratio <= trial.interval["ci95_high"]
     stored = [*found.model.matrices.values(), found.model.refinement.blocks]
-    assert trial.weights_bytes == sum(blocks.packed.size + 2 * blocks.scales.size + (blocks.zeros.size if blocks.bits == 4 else 0) for blocks in stored) + 4 * 384
+    assert (
+        trial.weights_bytes
+        == sum(
+            blocks.packed.size + 2 * blocks.scales.size + (blocks.zeros.size if blocks.bits == 4 else 0)
+            for blocks in stored
+        )
+        + 4 * 384
+    )
 
 
 def test_mixed_puts_the_dearest_matrices_in_8_bits_and_keeps_its_budget(material):

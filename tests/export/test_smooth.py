@@ -4,12 +4,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from tinsmith.chat import read_jsonl
 from tinsmith.export import smooth
 from tinsmith.export.int8 import Rounding, products_by_input, with_int8_products
 from tinsmith.export.smooth import chosen_rounding
-from tinsmith.onnx_decoder import load_onnx
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.tokens import load_tokenizer
 
 RANDOM = np.random.default_rng(5)
 
@@ -59,4 +59,6 @@ def test_factors_change_no_exact_result_whatever_takes_them(exported, data_dir, 
     # 0.001 and 0.0015 seen; 0.6 and 0.9 with norms multiplied where they should be divided.
     assert np.square(logits - wanted).mean() < 1e-2 * np.square(wanted).mean()
     # Two inputs of each layer follow a norm; attention's and the product of gate and up do not, nor does the sliced head's.
-    assert len(operators) == sum(not any(part in name for part in ("q_k_v", "q_proj", "q_k", "gate", "k_v")) for name in names)
+    assert len(operators) == sum(
+        not any(part in name for part in ("q_k_v", "q_proj", "q_k", "gate", "k_v")) for name in names
+    )

@@ -9,13 +9,13 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from tinsmith.config import ExportConfig
+from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.core.config import ExportConfig
 from tinsmith.export.blocks import pack
 from tinsmith.export.int8 import Rounding, with_int8_products
 from tinsmith.export.stage import export_int4
 from tinsmith.export.unpack import Plan
-from tinsmith.int8_weights import unpacked_weights
-from tinsmith.serve import web_dir
+from tinsmith.model.int8_weights import unpacked_weights
 
 SCRIPT = """
 import {{ createHash }} from "node:crypto";
@@ -32,7 +32,7 @@ console.log(createHash("sha256").update(data).digest("hex"));
 def digest_in_javascript(folder, tmp_path):
     script = tmp_path / "unpack.mjs"
     # Node takes a .js file for a module only below a package.json that says so, which web/ has.
-    script.write_text(SCRIPT.format(unpack=web_dir() / "unpack.js", folder=folder))
+    script.write_text(SCRIPT.format(unpack=WEB_DIR / "unpack.js", folder=folder))
     return subprocess.run(["node", str(script)], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -57,39 +57,67 @@ def hard(tmp_path):
         lowest = -torch.from_numpy(random.integers(0, 16, (rows, 3))) if bits == 4 else None
         integers = torch.from_numpy(random.integers(0, 2**bits, (rows, columns)))
         integers += -128 if lowest is None else lowest.repeat_interleave(32, 1)
-        scales = random.choice(exponents, (rows, 3)) * random.uniform(1, 2, (rows, 3)) * random.choice([-1, 1], (rows, 3))
-        half = np.maximum(np.abs(scales), 2.0**-24).astype(np.float16).astype(np.float32) * np.sign(scales).astype(np.float32)
+        scales = (
+            random.choice(exponents, (rows, 3)) * random.uniform(1, 2, (rows, 3)) * random.choice([-1, 1], (rows, 3))
+        )
+        half = np.maximum(np.abs(scales), 2.0**-24).astype(np.float16).astype(np.float32) * np.sign(scales).astype(
+            np.float32
+        )
         blocks = pack(integers, torch.from_numpy(half), lowest)
         stored = [("packed", blocks.packed, ir.DataType.UINT8), ("scales", blocks.scales, ir.DataType.FLOAT16)]
         if bits == 4:
             stored.append(("zeros", blocks.zeros, ir.DataType.UINT8))
         for kind, array, dtype in stored:
-            tensor = ir.ExternalTensor("weights", at, array.nbytes, dtype, shape=ir.Shape(array.shape), name=f"{name}.{kind}", base_dir=tmp_path)
+            tensor = ir.ExternalTensor(
+                "weights",
+                at,
+                array.nbytes,
+                dtype,
+                shape=ir.Shape(array.shape),
+                name=f"{name}.{kind}",
+                base_dir=tmp_path,
+            )
             padding = -array.nbytes % 64
             content, at = content + array.tobytes() + b"\0" * padding, at + array.nbytes + padding
-            initializers.append(ir.Value(name=tensor.name, const_value=tensor, type=ir.TensorType(dtype), shape=tensor.shape))
+            initializers.append(
+                ir.Value(name=tensor.name, const_value=tensor, type=ir.TensorType(dtype), shape=tensor.shape)
+            )
         packed, scales, *zeros = initializers[-len(stored) :]
         wide = ir.node("Cast", [scales], {"to": ir.DataType.FLOAT}, name=f"{name}/wide")
-        product = ir.node("MatMulNBits", [inputs[0], packed, wide.outputs[0], *zeros],
-                          {"K": columns, "N": rows, "bits": bits, "block_size": 32}, domain="com.microsoft", name=name)
+        product = ir.node(
+            "MatMulNBits",
+            [inputs[0], packed, wide.outputs[0], *zeros],
+            {"K": columns, "N": rows, "bits": bits, "block_size": 32},
+            domain="com.microsoft",
+            name=name,
+        )
         product.outputs[0].name, product.outputs[0].type = name, ir.TensorType(ir.DataType.FLOAT)
         product.outputs[0].shape = ir.Shape([1, 1, rows])
         nodes += [wide, product]
     (tmp_path / "weights").write_bytes(content)
-    graph = ir.Graph(inputs, [node.outputs[0] for node in nodes[1::2]], nodes=nodes, initializers=initializers,
-                     opset_imports={"": 21, "com.microsoft": 1}, name="hard")
+    graph = ir.Graph(
+        inputs,
+        [node.outputs[0] for node in nodes[1::2]],
+        nodes=nodes,
+        initializers=initializers,
+        opset_imports={"": 21, "com.microsoft": 1},
+        name="hard",
+    )
     ir.save(ir.Model(graph, ir_version=10), tmp_path / "model.onnx")
     return tmp_path
 
 
 @pytest.mark.parametrize("wide", [1024, 200], ids=["narrow", "wide"])
-@pytest.mark.parametrize("rounding", [Rounding(), Rounding({"four": np.array([0.3, 1.7, 1.96], np.float32)}, {"four"})],
-                         ids=["plain", "factors"])
+@pytest.mark.parametrize(
+    "rounding",
+    [Rounding(), Rounding({"four": np.array([0.3, 1.7, 1.96], np.float32)}, {"four"})],
+    ids=["plain", "factors"],
+)
 def test_subnormal_halves_odd_rows_and_ties(hard, rounding, wide, monkeypatch):
     """269 columns are one matrix, or three of 128 whose last is filled up."""
     from tinsmith.export.int8 import with_unpacked_weights
 
-    monkeypatch.setattr("tinsmith.int8_weights._WIDE", wide)
+    monkeypatch.setattr("tinsmith.model.int8_weights._WIDE", wide)
     ir.save(with_int8_products(ir.load(hard / "model.onnx"), rounding), hard / "int8.onnx")
     plan = Plan()
     ir.save(with_unpacked_weights(ir.load(hard / "model.onnx"), rounding, plan), hard / "unpacked.onnx")
@@ -99,8 +127,10 @@ def test_subnormal_halves_odd_rows_and_ties(hard, rounding, wide, monkeypatch):
     unpacked_weights(hard).tofile(hard / "model_int8.onnx_data")
     assert digest_in_javascript(hard, hard) == hashlib.sha256((hard / "model_int8.onnx_data").read_bytes()).hexdigest()
     x = np.random.default_rng(5).standard_normal((2, 3, 96)).astype(np.float32)
-    exact, folded, unpacked = (ort.InferenceSession(str(hard / f"{name}.onnx"), providers=["CPUExecutionProvider"]).run(None, {"x": x})
-                               for name in ("model", "int8", "unpacked"))
+    exact, folded, unpacked = (
+        ort.InferenceSession(str(hard / f"{name}.onnx"), providers=["CPUExecutionProvider"]).run(None, {"x": x})
+        for name in ("model", "int8", "unpacked")
+    )
     # Made-up factors spread the levels of a row, so 8 bits are some 5 % off here; a matrix in the wrong place is all of it off.
     for right, first, second in zip(exact, folded, unpacked, strict=True):
         assert (first == second).all() and np.abs(first - right).max() < 0.1 * np.abs(right).max()

@@ -2,7 +2,7 @@
 
 import torch
 
-from tinsmith.tokens import Tokens
+from tinsmith.model.tokens import Tokens
 from tinsmith.train.batching import epoch_steps, padded, padded_groups
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tinsmith.errors import ArtifactError
+from tinsmith.core.errors import ArtifactError
 from tinsmith.train.checkpoint import newest_checkpoint, save_checkpoint
 
 

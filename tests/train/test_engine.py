@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from tinsmith.packed import loss
-from tinsmith.tokens import load_tokenizer
+from tinsmith.model.packed import loss
+from tinsmith.model.tokens import load_tokenizer
 from tinsmith.train.batching import padded
 from tinsmith.train.engine import batch_loss_sum
 from tiny import tiny_conversations

@@ -8,16 +8,22 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from tinsmith.config import TrainConfig
-from tinsmith.device import Device
-from tinsmith.families import decoder_of
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.device import Device
+from tinsmith.model.families import decoder_of
 from tinsmith.train import memory
 
 CPU = Device(torch.device("cpu"), torch.bfloat16, "for this test")
-SHAPE = decoder_of(LlamaConfig(
-    vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
-    num_key_value_heads=3,
-))
+SHAPE = decoder_of(
+    LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+    )
+)
 
 
 @pytest.fixture
@@ -76,15 +82,15 @@ TRAINING = """
 import json, sys
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Gemma3TextConfig, Gemma3ForCausalLM
-from tinsmith.config import TrainConfig
-from tinsmith.device import PeakMemory, choose_device
-from tinsmith.families import decoder_of
-from tinsmith.tokens import Tokens
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.device import PeakMemory, choose_device
+from tinsmith.model.families import decoder_of
+from tinsmith.model.tokens import Tokens
 from tinsmith.train.lora import lora_decoder
 from tinsmith.train.engine import PackedEngine
 from tinsmith.train.memory import plan_memory
 from tinsmith.train.optimizer import MasterAdamW
-from tinsmith.packed.packing import packed_rows
+from tinsmith.model.packed.packing import packed_rows
 from tinsmith.train.qlora import load_qlora
 
 folder, kind, checkpointing = sys.argv[1:]
@@ -130,9 +136,9 @@ import sys
 from pathlib import Path
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
-from tinsmith.config import TrainConfig
-from tinsmith.device import PeakMemory, choose_device
-from tinsmith.tokens import Tokens
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.device import PeakMemory, choose_device
+from tinsmith.model.tokens import Tokens
 from tinsmith.train.lora import lora_decoder
 from tinsmith.train.engine import PackedEngine
 from tinsmith.train.optimizer import MasterAdamW

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tinsmith.config import TrainConfig
+from tinsmith.core.config import TrainConfig
 from tinsmith.train.optimizer import MasterAdamW, learning_rate_at
 
 

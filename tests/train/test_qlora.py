@@ -7,11 +7,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from tinsmith.config import TrainConfig
-from tinsmith.device import Device
-from tinsmith.packed.packing import make_pack
-from tinsmith.run_dir import read_json
-from tinsmith.tokens import Tokens
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.device import Device
+from tinsmith.core.run_dir import read_json
+from tinsmith.model.packed.packing import make_pack
+from tinsmith.model.tokens import Tokens
 from tinsmith.train.lora import lora_decoder
 from tinsmith.train.qlora import _unpacking_share, load_base, load_qlora, round_to_nf4, save_adapter
 
@@ -23,9 +23,13 @@ def test_packed_and_unpacked_weights_compute_what_bitsandbytes_own_layers_do(kin
     folder = request.getfixturevalue(kind)
     ids = torch.arange(10, 40)[None]
     reference = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, device_map={"": "cpu"},
+        folder,
+        dtype=torch.float32,
+        device_map={"": "cpu"},
         quantization_config=BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.float32,
         ),
     )
@@ -50,7 +54,9 @@ def test_each_weight_takes_at_most_16_values_per_block(tiny_llama):
 @pytest.mark.parametrize(
     "share, memory, storage", [(0.01, 8e9, "packed"), (0.5, 8e9, "unpacked"), (0.5, 1e5, "packed")]
 )
-def test_weights_are_unpacked_where_unpacking_is_slow_and_memory_allows(tiny_llama, monkeypatch, share, memory, storage):
+def test_weights_are_unpacked_where_unpacking_is_slow_and_memory_allows(
+    tiny_llama, monkeypatch, share, memory, storage
+):
     monkeypatch.setattr("tinsmith.train.qlora._unpacking_share", lambda *_: share)
     monkeypatch.setattr("tinsmith.train.qlora.device_memory_bytes", lambda _: memory)
     trainable = load_qlora(tiny_llama, TrainConfig(), CPU, seed=0)

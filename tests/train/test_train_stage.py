@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tinsmith.chat import write_jsonl
-from tinsmith.config import TrainConfig
-from tinsmith.errors import DataError, MissingDependency, UserError
-from tinsmith.run_dir import link_or_copy, read_json, write_json
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.errors import DataError, MissingDependency, UserError
+from tinsmith.core.run_dir import link_or_copy, read_json, write_json
+from tinsmith.model.conversations import write_jsonl
 from tinsmith.train import engine, loop
 from tinsmith.train.stage import train_adapter
 from tiny import tiny_conversations
@@ -118,7 +118,9 @@ def test_memory_plan_is_recorded_and_does_not_change_the_result(run):
     never, always = adapter(made.root / "never"), adapter(made.root / "always")
     assert all(torch.equal(never[name], always[name]) for name in never)
     memory = [read_json(made.root / name / "train.json")["memory"] for name in ("never", "always")]
-    assert memory[0].endswith("no gradient checkpointing") and memory[1].endswith("gradient checkpointing in all layers")
+    assert memory[0].endswith("no gradient checkpointing") and memory[1].endswith(
+        "gradient checkpointing in all layers"
+    )
 
 
 def test_interrupted_and_resumed_is_bit_identical(run, monkeypatch):
@@ -171,9 +173,11 @@ def test_checkpoints_of_other_settings_are_not_continued(run, monkeypatch, capsy
 
 
 def test_split_into_forward_passes_does_not_change_the_result(run, monkeypatch):
-    from tinsmith.device import Device
+    from tinsmith.core.device import Device
 
-    monkeypatch.setattr("tinsmith.train.stage.choose_device", lambda: Device(torch.device("cpu"), torch.float32, "test"))
+    monkeypatch.setattr(
+        "tinsmith.train.stage.choose_device", lambda: Device(torch.device("cpu"), torch.float32, "test")
+    )
     made = run()
     made.train("whole", batch_size=8, grad_accum_steps=1, epochs=1)
     made.train("split", batch_size=2, grad_accum_steps=4, epochs=1)

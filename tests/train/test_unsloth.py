@@ -6,9 +6,9 @@ import subprocess
 import pytest
 import torch
 
-from tinsmith.config import TrainConfig
-from tinsmith.device import Device, choose_device
-from tinsmith.errors import MissingDependency
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.device import Device, choose_device
+from tinsmith.core.errors import MissingDependency
 from tinsmith.train import unsloth
 
 CUDA = Device(torch.device("cuda", 0), torch.bfloat16, "for this test")
@@ -18,7 +18,9 @@ CUDA = Device(torch.device("cuda", 0), torch.bfloat16, "for this test")
 def broken_unsloth(tmp_path, monkeypatch):
     """A package called unsloth whose import fails the way the real one does without a driver."""
     (tmp_path / "unsloth").mkdir()
-    (tmp_path / "unsloth" / "__init__.py").write_text("raise ImportError('no CUDA driver for ' + __import__('sys').argv[1])")
+    (tmp_path / "unsloth" / "__init__.py").write_text(
+        "raise ImportError('no CUDA driver for ' + __import__('sys').argv[1])"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
 

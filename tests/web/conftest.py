@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinsmith.serve import write_runtime
+from tinsmith.browser.runtime import write_runtime
 
 
 @pytest.fixture(scope="session")

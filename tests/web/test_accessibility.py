@@ -7,23 +7,33 @@ import pytest
 from echo import ECHO
 from packages import tiny_run
 from tinsmith.app import build_app
-from tinsmith.browser import Browser
-from tinsmith.run_dir import read_json, write_json, write_text
-from tinsmith.serve import SiteServer, web_dir
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.browser.serve import SiteServer
+from tinsmith.core.run_dir import read_json, write_json, write_text
 
 pytestmark = pytest.mark.browser
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-ANSWER = "## Tea\n\nOne *two* **three** `four`.\n\n1. Heat\n2. Pour\n\n```\n" + "a very long line of code " * 8 + "\n```"
+ANSWER = (
+    "## Tea\n\nOne *two* **three** `four`.\n\n1. Heat\n2. Pour\n\n```\n" + "a very long line of code " * 8 + "\n```"
+)
 VIEWS = [(360, False), (360, True), (1280, False), (1280, True)]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    run, folder, card = tiny_run("llama", tmp_path_factory), tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("card")
+    run, folder, card = (
+        tiny_run("llama", tmp_path_factory),
+        tmp_path_factory.mktemp("site"),
+        tmp_path_factory.mktemp("card"),
+    )
     row = "| " + "a wide cell of the table | " * 9
     code = "```js\n" + "const pipe = await pipeline(); " * 9 + "\n```"
-    write_text(card / "README.md", f"# Model Card: tea\n\n## Numbers\n\n{row}\n{'|---' * 9}|\n{row}\n\n{code}\n\n[Tea](https://tea.example)\n")
+    write_text(
+        card / "README.md",
+        f"# Model Card: tea\n\n## Numbers\n\n{row}\n{'|---' * 9}|\n{row}\n\n{code}\n\n[Tea](https://tea.example)\n",
+    )
     build_app(run / "data", run / "export", card, folder, "Tea shop", 3)
     return folder
 
@@ -37,10 +47,14 @@ def browser():
 def violations(page, width, dark, tmp_path):
     """What axe-core objects to, as `rule: selector: why`."""
     page.screenshot(tmp_path / "page.png", width, 740, dark)
-    page.evaluate((web_dir() / "node_modules/axe-core/axe.min.js").read_text() + "; 0")
+    page.evaluate((WEB_DIR / "node_modules/axe-core/axe.min.js").read_text() + "; 0")
     found = page.evaluate(f"axe.run({{ runOnly: {json.dumps(RULES)} }})", 60)
     assert len(found["passes"]) > 10
-    return [f"{rule['id']}: {node['target']}: {node['failureSummary']}" for rule in found["violations"] for node in rule["nodes"]]
+    return [
+        f"{rule['id']}: {node['target']}: {node['failureSummary']}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
 
 
 @pytest.mark.parametrize(("width", "dark"), VIEWS)

@@ -8,9 +8,9 @@ import pytest
 
 from packages import tiny_run
 from tinsmith.app import HOST_HEADERS, build_app
-from tinsmith.browser import Browser
-from tinsmith.run_dir import read_json, write_json
-from tinsmith.serve import SiteHandler, SiteServer
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.serve import SiteHandler, SiteServer
+from tinsmith.core.run_dir import read_json, write_json
 
 pytestmark = pytest.mark.browser
 
@@ -103,7 +103,9 @@ def test_nothing_overflows_and_both_schemes_are_readable(chat, width, tmp_path):
     for dark in (False, True):
         page.screenshot(tmp_path / "page.png", width, 740, dark)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        colours = page.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+        colours = page.evaluate(
+            "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+        )
         assert contrast(*colours) >= 7
 
 
@@ -136,7 +138,9 @@ def test_on_a_host_without_headers_the_service_worker_isolates_the_page(site, br
     with SiteServer({"/": site}, headers=NOT_ISOLATED) as server:
         page = browser.open(f"{server.origin}/")
         page.wait_for(f"crossOriginIsolated && {READY}", 60)
-        said = page.evaluate("document.getElementById('notice').textContent + document.getElementById('fallback').textContent")
+        said = page.evaluate(
+            "document.getElementById('notice').textContent + document.getElementById('fallback').textContent"
+        )
         assert said == "Running on the processor, no WebGPU adapter was found"
         page.evaluate("document.querySelector('#questions button').click()")
         page.wait_for("!!document.querySelector('.measure')", 60)
@@ -182,7 +186,10 @@ def test_a_page_the_host_redirects_is_shown_once_the_service_worker_is_there(sit
         page = browser.open(f"{server.origin}/")
         page.wait_for(READY, 60)
         card = browser.open(f"{server.origin}/card.html")
-        assert card.evaluate("!!navigator.serviceWorker.controller && document.querySelector('h1').textContent") == "Model Card: tea"
+        assert (
+            card.evaluate("!!navigator.serviceWorker.controller && document.querySelector('h1').textContent")
+            == "Model Card: tea"
+        )
 
 
 def test_the_worker_has_a_policy_from_the_host_and_from_the_service_worker(site, browser):
@@ -191,7 +198,9 @@ def test_the_worker_has_a_policy_from_the_host_and_from_the_service_worker(site,
             page = browser.open(f"{server.origin}/")
             page.wait_for(READY, 60)
             from_host = urllib.request.urlopen(f"{server.origin}/worker.js").headers["Content-Security-Policy"] or ""
-            policy = page.evaluate("fetch('./worker.js').then((response) => response.headers.get('content-security-policy'))")
+            policy = page.evaluate(
+                "fetch('./worker.js').then((response) => response.headers.get('content-security-policy'))"
+            )
             assert policy.startswith(from_host) and ("frame-ancestors 'none'" in from_host) == (headers is HOST_HEADERS)
             for text in (from_host, policy) if from_host else (policy,):
                 assert "connect-src 'self'" in text and "script-src 'self' 'wasm-unsafe-eval'" in text
@@ -232,10 +241,18 @@ def test_after_a_gpu_fails_the_question_is_answered_on_the_processor(site, brows
         page.wait_for("document.getElementById('facts').textContent.includes('WASM')", 30)
         assert page.evaluate("!document.getElementById('stop').hidden && document.getElementById('send').hidden")
         page.wait_for("document.querySelectorAll('.measure').length === 2", 30)
-        answers = page.evaluate("[...document.querySelectorAll('.turn.assistant .text')].map((text) => text.textContent)")
+        answers = page.evaluate(
+            "[...document.querySelectorAll('.turn.assistant .text')].map((text) => text.textContent)"
+        )
         assert answers == ["on webgpu", "on wasm"]
-        assert page.evaluate("document.getElementById('fallback').textContent") == "Running on the processor, this GPU failed (device lost)"
-        assert page.evaluate("document.getElementById('notice').textContent + document.getElementById('loading').hidden") == "true"
+        assert (
+            page.evaluate("document.getElementById('fallback').textContent")
+            == "Running on the processor, this GPU failed (device lost)"
+        )
+        assert (
+            page.evaluate("document.getElementById('notice').textContent + document.getElementById('loading').hidden")
+            == "true"
+        )
         assert "WASM" in page.evaluate("document.getElementById('facts').textContent")
 
 
@@ -292,7 +309,10 @@ def focus_and_escape(page):
     assert page.evaluate("document.getElementById('question').value") == "a draft"
     assert page.evaluate("document.querySelector('.turn.assistant').hasAttribute('aria-busy')") is False
     assert page.evaluate("document.getElementById('said').textContent") == "The model is ready"
-    assert page.evaluate("[...document.querySelectorAll('.turn .unseen')].map((who) => who.textContent)") == ["You: ", "Answer: "]
+    assert page.evaluate("[...document.querySelectorAll('.turn .unseen')].map((who) => who.textContent)") == [
+        "You: ",
+        "Answer: ",
+    ]
 
 
 HEARD = """globalThis.heard = [];
@@ -311,7 +331,9 @@ def test_an_unseen_answer_leaves_the_first_question_read(site, browser):
         page.navigate(f"{server.origin}/")
         page.wait_for("heard.length === 1", 60)
         assert page.evaluate("document.querySelectorAll('.turn').length") == 0
-        assert page.evaluate("!document.getElementById('welcome').hidden && !document.getElementById('restart').checkVisibility()")
+        assert page.evaluate(
+            "!document.getElementById('welcome').hidden && !document.getElementById('restart').checkVisibility()"
+        )
         assert page.evaluate("document.getElementById('speed').textContent") == ""
         page.evaluate("document.querySelector('#questions button').click()")
         page.wait_for("heard.length === 2", 60)
@@ -322,7 +344,10 @@ def test_an_unseen_answer_leaves_the_first_question_read(site, browser):
 
 def test_an_answer_can_be_copied_and_another_asked_for(chat):
     page, server = chat
-    page._browser.call("Browser.grantPermissions", {"origin": server.origin, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    page._browser.call(
+        "Browser.grantPermissions",
+        {"origin": server.origin, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]},
+    )
     page.evaluate("document.querySelector('#questions button').click()")
     page.wait_for("!!document.querySelector('.measure')", 60)
     ask(page, "And then?")

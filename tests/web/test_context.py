@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from packages import tiny_run
-from tinsmith.browser import Browser
-from tinsmith.browser_page import Page
-from tinsmith.serve import SiteServer, web_dir
-from tinsmith.tokens import load_tokenizer
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.page import Page
+from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.browser.serve import SiteServer
+from tinsmith.model.tokens import load_tokenizer
 
 pytestmark = pytest.mark.browser
 
@@ -26,13 +27,17 @@ class Opened:
     ready: dict
 
 
-@pytest.fixture(scope="module", params=[("llama", "wasm"), ("gemma3", "wasm"), ("llama", "webgpu"), ("gemma3", "webgpu")], ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=[("llama", "wasm"), ("gemma3", "wasm"), ("llama", "webgpu"), ("gemma3", "webgpu")],
+    ids="-".join,
+)
 def opened(request, runtime, tmp_path_factory):
     kind, device = request.param
     package = tiny_run(kind, tmp_path_factory) / "export/package"
     mode = "software" if device == "webgpu" else "none"
     with (
-        SiteServer({"/": web_dir(), "/runtime/": runtime, "/model/": package}) as server,
+        SiteServer({"/": WEB_DIR, "/runtime/": runtime, "/model/": package}) as server,
         Browser(webgpu=mode) as browser,
     ):
         page = browser.open(f"{server.origin}/bench.html")
@@ -66,7 +71,11 @@ def test_later_turns_read_only_what_is_new(opened):
             text = tokenizer.tokenizer.decode(done["tokenIds"], skip_special_tokens=True)
             assert done["text"] == text
             # Random weights write halves of characters and special tokens, which no conversation can hold.
-            clean = text == text.strip() and "\ufffd" not in text and not set(done["tokenIds"]) & set(tokenizer.tokenizer.all_special_ids)
+            clean = (
+                text == text.strip()
+                and "\ufffd" not in text
+                and not set(done["tokenIds"]) & set(tokenizer.tokenizer.all_special_ids)
+            )
             before = done if clean else None
             conversation.append({"role": "assistant", "content": done["text"]})
         assert done["droppedTurns"] == 0 and done["pastBytes"] > 0
@@ -175,13 +184,18 @@ def test_the_oldest_turns_go_when_the_context_is_full(opened):
     conversation = [{"role": "system", "content": "You sell tea."}]
     while True:
         conversation.append(user("What is steeping, and how long does it take for green tea?"))
-        if len(tokenizer.tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)) > limit - 6:
+        if (
+            len(tokenizer.tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False))
+            > limit - 6
+        ):
             break
         conversation.append({"role": "assistant", "content": "Three minutes."})
     done = ask(opened, conversation, continued=False)
     assert done["droppedTurns"] >= 1
-    kept = [conversation[0], *conversation[1 + 2 * done["droppedTurns"]:]]
-    assert done["promptTokens"] == len(tokenizer.tokenizer.apply_chat_template(kept, add_generation_prompt=True, return_dict=False))
+    kept = [conversation[0], *conversation[1 + 2 * done["droppedTurns"] :]]
+    assert done["promptTokens"] == len(
+        tokenizer.tokenizer.apply_chat_template(kept, add_generation_prompt=True, return_dict=False)
+    )
     assert done["promptTokens"] <= (limit - 6) / 2
     # What was left out stays out, so that the next turn reads only what is new.
     conversation += [{"role": "assistant", "content": "Three minutes."}, user("How hot?")]

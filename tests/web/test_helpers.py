@@ -6,8 +6,9 @@ import subprocess
 import pytest
 
 from packages import tiny_run
-from tinsmith.browser import Browser
-from tinsmith.serve import SiteServer, web_dir
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.browser.serve import SiteServer
 
 pytestmark = pytest.mark.browser
 
@@ -54,7 +55,10 @@ def package(tmp_path_factory):
 
 def test_any_number_of_workers_makes_the_same_while_bytes_come(package, tmp_path):
     (tmp_path / "plain.html").write_text("<!doctype html><title>no policy of its own</title>")
-    with SiteServer({"/": web_dir(), "/model/": package, "/plain.html": tmp_path / "plain.html"}) as server, Browser() as browser:
+    with (
+        SiteServer({"/": WEB_DIR, "/model/": package, "/plain.html": tmp_path / "plain.html"}) as server,
+        Browser() as browser,
+    ):
         found = browser.open(f"{server.origin}/plain.html").evaluate(SCRIPT, 60)
     taken = found.pop("taken")
     assert min(taken) >= 1  # while nothing had come of one file, and half of the other
@@ -67,7 +71,7 @@ FAILS_AT_WORK = "onmessage = () => { throw new Error('no work'); }; postMessage(
 
 @pytest.mark.parametrize("helper", ["", BROKEN, FAILS_AT_WORK])
 def test_the_page_loads_with_workers_and_without(package, runtime, helper, tmp_path):
-    mounts = {"/": web_dir(), "/runtime/": runtime, "/model/": package}
+    mounts = {"/": WEB_DIR, "/runtime/": runtime, "/model/": package}
     if helper:
         (tmp_path / "broken.js").write_text(helper)
         mounts["/unpack_worker.js"] = tmp_path / "broken.js"
@@ -75,39 +79,59 @@ def test_the_page_loads_with_workers_and_without(package, runtime, helper, tmp_p
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("globalThis.bench")
         ready = page.evaluate('bench.load({modelUrl: "./model/", device: "wasm"})', 60)
-        done = page.evaluate('bench.generate({messages: [{role: "user", content: "tea"}], maxNewTokens: 2, minNewTokens: 2})', 60)
+        done = page.evaluate(
+            'bench.generate({messages: [{role: "user", content: "tea"}], maxNewTokens: 2, minNewTokens: 2})', 60
+        )
         asked = [one.url.rpartition("/")[2] for one in page.requests]
     assert ready["dtype"] == "q8" and len(done["tokenIds"]) == 2
     assert "unpack_worker.js" in asked
 
 
-@pytest.mark.parametrize(("file", "old", "new"), [
-    ("unpack.js", "const data = new Uint8Array(plan.bytes);", "const data = new Uint8Array(2 ** 53);"),
-    ("unpack.js", "new SharedArrayBuffer(plan.bytes)", "new SharedArrayBuffer(2 ** 53)"),
-    ("store.js", "memory.bytes.slice()", "(() => { throw new RangeError('Array buffer allocation failed'); })()"),
-])
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("unpack.js", "const data = new Uint8Array(plan.bytes);", "const data = new Uint8Array(2 ** 53);"),
+        ("unpack.js", "new SharedArrayBuffer(plan.bytes)", "new SharedArrayBuffer(2 ** 53)"),
+        ("store.js", "memory.bytes.slice()", "(() => { throw new RangeError('Array buffer allocation failed'); })()"),
+    ],
+)
 def test_without_memory_the_4_bit_graph_runs(package, runtime, file, old, new, tmp_path):
     """Or the page unpacks by itself, where only the workers' result finds no room."""
-    text = (web_dir() / file).read_text()
+    text = (WEB_DIR / file).read_text()
     assert text.count(old) == 1
     (tmp_path / file).write_text(text.replace(old, new))
     (tmp_path / "unpack_worker.js").write_text("postMessage('ready');" if "Shared" in new else BROKEN)
-    mounts = {"/": web_dir(), "/runtime/": runtime, "/model/": package, f"/{file}": tmp_path / file, "/unpack_worker.js": tmp_path / "unpack_worker.js"}
+    mounts = {
+        "/": WEB_DIR,
+        "/runtime/": runtime,
+        "/model/": package,
+        f"/{file}": tmp_path / file,
+        "/unpack_worker.js": tmp_path / "unpack_worker.js",
+    }
     with SiteServer(mounts) as server, Browser() as browser:
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("globalThis.bench")
         ready = page.evaluate('bench.load({modelUrl: "./model/", device: "wasm"})', 60)
-        done = page.evaluate('bench.generate({messages: [{role: "user", content: "tea"}], maxNewTokens: 2, minNewTokens: 2})', 60)
+        done = page.evaluate(
+            'bench.generate({messages: [{role: "user", content: "tea"}], maxNewTokens: 2, minNewTokens: 2})', 60
+        )
     assert ready["dtype"] == ("q8" if "Shared" in new else "q4") and len(done["tokenIds"]) == 2
 
 
-@pytest.mark.parametrize(("device", "largest"), [
-    ('{deviceMemory: 8, userAgent: "Chrome"}', "gemma-3-1b"), ('{deviceMemory: 4, userAgent: "Chrome Android"}', "gemma-3-270m"),
-    ('{deviceMemory: 0.5, userAgent: "Chrome Android"}', None), ('{userAgent: "Macintosh Safari"}', "gemma-3-1b"),
-    ('{userAgent: "iPhone Mobile Safari"}', "gemma-3-270m"),
-])
+@pytest.mark.parametrize(
+    ("device", "largest"),
+    [
+        ('{deviceMemory: 8, userAgent: "Chrome"}', "gemma-3-1b"),
+        ('{deviceMemory: 4, userAgent: "Chrome Android"}', "gemma-3-270m"),
+        ('{deviceMemory: 0.5, userAgent: "Chrome Android"}', None),
+        ('{userAgent: "Macintosh Safari"}', "gemma-3-1b"),
+        ('{userAgent: "iPhone Mobile Safari"}', "gemma-3-270m"),
+    ],
+)
 def test_small_devices_are_spared(device, largest):
     """Where the unpacked weights would not fit, the 4-bit graph runs; a phone ends a tab that takes too much."""
-    code = f"import {{ hasRoom }} from '{web_dir()}/loader.js'; console.log(JSON.stringify([268e6, 1003e6].map((bytes) => hasRoom(bytes, {device}))));"
-    found = json.loads(subprocess.run(["node", "--input-type=module", "-e", code], capture_output=True, text=True, check=True).stdout)
+    code = f"import {{ hasRoom }} from '{WEB_DIR}/loader.js'; console.log(JSON.stringify([268e6, 1003e6].map((bytes) => hasRoom(bytes, {device}))));"
+    found = json.loads(
+        subprocess.run(["node", "--input-type=module", "-e", code], capture_output=True, text=True, check=True).stdout
+    )
     assert found == [largest is not None, largest == "gemma-3-1b"]

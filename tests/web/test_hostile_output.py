@@ -7,20 +7,20 @@ import pytest
 from echo import ECHO
 from packages import tiny_run
 from tinsmith.app import build_app
-from tinsmith.browser import Browser
-from tinsmith.serve import SiteServer
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.serve import SiteServer
 
 pytestmark = pytest.mark.browser
 
 PAYLOADS = (
     "<script>window.ran = 1</script>",
-    "<img src=https://evil.example/x.png onerror=\"window.ran = 1\">",
+    '<img src=https://evil.example/x.png onerror="window.ran = 1">',
     "<svg onload=window.ran=1><animate onbegin=window.ran=1 attributeName=x dur=1s>",
     "<iframe srcdoc='<script>parent.ran = 1</script>'></iframe>",
-    "<a href=\"javascript:window.ran=1\">click</a>",
+    '<a href="javascript:window.ran=1">click</a>',
     "<style>@import 'https://evil.example/x.css'; body { display: none }</style>",
     "<link rel=stylesheet href=https://evil.example/x.css>",
-    "<meta http-equiv=refresh content=\"0;url=https://evil.example/\">",
+    '<meta http-equiv=refresh content="0;url=https://evil.example/">',
     "<base href=https://evil.example/><form action=https://evil.example/><input name=q></form>",
     "<object data=https://evil.example/x.swf></object><embed src=https://evil.example/x>",
     "<video autoplay src=https://evil.example/x.mp4 onerror=window.ran=1></video>",
@@ -32,15 +32,26 @@ PAYLOADS = (
     "![picture](https://evil.example/x.png)",
     "<https://evil.example/> https://evil.example/x.png www.evil.example",
     "[ref]: https://evil.example/x.png\n![ref]",
-    "\u202e<tpircs>1 = nar.wodniw\u202c \u0000 \ufffe \U0001F600 \u200b\u2066<b>bold</b>\u2069",
+    "\u202e<tpircs>1 = nar.wodniw\u202c \u0000 \ufffe \U0001f600 \u200b\u2066<b>bold</b>\u2069",
     "&lt;script&gt;window.ran=1&lt;/script&gt; &#60;img src=x onerror=window.ran=1&#62;",
     "＜script＞window.ran=1＜/script＞ <ſcript>window.ran=1</ſcript>",
     "{{constructor.constructor('window.ran=1')()}} ${window.ran=1} <%= ran %>",
     "'\";window.ran=1;//\\u003cscript\\u003ewindow.ran=1\\x3c/script\\x3e",
-    "<div style=\"background:url(https://evil.example/x)\" onclick=window.ran=1 autofocus tabindex=1 onfocus=window.ran=1>",
+    '<div style="background:url(https://evil.example/x)" onclick=window.ran=1 autofocus tabindex=1 onfocus=window.ran=1>',
 )
 WRAPPERS = (
-    "{}", "**{}**", "*{}*", "_{}_", "`{}`", "```html\n{}\n```", "~~~\n{}", "- {}\n- two", "3. {}\n4. two", "# {}", "a\n\n{}\nb", "***`{}`*** **{}",
+    "{}",
+    "**{}**",
+    "*{}*",
+    "_{}_",
+    "`{}`",
+    "```html\n{}\n```",
+    "~~~\n{}",
+    "- {}\n- two",
+    "3. {}\n4. two",
+    "# {}",
+    "a\n\n{}\nb",
+    "***`{}`*** **{}",
 )
 ALLOWED = {"P", "BR", "UL", "OL", "LI", "PRE", "CODE", "STRONG", "EM"}
 
@@ -89,7 +100,14 @@ def test_300_hostile_answers(chat):
     for text, answer in zip(texts, answers, strict=True):
         assert answer["asked"] == text.strip()
         assert set(answer["tags"]) <= ALLOWED, text
-        assert set(answer["attributes"]) <= {"class=heading", "role=heading", "aria-level=2", "tabindex=0", "start=3", "start=4"}, text
+        assert set(answer["attributes"]) <= {
+            "class=heading",
+            "role=heading",
+            "aria-level=2",
+            "tabindex=0",
+            "start=3",
+            "start=4",
+        }, text
         # Nothing is lost either, but the marks of Markdown.
         assert answer["text"].translate(letters) == text.translate(letters), text
     assert page.evaluate("window.ran ?? 'nothing ran'") == "nothing ran"
@@ -98,16 +116,19 @@ def test_300_hostile_answers(chat):
     assert page.evaluate("document.title + location.pathname") == "Tea shop/"
 
 
-@pytest.mark.parametrize(("text", "html"), [
-    ("One *two* **three** `four`.", "<p>One <em>two</em> <strong>three</strong> <code>four</code>.</p>"),
-    ("1. Heat\n2. Pour\n\nDone", "<ol start=\"1\"><li>Heat</li><li>Pour</li></ol><p>Done</p>"),
-    ("- a\n* b", "<ul><li>a</li><li>b</li></ul>"),
-    ("## Tea ##\nline\nnext", "<p class=\"heading\" role=\"heading\" aria-level=\"2\">Tea</p><p>line<br>next</p>"),
-    ("```js\na < b\n```\nafter", "<pre tabindex=\"0\"><code>a &lt; b</code></pre><p>after</p>"),
-    ("2 * 3 * 4 and snake_case_name", "<p>2 * 3 * 4 and snake_case_name</p>"),
-    ("**bold *and* both**", "<p><strong>bold <em>and</em> both</strong></p>"),
-    ("", ""),
-])
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("One *two* **three** `four`.", "<p>One <em>two</em> <strong>three</strong> <code>four</code>.</p>"),
+        ("1. Heat\n2. Pour\n\nDone", '<ol start="1"><li>Heat</li><li>Pour</li></ol><p>Done</p>'),
+        ("- a\n* b", "<ul><li>a</li><li>b</li></ul>"),
+        ("## Tea ##\nline\nnext", '<p class="heading" role="heading" aria-level="2">Tea</p><p>line<br>next</p>'),
+        ("```js\na < b\n```\nafter", '<pre tabindex="0"><code>a &lt; b</code></pre><p>after</p>'),
+        ("2 * 3 * 4 and snake_case_name", "<p>2 * 3 * 4 and snake_case_name</p>"),
+        ("**bold *and* both**", "<p><strong>bold <em>and</em> both</strong></p>"),
+        ("", ""),
+    ],
+)
 def test_markdown_as_models_write_it(chat, text, html):
     page, _ = chat
     found = page.evaluate(

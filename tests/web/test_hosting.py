@@ -12,7 +12,7 @@ import pytest
 
 from packages import tiny_run
 from tinsmith.app import build_app
-from tinsmith.browser import Browser
+from tinsmith.browser.chromium import Browser
 
 pytestmark = pytest.mark.browser
 
@@ -70,7 +70,9 @@ def answers(origin):
         assert {request.url for request in page.requests if not request.url.startswith(f"{origin}/")} == set()
         card = browser.open(f"{origin}/card.html")
         assert card.evaluate("document.querySelector('h1').textContent") == "Model Card: tea"
-        return [page.evaluate(f"document.getElementById('{name}').textContent") for name in ("facts", "notice", "fallback")]
+        return [
+            page.evaluate(f"document.getElementById('{name}').textContent") for name in ("facts", "notice", "fallback")
+        ]
 
 
 def test_nginx_with_the_configuration_beside_the_site(site, tmp_path):
@@ -81,7 +83,9 @@ def test_nginx_with_the_configuration_beside_the_site(site, tmp_path):
     assert text.count("listen 8080;") == text.count("/path/to/this/folder") == 1
     text = text.replace("listen 8080;", f"listen 127.0.0.1:{port};").replace("/path/to/this/folder", str(site))
     (tmp_path / "site.conf").write_text(text)
-    (tmp_path / "mime.types").write_text("types { text/html html; text/css css; text/javascript js; application/json json; }\n")
+    (tmp_path / "mime.types").write_text(
+        "types { text/html html; text/css css; text/javascript js; application/json json; }\n"
+    )
     # Started by root, nginx would read files as a user who may not look into a test's folder.
     user = "user root;\n" if os.geteuid() == 0 else ""
     (tmp_path / "main.conf").write_text(NGINX_MAIN.format(folder=tmp_path, user=user))

@@ -7,13 +7,14 @@ import pytest
 
 from packages import tiny_run
 from tinsmith.bench.gates import first_prompt
-from tinsmith.browser import Browser
-from tinsmith.browser_page import BrowserError
-from tinsmith.onnx_decoder import load_onnx
-from tinsmith.reference import reference_answer
-from tinsmith.run_dir import file_sha256, read_json, write_json
-from tinsmith.serve import SiteServer, web_dir
-from tinsmith.tokens import load_tokenizer
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.page import BrowserError
+from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.browser.serve import SiteServer
+from tinsmith.core.run_dir import file_sha256, read_json, write_json
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.reference import reference_answer
+from tinsmith.model.tokens import load_tokenizer
 from tiny import tiny_conversations
 
 pytestmark = pytest.mark.browser
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def opened(runtime, tmp_path_factory):
     package = tiny_run("llama", tmp_path_factory) / "export/package"
-    mounts = {"/": web_dir(), "/runtime/": runtime, "/deep/er/model/": package}
+    mounts = {"/": WEB_DIR, "/runtime/": runtime, "/deep/er/model/": package}
     with SiteServer(mounts) as server, Browser(webgpu="none") as browser:
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("!!globalThis.bench")
@@ -34,7 +35,11 @@ def load(page, url, device="wasm", **more):
 
 
 def greedy_ids(page, prompt, new_tokens):
-    request = {"messages": [{"role": m.role, "content": m.content} for m in prompt], "maxNewTokens": new_tokens, "minNewTokens": new_tokens}
+    request = {
+        "messages": [{"role": m.role, "content": m.content} for m in prompt],
+        "maxNewTokens": new_tokens,
+        "minNewTokens": new_tokens,
+    }
     return page.evaluate(f"bench.generate({json.dumps(request)})", 120)["tokenIds"]
 
 
@@ -77,7 +82,9 @@ def test_the_float16_graph_takes_its_weights_from_the_same_file(opened, tmp_path
     page, _ = opened
     ready = load(page, "./deep/er/model/", dtype="q4f16")
     assert ready["dtype"] == "q4f16"
-    assert {"onnx/model_q4f16.onnx", "onnx/model_q4.onnx_data"} <= set(ready["files"]) and "onnx/model_q4.onnx" not in ready["files"]
+    assert {"onnx/model_q4f16.onnx", "onnx/model_q4.onnx_data"} <= set(
+        ready["files"]
+    ) and "onnx/model_q4.onnx" not in ready["files"]
     package = tiny_run("llama", tmp_path_factory) / "export/package"
     tokenizer, session = load_tokenizer(package), load_onnx(package / "onnx/model_q4f16.onnx")
     prompt = first_prompt(tiny_conversations(1)[0])
@@ -90,7 +97,7 @@ def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tm
     package = tiny_run(kind, tmp_path_factory) / "export/package"
     tokenizer, session = load_tokenizer(package), load_onnx(package / "onnx/model_q4.onnx")
     with (
-        SiteServer({"/": web_dir(), "/runtime/": runtime, "/model/": package}) as server,
+        SiteServer({"/": WEB_DIR, "/runtime/": runtime, "/model/": package}) as server,
         Browser(webgpu="software") as browser,
     ):
         page = browser.open(f"{server.origin}/bench.html")
@@ -104,11 +111,16 @@ def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tm
             assert greedy_ids(page, prompt, 6) == expected["token_ids"]
 
 
-@pytest.mark.parametrize(("broken", "why", "has_weights"), [
-    ("largest_tensor_bytes", "this GPU takes no tensor as large as the model's", False),
-    ("reference", "this GPU computes other answers than the model's", True),
-])
-def test_a_gpu_that_cannot_or_computes_otherwise_is_not_used(broken, why, has_weights, runtime, tmp_path, tmp_path_factory):
+@pytest.mark.parametrize(
+    ("broken", "why", "has_weights"),
+    [
+        ("largest_tensor_bytes", "this GPU takes no tensor as large as the model's", False),
+        ("reference", "this GPU computes other answers than the model's", True),
+    ],
+)
+def test_a_gpu_that_cannot_or_computes_otherwise_is_not_used(
+    broken, why, has_weights, runtime, tmp_path, tmp_path_factory
+):
     package = tmp_path / "model"
     shutil.copytree(tiny_run("llama", tmp_path_factory) / "export/package", package)
     facts = read_json(package / "browser.json")
@@ -121,7 +133,7 @@ def test_a_gpu_that_cannot_or_computes_otherwise_is_not_used(broken, why, has_we
     sums = package / "SHA256SUMS"
     sums.write_text(sums.read_text().replace(before, file_sha256(package / "browser.json")))
     with (
-        SiteServer({"/": web_dir(), "/runtime/": runtime, "/model/": package}) as server,
+        SiteServer({"/": WEB_DIR, "/runtime/": runtime, "/model/": package}) as server,
         Browser(webgpu="software") as browser,
     ):
         page = browser.open(f"{server.origin}/bench.html")

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from tinsmith.serve import web_dir
+from tinsmith.browser.runtime import WEB_DIR
 
 SCRIPT = """
 import { readInPieces } from "%s";
@@ -73,7 +73,7 @@ console.log(JSON.stringify(found));
 
 def test_rows_are_joined_grown_and_cut(tmp_path):
     script = tmp_path / "rows.mjs"
-    script.write_text(SCRIPT % (web_dir() / "rows.js"))
+    script.write_text(SCRIPT % (WEB_DIR / "rows.js"))
     answer = subprocess.run(["node", str(script)], capture_output=True, text=True, check=True).stdout
     found = json.loads(answer)
     assert found["pieces"] == [256, 256, 256, 256, 256, 20] and found["logits"] == 2299

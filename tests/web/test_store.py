@@ -11,22 +11,29 @@ from pathlib import Path
 import pytest
 
 from packages import tiny_run
-from tinsmith.browser import Browser
-from tinsmith.browser_page import BrowserError
-from tinsmith.run_dir import file_sha256
-from tinsmith.serve import ISOLATION_HEADERS, web_dir
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.page import BrowserError
+from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.browser.serve import ISOLATION_HEADERS
+from tinsmith.core.run_dir import file_sha256
 
 pytestmark = pytest.mark.browser
 
 WEIGHTS = "onnx/model_q4.onnx_data"
-TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".html": "text/html", ".json": "application/json"}
+TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".html": "text/html",
+    ".json": "application/json",
+}
 
 
 class Host:
     """A host of the page and a package that can be made to fail."""
 
     def __init__(self, runtime: Path, package: Path):
-        self.folders = {"/model/": package, "/runtime/": runtime, "/": web_dir()}
+        self.folders = {"/model/": package, "/runtime/": runtime, "/": WEB_DIR}
         self.package = package
         self.asked: list[tuple[str, str]] = []
         """File of the package and the range asked for, in order."""
@@ -56,8 +63,8 @@ class Host:
     def answer(self, handler):
         path = handler.path.partition("?")[0]
         prefix = next(prefix for prefix in self.folders if path.startswith(prefix))
-        file = self.folders[prefix] / path[len(prefix):]
-        name, wanted = path[len(prefix):], handler.headers.get("Range", "")
+        file = self.folders[prefix] / path[len(prefix) :]
+        name, wanted = path[len(prefix) :], handler.headers.get("Range", "")
         if prefix == "/model/":
             self.asked.append((name, wanted))
             if self.is_down:
@@ -73,7 +80,11 @@ class Host:
         if start >= len(data) > 0:
             return handler.send_error(416)
         handler.send_response(206 if start else 200)
-        headers = {**ISOLATION_HEADERS, "Content-Type": TYPES.get(file.suffix, "application/octet-stream"), "Content-Length": str(len(data) - start)}
+        headers = {
+            **ISOLATION_HEADERS,
+            "Content-Type": TYPES.get(file.suffix, "application/octet-stream"),
+            "Content-Length": str(len(data) - start),
+        }
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         for key, value in headers.items():
@@ -172,12 +183,15 @@ def test_what_was_kept_is_proved_before_it_is_used(visit):
     opened = page()
     load(opened)
     part = json.dumps(f"{host.origin}/model/{WEIGHTS}?part0")
-    opened.evaluate(f"""(async () => {{
+    opened.evaluate(
+        f"""(async () => {{
       const cache = await caches.open((await caches.keys())[0]);
       const bytes = new Uint8Array(await (await cache.match({part})).arrayBuffer());
       bytes[1000] ^= 1;
       await cache.put({part}, new Response(bytes));
-    }})()""", 30)
+    }})()""",
+        30,
+    )
     host.asked.clear()
     load(opened)
     assert host.asked_for(WEIGHTS) == [""]  # anew, from the start
@@ -192,7 +206,9 @@ def test_what_another_page_is_keeping_is_used_and_not_kept_twice(visit):
     kept = """caches.keys().then((names) => caches.open(names[0])).then((cache) => cache.keys())
       .then((requests) => requests.map((request) => request.url))"""
     name = json.dumps(f"tinsmith {host.origin}/model/{WEIGHTS}")
-    other.evaluate(f"void navigator.locks.request({name}, () => new Promise((resolve) => (globalThis.release = resolve)))")
+    other.evaluate(
+        f"void navigator.locks.request({name}, () => new Promise((resolve) => (globalThis.release = resolve)))"
+    )
     other.wait_for("!!globalThis.release")
     assert load(opened)["device"] == "wasm"
     urls = opened.evaluate(kept, 30)
@@ -208,10 +224,13 @@ def test_a_busy_host_is_asked_again_and_a_kept_version_used_meanwhile(visit):
     host.is_busy_for = 1
     with pytest.raises(BrowserError, match=r"SHA256SUMS answered 503"):
         load(opened)
-    opened.evaluate("""(async () => {
+    opened.evaluate(
+        """(async () => {
       const { Store } = await import("./store.js");
       globalThis.store = await Store.open(new URL("./model/", location.href));
-    })()""", 30)
+    })()""",
+        30,
+    )
     host.is_busy_for = 2
     assert opened.evaluate("store.json('config.json').then((config) => config.model_type)", 30) == "llama"
     assert len(host.asked_for("config.json")) == 3
@@ -223,12 +242,15 @@ def test_a_busy_host_is_asked_again_and_a_kept_version_used_meanwhile(visit):
 def test_a_download_that_stands_still_is_asked_for_again(visit):
     host, page = visit
     host.stalls = 1
-    size = page().evaluate(f"""(async () => {{
+    size = page().evaluate(
+        f"""(async () => {{
       const {{ Store }} = await import("./store.js");
       const store = await Store.open(new URL("./model/", location.href));
       store.stalledMs = 1500;
       return (await store.file({json.dumps(WEIGHTS)})).size;
-    }})()""", 30)
+    }})()""",
+        30,
+    )
     assert size == (host.package / WEIGHTS).stat().st_size
     first, second = host.asked_for(WEIGHTS)
     assert first == "" and 0 < int(second.removeprefix("bytes=").removesuffix("-")) <= size // 2
@@ -281,7 +303,9 @@ def test_a_plan_for_another_file_is_refused(visit, more):
     content["files"][WEIGHTS.rpartition("/")[2]] += more
     plan.write_text(json.dumps(content))
     sums.write_text(sums.read_text().replace(old, file_sha256(plan)))
-    with pytest.raises(BrowserError, match=r"onnx_data has [0-9]+ bytes, not [0-9]+ as planned|is shorter than its plan says"):
+    with pytest.raises(
+        BrowserError, match=r"onnx_data has [0-9]+ bytes, not [0-9]+ as planned|is shorter than its plan says"
+    ):
         load(page())
 
 
@@ -293,7 +317,11 @@ def test_a_plan_of_before_is_left_to_the_runtime(visit):
     plan.write_text(json.dumps(content))
     sums.write_text(sums.read_text().replace(old, file_sha256(plan)))
     ready = load(page())
-    assert ready["dtype"] == "q8" and "onnx/model_quantized.onnx" in ready["files"] and "onnx/model_int8.onnx" not in ready["files"]
+    assert (
+        ready["dtype"] == "q8"
+        and "onnx/model_quantized.onnx" in ready["files"]
+        and "onnx/model_int8.onnx" not in ready["files"]
+    )
 
 
 def test_a_damaged_file_is_named_and_not_kept(visit):
@@ -301,7 +329,10 @@ def test_a_damaged_file_is_named_and_not_kept(visit):
     weights = host.package / WEIGHTS
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(BrowserError, match=r"model_q4\.onnx_data is damaged, or not of this version: its SHA-256 is [0-9a-f]{64}, SHA256SUMS says"):
+    with pytest.raises(
+        BrowserError,
+        match=r"model_q4\.onnx_data is damaged, or not of this version: its SHA-256 is [0-9a-f]{64}, SHA256SUMS says",
+    ):
         load(page())
     weights.write_bytes(whole)
     host.asked.clear()
@@ -323,7 +354,9 @@ def test_without_a_network_the_kept_version_is_used(visit):
 def test_without_room_the_model_runs_from_memory(visit):
     host, page = visit
     opened = page()
-    opened._browser.call("Storage.overrideQuotaForOrigin", {"origin": host.origin, "quotaSize": 50_000}, opened._session)
+    opened._browser.call(
+        "Storage.overrideQuotaForOrigin", {"origin": host.origin, "quotaSize": 50_000}, opened._session
+    )
     assert load(opened)["isKept"] is False
     done = opened.evaluate("bench.generate({messages: [{role: 'user', content: 'Tea?'}], maxNewTokens: 3})", 60)
     assert 1 <= len(done["tokenIds"]) <= 3
@@ -331,20 +364,25 @@ def test_without_room_the_model_runs_from_memory(visit):
 
 def test_a_browser_that_may_keep_nothing_runs_from_memory(visit):
     _, page = visit
-    found = page().evaluate("""(async () => {
+    found = page().evaluate(
+        """(async () => {
       const refuse = async () => { throw new DOMException("blocked", "SecurityError"); };
       Object.defineProperty(globalThis, "caches", { value: { keys: refuse, open: refuse } });
       const { Store } = await import("./store.js");
       const store = await Store.open(new URL("./model/", location.href));
       return [store.cache, (await store.json("config.json")).model_type];
-    })()""", 30)
+    })()""",
+        30,
+    )
     assert found == [None, "llama"]
 
 
 def test_what_is_no_package_is_refused(visit):
     host, page = visit
     (host.package / "SHA256SUMS").write_text("<!doctype html><title>home</title>")
-    with pytest.raises(BrowserError, match=r"SHA256SUMS is not a list of checksums; the host answered with: <!doctype html>"):
+    with pytest.raises(
+        BrowserError, match=r"SHA256SUMS is not a list of checksums; the host answered with: <!doctype html>"
+    ):
         load(page())
     (host.package / "SHA256SUMS").unlink()
     with pytest.raises(BrowserError, match=r"SHA256SUMS answered 404"):

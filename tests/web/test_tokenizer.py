@@ -6,11 +6,12 @@ import shutil
 import pytest
 
 from packages import tiny_run
-from tinsmith.browser import Browser
-from tinsmith.chat import read_jsonl
-from tinsmith.run_dir import file_sha256
-from tinsmith.serve import SiteServer, web_dir
-from tinsmith.tokens import load_tokenizer
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.browser.serve import SiteServer
+from tinsmith.core.run_dir import file_sha256
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.tokens import load_tokenizer
 
 pytestmark = pytest.mark.browser
 
@@ -28,11 +29,13 @@ def test_tokens_are_pythons(form, runtime, tmp_path, tmp_path_factory):
         path.write_text(json.dumps(content))
         sums.write_text(sums.read_text().replace(old, file_sha256(path)))
     conversations = read_jsonl(run / "data/test.jsonl")
-    with SiteServer({"/": web_dir(), "/runtime/": runtime, "/model/": package}) as server, Browser() as browser:
+    with SiteServer({"/": WEB_DIR, "/runtime/": runtime, "/model/": package}) as server, Browser() as browser:
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("globalThis.bench")
         page.evaluate('bench.load({modelUrl: "./model/", device: "wasm"})', 60)
         found = page.evaluate(f"bench.tokenize({json.dumps([one.as_dicts() for one in conversations])})", 60)
     tokenizer = load_tokenizer(package)
     assert found == [list(tokens.ids) for tokens in tokenizer.encode_all(conversations)]
-    assert sum(map(len, found)) < sum(len(message.content) for one in conversations for message in one.messages)  # something was merged
+    assert sum(map(len, found)) < sum(
+        len(message.content) for one in conversations for message in one.messages
+    )  # something was merged

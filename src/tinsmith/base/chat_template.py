@@ -1,6 +1,6 @@
 """Does a base's own chat template render what the family's renders? Told by rendering, not by comparing text."""
 
-from tinsmith.tokens import ChatTokenizer
+from tinsmith.model.tokens import ChatTokenizer
 
 _SYSTEM = {"role": "system", "content": "You sell tea."}
 _TURNS = [

@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from tinsmith.errors import BaseModelError, MissingDependency
+from tinsmith.core.errors import BaseModelError, MissingDependency
 
 
 def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from tinsmith.base.tokenizer import PlacedTokenizer, place_tokenizer
 from tinsmith.base.weights import PlacedWeights, place_weights
-from tinsmith.errors import BaseModelError
-from tinsmith.families import decoder_of
-from tinsmith.run_dir import read_json, write_json
+from tinsmith.core.errors import BaseModelError
+from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.model.families import decoder_of
 
 _CODE_KEYS = ("auto_map", "custom_pipelines")
 _LOCAL_KEYS = ("quantization_config", "transformers_version", "torch_dtype", *_CODE_KEYS)

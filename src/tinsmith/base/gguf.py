@@ -12,8 +12,8 @@ from typing import Any
 import numpy
 
 from tinsmith.base.gguf_tokenizer import write_tokenizer
-from tinsmith.errors import BaseModelError
-from tinsmith.run_dir import write_json
+from tinsmith.core.errors import BaseModelError
+from tinsmith.core.run_dir import write_json
 
 CONVERTER_VERSION = 1
 """Raised whenever this file or `gguf_tokenizer.py` would write something else, so that cached folders are rebuilt."""

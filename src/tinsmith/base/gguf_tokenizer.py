@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tinsmith.errors import BaseModelError, listing
-from tinsmith.run_dir import read_json, write_json
+from tinsmith.core.errors import BaseModelError, listing
+from tinsmith.core.run_dir import read_json, write_json
 
 _CONTROL, _USER_DEFINED = 3, 4
 """GGUF token types: special tokens, and added tokens that are ordinary text. Source: the GGUF specification."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from tinsmith.base.license import from_readme
 from tinsmith.base.source import Source
 from tinsmith.base.weights import only_pickles
-from tinsmith.errors import BaseModelError
-from tinsmith.run_dir import file_sha256
+from tinsmith.core.errors import BaseModelError
+from tinsmith.core.run_dir import file_sha256
 
 _WANTED = (
     "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer.json",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.base.gguf import GgufFacts
-from tinsmith.errors import BaseModelError
+from tinsmith.core.errors import BaseModelError
 
 _KNOWN = {
     "apache-2.0": ("Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0"),

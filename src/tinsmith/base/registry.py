@@ -21,8 +21,8 @@ from tinsmith.base.fetch import run_fetch
 from tinsmith.base.gguf import CONVERTER_VERSION, GgufFacts, convert
 from tinsmith.base.license import from_gguf
 from tinsmith.base.source import Source
-from tinsmith.errors import BaseModelError
-from tinsmith.run_dir import cache_dir, file_sha256, read_json, tree_sha256s, write_json
+from tinsmith.core.errors import BaseModelError
+from tinsmith.core.run_dir import cache_dir, file_sha256, read_json, tree_sha256s, write_json
 
 _MANIFEST = "MANIFEST.json"
 

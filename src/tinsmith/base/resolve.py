@@ -10,9 +10,9 @@ from tinsmith.base.license import from_gguf, from_readme, license_texts
 from tinsmith.base.registry import fetch_alias
 from tinsmith.base.source import Source
 from tinsmith.base.weights import weight_files
-from tinsmith.config import BaseConfig
-from tinsmith.errors import BaseModelError
-from tinsmith.run_dir import file_sha256
+from tinsmith.core.config import BaseConfig
+from tinsmith.core.errors import BaseModelError
+from tinsmith.core.run_dir import file_sha256
 
 _READ = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",

@@ -10,9 +10,9 @@ from tinsmith.base.folder import CleanModel, place_model
 from tinsmith.base.license import License, place_texts, settle
 from tinsmith.base.resolve import resolve
 from tinsmith.base.source import Source
-from tinsmith.config import BaseConfig
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.run_dir import write_json
+from tinsmith.core.config import BaseConfig
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.run_dir import write_json
 
 
 def resolve_base(config: BaseConfig, out_dir: Path) -> StageResult:

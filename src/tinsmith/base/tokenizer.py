@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinsmith.errors import BaseModelError
-from tinsmith.families import family_of
-from tinsmith.run_dir import read_json, write_json, write_text
-from tinsmith.tokens import ChatTokenizer, load_tokenizer
+from tinsmith.core.errors import BaseModelError
+from tinsmith.core.run_dir import read_json, write_json, write_text
+from tinsmith.model.families import family_of
+from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 _TOKEN_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token")
 

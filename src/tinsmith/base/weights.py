@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinsmith.errors import BaseModelError, listing
-from tinsmith.run_dir import link_or_copy, read_json, write_json
+from tinsmith.core.errors import BaseModelError, listing
+from tinsmith.core.run_dir import link_or_copy, read_json, write_json
 
 _FLOATS = ("BF16", "F16", "F32")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")

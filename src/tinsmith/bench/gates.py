@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tinsmith.chat import Conversation, Message
-from tinsmith.tokens import ChatTokenizer
+from tinsmith.model.conversations import Conversation, Message
+from tinsmith.model.tokens import ChatTokenizer
 
 
 def first_prompt(conversation: Conversation) -> tuple[Message, ...]:

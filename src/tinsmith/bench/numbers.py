@@ -10,7 +10,7 @@ from tinsmith.bench.timing import (
     median_and_range,
     prefill_tokens_per_second,
 )  # fmt: skip
-from tinsmith.measure import Recorder
+from tinsmith.core.measure import Recorder
 
 _TIMING = "tinsmith.bench.timing"
 
@@ -42,21 +42,33 @@ def record_numbers(recorder: Recorder, prefix: str, record: dict[str, Any], raw:
 
     add("load_seconds", record["load_seconds"], "seconds", 1, "cold loads", "from creating the worker to its ready")
     if record["warm_load_seconds"] is not None:
-        add("warm_load_seconds", record["warm_load_seconds"], "seconds", 1, "warm loads", "the same with the files kept by the browser")
+        add(
+            "warm_load_seconds",
+            record["warm_load_seconds"],
+            "seconds",
+            1,
+            "warm loads",
+            "the same with the files kept by the browser",
+        )
     add("threads", record["threads"], "count", 1, "settings", "the worker's own report")
     for prompt in record["prompts"]:
         runs = [TimedRun(run["asked_ms"], tuple(run["token_ms"]), prompt["prompt_tokens"]) for run in prompt["runs"]]
         if not runs:
             continue
         name = "" if prompt["name"] == QUESTION else f".{prompt['name']}"
-        for of, unit in ((first_token_seconds, "seconds"), (prefill_tokens_per_second, "tokens/s"),
-                         (decode_tokens_per_second, "tokens/s")):
+        for of, unit in (
+            (first_token_seconds, "seconds"),
+            (prefill_tokens_per_second, "tokens/s"),
+            (decode_tokens_per_second, "tokens/s"),
+        ):
             value, spread = median_and_range(runs, of)
             add(of.__name__ + name, value, unit, len(runs), "runs", f"{_TIMING}.{of.__name__}", spread=spread)
         add(f"prompt_tokens{name}", prompt["prompt_tokens"], "count", 1, "prompts", "length of the model's input")
         add(f"new_tokens{name}", prompt["new_tokens"], "count", len(runs), "runs", "length of the model's output")
-    first, speed = (next(m.value for m in recorder.measurements if m.id == f"{prefix}.{of.__name__}")
-                    for of in (first_token_seconds, decode_tokens_per_second))
+    first, speed = (
+        next(m.value for m in recorder.measurements if m.id == f"{prefix}.{of.__name__}")
+        for of in (first_token_seconds, decode_tokens_per_second)
+    )
     label = "WebGPU on a software adapter, not a GPU" if record["software"] else record["backend"]
     count = len(record["prompts"][0]["runs"])
     return f"{label}: first token {first:.2f} s, then {speed:.1f} tokens/s (median of {count} runs)"

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.bench.gates import first_prompt
-from tinsmith.chat import Conversation, Message
-from tinsmith.config import BenchConfig
-from tinsmith.run_dir import read_json
-from tinsmith.tokens import ChatTokenizer, load_tokenizer
+from tinsmith.core.config import BenchConfig
+from tinsmith.core.run_dir import read_json
+from tinsmith.model.conversations import Conversation, Message
+from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 QUESTION = "question"
 """Name of the prompt whose numbers stand for the model's; the others are named after their number of tokens."""

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tinsmith.errors import ArtifactError, UserError
-from tinsmith.run_dir import read_json, write_json
+from tinsmith.core.errors import ArtifactError, UserError
+from tinsmith.core.run_dir import read_json, write_json
 
 _Word = Annotated[str, Field(max_length=200)]
 _Count = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -119,15 +119,19 @@ def accept(code: str, body: bytes, signature: str) -> RemoteResult:
         return RemoteResult.model_validate(json.loads(body))
     except (ValidationError, ValueError, RecursionError) as error:
         problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not JSON"}
-        raise UserError(f"not a result: {'.'.join(map(str, problem['loc']))} {problem['msg']}".replace("  ", " ")) from error
+        raise UserError(
+            f"not a result: {'.'.join(map(str, problem['loc']))} {problem['msg']}".replace("  ", " ")
+        ) from error
 
 
 def keep(folder: Path, code: str, body: bytes, signature: str) -> Path:
     """Write an accepted result into `folder`, as it was signed."""
     now = datetime.now(UTC)
     path = folder / f"{now:%Y%m%dT%H%M%S%fZ}.json"
-    write_json(path, {"received_at": now.isoformat(timespec="seconds"), "code": code, "signature": signature,
-                      "body": body.decode()})
+    write_json(
+        path,
+        {"received_at": now.isoformat(timespec="seconds"), "code": code, "signature": signature, "body": body.decode()},
+    )
     return path
 
 

@@ -21,11 +21,25 @@ from typing import Any
 
 from tinsmith.bench import remote_result
 from tinsmith.bench.remote_result import RemoteResult
-from tinsmith.errors import UserError
-from tinsmith.serve import SiteHandler, SiteServer, web_dir, write_runtime
+from tinsmith.browser.runtime import WEB_DIR, write_runtime
+from tinsmith.browser.serve import SiteHandler, SiteServer
+from tinsmith.core.errors import UserError
 
-_PAGES = ("remote.html", "remote.js", "protocol.js", "client.js", "worker.js", "loader.js", "store.js", "unpack.js", "unpack_worker.js",
-          "reference.js", "rows.js", "context.js", "page.css")
+_PAGES = (
+    "remote.html",
+    "remote.js",
+    "protocol.js",
+    "client.js",
+    "worker.js",
+    "loader.js",
+    "store.js",
+    "unpack.js",
+    "unpack_worker.js",
+    "reference.js",
+    "rows.js",
+    "context.js",
+    "page.css",
+)
 _MOST_BYTES = 1 << 20
 _PATIENCE_SECONDS = 60
 _LOOPBACK, _EVERYWHERE = "127.0.0.1", "0.0.0.0"
@@ -44,7 +58,12 @@ class RemoteBench:
     """
 
     def __init__(
-        self, plan: dict[str, Any], package_dir: Path, received_dir: Path, is_open: bool = False, port: int = 0,
+        self,
+        plan: dict[str, Any],
+        package_dir: Path,
+        received_dir: Path,
+        is_open: bool = False,
+        port: int = 0,
         on_result: Callable[[RemoteResult], None] = lambda result: None,
     ):
         self._package_dir, self._received_dir, self._on_result = package_dir, received_dir, on_result
@@ -57,8 +76,14 @@ class RemoteBench:
         self.is_open = is_open
         names = tuple(dict.fromkeys((own_address() if is_open else _LOOPBACK, _LOOPBACK, "localhost")))
         handler = type("Handler", (_Handler,), {"bench": self, "timeout": _PATIENCE_SECONDS})
-        self._server = SiteServer({}, port, address=_EVERYWHERE if is_open else _LOOPBACK, hosts=names, handler=handler,
-                                  tls=own_certificate(names) if is_open else None)
+        self._server = SiteServer(
+            {},
+            port,
+            address=_EVERYWHERE if is_open else _LOOPBACK,
+            hosts=names,
+            handler=handler,
+            tls=own_certificate(names) if is_open else None,
+        )
         self._renew()
 
     def __enter__(self) -> "RemoteBench":
@@ -92,9 +117,12 @@ class RemoteBench:
     def _renew(self) -> None:
         self._code = base64.b32encode(secrets.token_bytes(10)).decode().lower()
         start = f"/{self._code}/"
-        mounts = {start + name: web_dir() / name for name in _PAGES}
-        mounts |= {f"{start}plan.json": self._plan, f"{start}runtime/": Path(self._folder.name) / "runtime",
-                   f"{start}model/": self._package_dir}
+        mounts = {start + name: WEB_DIR / name for name in _PAGES}
+        mounts |= {
+            f"{start}plan.json": self._plan,
+            f"{start}runtime/": Path(self._folder.name) / "runtime",
+            f"{start}model/": self._package_dir,
+        }
         self._server.remount(mounts)
 
 
@@ -124,8 +152,10 @@ def own_address() -> str:
         try:
             probe.connect(("192.0.2.1", 9))  # of a block reserved for documentation
         except OSError as error:
-            raise UserError("this machine is on no network that another device could reach it by",
-                            "Join one, or leave out --lan to measure browsers on this machine.") from error
+            raise UserError(
+                "this machine is on no network that another device could reach it by",
+                "Join one, or leave out --lan to measure browsers on this machine.",
+            ) from error
         return probe.getsockname()[0]
 
 
@@ -148,8 +178,12 @@ def own_certificate(names: tuple[str, ...]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory(prefix="tinsmith-key-") as folder:  # readable by this user only
         path = Path(folder) / "key.pem"
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        path.write_bytes(
+            certificate.public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
         context.load_cert_chain(path)
     return context
 

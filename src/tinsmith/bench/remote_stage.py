@@ -6,15 +6,29 @@ from typing import Any
 
 from tinsmith.bench.numbers import record_numbers, record_of
 from tinsmith.bench.remote_result import RemoteResult, kept
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.run_dir import file_sha256, write_json
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.run_dir import file_sha256, write_json
 
-_BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("SamsungBrowser", "Samsung Internet"), ("FxiOS", "Firefox"),
-             ("Firefox", "Firefox"), ("CriOS", "Chrome"), ("Chrome", "Chrome"), ("Version", "Safari"))
+_BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR", "Opera"),
+    ("SamsungBrowser", "Samsung Internet"),
+    ("FxiOS", "Firefox"),
+    ("Firefox", "Firefox"),
+    ("CriOS", "Chrome"),
+    ("Chrome", "Chrome"),
+    ("Version", "Safari"),
+)
 """How browsers name themselves, from the most to the least particular."""
 
-_SYSTEMS = (("Android", "Android"), ("iPhone|iPad", "iOS"), ("CrOS", "ChromeOS"), ("Windows", "Windows"), ("Mac OS X", "macOS"),
-            ("Linux", "Linux"))
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone|iPad", "iOS"),
+    ("CrOS", "ChromeOS"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
 
 
 def take_results(export_dir: Path, received_dir: Path, out_dir: Path) -> StageResult:
@@ -36,14 +50,19 @@ def take_results(export_dir: Path, received_dir: Path, out_dir: Path) -> StageRe
     return StageResult(tuple(recorder.measurements), tuple(summary or ["no other device has sent results"]))
 
 
-def _device(received_at: str, result: RemoteResult, recorder: Recorder, number: int) -> tuple[dict[str, Any], list[str]]:
+def _device(
+    received_at: str, result: RemoteResult, recorder: Recorder, number: int
+) -> tuple[dict[str, Any], list[str]]:
     browser, system = browser_and_system(result.userAgent)
     records, lines = {}, []
     for found in result.backends:
         parts = found.model_dump()
         ready = parts["measured"]["ready"]
         if ready["device"] != found.asked:
-            records[found.asked] = {"device": found.asked, "not_measured": ready["notice"] or f"it ran on {ready['device']}"}
+            records[found.asked] = {
+                "device": found.asked,
+                "not_measured": ready["notice"] or f"it ran on {ready['device']}",
+            }
             continue
         record = record_of(found.asked, parts["measured"], parts["reloaded"])
         records[found.asked] = record

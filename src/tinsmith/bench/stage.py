@@ -12,18 +12,19 @@ from typing import Any
 from tinsmith.bench import gates
 from tinsmith.bench.numbers import record_numbers, record_of
 from tinsmith.bench.plan import plan
-from tinsmith.browser import Browser
-from tinsmith.browser_page import BrowserError, Page
-from tinsmith.chat import Conversation, read_jsonl
-from tinsmith.config import BenchConfig
-from tinsmith.device import cpu_name, os_name
-from tinsmith.errors import DataError
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE, load_onnx
-from tinsmith.reference import reference_answer
-from tinsmith.run_dir import write_json
-from tinsmith.serve import SiteServer, web_dir, write_runtime
-from tinsmith.tokens import load_tokenizer
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.page import BrowserError, Page
+from tinsmith.browser.runtime import WEB_DIR, write_runtime
+from tinsmith.browser.serve import SiteServer
+from tinsmith.core.config import BenchConfig
+from tinsmith.core.device import cpu_name, os_name
+from tinsmith.core.errors import DataError
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.run_dir import write_json
+from tinsmith.model.conversations import Conversation, read_jsonl
+from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE, load_onnx
+from tinsmith.model.reference import reference_answer
+from tinsmith.model.tokens import load_tokenizer
 
 _COMPARED_PROMPTS = 5
 _COMPARED_TOKENS = 32
@@ -62,7 +63,7 @@ def _site(package_dir: Path):
     """The bench page, its runtime and the package, as the chat page's host would serve them."""
     with tempfile.TemporaryDirectory(prefix="tinsmith-runtime-") as runtime:
         write_runtime(Path(runtime))
-        with SiteServer({"/": web_dir(), "/runtime/": Path(runtime), "/model/": package_dir}) as server:
+        with SiteServer({"/": WEB_DIR, "/runtime/": Path(runtime), "/model/": package_dir}) as server:
             yield server
 
 
@@ -92,13 +93,17 @@ class _BenchPage:
         from tqdm import tqdm
 
         arguments = json.dumps([plan, *more])
-        self.page.evaluate(f"void (globalThis.answered = bench.{phase}(...{arguments}).finally(() => answered.isHere = true))")
+        self.page.evaluate(
+            f"void (globalThis.answered = bench.{phase}(...{arguments}).finally(() => answered.isHere = true))"
+        )
         with tqdm(desc=f"{plan['device']}: {phase}", unit="run") as bar:
             while not self.page.evaluate("!!answered.isHere", self._left()):
                 bar.total, bar.n = (self.page.evaluate(f"bench.progress.{key}") for key in ("total", "done"))
                 bar.refresh()
                 if time.monotonic() > self._deadline:
-                    raise BrowserError(f"{plan['device']}: not measured within the time there is", "Raise bench.timeout_seconds.")
+                    raise BrowserError(
+                        f"{plan['device']}: not measured within the time there is", "Raise bench.timeout_seconds."
+                    )
                 time.sleep(_POLL_SECONDS)
             bar.n = bar.total
         return self.page.evaluate("answered", self._left())
@@ -137,7 +142,9 @@ def _bench_webgpu(session: _Session, recorder: Recorder) -> str:
             bench = _BenchPage(browser, session)
             if bench.page.evaluate("navigator.gpu?.requestAdapter().then(Boolean) ?? false"):
                 return _measure(session, bench, browser, recorder)
-    return _not_measured(session, f"{browser.version} on this machine offers no WebGPU adapter, not even a software one")
+    return _not_measured(
+        session, f"{browser.version} on this machine offers no WebGPU adapter, not even a software one"
+    )
 
 
 def _not_measured(session: _Session, reason: str) -> str:
@@ -161,15 +168,34 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     if device == "wasm":
         _gate_tokens_and_logits(session, bench, recorder, ready["dtype"])
     record = record_of(device, measured, bench.run("reload", asked, measured["software"])) | {
-        "browser": browser.version, "os": os_name(), "cpu": cpu_name(), "peak_memory_bytes": peak_bytes, "files": files}
+        "browser": browser.version,
+        "os": os_name(),
+        "cpu": cpu_name(),
+        "peak_memory_bytes": peak_bytes,
+        "files": files,
+    }
     bench.check_clean()
     raw = f"bench/{device}.json"
     write_json(session.out_dir / f"{device}.json", record)
-    recorder.add(f"bench.{device}.fetched_bytes", sum(file["bytes"] for file in files), "bytes", len(files), "files",
-                 "bytes received by the browser's network stack until the last run, headers included", raw=raw)
+    recorder.add(
+        f"bench.{device}.fetched_bytes",
+        sum(file["bytes"] for file in files),
+        "bytes",
+        len(files),
+        "files",
+        "bytes received by the browser's network stack until the last run, headers included",
+        raw=raw,
+    )
     if peak_bytes:
-        recorder.add(f"bench.{device}.peak_memory_bytes", peak_bytes, "bytes", 1, "browsers",
-                     "peak resident memory of the browser's largest process until the last run", raw=raw)
+        recorder.add(
+            f"bench.{device}.peak_memory_bytes",
+            peak_bytes,
+            "bytes",
+            1,
+            "browsers",
+            "peak resident memory of the browser's largest process until the last run",
+            raw=raw,
+        )
     return record_numbers(recorder, f"bench.{device}", record, raw)
 
 
@@ -206,7 +232,13 @@ def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Reco
     for conversation in tqdm(session.conversations[:_COMPARED_PROMPTS], "logits, browser and Python", unit="prompt"):
         prompt_ids = tokenizer.encode_prompt(gates.first_prompt(conversation))
         reference = reference_answer(decoder, prompt_ids, tokenizer.end_ids, _COMPARED_TOKENS)
-        compared.append({"conversation": conversation.id, "token_ids": reference["token_ids"], "disagreement": bench.compare(reference)})
+        compared.append(
+            {
+                "conversation": conversation.id,
+                "token_ids": reference["token_ids"],
+                "disagreement": bench.compare(reference),
+            }
+        )
     write_json(session.out_dir / "gates.json", {"token_differences": different, "logits": compared})
     raw = "bench/gates.json"
     recorder.gate(

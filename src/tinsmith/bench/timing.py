@@ -40,9 +40,7 @@ def decode_tokens_per_second(run: TimedRun) -> float:
     return (len(run.token_ms) - 1) * 1000 / elapsed_ms
 
 
-def median_and_range(
-    runs: Sequence[TimedRun], number: Callable[[TimedRun], float]
-) -> tuple[float, dict[str, float]]:
+def median_and_range(runs: Sequence[TimedRun], number: Callable[[TimedRun], float]) -> tuple[float, dict[str, float]]:
     """Median of `number` over the runs, and their range as a measurement's spread."""
     values = [number(run) for run in runs]
     return statistics.median(values), {"min": min(values), "max": max(values)}

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from tinsmith import measure
-from tinsmith.errors import ArtifactError
-from tinsmith.measure import Measurement
-from tinsmith.run_dir import RunDir, file_sha256, read_json
+from tinsmith.core import measure
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.measure import Measurement
+from tinsmith.core.run_dir import RunDir, file_sha256, read_json
 
 STAGES = ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote")
 """The stages a card reads, in the order they ran."""

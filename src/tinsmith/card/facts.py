@@ -6,9 +6,9 @@ from typing import Any
 
 from tinsmith.card.evidence import Evidence
 from tinsmith.card.rounding import interval_text, number_text
-from tinsmith.config import CardConfig
-from tinsmith.measure import Measurement
-from tinsmith.run_dir import combined_sha256
+from tinsmith.core.config import CardConfig
+from tinsmith.core.measure import Measurement
+from tinsmith.core.run_dir import combined_sha256
 
 INTERVAL_NAME = "95 % interval"
 NOT_STATED = "Not stated by the author"
@@ -23,7 +23,10 @@ _IDS = (
     (r"data\.(records|conversations|tokens|supervised_tokens|step)\..+|data\.truncated|data\.category\..+", "data"),
     (r"train\.(loss\.)?\w+", "train"),
     (r"export\.\w+", "export"),
-    (r"evaluate\.(loss|perplexity|bits_per_byte)\.(train|val|test)\.(base|tuned|int4|int4_float16|int4_int8)(\.category\..+)?", "evaluate"),
+    (
+        r"evaluate\.(loss|perplexity|bits_per_byte)\.(train|val|test)\.(base|tuned|int4|int4_float16|int4_int8)(\.category\..+)?",
+        "evaluate",
+    ),
     (r"evaluate\.ratio\.(train|val|test)\.(tuned_over_base|(int4|int4_float16|int4_int8)_over_tuned)", "evaluate"),
     (r"evaluate\.answers\.(stop_rate|repetition_rate|key_fact_recall)\.(base|tuned|int4)", "evaluate"),
     (r"bench\.(wasm|webgpu)\.\w+(\.\d+)?", "bench"),
@@ -98,7 +101,9 @@ class Facts:
         found = self.evidence.measurements.get(id)
         if found is None:
             return ""
-        return f"{found.count:,} {_SINGULARS.get(found.count_of, found.count_of) if found.count == 1 else found.count_of}"
+        return (
+            f"{found.count:,} {_SINGULARS.get(found.count_of, found.count_of) if found.count == 1 else found.count_of}"
+        )
 
     def cell(self, id: str) -> str:
         """For a table: `16.4 (14.1 to 19.2)`, without the brackets if there is no interval."""

@@ -3,7 +3,7 @@
 import re
 
 from tinsmith.card.facts import Facts
-from tinsmith.measure import Measurement
+from tinsmith.core.measure import Measurement
 
 HUB_LICENSES = frozenset(
     """apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m

@@ -12,8 +12,8 @@ from tinsmith.card.evidence import Evidence, environment_sha256s
 from tinsmith.card.facts import INTERVAL_NAME, NOT_STATED, Facts, plain
 from tinsmith.card.front_matter import front_matter
 from tinsmith.card.snippet import Snippet, SnippetRun, snippets
-from tinsmith.config import CardConfig
-from tinsmith.run_dir import file_sha256
+from tinsmith.core.config import CardConfig
+from tinsmith.core.run_dir import file_sha256
 
 SCHEMA = "tinsmith-card/1"
 NOT_ASSESSED = "Not assessed by people"
@@ -49,7 +49,7 @@ def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, Sn
 def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         autoescape=False,
@@ -86,8 +86,10 @@ def _printed(snippet: Snippet, run: SnippetRun | None, facts: Facts) -> dict[str
         reason = "the export stage has not finished" if "export" not in facts.evidence.stamps else "no record of a run"
         result = f"Not measured: {reason}, so this code was not run."
     else:
-        heading = (f"Run exactly as printed in {plain(run.browser)}, with files of the machine itself in place of the network, the code chose "
-                   f"`{run.device}` and answered:")
+        heading = (
+            f"Run exactly as printed in {plain(run.browser)}, with files of the machine itself in place of the network, the code chose "
+            f"`{run.device}` and answered:"
+        )
         result = f"{heading}\n\n{fenced(run.output, 'text')}"
     return {"title": _TITLES[snippet.form], "code": code, "result": result}
 

@@ -8,7 +8,7 @@ from typing import Any
 from tinsmith.card.evidence import STAGES, required
 from tinsmith.card.facts import Facts, plain, words
 from tinsmith.card.rounding import number_text
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE
+from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE
 
 Row = dict[str, str]
 
@@ -92,13 +92,18 @@ class _Browser:
 def _browsers(facts: Facts) -> list[_Browser]:
     """This machine's backends, then those of every device that sent a result."""
     titles = {"webgpu": "WebGPU", "wasm": "WASM"}
-    found = [_Browser(f"bench.{name}", title, "bench", f"{name}.json", facts.evidence.record("bench", f"{name}.json") or {})
-             for name, title in titles.items()]
+    found = [
+        _Browser(f"bench.{name}", title, "bench", f"{name}.json", facts.evidence.record("bench", f"{name}.json") or {})
+        for name, title in titles.items()
+    ]
     for file in sorted(facts.evidence.files("remote", ".json"), key=lambda name: int(name.partition(".")[0])):
         device = facts.evidence.record("remote", file)
         number, about = file.partition(".")[0], {key: device.get(key) for key in ("name", "browser", "os")}
-        found += [_Browser(f"remote.{number}.{name}", title, "remote", file, {**record, **about})
-                  for name, title in titles.items() if (record := device["backends"].get(name))]
+        found += [
+            _Browser(f"remote.{number}.{name}", title, "remote", file, {**record, **about})
+            for name, title in titles.items()
+            if (record := device["backends"].get(name))
+        ]
     return found
 
 
@@ -109,12 +114,22 @@ def browser_rows(facts: Facts) -> list[Row]:
         speed = f"{browser.id}.decode_tokens_per_second"
         row = {"backend": browser.title, "n": facts.rests_on(speed)}
         if facts.has(speed):
-            row |= {"device": _device(facts, browser), "speed": facts.cell(speed), "first": facts.cell(f"{browser.id}.first_token_seconds"),
-                    "load": _load(facts, browser.id)}
+            row |= {
+                "device": _device(facts, browser),
+                "speed": facts.cell(speed),
+                "first": facts.cell(f"{browser.id}.first_token_seconds"),
+                "load": _load(facts, browser.id),
+            }
         elif browser.stage == "remote":
             name, reason = browser.record["name"], browser.record["not_measured"]
-            row |= {"device": facts.recorded_value("remote", browser.file, f"backends.{browser.backend}", f"{name}: {reason}"),
-                    "speed": "Not measured", "first": "", "load": ""}
+            row |= {
+                "device": facts.recorded_value(
+                    "remote", browser.file, f"backends.{browser.backend}", f"{name}: {reason}"
+                ),
+                "speed": "Not measured",
+                "first": "",
+                "load": "",
+            }
         else:
             row |= {"device": facts.cell(speed), "speed": "Not measured", "first": "", "load": ""}
         rows.append(row)
@@ -130,7 +145,11 @@ def performance(facts: Facts) -> str:
         if browser.backend != "webgpu" or browser.record.get("software") or not all(map(facts.has, speeds)):
             continue
         webgpu, wasm = (facts.evidence.measurements[id].value for id in speeds)
-        where = "here" if browser.stage == "bench" else f"on {facts.recorded_value('remote', browser.file, 'name', browser.record['name'])}"
+        where = (
+            "here"
+            if browser.stage == "bench"
+            else f"on {facts.recorded_value('remote', browser.file, 'name', browser.record['name'])}"
+        )
         said = text if webgpu > wasm else f"{text} is to be expected, but was not measured so"
         return f"{said}: {where} WebGPU decoded {facts.value(speeds[0])}, WASM {facts.value(speeds[1])}"
     return f"{text} is to be expected; no device was measured with a GPU and without. Decoding on WASM: {facts.value('bench.wasm.decode_tokens_per_second')}"
@@ -138,7 +157,11 @@ def performance(facts: Facts) -> str:
 
 def _load(facts: Facts, id: str) -> str:
     again = f"{id}.warm_load_seconds"
-    return f"{facts.value(f'{id}.load_seconds')}, again {facts.value(again)}" if facts.has(again) else facts.value(f"{id}.load_seconds")
+    return (
+        f"{facts.value(f'{id}.load_seconds')}, again {facts.value(again)}"
+        if facts.has(again)
+        else facts.value(f"{id}.load_seconds")
+    )
 
 
 def prompt_rows(facts: Facts) -> list[Row]:
@@ -149,8 +172,10 @@ def prompt_rows(facts: Facts) -> list[Row]:
             first = f"{browser.id}.first_token_seconds.{prompt['name']}"
             if not prompt["name"].isdecimal() or not facts.has(first):
                 continue
-            reading, decoding, tokens = (f"{browser.id}.{key}.{prompt['name']}" for key in (
-                "prefill_tokens_per_second", "decode_tokens_per_second", "prompt_tokens"))
+            reading, decoding, tokens = (
+                f"{browser.id}.{key}.{prompt['name']}"
+                for key in ("prefill_tokens_per_second", "decode_tokens_per_second", "prompt_tokens")
+            )
             of = [browser.record["name"], browser.title] if browser.stage == "remote" else [browser.title]
             rows.append({
                 "backend": facts.recorded_value(browser.stage, browser.file, f"prompts.{browser.backend}", of),
@@ -182,7 +207,9 @@ def _device(facts: Facts, browser: _Browser) -> str:
     if browser.backend == "wasm" and record.get("threads"):
         parts.append(f"{record['threads']} thread" + ("s" if record["threads"] != 1 else ""))
     parts += [words_or(record.get(key), f"{key} not recorded") for key in ("browser", "os")]
-    return facts.recorded_value(browser.stage, browser.file, f"device.{browser.backend}" if browser.stage == "remote" else "device", parts)
+    return facts.recorded_value(
+        browser.stage, browser.file, f"device.{browser.backend}" if browser.stage == "remote" else "device", parts
+    )
 
 
 def graphs(facts: Facts) -> list[Row]:
@@ -254,7 +281,11 @@ def thin_categories(facts: Facts) -> str:
 def category_extremes(facts: Facts) -> list[Row]:
     """The category the INT4 package predicts best and the one it predicts worst, of those with enough to judge; none below two."""
     prefix = "evaluate.loss.test.int4.category."
-    found = sorted((m.value, m.id) for m in facts.evidence.measurements.values() if m.id.startswith(prefix) and m.count >= FEW_ITEMS)
+    found = sorted(
+        (m.value, m.id)
+        for m in facts.evidence.measurements.values()
+        if m.id.startswith(prefix) and m.count >= FEW_ITEMS
+    )
     if len(found) < 2:
         return []
     ends = {"best": found[0][1], "worst": found[-1][1]}
@@ -279,7 +310,9 @@ def examples(facts: Facts) -> list[Row]:
             texts[model] = required(required(answer, model, "evaluate/answers.jsonl"), "text", "evaluate/answers.jsonl")
         found = f"{len(answer['int4_found'])} of {len(answer['facts'])}"
         row = {
-            "title": f"{kind} key facts stated by the INT4 package" if is_ranked else "Key facts stated by the INT4 package",
+            "title": f"{kind} key facts stated by the INT4 package"
+            if is_ranked
+            else "Key facts stated by the INT4 package",
             "found": facts.recorded_value("evaluate", "answers.jsonl", f"{answer['id']}.found", found),
         }
         for name, text in texts.items():

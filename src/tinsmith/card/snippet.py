@@ -8,9 +8,9 @@ from time import monotonic
 from urllib.parse import urlsplit
 
 from tinsmith.card.evidence import Evidence
-from tinsmith.config import CardConfig, EvaluateConfig
-from tinsmith.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE
-from tinsmith.run_dir import read_json, write_text
+from tinsmith.core.config import CardConfig, EvaluateConfig
+from tinsmith.core.run_dir import read_json, write_text
+from tinsmith.model.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE
 
 _PLACEHOLDER_URL = "https://your.host/model/"
 _HUB_HOSTS = ("huggingface.co", "hf.co")
@@ -105,10 +105,16 @@ def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]
     url = self_hosted_url(config)
     host, _, folder = url.rstrip("/").rpartition("/")
     return [
-        Snippet("hub", _HUB.format(model=js_string(hub_id), options=options, ask=ask),
-                f"https://huggingface.co/{hub_id}/resolve/main/"),
-        Snippet("self_hosted", _SELF_HOSTED.format(host=js_string(host + "/"), model=js_string(folder), options=options, ask=ask),
-                url),
+        Snippet(
+            "hub",
+            _HUB.format(model=js_string(hub_id), options=options, ask=ask),
+            f"https://huggingface.co/{hub_id}/resolve/main/",
+        ),
+        Snippet(
+            "self_hosted",
+            _SELF_HOSTED.format(host=js_string(host + "/"), model=js_string(folder), options=options, ask=ask),
+            url,
+        ),
     ]
 
 
@@ -118,7 +124,9 @@ def _options(evidence: Evidence) -> str:
     if ONNX_INT8_FILE not in files:
         return "{ device, dtype: 'q4' }"
     data = sorted(path for path in files if path.startswith(f"{ONNX_FILE}_data"))
-    lines = "".join(f"      {{ path: {js_string(path.rpartition('/')[2])}, data: {js_string(path)} }},\n" for path in data)
+    lines = "".join(
+        f"      {{ path: {js_string(path.rpartition('/')[2])}, data: {js_string(path)} }},\n" for path in data
+    )
     return _OPTIONS.replace("{data}", lines)
 
 
@@ -166,11 +174,12 @@ def run_snippets(printed: list[Snippet], package: Path) -> list[SnippetRun]:
         MissingDependency: no Chromium, or the browser runtime is not installed.
         BrowserError: the code throws or takes longer than ten minutes.
     """
-    from tinsmith.browser import Browser
-    from tinsmith.serve import SiteServer, runtime_files, web_dir
+    from tinsmith.browser.chromium import Browser
+    from tinsmith.browser.runtime import WEB_DIR, runtime_files
+    from tinsmith.browser.serve import SiteServer
 
     runtime_files()  # says what to install if the browser runtime is not there
-    modules = web_dir() / "node_modules"
+    modules = WEB_DIR / "node_modules"
     runtime = f"{_CDN}{read_json(modules / 'onnxruntime-web' / 'package.json')['version']}/"
     with tempfile.TemporaryDirectory(prefix="tinsmith-card-") as folder, Browser() as browser:
         write_text(Path(folder) / "index.html", _PAGE)

@@ -7,9 +7,9 @@ from pathlib import Path
 from tinsmith.card.evidence import Evidence, read_evidence
 from tinsmith.card.render import render
 from tinsmith.card.snippet import SnippetRun, run_snippets, snippets
-from tinsmith.config import CardConfig
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.run_dir import RunDir, write_json, write_text
+from tinsmith.core.config import CardConfig
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.run_dir import RunDir, write_json, write_text
 
 
 def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path) -> StageResult:

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tinsmith import measure
 from tinsmith.card.evidence import STAGES, Evidence, read_evidence, required
 from tinsmith.card.render import render
 from tinsmith.card.snippet import SnippetRun, snippets
-from tinsmith.config import CardConfig
-from tinsmith.errors import ArtifactError
-from tinsmith.measure import Measurement
-from tinsmith.run_dir import RunDir, combined_sha256, read_json, tree_sha256s
+from tinsmith.core import measure
+from tinsmith.core.config import CardConfig
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.measure import Measurement
+from tinsmith.core.run_dir import RunDir, combined_sha256, read_json, tree_sha256s
 
 _RELATIVE_TOLERANCE = 1e-9  # only the order of a float64 sum may differ
 _SHOWN_CHARACTERS = 160

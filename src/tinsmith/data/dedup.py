@@ -4,8 +4,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from tinsmith.chat import Conversation
-from tinsmith.run_dir import combined_sha256
+from tinsmith.core.run_dir import combined_sha256
+from tinsmith.model.conversations import Conversation
 
 SHINGLE_CHARACTERS = 5
 NEAR_DUPLICATE_TENTHS = 7

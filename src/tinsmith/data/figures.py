@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from tinsmith.core.measure import Recorder
 from tinsmith.data.fit import TokenCounts, totals
 from tinsmith.data.report import DataReport
-from tinsmith.measure import Recorder
 
 
 def record_counts(recorder: Recorder, report: DataReport) -> None:
@@ -37,7 +37,7 @@ def record_tokens(recorder: Recorder, splits: Mapping[str, Sequence[TokenCounts]
             end of another turn that is), or a wrong number of beginning-of-sequence tokens.
     """
     every: list[TokenCounts] = []
-    method = "tinsmith.tokens.ChatTokenizer.encode"
+    method = "tinsmith.model.tokens.ChatTokenizer.encode"
     for split, counts in splits.items():
         tokens, supervised = totals(counts)
         recorder.add(f"data.tokens.{split}", tokens, "count", len(counts), "conversations", method)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tinsmith.chat import Conversation
-from tinsmith.tokens import ChatTokenizer, Tokens
+from tinsmith.model.conversations import Conversation
+from tinsmith.model.tokens import ChatTokenizer, Tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tinsmith.core.errors import DataError
 from tinsmith.data.shapes import QUESTION_ANSWER_KEYS, Unusable, plain_name, unwrap
 from tinsmith.data.strict_json import NotStrictJson, Problem, parse
-from tinsmith.errors import DataError
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 ENDINGS = (".json", ".jsonl", ".ndjson", *_DELIMITERS)

@@ -5,10 +5,10 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tinsmith.chat import Conversation, Message, role_problem
 from tinsmith.data.load import Record
 from tinsmith.data.shapes import Unusable, messages_of, plain_name
-from tinsmith.families import GEMMA3, LLAMA3, SMOLLM2
+from tinsmith.model.conversations import Conversation, Message, role_problem
+from tinsmith.model.families import GEMMA3, LLAMA3, SMOLLM2
 
 # Zero-width characters, bidirectional controls and the tag block can carry text nobody sees. Flags such as
 # Scotland's are the one honest use of tags, so a whole flag matches first and is kept.

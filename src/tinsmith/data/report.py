@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tinsmith.chat import Conversation
+from tinsmith.model.conversations import Conversation
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tinsmith.chat import Conversation
+from tinsmith.core.errors import DataError
 from tinsmith.data.dedup import content_hash
-from tinsmith.errors import DataError
+from tinsmith.model.conversations import Conversation
 
 SPLITS = ("train", "val", "test")
 

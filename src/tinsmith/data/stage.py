@@ -7,8 +7,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tinsmith.chat import Conversation, Message, write_jsonl
-from tinsmith.config import DataConfig
+from tinsmith.core.config import DataConfig
+from tinsmith.core.errors import DataError, listing
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.run_dir import write_json
 from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
 from tinsmith.data.figures import record_counts, record_tokens
 from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit, special_tokens
@@ -24,10 +26,8 @@ from tinsmith.data.report import (
 )
 from tinsmith.data.shapes import Unusable
 from tinsmith.data.split import SPLITS, split_conversations
-from tinsmith.errors import DataError, listing
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.run_dir import write_json
-from tinsmith.tokens import ChatTokenizer, load_tokenizer
+from tinsmith.model.conversations import Conversation, Message, write_jsonl
+from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 MINIMUM = 10
 """Conversations below which no split says anything."""

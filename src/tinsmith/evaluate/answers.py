@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tinsmith.core.intervals import bootstrap, wilson
+from tinsmith.core.measure import Recorder
+from tinsmith.core.run_dir import write_text
 from tinsmith.evaluate.generate import Answer, Question, is_repetitive
 from tinsmith.evaluate.keyfacts import Fact, key_facts, stated
-from tinsmith.intervals import bootstrap, wilson
-from tinsmith.measure import Recorder
-from tinsmith.run_dir import write_text
 
 MODELS = ("base", "tuned", "int4")
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from tinsmith.chat import Conversation, Message
-from tinsmith.errors import DataError
-from tinsmith.onnx_decoder import OnnxDecoder
-from tinsmith.tokens import ChatTokenizer
+from tinsmith.core.errors import DataError
+from tinsmith.model.conversations import Conversation, Message
+from tinsmith.model.onnx_decoder import OnnxDecoder
+from tinsmith.model.tokens import ChatTokenizer
 
 _BATCH = 24
 """Prompts decoded together: a step for 24 costs seven times a step for one."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinsmith.core.intervals import bootstrap
+from tinsmith.core.measure import Recorder
 from tinsmith.evaluate.nll import Score
-from tinsmith.intervals import bootstrap
-from tinsmith.measure import Recorder
 
 _METHOD = "tinsmith.evaluate.losses"
 _MIN_CATEGORY = 3

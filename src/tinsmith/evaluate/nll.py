@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from tinsmith.chat import Conversation
-from tinsmith.errors import ArtifactError
-from tinsmith.onnx_decoder import OnnxDecoder
-from tinsmith.run_dir import write_text
-from tinsmith.tokens import ChatTokenizer, Tokens
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.run_dir import write_text
+from tinsmith.model.conversations import Conversation
+from tinsmith.model.onnx_decoder import OnnxDecoder
+from tinsmith.model.tokens import ChatTokenizer, Tokens
 
 # Largest block of float32 logits held at once.
 _LOGITS_BYTES = 2**27

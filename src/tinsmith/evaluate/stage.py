@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinsmith import intervals
-from tinsmith.chat import Conversation, read_jsonl
-from tinsmith.config import EvaluateConfig
-from tinsmith.errors import DataError
+from tinsmith.core import intervals
+from tinsmith.core.config import EvaluateConfig
+from tinsmith.core.errors import DataError
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.run_dir import combined_sha256, read_json, write_json
 from tinsmith.evaluate import answers as comparison
 from tinsmith.evaluate import losses
 from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_turn, onnx_answers, torch_answers
 from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import Score, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE, load_onnx
-from tinsmith.run_dir import combined_sha256, read_json, write_json
-from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
+from tinsmith.model.conversations import Conversation, read_jsonl
+from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE, load_onnx
+from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 SPLITS = ("train", "val", "test")
 
@@ -207,7 +207,10 @@ def _record(config: EvaluateConfig, material: _Material, too_small: list[str]) -
             "base": "weights as stored, computed in float32",
             "tuned": "bf16 weights as stored, computed in float32",
             "int4": f"the packaged file {ONNX_FILE} on ONNX Runtime's CPU provider",
-            **{name: f"the packaged file {file}, if there is one, on the same provider" for name, file in SIBLINGS.items()},
+            **{
+                name: f"the packaged file {file}, if there is one, on the same provider"
+                for name, file in SIBLINGS.items()
+            },
         },
         "decoding": {
             "method": "greedy, no repetition penalty",
@@ -217,7 +220,7 @@ def _record(config: EvaluateConfig, material: _Material, too_small: list[str]) -
         },
         "intervals": {
             "losses, ratios, key-fact recall": f"95 % percentile bootstrap over conversations, {intervals.RESAMPLES} resamples; "
-                                               "for a recall of none or all, Wilson over questions",
+            "for a recall of none or all, Wilson over questions",
             "stop rate, repetition rate": "95 % Wilson",
             "none below": intervals.MIN_CLUSTERS,
         },

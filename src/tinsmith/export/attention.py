@@ -33,7 +33,9 @@ def with_standard_attention(model: ir.Model) -> ir.Model:
         window = _window(node)
         query, key, value, past_key, past_value = node.inputs[:5]
         inputs = [query, key, value, masks.of(window, node) if window else None, past_key, past_value]
-        attention = ir.node("Attention", inputs, _attributes(node) | {"is_causal": int(not window)}, name=node.name, num_outputs=3)
+        attention = ir.node(
+            "Attention", inputs, _attributes(node) | {"is_causal": int(not window)}, name=node.name, num_outputs=3
+        )
         _put(model.graph, node, [attention], attention.outputs)
     return _finished(model)
 
@@ -69,7 +71,11 @@ def _window(node: ir.Node) -> int:
 
 def _attributes(node: ir.Node) -> dict[str, int | float]:
     found = node.attributes
-    return {"q_num_heads": found["num_heads"].as_int(), "kv_num_heads": found["kv_num_heads"].as_int(), "scale": found["scale"].as_float()}
+    return {
+        "q_num_heads": found["num_heads"].as_int(),
+        "kv_num_heads": found["kv_num_heads"].as_int(),
+        "scale": found["scale"].as_float(),
+    }
 
 
 def _put(graph: ir.Graph, before: ir.Node, nodes: list[ir.Node], outputs: list[ir.Value]) -> None:

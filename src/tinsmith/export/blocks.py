@@ -89,7 +89,9 @@ def pack(integers: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor | No
         return Blocks((blocks + 128).to(torch.uint8).contiguous().cpu().numpy(), stored_scales)
     unsigned = (blocks - lowest[..., None]).to(torch.uint8).cpu().numpy()
     zeros = (-lowest).to(torch.uint8).cpu().numpy()
-    return Blocks(_two_to_a_byte(unsigned), stored_scales, _two_to_a_byte(np.pad(zeros, ((0, 0), (0, zeros.shape[1] % 2)))))
+    return Blocks(
+        _two_to_a_byte(unsigned), stored_scales, _two_to_a_byte(np.pad(zeros, ((0, 0), (0, zeros.shape[1] % 2))))
+    )
 
 
 def _two_to_a_byte(nibbles: np.ndarray) -> np.ndarray:
@@ -135,7 +137,9 @@ def block_steps(weight: torch.Tensor, importance: torch.Tensor) -> tuple[torch.T
         start = (low + (1 - covered) / 2 * (high - low)) / scale
         for shift in _SHIFTS:
             lowest = (start + shift).round_().clamp_(-_STEPS, 0)
-            error = (to_integers(weight, scale[:, None], lowest[:, None]) * scale[:, None] - weight).square() @ importance  # (N)
+            error = (
+                to_integers(weight, scale[:, None], lowest[:, None]) * scale[:, None] - weight
+            ).square() @ importance  # (N)
             better = error < best_error
             best_scale = torch.where(better, scale, best_scale)
             best_lowest = torch.where(better, lowest, best_lowest)

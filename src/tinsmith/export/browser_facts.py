@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from tinsmith.chat import Message
-from tinsmith.onnx_decoder import ONNX_FILE, load_onnx
-from tinsmith.reference import reference_answer
-from tinsmith.tokens import ChatTokenizer
+from tinsmith.model.conversations import Message
+from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.model.reference import reference_answer
+from tinsmith.model.tokens import ChatTokenizer
 
 REFERENCE_TOKENS = 20
 _QUESTION = (

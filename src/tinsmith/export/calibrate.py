@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from tinsmith.device import return_freed_memory
+from tinsmith.core.device import return_freed_memory
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, round_to_nearest, step_sizes, stored_bits, unpack
 from tinsmith.export.gptq import moved, prepare, quantize_matrix
-from tinsmith.packed.decoder import Frozen, PackedDecoder, Take
-from tinsmith.packed.loss import head_loss_sum
-from tinsmith.packed.packing import Pack, make_pack, pack_groups
-from tinsmith.tokens import Tokens
+from tinsmith.model.packed.decoder import Frozen, PackedDecoder, Take
+from tinsmith.model.packed.loss import head_loss_sum
+from tinsmith.model.packed.packing import Pack, make_pack, pack_groups
+from tinsmith.model.tokens import Tokens
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
@@ -141,7 +141,9 @@ def calibrate(model: Any, guide: Guide, most_bits: float = 0.0) -> Quantized:
     matrices, refinement = _quantize_head(model, guide)
     sizes = {name: model.get_parameter(name).numel() for name in guide.losses}
     head_bytes = Quantized(matrices, refinement).nbytes
-    room = most_bits * sum(p.numel() for p in model.parameters()) - 8 * head_bytes - stored_bits(4) * sum(sizes.values())
+    room = (
+        most_bits * sum(p.numel() for p in model.parameters()) - 8 * head_bytes - stored_bits(4) * sum(sizes.values())
+    )
     calibration = _Calibration(model, guide.row_weights, dearest(guide.losses, sizes, room))
     full = PackedDecoder(model, calibration.recording).layer_outputs(guide.pack)
     drifted = PackedDecoder(model, calibration.quantizing).layer_outputs(guide.pack)
@@ -248,7 +250,7 @@ class _Calibration:
 
 
 class _Seen:
-    """A linear layer that shows its input before it computes; see `tinsmith.packed.decoder.Linear`."""
+    """A linear layer that shows its input before it computes; see `tinsmith.model.packed.decoder.Linear`."""
 
     trained = ()
 

@@ -13,18 +13,26 @@ import numpy as np
 import onnx_ir as ir
 from tqdm import tqdm
 
-from tinsmith.families import Decoder
-from tinsmith.onnx_decoder import load_onnx
-from tinsmith.tokens import Tokens
+from tinsmith.model.families import Decoder
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.tokens import Tokens
 
 END = float(np.finfo(np.float16).max)
 MOST = END / 2
 """Room is left for partial sums inside operators, and for texts that were not read here."""
 
-_WATCHED = frozenset({
-    "Add", "FastGelu", "GroupQueryAttention", "MatMulNBits", "Mul", "RotaryEmbedding", "SimplifiedLayerNormalization",
-    "SkipSimplifiedLayerNormalization",
-})
+_WATCHED = frozenset(
+    {
+        "Add",
+        "FastGelu",
+        "GroupQueryAttention",
+        "MatMulNBits",
+        "Mul",
+        "RotaryEmbedding",
+        "SimplifiedLayerNormalization",
+        "SkipSimplifiedLayerNormalization",
+    }
+)
 """Operators whose results can be larger than what goes in."""
 
 _SUM = 3

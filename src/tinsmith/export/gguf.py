@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinsmith.errors import GateError
+from tinsmith.core.errors import GateError
 from tinsmith.export.graph import inverse_frequencies
 from tinsmith.export.models import StoredWeights, load_config
-from tinsmith.families import LLAMA3, QWEN2_5, QWEN3, SMOLLM2, Decoder, decoder_of
-from tinsmith.tokens import ChatTokenizer, load_tokenizer
+from tinsmith.model.families import LLAMA3, QWEN2_5, QWEN3, SMOLLM2, Decoder, decoder_of
+from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 _ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3_text": "gemma3"}
 
@@ -48,7 +48,8 @@ _NAMES = {
 }  # fmt: skip
 _NORM_BEFORE_MLP = {"post_attention_layernorm": "ffn_norm"}
 _NORMS_AROUND_BLOCKS = {
-    "post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
     "post_feedforward_layernorm": "post_ffw_norm",
 }
 
@@ -117,7 +118,9 @@ def check_gguf(model_dir: Path, path: Path) -> GgufCheck:
         if tensor is None or tuple(reversed(tensor.shape)) != values.shape:
             _refuse(path, f"tensor {name} is missing or of another shape")
         found = dequantize(tensor.data, tensor.tensor_type).reshape(values.shape)
-        errors, blocks = (np.abs(a).reshape(-1, _BLOCK if a.size % _BLOCK == 0 else 1) for a in (found - values, values))
+        errors, blocks = (
+            np.abs(a).reshape(-1, _BLOCK if a.size % _BLOCK == 0 else 1) for a in (found - values, values)
+        )
         peaks = blocks.max(1)
         beyond = errors.max(1) - _SMALLEST_ERROR * _SCALED_BY[tensor.tensor_type.name]
         largest = float(np.maximum(largest, (beyond / np.where(peaks == 0, 1, peaks)).max()))  # NaN stays
@@ -234,8 +237,11 @@ def _add_tokenizer(writer: Any, chat: ChatTokenizer, config: Any) -> None:
     end_of_turn = chat.end_ids[0]
     writer.add_eos_token_id(end_of_turn)
     writer.add_eot_token_id(end_of_turn)
-    for add, index in ((writer.add_bos_token_id, tokenizer.bos_token_id), (writer.add_pad_token_id, tokenizer.pad_token_id),
-                       (writer.add_unk_token_id, tokenizer.unk_token_id)):
+    for add, index in (
+        (writer.add_bos_token_id, tokenizer.bos_token_id),
+        (writer.add_pad_token_id, tokenizer.pad_token_id),
+        (writer.add_unk_token_id, tokenizer.unk_token_id),
+    ):
         if index is not None:
             add(index)
     writer.add_chat_template(chat.family.chat_template)

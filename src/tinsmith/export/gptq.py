@@ -102,7 +102,10 @@ def moved(weight: torch.Tensor, inputs: Inputs) -> torch.Tensor:
 def quantize_matrix(weight: torch.Tensor, inputs: Inputs) -> Blocks:
     """A matrix (N, K) in blocks of 4 bits, so that its outputs lose little over all rows of its inputs."""
     elimination = _eliminate(inputs.hessian)
-    pieces = [_quantize_rows(moved(rows, inputs), inputs.hessian, elimination) for rows in weight.detach().split(_ROWS_AT_ONCE)]
+    pieces = [
+        _quantize_rows(moved(rows, inputs), inputs.hessian, elimination)
+        for rows in weight.detach().split(_ROWS_AT_ONCE)
+    ]
     return pack(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
 
 
@@ -130,7 +133,9 @@ def _quantize_rows(weight: torch.Tensor, hessian: torch.Tensor, elimination: _El
     return integers.t().to(torch.int8).contiguous(), scales.t().contiguous(), lowest.t().contiguous()
 
 
-def _one_by_one(columns: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor, elimination: _Elimination) -> torch.Tensor:
+def _one_by_one(
+    columns: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor, elimination: _Elimination
+) -> torch.Tensor:
     """Integers (K, N) as float32; each column of the matrix is moved by what the errors of those before it ask."""
     order, upper = elimination.order, elimination.upper
     blocks = order // BLOCK_SIZE

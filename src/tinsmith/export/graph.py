@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from tinsmith.export.blocks import Refinement
 from tinsmith.export.nodes import CONTRIB, PLACES, Nodes, Weights, gather_blocks, linear, projections, store
-from tinsmith.families import Decoder
+from tinsmith.model.families import Decoder
 
 OPSET = 21
 _MOST_OF_A_TURN = 6.28125
@@ -39,8 +39,9 @@ def build_graph(
     g = Nodes(decoder, weights, floats, residual_scale)
     inputs = _inputs(decoder, floats)
     lengths = _lengths(g, inputs["attention_mask"])
-    rotations = {_rope_key(rope): _rotation(g, rope, inputs["position_ids"], index)
-                 for index, rope in _distinct_ropes(decoder)}
+    rotations = {
+        _rope_key(rope): _rotation(g, rope, inputs["position_ids"], index) for index, rope in _distinct_ropes(decoder)
+    }
     head = _head_storage(g)
     residual = _embed(g, inputs["input_ids"], head)
     normed = _rms_norm(g, "model.layers.0.input_layernorm", residual, _residual_epsilon(g))
@@ -144,7 +145,11 @@ def _without_turns(g: Nodes, name: str, angles: ir.Value) -> ir.Value:
     turns = g.op(f"{name}/turns", "Mul", [angles, g.constant(1 / (2 * np.pi), np.float32)])
     whole = g.op(f"{name}/whole", "Floor", [g.op(f"{name}/nearest", "Add", [turns, g.constant(0.5, np.float32)])])
     for part, size in (("most", _MOST_OF_A_TURN), ("rest", 2 * np.pi - _MOST_OF_A_TURN)):
-        angles = g.op(f"{name}/{part}", "Sub", [angles, g.op(f"{name}/{part}_turns", "Mul", [whole, g.constant(size, np.float32)])])
+        angles = g.op(
+            f"{name}/{part}",
+            "Sub",
+            [angles, g.op(f"{name}/{part}_turns", "Mul", [whole, g.constant(size, np.float32)])],
+        )
     return angles
 
 
@@ -158,7 +163,9 @@ def inverse_frequencies(rope: dict, decoder: Decoder) -> tuple[np.ndarray, float
         exponents = np.arange(0, decoder.head_dim, 2, dtype=np.float32) / decoder.head_dim
         return (1.0 / np.float32(rope["rope_theta"]) ** exponents).astype(np.float32), 1.0
     config = LlamaConfig(
-        hidden_size=decoder.hidden_size, num_attention_heads=decoder.heads, head_dim=decoder.head_dim,
+        hidden_size=decoder.hidden_size,
+        num_attention_heads=decoder.heads,
+        head_dim=decoder.head_dim,
         rope_parameters=dict(rope),
     )
     frequencies, scaling = ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, torch.device("cpu"))
@@ -209,8 +216,12 @@ def _post_norm(g: Nodes, name: str, change: ir.Value) -> ir.Value:
 def _add_and_norm(g: Nodes, name: str, change: ir.Value, residual: ir.Value) -> tuple[ir.Value, ir.Value]:
     """(RMS norm of residual + change, residual + change)."""
     outputs = g.ops(
-        name, "SkipSimplifiedLayerNormalization", [residual, change, _norm_weight(g, name)], 4,
-        {"epsilon": _residual_epsilon(g)}, CONTRIB,
+        name,
+        "SkipSimplifiedLayerNormalization",
+        [residual, change, _norm_weight(g, name)],
+        4,
+        {"epsilon": _residual_epsilon(g)},
+        CONTRIB,
     )
     return outputs[0], outputs[3]
 
@@ -282,7 +293,11 @@ def _refined(g: Nodes, kept: ir.Value, logits: ir.Value, refinement: Refinement)
 
 def _model(g: Nodes, inputs: list[ir.Value], outputs: list[ir.Value]) -> ir.Model:
     graph = ir.Graph(
-        inputs, outputs, nodes=g.tape.nodes, initializers=g.tape.initializers,
-        opset_imports={"": OPSET, CONTRIB: 1}, name="decoder",
+        inputs,
+        outputs,
+        nodes=g.tape.nodes,
+        initializers=g.tape.initializers,
+        opset_imports={"": OPSET, CONTRIB: 1},
+        name="decoder",
     )
     return ir.Model(graph, ir_version=10, producer_name="tinsmith")

@@ -19,7 +19,7 @@ from onnx_ir.convenience import replace_all_uses_with
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.nodes import CONTRIB, PLACES, drop_unused
 from tinsmith.export.unpack import Plan
-from tinsmith.int8_weights import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP, padded, width_of
+from tinsmith.model.int8_weights import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP, padded, width_of
 
 _FINE_STEP = 0.5 / LARGEST_LEVEL
 """Of what is left after rounding, in levels: at most half of one."""
@@ -105,8 +105,12 @@ class _Rewriter:
         tokens[where[refined]] = refined
         self._added = []
         shape = self._op("logits/shares_shape", "Shape", [shares])
-        indices = self._op("logits/tokens", "Expand", [self._constant(tokens[None, None], np.int64), shape])  # (B, kept, refined)
-        added = self._op("logits/scattered", "ScatterElements", [logits, indices, shares], {"axis": 2, "reduction": "add"})
+        indices = self._op(
+            "logits/tokens", "Expand", [self._constant(tokens[None, None], np.int64), shape]
+        )  # (B, kept, refined)
+        added = self._op(
+            "logits/scattered", "ScatterElements", [logits, indices, shares], {"axis": 2, "reduction": "add"}
+        )
         self.graph.insert_before(add, self._added)
         replace_all_uses_with(found, added, replace_graph_outputs=True)
         added.name, added.type, added.shape, found.name = found.name, found.type, found.shape, None
@@ -120,24 +124,38 @@ class _Rewriter:
             unpacked = [self._unpacked(node, self._factors.get(name)) for node in products]
             weights, scales = self._together(f"{name}/int8", unpacked, sum(rows))
         else:
-            weights, scales = map(self._initializer, self._plan.add(name, *map(self._stored, products), factors=self._factors.get(name)))
+            weights, scales = map(
+                self._initializer, self._plan.add(name, *map(self._stored, products), factors=self._factors.get(name))
+            )
         levels, token_scale = self._quantized(self._smoothed(products), f"{name}/input", name in self._twice)
         one, middle = self._constant(1.0, np.float32), self._constant(MIDDLE, np.uint8)
         is_wide = width_of(sum(rows)) < padded(sum(rows))
         if is_wide:
-            levels = self._op(f"{name}/levels_once", "Unsqueeze", [levels, self._constant([1], np.int64)])  # (B, 1, S, K)
-        summed = self._op(f"{name}/integers", "MatMulIntegerToFloat", [levels, weights, one, scales, middle, middle], domain=CONTRIB)
+            levels = self._op(
+                f"{name}/levels_once", "Unsqueeze", [levels, self._constant([1], np.int64)]
+            )  # (B, 1, S, K)
+        summed = self._op(
+            f"{name}/integers", "MatMulIntegerToFloat", [levels, weights, one, scales, middle, middle], domain=CONTRIB
+        )
         if is_wide:
             beside = self._op(f"{name}/beside", "Transpose", [summed], {"perm": [0, 2, 1, 3]})  # (B, S, M, N / M)
-            summed = self._op(f"{name}/joined", "Reshape", [beside, self._constant([0, 0, padded(sum(rows))], np.int64)])
+            summed = self._op(
+                f"{name}/joined", "Reshape", [beside, self._constant([0, 0, padded(sum(rows))], np.int64)]
+            )
         if name in self._twice:
             once, left = self._ops(f"{name}/halves", "Split", [summed], 2, {"axis": 1, "num_outputs": 2})
-            summed = self._op(f"{name}/twice", "Add", [once, self._op(f"{name}/fine", "Mul", [left, self._constant(_FINE_STEP, np.float32)])])
+            summed = self._op(
+                f"{name}/twice",
+                "Add",
+                [once, self._op(f"{name}/fine", "Mul", [left, self._constant(_FINE_STEP, np.float32)])],
+            )
         found = self._op(f"{name}/product", "Mul", [summed, token_scale])
         outputs: Sequence[ir.Value] = [found]
         lengths = [*rows, *filter(None, [padded(sum(rows)) - sum(rows)])]
         if len(lengths) > 1:
-            outputs = self._ops(f"{name}/parts", "Split", [found, self._constant(lengths, np.int64)], len(lengths), {"axis": -1})
+            outputs = self._ops(
+                f"{name}/parts", "Split", [found, self._constant(lengths, np.int64)], len(lengths), {"axis": -1}
+            )
         self.graph.insert_before(products[0], self._added)
         for node, output in zip(products, outputs, strict=False):  # what fills the last matrix has no node
             before = node.outputs[0]
@@ -167,16 +185,23 @@ class _Rewriter:
         if name not in self._factors:
             return hidden
         shares = self._constant((1 / self._factors[name])[:, None], np.float32)  # (K / 32, 1)
-        blocks, vector = self._constant([len(self._factors[name]), BLOCK_SIZE], np.int64), self._constant([-1], np.int64)
+        blocks, vector = (
+            self._constant([len(self._factors[name]), BLOCK_SIZE], np.int64),
+            self._constant([-1], np.int64),
+        )
         norm = hidden.producer()
         if norm is None or norm.op_type not in _NORMS or any(node not in products for node, _ in hidden.uses()):
-            ones = self._op(f"{name}/ones", "ConstantOfShape", [blocks], {"value": ir.tensor(np.array([1], np.float32))})
+            ones = self._op(
+                f"{name}/ones", "ConstantOfShape", [blocks], {"value": ir.tensor(np.array([1], np.float32))}
+            )
             columns = self._op(f"{name}/smooth", "Reshape", [self._op(f"{name}/shares", "Mul", [ones, shares]), vector])
             return self._op(f"{name}/smoothed", "Mul", [hidden, columns])
         before, self._added = self._added, []
         at = _NORMS[norm.op_type]
         shaped = self._op(f"{name}/norm", "Reshape", [norm.inputs[at], blocks])
-        norm.replace_input_with(at, self._op(f"{name}/smooth", "Reshape", [self._op(f"{name}/shares", "Mul", [shaped, shares]), vector]))
+        norm.replace_input_with(
+            at, self._op(f"{name}/smooth", "Reshape", [self._op(f"{name}/shares", "Mul", [shaped, shares]), vector])
+        )
         self.graph.insert_before(norm, self._added)
         self._added = before
         return hidden
@@ -192,9 +217,16 @@ class _Rewriter:
         if factors is not None:
             wide = self._op(f"{name}/factored", "Mul", [wide, self._constant(factors, np.float32)])
             scales = self._op(f"{name}/half_scales", "Cast", [wide], {"to": ir.DataType.FLOAT16})
-        points = self._zero_points(name, zeros, rows, blocks) if zeros else self._op(
-            f"{name}/zero_points", "ConstantOfShape", [self._constant([rows, blocks], np.int64)],
-            {"value": ir.tensor(np.array([2 ** (bits_of(packed.shape) - 1)], np.float32))})
+        points = (
+            self._zero_points(name, zeros, rows, blocks)
+            if zeros
+            else self._op(
+                f"{name}/zero_points",
+                "ConstantOfShape",
+                [self._constant([rows, blocks], np.int64)],
+                {"value": ir.tensor(np.array([2 ** (bits_of(packed.shape) - 1)], np.float32))},
+            )
+        )
         # The integer farthest from zero times its block's scale bounds a row without looking at it.
         above = self._op(f"{name}/above", "Sub", [self._constant(2 ** bits_of(packed.shape) - 1, np.float32), points])
         farthest = self._op(f"{name}/farthest", "Max", [points, above])
@@ -204,14 +236,26 @@ class _Rewriter:
         step = self._op(f"{name}/divisor", "Max", [step, self._constant(SMALLEST_STEP, np.float32)])
         half_step = self._op(f"{name}/half_step", "Cast", [step], {"to": ir.DataType.FLOAT16})
         # Cast would do, but the runtime's build for WebGPU has none to 4 bits.
-        zero = self._op(f"{name}/zero", "QuantizeLinear", [self._op(f"{name}/zero_column", "Unsqueeze", [points, last]),
-                                                           self._constant(1.0, np.float32)], {"output_dtype": integer})
+        zero = self._op(
+            f"{name}/zero",
+            "QuantizeLinear",
+            [self._op(f"{name}/zero_column", "Unsqueeze", [points, last]), self._constant(1.0, np.float32)],
+            {"output_dtype": integer},
+        )
         column = self._op(f"{name}/column", "Unsqueeze", [scales, last])
-        values = self._op(f"{name}/values", "DequantizeLinear", [self._integers(packed), column, zero],
-                          {"axis": 2, "block_size": BLOCK_SIZE})
+        values = self._op(
+            f"{name}/values",
+            "DequantizeLinear",
+            [self._integers(packed), column, zero],
+            {"axis": 2, "block_size": BLOCK_SIZE},
+        )
         matrix = self._op(f"{name}/matrix", "Flatten", [values], {"axis": 1})
-        middles = self._op(f"{name}/middles", "ConstantOfShape", [self._constant([rows], np.int64)],
-                           {"value": ir.tensor(np.array([MIDDLE], np.uint8))})
+        middles = self._op(
+            f"{name}/middles",
+            "ConstantOfShape",
+            [self._constant([rows], np.int64)],
+            {"value": ir.tensor(np.array([MIDDLE], np.uint8))},
+        )
         levels = self._op(f"{name}/levels", "QuantizeLinear", [matrix, half_step, middles], {"axis": 0})
         return levels, self._op(f"{name}/steps", "Cast", [half_step], {"to": ir.DataType.FLOAT})
 
@@ -224,10 +268,14 @@ class _Rewriter:
         both = self._op(f"{name}/zeros_both", "Concat", pair, {"axis": -1})
         found = self._op(f"{name}/zeros", "Reshape", [both, self._constant([rows, even], np.int64)])
         if even > blocks:
-            found = self._op(f"{name}/own_zeros", "Slice", [found, *(self._constant([value], np.int64) for value in (0, blocks, 1))])
+            found = self._op(
+                f"{name}/own_zeros", "Slice", [found, *(self._constant([value], np.int64) for value in (0, blocks, 1))]
+            )
         return self._op(f"{name}/zero_points", "Cast", [found], {"to": ir.DataType.FLOAT})
 
-    def _together(self, name: str, weights: Sequence[tuple[ir.Value, ir.Value]], rows: int) -> tuple[ir.Value, ir.Value]:
+    def _together(
+        self, name: str, weights: Sequence[tuple[ir.Value, ir.Value]], rows: int
+    ) -> tuple[ir.Value, ir.Value]:
         """All weights as one matrix (K, N) uint8 with its scales (N,), or as `Plan.add` has them if they are wide."""
         matrix, scales = weights[0]
         if len(weights) > 1:
@@ -239,9 +287,15 @@ class _Rewriter:
             matrix = self._op(f"{name}/filled", "Pad", [matrix, room, self._constant(0, np.uint8), axis])
             scales = self._op(f"{name}/filled_scales", "Pad", [scales, room, self._constant(0, np.float32), axis])
         if width < filled:
-            matrix = self._op(f"{name}/matrices", "Reshape", [matrix, self._constant([filled // width, width, -1], np.int64)])
-            scales = self._op(f"{name}/scale_rows", "Reshape", [scales, self._constant([filled // width, 1, width], np.int64)])
-        return self._op(f"{name}/turned", "Transpose", [matrix], {"perm": [0, 2, 1] if width < filled else [1, 0]}), scales
+            matrix = self._op(
+                f"{name}/matrices", "Reshape", [matrix, self._constant([filled // width, width, -1], np.int64)]
+            )
+            scales = self._op(
+                f"{name}/scale_rows", "Reshape", [scales, self._constant([filled // width, 1, width], np.int64)]
+            )
+        return self._op(
+            f"{name}/turned", "Transpose", [matrix], {"perm": [0, 2, 1] if width < filled else [1, 0]}
+        ), scales
 
     def _quantized(self, hidden: ir.Value, name: str, twice: bool) -> tuple[ir.Value, ir.Value]:
         """`hidden` (B, S, K) as uint8 around 128, and each token's scale (B, S, 1) float32.
@@ -249,7 +303,9 @@ class _Rewriter:
         With `twice` it is (B, 2 S, K): behind all tokens, what is left of each in steps of `_FINE_STEP`.
         """
         last = self._constant([-1], np.int64)
-        largest = self._op(f"{name}/largest", "ReduceMax", [self._op(f"{name}/sizes", "Abs", [hidden]), last], {"keepdims": 1})
+        largest = self._op(
+            f"{name}/largest", "ReduceMax", [self._op(f"{name}/sizes", "Abs", [hidden]), last], {"keepdims": 1}
+        )
         scale = self._op(f"{name}/scale", "Mul", [largest, self._constant(1 / LARGEST_LEVEL, np.float32)])
         exact = self._op(f"{name}/levels", "Div", [hidden, scale])
         one, middle = self._constant(1.0, np.float32), self._constant(MIDDLE, np.uint8)
@@ -268,10 +324,24 @@ class _Rewriter:
         shape = ir.Shape([rows, blocks, BLOCK_SIZE])
         if name not in self.graph.initializers:
             if isinstance(stored, ir.ExternalTensor):
-                view = ir.ExternalTensor(stored.location, stored.offset, stored.length, dtype, shape=shape, name=name, base_dir=stored.base_dir)
+                view = ir.ExternalTensor(
+                    stored.location,
+                    stored.offset,
+                    stored.length,
+                    dtype,
+                    shape=shape,
+                    name=name,
+                    base_dir=stored.base_dir,
+                )
             else:
-                view = ir.PackedTensor(stored.numpy().reshape(-1), dtype, shape=shape, name=name) if dtype == ir.DataType.UINT4 else stored
-            self.graph.register_initializer(ir.Value(name=name, const_value=view, type=ir.TensorType(dtype), shape=shape))
+                view = (
+                    ir.PackedTensor(stored.numpy().reshape(-1), dtype, shape=shape, name=name)
+                    if dtype == ir.DataType.UINT4
+                    else stored
+                )
+            self.graph.register_initializer(
+                ir.Value(name=name, const_value=view, type=ir.TensorType(dtype), shape=shape)
+            )
         return self.graph.initializers[name]
 
     def _op(self, name: str, op_type: str, inputs: list, attributes: dict | None = None, domain: str = "") -> ir.Value:

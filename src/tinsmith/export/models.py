@@ -10,12 +10,12 @@ import torch
 from safetensors import safe_open
 from tqdm import tqdm
 
-from tinsmith.device import Device, return_freed_memory
-from tinsmith.intervals import bootstrap
-from tinsmith.packed.decoder import Frozen, PackedDecoder
-from tinsmith.packed.loss import head_loss_sum
-from tinsmith.packed.packing import make_pack, pack_groups
-from tinsmith.tokens import Tokens
+from tinsmith.core.device import Device, return_freed_memory
+from tinsmith.core.intervals import bootstrap
+from tinsmith.model.packed.decoder import Frozen, PackedDecoder
+from tinsmith.model.packed.loss import head_loss_sum
+from tinsmith.model.packed.packing import make_pack, pack_groups
+from tinsmith.model.tokens import Tokens
 
 _BATCH_SIZE = 4
 """Conversations in one forward pass."""

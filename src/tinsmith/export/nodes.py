@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx_ir.tape import Tape
 
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, bits_of
-from tinsmith.families import Decoder
+from tinsmith.model.families import Decoder
 
 CONTRIB = "com.microsoft"
 PLACES = "lm_head.refined.places"
@@ -111,7 +111,9 @@ def linear(g: Nodes, name: str, hidden: ir.Value, storage: tuple[ir.Value, ...])
     return g.op(name, "MatMulNBits", [hidden, *storage], attributes, CONTRIB)
 
 
-def projections(g: Nodes, prefix: str, hidden: ir.Value, sizes: dict[str, int], has_bias: bool = False) -> list[ir.Value]:
+def projections(
+    g: Nodes, prefix: str, hidden: ir.Value, sizes: dict[str, int], has_bias: bool = False
+) -> list[ir.Value]:
     """The projections of `hidden` (B, S, K) named in `sizes`, each (B, S, size); one product for each format."""
     matrices = {part: g.weights.matrix(f"{prefix}.{part}_proj.weight") for part in sizes}
     formats: dict[Any, list[str]] = {}
@@ -139,7 +141,9 @@ def gather_blocks(g: Nodes, input_ids: ir.Value, packed: ir.Value, scales: ir.Va
     GatherBlockQuantized would be one node, but the WASM runtime has no kernel for it.
     """
     blocks, last = packed.const_value.shape[1], g.constant([-1], np.int64)
-    integers = _nibbles(g, "embed/integers", g.op("embed/bytes", "Gather", [packed, input_ids]), [0, 0, blocks, BLOCK_SIZE])
+    integers = _nibbles(
+        g, "embed/integers", g.op("embed/bytes", "Gather", [packed, input_ids]), [0, 0, blocks, BLOCK_SIZE]
+    )
     even = blocks + blocks % 2
     points = _nibbles(g, "embed/zeros", g.op("embed/zero_bytes", "Gather", [zeros, input_ids]), [0, 0, even, 1])
     if even > blocks:
@@ -159,7 +163,12 @@ def _nibbles(g: Nodes, name: str, stored: ir.Value, shape: list[int]) -> ir.Valu
     high = g.op(f"{name}/high", "BitShift", [stored, g.constant(4, np.uint8)], {"direction": "RIGHT"})
     pair = [g.op(f"{name}/{half}_column", "Unsqueeze", [value, last]) for half, value in (("low", low), ("high", high))]
     both = g.op(f"{name}/both", "Concat", pair, {"axis": -1})
-    return g.op(f"{name}/floats", "Cast", [g.op(f"{name}/shaped", "Reshape", [both, g.constant(shape, np.int64)])], {"to": g.floats})
+    return g.op(
+        f"{name}/floats",
+        "Cast",
+        [g.op(f"{name}/shaped", "Reshape", [both, g.constant(shape, np.int64)])],
+        {"to": g.floats},
+    )
 
 
 def drop_unused(graph: ir.Graph) -> None:

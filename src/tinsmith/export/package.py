@@ -11,35 +11,93 @@ from typing import Any
 
 import onnx_ir as ir
 
-from tinsmith.errors import ArtifactError, listing
-from tinsmith.int8_weights import PLAN
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE
-from tinsmith.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
+from tinsmith.core.errors import ArtifactError, listing
+from tinsmith.core.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
+from tinsmith.model.int8_weights import PLAN
+from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE
 
 BROWSER_FILE = "browser.json"
 """What a browser checks of its GPU before and after it loads the weights."""
 
 _MODEL_NAME = Path(ONNX_FILE).name
 _INLINE_BYTES = 1024  # smaller constants stay in the graph file
-_UNPACKED_BY_PAGES = (".scales", ".zeros", ".packed")  # in the order in which they are stored; unpack.py says where they lie
+_UNPACKED_BY_PAGES = (
+    ".scales",
+    ".zeros",
+    ".packed",
+)  # in the order in which they are stored; unpack.py says where they lie
 _ALIGNMENT = 64
 
 # Every operator the pinned browser runtime has kernels for on WASM and WebGPU and that a graph for both may use.
-_EVERYWHERE = frozenset({
-    "Add", "BitShift", "BitwiseAnd", "Cast", "Concat", "Cos", "FastGelu", "Floor", "Gather", "GroupQueryAttention",
-    "MatMulNBits", "Mul", "Neg", "Range", "ReduceProd", "ReduceSum", "Reshape", "RotaryEmbedding", "Shape", "Sigmoid",
-    "SimplifiedLayerNormalization", "Sin", "SkipSimplifiedLayerNormalization", "Slice", "Split", "Sub", "Unsqueeze",
-})
+_EVERYWHERE = frozenset(
+    {
+        "Add",
+        "BitShift",
+        "BitwiseAnd",
+        "Cast",
+        "Concat",
+        "Cos",
+        "FastGelu",
+        "Floor",
+        "Gather",
+        "GroupQueryAttention",
+        "MatMulNBits",
+        "Mul",
+        "Neg",
+        "Range",
+        "ReduceProd",
+        "ReduceSum",
+        "Reshape",
+        "RotaryEmbedding",
+        "Shape",
+        "Sigmoid",
+        "SimplifiedLayerNormalization",
+        "Sin",
+        "SkipSimplifiedLayerNormalization",
+        "Slice",
+        "Split",
+        "Sub",
+        "Unsqueeze",
+    }
+)
 _ON_WASM = _EVERYWHERE - {"GroupQueryAttention", "MatMulNBits"} | {
-    "Abs", "And", "Attention", "ConstantOfShape", "DequantizeLinear", "Div", "Expand", "Flatten", "GreaterOrEqual", "Less",
-    "MatMulIntegerToFloat", "Max", "Pad", "QuantizeLinear", "ReduceMax", "Round", "ScatterElements", "Transpose", "Where",
+    "Abs",
+    "And",
+    "Attention",
+    "ConstantOfShape",
+    "DequantizeLinear",
+    "Div",
+    "Expand",
+    "Flatten",
+    "GreaterOrEqual",
+    "Less",
+    "MatMulIntegerToFloat",
+    "Max",
+    "Pad",
+    "QuantizeLinear",
+    "ReduceMax",
+    "Round",
+    "ScatterElements",
+    "Transpose",
+    "Where",
 }
 ALLOWED_OPERATORS = {
-    ONNX_FILE: _EVERYWHERE, ONNX_F16_FILE: _EVERYWHERE, ONNX_INT8_FILE: _ON_WASM, ONNX_UNPACKED_FILE: _ON_WASM,
+    ONNX_FILE: _EVERYWHERE,
+    ONNX_F16_FILE: _EVERYWHERE,
+    ONNX_INT8_FILE: _ON_WASM,
+    ONNX_UNPACKED_FILE: _ON_WASM,
 }
 """By graph."""
-_REQUIRED_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                   "chat_template.jinja", BROWSER_FILE, ONNX_FILE, f"{ONNX_FILE}_data")
+_REQUIRED_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    BROWSER_FILE,
+    ONNX_FILE,
+    f"{ONNX_FILE}_data",
+)
 _LICENSE_PATTERNS = ("LICENSE*", "NOTICE*", "*TERMS*", "USE_POLICY*")
 _ALLOWED_SUFFIXES = {".json", ".jinja", ".onnx", ".md", ".txt", ".html", ""}
 
@@ -96,7 +154,11 @@ def save_sibling(model: ir.Model, path: Path, of: ir.Model) -> None:
         if value.const_value.nbytes < _INLINE_BYTES and not value.name.endswith(_UNPACKED_BY_PAGES):
             continue
         stored = of.graph.initializers[name].const_value if name in of.graph.initializers else None
-        if not isinstance(stored, ir.ExternalTensor) or stored.dtype != value.const_value.dtype or stored.shape != value.shape:
+        if (
+            not isinstance(stored, ir.ExternalTensor)
+            or stored.dtype != value.const_value.dtype
+            or stored.shape != value.shape
+        ):
             raise ValueError(f"{name} is not stored with {of.graph.name}")
         value.const_value = stored
     ir.save(model, path)
@@ -169,7 +231,12 @@ def check_package(package_dir: Path) -> None:
     problems = [f"{name}: missing" for name in _REQUIRED_FILES if not (package_dir / name).is_file()]
     if problems:
         raise ArtifactError(f"{package_dir}: not a complete package\n{listing(problems)}", "Export it again.")
-    problems += _file_problems(package_dir) + _config_problems(package_dir) + _graph_problems(package_dir) + _plan_problems(package_dir)
+    problems += (
+        _file_problems(package_dir)
+        + _config_problems(package_dir)
+        + _graph_problems(package_dir)
+        + _plan_problems(package_dir)
+    )
     if problems:
         raise ArtifactError(f"{package_dir}: package contract broken\n{listing(problems)}", "Export it again.")
 
@@ -208,7 +275,9 @@ def _config_problems(package_dir: Path) -> list[str]:
     chunks = len(list((package_dir / "onnx").glob(f"{_MODEL_NAME}_data*")))
     expected = {"dtype": "q4", "use_external_data_format": {_MODEL_NAME: chunks}}
     if config.get("transformers.js_config") != expected:
-        problems.append(f"config.json: transformers.js_config is {config.get('transformers.js_config')}, expected {expected}")
+        problems.append(
+            f"config.json: transformers.js_config is {config.get('transformers.js_config')}, expected {expected}"
+        )
     if not read_json(package_dir / "tokenizer_config.json").get("chat_template"):
         problems.append("tokenizer_config.json: no inline chat_template, the only place Transformers.js looks")
     if not isinstance(read_json(package_dir / "generation_config.json").get("eos_token_id"), list):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinsmith.families import Decoder
-from tinsmith.onnx_decoder import OnnxDecoder
+from tinsmith.model.families import Decoder
+from tinsmith.model.onnx_decoder import OnnxDecoder
 
 _COMPARED_ROWS = 64
 """Prefill compares the last rows; a 262,144-token vocabulary at every position would be gigabytes."""
@@ -52,7 +52,9 @@ def graph_logits(graph: OnnxDecoder, decoder: Decoder, ids: list[int]) -> Logits
         sequence = graph.start()
         found[f"prefill_{length}"] = sequence.feed(ids[:length], min(_COMPARED_ROWS, length))
         if _decoded(length):
-            found[f"decode_{length}"] = np.concatenate([sequence.feed([token], 1) for token in ids[length : length + _DECODED_TOKENS]])
+            found[f"decode_{length}"] = np.concatenate(
+                [sequence.feed([token], 1) for token in ids[length : length + _DECODED_TOKENS]]
+            )
     return found
 
 

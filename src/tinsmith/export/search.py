@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinsmith.config import ExportConfig
-from tinsmith.device import Device
+from tinsmith.core.config import ExportConfig
+from tinsmith.core.device import Device
 from tinsmith.export.calibrate import Quantized, calibrate, make_guide, round_all
 from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
-from tinsmith.tokens import Tokens
+from tinsmith.model.tokens import Tokens
 
 RECIPES = {
     "rtn": "rounded to nearest",
@@ -52,7 +52,11 @@ _TRIED_BY_AUTO = ("rtn", "mixed")
 
 
 def choose(
-    config: ExportConfig, model_dir: Path, chosen: Device, calibration: Sequence[Tokens], val: Sequence[Tokens],
+    config: ExportConfig,
+    model_dir: Path,
+    chosen: Device,
+    calibration: Sequence[Tokens],
+    val: Sequence[Tokens],
     seed: int,
 ) -> Chosen:
     """The matrices of the configured recipe, or with `auto` of the first within `config.max_perplexity_ratio`, else the last.
@@ -74,8 +78,14 @@ def choose(
 
 
 def _tried(
-    recipe: str, config: ExportConfig, model_dir: Path, chosen: Device, calibration: Sequence[Tokens],
-    val: Sequence[Tokens], tuned: list[float], seed: int,
+    recipe: str,
+    config: ExportConfig,
+    model_dir: Path,
+    chosen: Device,
+    calibration: Sequence[Tokens],
+    val: Sequence[Tokens],
+    tuned: list[float],
+    seed: int,
 ) -> tuple[Quantized, Trial]:
     """One recipe's matrices and how it did; the model it was tried on is freed with the call."""
     started = time.monotonic()

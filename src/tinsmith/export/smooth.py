@@ -16,9 +16,9 @@ import onnx_ir as ir
 
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, unpack
 from tinsmith.export.int8 import Rounding, products_by_input
-from tinsmith.int8_weights import LARGEST_LEVEL
-from tinsmith.onnx_decoder import load_onnx
-from tinsmith.tokens import Tokens
+from tinsmith.model.int8_weights import LARGEST_LEVEL
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.tokens import Tokens
 
 _ROWS = 256
 """Inputs of a product that are looked at."""

@@ -14,10 +14,11 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from tinsmith.chat import read_jsonl
-from tinsmith.config import ExportConfig
-from tinsmith.device import Device, choose_device
-from tinsmith.errors import DataError
+from tinsmith.core.config import ExportConfig
+from tinsmith.core.device import Device, choose_device
+from tinsmith.core.errors import DataError
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.export import float16, parity
 from tinsmith.export.attention import with_row_attention, with_standard_attention
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
@@ -41,20 +42,22 @@ from tinsmith.export.package import (
 from tinsmith.export.search import RECIPES, Chosen, Trial, choose, line
 from tinsmith.export.smooth import chosen_rounding
 from tinsmith.export.unpack import Plan
-from tinsmith.families import Decoder, decoder_of
-from tinsmith.int8_weights import PLAN
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE, load_onnx
-from tinsmith.packed.packing import packed_rows
-from tinsmith.run_dir import write_json, write_text
-from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.families import Decoder, decoder_of
+from tinsmith.model.int8_weights import PLAN
+from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE, load_onnx
+from tinsmith.model.packed.packing import packed_rows
+from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 _MAX_ABS_DIFF = 1e-2
 _MAX_FLOAT16_DIVERGENCE = 1e-2
 _LAYER_BYTES = 50_000
 """What a layer's nodes, norms and biases may take beside `export.max_bits_per_parameter`."""
 _MAX_INT8_DIVERGENCE = 0.1
-_ATTENTIONS = {"attention": (with_row_attention, ONNX_UNPACKED_FILE), "attention_joined": (with_standard_attention, ONNX_INT8_FILE)}
+_ATTENTIONS = {
+    "attention": (with_row_attention, ONNX_UNPACKED_FILE),
+    "attention_joined": (with_standard_attention, ONNX_INT8_FILE),
+}
 """Gate -> attention that is compared with INT4 products, and the graph that has it."""
 _MOST_INT8_PARAMETERS = 1_300_000_000
 """ONNX Runtime holds each twice while it makes a session, and WASM ends at 4 GB."""
@@ -109,24 +112,50 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     files = len(weight_files(package_dir))
     calibrated = 0 if chosen.recipe == "rtn" else len(calibration)
     recorder.add("export.weights_bytes", size, "bytes", files, "files", method)
-    recorder.add("export.download_bytes", download_bytes(package_dir), "bytes", files + 4, "files",
-                 "tinsmith.export.package.download_bytes")
-    recorder.gate("gate.export.weights_bytes", size, "<=", config.max_bits_per_parameter * parameters / 8 + _LAYER_BYTES * decoder.layers, "bytes",
-                  files, "files", method, "Something is stored twice or too wide; export.json lists every tensor by size.")
+    recorder.add(
+        "export.download_bytes",
+        download_bytes(package_dir),
+        "bytes",
+        files + 4,
+        "files",
+        "tinsmith.export.package.download_bytes",
+    )
+    recorder.gate(
+        "gate.export.weights_bytes",
+        size,
+        "<=",
+        config.max_bits_per_parameter * parameters / 8 + _LAYER_BYTES * decoder.layers,
+        "bytes",
+        files,
+        "files",
+        method,
+        "Something is stored twice or too wide; export.json lists every tensor by size.",
+    )
     recorder.add("export.bits_per_parameter", 8 * size / parameters, "bits/parameter", parameters, "parameters", method)
     recorder.add("export.block_size", BLOCK_SIZE, "weights", 1, "settings", "tinsmith.export.blocks")
     recorder.add("export.calibration_conversations", calibrated, "count", 1, "settings", chosen.recipe)
     recorder.add("export.seconds", time.monotonic() - started, "seconds", 1, "runs", "wall clock")
-    write_json(out_dir / "export.json", {
-        "recipe": chosen.recipe, "block_size": BLOCK_SIZE, "calibration_tokens": calibration_tokens, "operators": operators,
-        "quantization": _in_words(chosen),
-        "recipes": [{"name": trial.recipe, "made": RECIPES[trial.recipe]} for trial in chosen.trials],
-        "tensors": _tensor_table(package_dir), "files": _file_table(package_dir),
-    })
-    return StageResult(tuple(recorder.measurements), (
-        f"INT4 package: {size / 1e6:.1f} MB of weights, {8 * size / parameters:.2f} bits per parameter",
-        line(chosen.trials[-1]), *notes,
-    ))
+    write_json(
+        out_dir / "export.json",
+        {
+            "recipe": chosen.recipe,
+            "block_size": BLOCK_SIZE,
+            "calibration_tokens": calibration_tokens,
+            "operators": operators,
+            "quantization": _in_words(chosen),
+            "recipes": [{"name": trial.recipe, "made": RECIPES[trial.recipe]} for trial in chosen.trials],
+            "tensors": _tensor_table(package_dir),
+            "files": _file_table(package_dir),
+        },
+    )
+    return StageResult(
+        tuple(recorder.measurements),
+        (
+            f"INT4 package: {size / 1e6:.1f} MB of weights, {8 * size / parameters:.2f} bits per parameter",
+            line(chosen.trials[-1]),
+            *notes,
+        ),
+    )
 
 
 def _read_tokens(tokenizer: ChatTokenizer, data_dir: Path, seed: int) -> tuple[list[Tokens], list[Tokens]]:
@@ -185,7 +214,11 @@ def _gate_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, 
 
 
 def _gate_int4(
-    recorder: Recorder, model_dir: Path, decoder: Decoder, quantized: Quantized, ids: list[int],
+    recorder: Recorder,
+    model_dir: Path,
+    decoder: Decoder,
+    quantized: Quantized,
+    ids: list[int],
     package_dir: Path,
 ) -> None:
     """The packaged graphs must compute what the model computes with the weights numpy unpacks."""
@@ -193,21 +226,35 @@ def _gate_int4(
     forms = {f"onnx/{kind}.onnx": rewrite for kind, (rewrite, of) in _ATTENTIONS.items() if (package_dir / of).exists()}
     for name, rewrite in forms.items():
         ir.save(rewrite(ir.load(package_dir / ONNX_FILE)), package_dir / name)
-    found = {name: parity.graph_logits(load_onnx(package_dir / name), decoder, ids)
-             for name in (ONNX_FILE, *forms, ONNX_F16_FILE, ONNX_UNPACKED_FILE) if (package_dir / name).exists()}
+    found = {
+        name: parity.graph_logits(load_onnx(package_dir / name), decoder, ids)
+        for name in (ONNX_FILE, *forms, ONNX_F16_FILE, ONNX_UNPACKED_FILE)
+        if (package_dir / name).exists()
+    }
     for name in forms:
         (package_dir / name).unlink()
     for name in (ONNX_FILE, *forms):
         for result in parity.compare(expected, found[name]):
             _gate(recorder, "int4" if name == ONNX_FILE else Path(name).stem, result)
-    for kind, file, most in (("float16", ONNX_F16_FILE, _MAX_FLOAT16_DIVERGENCE), ("int8", ONNX_UNPACKED_FILE, _MAX_INT8_DIVERGENCE)):
+    for kind, file, most in (
+        ("float16", ONNX_F16_FILE, _MAX_FLOAT16_DIVERGENCE),
+        ("int8", ONNX_UNPACKED_FILE, _MAX_INT8_DIVERGENCE),
+    ):
         if file not in found:
             continue
         logits, wanted = (np.concatenate(list(found[name].values())) for name in (file, ONNX_FILE))
-        recorder.gate(f"gate.{kind}.divergence", parity.divergence(wanted, logits), "<=", most, "nats/token", len(logits),
-                      "positions", "tinsmith.export.parity.divergence: from the graph in float32, all cases together",
-                      f"The {kind} graph computes something else; set export.{kind} = false to go on without it, and please "
-                      "report the model.")
+        recorder.gate(
+            f"gate.{kind}.divergence",
+            parity.divergence(wanted, logits),
+            "<=",
+            most,
+            "nats/token",
+            len(logits),
+            "positions",
+            "tinsmith.export.parity.divergence: from the graph in float32, all cases together",
+            f"The {kind} graph computes something else; set export.{kind} = false to go on without it, and please "
+            "report the model.",
+        )
 
 
 def _held_logits(model_dir: Path, decoder: Decoder, quantized: Quantized, ids: list[int]) -> parity.Logits:
@@ -218,7 +265,12 @@ def _held_logits(model_dir: Path, decoder: Decoder, quantized: Quantized, ids: l
 
 
 def _add_float16(
-    recorder: Recorder, decoder: Decoder, weights: Weights, graph: Any, conversations: Sequence[Tokens], package_dir: Path
+    recorder: Recorder,
+    decoder: Decoder,
+    weights: Weights,
+    graph: Any,
+    conversations: Sequence[Tokens],
+    package_dir: Path,
 ) -> str:
     """The package's second graph, unless a value could leave float16's range; returns what became of it."""
     counts = list(accumulate(len(tokens.ids) for tokens in conversations))
@@ -227,8 +279,14 @@ def _add_float16(
     scale = float16.residual_scale(decoder, largest)
     largest = float16.scaled(largest, scale)
     tensor = max(largest, key=lambda name: largest[name])
-    recorder.add("export.float16_range", largest[tensor] / float16.END, "fraction", counts[few - 1], "tokens",
-                 f"tinsmith.export.float16: {tensor} over {float16.END:g}, the residual stream times {scale:g}")
+    recorder.add(
+        "export.float16_range",
+        largest[tensor] / float16.END,
+        "fraction",
+        counts[few - 1],
+        "tokens",
+        f"tinsmith.export.float16: {tensor} over {float16.END:g}, the residual stream times {scale:g}",
+    )
     reach = f"{tensor} takes {largest[tensor] / float16.END:.0%} of the range"
     if largest[tensor] > float16.MOST:
         return f"no float16 graph for GPUs: {reach}"
@@ -248,12 +306,22 @@ def _add_int8(recorder: Recorder, package_dir: Path, parameters: int, conversati
     ir.save(unpacked, package_dir / ONNX_UNPACKED_FILE)
     write_text(folder / PLAN, plan.to_json(folder))
     if parameters > _MOST_FOLDED_PARAMETERS:
-        return [f"no INT8 graph for Transformers.js alone: {parameters / 1e6:,.0f} million parameters do not fit while it unpacks them"]
+        return [
+            f"no INT8 graph for Transformers.js alone: {parameters / 1e6:,.0f} million parameters do not fit while it unpacks them"
+        ]
     folded = with_int8_products(ir.load(package_dir / ONNX_FILE), rounding)
     ir.save(with_standard_attention(folded), package_dir / ONNX_INT8_FILE)
-    recorder.gate("gate.int8.unpacked", plan.differences(package_dir / ONNX_INT8_FILE), "==", 0, "numbers that differ", plan.nbytes,
-                  "bytes", "tinsmith.export.unpack: what the page unpacks, and what ONNX Runtime does",
-                  "Set export.int8 = false to go on without the graphs for WASM, and please report the model.")
+    recorder.gate(
+        "gate.int8.unpacked",
+        plan.differences(package_dir / ONNX_INT8_FILE),
+        "==",
+        0,
+        "numbers that differ",
+        plan.nbytes,
+        "bytes",
+        "tinsmith.export.unpack: what the page unpacks, and what ONNX Runtime does",
+        "Set export.int8 = false to go on without the graphs for WASM, and please report the model.",
+    )
     return []
 
 
@@ -263,16 +331,33 @@ def _record_trials(recorder: Recorder, config: ExportConfig, trials: Sequence[Tr
     for trial in trials:
         id = f"export.recipe.{trial.recipe}"
         if math.isfinite(trial.perplexity_ratio):
-            recorder.add(f"{id}.perplexity_ratio", trial.perplexity_ratio, "ratio", trial.conversations, "conversations",
-                         method, spread=trial.interval)
-        recorder.add(f"{id}.weights_bytes", trial.weights_bytes, "bytes", 1, "recipes", "packed integers, scales and zero points")
+            recorder.add(
+                f"{id}.perplexity_ratio",
+                trial.perplexity_ratio,
+                "ratio",
+                trial.conversations,
+                "conversations",
+                method,
+                spread=trial.interval,
+            )
+        recorder.add(
+            f"{id}.weights_bytes", trial.weights_bytes, "bytes", 1, "recipes", "packed integers, scales and zero points"
+        )
         recorder.add(f"{id}.seconds", trial.seconds, "seconds", 1, "runs", "wall clock")
     if config.recipe == "auto":
         table = "".join(f"\n  {line(trial)}" for trial in trials)
-        recorder.gate("gate.export.perplexity_ratio", trials[-1].perplexity_ratio, "<=", config.max_perplexity_ratio, "ratio",
-                      trials[-1].conversations, "conversations", method,
-                      "Raise export.max_bits_per_parameter for more matrices in INT8, or export.max_perplexity_ratio; or set "
-                      f"export.recipe = \"mixed\" to ship the last of these:{table}")
+        recorder.gate(
+            "gate.export.perplexity_ratio",
+            trials[-1].perplexity_ratio,
+            "<=",
+            config.max_perplexity_ratio,
+            "ratio",
+            trials[-1].conversations,
+            "conversations",
+            method,
+            "Raise export.max_bits_per_parameter for more matrices in INT8, or export.max_perplexity_ratio; or set "
+            f'export.recipe = "mixed" to ship the last of these:{table}',
+        )
 
 
 def _write_gguf(recorder: Recorder, model_dir: Path, out_dir: Path, weights: str) -> None:
@@ -280,25 +365,56 @@ def _write_gguf(recorder: Recorder, model_dir: Path, out_dir: Path, weights: str
     path = out_dir / "gguf" / f"model-{weights}.gguf"
     write_gguf(model_dir, path, weights)
     found = check_gguf(model_dir, path)
-    recorder.gate("gate.gguf.max_block_error", found.largest_error, "<=", LARGEST_ERRORS[weights], "share of the block's largest",
-                  found.tensors, "tensors", "tinsmith.export.gguf.check_gguf", "The file does not hold the tuned model; do not "
-                  "ship it. Set export.gguf = \"\" to go on without it, and please report the model.")
+    recorder.gate(
+        "gate.gguf.max_block_error",
+        found.largest_error,
+        "<=",
+        LARGEST_ERRORS[weights],
+        "share of the block's largest",
+        found.tensors,
+        "tensors",
+        "tinsmith.export.gguf.check_gguf",
+        "The file does not hold the tuned model; do not "
+        'ship it. Set export.gguf = "" to go on without it, and please report the model.',
+    )
     recorder.add("export.gguf_bytes", path.stat().st_size, "bytes", 1, "files", f"GGUF, {weights}")
 
 
 def _gate(recorder: Recorder, kind: str, result: Any) -> None:
     method = "tinsmith.export.parity.compare"
     hint = "The graph builder does not match this base model; do not ship it. Please report the model."
-    recorder.gate(f"gate.{kind}.max_abs_diff.{result.case}", result.max_abs_diff, "<=", _MAX_ABS_DIFF, "logits",
-                  result.rows, "positions", method, hint)
-    recorder.gate(f"gate.{kind}.top1.{result.case}", result.top1_agreement, "==", 1.0, "fraction",
-                  result.rows, "positions", method, hint)
+    recorder.gate(
+        f"gate.{kind}.max_abs_diff.{result.case}",
+        result.max_abs_diff,
+        "<=",
+        _MAX_ABS_DIFF,
+        "logits",
+        result.rows,
+        "positions",
+        method,
+        hint,
+    )
+    recorder.gate(
+        f"gate.{kind}.top1.{result.case}",
+        result.top1_agreement,
+        "==",
+        1.0,
+        "fraction",
+        result.rows,
+        "positions",
+        method,
+        hint,
+    )
 
 
 def _in_words(chosen: Chosen) -> str:
     in_8_bits = sum(blocks.bits == 8 for blocks in chosen.model.matrices.values())
     text = f"{RECIPES[chosen.recipe]}; blocks of {BLOCK_SIZE} weights with a float16 scale and a zero point of 4 bits"
-    return f"{text}; {in_8_bits} of {len(chosen.model.matrices)} matrices in 8 bits, without zero points" if in_8_bits else text
+    return (
+        f"{text}; {in_8_bits} of {len(chosen.model.matrices)} matrices in 8 bits, without zero points"
+        if in_8_bits
+        else text
+    )
 
 
 def _operator_counts(graph: Any) -> dict[str, int]:
@@ -327,7 +443,7 @@ def _bits(value: Any) -> int:
 
 
 def _file_table(package_dir: Path) -> list[dict]:
-    from tinsmith.run_dir import tree_sha256s
+    from tinsmith.core.run_dir import tree_sha256s
 
     return [
         {"path": name, "bytes": (package_dir / name).stat().st_size, "sha256": digest}

@@ -2,7 +2,7 @@
 
 ONNX Runtime can unpack a package's weights when it loads the INT8 graph, one constant after the other, with a copy of
 everything at each. `web/unpack.js` does it in one pass over the bytes and hands the runtime what would have come out, to the
-last bit: the same arithmetic is `tinsmith.int8_weights` in numpy, and its digest is in the package.
+last bit: the same arithmetic is `tinsmith.model.int8_weights` in numpy, and its digest is in the package.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ import numpy as np
 import onnx_ir as ir
 
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
-from tinsmith.int8_weights import DATA, padded, unpack, width_of
-from tinsmith.onnx_decoder import ONNX_FILE
+from tinsmith.model.int8_weights import DATA, padded, unpack, width_of
+from tinsmith.model.onnx_decoder import ONNX_FILE
 
 _ALIGNMENT = 64
 
@@ -30,7 +30,10 @@ class Plan:
     nbytes: int = 0
 
     def add(
-        self, name: str, *parts: tuple[ir.ExternalTensor, ir.ExternalTensor, ir.ExternalTensor | None], factors: np.ndarray | None
+        self,
+        name: str,
+        *parts: tuple[ir.ExternalTensor, ir.ExternalTensor, ir.ExternalTensor | None],
+        factors: np.ndarray | None,
     ) -> tuple[ir.ExternalTensor, ir.ExternalTensor]:
         """Plan one product over `parts`, each its stored integers, scales and zero points.
 
@@ -40,19 +43,44 @@ class Plan:
         columns = parts[0][1].shape[1] * BLOCK_SIZE
         own = sum(packed.shape[0] for packed, *_ in parts)
         width, rows = width_of(own), padded(own)
-        self.products.append({
-            "columns": columns, "width": width, "weights_at": self._room(columns * rows), "scales_at": self._room(4 * rows),
-            "factors": None if factors is None else factors.tolist(),
-            "parts": [{"bits": bits_of(packed.shape), "rows": packed.shape[0], "file": str(packed.location),
-                       "packed_at": packed.offset, "scales_at": scales.offset} | ({"zeros_at": zeros.offset} if zeros else {})
-                      for packed, scales, zeros in parts],
-        })
+        self.products.append(
+            {
+                "columns": columns,
+                "width": width,
+                "weights_at": self._room(columns * rows),
+                "scales_at": self._room(4 * rows),
+                "factors": None if factors is None else factors.tolist(),
+                "parts": [
+                    {
+                        "bits": bits_of(packed.shape),
+                        "rows": packed.shape[0],
+                        "file": str(packed.location),
+                        "packed_at": packed.offset,
+                        "scales_at": scales.offset,
+                    }
+                    | ({"zeros_at": zeros.offset} if zeros else {})
+                    for packed, scales, zeros in parts
+                ],
+            }
+        )
         planned, is_wide = self.products[-1], width < rows
         return (
-            ir.ExternalTensor(DATA, planned["weights_at"], columns * rows, ir.DataType.UINT8, name=f"{name}/int8/weights",
-                              shape=ir.Shape([rows // width, columns, width] if is_wide else [columns, rows])),
-            ir.ExternalTensor(DATA, planned["scales_at"], 4 * rows, ir.DataType.FLOAT, name=f"{name}/int8/scales",
-                              shape=ir.Shape([rows // width, 1, width] if is_wide else [rows])),
+            ir.ExternalTensor(
+                DATA,
+                planned["weights_at"],
+                columns * rows,
+                ir.DataType.UINT8,
+                name=f"{name}/int8/weights",
+                shape=ir.Shape([rows // width, columns, width] if is_wide else [columns, rows]),
+            ),
+            ir.ExternalTensor(
+                DATA,
+                planned["scales_at"],
+                4 * rows,
+                ir.DataType.FLOAT,
+                name=f"{name}/int8/scales",
+                shape=ir.Shape([rows // width, 1, width] if is_wide else [rows]),
+            ),
         )
 
     def _room(self, size: int) -> int:
@@ -64,7 +92,9 @@ class Plan:
         """The plan with the size of every file of weights in `folder`, and the digest of what comes out of them."""
         digest = hashlib.sha256(unpack(self.products, self.nbytes, folder)).hexdigest()
         files = {path.name: path.stat().st_size for path in sorted(folder.glob(f"{Path(ONNX_FILE).name}_data*"))}
-        return json.dumps({"bytes": self.nbytes, "sha256": digest, "files": files, "products": self.products}, separators=(",", ":"))
+        return json.dumps(
+            {"bytes": self.nbytes, "sha256": digest, "files": files, "products": self.products}, separators=(",", ":")
+        )
 
     def differences(self, int8_path: Path) -> int:
         """How many numbers of what is unpacked are not those that ONNX Runtime makes of the weights in the graph at `int8_path`."""
@@ -73,7 +103,10 @@ class Plan:
             graph = _folded(int8_path, Path(folder))
             products = [node for node in graph if node.op_type == "MatMulIntegerToFloat"]
             for product, planned in zip(products, self.products, strict=True):
-                for value, at in ((product.inputs[1], planned["weights_at"]), (product.inputs[3], planned["scales_at"])):
+                for value, at in (
+                    (product.inputs[1], planned["weights_at"]),
+                    (product.inputs[3], planned["scales_at"]),
+                ):
                     wanted = value.const_value.numpy()
                     mine = data[at : at + wanted.nbytes].view(wanted.dtype).reshape(wanted.shape)
                     found += int((mine != wanted).sum())

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from tinsmith.tokens import Tokens
+from tinsmith.model.tokens import Tokens
 
 
 def epoch_steps(conversations: int, effective_batch_size: int, seed: int, epoch: int) -> list[list[int]]:

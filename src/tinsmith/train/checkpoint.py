@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
-from tinsmith.errors import ArtifactError
-from tinsmith.run_dir import file_sha256
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.run_dir import file_sha256
 
 _SUMS = "sha256.json"
 _STATE = "state.json"

@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 import torch
 
-from tinsmith.device import return_freed_memory
-from tinsmith.packed.decoder import PackedDecoder
-from tinsmith.packed.loss import head_loss_sum, pack_loss_sum
-from tinsmith.packed.packing import make_pack, pack_groups
-from tinsmith.tokens import Tokens
+from tinsmith.core.device import return_freed_memory
+from tinsmith.model.packed.decoder import PackedDecoder
+from tinsmith.model.packed.loss import head_loss_sum, pack_loss_sum
+from tinsmith.model.packed.packing import make_pack, pack_groups
+from tinsmith.model.tokens import Tokens
 from tinsmith.train.batching import padded, padded_groups
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from tinsmith.config import TrainConfig
-from tinsmith.errors import UserError
-from tinsmith.parallel import is_leader, my_share, sum_number
-from tinsmith.tokens import Tokens
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.errors import UserError
+from tinsmith.core.parallel import is_leader, my_share, sum_number
+from tinsmith.model.tokens import Tokens
 from tinsmith.train.batching import epoch_steps
 from tinsmith.train.engine import Engine
 from tinsmith.train.optimizer import MasterAdamW, learning_rate_at
@@ -116,8 +116,14 @@ def run_training(
 
 
 def _optimizer_step(
-    engine: Engine, optimizer: MasterAdamW, indices: Sequence[int], examples: Examples, config: TrainConfig,
-    progress: Progress, total: int, epoch: int,
+    engine: Engine,
+    optimizer: MasterAdamW,
+    indices: Sequence[int],
+    examples: Examples,
+    config: TrainConfig,
+    progress: Progress,
+    total: int,
+    epoch: int,
 ) -> dict[str, Any]:
     """One update from the training conversations at `indices`; returns its line of the log.
 
@@ -145,7 +151,11 @@ def _optimizer_step(
     progress.tokens += count
     progress.step_seconds += seconds
     entry = {
-        "step": progress.step, "epoch": epoch, "loss": nll / supervised, "learning_rate": rate, "tokens": count,
+        "step": progress.step,
+        "epoch": epoch,
+        "loss": nll / supervised,
+        "learning_rate": rate,
+        "tokens": count,
         "seconds": round(seconds, 3),
     }
     progress.log.append(entry)
@@ -153,8 +163,13 @@ def _optimizer_step(
 
 
 def _finish_epoch(
-    engine: Engine, optimizer: MasterAdamW, examples: Examples, config: TrainConfig, progress: Progress,
-    best: dict[str, torch.Tensor], epoch: int,
+    engine: Engine,
+    optimizer: MasterAdamW,
+    examples: Examples,
+    config: TrainConfig,
+    progress: Progress,
+    best: dict[str, torch.Tensor],
+    epoch: int,
 ) -> None:
     progress.last_epoch_loss = progress.epoch_nll / progress.epoch_supervised
     progress.last_epoch_supervised = progress.epoch_supervised

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tinsmith.packed.decoder import PackedDecoder, Take
+from tinsmith.model.packed.decoder import PackedDecoder, Take
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,11 @@ class LoraLinear:
         return out.addmm_(low, b.T, alpha=self.scaling), (low,)
 
     def backward(
-        self, grad: torch.Tensor, x: torch.Tensor, kept: Sequence[torch.Tensor], grad_x: torch.Tensor | None,
+        self,
+        grad: torch.Tensor,
+        x: torch.Tensor,
+        kept: Sequence[torch.Tensor],
+        grad_x: torch.Tensor | None,
         needs_grad_x: bool,
     ) -> tuple[torch.Tensor | None, tuple[torch.Tensor, ...]]:
         (low,) = kept

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from tinsmith.config import TrainConfig
-from tinsmith.device import Device, device_memory_bytes, free_memory_bytes, used_memory_bytes
-from tinsmith.families import Decoder
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.device import Device, device_memory_bytes, free_memory_bytes, used_memory_bytes
+from tinsmith.model.families import Decoder
 
 _FEWEST_ROWS = 256
 
@@ -56,7 +56,9 @@ def plan_memory(shape: Decoder, rows: int, adapter_weights: int, config: TrainCo
     Called when the model is loaded, whose memory is measured and not estimated.
     """
     used, free = used_memory_bytes(chosen.device), free_memory_bytes(chosen.device)
-    fixed = used + adapter_weights * _OPTIMIZER_BYTES + _head_bytes(shape, chosen) + rows * _working_bytes(shape, chosen)
+    fixed = (
+        used + adapter_weights * _OPTIMIZER_BYTES + _head_bytes(shape, chosen) + rows * _working_bytes(shape, chosen)
+    )
     fixed += _RUNTIME_BYTES[chosen.device.type]
     choices = {"auto": range(shape.layers + 1), "always": [shape.layers], "never": [0]}
     for recomputed in choices[config.gradient_checkpointing]:
@@ -80,9 +82,7 @@ def _layer_values(shape: Decoder, lora_rank: int) -> int:
     heads = shape.heads * shape.head_dim
     keys_values = 2 * shape.kv_heads * shape.head_dim
     streams = 2 + 2 * shape.has_post_norms
-    return (
-        streams * shape.hidden_size + 2 * heads + keys_values + 2 * shape.intermediate_size + 7 * lora_rank
-    )
+    return streams * shape.hidden_size + 2 * heads + keys_values + 2 * shape.intermediate_size + 7 * lora_rank
 
 
 def _working_bytes(shape: Decoder, chosen: Device) -> int:

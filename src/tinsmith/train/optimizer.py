@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import torch
 
-from tinsmith.config import TrainConfig
-from tinsmith.parallel import process_count, sum_over_processes
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.parallel import process_count, sum_over_processes
 
 
 def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
@@ -35,9 +35,7 @@ class MasterAdamW:
     def __init__(self, parameters: Mapping[str, torch.nn.Parameter], compute_dtype: torch.dtype, config: TrainConfig):
         self._live = dict(parameters)
         self._max_grad_norm = config.max_grad_norm
-        self.masters = {
-            name: torch.nn.Parameter(live.detach().float().clone()) for name, live in self._live.items()
-        }
+        self.masters = {name: torch.nn.Parameter(live.detach().float().clone()) for name, live in self._live.items()}
         self._adamw = torch.optim.AdamW(
             self.masters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
         )

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from tinsmith.config import TrainConfig
-from tinsmith.device import Device, device_memory_bytes, return_freed_memory
-from tinsmith.families import decoder_of
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.device import Device, device_memory_bytes, return_freed_memory
+from tinsmith.model.families import decoder_of
 
 TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -76,7 +76,10 @@ def load_base(model_dir: Path, chosen: Device) -> Any:
 
 def _load_options() -> dict[str, Any]:
     return {
-        "local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "attn_implementation": "sdpa",
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "attn_implementation": "sdpa",
     }
 
 
@@ -84,7 +87,11 @@ def _lora_config(config: TrainConfig) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
         target_modules=list(TARGET_MODULES),
     )
 
@@ -199,7 +206,7 @@ def save_adapter(model: Any, weights: dict[str, torch.Tensor], base_id: str, fol
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    from tinsmith.run_dir import write_json
+    from tinsmith.core.run_dir import write_json
 
     folder.mkdir(parents=True, exist_ok=True)
     settings = model.peft_config["default"].to_dict()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinsmith.device import PeakMemory
-from tinsmith.parallel import is_leader
+from tinsmith.core.device import PeakMemory
+from tinsmith.core.parallel import is_leader
 
 if TYPE_CHECKING:
     from tinsmith.train.loop import Progress
@@ -58,7 +58,9 @@ class Session:
             if not is_leader():
                 return
             self.update(progress)
-            tensors = {"adapter": optimizer.weights(), "optimizer": optimizer.state()} | ({"best": best} if best else {})
+            tensors = {"adapter": optimizer.weights(), "optimizer": optimizer.state()} | (
+                {"best": best} if best else {}
+            )
             save_checkpoint(self.root, progress.step, {"key": self.key, "progress": progress.as_dict()}, tensors)
 
         return save

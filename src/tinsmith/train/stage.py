@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinsmith.chat import read_jsonl
-from tinsmith.config import TrainConfig
-from tinsmith.device import Device, PeakMemory, choose_device, hardware, return_freed_memory
-from tinsmith.errors import DataError
-from tinsmith.measure import Recorder, StageResult
-from tinsmith.parallel import is_leader, next_message, process_count, smallest_number, tell_followers, wait_for_all
-from tinsmith.run_dir import combined_sha256, file_sha256, read_json, write_json, write_text
-from tinsmith.tokens import ChatTokenizer, Tokens, load_tokenizer
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.device import Device, PeakMemory, choose_device, hardware, return_freed_memory
+from tinsmith.core.errors import DataError
+from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.parallel import is_leader, next_message, process_count, smallest_number, tell_followers, wait_for_all
+from tinsmith.core.run_dir import combined_sha256, file_sha256, read_json, write_json, write_text
+from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 from tinsmith.train.session import Adapter, Session
 
 if TYPE_CHECKING:
@@ -42,10 +42,16 @@ def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: 
         MissingDependency: the configured backend does not work here.
         UserError: a loss became infinite or not a number.
     """
-    tell_followers({
-        "do": "train", "config": config.model_dump(mode="json"), "base_dir": str(base_dir.resolve()),
-        "data_dir": str(data_dir.resolve()), "out_dir": str(out_dir.resolve()), "seed": seed,
-    })
+    tell_followers(
+        {
+            "do": "train",
+            "config": config.model_dump(mode="json"),
+            "base_dir": str(base_dir.resolve()),
+            "data_dir": str(data_dir.resolve()),
+            "out_dir": str(out_dir.resolve()),
+            "seed": seed,
+        }
+    )
     started = time.monotonic()
     trained = _train(config, base_dir, data_dir, out_dir, seed, started)
     recorder = Recorder()
@@ -82,9 +88,7 @@ class _Trained:
     best: Adapter
 
 
-def _train(
-    config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: Path, seed: int, started: float
-) -> _Trained:
+def _train(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: Path, seed: int, started: float) -> _Trained:
     """The part of training that every process takes."""
     chosen = choose_device()
     peak = PeakMemory(chosen.device)
@@ -146,12 +150,17 @@ def _load(
 
 
 def _engine(
-    config: TrainConfig, trainable: "Trainable", pad_id: int, examples: "Examples", adapter_weights: int,
-    chosen: Device, seed: int,
+    config: TrainConfig,
+    trainable: "Trainable",
+    pad_id: int,
+    examples: "Examples",
+    adapter_weights: int,
+    chosen: Device,
+    seed: int,
 ) -> tuple["Engine", "MemoryPlan | None"]:
     """What computes losses, and how it fits in memory."""
-    from tinsmith.families import decoder_of
-    from tinsmith.packed.packing import packed_rows
+    from tinsmith.model.families import decoder_of
+    from tinsmith.model.packed.packing import packed_rows
     from tinsmith.train.batching import epoch_steps
     from tinsmith.train.engine import PackedEngine, PaddedEngine
     from tinsmith.train.lora import lora_decoder
@@ -180,20 +189,26 @@ def _announce(
     processes = f", over {process_count()} processes" if process_count() > 1 else ""
     lines = [f"training on {chosen.reason}; {trainable.backend}: {backend_reason}"]
     lines += [memory.reason] if memory else []
-    lines += [f"{effective} conversations a step ({config.batch_size} in a pass x {config.grad_accum_steps}){processes}"]
+    lines += [
+        f"{effective} conversations a step ({config.batch_size} in a pass x {config.grad_accum_steps}){processes}"
+    ]
     print("\n".join(lines), file=sys.stderr)
 
 
-def _key(
-    config: TrainConfig, base_dir: Path, data_dir: Path, seed: int, chosen: Device, trainable: "Trainable"
-) -> str:
+def _key(config: TrainConfig, base_dir: Path, data_dir: Path, seed: int, chosen: Device, trainable: "Trainable") -> str:
     """What must be the same for a checkpoint to be continued."""
-    return combined_sha256({
-        "config": config.model_dump(mode="json"), "seed": seed, "dtype": str(chosen.dtype),
-        "device": chosen.device.type, "framework": trainable.framework, "processes": process_count(),
-        "weights": {p.name: file_sha256(p) for p in sorted((base_dir / "model").glob("*.safetensors"))},
-        "data": {split: file_sha256(data_dir / f"{split}.jsonl") for split in ("train", "val")},
-    })
+    return combined_sha256(
+        {
+            "config": config.model_dump(mode="json"),
+            "seed": seed,
+            "dtype": str(chosen.dtype),
+            "device": chosen.device.type,
+            "framework": trainable.framework,
+            "processes": process_count(),
+            "weights": {p.name: file_sha256(p) for p in sorted((base_dir / "model").glob("*.safetensors"))},
+            "data": {split: file_sha256(data_dir / f"{split}.jsonl") for split in ("train", "val")},
+        }
+    )
 
 
 def _write_outputs(out_dir: Path, base_dir: Path, config: TrainConfig, trained: _Trained) -> None:
@@ -205,23 +220,26 @@ def _write_outputs(out_dir: Path, base_dir: Path, config: TrainConfig, trained: 
     save_adapter(trainable.model, trained.best, base_id, out_dir / "adapter")
     write_text(out_dir / "log.jsonl", "".join(json.dumps(line) + "\n" for line in progress.log))
     plot_losses(progress.log, progress.best_epoch, f"{trainable.method} on {base_id}", out_dir / "loss.png")
-    write_json(out_dir / "train.json", {
-        "framework": trainable.framework,
-        "backend": trainable.backend,
-        "backend_reason": trained.backend_reason,
-        "method": trainable.method,
-        "quantization": trainable.quantization,
-        "memory": trained.memory.reason if trained.memory else "left to Unsloth",
-        "compute_dtype": str(chosen.dtype).removeprefix("torch."),
-        "compute_dtype_reason": chosen.reason,
-        "schedule": config.schedule,
-        "target_modules": list(TARGET_MODULES),
-        "optimizer": "AdamW, float32 weights and moments of the adapters",
-        "hardware": hardware(),
-        "processes": process_count(),
-        "resumed": progress.resumed,
-        "stopped_early": progress.stopped_early,
-    })
+    write_json(
+        out_dir / "train.json",
+        {
+            "framework": trainable.framework,
+            "backend": trainable.backend,
+            "backend_reason": trained.backend_reason,
+            "method": trainable.method,
+            "quantization": trainable.quantization,
+            "memory": trained.memory.reason if trained.memory else "left to Unsloth",
+            "compute_dtype": str(chosen.dtype).removeprefix("torch."),
+            "compute_dtype_reason": chosen.reason,
+            "schedule": config.schedule,
+            "target_modules": list(TARGET_MODULES),
+            "optimizer": "AdamW, float32 weights and moments of the adapters",
+            "hardware": hardware(),
+            "processes": process_count(),
+            "resumed": progress.resumed,
+            "stopped_early": progress.stopped_early,
+        },
+    )
 
 
 def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
@@ -239,20 +257,59 @@ def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
     setting("learning_rate", config.learning_rate, "ratio")
     setting("lora_rank", config.lora_rank)
     setting("lora_alpha", config.lora_alpha)
-    recorder.add("train.trainable_parameters", trained.adapter_weights, "count", 1, "models",
-                 "numel of what the optimizer updates")
-    recorder.add("train.elapsed_seconds", progress.elapsed_seconds, "seconds", progress.resumed + 1, "runs",
-                 "wall time of the stage, loading and validation included, summed over resumed parts")
-    recorder.add("train.tokens_per_second", progress.tokens / progress.step_seconds, "tokens/s", progress.tokens,
-                 "tokens", "tokens of whole conversations / time inside optimizer steps", raw="train/log.jsonl")
+    recorder.add(
+        "train.trainable_parameters",
+        trained.adapter_weights,
+        "count",
+        1,
+        "models",
+        "numel of what the optimizer updates",
+    )
+    recorder.add(
+        "train.elapsed_seconds",
+        progress.elapsed_seconds,
+        "seconds",
+        progress.resumed + 1,
+        "runs",
+        "wall time of the stage, loading and validation included, summed over resumed parts",
+    )
+    recorder.add(
+        "train.tokens_per_second",
+        progress.tokens / progress.step_seconds,
+        "tokens/s",
+        progress.tokens,
+        "tokens",
+        "tokens of whole conversations / time inside optimizer steps",
+        raw="train/log.jsonl",
+    )
     recorder.add("train.peak_memory_bytes", progress.peak_memory_bytes, "bytes", 1, "runs", trained.session.peak.method)
     if trained.memory:
-        recorder.add("train.planned_memory_bytes", trained.memory.needed_bytes, "bytes", 1, "runs",
-                     "estimate made before the first step")
-    recorder.add("train.loss.last", progress.last_epoch_loss, "nats/token", progress.last_epoch_supervised,
-                 "tokens", "mean over the last epoch, each step before its own update", raw="train/log.jsonl")
-    recorder.add("train.loss.best_val", progress.best_val_loss, "nats/token", sum(t.supervised for t in examples.val),
-                 "tokens", "validation loss of the kept adapter in training precision", raw="train/log.jsonl")
+        recorder.add(
+            "train.planned_memory_bytes",
+            trained.memory.needed_bytes,
+            "bytes",
+            1,
+            "runs",
+            "estimate made before the first step",
+        )
+    recorder.add(
+        "train.loss.last",
+        progress.last_epoch_loss,
+        "nats/token",
+        progress.last_epoch_supervised,
+        "tokens",
+        "mean over the last epoch, each step before its own update",
+        raw="train/log.jsonl",
+    )
+    recorder.add(
+        "train.loss.best_val",
+        progress.best_val_loss,
+        "nats/token",
+        sum(t.supervised for t in examples.val),
+        "tokens",
+        "validation loss of the kept adapter in training precision",
+        raw="train/log.jsonl",
+    )
 
 
 def _summary(config: TrainConfig, trained: _Trained) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tinsmith.config import TrainConfig
-from tinsmith.device import Device
-from tinsmith.errors import MissingDependency
+from tinsmith.core.config import TrainConfig
+from tinsmith.core.device import Device
+from tinsmith.core.errors import MissingDependency
 
 _PROBE_SECONDS = 900
 """The first import compiles kernels, which takes minutes."""
@@ -76,8 +76,14 @@ def load_unsloth(model_dir: Path, config: TrainConfig, chosen: Device, seed: int
         str(model_dir), max_seq_length=max_tokens, dtype=chosen.dtype, load_in_4bit=is_4bit, local_files_only=True
     )
     model = FastLanguageModel.get_peft_model(
-        model, r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=0, bias="none",
-        target_modules=list(TARGET_MODULES), use_gradient_checkpointing="unsloth", random_state=seed,
+        model,
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=0,
+        bias="none",
+        target_modules=list(TARGET_MODULES),
+        use_gradient_checkpointing="unsloth",
+        random_state=seed,
         max_seq_length=max_tokens,
     )
     framework = f"Unsloth {unsloth.__version__} + Transformers {transformers.__version__} + PEFT {peft.__version__}"
@@ -85,16 +91,14 @@ def load_unsloth(model_dir: Path, config: TrainConfig, chosen: Device, seed: int
     if not is_4bit:
         return Trainable(model, "unsloth", "LoRA", f"none; the frozen base is kept in {dtype_name}", framework)
     sentence = f"NF4 with double quantization (bitsandbytes), packed in memory, computed in {dtype_name}"
-    return Trainable(
-        model, "unsloth", "QLoRA", sentence, f"{framework} + bitsandbytes {bitsandbytes.__version__}"
-    )
+    return Trainable(model, "unsloth", "QLoRA", sentence, f"{framework} + bitsandbytes {bitsandbytes.__version__}")
 
 
 def try_one_step(model_dir: Path) -> None:
     """Load the model, take one optimizer step on made-up ids; raises whatever goes wrong."""
     import unsloth  # noqa: F401  (first, so that it can patch what comes after it)
 
-    from tinsmith.device import choose_device
+    from tinsmith.core.device import choose_device
 
     config = TrainConfig(backend="unsloth", learning_rate=1e-3)
     chosen = choose_device()

@@ -1,0 +1,1 @@
+"""A real browser: started, driven, and served with what a page needs."""

@@ -1,0 +1,1 @@
+"""One module for each command of `tinsmith`, named after it."""

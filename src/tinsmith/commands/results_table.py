@@ -1,0 +1,51 @@
+"""The table a run ends with, in the terminal."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tinsmith.core.measure import Measurement
+
+_MODELS = ("base", "tuned", "int4")
+
+
+def results_table(measurements: Sequence[Measurement]) -> str:
+    """The main results as aligned text; what was not measured is shown as `-`."""
+    found = {m.id: m for m in measurements}
+
+    def cell(identifier: str, form: str, factor: float = 1.0) -> str:
+        return form.format(found[identifier].value * factor) if identifier in found else "-"
+
+    rows = [("", *_MODELS)]
+    for split in ("train", "val", "test"):
+        rows.append((f"perplexity, {split}", *(cell(f"evaluate.perplexity.{split}.{m}", "{:.2f}") for m in _MODELS)))
+    for name, title in (
+        ("stop_rate", "answers that stop"),
+        ("repetition_rate", "answers that repeat"),
+        ("key_fact_recall", "key facts recalled"),
+    ):
+        rows.append((title, *(cell(f"evaluate.answers.{name}.{m}", "{:.0f} %", 100) for m in _MODELS)))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        "  ".join((row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))))
+        for row in rows
+    ]
+    lines += [
+        "",
+        f"INT4 against tuned, test perplexity   {cell('evaluate.ratio.test.int4_over_tuned', '{:.3f}')} x",
+        f"weights to download                   {cell('export.weights_bytes', '{:.1f}', 1e-6)} MB",
+    ]
+    for device in ("wasm", "webgpu"):
+        rate = cell(f"bench.{device}.decode_tokens_per_second", "{:.2f}")
+        lines.append(
+            f"{f'browser, {device}':<36}  {rate} tokens/s" + ("" if rate != "-" else " (not measured; see the card)")
+        )
+    gates = [m for m in measurements if m.gate]
+    lines.append(f"parity gates passed                   {sum(m.passed for m in gates)} of {len(gates)}")
+    return "\n".join(lines)
+
+
+def as_document(root: Path, measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """The same as one JSON value: the run folder's name and every current measurement."""
+    return {"run": root.name, "measurements": [asdict(m) for m in measurements]}

@@ -1,0 +1,1 @@
+"""What every part of tinsmith stands on; it knows nothing of models or browsers."""

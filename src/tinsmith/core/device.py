@@ -1,0 +1,257 @@
+"""The machine: which device and number format to compute with and why, what hardware it is, how much memory was used."""
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tinsmith.core.parallel import local_index
+
+_CPU_BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+"""Names in /proc/cpuinfo of matrix instructions that take bfloat16 (x86 twice, then Arm)."""
+
+_COMPILED_KERNELS = 192
+"""Matrix kernels kept of those that oneDNN compiles for every shape it meets, at 0.4 MB each.
+
+A training pass uses about 100. The default, 1,024, makes packs of ever new lengths pile them up.
+"""
+
+_KERNEL_CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+"""PyTorch's and oneDNN's own; both must forget a kernel before it is freed. Read at the first product."""
+
+_PROBE_SIZE = 512
+"""Side of the matrices multiplied where the processor's features cannot be read."""
+
+
+class Device(NamedTuple):
+    """Where to compute, in which number format, and the reason as a sentence."""
+
+    device: Any
+    """A `torch.device`."""
+    dtype: Any
+    """`torch.bfloat16` or `torch.float32`."""
+    reason: str
+
+
+def choose_device() -> Device:
+    """This process's CUDA device if there is one, else the CPU; bfloat16 where it is computed natively, else float32.
+
+    float16 is never chosen: it needs loss scaling, and its range is too small for some Gemma activations.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return _cuda_device(local_index())
+    for name in _KERNEL_CACHES:
+        os.environ.setdefault(name, str(_COMPILED_KERNELS))
+    flag = next((name for name in _CPU_BF16_FLAGS if name in _cpu_flags()), None)
+    if flag:
+        return Device(torch.device("cpu"), torch.bfloat16, f"no CUDA device; bfloat16 because the CPU has {flag}")
+    if _cpu_flags():
+        return Device(
+            torch.device("cpu"), torch.float32, "no CUDA device; float32 because the CPU has no bfloat16 instructions"
+        )
+    ratio = _bf16_speedup()
+    dtype = torch.bfloat16 if ratio > 1.2 else torch.float32
+    name = str(dtype).removeprefix("torch.")
+    return Device(
+        torch.device("cpu"),
+        dtype,
+        f"no CUDA device; {name} because a bfloat16 product took {1 / ratio:.2f}x the time of a float32 one in a trial",
+    )
+
+
+def _cuda_device(index: int) -> Device:
+    import torch
+
+    properties = torch.cuda.get_device_properties(index)
+    capability = f"{properties.major}.{properties.minor}"
+    memory = "memory shared with the CPU" if properties.is_integrated else f"{properties.total_memory / 1e9:.0f} GB"
+    found = f"CUDA device {properties.name} ({memory}, compute capability {capability})"
+    if properties.major >= 8:
+        return Device(torch.device("cuda", index), torch.bfloat16, f"{found}; bfloat16 because it is native there")
+    return Device(torch.device("cuda", index), torch.float32, f"{found}; float32 because bfloat16 needs capability 8.0")
+
+
+def _cpu_flags() -> frozenset[str]:
+    """Feature names of the first processor; empty where the system does not tell."""
+    for line in _cpuinfo():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+
+
+def _bf16_speedup() -> float:
+    """How many times quicker a bfloat16 matrix product is than a float32 one here; best of 5 each."""
+    import torch
+
+    def best_seconds(dtype: Any) -> float:
+        left = torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=dtype)
+        durations = []
+        for _ in range(6):
+            started = time.perf_counter()
+            left @ left
+            durations.append(time.perf_counter() - started)
+        return min(durations[1:])
+
+    return best_seconds(torch.float32) / best_seconds(torch.bfloat16)
+
+
+def hardware() -> dict[str, Any]:
+    """`{cpu, cores, memory_bytes, gpu}`: usable cores, memory the process may use, GPU name or None."""
+    return {
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+        "memory_bytes": memory_limit_bytes(),
+        "gpu": gpu_name(),
+    }
+
+
+def cpu_name() -> str:
+    """The processor's model name as the operating system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def os_name() -> str:
+    """The operating system's name and version for people, such as `Debian GNU/Linux 12 (bookworm)`."""
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return f"{platform.system()} {platform.release()}"
+
+
+def gpu_name() -> str | None:
+    """Name of the first CUDA device, or None without one."""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def usable_cores() -> int:
+    """Logical cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_limit_bytes() -> int:
+    """Physical memory, or the container's limit where that is lower."""
+    import psutil
+
+    total = psutil.virtual_memory().total
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.exists() else "max"
+    return min(total, int(text)) if text.isdigit() else total
+
+
+def device_memory_bytes(device: Any) -> int:
+    """All memory of a `torch.device`: the GPU's own, or what the process may use of the computer's.
+
+    The total and not what happens to be free, so that choices made from it are the same when a run resumes.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return memory_limit_bytes()
+
+
+def used_memory_bytes(device: Any) -> int:
+    """Memory this process uses now on a `torch.device`: allocated on a GPU, resident elsewhere."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.memory_allocated(device)
+    import psutil
+
+    return psutil.Process().memory_info().rss
+
+
+def free_memory_bytes(device: Any) -> int:
+    """Memory this process could still take on a `torch.device`."""
+    import psutil
+
+    if device.type == "cuda":
+        import torch
+
+        # What the caching allocator holds without using it is free to this process.
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    return min(psutil.virtual_memory().available, memory_limit_bytes() - used_memory_bytes(device))
+
+
+def return_freed_memory() -> None:
+    """Give freed memory back to the system where glibc would keep it; `gc.collect()` first frees what is in cycles."""
+    import ctypes
+
+    if platform.system() == "Linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+class PeakMemory:
+    """Highest memory use since this object was made: CUDA allocations on a GPU, resident memory elsewhere.
+
+    Linux lets a process reset its own high-water mark, so what an earlier stage used is not counted. Elsewhere the
+    figure is the highest of the samples taken at each reading, which can miss short peaks.
+    """
+
+    def __init__(self, device: Any):
+        self._device = device
+        self._highest = 0
+        self._is_exact = False
+        if device.type == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(device)
+            self._is_exact = True
+        elif Path("/proc/self/clear_refs").exists():
+            try:
+                Path("/proc/self/clear_refs").write_text("5")
+                self._is_exact = True
+            except OSError:  # a hardened kernel refuses; sampling still gives an honest lower bound
+                self._is_exact = False
+
+    @property
+    def method(self) -> str:
+        """How the figure comes about."""
+        if self._device.type == "cuda":
+            return "torch.cuda.max_memory_allocated"
+        return "peak resident set size" if self._is_exact else "highest sampled resident set size"
+
+    def read_bytes(self) -> int:
+        """The peak so far."""
+        if self._device.type == "cuda":
+            import torch
+
+            return torch.cuda.max_memory_allocated(self._device)
+        import psutil
+
+        now = psutil.Process().memory_info().rss
+        self._highest = max(self._highest, now, high_water_bytes() if self._is_exact else 0)
+        return self._highest
+
+
+def high_water_bytes(process_id: int | str = "self") -> int:
+    """Peak resident memory of a process as Linux keeps it; 0 if it is gone."""
+    try:
+        text = Path(f"/proc/{process_id}/status").read_text()
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0

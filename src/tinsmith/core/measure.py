@@ -1,0 +1,138 @@
+"""Measurements: the only way a number gets from a stage into the model card.
+
+A stage returns `Measurement`s without knowing where they go. `pipeline.py` stamps each with the stage, its
+fingerprint, the hashes of what the stage read, and the environment, then appends it to `measurements.jsonl`
+at full precision. Rounding happens once, in `card/facts.py`. Not measured is never 0: a number that was not
+taken has no line.
+"""
+
+import json
+import math
+import operator
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tinsmith.core.errors import ArtifactError, GateError
+
+_COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One number, with everything needed to defend it.
+
+    Raises:
+        ValueError: `value` or a spread is not finite; a number that does not exist must not be written.
+    """
+
+    id: str
+    """Dotted name the card uses, such as `evaluate.perplexity.test.int4`."""
+    value: float
+    unit: str
+    """Such as `nats/token`, `perplexity`, `tokens/s`, `bytes`, `seconds`, `fraction`, `count`, `ratio`."""
+    count: int
+    """How many items the value rests on."""
+    count_of: str
+    """What those items are: `conversations`, `tokens`, `runs`, `files`, ..."""
+    method: str
+    """Dotted name of the function that defines the number, or a short name of the protocol."""
+    spread: dict[str, float] = field(default_factory=dict)
+    """Named, never a bare +-: `min`, `max`, `ci95_low`, `ci95_high`. Empty if the value is exact or single."""
+    raw: str = ""
+    """Run-relative path of the raw observations, if they were kept."""
+    gate: dict[str, float | str] = field(default_factory=dict)
+    """`{"op": "<=", "bound": 0.01}` if the run depends on this number; empty otherwise."""
+    stage: str = ""
+    fingerprint: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Run-relative path -> sha256 of what the stage read. Stamped by the pipeline."""
+    environment: str = ""
+    """Id of `environments/<id>.json`. Stamped by the pipeline."""
+
+    def __post_init__(self):
+        for name, number in {"value": self.value, **self.spread}.items():
+            if not math.isfinite(number):
+                raise ValueError(f"{self.id}: {name} is {number}; a measurement must be a finite number")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate holds; True for a measurement that is not a gate."""
+        return not self.gate or _COMPARE[self.gate["op"]](self.value, self.gate["bound"])
+
+
+class Recorder:
+    """Collects a stage's measurements and stops the stage at the first gate that does not hold."""
+
+    def __init__(self):
+        self.measurements: list[Measurement] = []
+
+    def add(self, id: str, value: float, unit: str, count: int, count_of: str, method: str, **more) -> Measurement:
+        """Record one number; `more` takes `spread` and `raw` (see `Measurement`)."""
+        measurement = Measurement(id, float(value), unit, int(count), count_of, method, **more)
+        self.measurements.append(measurement)
+        return measurement
+
+    def gate(
+        self,
+        id: str,
+        value: float,
+        op: str,
+        bound: float,
+        unit: str,
+        count: int,
+        count_of: str,
+        method: str,
+        hint: str = "",
+        raw: str = "",
+    ) -> Measurement:
+        """Record a number the run depends on.
+
+        Raises:
+            GateError: the comparison `value op bound` is false, or `value` is not finite.
+        """
+        if not math.isfinite(value):
+            raise GateError(f"{id}: measured {value}, required {op} {bound:g} {unit}", hint, self.measurements)
+        measurement = self.add(id, value, unit, count, count_of, method, gate={"op": op, "bound": bound}, raw=raw)
+        if not measurement.passed:
+            raise GateError(
+                f"{id}: measured {value:.6g} {unit} over {count} {count_of}, required {op} {bound:g}",
+                hint,
+                self.measurements,
+            )
+        return measurement
+
+
+def append(path: Path, measurements: Iterable[Measurement]) -> None:
+    """Append one JSON line per measurement to `path`."""
+    lines = "".join(json.dumps(asdict(m), ensure_ascii=False, allow_nan=False) + "\n" for m in measurements)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(lines)
+
+
+def read(path: Path) -> list[Measurement]:
+    """All measurements ever appended to `path`, oldest first; an absent file has none.
+
+    Raises:
+        ArtifactError: a line is not a measurement.
+    """
+    if not path.exists():
+        return []
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+        try:
+            found.append(Measurement(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise ArtifactError(
+                f"{path}:{number}: not a measurement ({error})", "Rerun the stage with --force."
+            ) from error
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage hands back: its numbers, and lines for the person watching."""
+
+    measurements: tuple[Measurement, ...]
+    summary: tuple[str, ...] = ()
+    """One to three short lines, such as `453 train, 25 val, 25 test conversations`."""

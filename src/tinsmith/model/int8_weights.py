@@ -1,0 +1,101 @@
+"""The INT8 graph's weights, unpacked from the package's 4- and 8-bit ones as its plan says.
+
+`web/unpack.js` does the same in a page. The arithmetic is ONNX Runtime's own where it folds the constants of the graph that
+unpacks for itself: products and steps are rounded to halves, quotients to floats.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PLAN = "model_int8.json"
+DATA = "model_int8.onnx_data"
+"""What is made; no file of the package."""
+LARGEST_LEVEL = 127
+"""Of a level in 8 bits; -128 is left out, so that every level has its negative."""
+MIDDLE = 128
+"""What stands for zero in 8 bits. Both sides of a product are unsigned: of unsigned activations and signed weights, x86
+processors without VNNI add two products in 16 bits, which overflow silently (`vpmaddubsw`); of unsigned ones none does."""
+SMALLEST_STEP = 2.0**-24
+"""The smallest half that is not zero."""
+_WIDE = 1024
+_WIDTH = 128
+_BLOCK_SIZE = 32
+_ROWS = 4096
+"""Unpacked at a time: the float32 of a head would be gigabytes."""
+
+
+def width_of(rows: int) -> int:
+    """How many of a product's columns lie together; a matrix has as many rows, the weights' out features, as that.
+
+    Its product in ONNX Runtime's WASM build takes 128 at a time, 8 bytes of each of their rows, and packs them anew whenever it
+    is computed. In a wide matrix these bytes lie in other pages, and where its width has a large power of two in the same few
+    lines of a cache. Matrices of 128 columns are read as they lie: 1.7 to 5 times as fast for one token.
+    """
+    return _WIDTH if rows >= _WIDE else rows
+
+
+def padded(rows: int) -> int:
+    """Columns with those added that fill the last matrix; their scales and levels are zero."""
+    width = width_of(rows)
+    return -(-rows // width) * width
+
+
+def unpacked_weights(folder: Path) -> np.ndarray:
+    """uint8 (bytes,): the content of `DATA`, by the plan and the weights in `folder`."""
+    plan = json.loads((folder / PLAN).read_text())
+    return unpack(plan["products"], plan["bytes"], folder)
+
+
+def unpack(products: list[dict[str, Any]], nbytes: int, folder: Path) -> np.ndarray:
+    """The same by a plan at hand; its form is described in `web/unpack.js`."""
+    files = {part["file"] for product in products for part in product["parts"]}
+    stored = {name: np.memmap(folder / name, np.uint8, "r") for name in files}
+    data = np.zeros(nbytes, np.uint8)
+    for product in products:
+        columns, width, first = product["columns"], product["width"], 0
+        rows = padded(sum(part["rows"] for part in product["parts"]))
+        levels = data[product["weights_at"] :][: columns * rows].reshape(-1, columns, width).transpose(0, 2, 1)
+        scales = data[product["scales_at"] :][: 4 * rows].view(np.float32)
+        for part in product["parts"]:
+            for start in range(0, part["rows"], _ROWS):
+                some = range(start, min(start + _ROWS, part["rows"]))
+                at = first + np.arange(some.start, some.stop)
+                levels[at // width, at % width], scales[at] = _levels(
+                    part, some, columns, product["factors"], stored[part["file"]]
+                )
+            first += part["rows"]
+    return data
+
+
+def _levels(
+    part: dict, some: range, columns: int, factors: list[float] | None, stored: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (rows, K) of `some` of the part's rows, and the scale of each (rows,) float32."""
+    bits, blocks, rows = part["bits"], columns // _BLOCK_SIZE, len(some)
+    points = np.full((rows, blocks), 2 ** (bits - 1), np.float32)
+    if "zeros_at" in part:
+        zero_bytes = -(-blocks // 2)
+        zeros = stored[part["zeros_at"] + some.start * zero_bytes :][: rows * zero_bytes].reshape(rows, zero_bytes)
+        points = np.stack([zeros & 15, zeros >> 4], axis=2).reshape(rows, -1)[:, :blocks].astype(np.float32)
+    row_bytes = columns * bits // 8
+    packed = stored[part["packed_at"] + some.start * row_bytes :][: rows * row_bytes].reshape(rows, blocks, -1)
+    scales = (
+        stored[part["scales_at"] + 2 * some.start * blocks :][: 2 * rows * blocks]
+        .view(np.float16)
+        .reshape(rows, blocks)
+    )
+    integers = packed if bits == 8 else np.stack([packed & 15, packed >> 4], axis=3).reshape(rows, blocks, _BLOCK_SIZE)
+    wide = scales.astype(np.float32)
+    if factors is not None:
+        wide = wide * np.array(factors, np.float32)
+        scales = wide.astype(np.float16)
+    farthest = np.maximum(points, np.float32(2**bits - 1) - points)
+    step = np.maximum((np.abs(wide) * farthest).max(axis=1) * np.float32(1 / LARGEST_LEVEL), np.float32(SMALLEST_STEP))
+    step = step.astype(np.float16).astype(np.float32)
+    centred = integers.astype(np.float32) - points[:, :, None]
+    values = (centred * scales.astype(np.float32)[:, :, None]).astype(np.float16)
+    levels = np.rint(values.astype(np.float32) / step[:, None, None]) + MIDDLE
+    return levels.clip(0, 255).astype(np.uint8).reshape(rows, columns), step

@@ -1,0 +1,132 @@
+"""An ONNX decoder on ONNX Runtime's CPU provider, fed the way a browser feeds it: one sequence with its cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinsmith.core.errors import ArtifactError
+from tinsmith.model.int8_weights import DATA, unpacked_weights
+
+ONNX_FILE = "onnx/model_q4.onnx"
+"""Path of the graph inside a package; the name Transformers.js asks for with `dtype: 'q4'`."""
+
+ONNX_F16_FILE = "onnx/model_q4f16.onnx"
+"""The same weights computed in float16, if they can be; the name Transformers.js asks for with `dtype: 'q4f16'`."""
+
+ONNX_INT8_FILE = "onnx/model_quantized.onnx"
+"""The same weights multiplied in INT8, for WASM; the name Transformers.js asks for with `dtype: 'q8'`, its default there."""
+
+
+ONNX_UNPACKED_FILE = "onnx/model_int8.onnx"
+"""The same decoder, its weights unpacked before it is loaded, as `onnx/model_int8.json` says; `dtype: 'int8'`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxDecoder:
+    """A loaded session with the names and shapes of its cache."""
+
+    session: Any
+    past_shapes: dict[str, tuple[int, ...]]
+    """`past_key_values.N.key` or `.value` -> its empty shape: (1, kv heads, 0, head size), or (1, 0, kv heads x head size)
+    where the graph gives new rows alone."""
+    past_dtype: Any
+    """NumPy's name for what the cache holds: float32, or float16."""
+    vocab_size: int
+
+    def start(self) -> "Sequencer":
+        """A new, empty sequence."""
+        return Sequencer(self)
+
+
+@dataclass(slots=True)
+class Sequencer:
+    """One sequence being fed: its cache and how many tokens the cache holds."""
+
+    decoder: OnnxDecoder
+    length: int = 0
+    past: dict[str, Any] = field(default_factory=dict)
+
+    def feed(self, ids: Sequence[int], keep: int) -> np.ndarray:
+        """Logits `(keep, V)` float32 after each of the last `keep` tokens of `ids`, which extend the sequence."""
+        return self.outputs(ids, keep)["logits"].numpy()[0]
+
+    def outputs(self, ids: Sequence[int], keep: int) -> dict[str, Any]:
+        """Everything the graph gives for `ids`, by name, in ONNX Runtime's own memory; the cache goes on from there."""
+        import onnxruntime as ort
+
+        total = self.length + len(ids)
+        arrays = {
+            "input_ids": np.asarray([ids], np.int64),
+            "attention_mask": np.ones((1, total), np.int64),
+            "position_ids": np.arange(self.length, total, dtype=np.int64)[None],
+            "num_logits_to_keep": np.asarray(keep, np.int64),
+        }
+        if not self.past:
+            arrays |= {
+                name: np.zeros(shape, self.decoder.past_dtype) for name, shape in self.decoder.past_shapes.items()
+            }
+        values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()} | self.past
+        names = [output.name for output in self.decoder.session.get_outputs()]
+        outputs = dict(zip(names, self.decoder.session.run_with_ort_values(names, values), strict=True))
+        self.past = {
+            name: self._extended(values[name], outputs[name.replace("past_key_values", "present")])
+            for name in self.decoder.past_shapes
+        }
+        self.length = total
+        return outputs
+
+    @staticmethod
+    def _extended(past: Any, present: Any) -> Any:
+        """What has been read, in ONNX Runtime's memory: `present`, or `past` and the new rows that `present` then is."""
+        import onnxruntime as ort
+
+        if len(present.shape()) == 4:
+            return present
+        return ort.OrtValue.ortvalue_from_numpy(np.concatenate([past.numpy(), present.numpy()], axis=1))
+
+
+def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
+    """The decoder in the ONNX file at `path`, on `threads` CPU threads (0: one per core).
+
+    Raises:
+        ArtifactError: the file is missing, does not load, or does not have the inputs of the package format.
+    """
+    import onnxruntime as ort
+
+    if not path.is_file():
+        raise ArtifactError(f"{path}: missing", "Run the export stage again: tinsmith run --from export --force")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        if path.name == Path(ONNX_UNPACKED_FILE).name:
+            # Given one file from memory, the runtime wants all of them from there.
+            files = {
+                file.name: np.memmap(file, np.uint8, "r") for file in path.parent.glob(f"{Path(ONNX_FILE).name}_data*")
+            }
+            files[DATA] = unpacked_weights(path.parent)
+            sizes = [data.nbytes for data in files.values()]
+            options.add_external_initializers_from_files_in_memory(list(files), list(files.values()), sizes)
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises classes of its own that share no public base.
+        raise ArtifactError(
+            f"{path}: ONNX Runtime cannot load it ({error})", "Run the export stage again with --force."
+        ) from error
+    inputs = {value.name: value.shape for value in session.get_inputs()}
+    is_float16 = any(value.type == "tensor(float16)" for value in session.get_inputs())
+    past = {
+        name: (1, *(size if isinstance(size, int) else 0 for size in shape[1:]))
+        for name, shape in inputs.items()
+        if name.startswith("past_key_values.")
+    }
+    missing = {"input_ids", "attention_mask", "position_ids", "num_logits_to_keep"} - set(inputs)
+    if missing or not past or not all(isinstance(inputs[name][-1], int) for name in past):
+        raise ArtifactError(
+            f"{path}: not a decoder in the package format (inputs: {', '.join(inputs)})",
+            "Run the export stage again with --force.",
+        )
+    vocab_size = {value.name: value.shape for value in session.get_outputs()}["logits"][-1]
+    return OnnxDecoder(session, past, np.float16 if is_float16 else np.float32, vocab_size)

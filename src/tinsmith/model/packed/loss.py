@@ -1,0 +1,81 @@
+"""Cross-entropy where it counts: the vocabulary head runs at supervised positions only, a few rows at a time."""
+
+import torch
+import torch.nn.functional as F
+
+from tinsmith.model.packed.decoder import PackedDecoder
+from tinsmith.model.packed.packing import Pack
+
+_CHUNK_ROWS = 512
+_VOCABULARY_BLOCK = 4096
+"""Rows and vocabulary entries of one block of logits: large enough for quick products, small enough for the cache."""
+
+
+class _HeadLoss(torch.autograd.Function):
+    """Summed negative log-likelihood of a frozen head, its gradient computed in the same pass.
+
+    The gradient with respect to a hidden state is softmax @ head minus the target's row of the head. Both the sum of
+    exponentials and their product with the head are carried from block to block and rescaled whenever a larger logit
+    turns up, so every logit is computed once, used once and forgotten.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        # hidden (N, D), head (V, D), targets (N,)
+        needs_grad = ctx.needs_input_grad[0]
+        grad = torch.empty_like(hidden) if needs_grad else None
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
+        for start in range(0, hidden.shape[0], _CHUNK_ROWS):
+            rows = slice(start, start + _CHUNK_ROWS)
+            logsum, mean = _expected_head(hidden[rows], head, needs_grad)
+            wanted = head[targets[rows]].float()  # (rows, D)
+            # Rounded as a product in this format is, so that the logit is the one inside the sum.
+            logits = (hidden[rows].float() * wanted).sum(-1).to(head.dtype).float()
+            total += (logsum - logits).sum(dtype=torch.float64)
+            if needs_grad:
+                grad[rows] = mean.sub_(wanted)
+        if needs_grad:
+            ctx.save_for_backward(grad)
+        return total.float()
+
+    @staticmethod
+    def backward(ctx, upstream: torch.Tensor) -> tuple:
+        (grad,) = ctx.saved_tensors
+        return grad * upstream.to(grad.dtype), None, None
+
+
+def _expected_head(hidden: torch.Tensor, head: torch.Tensor, needs_mean: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log of the sum of exponentials of the logits (rows,), and the mean head row (rows, D) under their softmax."""
+    highest = torch.full((len(hidden), 1), -torch.inf, device=hidden.device)
+    total = torch.zeros_like(highest)
+    weighted = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device)
+    for block in head.split(_VOCABULARY_BLOCK):
+        logits = F.linear(hidden, block).float()  # (rows, block)
+        higher = torch.maximum(highest, logits.amax(-1, keepdim=True))
+        shrink = (highest - higher).exp_()
+        exponentials = logits.sub_(higher).exp_()
+        total.mul_(shrink).add_(exponentials.sum(-1, keepdim=True))
+        if needs_mean:
+            weighted.mul_(shrink).add_(exponentials.to(head.dtype) @ block)
+        highest = higher
+    return (highest + total.log())[:, 0], weighted.div_(total)
+
+
+def head_loss_sum(hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Summed negative log-likelihood in nats of `targets` (N,) under `softmax(hidden @ head.T)`; a scalar.
+
+    Args:
+        hidden: Final hidden states (N, D); receives the gradient.
+        head: Frozen vocabulary weights (V, D).
+
+    Raises:
+        ValueError: the head is trainable; its gradient is not computed here.
+    """
+    if head.requires_grad:
+        raise ValueError("head_loss_sum computes no gradient for the head; freeze it")
+    return _HeadLoss.apply(hidden, head, targets)
+
+
+def pack_loss_sum(decoder: PackedDecoder, pack: Pack) -> torch.Tensor:
+    """Summed negative log-likelihood in nats over the supervised tokens of all conversations in a pack; a scalar."""
+    return head_loss_sum(decoder.hidden(pack), decoder.head, pack.targets)

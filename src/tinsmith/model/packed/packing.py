@@ -1,0 +1,184 @@
+"""Packs: the conversations of one forward pass as a tree, so that tokens they have in common are computed once.
+
+Conversations of one domain open with the same system prompt, and often with the same question. A pack holds every
+such run of tokens once, followed by what comes after it in each conversation. Rows are in depth-first order, so a
+row sees exactly the rows before it whose subtree it lies in, and nothing is padded.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tinsmith.model.tokens import Tokens
+
+_FEWEST_SHARED_TOKENS = 16
+"""Shorter common runs are computed for each conversation: splitting attention there costs more than it saves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A run of tokens that the same conversations have in common, at rows `start` to `stop` of the pack."""
+
+    start: int
+    stop: int
+    subtree_stop: int
+    """Rows from `stop` to here are what follows it in its conversations."""
+    ancestors: tuple[tuple[int, int], ...]
+    """Row ranges of the runs before it, in order."""
+    position: int
+    """Position in the conversation of its first token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """The token tree of one forward pass; row tensors are on the device of training."""
+
+    ids: torch.Tensor
+    """Token ids (T,)."""
+    positions: torch.Tensor
+    """Position of each row in its conversations (T,)."""
+    subtree_stops: torch.Tensor
+    """Row t is seen by the rows from t up to `subtree_stops[t]` (T,)."""
+    nodes: tuple[Node, ...]
+    predictors: torch.Tensor
+    """The row whose hidden state predicts each supervised token (N,)."""
+    targets: torch.Tensor
+    """Each supervised token (N,), those of a conversation next to each other."""
+    supervised: tuple[int, ...]
+    """How many targets each conversation has, in the order of `targets`, which is that of their token ids."""
+    paths: tuple[tuple[tuple[int, int], ...], ...]
+    """The row ranges of each conversation, in the same order."""
+    tokens: int
+    """Tokens of all conversations, shared ones counted in each."""
+
+    @property
+    def rows(self) -> int:
+        """Tokens that are computed."""
+        return len(self.ids)
+
+    def rows_of(self, conversation: int) -> list[int]:
+        """The row of every token of one conversation, counted as in `paths`."""
+        return _rows_of(self.paths[conversation])
+
+
+def packing_order(conversations: Sequence[Tokens], indices: Sequence[int]) -> list[int]:
+    """`indices` so that conversations with the longest common openings are neighbours."""
+    return sorted(indices, key=lambda index: conversations[index].ids)
+
+
+def pack_groups(
+    conversations: Sequence[Tokens], indices: Sequence[int], batch_size: int, max_rows: int
+) -> list[list[int]]:
+    """`indices` in groups of at most `batch_size` conversations whose pack has at most `max_rows` rows.
+
+    A single conversation longer than `max_rows` makes a group of its own.
+    """
+    groups: list[list[int]] = []
+    rows = 0
+    for index in packing_order(conversations, indices):
+        ids = conversations[index].ids
+        added = len(ids) - (_shared(conversations[groups[-1][-1]].ids, ids) if groups else 0)
+        if not groups or len(groups[-1]) == batch_size or rows + added > max_rows:
+            groups.append([index])
+            rows = len(ids)
+        else:
+            groups[-1].append(index)
+            rows += added
+    return groups
+
+
+def packed_rows(conversations: Sequence[Tokens]) -> int:
+    """Rows of the pack of `conversations`, without making it; a few more where a common opening is very short."""
+    ordered = sorted(conversations, key=lambda tokens: tokens.ids)
+    shared = sum(_shared(one.ids, other.ids) for one, other in itertools.pairwise(ordered))
+    return sum(len(tokens.ids) for tokens in ordered) - shared
+
+
+def make_pack(conversations: Sequence[Tokens], device: torch.device) -> Pack:
+    """The pack of `conversations`.
+
+    A token shared by several conversations is one row; supervised in each, it is a target for each.
+    """
+    tree = _Tree()
+    tree.add(sorted(conversations, key=lambda tokens: tokens.ids), depth=0, ancestors=())
+    positions = [node.position + offset for node in tree.nodes for offset in range(node.stop - node.start)]
+    stops = [node.subtree_stop for node in tree.nodes for _ in range(node.start, node.stop)]
+
+    def rows(values: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.long, device=device)
+
+    return Pack(
+        rows(tree.ids),
+        rows(positions),
+        rows(stops),
+        tuple(tree.nodes),
+        rows(tree.predictors),
+        rows(tree.targets),
+        tuple(tree.supervised),
+        tuple(tree.paths),
+        sum(len(tokens.ids) for tokens in conversations),
+    )
+
+
+class _Tree:
+    """Rows, nodes and targets in depth-first order, as they are added."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.nodes: list[Node] = []
+        self.predictors: list[int] = []
+        self.targets: list[int] = []
+        self.supervised: list[int] = []
+        self.paths: list[tuple[tuple[int, int], ...]] = []
+
+    def add(self, sequences: Sequence[Tokens], depth: int, ancestors: tuple[tuple[int, int], ...]) -> None:
+        """Add sorted `sequences` that are equal before position `depth`, whose rows are `ancestors`."""
+        for group in _openings(sequences, depth):
+            # In sorted order, what the first and the last have in common, all have.
+            end = len(group[0].ids) if len(group) == 1 else _shared(group[0].ids, group[-1].ids)
+            start, place = len(self.ids), len(self.nodes)
+            self.ids += group[0].ids[depth:end]
+            stop = len(self.ids)
+            below = (*ancestors, (start, stop)) if stop > start else ancestors
+            if stop > start:
+                self.nodes.append(Node(start, stop, stop, ancestors, depth))
+            self._add_targets([tokens for tokens in group if len(tokens.ids) == end], below)
+            longer = [tokens for tokens in group if len(tokens.ids) > end]
+            if longer:
+                self.add(longer, end, below)
+                self.nodes[place] = Node(start, stop, len(self.ids), ancestors, depth)
+
+    def _add_targets(self, complete: Sequence[Tokens], path: tuple[tuple[int, int], ...]) -> None:
+        rows = _rows_of(path) if complete else []
+        for tokens in complete:
+            self.supervised.append(tokens.supervised)
+            self.paths.append(path)
+            for position, is_target in enumerate(tokens.mask):
+                if is_target:
+                    self.predictors.append(rows[position - 1])
+                    self.targets.append(tokens.ids[position])
+
+
+def _openings(sequences: Sequence[Tokens], depth: int) -> list[list[Tokens]]:
+    """Sorted `sequences` in runs of neighbours that go on alike for long enough after `depth`, the others alone."""
+    groups: list[list[Tokens]] = []
+    for tokens in sequences:
+        if groups and _shared(groups[-1][0].ids, tokens.ids) - depth >= _FEWEST_SHARED_TOKENS:
+            groups[-1].append(tokens)
+        else:
+            groups.append([tokens])
+    return groups
+
+
+def _rows_of(path: Sequence[tuple[int, int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(range(*span) for span in path))
+
+
+def _shared(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences have in common at the start."""
+    for position, (one, other) in enumerate(zip(first, second)):
+        if one != other:
+            return position
+    return min(len(first), len(second))

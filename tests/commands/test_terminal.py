@@ -1,0 +1,99 @@
+"""What a person sees in the terminal: the table of results, the doctor's findings, a conversation with the package."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from tinsmith.cli import main
+from tinsmith.commands.results_table import results_table
+from tinsmith.core.config import ExportConfig, RunConfig
+from tinsmith.core.measure import Measurement
+from tinsmith.core.run_dir import write_json
+from tinsmith.export.stage import export_int4
+from tinsmith.model.conversations import Message, write_jsonl
+from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.model.tokens import load_tokenizer
+from tiny import build_tiny, tiny_conversations
+
+
+def test_table_shows_what_was_measured_and_a_dash_for_the_rest():
+    found = [
+        Measurement("evaluate.perplexity.test.int4", 27.476, "perplexity", 50, "conversations", "m"),
+        Measurement("export.weights_bytes", 84_368_565, "bytes", 2, "files", "m"),
+        Measurement("gate.a", 0, "count", 1, "x", "m", gate={"op": "==", "bound": 0}),
+    ]
+    lines = results_table(found).splitlines()
+    assert next(line for line in lines if line.startswith("perplexity, test")).split()[-3:] == ["-", "-", "27.48"]
+    assert any(line.endswith("84.4 MB") for line in lines) and lines[-1].endswith("1 of 1")
+    assert any(line.startswith("browser, webgpu") and "not measured" in line for line in lines)
+
+
+def test_doctor_names_everything_it_looked_for():
+    done = CliRunner().invoke(main, ["doctor"])
+    assert done.exit_code == 0
+    for name in ("Python", "memory", "training device", "Chromium", "browser runtime", "Unsloth", "free disk"):
+        assert name in done.stdout
+
+
+def test_doctor_says_how_to_install_a_missing_browser(monkeypatch):
+    monkeypatch.setenv("TINSMITH_BROWSER", "/nowhere/chromium")
+    done = CliRunner().invoke(main, ["doctor"])
+    line = next(line for line in done.stdout.splitlines() if "Chromium" in line)
+    assert line.startswith("missing") and "/nowhere/chromium" in done.stdout and "->" in done.stdout
+
+
+@pytest.fixture
+def packaged(tmp_path):
+    """A run folder with just what `tinsmith chat` needs."""
+    run = tmp_path / "run"
+    build_tiny("llama", run / "merge" / "model")
+    (run / "data").mkdir()
+    write_jsonl(run / "data" / "train.jsonl", tiny_conversations(8))
+    write_jsonl(run / "data" / "val.jsonl", tiny_conversations(4))
+    write_json(run / "data" / "report.json", {"system_prompt": "You sell tea."})
+    (run / "export").mkdir()
+    export_int4(ExportConfig(), run / "data", run / "merge", run / "export", 1)
+    write_json(run / "config.json", RunConfig().model_dump(mode="json"))
+    write_json(run / "stamps" / "export.json", {})
+    return run
+
+
+def test_chat_prints_the_greedy_answer_of_each_turn(packaged, monkeypatch):
+    monkeypatch.setattr("tinsmith.commands.chat._MAX_NEW_TOKENS", 6)
+    package = packaged / "export" / "package"
+    tokenizer, decoder = load_tokenizer(package), load_onnx(package / ONNX_FILE)
+
+    def greedy(question):
+        ids = tokenizer.encode_prompt([Message("system", "You sell tea."), Message("user", question)])
+        answer = []
+        while len(answer) < 6:
+            token = int(decoder.start().feed(ids + answer, keep=1)[-1].argmax())
+            if token in tokenizer.end_ids:
+                break
+            answer.append(token)
+        return tokenizer.tokenizer.decode(answer, skip_special_tokens=True).rstrip("\ufffd")
+
+    # A model of random weights ends some answers at once; which ones depends on the processor it was quantized on.
+    questions = [
+        f"What does the {name} cost?" for name in ("latte", "mocha", "tea", "cake", "cup", "pot", "spoon", "bowl")
+    ]
+    question, expected = next((one, answer) for one in questions if (answer := greedy(one)).strip())
+    done = CliRunner().invoke(main, ["chat", str(packaged)], input=f"{question}\nAnd tea?\n")
+    assert done.exit_code == 0, done.output
+    assert expected in done.stdout
+
+
+def test_chat_without_a_package_says_what_to_do(packaged):
+    shutil.rmtree(packaged / "stamps")
+    done = CliRunner().invoke(main, ["chat", str(packaged)])
+    assert done.exit_code == 2 and "no package yet" in done.stderr and "tinsmith run" in done.stderr
+
+
+def test_init_writes_a_configuration_that_loads_and_refuses_to_overwrite(tmp_path):
+    assert CliRunner().invoke(main, ["init", str(tmp_path / "new")]).exit_code == 0
+    text = (tmp_path / "new" / "tinsmith.toml").read_text()
+    assert "[train]" in text and json.dumps("smollm2-135m-instruct") in text
+    again = CliRunner().invoke(main, ["init", str(tmp_path / "new")])
+    assert again.exit_code == 2 and "already there" in again.stderr

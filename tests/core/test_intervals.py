@@ -1,0 +1,61 @@
+"""Intervals against hand-computed numbers and simulated data."""
+
+import numpy as np
+import pytest
+
+from tinsmith.core.intervals import bootstrap, resampled_sums, wilson
+
+
+def ratio(sums):
+    return sums[:, 0] / sums[:, 1]
+
+
+@pytest.mark.parametrize(
+    ("successes", "count", "low", "high"),
+    [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)],
+)
+def test_wilson_hand_computed(successes, count, low, high):
+    found = wilson(successes, count)
+    assert (round(found["ci95_low"], 4), round(found["ci95_high"], 4)) == (low, high)
+
+
+def test_too_few_items_have_no_interval():
+    assert wilson(4, 4) == {}
+    assert bootstrap(np.ones((4, 2)), ratio, seed=0, resamples=10) == {}
+    assert set(bootstrap(np.ones((5, 2)), ratio, seed=0, resamples=10)) == {"ci95_low", "ci95_high"}
+
+
+def test_resampled_sums_draw_whole_rows():
+    # Powers of 8 make every sum of 7 rows spell out how often each row was drawn; the second column repeats it.
+    rows = np.array([[8.0**k, 2 * 8.0**k] for k in range(7)])
+    sums = resampled_sums(rows, resamples=500, seed=3)
+    assert sums.shape == (500, 2)
+    np.testing.assert_array_equal(sums[:, 1], 2 * sums[:, 0])
+    counts = np.array([[int(total) // 8**k % 8 for k in range(7)] for total in sums[:, 0]])
+    assert (counts.sum(axis=1) == 7).all()
+    assert counts.max() > 1  # with replacement
+
+
+def test_chunks_of_resamples_are_all_kept(monkeypatch):
+    monkeypatch.setattr("tinsmith.core.intervals._POSITIONS_AT_ONCE", 30)
+    sums = resampled_sums(np.arange(10.0)[:, None], resamples=7, seed=0)
+    assert sums.shape == (7, 1)
+    assert len(np.unique(sums)) > 3
+
+
+def test_same_seed_same_interval():
+    rows = np.random.default_rng(0).uniform(1, 2, (20, 2))
+    assert bootstrap(rows, ratio, seed=5) == bootstrap(rows, ratio, seed=5)
+    assert bootstrap(rows, ratio, seed=5) != bootstrap(rows, ratio, seed=6)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    """200 simulated sets of 40 conversations with a per-conversation effect; the pooled loss in the population is 2."""
+    rng = np.random.default_rng(11)
+    covered = 0
+    for seed in range(200):
+        tokens = rng.integers(20, 200, 40)
+        difficulty = rng.normal(2, 0.5, 40)
+        found = bootstrap(np.stack([tokens * difficulty, tokens], axis=1), ratio, seed, resamples=2000)
+        covered += found["ci95_low"] <= 2 <= found["ci95_high"]
+    assert 0.90 <= covered / 200 <= 0.98

@@ -1,0 +1,36 @@
+"""The vocabulary head's loss: any logits, any block, no gradient where none is wanted."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tinsmith.model.packed import loss
+
+
+def test_logits_of_any_size_and_a_maximum_in_any_block(monkeypatch):
+    monkeypatch.setattr(loss, "_VOCABULARY_BLOCK", 3)
+    torch.manual_seed(0)
+    head = torch.randn(10, 4) * 60
+    hidden = (torch.randn(6, 4) * 5).requires_grad_()
+    targets = torch.tensor([0, 9, 3, 4, 7, 2])
+    expected = F.cross_entropy(hidden @ head.T, targets, reduction="sum")
+    assert (hidden @ head.T).abs().max() > 500
+    found = loss.head_loss_sum(hidden, head, targets)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(value, hidden)[0] for value in (found, expected)), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_validation_keeps_no_gradient():
+    hidden, head, targets = torch.randn(5, 8), torch.randn(11, 8), torch.arange(5)
+    with torch.no_grad():
+        found = loss.head_loss_sum(hidden, head, targets)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, F.cross_entropy(hidden @ head.T, targets, reduction="sum"))
+
+
+def test_trainable_head_is_refused():
+    head = torch.randn(11, 8, requires_grad=True)
+    with pytest.raises(ValueError, match="freeze it"):
+        loss.head_loss_sum(torch.randn(5, 8), head, torch.arange(5))
