@@ -1,5 +1,7 @@
 """The static folder is complete, shows the card safely, and sends the headers threads need on every known host."""
 
+import tomllib
+
 import pytest
 import yaml
 
