@@ -13,8 +13,11 @@ demo: install
 test: install nginx
 	$(BIN)/python -m pytest -q
 
-check: install
-	$(BIN)/ruff check src tests benchmarks
+# Everything that reads the code without running it: lint, format, types.
+check: $(VENV)/installed
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check --quiet src tests benchmarks docs
+	$(BIN)/ty check
 
 # DATA=PATH chooses other conversations than the public question-answer set.
 bench-train: install benchmarks/.venv-trl/installed

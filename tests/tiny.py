@@ -63,20 +63,20 @@ def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16) -> Path
     )
     write_text(folder / "chat_template.jinja", FAMILIES[kind].chat_template)
     write_text(folder / "LICENSE", "Random weights, no rights reserved.\n")
-    shared = dict(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.token_to_id(ends[0]),
-        eos_token_id=tokenizer.token_to_id(ends[1]),
-        pad_token_id=tokenizer.token_to_id(ends[2]),
-    )
+    shared = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+        "bos_token_id": tokenizer.token_to_id(ends[0]),
+        "eos_token_id": tokenizer.token_to_id(ends[1]),
+        "pad_token_id": tokenizer.token_to_id(ends[2]),
+    }
     if kind == "llama":
         config = LlamaConfig(**shared)
     elif kind == "llama3":

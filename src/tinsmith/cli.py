@@ -7,6 +7,7 @@ imported when they are called, so that `--help` answers at once.
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,7 +19,7 @@ from tinsmith.pipeline import STAGE_NAMES
 class _Group(click.Group):
     """Prints a `UserError` as message and hint and exits with code 2; a traceback only with `--debug`."""
 
-    def invoke(self, ctx: click.Context):
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
@@ -66,7 +67,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 @_FROM
 @_FORCE
 @_JSON
-def demo(**options) -> None:
+def demo(**options: Any) -> None:
     """The whole line on a small base model and a public question-answer data set."""
     from tinsmith.commands.demo import demo
 
@@ -100,7 +101,7 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
 @_FROM
 @_FORCE
 @_JSON
-def run(**options) -> None:
+def run(**options: Any) -> None:
     """Everything, from conversations to chat page; continues where it was stopped."""
     from tinsmith.commands.run import run
 
@@ -149,7 +150,7 @@ def serve(run_path: Path, port: int) -> None:
     show_default=True,
     help="With --remote: close the page after this long.",
 )
-def bench(**options) -> None:
+def bench(**options: Any) -> None:
     """Measure again in this machine's browser, or with --remote in others, and renew card and page."""
     from tinsmith.commands.bench import bench
 

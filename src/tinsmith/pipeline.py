@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -329,7 +329,7 @@ def _outside_hashes(path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _lock(run: RunDir):
+def _lock(run: RunDir) -> Iterator[None]:
     """Only one process works in a run folder; the lock goes with the process, however it ends."""
     run.root.mkdir(parents=True, exist_ok=True)
     with (run.root / ".lock").open("w") as file:
@@ -347,7 +347,7 @@ def _lock(run: RunDir):
 
 
 @contextmanager
-def _disk_errors(run: RunDir):
+def _disk_errors(run: RunDir) -> Iterator[None]:
     """Turn a full or read-only disk into a message; what was finished before stays."""
     try:
         yield

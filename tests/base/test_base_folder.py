@@ -152,7 +152,7 @@ SAME = "{% if messages[0].role != 'system' %}" + "<|im_start|>system\nYou are a 
 
 
 @pytest.mark.parametrize(
-    "template, reason",
+    ("template", "reason"),
     [
         (SAME, None),
         (SAME.replace("{{ m.content }}", "{{ m.content | upper }}"), "renders any of the probe conversations differently"),
@@ -210,7 +210,7 @@ def _foreign_tokens(folder):
 
 
 @pytest.mark.parametrize(
-    "damage, message",
+    ("damage", "message"),
     [
         (_without("config.json"), "my-base: not a model folder: no config.json"),
         (_without("model.safetensors"), "my-base: not a model folder: no .safetensors weights"),

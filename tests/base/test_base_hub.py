@@ -157,7 +157,7 @@ def test_cached_snapshot_is_used_without_a_network(hub, out, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    "model, revision, message",
+    ("model", "revision", "message"),
     [
         ("hf:acme/locked", "", "hf:acme/locked: access is restricted by its owner"),
         ("hf:acme/nothing", "", "hf:acme/nothing: no such model, or it is private"),

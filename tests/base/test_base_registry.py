@@ -89,7 +89,7 @@ def test_alias_is_fetched_once_and_recorded(packages, tmp_path):
     assert len(commands) == 2
     assert (again / "base.json").read_text() == (out / "base.json").read_text()
     assert file_sha256(again / "model/model.safetensors") == file_sha256(out / "model/model.safetensors")
-    assert not [path for path in (cache_dir() / "base").rglob(".*")]
+    assert not list((cache_dir() / "base").rglob(".*"))
 
 
 def test_damaged_cache_is_rebuilt(packages, tmp_path):

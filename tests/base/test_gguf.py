@@ -73,7 +73,7 @@ def test_config_has_gemma_windows_and_both_rope_bases(tmp_path, tiny_gemma):
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    ("options", "message"),
     [
         ({"architecture": "qwen2"}, "unsupported GGUF architecture 'qwen2'"),
         ({"extra_tensor": "blk.0.attn_q.bias"}, "tensor 'blk.0.attn_q.bias' is not part of a llama model"),

@@ -29,8 +29,8 @@ def test_shares_of_all_processes_make_the_whole(count, monkeypatch):
 def test_a_failing_leader_does_not_send_followers_home(monkeypatch):
     sent = []
     monkeypatch.setattr(parallel, "tell_followers", sent.append)
-    with pytest.raises(ValueError), parallel.leading():
-        raise ValueError
+    with pytest.raises(ValueError, match="out of rows"), parallel.leading():
+        raise ValueError("out of rows")
     assert sent == []
     with parallel.leading():
         pass

@@ -210,13 +210,13 @@ def test_estimated_losses_are_those_of_errors_spread_evenly_over_a_step(case):
     assert set(inputs) == set(alone.losses)
     for name, x in inputs.items():
         weights, weight = alone.row_weights[name], model.get_parameter(name)
-        if len(weights) < len(x):  # past the last attention, only rows that predict a target are computed
-            x = x[:-1][torch.tensor(conversations[0].mask[1:])]
+        # Past the last attention, only rows that predict a target are computed.
+        rows = x[:-1][torch.tensor(conversations[0].mask[1:])] if len(weights) < len(x) else x
         blocks = weight.reshape(len(weight), -1, 32)
         steps = (blocks.amax(-1, keepdim=True).clamp_min(0) - blocks.amin(-1, keepdim=True).clamp_max(0)) / 15
         noise = torch.rand(32, *weight.shape, generator=generator) - 0.5
         errors = (noise.reshape(32, len(weight), -1, 32) * steps).reshape(noise.shape)
-        found = (weights @ (x @ errors.mT).square().sum(-1).mean(0)).item()
+        found = (weights @ (rows @ errors.mT).square().sum(-1).mean(0)).item()
         assert alone.losses[name] == pytest.approx(found, rel=0.1), name
 
 

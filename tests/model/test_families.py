@@ -108,10 +108,10 @@ def test_an_unknown_family_is_refused_with_the_known_ones():
 @pytest.mark.parametrize(
     ("kind", "details"),
     [
-        ("llama", dict(has_qk_norm=False, has_qkv_bias=False, is_tied=True)),
-        ("qwen2", dict(has_qk_norm=False, has_qkv_bias=True, is_tied=False)),
-        ("qwen3", dict(has_qk_norm=True, has_qkv_bias=False, has_post_norms=False, norm_offset=0.0)),
-        ("gemma3", dict(has_qk_norm=True, has_post_norms=True, norm_offset=1.0, windows=(16, 0))),
+        ("llama", {"has_qk_norm": False, "has_qkv_bias": False, "is_tied": True}),
+        ("qwen2", {"has_qk_norm": False, "has_qkv_bias": True, "is_tied": False}),
+        ("qwen3", {"has_qk_norm": True, "has_qkv_bias": False, "has_post_norms": False, "norm_offset": 0.0}),
+        ("gemma3", {"has_qk_norm": True, "has_post_norms": True, "norm_offset": 1.0, "windows": (16, 0)}),
     ],
 )
 def test_decoder_details(kind, details, tmp_path):

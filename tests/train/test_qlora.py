@@ -52,7 +52,7 @@ def test_each_weight_takes_at_most_16_values_per_block(tiny_llama):
 
 
 @pytest.mark.parametrize(
-    "share, memory, storage", [(0.01, 8e9, "packed"), (0.5, 8e9, "unpacked"), (0.5, 1e5, "packed")]
+    ("share", "memory", "storage"), [(0.01, 8e9, "packed"), (0.5, 8e9, "unpacked"), (0.5, 1e5, "packed")]
 )
 def test_weights_are_unpacked_where_unpacking_is_slow_and_memory_allows(
     tiny_llama, monkeypatch, share, memory, storage

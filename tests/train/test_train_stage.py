@@ -14,7 +14,7 @@ from tinsmith.train import engine, loop
 from tinsmith.train.stage import train_adapter
 from tiny import tiny_conversations
 
-QUICK = dict(batch_size=4, grad_accum_steps=2, epochs=3, learning_rate=5e-3)
+QUICK = {"batch_size": 4, "grad_accum_steps": 2, "epochs": 3, "learning_rate": 5e-3}
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_a_stop_is_heard_while_a_long_prompt_is_read(opened):
         pytest.skip("GPUs read a prompt at once")
     found = opened.page.evaluate(READING.replace("TIMES", str(opened.ready["contextTokens"] // 2 + 60)), 120)
     stopped, again, fresh = found["stopped"], found["again"], found["fresh"]
-    assert 256 < stopped["promptTokens"] and stopped["stopped"] == "request"
+    assert stopped["promptTokens"] > 256 and stopped["stopped"] == "request"
     assert stopped["tokenIds"] == stopped["times"] == found["heard"] == [] and stopped["text"] == ""
     assert again["keptTokens"] == 256  # what was read is not read again
     assert again["tokenIds"] == fresh["tokenIds"] and fresh["keptTokens"] == 0

@@ -30,7 +30,13 @@ def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
     environment = os.environ | {"TMPDIR": str(folder)}
     with _BytesBar(folder, total_bytes):
         done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            check=False,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         )
     if done.returncode != 0:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
@@ -44,7 +50,7 @@ def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
 class _BytesBar:
     """A progress bar of the bytes below a folder while a program writes there."""
 
-    def __init__(self, folder: Path, total_bytes: int):
+    def __init__(self, folder: Path, total_bytes: int) -> None:
         self._folder, self._total = folder, total_bytes
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -52,7 +58,7 @@ class _BytesBar:
     def __enter__(self) -> None:
         self._thread.start()
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 

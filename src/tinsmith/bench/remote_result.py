@@ -5,7 +5,7 @@ import hmac
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -45,7 +45,7 @@ class _Run(_Part):
     times: Annotated[list[float], Field(min_length=2, max_length=4096)]
 
     @model_validator(mode="after")
-    def _in_order(self):
+    def _in_order(self) -> Self:
         if any(later < earlier for earlier, later in zip([self.askedAt, *self.times], self.times, strict=False)):
             raise ValueError("times run backwards")
         if self.times[-1] <= self.times[0] or self.times[0] <= self.askedAt:
@@ -61,7 +61,7 @@ class _Prompt(_Part):
     runs: Annotated[list[_Run], Field(max_length=100)]
 
     @model_validator(mode="after")
-    def _as_asked(self):
+    def _as_asked(self) -> Self:
         if any(len(run.times) != self.newTokens for run in self.runs):
             raise ValueError("a run made another number of tokens than was asked for")
         return self
@@ -73,7 +73,7 @@ class _Measured(_Part):
     prompts: Annotated[list[_Prompt], Field(min_length=1, max_length=20)]
 
     @model_validator(mode="after")
-    def _has_the_question(self):
+    def _has_the_question(self) -> Self:
         if self.prompts[0].name != "question" or not self.prompts[0].runs:
             raise ValueError("the first question has no runs")
         return self

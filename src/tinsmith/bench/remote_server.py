@@ -65,7 +65,7 @@ class RemoteBench:
         is_open: bool = False,
         port: int = 0,
         on_result: Callable[[RemoteResult], None] = lambda result: None,
-    ):
+    ) -> None:
         self._package_dir, self._received_dir, self._on_result = package_dir, received_dir, on_result
         self._folder = tempfile.TemporaryDirectory(prefix="tinsmith-remote-")
         write_runtime(Path(self._folder.name) / "runtime")
@@ -90,7 +90,7 @@ class RemoteBench:
         self._server.__enter__()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.__exit__()
         self._folder.cleanup()
 

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def bench_browser(config: BenchConfig, data_dir: Path, export_dir: Path, out_dir
 
 
 @contextmanager
-def _site(package_dir: Path):
+def _site(package_dir: Path) -> Iterator[SiteServer]:
     """The bench page, its runtime and the package, as the chat page's host would serve them."""
     with tempfile.TemporaryDirectory(prefix="tinsmith-runtime-") as runtime:
         write_runtime(Path(runtime))
@@ -82,7 +83,7 @@ class _Session:
 class _BenchPage:
     """bench.html in one tab, with one deadline for everything asked of it."""
 
-    def __init__(self, browser: Browser, session: _Session):
+    def __init__(self, browser: Browser, session: _Session) -> None:
         self._deadline = time.monotonic() + session.config.timeout_seconds
         self._origin = session.origin
         self.page: Page = browser.open(f"{session.origin}/bench.html")

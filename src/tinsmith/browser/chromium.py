@@ -70,7 +70,7 @@ class Browser:
         BrowserError: it does not start.
     """
 
-    def __init__(self, webgpu: Literal["none", "auto", "software"] = "none", flags: Sequence[str] = ()):
+    def __init__(self, webgpu: Literal["none", "auto", "software"] = "none", flags: Sequence[str] = ()) -> None:
         self._program = find_browser()
         self._flags = [*_FLAGS, *_WEBGPU_FLAGS[webgpu], *flags]
         if os.geteuid() == 0:
@@ -110,7 +110,7 @@ class Browser:
         self.user_agent = about["userAgent"]
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     def open(self, url: str = "about:blank") -> Page:

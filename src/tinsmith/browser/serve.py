@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from tinsmith.core.errors import UserError
@@ -79,7 +79,7 @@ class SiteServer:
         hosts: Sequence[str] = ("127.0.0.1", "localhost"),
         tls: ssl.SSLContext | None = None,
         handler: "type[SiteHandler] | None" = None,
-    ):
+    ) -> None:
         filled = {"mounts": dict(mounts), "extra_headers": dict(headers or {}), "hosts": tuple(hosts)}
         try:
             self._http = _Http((address, port), type("Handler", (handler or SiteHandler,), filled))
@@ -96,7 +96,7 @@ class SiteServer:
         self._thread.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._http.shutdown()
         self._http.server_close()
 
@@ -113,7 +113,7 @@ class SiteServer:
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, request, client_address) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of callers that hang up or refuse the certificate; the rest is a mistake here."""
         if not isinstance(sys.exception(), ssl.SSLError | ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
@@ -199,7 +199,7 @@ class SiteHandler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
-    def log_message(self, format: str, *args) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Print nothing: stderr belongs to progress and errors."""
 
 

@@ -116,7 +116,9 @@ def required(item: Any, key: str, where: str) -> Any:
         ArtifactError: it is not there.
     """
     if not isinstance(item, dict) or key not in item:
-        raise ArtifactError(f"{where}: no {key!r}", f"Run again: tinsmith run --from {where.split('/')[0]} --force")
+        raise ArtifactError(
+            f"{where}: no {key!r}", f"Run again: tinsmith run --from {where.split('/', maxsplit=1)[0]} --force"
+        )
     return item[key]
 
 

@@ -57,7 +57,7 @@ class Field:
 class Facts:
     """Formats measurements, records and the author's words, and remembers every use."""
 
-    def __init__(self, evidence: Evidence, config: CardConfig):
+    def __init__(self, evidence: Evidence, config: CardConfig) -> None:
         self.evidence = evidence
         self.config = config
         self._uses: dict[tuple[str, str], Field] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
 
+from tinsmith.browser.chromium import Browser
 from tinsmith.card.evidence import Evidence
 from tinsmith.core.config import CardConfig, EvaluateConfig
 from tinsmith.core.run_dir import read_json, write_text
@@ -174,7 +175,6 @@ def run_snippets(printed: list[Snippet], package: Path) -> list[SnippetRun]:
         MissingDependency: no Chromium, or the browser runtime is not installed.
         BrowserError: the code throws or takes longer than ten minutes.
     """
-    from tinsmith.browser.chromium import Browser
     from tinsmith.browser.runtime import WEB_DIR, runtime_files
     from tinsmith.browser.serve import SiteServer
 
@@ -192,7 +192,7 @@ def run_snippets(printed: list[Snippet], package: Path) -> list[SnippetRun]:
             return [_run(browser, server.origin, snippet, sources) for snippet in printed]
 
 
-def _run(browser, origin: str, snippet: Snippet, sources: dict[str, str]) -> SnippetRun:
+def _run(browser: Browser, origin: str, snippet: Snippet, sources: dict[str, str]) -> SnippetRun:
     page = browser.open()
     page.serve({**sources, snippet.package_url: f"{origin}/package/"})
     page.navigate(f"{origin}/index.html")

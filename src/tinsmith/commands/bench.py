@@ -45,6 +45,7 @@ def _receive_results(run: RunDir, is_open: bool, port: int, minutes: int) -> int
     import segno
 
     from tinsmith.bench.plan import plan
+    from tinsmith.bench.remote_result import RemoteResult
     from tinsmith.bench.remote_server import RemoteBench
     from tinsmith.model.conversations import read_jsonl
 
@@ -54,7 +55,7 @@ def _receive_results(run: RunDir, is_open: bool, port: int, minutes: int) -> int
     names: list[str] = []
     came = threading.Event()
 
-    def on_result(result) -> None:
+    def on_result(result: RemoteResult) -> None:
         names.append(result.name)
         came.set()
 

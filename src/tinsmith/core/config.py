@@ -14,6 +14,8 @@ from tinsmith.core.errors import ConfigError, listing
 
 
 class Section(BaseModel):
+    """A table of the configuration; unknown keys are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 

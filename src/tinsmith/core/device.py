@@ -209,7 +209,7 @@ class PeakMemory:
     figure is the highest of the samples taken at each reading, which can miss short peaks.
     """
 
-    def __init__(self, device: Any):
+    def __init__(self, device: Any) -> None:
         self._device = device
         self._highest = 0
         self._is_exact = False

@@ -15,7 +15,7 @@ class UserError(Exception):
         hint: What to do about it; one sentence or a command to type.
     """
 
-    def __init__(self, message: str, hint: str = ""):
+    def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -50,7 +50,7 @@ class GateError(UserError):
         measurements: Everything measured up to and including the failed gate, kept as evidence.
     """
 
-    def __init__(self, message: str, hint: str = "", measurements: Sequence = ()):
+    def __init__(self, message: str, hint: str = "", measurements: Sequence = ()) -> None:
         super().__init__(message, hint)
         self.measurements = tuple(measurements)
 

@@ -12,6 +12,7 @@ import operator
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tinsmith.core.errors import ArtifactError, GateError
 
@@ -50,7 +51,7 @@ class Measurement:
     environment: str = ""
     """Id of `environments/<id>.json`. Stamped by the pipeline."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, number in {"value": self.value, **self.spread}.items():
             if not math.isfinite(number):
                 raise ValueError(f"{self.id}: {name} is {number}; a measurement must be a finite number")
@@ -64,10 +65,10 @@ class Measurement:
 class Recorder:
     """Collects a stage's measurements and stops the stage at the first gate that does not hold."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.measurements: list[Measurement] = []
 
-    def add(self, id: str, value: float, unit: str, count: int, count_of: str, method: str, **more) -> Measurement:
+    def add(self, id: str, value: float, unit: str, count: int, count_of: str, method: str, **more: Any) -> Measurement:
         """Record one number; `more` takes `spread` and `raw` (see `Measurement`)."""
         measurement = Measurement(id, float(value), unit, int(count), count_of, method, **more)
         self.measurements.append(measurement)

@@ -93,7 +93,7 @@ def known_special_tokens() -> set[str]:
 
 
 def _clean(text: str, number: int, changes: list[str], hidden: list[str]) -> str:
-    """Line ends as \\n, NFC, no hidden characters, no surrounding space; what changed is added to the two lists."""
+    r"""Line ends as \n, NFC, no hidden characters, no surrounding space; what changed is added to the two lists."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -30,6 +30,8 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Category:
+    """A category of conversations and how many are used."""
+
     name: str
     count: int
     share: float

@@ -220,14 +220,15 @@ def _without_duplicates(work: _Work, conversations: list[Conversation]) -> list[
     work.step("duplicates", len(conversations), len(found), f"{len(duplicates)} exact duplicates removed")
     used: dict[str, Conversation] = {}
     for conversation in found:
-        if conversation.id in used:
+        is_taken = conversation.id in used
+        if is_taken:
             work.repaired.append(
                 _listed(
                     conversation, f"id {conversation.id!r} is also that of {_place(used[conversation.id])}: replaced"
                 )
             )
-            conversation = replace(conversation, id=_place(conversation))
-        used[conversation.id] = conversation
+        named = replace(conversation, id=_place(conversation)) if is_taken else conversation
+        used[named.id] = named
     return list(used.values())
 
 

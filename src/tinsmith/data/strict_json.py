@@ -25,7 +25,7 @@ class NotStrictJson(Exception):
         is_extra_data: Whether the text is one whole JSON value followed by something else.
     """
 
-    def __init__(self, problems: list[Problem], is_extra_data: bool = False):
+    def __init__(self, problems: list[Problem], is_extra_data: bool = False) -> None:
         super().__init__(problems[0].text)
         self.problems = problems
         self.is_extra_data = is_extra_data

@@ -15,7 +15,15 @@ from tinsmith.evaluate import answers as comparison
 from tinsmith.evaluate import losses
 from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_turn, onnx_answers, torch_answers
 from tinsmith.evaluate.keyfacts import common_words
-from tinsmith.evaluate.nll import Score, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores
+from tinsmith.evaluate.nll import (
+    Score,
+    Scorer,
+    load_torch,
+    onnx_scorer,
+    score_conversations,
+    torch_scorer,
+    write_scores,
+)
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE, load_onnx
 from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
@@ -42,7 +50,9 @@ class _Material:
     prompts: list[list[int]]
     max_new_tokens: int
 
-    def score(self, scorer, model: str, out_dir: Path, splits: Sequence[str] = SPLITS) -> dict[str, list[Score]]:
+    def score(
+        self, scorer: Scorer, model: str, out_dir: Path, splits: Sequence[str] = SPLITS
+    ) -> dict[str, list[Score]]:
         """Scores by split; the raw sums are kept in `nll/<split>.<model>.jsonl`."""
         scores = {}
         for split in splits:

@@ -97,7 +97,7 @@ def _finished(model: ir.Model) -> ir.Model:
 class _Masks:
     """What is added to attention scores (S, T), by window; each is computed once, before the first node that asks."""
 
-    def __init__(self, graph: ir.Graph):
+    def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
         self._found: dict[int, ir.Value] = {}
 

@@ -211,7 +211,14 @@ class _Watched(Frozen):
 
     see: Callable[[torch.Tensor, torch.Tensor], None]
 
-    def backward(self, grad, x, kept, grad_x, needs_grad_x):
+    def backward(
+        self,
+        grad: torch.Tensor,
+        x: torch.Tensor,
+        kept: Sequence[torch.Tensor],
+        grad_x: torch.Tensor | None,
+        needs_grad_x: bool,
+    ) -> tuple[torch.Tensor | None, tuple[torch.Tensor | None, ...]]:
         square = torch.linalg.vector_norm(grad, dim=-1, dtype=torch.float32).square_().div_(grad.shape[1])
         self.see(square, (square.to(x.dtype) @ x.square()).float())
         return Frozen.backward(self, grad, x, kept, grad_x, needs_grad_x)
@@ -222,7 +229,7 @@ class _Calibration:
 
     progress: tqdm
 
-    def __init__(self, model: Any, row_weights: dict[str, torch.Tensor], in_8_bits: Collection[str]):
+    def __init__(self, model: Any, row_weights: dict[str, torch.Tensor], in_8_bits: Collection[str]) -> None:
         self.matrices: dict[str, Blocks] = {}
         self._names, self._row_weights, self._in_8_bits = _names(model), row_weights, in_8_bits
         self._full_inputs: dict[str, torch.Tensor] = {}
@@ -254,7 +261,7 @@ class _Seen:
 
     trained = ()
 
-    def __init__(self, module: Any, see: Callable[[torch.Tensor], None]):
+    def __init__(self, module: Any, see: Callable[[torch.Tensor], None]) -> None:
         self._module, self._see = module, see
 
     def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:

@@ -11,6 +11,8 @@ Source: operator definitions in onnxruntime's docs/ContribOperators.md (GroupQue
 RotaryEmbedding, SkipSimplifiedLayerNormalization); RMS normalization is SimplifiedLayerNormalization there.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -226,7 +228,14 @@ def _add_and_norm(g: Nodes, name: str, change: ir.Value, residual: ir.Value) -> 
     return outputs[0], outputs[3]
 
 
-def _attention(g: Nodes, index: int, normed, inputs, lengths, rotation) -> tuple[ir.Value, list[ir.Value]]:
+def _attention(
+    g: Nodes,
+    index: int,
+    normed: ir.Value,
+    inputs: Mapping[str, ir.Value],
+    lengths: Sequence[ir.Value],
+    rotation: Sequence[ir.Value],
+) -> tuple[ir.Value, list[ir.Value]]:
     d = g.decoder
     name = f"model.layers.{index}.self_attn"
     sizes = {"q": d.heads * d.head_dim, "k": d.kv_heads * d.head_dim, "v": d.kv_heads * d.head_dim}

@@ -61,7 +61,7 @@ def products_by_input(graph: ir.Graph) -> Iterator[list[ir.Node]]:
 class _Rewriter:
     """Builds the nodes that take a product's place."""
 
-    def __init__(self, graph: ir.Graph, rounding: Rounding, plan: Plan | None = None):
+    def __init__(self, graph: ir.Graph, rounding: Rounding, plan: Plan | None = None) -> None:
         self.graph = graph
         self._factors = rounding.factors
         self._twice = rounding.twice

@@ -27,9 +27,9 @@ _MAX_ROWS = 4096
 class StoredWeights:
     """The tuned model's own weights, read from its files when asked for."""
 
-    def __init__(self, model_dir: Path):
+    def __init__(self, model_dir: Path) -> None:
         files = [safe_open(path, "pt") for path in sorted(model_dir.glob("*.safetensors"))]
-        self._files = {name: file for file in files for name in file.keys()}
+        self._files = {name: file for file in files for name in file}
 
     def __call__(self, name: str) -> torch.Tensor:
         """The tensor of a parameter, as stored."""

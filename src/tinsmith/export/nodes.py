@@ -36,7 +36,7 @@ class Nodes:
     package can share them.
     """
 
-    def __init__(self, decoder: Decoder, weights: Weights, floats: ir.DataType, residual_scale: float):
+    def __init__(self, decoder: Decoder, weights: Weights, floats: ir.DataType, residual_scale: float) -> None:
         self.decoder = decoder
         self.weights = weights
         self.floats = floats
@@ -49,7 +49,9 @@ class Nodes:
         value.name = f"{name}/output"
         return value
 
-    def ops(self, name: str, op_type: str, inputs: list, count: int, attributes: dict | None = None, domain: str = ""):
+    def ops(
+        self, name: str, op_type: str, inputs: list, count: int, attributes: dict | None = None, domain: str = ""
+    ) -> Sequence[ir.Value]:
         values = self.tape.op_multi_out(op_type, inputs, attributes, num_outputs=count, domain=domain, name=name)
         for index, value in enumerate(values):
             value.name = f"{name}/output_{index}"

@@ -32,7 +32,9 @@ class MasterAdamW:
         compute_dtype: Format the model's own copies are kept in from here on.
     """
 
-    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], compute_dtype: torch.dtype, config: TrainConfig):
+    def __init__(
+        self, parameters: Mapping[str, torch.nn.Parameter], compute_dtype: torch.dtype, config: TrainConfig
+    ) -> None:
         self._live = dict(parameters)
         self._max_grad_norm = config.max_grad_norm
         self.masters = {name: torch.nn.Parameter(live.detach().float().clone()) for name, live in self._live.items()}

@@ -45,7 +45,11 @@ def unsloth_problem(chosen: Device, model_dir: Path) -> str | None:
         return "Unsloth is not installed"
     try:
         done = subprocess.run(
-            [sys.executable, "-m", __name__, str(model_dir)], capture_output=True, text=True, timeout=_PROBE_SECONDS
+            [sys.executable, "-m", __name__, str(model_dir)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
         )
     except subprocess.TimeoutExpired:
         return f"Unsloth's one-step trial did not end within {_PROBE_SECONDS} s"

@@ -15,7 +15,7 @@ _ALIGNMENT_BYTES = 64
 class Arena:
     """Tensors that live until `reset`; nothing taken before it may be used after it."""
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device) -> None:
         self._device = device
         self._blocks: list[torch.Tensor] = []
         self.reset()

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
@@ -17,6 +17,10 @@ from tinsmith.model.packed.packing import Node, Pack
 
 _BLOCK_ROWS = 128
 """Query rows of one tile: their scores fit in cache, and little of the causal diagonal is computed in vain."""
+
+
+Take = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
+"""`(shape, dtype) -> tensor`: where a result that the backward pass needs is put."""
 
 
 class Rotation(Protocol):
@@ -60,7 +64,15 @@ def attention_over(pack: Pack) -> Callable[..., torch.Tensor]:
 def _tiles_over(pack: Pack) -> Callable[..., torch.Tensor]:
     runs: dict[int, list[Run]] = {}
 
-    def attend(take, queries, keys, values, rotate_queries, rotate_keys, window):
+    def attend(
+        take: Take,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        rotate_queries: Rotation,
+        rotate_keys: Rotation,
+        window: int,
+    ) -> torch.Tensor:
         if window not in runs:
             runs[window] = [_run(node, window) for node in pack.nodes]
         return _TiledAttention.apply(take, queries, keys, values, rotate_queries, rotate_keys, runs[window])
@@ -79,13 +91,21 @@ def _flex_over(pack: Pack, flex: Callable[..., torch.Tensor]) -> Callable[..., t
     masks: dict[int, BlockMask] = {}
 
     def mask_for(window: int) -> BlockMask:
-        def sees(batch, head, row, key):
+        def sees(batch: torch.Tensor, head: torch.Tensor, row: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
             visible = (key <= row) & (row < stops[key])
             return visible & (positions[row] - positions[key] < window) if window else visible
 
         return create_block_mask(sees, None, None, pack.rows, pack.rows, device=str(stops.device))
 
-    def attend(take, queries, keys, values, rotate_queries, rotate_keys, window):
+    def attend(
+        take: Take,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        rotate_queries: Rotation,
+        rotate_keys: Rotation,
+        window: int,
+    ) -> torch.Tensor:
         if window not in masks:
             masks[window] = mask_for(window)
         q, k = (
@@ -103,13 +123,13 @@ class Recomputed(torch.autograd.Function):
     """`step.forward(*inputs)`, of which only the inputs are kept for `step.backward(grad, *inputs)`."""
 
     @staticmethod
-    def forward(ctx, step, *inputs):
+    def forward(ctx: Any, step: Rotation, *inputs: torch.Tensor) -> torch.Tensor:
         ctx.step = step
         ctx.save_for_backward(*inputs)
         return step.forward(*inputs)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         return None, *ctx.step.backward(grad, *ctx.saved_tensors)
 
 
@@ -167,7 +187,16 @@ class _TiledAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, take, queries, keys, values, rotate_queries, rotate_keys, runs):
+    def forward(
+        ctx: Any,
+        take: Take,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        rotate_queries: Rotation,
+        rotate_keys: Rotation,
+        runs: Sequence[Run],
+    ) -> torch.Tensor:
         q, k = rotate_queries.forward(queries), rotate_keys.forward(keys)
         groups, width = len(q) // len(k), q.shape[2]
         v = values.view(len(values), -1, width).transpose(0, 1)  # (K, T, D)
@@ -183,7 +212,7 @@ class _TiledAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad_out):
+    def backward(ctx: Any, grad_out: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         queries, keys, values = ctx.saved_tensors
         q, k = ctx.rotate_queries.forward(queries), ctx.rotate_keys.forward(keys)
         groups, width = len(q) // len(k), q.shape[2]

@@ -6,6 +6,7 @@ their results are most of what a plain autograd graph keeps.
 """
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tinsmith.model.families import decoder_of
 from tinsmith.model.packed.arena import Arena
-from tinsmith.model.packed.attention import Recomputed, attention_over
+from tinsmith.model.packed.attention import Recomputed, Take, attention_over
 from tinsmith.model.packed.packing import Pack
 
 
@@ -27,7 +28,7 @@ class Linear(Protocol):
     def trained(self) -> tuple[torch.Tensor, ...]:
         """Tensors that get gradients."""
 
-    def forward(self, take: "Take", x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """The output (T, N) for `x` (T, D), and what else the backward pass needs."""
 
     def backward(
@@ -55,11 +56,18 @@ class Frozen:
         """The layer of a `torch.nn.Linear`."""
         return cls(module.weight, module.bias)
 
-    def forward(self, take: "Take", x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         out = torch.mm(x, self.weight.T, out=take((len(x), len(self.weight)), x.dtype))
         return (out if self.bias is None else out.add_(self.bias)), ()
 
-    def backward(self, grad, x, kept, grad_x, needs_grad_x):
+    def backward(
+        self,
+        grad: torch.Tensor,
+        x: torch.Tensor,
+        kept: Sequence[torch.Tensor],
+        grad_x: torch.Tensor | None,
+        needs_grad_x: bool,
+    ) -> tuple[torch.Tensor | None, tuple[torch.Tensor | None, ...]]:
         if not needs_grad_x:
             return None, ()
         return grad @ self.weight if grad_x is None else grad_x.addmm_(grad, self.weight), ()
@@ -148,10 +156,6 @@ class Same:
         return (grad,)
 
 
-Take = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
-"""`(shape, dtype) -> tensor`: where a result that the backward pass needs is put."""
-
-
 def project(take: Take, before: Norm | Gated | Same, linears: Sequence[Linear], *inputs: torch.Tensor) -> Any:
     """One output (T, N) for each layer of `before(*inputs)`; of the inputs (T, D), only themselves are kept."""
     trained = [tensor for linear in linears for tensor in linear.trained]
@@ -161,7 +165,14 @@ def project(take: Take, before: Norm | Gated | Same, linears: Sequence[Linear], 
 
 class _Project(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, take, before, linears, count, *tensors):
+    def forward(
+        ctx: Any,
+        take: Take,
+        before: Norm | Gated | Same,
+        linears: Sequence[Linear],
+        count: int,
+        *tensors: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
         x = before.forward(*tensors[:count])
         outputs, kept = zip(*(linear.forward(take, x) for linear in linears), strict=True)
         ctx.save_for_backward(*tensors[:count], *itertools.chain.from_iterable(kept))
@@ -169,7 +180,7 @@ class _Project(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx, *grads):
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         saved = iter(ctx.saved_tensors)
         inputs = tuple(itertools.islice(saved, ctx.count))
         x = ctx.before.forward(*inputs)
@@ -187,7 +198,7 @@ class _Add(torch.autograd.Function):
     """Residual plus a branch, the branch normed first where there is a norm."""
 
     @staticmethod
-    def forward(ctx, take, norm, residual, branch):
+    def forward(ctx: Any, take: Take, norm: Norm | None, residual: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
         ctx.norm = norm
         if norm is not None:
             ctx.save_for_backward(branch)
@@ -195,7 +206,7 @@ class _Add(torch.autograd.Function):
         return torch.add(residual, branch, out=take(residual.shape, residual.dtype))
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         return None, None, grad, grad if ctx.norm is None else ctx.norm.backward(grad, *ctx.saved_tensors)[0]
 
 
@@ -238,7 +249,7 @@ class PackedDecoder:
         linear: Callable[[Any], Linear],
         recomputed_layers: int = 0,
         embed: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    ):
+    ) -> None:
         self.recomputed_layers = recomputed_layers
         self._linear = linear
         self._decoder = model.get_decoder()
@@ -257,9 +268,8 @@ class PackedDecoder:
 
     def hidden(self, pack: Pack) -> torch.Tensor:
         """Final hidden states (N, D) of the pack's predictor rows."""
-        for x in self.layer_outputs(pack):
-            pass
-        return Recomputed.apply(self._final_norm, x)
+        last = deque(self.layer_outputs(pack), maxlen=1).pop()
+        return Recomputed.apply(self._final_norm, last)
 
     def layer_outputs(self, pack: Pack) -> Iterator[torch.Tensor]:
         """The embedded tokens (T, D), then what each layer makes of them, computed when asked for; (N, D) the last."""

@@ -1,5 +1,7 @@
 """Cross-entropy where it counts: the vocabulary head runs at supervised positions only, a few rows at a time."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -20,7 +22,7 @@ class _HeadLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         # hidden (N, D), head (V, D), targets (N,)
         needs_grad = ctx.needs_input_grad[0]
         grad = torch.empty_like(hidden) if needs_grad else None
@@ -39,7 +41,7 @@ class _HeadLoss(torch.autograd.Function):
         return total.float()
 
     @staticmethod
-    def backward(ctx, upstream: torch.Tensor) -> tuple:
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple:
         (grad,) = ctx.saved_tensors
         return grad * upstream.to(grad.dtype), None, None
 

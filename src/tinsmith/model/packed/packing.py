@@ -178,7 +178,7 @@ def _rows_of(path: Sequence[tuple[int, int]]) -> list[int]:
 
 def _shared(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens two sequences have in common at the start."""
-    for position, (one, other) in enumerate(zip(first, second)):
+    for position, (one, other) in enumerate(zip(first, second, strict=False)):
         if one != other:
             return position
     return min(len(first), len(second))
