@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness import HERE, publish
 
+from tinsmith.core.measure import current_measurements
 from tinsmith.core.run_dir import RunDir, read_json
-from tinsmith.pipeline import current_measurements
 
 SHORT = (
     "evaluate.ratio.test.int4_over_tuned",

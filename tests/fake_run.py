@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from stage_runs import run_stage
 from tinsmith.card.stage import render_card
 from tinsmith.core import measure
 from tinsmith.core.config import CardConfig
@@ -246,7 +247,7 @@ def write_card(run: RunDir, monkeypatch, author: dict | None = None) -> Path:
     monkeypatch.setattr(stage, "run_snippets", answered)
     out_dir = run.stage("card")
     out_dir.mkdir()
-    result = render_card(CardConfig(**(author or {})), run, "tea-bot", out_dir)
+    result = run_stage(render_card, CardConfig(**(author or {})), run, "tea-bot", out_dir)
     stamped = [replace(m, stage="card", fingerprint="print-card") for m in result.measurements]
     measure.append(run.measurements, stamped)
     stamp = {"stage": "card", "fingerprint": "print-card", "outputs": tree_sha256s(out_dir)}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.export.stage import export_int4
@@ -25,7 +26,8 @@ def tiny_run(kind: str, tmp_path_factory) -> Path:
         write_json(root / "data/report.json", {"system_prompt": "You sell tea."})
         write_text(root / "card/README.md", "---\nlicense: mit\n---\n# Model Card: tea\n\n![loss](loss.svg)\n")
         write_text(root / "card/loss.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
-        export_int4(
+        run_stage(
+            export_int4,
             ExportConfig(recipe="mixed", max_bits_per_parameter=6.5),
             root / "data",
             root / "merge",

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from packages import tiny_run
+from stage_runs import run_stage
 from tinsmith.app import HOST_HEADERS, build_app, example_questions, fill_card_page, without_front_matter
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import file_sha256, read_json
@@ -17,7 +18,7 @@ PAGE = "<title>Model card</title><b><!-- title --></b><main><!-- card --></main>
 @pytest.fixture
 def app(tmp_path, tmp_path_factory):
     run = tiny_run("llama", tmp_path_factory)
-    result = build_app(run / "data", run / "export", run / "card", tmp_path, "Tea & <co>", 3)
+    result = run_stage(build_app, run / "data", run / "export", run / "card", tmp_path, "Tea & <co>", seed=3)
     return run, tmp_path, result
 
 
@@ -107,4 +108,4 @@ def test_a_missing_card_is_a_clear_error(tmp_path, tmp_path_factory):
     run = tiny_run("llama", tmp_path_factory)
     (tmp_path / "card").mkdir()
     with pytest.raises(ArtifactError, match=r"README\.md: missing"):
-        build_app(run / "data", run / "export", tmp_path / "card", tmp_path / "out", "T", 1)
+        run_stage(build_app, run / "data", run / "export", tmp_path / "card", tmp_path / "out", "T", seed=1)

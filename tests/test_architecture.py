@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import tinsmith
-from tinsmith.pipeline import STAGES
+from tinsmith.pipeline.stages import STAGES
 
 SOURCE = Path(tinsmith.__file__).parent
 MODULES = {

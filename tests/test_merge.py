@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from stage_runs import run_stage
 from tinsmith import merge
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.device import Device
@@ -35,7 +36,7 @@ def run(request, tmp_path):
 
 
 def merged(root):
-    return merge_adapter(root / "base", root / "data", root / "train", root / "merge")
+    return run_stage(merge_adapter, root / "base", root / "data", root / "train", root / "merge")
 
 
 def change_adapter(root, change):

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from tinsmith import pipeline
 from tinsmith.core.code_version import code_version, sources_behind
 from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ArtifactError, GateError, UserError
-from tinsmith.core.measure import Recorder, StageResult
 from tinsmith.core.run_dir import RunDir
+from tinsmith.pipeline import runner
+from tinsmith.pipeline.stages import STAGES
 
 
 @pytest.fixture
@@ -20,29 +20,28 @@ def line(monkeypatch, tmp_path):
     calls: list[str] = []
 
     def stage(name, reads, work):
-        def run(config, run_dir, out_dir):
+        def run(config, run_dir, out_dir, context):
             calls.append(name)
-            recorder = Recorder()
-            recorder.add(f"{name}.n", len(calls), "count", 1, "calls", "test")
-            work(config, run_dir, out_dir, recorder)
-            return StageResult(tuple(recorder.measurements), (f"{name} ran",))
+            context.recorder.add(f"{name}.n", len(calls), "count", 1, "calls", "test")
+            work(config, out_dir)
+            return (f"{name} ran",)
 
-        original = next(s for s in pipeline.STAGES if s.name == name)
+        original = next(s for s in STAGES if s.name == name)
         return replace(original, reads=reads, run=run, module="tinsmith.core.errors")
 
-    def write(config, run_dir, out_dir, recorder):
+    def write(config, out_dir):
         (out_dir / "file.txt").write_text(f"epochs {config.train.epochs}")
 
     stages = (stage("base", (), write), stage("train", ("base",), write), stage("merge", ("train",), write))
-    monkeypatch.setattr(pipeline, "STAGES", stages)
-    monkeypatch.setattr(pipeline, "STAGE_NAMES", ("base", "train", "merge"))
+    monkeypatch.setattr(runner, "STAGES", stages)
+    monkeypatch.setattr(runner, "STAGE_NAMES", ("base", "train", "merge"))
     return RunDir(tmp_path / "run"), calls, stages, monkeypatch
 
 
 def _go(run, **more):
     said: list[str] = []
     config = more.pop("config", RunConfig())
-    measurements = pipeline.run_pipeline(config, run, said.append, more.pop("first", "base"), "merge", **more)
+    measurements = runner.run_pipeline(config, run, said.append, more.pop("first", "base"), "merge", **more)
     return said, measurements
 
 
@@ -86,11 +85,11 @@ def test_a_failing_stage_keeps_earlier_results(line):
     _go(run)
     before = {p: p.read_bytes() for p in sorted(run.root.rglob("*")) if p.is_file() and ".work" not in p.parts}
 
-    def fail(config, run_dir, out_dir):
+    def fail(config, run_dir, out_dir, context):
         (out_dir / "half.txt").write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device", "half.txt")
 
-    monkeypatch.setattr(pipeline, "STAGES", (stages[0], replace(stages[1], run=fail), stages[2]))
+    monkeypatch.setattr(runner, "STAGES", (stages[0], replace(stages[1], run=fail), stages[2]))
     with pytest.raises(UserError, match="No space left on device"):
         _go(run, config=RunConfig(train={"epochs": 5}))
     after = {p: p.read_bytes() for p in before}
@@ -101,10 +100,10 @@ def test_a_failing_stage_keeps_earlier_results(line):
 def test_a_failed_gate_is_kept_as_evidence(line):
     run, _, stages, monkeypatch = line
 
-    def fail(config, run_dir, out_dir):
-        Recorder().gate("gate.demo", 3.0, "<=", 1.0, "logits", 5, "positions", "test")
+    def fail(config, run_dir, out_dir, context):
+        context.recorder.gate("gate.demo", 3.0, "<=", 1.0, "logits", 5, "positions", "test")
 
-    monkeypatch.setattr(pipeline, "STAGES", (replace(stages[0], run=fail), *stages[1:]))
+    monkeypatch.setattr(runner, "STAGES", (replace(stages[0], run=fail), *stages[1:]))
     with pytest.raises(GateError, match=r"gate.demo: measured 3 logits over 5 positions, required <= 1"):
         _go(run)
     assert json.loads((run.root / "failed_gates.jsonl").read_text())["value"] == 3.0
@@ -114,13 +113,13 @@ def test_a_failed_gate_is_kept_as_evidence(line):
 def test_two_processes_cannot_share_a_run_folder(line):
     run, _, stages, monkeypatch = line
 
-    def nested(config, run_dir, out_dir):
+    def nested(config, run_dir, out_dir, context):
         with pytest.raises(UserError, match="another tinsmith is working"):
-            pipeline.run_pipeline(config, run, lambda text: None, "base", "base")
-        return StageResult(())
+            runner.run_pipeline(config, run, lambda text: None, "base", "base")
+        return ()
 
-    monkeypatch.setattr(pipeline, "STAGES", (replace(stages[0], run=nested),))
-    pipeline.run_pipeline(RunConfig(), run, lambda text: None, "base", "base")
+    monkeypatch.setattr(runner, "STAGES", (replace(stages[0], run=nested),))
+    runner.run_pipeline(RunConfig(), run, lambda text: None, "base", "base")
 
 
 def test_no_absolute_path_is_kept(line, tmp_path):

@@ -9,8 +9,8 @@ from pathlib import Path
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import HOST_HEADERS
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.measure import Recorder, StageResult
 from tinsmith.core.run_dir import link_or_copy, read_json, write_json, write_text
+from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.conversations import Conversation, read_jsonl
 
 _QUESTIONS = 4
@@ -65,11 +65,13 @@ _NGINX = """server {
 """
 
 
-def build_app(data_dir: Path, export_dir: Path, card_dir: Path, out_dir: Path, title: str, seed: int) -> StageResult:
+def build_app(
+    data_dir: Path, export_dir: Path, card_dir: Path, out_dir: Path, title: str, context: StageContext
+) -> Summary:
     """Write the static site into `out_dir`.
 
     Args:
-        data_dir: For the system prompt and the example questions, which are test questions drawn by `seed`.
+        data_dir: For the system prompt and the example questions, which are test questions drawn by the seed.
         title: Name shown at the top of both pages.
 
     Raises:
@@ -84,7 +86,7 @@ def build_app(data_dir: Path, export_dir: Path, card_dir: Path, out_dir: Path, t
     write_json(out_dir / "app.json", {
         "title": title,
         "system_prompt": read_json(data_dir / "report.json")["system_prompt"],
-        "questions": example_questions(read_jsonl(data_dir / "test.jsonl"), seed),
+        "questions": example_questions(read_jsonl(data_dir / "test.jsonl"), context.seed),
         "model": "./model/",
         "max_new_tokens": _MAX_NEW_TOKENS,
     })  # fmt: skip
@@ -93,12 +95,12 @@ def build_app(data_dir: Path, export_dir: Path, card_dir: Path, out_dir: Path, t
     write_text(out_dir / "card.html", fill_card_page(page, title, markdown))
     _write_host_files(out_dir, title)
     sizes = [path.stat().st_size for path in out_dir.rglob("*") if path.is_file()]
-    recorder = Recorder()
-    recorder.add("app.files", len(sizes), "count", len(sizes), "files", "files in the folder")
-    recorder.add("app.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sizes of the files in the folder")
-    return StageResult(
-        tuple(recorder.measurements),
-        (f"chat page, card page and model: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB, ready for any static host",),
+    context.recorder.add("app.files", len(sizes), "count", len(sizes), "files", "files in the folder")
+    context.recorder.add(
+        "app.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sizes of the files in the folder"
+    )
+    return (
+        f"chat page, card page and model: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB, ready for any static host",
     )
 
 

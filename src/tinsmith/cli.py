@@ -13,7 +13,7 @@ import click
 
 from tinsmith import __version__
 from tinsmith.core.errors import UserError
-from tinsmith.pipeline import STAGE_NAMES
+from tinsmith.pipeline.stages import STAGE_NAMES
 
 
 class _Group(click.Group):

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.load import load_model
 from tinsmith.model.tokens import Tokens, load_tokenizer
 
 _CONVERSATIONS = 8
@@ -41,14 +43,14 @@ Deltas = dict[str, tuple[Any, Any, float]]
 """Base weight name -> (A (r, in), B (out, r), alpha / r)."""
 
 
-def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path) -> StageResult:
+def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path, context: StageContext) -> Summary:
     """Write `out_dir/model`, the tuned model in bfloat16 as a plain Transformers folder, and check it.
 
     Raises:
         ArtifactError: the adapter does not fit the base.
         GateError: the merged model is not the base with its adapter, or is the base without it.
     """
-    recorder = Recorder()
+    recorder = context.recorder
     settings = read_json(train_dir / "adapter" / "adapter_config.json")
     deltas = load_deltas(train_dir / "adapter", settings)
     _require_fit(deltas, read_json(base_dir / "model" / "config.json"), train_dir / "adapter")
@@ -76,12 +78,9 @@ def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path
         },
     )
     values = {m.id: m.value for m in recorder.measurements}
-    return StageResult(
-        tuple(recorder.measurements),
-        (
-            f"{len(deltas)} matrices merged; largest logit difference {values['gate.merge.adapter_vs_merged']:.3f} to the "
-            f"active adapter, {values['gate.merge.merged_vs_base']:.3f} to the base",
-        ),
+    return (
+        f"{len(deltas)} matrices merged; largest logit difference {values['gate.merge.adapter_vs_merged']:.3f} to the "
+        f"active adapter, {values['gate.merge.merged_vs_base']:.3f} to the base",
     )
 
 
@@ -192,7 +191,9 @@ def _gates(
     samples: Sequence[tuple[Tokens, list[int]]],
 ) -> None:
     """Compare the logits (N, V) of the four models, all computed in float32."""
-    model = _load_float32(base_dir)
+    import torch
+
+    model = load_model(base_dir, torch.float32)
     base = _logits(model, samples)
     adapter, model = _adapter_logits(model, adapter_dir, samples)
     for name, weight in model.named_parameters():
@@ -200,7 +201,7 @@ def _gates(
             weight.data = merged_weight(weight.data, *deltas[name]).float()
     merged = _logits(model, samples)
     del model
-    reloaded = _logits(_load_float32(merged_dir), samples)
+    reloaded = _logits(load_model(merged_dir, torch.float32), samples)
     candidates = adapter.topk(min(_CANDIDATES, adapter.shape[1])).indices  # (N, 100)
 
     def largest_difference(left: Any, right: Any) -> float:
@@ -261,15 +262,6 @@ def _adapter_logits(model: Any, adapter_dir: Path, samples: Sequence[tuple[Token
 
     with_adapter = PeftModel.from_pretrained(model, adapter_dir, local_files_only=True)
     return _logits(with_adapter, samples), with_adapter.unload()
-
-
-def _load_float32(folder: Path) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    ).eval()
 
 
 def _logits(model: Any, samples: Sequence[tuple[Tokens, list[int]]]) -> Any:

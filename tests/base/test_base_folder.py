@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from tiny_gguf import write_tiny_gguf
 from transformers import AutoModelForCausalLM
 
+from stage_runs import run_stage
 from tinsmith.base.stage import resolve_base
 from tinsmith.core.config import BaseConfig
 from tinsmith.core.errors import BaseModelError
@@ -42,7 +43,7 @@ def _edit(path, **changes):
 def test_clean_folder_computes_the_same_and_names_nothing_local(model, out):
     _edit(model / "config.json", _name_or_path="/home/ann/models/x", quantization_config={"quant_method": "gguf"})
     _edit(model / "generation_config.json", do_sample=True, top_k=64)
-    result = resolve_base(BaseConfig(model=str(model)), out)
+    result = run_stage(resolve_base, BaseConfig(model=str(model)), out)
     clean = out / "model"
     ids = torch.arange(30).unsqueeze(0) + 20
     logits = [AutoModelForCausalLM.from_pretrained(folder)(ids).logits for folder in (model, clean)]
@@ -66,7 +67,7 @@ def test_clean_folder_computes_the_same_and_names_nothing_local(model, out):
 
 
 def test_record_says_where_everything_came_from(model, out):
-    resolve_base(BaseConfig(model=str(model)), out)
+    run_stage(resolve_base, BaseConfig(model=str(model)), out)
     record = json.loads((out / "base.json").read_text())
     assert record["id"] == record["requested"] == "my-base"
     assert record["source"] == "local" and record["revision"] is None
@@ -89,7 +90,7 @@ def test_record_says_where_everything_came_from(model, out):
 
 
 def test_weights_of_a_persons_own_folder_are_copied_not_shared(model, out):
-    resolve_base(BaseConfig(model=str(model)), out)
+    run_stage(resolve_base, BaseConfig(model=str(model)), out)
     before = (out / "model/model.safetensors").read_bytes()
     with (model / "model.safetensors").open("r+b") as file:
         file.seek(-4, 2)
@@ -106,7 +107,7 @@ def test_other_precisions_and_shards_become_bf16(model, out):
     index = {"metadata": {}, "weight_map": {key: file for file, keys in halves.items() for key in keys}}
     (model / "model.safetensors.index.json").write_text(json.dumps(index))
     (model / "model.safetensors").unlink()
-    resolve_base(BaseConfig(model=str(model)), out)
+    run_stage(resolve_base, BaseConfig(model=str(model)), out)
     placed = {key: value for file in halves for key, value in load_file(out / "model" / file).items()}
     assert all(value.dtype == torch.bfloat16 and torch.equal(value, weights[key]) for key, value in placed.items())
     loaded = AutoModelForCausalLM.from_pretrained(out / "model").state_dict()
@@ -119,7 +120,7 @@ def test_token_without_embedding_row_is_dropped_and_named(model, out):
     rows = json.loads((model / "config.json").read_text())["vocab_size"]
     tree["added_tokens"].append(tree["added_tokens"][0] | {"id": rows, "content": "<image>"})
     (model / "tokenizer.json").write_text(json.dumps(tree))
-    resolve_base(BaseConfig(model=str(model)), out)
+    run_stage(resolve_base, BaseConfig(model=str(model)), out)
     assert json.loads((out / "base.json").read_text())["dropped_tokens"] == ["<image>"]
     assert max(load_tokenizer(out / "model").tokenizer("a <image> b")["input_ids"]) < rows
 
@@ -128,14 +129,14 @@ def test_gemma_terms_bring_their_notice(tmp_path, out, tiny_gemma):
     folder = tmp_path / "gemma"
     shutil.copytree(tiny_gemma, folder)
     (folder / "LICENSE").rename(folder / "GEMMA_TERMS.txt")
-    resolve_base(BaseConfig(model=str(folder), license="gemma"), out)
+    run_stage(resolve_base, BaseConfig(model=str(folder), license="gemma"), out)
     assert "subject to the Gemma Terms of Use" in (out / "model/NOTICE.txt").read_text()
     assert json.loads((out / "base.json").read_text())["license"]["files"] == ["GEMMA_TERMS.txt", "NOTICE.txt"]
 
 
 def test_gguf_file_says_what_it_was(tmp_path, out, tiny_gemma):
     path = write_tiny_gguf(tiny_gemma, tmp_path / "tiny-q8.gguf", "gemma3", license="gemma", quantization="Q8_0")
-    resolve_base(BaseConfig(model=str(path), tokenizer=str(tiny_gemma)), out)
+    run_stage(resolve_base, BaseConfig(model=str(path), tokenizer=str(tiny_gemma)), out)
     record = json.loads((out / "base.json").read_text())
     assert record["id"] == "tiny-q8" and record["requested"] == "tiny-q8.gguf"
     assert record["dequantized_from"]["format"] == "GGUF Q8_0"
@@ -165,14 +166,14 @@ SAME = "{% if messages[0].role != 'system' %}" + "<|im_start|>system\nYou are a 
 )  # fmt: skip
 def test_chat_template_is_compared_by_what_it_renders(template, reason, model, out):
     _edit(model / "tokenizer_config.json", chat_template=template)
-    resolve_base(BaseConfig(model=str(model)), out)
+    run_stage(resolve_base, BaseConfig(model=str(model)), out)
     record = json.loads((out / "base.json").read_text())["chat_template"]
     assert record["replaced"] is (reason is not None)
     assert (reason or "renders the probe conversations the same") in record["reason"]
 
 
 def test_stated_licence_wins_over_the_configured_one_with_a_warning(model, out):
-    result = resolve_base(BaseConfig(model=str(model), license="mit"), out)
+    result = run_stage(resolve_base, BaseConfig(model=str(model), license="mit"), out)
     assert json.loads((out / "base.json").read_text())["license"]["id"] == "apache-2.0"
     assert "base.license says 'mit' but the model's README.md says 'apache-2.0'" in result.summary[1]
 
@@ -232,18 +233,18 @@ def _foreign_tokens(folder):
 def test_unusable_folder_is_refused(damage, message, model, out):
     damage(model)
     with pytest.raises(BaseModelError, match=message):
-        resolve_base(BaseConfig(model=str(model)), out)
+        run_stage(resolve_base, BaseConfig(model=str(model)), out)
 
 
 def test_unknown_alias_lists_the_known_ones(out):
     with pytest.raises(
         BaseModelError, match="'smollm2-135m': no such alias, folder or file; did you mean 'smollm2-135m-inst"
     ) as caught:
-        resolve_base(BaseConfig(model="smollm2-135m"), out)
+        run_stage(resolve_base, BaseConfig(model="smollm2-135m"), out)
     assert "gemma-3-270m" in caught.value.hint
 
 
 def test_other_file_is_refused(out, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"x")
     with pytest.raises(BaseModelError, match=r"'model.onnx': a file, but not a .gguf"):
-        resolve_base(BaseConfig(model=str(tmp_path / "model.onnx")), out)
+        run_stage(resolve_base, BaseConfig(model=str(tmp_path / "model.onnx")), out)

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import huggingface_hub
 import pytest
 
+from stage_runs import run_stage
 from tinsmith.base.stage import resolve_base
 from tinsmith.core.config import BaseConfig
 from tinsmith.core.errors import BaseModelError
@@ -112,7 +113,7 @@ def out(tmp_path):
 
 
 def test_model_is_pinned_to_a_commit_and_only_what_is_read_is_fetched(hub, out):
-    resolve_base(BaseConfig(model="hf:acme/tiny", revision="main"), out)
+    run_stage(resolve_base, BaseConfig(model="hf:acme/tiny", revision="main"), out)
     record = json.loads((out / "base.json").read_text())
     assert record["id"] == "acme/tiny" and record["source"] == "hub" and record["revision"] == COMMIT
     assert record["requested"] == "hf:acme/tiny@main"
@@ -135,23 +136,23 @@ def test_model_is_pinned_to_a_commit_and_only_what_is_read_is_fetched(hub, out):
 def test_download_that_differs_from_the_hubs_listing_is_refused(hub, out):
     hub.listed_sha256["model.safetensors"] = "0" * 64
     with pytest.raises(BaseModelError, match=f"model.safetensors has sha256 [0-9a-f]{{64}}, the Hub lists {'0' * 64}"):
-        resolve_base(BaseConfig(model="hf:acme/tiny"), out)
+        run_stage(resolve_base, BaseConfig(model="hf:acme/tiny"), out)
 
 
 def test_pickles_are_refused_before_anything_is_fetched(hub, out):
     del hub.files["model.safetensors"]
     with pytest.raises(BaseModelError, match=r"hf:acme/tiny: weights only as pytorch_model.bin"):
-        resolve_base(BaseConfig(model="hf:acme/tiny"), out)
+        run_stage(resolve_base, BaseConfig(model="hf:acme/tiny"), out)
     assert hub.fetched == []
 
 
 def test_cached_snapshot_is_used_without_a_network(hub, out, tmp_path, monkeypatch):
-    resolve_base(BaseConfig(model="hf:acme/tiny", revision="main"), out)
+    run_stage(resolve_base, BaseConfig(model="hf:acme/tiny", revision="main"), out)
     hub.server.shutdown()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     again = tmp_path / "again"
     again.mkdir()
-    resolve_base(BaseConfig(model="hf:acme/tiny", revision=COMMIT), again)
+    run_stage(resolve_base, BaseConfig(model="hf:acme/tiny", revision=COMMIT), again)
     first, second = (json.loads((folder / "base.json").read_text()) for folder in (out, again))
     assert first["files"] == second["files"] and second["revision"] == COMMIT
 
@@ -167,7 +168,7 @@ def test_cached_snapshot_is_used_without_a_network(hub, out, tmp_path, monkeypat
 )
 def test_what_the_hub_refuses_is_explained(model, revision, message, hub, out):
     with pytest.raises(BaseModelError, match=message):
-        resolve_base(BaseConfig(model=model, revision=revision), out)
+        run_stage(resolve_base, BaseConfig(model=model, revision=revision), out)
 
 
 @pytest.mark.parametrize("offline", [True, False])
@@ -176,5 +177,5 @@ def test_no_network_points_to_a_local_folder(offline, hub, out, monkeypatch):
     hub.server.server_close()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     with pytest.raises(BaseModelError, match="hf:acme/tiny: the Hugging Face Hub cannot be reached") as caught:
-        resolve_base(BaseConfig(model="hf:acme/tiny"), out)
+        run_stage(resolve_base, BaseConfig(model="hf:acme/tiny"), out)
     assert "set base.model to its folder" in caught.value.hint

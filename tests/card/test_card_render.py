@@ -11,6 +11,7 @@ from huggingface_hub.repocard_data import ModelCardData, model_index_to_eval_res
 
 import tinsmith.card
 from fake_run import AUTHOR, STAMPED, records, write_card, write_run
+from stage_runs import run_stage
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts, plain
 from tinsmith.card.front_matter import HUB_LICENSES, front_matter
@@ -375,10 +376,10 @@ def test_a_broken_promise_of_a_stage_is_named(tmp_path):
     report = run.stage("data") / "report.json"
     write_json(report, {**read_json(report), "categories": [{"name": "cat_00"}]})
     with pytest.raises(ArtifactError, match=r"data/report\.json: no 'count'"):
-        render_card(CardConfig(), run, "tea-bot", run.root)
+        run_stage(render_card, CardConfig(), run, "tea-bot", run.root)
     shutil.rmtree(run.stage("base"))
     with pytest.raises(ArtifactError, match=r"base\.json: missing"):
-        render_card(CardConfig(), run, "tea-bot", run.root)
+        run_stage(render_card, CardConfig(), run, "tea-bot", run.root)
 
 
 def test_words_of_others_cannot_change_the_structure(tmp_path, monkeypatch):

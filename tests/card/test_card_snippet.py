@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fake_run import AUTHOR, write_run
+from stage_runs import run_stage
 from tinsmith.browser.chromium import BrowserError
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.render import fenced
@@ -34,7 +35,7 @@ def package(tiny_llama, tmp_path_factory):
     write_jsonl(root / "data" / "val.jsonl", tiny_conversations(4))
     shutil.copytree(tiny_llama, root / "merge" / "model")
     (root / "export").mkdir()
-    export_int4(ExportConfig(recipe="rtn"), root / "data", root / "merge", root / "export", seed=1)
+    run_stage(export_int4, ExportConfig(recipe="rtn"), root / "data", root / "merge", root / "export", seed=1)
     return root / "export" / "package"
 
 

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+from stage_runs import run_stage
 from tinsmith.cli import main
 from tinsmith.commands.results_table import results_table
 from tinsmith.core.config import ExportConfig, RunConfig
@@ -54,7 +55,7 @@ def packaged(tmp_path):
     write_jsonl(run / "data" / "val.jsonl", tiny_conversations(4))
     write_json(run / "data" / "report.json", {"system_prompt": "You sell tea."})
     (run / "export").mkdir()
-    export_int4(ExportConfig(), run / "data", run / "merge", run / "export", 1)
+    run_stage(export_int4, ExportConfig(), run / "data", run / "merge", run / "export", seed=1)
     write_json(run / "config.json", RunConfig().model_dump(mode="json"))
     write_json(run / "stamps" / "export.json", {})
     return run

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
 from tinsmith.data.split import split_conversations
@@ -109,7 +110,7 @@ def test_split_depends_on_contents_and_seed_not_on_the_order_of_files(tiny_llama
             records = [conversations[i] for i in order if i % len(names) == number]
             lines = [json.dumps({"category": c.category, "messages": c.as_dicts()}) for c in records]
             (source / name).write_text("\n".join(lines))
-        prepare_data(DataConfig(path=str(source)), tmp_path / "base", out, seed)
+        run_stage(prepare_data, DataConfig(path=str(source)), tmp_path / "base", out, seed=seed)
         return {name: [c.messages for c in read_jsonl(out / f"{name}.jsonl")] for name in ("train", "val", "test")}
 
     straight = split("1", 0, ["a.jsonl", "b.jsonl"], range(80))

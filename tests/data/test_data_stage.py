@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError, GateError
 from tinsmith.core.measure import Recorder
@@ -49,7 +50,7 @@ def source(tmp_path):
 def run(config, base_dir, tmp_path, name="out"):
     out = tmp_path / name
     out.mkdir()
-    result = prepare_data(config, base_dir, out, seed=0)
+    result = run_stage(prepare_data, config, base_dir, out, seed=0)
     return out, result, {m.id: m for m in result.measurements}
 
 
@@ -184,7 +185,9 @@ def test_too_long_is_an_error_on_request_and_nothing_is_written(base_dir, source
     records = (source / "01_words.jsonl").read_text().splitlines()
     (source / "01_words.jsonl").write_text("\n".join(r for n, r in enumerate(records) if n != 20))
     with pytest.raises(DataError, match=r"01_words\.jsonl, line 20: first question and answer have \d+ tokens"):
-        prepare_data(DataConfig(path=str(source), max_tokens=200, drop_invalid=False), base_dir, tmp_path / "out", 0)
+        run_stage(
+            prepare_data, DataConfig(path=str(source), max_tokens=200, drop_invalid=False), base_dir, tmp_path / "out"
+        )
     assert list((tmp_path / "out").iterdir()) == []
 
 

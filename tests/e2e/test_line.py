@@ -14,7 +14,7 @@ from e2e.conftest import tinsmith, write_project
 from signed_results import CODE, result, signed
 from tinsmith.bench.remote_result import keep
 from tinsmith.core.run_dir import file_sha256
-from tinsmith.pipeline import STAGES
+from tinsmith.pipeline.stages import STAGES
 
 pytestmark = pytest.mark.browser
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.model.conversations import write_jsonl
 from tiny import build_tiny, tiny_conversations
@@ -35,7 +36,7 @@ def build_line(kind: str, root: Path) -> Line:
     for name, part in (("train", conversations[:14]), ("val", conversations[14:20]), ("test", conversations[20:])):
         write_jsonl(line.data / f"{name}.jsonl", part)
     line.export.mkdir()
-    export_int4(ExportConfig(recipe="rtn"), line.data, line.merge, line.export, seed=1)
+    run_stage(export_int4, ExportConfig(recipe="rtn"), line.data, line.merge, line.export, seed=1)
     return line
 
 

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from stage_runs import run_stage
 from tinsmith.core.config import EvaluateConfig
 from tinsmith.core.errors import DataError, GateError
 from tinsmith.core.run_dir import read_json, write_json
@@ -17,7 +18,7 @@ CONFIG = EvaluateConfig(train_sample=8, questions=6, max_new_tokens=8)
 def run(line, out_dir, config=CONFIG, **other):
     out_dir.mkdir(exist_ok=True)
     folders = {"base_dir": line.base, "data_dir": line.data, "merge_dir": line.merge, "export_dir": line.export} | other
-    return evaluate_models(config, **folders, out_dir=out_dir, seed=3)
+    return run_stage(evaluate_models, config, **folders, out_dir=out_dir, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.export.stage import export_int4
 from tinsmith.model.conversations import write_jsonl
@@ -28,5 +29,5 @@ def exported(request, data_dir, tiny_llama, tiny_gemma, tmp_path_factory):
         request.param,
         merge_dir,
         out_dir,
-        export_int4(ExportConfig(recipe="gptq"), data_dir, merge_dir, out_dir, seed=1),
+        run_stage(export_int4, ExportConfig(recipe="gptq"), data_dir, merge_dir, out_dir, seed=1),
     )

@@ -5,6 +5,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.errors import GateError
 from tinsmith.export import attention
@@ -66,7 +67,7 @@ def test_a_window_one_token_short_stops_the_stage(tiny_gemma, data_dir, tmp_path
     mask = attention._mask
     monkeypatch.setattr(attention, "_mask", lambda tape, graph, window: mask(tape, graph, window and window - 1))
     with pytest.raises(GateError, match=r"^gate\.attention\.max_abs_diff\.prefill_100: measured .* required <= 0\.01"):
-        export_int4(ExportConfig(recipe="rtn"), data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
+        run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
 
 
 def test_the_runtime_has_a_kernel_for_the_operator_itself(exported):

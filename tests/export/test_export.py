@@ -14,6 +14,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.device import Device
 from tinsmith.core.errors import ArtifactError, BaseModelError, GateError
@@ -47,7 +48,7 @@ def test_every_family_passes_the_same_gates_in_4_and_8_bits(kind, data_dir, tmp_
     }
     monkeypatch.setattr("tinsmith.export.calibrate.dearest", lambda losses, sizes, room: eight)
     config = ExportConfig(recipe="mixed", calibration_tokens=200)
-    result = export_int4(config, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
+    result = run_stage(export_int4, config, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
     gates = [m for m in result.measurements if m.id.startswith(("gate.graph.max_abs_diff", "gate.int4.max_abs_diff"))]
     assert len(gates) == 10 and all(gate.value < 1e-4 for gate in gates)
     siblings = {m.id: m.value for m in result.measurements if m.id.endswith(".divergence")}
@@ -164,12 +165,12 @@ def test_a_wrong_graph_stops_the_stage(exported, data_dir, tmp_path, monkeypatch
         graph, "_rotation", lambda g, rope, ids, index: rotation(g, {**rope, "rope_theta": 7.0}, ids, index)
     )
     with pytest.raises(GateError, match=r"^gate\.graph\.max_abs_diff\.prefill_100: measured .* required <= 0\.01"):
-        export_int4(ExportConfig(recipe="gptq"), data_dir, merge_dir, tmp_path, seed=1)
+        run_stage(export_int4, ExportConfig(recipe="gptq"), data_dir, merge_dir, tmp_path, seed=1)
 
 
 def test_rtn_recipe_and_small_chunks(exported, data_dir, tmp_path):
     _, merge_dir, _, _ = exported
-    result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path, seed=1)
+    result = run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path, seed=1)
     record = json.loads((tmp_path / "export.json").read_text())
     assert record["recipe"] == "rtn" and record["operators"]["GroupQueryAttention"] == 2
     assert {m.id for m in result.measurements} >= {"export.weights_bytes", "export.download_bytes"}
@@ -252,7 +253,7 @@ def test_a_matrix_is_stored_behind_what_its_rows_need(exported):
 
 def test_export_is_reproducible(exported, data_dir, tmp_path):
     _, merge_dir, out_dir, _ = exported
-    export_int4(ExportConfig(recipe="gptq"), data_dir, merge_dir, tmp_path, seed=1)
+    run_stage(export_int4, ExportConfig(recipe="gptq"), data_dir, merge_dir, tmp_path, seed=1)
     assert (tmp_path / "package/SHA256SUMS").read_text() == (out_dir / "package/SHA256SUMS").read_text()
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.errors import ArtifactError, GateError
 from tinsmith.export.calibrate import round_all
@@ -61,7 +62,7 @@ def test_second_graph_shares_the_weights_and_passes_its_gates(exported):
 
 def test_largest_values_are_those_of_transformers(tiny_llama, data_dir, tmp_path):
     merge_dir = edited(tiny_llama, tmp_path / "merge")
-    export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
+    run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
     model = AutoModelForCausalLM.from_pretrained(merge_dir / "model", dtype=torch.float32)
     tokens = load_tokenizer(merge_dir / "model").encode_all(read_jsonl(data_dir / "train.jsonl"))[:2]
     round_all(model)
@@ -97,7 +98,7 @@ def test_largest_values_are_those_of_transformers(tiny_llama, data_dir, tmp_path
 
 def test_a_large_residual_stream_of_gemma_is_made_smaller_without_changing_an_answer(tiny_gemma, data_dir, tmp_path):
     merge_dir = edited(tiny_gemma, tmp_path / "merge", post_feedforward_layernorm=1e6)
-    result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
+    result = run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
     found = measured(result)["export.float16_range"]
     assert 0.25 < found.value <= 0.5 and not found.method.endswith("times 1")
     package = tmp_path / "out" / "package"
@@ -108,7 +109,7 @@ def test_a_large_residual_stream_of_gemma_is_made_smaller_without_changing_an_an
 
 def test_no_graph_where_values_overflow(tiny_llama, data_dir, tmp_path):
     merge_dir = edited(tiny_llama, tmp_path / "merge", down_proj=1e4, up_proj=1e4)
-    result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
+    result = run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
     assert not (tmp_path / "out" / "package" / ONNX_F16_FILE).exists()
     assert measured(result)["export.float16_range"].value > 1
     assert any(line.startswith("no float16 graph for GPUs: model.") for line in result.summary)
@@ -118,12 +119,14 @@ def test_a_package_larger_than_its_budget_stops_the_run(tiny_llama, data_dir, tm
     merge_dir = edited(tiny_llama, tmp_path / "merge")
     monkeypatch.setattr("tinsmith.export.stage._LAYER_BYTES", 0)
     with pytest.raises(GateError, match=r"^gate\.export\.weights_bytes: measured \d+ bytes over 2 files, required <= "):
-        export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
+        run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
 
 
 def test_no_graph_where_none_is_wanted(tiny_llama, data_dir, tmp_path):
     merge_dir = edited(tiny_llama, tmp_path / "merge")
-    result = export_int4(ExportConfig(recipe="rtn", float16=False), data_dir, merge_dir, tmp_path / "out", seed=1)
+    result = run_stage(
+        export_int4, ExportConfig(recipe="rtn", float16=False), data_dir, merge_dir, tmp_path / "out", seed=1
+    )
     assert not (tmp_path / "out" / "package" / ONNX_F16_FILE).exists()
     assert not any("float16" in id for id in measured(result))
 

@@ -10,6 +10,7 @@ from gguf import GGUFReader
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from stage_runs import run_stage
 from tinsmith.base.gguf import convert
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.errors import GateError
@@ -130,8 +131,8 @@ def test_a_missing_or_an_extra_tensor_is_refused(tiny_llama, tmp_path, monkeypat
 def test_the_stage_writes_and_gates_it(tiny_llama, data_dir, tmp_path):
     (tmp_path / "merge").mkdir()
     (tmp_path / "merge" / "model").symlink_to(tiny_llama)
-    result = export_int4(
-        ExportConfig(recipe="rtn", gguf="q8_0"), data_dir, tmp_path / "merge", tmp_path / "out", seed=1
+    result = run_stage(
+        export_int4, ExportConfig(recipe="rtn", gguf="q8_0"), data_dir, tmp_path / "merge", tmp_path / "out", seed=1
     )
     measured = {one.id: one for one in result.measurements}
     assert measured["export.gguf_bytes"].value == (tmp_path / "out/gguf/model-q8_0.gguf").stat().st_size

@@ -5,6 +5,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.export.int8 import Rounding, with_int8_products
 from tinsmith.export.stage import export_int4
@@ -51,9 +52,9 @@ def test_only_logits_of_refined_rows_are_added_to(package):
 
 def test_none_where_it_would_not_fit_or_is_not_wanted(exported, data_dir, tmp_path, monkeypatch):
     _, merge_dir, _, _ = exported
-    export_int4(ExportConfig(recipe="rtn", int8=False), data_dir, merge_dir, tmp_path / "without", seed=1)
+    run_stage(export_int4, ExportConfig(recipe="rtn", int8=False), data_dir, merge_dir, tmp_path / "without", seed=1)
     monkeypatch.setattr("tinsmith.export.stage._MOST_INT8_PARAMETERS", 1000)
-    result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "large", seed=1)
+    result = run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "large", seed=1)
     assert any(line.startswith("no INT8 graph for WASM: ") for line in result.summary)
     for name in ("without", "large"):
         assert not {path.name for path in (tmp_path / name / "package/onnx").iterdir()} & INT8_FILES
@@ -62,7 +63,7 @@ def test_none_where_it_would_not_fit_or_is_not_wanted(exported, data_dir, tmp_pa
 def test_what_only_a_page_can_unpack_is_for_pages(exported, data_dir, tmp_path, monkeypatch):
     _, merge_dir, _, _ = exported
     monkeypatch.setattr("tinsmith.export.stage._MOST_FOLDED_PARAMETERS", 1000)
-    result = export_int4(ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path, seed=1)
+    result = run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path, seed=1)
     assert any(line.startswith("no INT8 graph for Transformers.js alone: ") for line in result.summary)
     names = {path.name for path in (tmp_path / "package/onnx").iterdir()}
     assert names & INT8_FILES == {"model_int8.onnx", "model_int8.json"}

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM
 
+from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.device import Device
 from tinsmith.core.errors import GateError
+from tinsmith.core.stage_context import StageContext
 from tinsmith.export.blocks import stored_bits
 from tinsmith.export.calibrate import dearest, hold
 from tinsmith.export.models import StoredWeights
@@ -32,7 +34,7 @@ def material(tiny_llama):
 
 def chosen(material, **settings):
     folder, calibration, val = material
-    return choose(ExportConfig().model_copy(update=settings), folder, CPU, calibration, val, seed=3)
+    return choose(ExportConfig().model_copy(update=settings), folder, CPU, calibration, val, StageContext(seed=3))
 
 
 def test_auto_takes_the_first_that_is_good_enough(material):
@@ -50,7 +52,7 @@ def test_none_good_enough_stops_the_stage_with_the_table(tiny_llama, data_dir, t
     # Random weights predict so badly that rounding may improve them; no configuration asks for less than 1.
     impossible = ExportConfig().model_copy(update={"max_perplexity_ratio": 0.5})
     with pytest.raises(GateError, match=r"^gate\.export\.perplexity_ratio: measured .* required <= 0\.5") as caught:
-        export_int4(impossible, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
+        run_stage(export_int4, impossible, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
     assert re.search(r"(?s)export\.max_perplexity_ratio.*\n  rtn: .* MB.*\n  mixed: .* MB", caught.value.hint)
     kept = {one.id for one in caught.value.measurements}
     assert {

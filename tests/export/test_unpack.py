@@ -9,6 +9,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from stage_runs import run_stage
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.core.config import ExportConfig
 from tinsmith.export.blocks import pack
@@ -140,7 +141,7 @@ def test_weights_in_several_files_are_unpacked_from_the_right_ones(exported, dat
     _, merge_dir, _, _ = exported
     # Between what the head's integers take and that with their scales: alone they would be apart.
     tight = ExportConfig(recipe="gptq").model_copy(update={"max_chunk_mb": 0.013})
-    result = export_int4(tight, data_dir, merge_dir, tmp_path, seed=1)
+    result = run_stage(export_int4, tight, data_dir, merge_dir, tmp_path, seed=1)
     plan = json.loads((tmp_path / "package/onnx/model_int8.json").read_text())
     assert len({part["file"] for product in plan["products"] for part in product["parts"]}) > 3
     assert {m.id: m.value for m in result.measurements}["gate.int8.unpacked"] == 0

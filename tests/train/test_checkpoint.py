@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tinsmith.core.errors import ArtifactError
+from tinsmith.core.stage_context import say_nothing
 from tinsmith.train.checkpoint import newest_checkpoint, save_checkpoint
 
 
@@ -17,13 +18,13 @@ def test_newest_is_found_and_two_are_kept(tmp_path):
     for step in (1, 2, 11):
         save(tmp_path, step)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000002", "step-00000011"]
-    found = newest_checkpoint(tmp_path, "k")
+    found = newest_checkpoint(tmp_path, "k", say_nothing)
     assert found.state["step"] == 11 and found.tensors["adapter"]["w"].tolist() == [11.0] * 3
 
 
 @pytest.mark.parametrize("name", ["adapter.safetensors", "state.json", "sha256.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
-def test_damaged_checkpoint_is_passed_over_with_a_message(tmp_path, capsys, name, damage):
+def test_damaged_checkpoint_is_passed_over_with_a_message(tmp_path, name, damage):
     save(tmp_path, 1)
     path = save(tmp_path, 2) / name
     content = path.read_bytes()
@@ -32,19 +33,21 @@ def test_damaged_checkpoint_is_passed_over_with_a_message(tmp_path, capsys, name
     else:
         changed = bytes([content[0] ^ 1]) + content[1:]
         path.write_bytes(changed if damage == "flip" else content[: len(content) // 2])
-    assert newest_checkpoint(tmp_path, "k").state["step"] == 1
-    assert "checkpoint step-00000002 is not used: " in capsys.readouterr().err
+    said = []
+    assert newest_checkpoint(tmp_path, "k", said.append).state["step"] == 1
+    assert said[0].startswith("checkpoint step-00000002 is not used: ")
 
 
-def test_checkpoint_of_other_settings_is_not_used(tmp_path, capsys):
+def test_checkpoint_of_other_settings_is_not_used(tmp_path):
     save(tmp_path, 1, key="other")
-    assert newest_checkpoint(tmp_path, "k") is None
-    assert "other settings or data" in capsys.readouterr().err
+    said = []
+    assert newest_checkpoint(tmp_path, "k", said.append) is None
+    assert "other settings or data" in said[0]
 
 
 def test_unfinished_folder_does_not_count(tmp_path):
     save(tmp_path, 1).rename(tmp_path / ".writing-00000001")
-    assert newest_checkpoint(tmp_path, "k") is None
+    assert newest_checkpoint(tmp_path, "k", say_nothing) is None
 
 
 def test_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
@@ -60,7 +63,7 @@ def test_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     with pytest.raises(ArtifactError, match="cannot write the training checkpoint: No space left"):
         save(tmp_path, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
-    assert newest_checkpoint(tmp_path, "k").state["step"] == 1
+    assert newest_checkpoint(tmp_path, "k", say_nothing).state["step"] == 1
 
 
 def test_loading_needs_no_pickle(tmp_path, monkeypatch):
@@ -72,4 +75,4 @@ def test_loading_needs_no_pickle(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "load", refuse)
     monkeypatch.setattr("pickle.Unpickler", refuse)
     assert {p.suffix for p in (tmp_path / "step-00000001").iterdir()} == {".json", ".safetensors"}
-    assert newest_checkpoint(tmp_path, "k") is not None
+    assert newest_checkpoint(tmp_path, "k", say_nothing) is not None

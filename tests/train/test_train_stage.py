@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from stage_runs import run_stage
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.errors import DataError, MissingDependency, UserError
 from tinsmith.core.run_dir import link_or_copy, read_json, write_json
@@ -34,8 +35,8 @@ def run(tmp_path, request):
         def train(self, name="train", **settings):
             out = tmp_path / name
             out.mkdir(exist_ok=True)
-            return train_adapter(
-                TrainConfig(**{**QUICK, **settings}), tmp_path / "base", tmp_path / "data", out, seed=17
+            return run_stage(
+                train_adapter, TrainConfig(**{**QUICK, **settings}), tmp_path / "base", tmp_path / "data", out, seed=17
             )
 
         root = tmp_path
@@ -154,7 +155,7 @@ def test_interrupted_and_resumed_is_bit_identical(run, monkeypatch):
     assert read_json(made.root / "parts" / "train.json")["resumed"] == 2
 
 
-def test_checkpoints_of_other_settings_are_not_continued(run, monkeypatch, capsys):
+def test_checkpoints_of_other_settings_are_not_continued(run, monkeypatch):
     made = run()
     real_finish = loop._finish_epoch
 
@@ -167,8 +168,8 @@ def test_checkpoints_of_other_settings_are_not_continued(run, monkeypatch, capsy
     with pytest.raises(KeyboardInterrupt):
         made.train()
     monkeypatch.undo()
-    made.train(learning_rate=1e-3)
-    assert "other settings or data" in capsys.readouterr().err
+    result = made.train(learning_rate=1e-3)
+    assert any("other settings or data" in line for line in result.said)
     assert read_json(made.root / "train" / "train.json")["resumed"] == 0
 
 

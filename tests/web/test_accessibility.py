@@ -6,6 +6,7 @@ import pytest
 
 from echo import ECHO
 from packages import tiny_run
+from stage_runs import run_stage
 from tinsmith.app import build_app
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.runtime import WEB_DIR
@@ -34,7 +35,7 @@ def site(tmp_path_factory):
         card / "README.md",
         f"# Model Card: tea\n\n## Numbers\n\n{row}\n{'|---' * 9}|\n{row}\n\n{code}\n\n[Tea](https://tea.example)\n",
     )
-    build_app(run / "data", run / "export", card, folder, "Tea shop", 3)
+    run_stage(build_app, run / "data", run / "export", card, folder, "Tea shop", seed=3)
     return folder
 
 

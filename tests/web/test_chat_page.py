@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 
 from packages import tiny_run
+from stage_runs import run_stage
 from tinsmith.app import HOST_HEADERS, build_app
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.serve import SiteHandler, SiteServer
@@ -20,7 +21,7 @@ READY = "!!document.querySelector('#questions button:enabled')"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     run, folder = tiny_run("llama", tmp_path_factory), tmp_path_factory.mktemp("site")
-    build_app(run / "data", run / "export", run / "card", folder, "Tea shop", 3)
+    run_stage(build_app, run / "data", run / "export", run / "card", folder, "Tea shop", seed=3)
     return folder
 
 

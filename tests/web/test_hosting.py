@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from packages import tiny_run
+from stage_runs import run_stage
 from tinsmith.app import build_app
 from tinsmith.browser.chromium import Browser
 
@@ -32,7 +33,7 @@ http {{
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     run, folder = tiny_run("llama", tmp_path_factory), tmp_path_factory.mktemp("site")
-    build_app(run / "data", run / "export", run / "card", folder, "Tea shop", 3)
+    run_stage(build_app, run / "data", run / "export", run / "card", folder, "Tea shop", seed=3)
     return folder
 
 

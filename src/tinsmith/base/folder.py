@@ -9,6 +9,7 @@ from tinsmith.base.weights import PlacedWeights, place_weights
 from tinsmith.core.errors import BaseModelError
 from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.model.families import decoder_of
+from tinsmith.model.load import load_model_config
 
 _CODE_KEYS = ("auto_map", "custom_pipelines")
 _LOCAL_KEYS = ("quantization_config", "transformers_version", "torch_dtype", *_CODE_KEYS)
@@ -66,10 +67,8 @@ def _refuse_code(folder: Path) -> None:
 
 
 def _load_config(folder: Path) -> Any:
-    from transformers import AutoConfig
-
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return load_model_config(folder)
     except (ValueError, KeyError, TypeError, OSError) as error:
         model_type = read_json(folder / "config.json").get("model_type")
         raise BaseModelError(

@@ -11,11 +11,12 @@ from tinsmith.base.license import License, place_texts, settle
 from tinsmith.base.resolve import resolve
 from tinsmith.base.source import Source
 from tinsmith.core.config import BaseConfig
-from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json
+from tinsmith.core.stage_context import StageContext, Summary
 
 
-def resolve_base(config: BaseConfig, out_dir: Path) -> StageResult:
+def resolve_base(config: BaseConfig, out_dir: Path, context: StageContext) -> Summary:
     """Write the base model to `out_dir/model` and what is known about it to `out_dir/base.json`.
 
     `model/` is a Transformers folder: bf16 safetensors, tokenizer with the family's chat template inline,
@@ -33,7 +34,8 @@ def resolve_base(config: BaseConfig, out_dir: Path) -> StageResult:
         clean = place_model(source.folder, out_dir / "model", source.may_link)
     texts = place_texts(license, source.texts_folder, out_dir / "model")
     write_json(out_dir / "base.json", _record(source, license, texts, clean))
-    return _result(source, license, clean, out_dir / "model")
+    _record_sizes(context.recorder, clean, out_dir / "model")
+    return _summary(source, license, clean)
 
 
 def _record(source: Source, license: License, texts: list[str], clean: CleanModel) -> dict[str, Any]:
@@ -74,16 +76,18 @@ def _dequantized_from(source: Source) -> dict[str, str] | None:
     }
 
 
-def _result(source: Source, license: License, clean: CleanModel, model_dir: Path) -> StageResult:
-    recorder = Recorder()
+def _record_sizes(recorder: Recorder, clean: CleanModel, model_dir: Path) -> None:
     recorder.add(
         "base.parameters", clean.weights.parameters, "count", clean.weights.tensors, "tensors",
         "tinsmith.base.weights.place_weights",
     )  # fmt: skip
     sizes = [path.stat().st_size for path in model_dir.iterdir()]
     recorder.add("base.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sum of file sizes")
+
+
+def _summary(source: Source, license: License, clean: CleanModel) -> Summary:
     origin = source.gguf.format if source.gguf else clean.weights.stored_as
     summary = [f"{source.id}: {clean.weights.parameters / 1e6:.1f} M parameters, from {origin}, licence {license.id}"]
     if license.warning:
         summary.append(f"warning: {license.warning}")
-    return StageResult(tuple(recorder.measurements), tuple(summary))
+    return tuple(summary)

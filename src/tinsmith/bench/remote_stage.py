@@ -6,8 +6,9 @@ from typing import Any
 
 from tinsmith.bench.numbers import record_numbers, record_of
 from tinsmith.bench.remote_result import RemoteResult, kept
-from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import file_sha256, write_json
+from tinsmith.core.stage_context import StageContext, Summary
 
 _BROWSERS = (
     ("Edg", "Edge"),
@@ -31,7 +32,7 @@ _SYSTEMS = (
 )
 
 
-def take_results(export_dir: Path, received_dir: Path, out_dir: Path) -> StageResult:
+def take_results(export_dir: Path, received_dir: Path, out_dir: Path, context: StageContext) -> Summary:
     """Write `<number>.json` for every result in `received_dir` that was measured with the package in `export_dir`.
 
     Raises:
@@ -40,14 +41,14 @@ def take_results(export_dir: Path, received_dir: Path, out_dir: Path) -> StageRe
     package = file_sha256(export_dir / "package" / "SHA256SUMS")
     results = kept(received_dir)
     current = [(at, result) for at, result in results if result.package == package]
-    recorder, summary = Recorder(), []
+    summary = []
     for number, (received_at, result) in enumerate(current, start=1):
-        device, lines = _device(received_at, result, recorder, number)
+        device, lines = _device(received_at, result, context.recorder, number)
         write_json(out_dir / f"{number}.json", device)
         summary += [f"{result.name}, {line}" for line in lines]
     if len(results) > len(current):
         summary.append(f"{len(results) - len(current)} results were measured with another package and are left out")
-    return StageResult(tuple(recorder.measurements), tuple(summary or ["no other device has sent results"]))
+    return tuple(summary or ["no other device has sent results"])
 
 
 def _device(

@@ -20,8 +20,9 @@ from tinsmith.browser.serve import SiteServer
 from tinsmith.core.config import BenchConfig
 from tinsmith.core.device import cpu_name, os_name
 from tinsmith.core.errors import DataError
-from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json
+from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE, load_onnx
 from tinsmith.model.reference import reference_answer
@@ -37,7 +38,9 @@ _GRAPHS = {"q4": ONNX_FILE, "q4f16": ONNX_F16_FILE, "q8": ONNX_UNPACKED_FILE}
 _POLL_SECONDS = 0.5
 
 
-def bench_browser(config: BenchConfig, data_dir: Path, export_dir: Path, out_dir: Path) -> StageResult:
+def bench_browser(
+    config: BenchConfig, data_dir: Path, export_dir: Path, out_dir: Path, context: StageContext
+) -> Summary:
     """Measure every device of `config.devices` and write `<device>.json` for each, and the gates' `gates.json`.
 
     A device this machine does not have leaves a record with the reason and no number.
@@ -51,12 +54,12 @@ def bench_browser(config: BenchConfig, data_dir: Path, export_dir: Path, out_dir
     conversations = read_jsonl(data_dir / "test.jsonl")
     if not conversations:
         raise DataError("no test conversation to ask the browser", "Check the split in data/report.json.")
-    recorder, summary = Recorder(), []
+    summary = []
     with _site(package_dir) as server:
         for device in config.devices:
             session = _Session(config, device, server.origin, package_dir, conversations, out_dir)
-            summary.append((_bench_wasm if device == "wasm" else _bench_webgpu)(session, recorder))
-    return StageResult(tuple(recorder.measurements), tuple(summary))
+            summary.append((_bench_wasm if device == "wasm" else _bench_webgpu)(session, context.recorder))
+    return tuple(summary)
 
 
 @contextmanager

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from tinsmith.core import measure
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.measure import Measurement
+from tinsmith.core.measure import Measurement, current_measurements
 from tinsmith.core.run_dir import RunDir, file_sha256, read_json
 
 STAGES = ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote")
@@ -84,10 +83,7 @@ def read_evidence(run: RunDir, log_bytes: int | None = None) -> Evidence:
                 raise ArtifactError(
                     f"{run.stamp(stage)}: no {key!r}", f"Run again: tinsmith run --from {stage} --force"
                 )
-    current = {}
-    for line in _lines(run):
-        if line.stage in stamps and line.fingerprint == stamps[line.stage]["fingerprint"]:
-            current[line.id] = line
+    current = {m.id: m for m in _current(run, log_bytes) if m.stage in stamps}
     names = sorted({m.environment for m in current.values() if m.environment})
     environments = {name: read_json(run.environments / f"{name}.json") for name in names}
     log = run.measurements.read_bytes() if run.measurements.exists() else b""
@@ -95,9 +91,9 @@ def read_evidence(run: RunDir, log_bytes: int | None = None) -> Evidence:
     return Evidence(run, stamps, current, environments, len(log), hashlib.sha256(log).hexdigest())
 
 
-def _lines(run: RunDir) -> list[Measurement]:
+def _current(run: RunDir, log_bytes: int | None) -> list[Measurement]:
     try:
-        return measure.read(run.measurements)
+        return current_measurements(run, log_bytes)
     except UnicodeDecodeError as error:
         raise ArtifactError(
             f"{run.measurements}: not UTF-8 text (byte {error.start})", "Restore it, or make the run again."

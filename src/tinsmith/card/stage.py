@@ -8,11 +8,12 @@ from tinsmith.card.evidence import Evidence, read_evidence
 from tinsmith.card.render import render
 from tinsmith.card.snippet import SnippetRun, run_snippets, snippets
 from tinsmith.core.config import CardConfig
-from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import RunDir, write_json, write_text
+from tinsmith.core.stage_context import StageContext, Summary
 
 
-def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path) -> StageResult:
+def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, context: StageContext) -> Summary:
     """Write the card of a run and report how much of it is measured.
 
     Stages that have not finished leave plainly marked fields. With a finished export the How-to-Use code is run in a
@@ -24,8 +25,7 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path) -> St
         BrowserError: the printed code does not work.
     """
     evidence = read_evidence(run)
-    recorder = Recorder()
-    runs = _run_snippets(evidence, config, name, recorder)
+    runs = _run_snippets(evidence, config, name, context.recorder)
     page, tree = render(evidence, config, name, {found.form: found for found in runs})
     write_text(out_dir / "README.md", page)
     write_text(out_dir / "card.json", tree)
@@ -34,13 +34,10 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path) -> St
         shutil.copyfile(run.stage("train") / "loss.png", out_dir / "loss.png")
     unmeasured = page.count("Not measured: ")
     unstated = page.count("Not stated by the author")
-    return StageResult(
-        tuple(recorder.measurements),
-        (
-            f"{len(evidence.measurements)} measurements; {unmeasured} places marked not measured, "
-            f"{unstated} not stated by the author",
-            *(f"{found.form} code ran on {found.device} in {found.elapsed_seconds:.1f} s" for found in runs),
-        ),
+    return (
+        f"{len(evidence.measurements)} measurements; {unmeasured} places marked not measured, "
+        f"{unstated} not stated by the author",
+        *(f"{found.form} code ran on {found.device} in {found.elapsed_seconds:.1f} s" for found in runs),
     )
 
 

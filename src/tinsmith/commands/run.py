@@ -11,7 +11,7 @@ from tinsmith.core.config import RunConfig, load_config
 from tinsmith.core.errors import UserError
 from tinsmith.core.parallel import is_leader, join, leading
 from tinsmith.core.run_dir import RunDir
-from tinsmith.pipeline import run_pipeline
+from tinsmith.pipeline.runner import run_pipeline
 
 
 def run(

@@ -42,17 +42,7 @@ class ArtifactError(UserError):
 
 
 class GateError(UserError):
-    """A parity gate did not hold, so the run stops instead of shipping a wrong model.
-
-    Args:
-        message: Which gate, what was measured, what was required.
-        hint: Where to look.
-        measurements: Everything measured up to and including the failed gate, kept as evidence.
-    """
-
-    def __init__(self, message: str, hint: str = "", measurements: Sequence = ()) -> None:
-        super().__init__(message, hint)
-        self.measurements = tuple(measurements)
+    """A parity gate did not hold, so the run stops instead of shipping a wrong model."""
 
 
 def listing(problems: Sequence[str], shown: int = 20) -> str:

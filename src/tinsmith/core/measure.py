@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.core.errors import ArtifactError, GateError
+from tinsmith.core.run_dir import RunDir, read_json
 
 _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
 
@@ -93,13 +94,12 @@ class Recorder:
             GateError: the comparison `value op bound` is false, or `value` is not finite.
         """
         if not math.isfinite(value):
-            raise GateError(f"{id}: measured {value}, required {op} {bound:g} {unit}", hint, self.measurements)
+            raise GateError(f"{id}: measured {value}, required {op} {bound:g} {unit}", hint)
         measurement = self.add(id, value, unit, count, count_of, method, gate={"op": op, "bound": bound}, raw=raw)
         if not measurement.passed:
             raise GateError(
                 f"{id}: measured {value:.6g} {unit} over {count} {count_of}, required {op} {bound:g}",
                 hint,
-                self.measurements,
             )
         return measurement
 
@@ -111,8 +111,11 @@ def append(path: Path, measurements: Iterable[Measurement]) -> None:
         file.write(lines)
 
 
-def read(path: Path) -> list[Measurement]:
+def read(path: Path, length_bytes: int | None = None) -> list[Measurement]:
     """All measurements ever appended to `path`, oldest first; an absent file has none.
+
+    Args:
+        length_bytes: Read only this much of the start.
 
     Raises:
         ArtifactError: a line is not a measurement.
@@ -120,7 +123,7 @@ def read(path: Path) -> list[Measurement]:
     if not path.exists():
         return []
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+    for number, line in enumerate(path.read_bytes()[:length_bytes].decode().split("\n")[:-1], start=1):
         try:
             found.append(Measurement(**json.loads(line)))
         except (ValueError, TypeError) as error:
@@ -130,10 +133,11 @@ def read(path: Path) -> list[Measurement]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class StageResult:
-    """What a stage hands back: its numbers, and lines for the person watching."""
+def current_measurements(run: RunDir, length_bytes: int | None = None) -> list[Measurement]:
+    """Measurements of the stages as they stand now, in the order taken; those of earlier runs of a stage are left out.
 
-    measurements: tuple[Measurement, ...]
-    summary: tuple[str, ...] = ()
-    """One to three short lines, such as `453 train, 25 val, 25 test conversations`."""
+    Args:
+        length_bytes: Read only this much of the start of `measurements.jsonl`.
+    """
+    fingerprints = {path.stem: read_json(path).get("fingerprint") for path in run.stamps.glob("*.json")}
+    return [m for m in read(run.measurements, length_bytes) if fingerprints.get(m.stage) == m.fingerprint]

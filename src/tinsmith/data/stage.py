@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError, listing
-from tinsmith.core.measure import Recorder, StageResult
 from tinsmith.core.run_dir import write_json
+from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
 from tinsmith.data.figures import record_counts, record_tokens
 from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit, special_tokens
@@ -51,22 +51,21 @@ class _Work:
         self.steps.append(Step(name, before, after, note))
 
 
-def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, seed: int) -> StageResult:
-    """Writes `train.jsonl`, `val.jsonl`, `test.jsonl` and `report.json`; returns their counts.
+def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: StageContext) -> Summary:
+    """Write `train.jsonl`, `val.jsonl`, `test.jsonl` and `report.json`, and record their counts.
 
     Raises:
         DataError: the data cannot be read, or too little of it can be used; every problem is named.
         GateError: the loss mask of a conversation is empty or wrong.
     """
     tokenizer = load_tokenizer(base_dir / "model")
-    work, splits = _prepared(config, seed, tokenizer)
+    work, splits = _prepared(config, context.seed, tokenizer)
     report = _report(work, splits)
     for split in SPLITS:
         write_jsonl(out_dir / f"{split}.jsonl", splits[split])
     write_json(out_dir / "report.json", report.as_json())
-    recorder = Recorder()
-    record_counts(recorder, report)
-    record_tokens(recorder, {split: [work.counts[_place(c)] for c in splits[split]] for split in SPLITS})
+    record_counts(context.recorder, report)
+    record_tokens(context.recorder, {split: [work.counts[_place(c)] for c in splits[split]] for split in SPLITS})
     sizes = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
     summary = [f"{sizes} conversations in {len(report.categories)} categories"]
     changes = {"dropped": len(report.dropped), "exact duplicates": len(report.duplicates),
@@ -75,7 +74,7 @@ def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, seed: int) -
         summary.append(
             ", ".join(f"{count} {what}" for what, count in changes.items() if count) + ": see data/report.json"
         )
-    return StageResult(tuple(recorder.measurements), tuple(summary))
+    return tuple(summary)
 
 
 def check_data(config: DataConfig, seed: int) -> DataReport:

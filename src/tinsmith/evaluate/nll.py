@@ -17,6 +17,7 @@ from tqdm import tqdm
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import write_text
 from tinsmith.model.conversations import Conversation
+from tinsmith.model.load import load_model
 from tinsmith.model.onnx_decoder import OnnxDecoder
 from tinsmith.model.tokens import ChatTokenizer, Tokens
 
@@ -44,12 +45,8 @@ class Score:
 def load_torch(model_dir: Path) -> Any:
     """The causal language model in `model_dir`, computing in float32, on the GPU if there is one."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
-        model_dir, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    )
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return load_model(model_dir, torch.float32, "cuda" if torch.cuda.is_available() else "cpu")
 
 
 def torch_scorer(model: Any, logits_bytes: int = _LOGITS_BYTES) -> Scorer:

@@ -9,8 +9,9 @@ from pathlib import Path
 from tinsmith.core import intervals
 from tinsmith.core.config import EvaluateConfig
 from tinsmith.core.errors import DataError
-from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import combined_sha256, read_json, write_json
+from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.evaluate import answers as comparison
 from tinsmith.evaluate import losses
 from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_turn, onnx_answers, torch_answers
@@ -65,9 +66,15 @@ class _Material:
 
 
 def evaluate_models(
-    config: EvaluateConfig, base_dir: Path, data_dir: Path, merge_dir: Path, export_dir: Path, out_dir: Path, seed: int
-) -> StageResult:
-    """Write `nll/<split>.<model>.jsonl`, `answers.jsonl` and `evaluate.json`, and return the numbers.
+    config: EvaluateConfig,
+    base_dir: Path,
+    data_dir: Path,
+    merge_dir: Path,
+    export_dir: Path,
+    out_dir: Path,
+    context: StageContext,
+) -> Summary:
+    """Write `nll/<split>.<model>.jsonl`, `answers.jsonl` and `evaluate.json`.
 
     Args:
         config: How many conversations and questions.
@@ -76,7 +83,7 @@ def evaluate_models(
         merge_dir: Holds `model/`, the tuned model.
         export_dir: Holds `package/`, the browser package.
         out_dir: Existing and empty.
-        seed: Of the samples and the bootstrap.
+        context: Its seed draws the samples and the bootstrap.
 
     Raises:
         DataError: a split is empty.
@@ -86,8 +93,8 @@ def evaluate_models(
     package_dir = export_dir / "package"
     conversations = _read_splits(data_dir)
     common = common_words(m.content for split in SPLITS for c in conversations[split] for m in c.messages)
-    material = _material(config, base_dir, conversations, seed)
-    recorder = Recorder()
+    material = _material(config, base_dir, conversations, context.seed)
+    recorder, seed = context.recorder, context.seed
     _gate_tokens(recorder, material, package_dir)
     scores, answers = _run_models(material, base_dir, merge_dir, package_dir, out_dir)
     ratios, too_small = _record_losses(recorder, scores, seed)
@@ -96,7 +103,7 @@ def evaluate_models(
         comparison.write_answers(out_dir / "answers.jsonl", items)
         comparison.record_answers(recorder, items, "evaluate/answers.jsonl", seed)
     write_json(out_dir / "evaluate.json", _record(config, material, too_small))
-    return StageResult(tuple(recorder.measurements), tuple(_summary(recorder, ratios)))
+    return tuple(_summary(recorder, ratios))
 
 
 def _read_splits(data_dir: Path) -> dict[str, list[Conversation]]:

@@ -15,8 +15,9 @@ import torch
 
 from tinsmith.core.errors import GateError
 from tinsmith.export.graph import inverse_frequencies
-from tinsmith.export.models import StoredWeights, load_config
+from tinsmith.export.models import StoredWeights
 from tinsmith.model.families import LLAMA3, QWEN2_5, QWEN3, SMOLLM2, Decoder, decoder_of
+from tinsmith.model.load import load_model_config
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 _ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3_text": "gemma3"}
@@ -80,7 +81,7 @@ def write_gguf(model_dir: Path, path: Path, weights: str) -> None:
     """
     from gguf import GGMLQuantizationType, GGUFWriter, quantize
 
-    config = load_config(model_dir)
+    config = load_model_config(model_dir)
     writer = GGUFWriter(path, _ARCHITECTURES[config.model_type])
     writer.add_file_type(_FILE_TYPES[weights])
     _add_shape(writer, config)
@@ -109,7 +110,7 @@ def check_gguf(model_dir: Path, path: Path) -> GgufCheck:
     from gguf import GGUFReader, dequantize
 
     reader = GGUFReader(path)
-    config = load_config(model_dir)
+    config = load_model_config(model_dir)
     stored = {tensor.name: tensor for tensor in reader.tensors}
     largest = 0.0
     count = 0

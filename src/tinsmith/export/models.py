@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from tinsmith.core.device import Device, return_freed_memory
 from tinsmith.core.intervals import bootstrap
+from tinsmith.model.load import load_model
 from tinsmith.model.packed.decoder import Frozen, PackedDecoder
 from tinsmith.model.packed.loss import head_loss_sum
 from tinsmith.model.packed.packing import make_pack, pack_groups
@@ -46,21 +47,9 @@ class StoredWeights:
         return sum(math.prod(file.get_slice(name).get_shape()) for name, file in self._files.items())
 
 
-def load_config(model_dir: Path) -> Any:
-    """The Transformers configuration in `model_dir`."""
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
-
-
-def load_model(model_dir: Path, chosen: Device) -> Any:
+def frozen_model(model_dir: Path, chosen: Device) -> Any:
     """The causal language model in `model_dir`, frozen, in the chosen format on the chosen device."""
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(
-        model_dir, dtype=chosen.dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    )
-    return model.to(chosen.device).eval().requires_grad_(False)
+    return load_model(model_dir, chosen.dtype, chosen.device).requires_grad_(False)
 
 
 @torch.no_grad()

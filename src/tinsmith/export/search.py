@@ -3,7 +3,6 @@
 Why `gptq`, smaller than `mixed`, is not tried in between: `docs/int4.md`.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from pathlib import Path
 
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.device import Device
+from tinsmith.core.stage_context import StageContext
 from tinsmith.export.calibrate import Quantized, calibrate, make_guide, round_all
-from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
+from tinsmith.export.models import conversation_losses, frozen_model, perplexity_ratio
 from tinsmith.model.tokens import Tokens
 
 RECIPES = {
@@ -57,7 +57,7 @@ def choose(
     chosen: Device,
     calibration: Sequence[Tokens],
     val: Sequence[Tokens],
-    seed: int,
+    context: StageContext,
 ) -> Chosen:
     """The matrices of the configured recipe, or with `auto` of the first within `config.max_perplexity_ratio`, else the last.
 
@@ -66,12 +66,12 @@ def choose(
         calibration: Training conversations to calibrate on.
         val: Conversations to compare the recipes on.
     """
-    tuned = conversation_losses(load_model(model_dir, chosen), val)
+    tuned = conversation_losses(frozen_model(model_dir, chosen), val)
     trials: list[Trial] = []
     for recipe in _TRIED_BY_AUTO if config.recipe == "auto" else (config.recipe,):
-        quantized, trial = _tried(recipe, config, model_dir, chosen, calibration, val, tuned, seed)
+        quantized, trial = _tried(recipe, config, model_dir, chosen, calibration, val, tuned, context.seed)
         trials.append(trial)
-        print(f"    {line(trial)}", file=sys.stderr)
+        context.say(line(trial))
         if trial.perplexity_ratio <= config.max_perplexity_ratio:
             break
     return Chosen(trial.recipe, quantized, trials)
@@ -89,7 +89,7 @@ def _tried(
 ) -> tuple[Quantized, Trial]:
     """One recipe's matrices and how it did; the model it was tried on is freed with the call."""
     started = time.monotonic()
-    model = load_model(model_dir, chosen)
+    model = frozen_model(model_dir, chosen)
     if recipe == "rtn":
         quantized = round_all(model)
     else:

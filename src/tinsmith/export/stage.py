@@ -17,8 +17,9 @@ import torch
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.device import Device, choose_device
 from tinsmith.core.errors import DataError
-from tinsmith.core.measure import Recorder, StageResult
+from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json, write_text
+from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.export import float16, parity
 from tinsmith.export.attention import with_row_attention, with_standard_attention
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
@@ -27,7 +28,7 @@ from tinsmith.export.calibrate import Quantized, hold
 from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
 from tinsmith.export.graph import build_graph
 from tinsmith.export.int8 import with_int8_products, with_unpacked_weights
-from tinsmith.export.models import StoredWeights, load_config, load_model
+from tinsmith.export.models import StoredWeights, frozen_model
 from tinsmith.export.nodes import Weights, shorten_names
 from tinsmith.export.package import (
     BROWSER_FILE,
@@ -45,6 +46,7 @@ from tinsmith.export.unpack import Plan
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.families import Decoder, decoder_of
 from tinsmith.model.int8_weights import PLAN
+from tinsmith.model.load import load_model_config
 from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE, load_onnx
 from tinsmith.model.packed.packing import packed_rows
 from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
@@ -71,24 +73,24 @@ _FULLY_CALIBRATED_PARAMETERS = 275_000_000
 _REFERENCE = Device(torch.device("cpu"), torch.float32, "graphs are compared in float32 on the CPU")
 
 
-def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: Path, seed: int) -> StageResult:
+def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: Path, context: StageContext) -> Summary:
     """Write `package/` (what Transformers.js loads) and `export.json` (how it was made).
 
     Raises:
         GateError: a graph does not compute what the Transformers model computes, or no recipe is good enough.
     """
     started = time.monotonic()
-    recorder = Recorder()
+    recorder = context.recorder
     model_dir, package_dir = merge_dir / "model", out_dir / "package"
     tokenizer = load_tokenizer(model_dir)
-    train, val = _read_tokens(tokenizer, data_dir, seed)
-    decoder = decoder_of(load_config(model_dir))
+    train, val = _read_tokens(tokenizer, data_dir, context.seed)
+    decoder = decoder_of(load_model_config(model_dir))
     probe = _probe_ids(train, decoder)
     _gate_full_precision(recorder, model_dir, decoder, probe, out_dir / "full_precision")
     device = choose_device()
     calibration_tokens = config.calibration_tokens or _enough_tokens(StoredWeights(model_dir).count, device)
     calibration = _calibration(train, calibration_tokens)
-    chosen = choose(config, model_dir, device, calibration, val, seed)
+    chosen = choose(config, model_dir, device, calibration, val, context)
     _record_trials(recorder, config, chosen.trials)
     weights = _quantized_weights(model_dir, chosen.model)
     graph = build_graph(decoder, weights)
@@ -148,13 +150,10 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
             "files": _file_table(package_dir),
         },
     )
-    return StageResult(
-        tuple(recorder.measurements),
-        (
-            f"INT4 package: {size / 1e6:.1f} MB of weights, {8 * size / parameters:.2f} bits per parameter",
-            line(chosen.trials[-1]),
-            *notes,
-        ),
+    return (
+        f"INT4 package: {size / 1e6:.1f} MB of weights, {8 * size / parameters:.2f} bits per parameter",
+        line(chosen.trials[-1]),
+        *notes,
     )
 
 
@@ -205,7 +204,7 @@ def _quantized_weights(model_dir: Path, quantized: Quantized) -> Weights:
 
 def _gate_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, ids: list[int], folder: Path) -> None:
     """The full-precision graph must compute the model's logits; its file, in `folder`, is removed again."""
-    expected = parity.model_logits(load_model(model_dir, _REFERENCE), decoder, ids)
+    expected = parity.model_logits(frozen_model(model_dir, _REFERENCE), decoder, ids)
     save_graph(build_graph(decoder, _full_weights(model_dir)), folder / "model.onnx", 2_000_000_000)
     found = parity.graph_logits(load_onnx(folder / "model.onnx"), decoder, ids)
     shutil.rmtree(folder)
@@ -259,7 +258,7 @@ def _gate_int4(
 
 def _held_logits(model_dir: Path, decoder: Decoder, quantized: Quantized, ids: list[int]) -> parity.Logits:
     """What the model computes with the weights numpy unpacks; it is freed before any graph is loaded."""
-    model = load_model(model_dir, _REFERENCE)
+    model = frozen_model(model_dir, _REFERENCE)
     hold(model, quantized)
     return parity.model_logits(model, decoder, ids)
 

@@ -12,6 +12,7 @@ from typing import Any
 from tinsmith.core.errors import DataError
 from tinsmith.model.conversations import Conversation, Message
 from tinsmith.model.families import Family, family_of
+from tinsmith.model.load import LOCAL_ONLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,6 @@ def load_tokenizer(model_dir: Path) -> ChatTokenizer:
 
     from tinsmith.core.run_dir import read_json
 
-    tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(model_dir, **LOCAL_ONLY)
     model_type = read_json(model_dir / "config.json")["model_type"]
     return ChatTokenizer(tokenizer, family_of(model_type, tokenizer.get_vocab()))

@@ -6,7 +6,6 @@ Only JSON and safetensors are written and read; loading a checkpoint runs no cod
 import json
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save
 
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import file_sha256
+from tinsmith.core.stage_context import Say
 
 _SUMS = "sha256.json"
 _STATE = "state.json"
@@ -66,10 +66,10 @@ def save_checkpoint(root: Path, step: int, state: Mapping[str, Any], tensors: Ma
     return target
 
 
-def newest_checkpoint(root: Path, key: str) -> Checkpoint | None:
+def newest_checkpoint(root: Path, key: str, say: Say) -> Checkpoint | None:
     """The newest checkpoint below `root` whose hashes verify and whose state has `key`; None if there is none.
 
-    Each one passed over is named on stderr with the reason.
+    Says which ones are passed over, and why.
 
     Args:
         key: Identifies the training a checkpoint belongs to: `state["key"]`.
@@ -82,7 +82,7 @@ def newest_checkpoint(root: Path, key: str) -> Checkpoint | None:
                 tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
                 return Checkpoint(state, tensors)
             problem = "it belongs to other settings or data"
-        print(f"checkpoint {folder.name} is not used: {problem}", file=sys.stderr)
+        say(f"checkpoint {folder.name} is not used: {problem}")
     return None
 
 

@@ -14,6 +14,7 @@ import torch
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.device import Device, device_memory_bytes, return_freed_memory
 from tinsmith.model.families import decoder_of
+from tinsmith.model.load import load_model
 
 TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -67,20 +68,9 @@ def load_qlora(model_dir: Path, config: TrainConfig, chosen: Device, seed: int) 
 
 def load_base(model_dir: Path, chosen: Device) -> Any:
     """The causal language model in `model_dir` in the chosen format on the chosen device."""
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=chosen.dtype, **_load_options())
+    model = load_model(model_dir, chosen.dtype, chosen.device)
     decoder_of(model.config)
-    return model.to(chosen.device)
-
-
-def _load_options() -> dict[str, Any]:
-    return {
-        "local_files_only": True,
-        "trust_remote_code": False,
-        "use_safetensors": True,
-        "attn_implementation": "sdpa",
-    }
+    return model
 
 
 def _lora_config(config: TrainConfig) -> Any:

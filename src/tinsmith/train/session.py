@@ -1,6 +1,5 @@
 """One process's part of a training that may take several: where it stands, and what is saved of it."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinsmith.core.device import PeakMemory
 from tinsmith.core.parallel import is_leader
+from tinsmith.core.stage_context import Say
 
 if TYPE_CHECKING:
     from tinsmith.train.loop import Progress
@@ -29,20 +29,19 @@ class Session:
     before_seconds: float = 0.0
     """Time of earlier processes, each counted to its last checkpoint."""
 
-    def resume(self, optimizer: "MasterAdamW") -> tuple["Progress", Adapter]:
+    def resume(self, optimizer: "MasterAdamW", say: Say) -> tuple["Progress", Adapter]:
         """Progress and best adapter of the newest usable checkpoint, the optimizer put back; else a fresh start."""
         from tinsmith.train.checkpoint import newest_checkpoint
         from tinsmith.train.loop import Progress
 
-        found = newest_checkpoint(self.root, self.key)
+        found = newest_checkpoint(self.root, self.key, say)
         if found is None:
             return Progress(), {}
         progress = Progress(**found.state["progress"])
         progress.resumed += 1
         optimizer.load(found.tensors["adapter"], found.tensors["optimizer"])
         self.before_seconds = progress.elapsed_seconds
-        if is_leader():
-            print(f"continuing after step {progress.step}", file=sys.stderr)
+        say(f"continuing after step {progress.step}")
         return progress, found.tensors.get("best", {})
 
     def update(self, progress: "Progress") -> None:

@@ -2,7 +2,6 @@
 
 import gc
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.device import Device, PeakMemory, choose_device, hardware, return_freed_memory
 from tinsmith.core.errors import DataError
-from tinsmith.core.measure import Recorder, StageResult
-from tinsmith.core.parallel import is_leader, next_message, process_count, smallest_number, tell_followers, wait_for_all
+from tinsmith.core.measure import Recorder
+from tinsmith.core.parallel import next_message, process_count, smallest_number, tell_followers, wait_for_all
 from tinsmith.core.run_dir import combined_sha256, file_sha256, read_json, write_json, write_text
+from tinsmith.core.stage_context import Say, StageContext, Summary, say_nothing
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 from tinsmith.train.session import Adapter, Session
@@ -29,7 +29,7 @@ _PLANNED_STEPS = 200
 """Steps of the first epoch whose passes are measured to plan memory."""
 
 
-def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: Path, seed: int) -> StageResult:
+def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: Path, context: StageContext) -> Summary:
     """Fine-tune the base on the training conversations and keep the adapter with the lowest validation loss.
 
     Writes `adapter/`, `train.json`, `log.jsonl` and `loss.png`. Checkpoints of an interrupted run with the same
@@ -49,17 +49,16 @@ def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: 
             "base_dir": str(base_dir.resolve()),
             "data_dir": str(data_dir.resolve()),
             "out_dir": str(out_dir.resolve()),
-            "seed": seed,
+            "seed": context.seed,
         }
     )
     started = time.monotonic()
-    trained = _train(config, base_dir, data_dir, out_dir, seed, started)
-    recorder = Recorder()
+    trained = _train(config, base_dir, data_dir, out_dir, context.seed, started, context.say)
     _write_outputs(out_dir, base_dir, config, trained)
     trained.session.update(trained.progress)
-    _record(recorder, config, trained)
+    _record(context.recorder, config, trained)
     trained.session.clear()
-    return StageResult(tuple(recorder.measurements), _summary(config, trained))
+    return _summary(config, trained)
 
 
 def follow_leader() -> None:
@@ -70,7 +69,7 @@ def follow_leader() -> None:
     """
     while (message := next_message())["do"] == "train":
         folders = (Path(message[name]) for name in ("base_dir", "data_dir", "out_dir"))
-        _train(TrainConfig(**message["config"]), *folders, message["seed"], time.monotonic())
+        _train(TrainConfig(**message["config"]), *folders, message["seed"], time.monotonic(), say_nothing)
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,9 @@ class _Trained:
     best: Adapter
 
 
-def _train(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: Path, seed: int, started: float) -> _Trained:
+def _train(
+    config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: Path, seed: int, started: float, say: Say
+) -> _Trained:
     """The part of training that every process takes."""
     chosen = choose_device()
     peak = PeakMemory(chosen.device)
@@ -105,10 +106,11 @@ def _train(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: Path, s
     optimizer = MasterAdamW(named, chosen.dtype, config)
     examples = Examples(train, val)
     engine, memory = _engine(config, trainable, pad_id, examples, adapter_weights, chosen, seed)
-    _announce(config, chosen, trainable, backend_reason, memory)
+    for line in _announcement(config, chosen, trainable, backend_reason, memory):
+        say(line)
     key = _key(config, base_dir, data_dir, seed, chosen, trainable)
     session = Session(out_dir / "checkpoints", key, started, peak)
-    progress, best = session.resume(optimizer)
+    progress, best = session.resume(optimizer, say)
     wait_for_all()
     checkpoint = session.checkpointer(optimizer, progress, best)
     best = run_training(engine, optimizer, examples, config, seed, progress, best, checkpoint)
@@ -180,19 +182,17 @@ def _engine(
     return engine, plan
 
 
-def _announce(
+def _announcement(
     config: TrainConfig, chosen: Device, trainable: "Trainable", backend_reason: str, memory: "MemoryPlan | None"
-) -> None:
-    if not is_leader():
-        return
+) -> list[str]:
     effective = config.batch_size * config.grad_accum_steps
     processes = f", over {process_count()} processes" if process_count() > 1 else ""
     lines = [f"training on {chosen.reason}; {trainable.backend}: {backend_reason}"]
     lines += [memory.reason] if memory else []
-    lines += [
-        f"{effective} conversations a step ({config.batch_size} in a pass x {config.grad_accum_steps}){processes}"
+    return [
+        *lines,
+        f"{effective} conversations a step ({config.batch_size} in a pass x {config.grad_accum_steps}){processes}",
     ]
-    print("\n".join(lines), file=sys.stderr)
 
 
 def _key(config: TrainConfig, base_dir: Path, data_dir: Path, seed: int, chosen: Device, trainable: "Trainable") -> str:

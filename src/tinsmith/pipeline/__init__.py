@@ -1,0 +1,1 @@
+"""The stages, and what brings a run up to date."""

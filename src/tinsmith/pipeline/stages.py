@@ -1,0 +1,181 @@
+"""The stages in their order: what each reads, what it runs, and what a change of its result depends on."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tinsmith.card.evidence import STAGES as CARD_READS
+from tinsmith.core.config import RunConfig
+from tinsmith.core.measure import current_measurements
+from tinsmith.core.run_dir import RunDir, file_sha256
+from tinsmith.core.stage_context import StageContext, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One row of the pipeline."""
+
+    name: str
+    """Also its folder in the run and, where it has one, its section of the configuration."""
+    title: str
+    module: str
+    """Module with the stage's function; its imports are part of the fingerprint."""
+    reads: tuple[str, ...]
+    """Earlier stages whose output it reads."""
+    run: Callable[[RunConfig, RunDir, Path, StageContext], Summary]
+    """Hands the stage its own section and explicit paths; the last path is an empty folder to write to."""
+    settings: Callable[[RunConfig], Any]
+    """The part of the configuration that changes the result."""
+    outside: Callable[[RunConfig, RunDir], Any] = lambda config, run: None
+    """What it reads beside settings and earlier stages, in a form whose change is a change of the result."""
+    resumes: bool = False
+    """Whether it continues from its own unfinished output after a kill."""
+
+
+def _base(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.base.stage import resolve_base
+
+    return resolve_base(config.base, out_dir, context)
+
+
+def _data(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.data.stage import prepare_data
+
+    return prepare_data(config.data, run.stage("base"), out_dir, context)
+
+
+def _train(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.train.stage import train_adapter
+
+    return train_adapter(config.train, run.stage("base"), run.stage("data"), out_dir, context)
+
+
+def _merge(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.merge import merge_adapter
+
+    return merge_adapter(run.stage("base"), run.stage("data"), run.stage("train"), out_dir, context)
+
+
+def _export(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.export.stage import export_int4
+
+    return export_int4(config.export, run.stage("data"), run.stage("merge"), out_dir, context)
+
+
+def _evaluate(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.evaluate.stage import evaluate_models
+
+    base, data, merge, export = map(run.stage, ("base", "data", "merge", "export"))
+    return evaluate_models(config.evaluate, base, data, merge, export, out_dir, context)
+
+
+def _bench(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.bench.stage import bench_browser
+
+    return bench_browser(config.bench, run.stage("data"), run.stage("export"), out_dir, context)
+
+
+def _remote(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.bench.remote_stage import take_results
+
+    return take_results(run.stage("export"), run.received, out_dir, context)
+
+
+def _card(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.card.stage import render_card
+
+    return render_card(config.card, run, config.name, out_dir, context)
+
+
+def _app(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.app import build_app
+
+    return build_app(run.stage("data"), run.stage("export"), run.stage("card"), out_dir, _title(config), context)
+
+
+def _title(config: RunConfig) -> str:
+    return config.card.title or config.name
+
+
+def _section(name: str) -> Callable[[RunConfig], Any]:
+    return lambda config: getattr(config, name).model_dump(mode="json")
+
+
+def _with_seed(name: str) -> Callable[[RunConfig], Any]:
+    return lambda config: {"seed": config.seed, **getattr(config, name).model_dump(mode="json")}
+
+
+def _base_settings(config: RunConfig) -> Any:
+    """Local files count by name and content, wherever they lie."""
+    settings = config.base.model_dump(mode="json")
+    return settings | {key: Path(settings[key]).name for key in ("model", "tokenizer") if Path(settings[key]).exists()}
+
+
+def _data_settings(config: RunConfig) -> Any:
+    return {"seed": config.seed, **config.data.model_dump(mode="json", exclude={"path"})}
+
+
+def _card_settings(config: RunConfig) -> Any:
+    return {"name": config.name, **config.card.model_dump(mode="json")}
+
+
+def _app_settings(config: RunConfig) -> Any:
+    return {"seed": config.seed, "title": _title(config)}
+
+
+def _file_sha256s(path: Path) -> dict[str, str]:
+    """Relative path -> sha256 of the file at `path`, or of every file below it."""
+    if path.is_file():
+        return {path.name: file_sha256(path)}
+    return {p.relative_to(path).as_posix(): file_sha256(p) for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+def _base_files(config: RunConfig, run: RunDir) -> Any:
+    """The content of a base model or tokenizer in local files."""
+    paths = [Path(name) for name in (config.base.model, config.base.tokenizer) if name]
+    return [_file_sha256s(path) for path in paths if path.exists()]
+
+
+def _conversations(config: RunConfig, run: RunDir) -> Any:
+    return _file_sha256s(Path(config.data.path))
+
+
+def _received(config: RunConfig, run: RunDir) -> Any:
+    return _file_sha256s(run.received)
+
+
+def _evidence(config: RunConfig, run: RunDir) -> Any:
+    """What a card shows beside the stages' files: when they ran, and every measurement they took."""
+    stamps = {name: file_sha256(run.stamp(name)) for name in CARD_READS if run.stamp(name).exists()}
+    return stamps, [asdict(m) for m in current_measurements(run) if m.stage in CARD_READS]
+
+
+STAGES = (
+    Stage("base", "Base model", "tinsmith.base.stage", (), _base, _base_settings, _base_files),
+    Stage("data", "Conversations", "tinsmith.data.stage", ("base",), _data, _data_settings, _conversations),
+    Stage(
+        "train",
+        "QLoRA fine-tuning",
+        "tinsmith.train.stage",
+        ("base", "data"),
+        _train,
+        _with_seed("train"),
+        resumes=True,
+    ),
+    Stage("merge", "Merge", "tinsmith.merge", ("base", "data", "train"), _merge, lambda config: {}),
+    Stage("export", "INT4 package", "tinsmith.export.stage", ("data", "merge"), _export, _with_seed("export")),
+    Stage(
+        "evaluate",
+        "Evaluation",
+        "tinsmith.evaluate.stage",
+        ("base", "data", "merge", "export"),
+        _evaluate,
+        _with_seed("evaluate"),
+    ),
+    Stage("bench", "Browser benchmark", "tinsmith.bench.stage", ("data", "export"), _bench, _section("bench")),
+    Stage("remote", "Other devices", "tinsmith.bench.remote_stage", ("export",), _remote, lambda config: {}, _received),
+    Stage("card", "Model card", "tinsmith.card.stage", CARD_READS, _card, _card_settings, _evidence),
+    Stage("app", "Chat page", "tinsmith.app", ("data", "export", "card"), _app, _app_settings),
+)
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
