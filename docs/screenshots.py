@@ -13,8 +13,10 @@ IMAGES = Path(__file__).parent / "images"
 READY = "!!document.querySelector('#questions button:enabled')"
 HALF_LOADED = """
 self.addEventListener("message", ({ data: { id } }) => {
-  postMessage({ type: "progress", id, file: "onnx/model_q4.onnx_data", loaded: 0, total: 84e6 });
-  setTimeout(() => postMessage({ type: "progress", id, file: "onnx/model_q4.onnx_data", loaded: 31e6, total: 84e6 }), 2000);
+  const report = (loaded) =>
+    postMessage({ type: "progress", id, file: "onnx/model_q4.onnx_data", loaded, total: 84e6 });
+  report(0);
+  setTimeout(() => report(31e6), 2000);
 });
 """
 

@@ -13,11 +13,20 @@ from tinsmith.core.measure import Measurement
 from tinsmith.core.run_dir import RunDir, tree_sha256s, write_json, write_text
 
 AUTHOR = {
-    "title": "Tea Shop", "author": "Ada Teapot", "email": "ada@tea.example", "github": "ada-teapot",
-    "url": "https://tea.example/bot", "hub_id": "tea/bot", "domain": "one tea shop", "knowledge_cutoff": "2024-06",
-    "intended_uses": ["Answer questions about tea"], "out_of_scope_uses": ["Medical advice"],
-    "benefits": ["Shorter queues"], "risks": ["Wrong prices"], "mitigations": ["Prices are on the wall"],
-}  # fmt: skip
+    "title": "Tea Shop",
+    "author": "Ada Teapot",
+    "email": "ada@tea.example",
+    "github": "ada-teapot",
+    "url": "https://tea.example/bot",
+    "hub_id": "tea/bot",
+    "domain": "one tea shop",
+    "knowledge_cutoff": "2024-06",
+    "intended_uses": ["Answer questions about tea"],
+    "out_of_scope_uses": ["Medical advice"],
+    "benefits": ["Shorter queues"],
+    "risks": ["Wrong prices"],
+    "mitigations": ["Prices are on the wall"],
+}
 STAMPED = ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote")
 NLL_PER_CONVERSATION = {"base": 40.0, "tuned": 20.0, "int4": 22.0, "int4_float16": 22.1, "int4_int8": 22.3}
 RATIOS = {
@@ -51,31 +60,74 @@ def records() -> dict[str, dict]:
     adapter = {"vendor": "google", "architecture": "swiftshader", "device": "", "description": "SwiftShader"}
     return {
         "base/base.json": {
-            "id": "tea/base-1b", "revision": "pkg==1.2", "dequantized_from": {"format": "Q4_1", "sentence": "Read from a GGUF Q4_1 file."},
-            "license": {"id": "gemma", "name": "Gemma Terms of Use", "link": "https://ai.google.dev/gemma/terms", "warning": "base.license says apache-2.0"}, "chat_template": {"replaced": True, "reason": "the base has none"},
+            "id": "tea/base-1b",
+            "revision": "pkg==1.2",
+            "dequantized_from": {"format": "Q4_1", "sentence": "Read from a GGUF Q4_1 file."},
+            "license": {
+                "id": "gemma",
+                "name": "Gemma Terms of Use",
+                "link": "https://ai.google.dev/gemma/terms",
+                "warning": "base.license says apache-2.0",
+            },
+            "chat_template": {"replaced": True, "reason": "the base has none"},
         },
         "data/report.json": {
-            "system_prompt": "You sell tea.", "language": "en", "data": "tea.jsonl", "source": "Written by the shop", "license": "CC-BY-4.0",
+            "system_prompt": "You sell tea.",
+            "language": "en",
+            "data": "tea.jsonl",
+            "source": "Written by the shop",
+            "license": "CC-BY-4.0",
             "categories": [{"name": f"cat_{i:02}", "count": 24 - i, "share": (24 - i) / 222} for i in range(12)],
             "steps": steps,
         },
         "train/train.json": {
-            "framework": "Transformers 5.23.0 + PEFT 0.21.0 + bitsandbytes 0.50.2", "backend": "peft",
-            "backend_reason": "no CUDA device", "method": "QLoRA", "quantization": "NF4 with double quantization",
-            "compute_dtype": "bfloat16", "compute_dtype_reason": "the CPU has avx512_bf16", "schedule": "cosine", "target_modules": ["q_proj", "v_proj"],
+            "framework": "Transformers 5.23.0 + PEFT 0.21.0 + bitsandbytes 0.50.2",
+            "backend": "peft",
+            "backend_reason": "no CUDA device",
+            "method": "QLoRA",
+            "quantization": "NF4 with double quantization",
+            "compute_dtype": "bfloat16",
+            "compute_dtype_reason": "the CPU has avx512_bf16",
+            "schedule": "cosine",
+            "target_modules": ["q_proj", "v_proj"],
             "hardware": hardware,
         },
         "export/export.json": {
-            "recipe": "gptq", "quantization": "blocks of 32 weights, GPTQ-calibrated",
+            "recipe": "gptq",
+            "quantization": "blocks of 32 weights, GPTQ-calibrated",
             "recipes": [{"name": "rtn", "made": "rounded to nearest"}, {"name": "gptq", "made": "GPTQ-calibrated"}],
         },
-        "bench/wasm.json": {"device": "wasm", "adapter": None, "software": False, "placement": {"CPUExecutionProvider": 63},
-                            "prompts": [{"name": "question"}, {"name": "256"}], **browser},
-        "bench/webgpu.json": {"device": "webgpu", "adapter": adapter, "software": True, "prompts": [{"name": "question"}], **browser},
+        "bench/wasm.json": {
+            "device": "wasm",
+            "adapter": None,
+            "software": False,
+            "placement": {"CPUExecutionProvider": 63},
+            "prompts": [{"name": "question"}, {"name": "256"}],
+            **browser,
+        },
+        "bench/webgpu.json": {
+            "device": "webgpu",
+            "adapter": adapter,
+            "software": True,
+            "prompts": [{"name": "question"}],
+            **browser,
+        },
         "remote/1.json": {
-            "name": "Pixel | *9*", "browser": "Chrome 150", "os": "Android", "cores": 8, "backends": {
-                "wasm": {"device": "wasm", "software": False, "adapter": None, "threads": 4, "prompts": [{"name": "256"}]}}},
-    }  # fmt: skip
+            "name": "Pixel | *9*",
+            "browser": "Chrome 150",
+            "os": "Android",
+            "cores": 8,
+            "backends": {
+                "wasm": {
+                    "device": "wasm",
+                    "software": False,
+                    "adapter": None,
+                    "threads": 4,
+                    "prompts": [{"name": "256"}],
+                }
+            },
+        },
+    }
 
 
 def measurements() -> dict[str, list[Measurement]]:
@@ -84,30 +136,60 @@ def measurements() -> dict[str, list[Measurement]]:
     found = {
         "base": [number("base.parameters", 134_515_008), number("base.files_bytes", 270_000_000, "bytes")],
         "data": [
-            *(number(f"data.conversations.{k}", v) for k, v in {"total": 222, "train": 210, "val": 6, "test": 6}.items()),
+            *(
+                number(f"data.conversations.{k}", v)
+                for k, v in {"total": 222, "train": 210, "val": 6, "test": 6}.items()
+            ),
             *(number(f"data.category.cat_{i:02}", (24 - i) / 222, "fraction", 222) for i in range(12)),
             number("data.supervised_tokens.train", 12_345),
             number("gate.mask.bos", 0, "conversations", gate={"op": "==", "bound": 0}),
         ],
         "train": [
-            *(number(f"train.{k}", v) for k, v in {
-                "epochs": 3, "best_epoch": 2, "steps": 81, "batch_size": 8, "grad_accum_steps": 2, "lora_rank": 16,
-                "lora_alpha": 16, "effective_batch_size": 16, "trainable_parameters": 4_884_480}.items()),
-            number("train.learning_rate", 5e-4, ""), number("train.elapsed_seconds", 754.2, "seconds"),
+            *(
+                number(f"train.{k}", v)
+                for k, v in {
+                    "epochs": 3,
+                    "best_epoch": 2,
+                    "steps": 81,
+                    "batch_size": 8,
+                    "grad_accum_steps": 2,
+                    "lora_rank": 16,
+                    "lora_alpha": 16,
+                    "effective_batch_size": 16,
+                    "trainable_parameters": 4_884_480,
+                }.items()
+            ),
+            number("train.learning_rate", 5e-4, ""),
+            number("train.elapsed_seconds", 754.2, "seconds"),
             number("train.loss.last", 1.9384, "nats/token"),
         ],
         "merge": [number("gate.merge.adapter_norm", 3.25, "norm", gate={"op": ">", "bound": 0.001})],
         "export": [
-            number("export.weights_bytes", 86_500_000, "bytes"), number("export.download_bytes", 88_950_000, "bytes"),
+            number("export.weights_bytes", 86_500_000, "bytes"),
+            number("export.download_bytes", 88_950_000, "bytes"),
             number("export.bits_per_parameter", 5.0123, "bits/parameter"),
             number("export.float16_range", 0.4236, "fraction", 4000, "tokens"),
-            *(number(f"export.recipe.{name}.{k}", v, unit, n) for name, ratio in (("rtn", 1.4), ("gptq", 1.04))
-              for k, v, unit, n in (("perplexity_ratio", ratio, "ratio", 6), ("weights_bytes", 84e6, "bytes", 1), ("seconds", 9.5, "seconds", 1))),
+            *(
+                number(f"export.recipe.{name}.{k}", v, unit, n)
+                for name, ratio in (("rtn", 1.4), ("gptq", 1.04))
+                for k, v, unit, n in (
+                    ("perplexity_ratio", ratio, "ratio", 6),
+                    ("weights_bytes", 84e6, "bytes", 1),
+                    ("seconds", 9.5, "seconds", 1),
+                )
+            ),
         ],
         "bench": [
-            *(number(f"bench.{device}.{k}", v, unit, 5, "runs") for device in ("wasm", "webgpu") for k, v, unit in (
-                ("load_seconds", 1.046, "seconds"), ("first_token_seconds", 0.4512, "seconds"),
-                ("prompt_tokens", 41, "count"), ("new_tokens", 64, "count"))),
+            *(
+                number(f"bench.{device}.{k}", v, unit, 5, "runs")
+                for device in ("wasm", "webgpu")
+                for k, v, unit in (
+                    ("load_seconds", 1.046, "seconds"),
+                    ("first_token_seconds", 0.4512, "seconds"),
+                    ("prompt_tokens", 41, "count"),
+                    ("new_tokens", 64, "count"),
+                )
+            ),
             number("bench.wasm.decode_tokens_per_second", 8.7654, "tokens/s", 5, "runs", spread=range_),
             number("bench.webgpu.decode_tokens_per_second", 0.2512, "tokens/s", 5, "runs"),
             number("bench.wasm.warm_load_seconds", 0.5, "seconds", 1, "loads"),
@@ -115,11 +197,19 @@ def measurements() -> dict[str, list[Measurement]]:
             *_of_a_prompt("bench.wasm"),
         ],
         "remote": [
-            number("remote.1.wasm.decode_tokens_per_second", 21.5, "tokens/s", 5, "runs", spread={"min": 20.5, "max": 22.25}),
+            number(
+                "remote.1.wasm.decode_tokens_per_second",
+                21.5,
+                "tokens/s",
+                5,
+                "runs",
+                spread={"min": 20.5, "max": 22.25},
+            ),
             number("remote.1.wasm.first_token_seconds", 0.75, "seconds", 5, "runs"),
-            number("remote.1.wasm.load_seconds", 4.25, "seconds", 1, "loads"), *_of_a_prompt("remote.1.wasm"),
+            number("remote.1.wasm.load_seconds", 4.25, "seconds", 1, "loads"),
+            *_of_a_prompt("remote.1.wasm"),
         ],
-    }  # fmt: skip
+    }
     return {**found, "evaluate": _evaluated()}
 
 
@@ -187,16 +277,25 @@ def write_stage(run: RunDir, stage: str) -> None:
     measure.append(run.measurements, stamped)
     write_json(
         run.stamp(stage),
-        {"stage": stage, "fingerprint": f"print-{stage}", "started_at": "2026-11-21T23:00:00+00:00",
-         "finished_at": "2026-11-22T10:30:00+00:00", "inputs": inputs, "outputs": tree_sha256s(folder),
-         "environment": "env1"},
-    )  # fmt: skip
+        {
+            "stage": stage,
+            "fingerprint": f"print-{stage}",
+            "started_at": "2026-11-21T23:00:00+00:00",
+            "finished_at": "2026-11-22T10:30:00+00:00",
+            "inputs": inputs,
+            "outputs": tree_sha256s(folder),
+            "environment": "env1",
+        },
+    )
 
 
 def _write_files(stage: str, folder: Path) -> None:
     if stage == "data":
-        messages = [{"role": "system", "content": "You sell tea."}, {"role": "user", "content": "What's a \"latte\"?"},
-                    {"role": "assistant", "content": "Rp 32k."}]  # fmt: skip
+        messages = [
+            {"role": "system", "content": "You sell tea."},
+            {"role": "user", "content": 'What\'s a "latte"?'},
+            {"role": "assistant", "content": "Rp 32k."},
+        ]
         lines = [json.dumps({"id": f"c{i}", "category": "cat_00", "messages": messages}) + "\n" for i in range(6)]
         write_text(folder / "test.jsonl", "".join(lines))
     if stage == "train":
@@ -214,10 +313,18 @@ def _write_files(stage: str, folder: Path) -> None:
                 lines = [json.dumps({"id": f"c{i}", **line}) + "\n" for i in range(6)]
                 write_text(folder / "nll" / f"{split}.{model}.jsonl", "".join(lines))
         answers = [
-            {"id": f"c{i}", "question": "What does it cost?", "reference": "Rp 32k | *each*", "facts": ["32k", "oat"],
-             "base": {"text": "Tea."}, "tuned": {"text": "Rp 33k"}, "int4": {"text": "Rp 32k\nor so"}, "int4_found": ["32k"][:i]}
+            {
+                "id": f"c{i}",
+                "question": "What does it cost?",
+                "reference": "Rp 32k | *each*",
+                "facts": ["32k", "oat"],
+                "base": {"text": "Tea."},
+                "tuned": {"text": "Rp 33k"},
+                "int4": {"text": "Rp 32k\nor so"},
+                "int4_found": ["32k"][:i],
+            }
             for i in range(2)
-        ]  # fmt: skip
+        ]
         write_text(folder / "answers.jsonl", "".join(json.dumps(a) + "\n" for a in answers))
 
 
@@ -227,9 +334,16 @@ def write_run(root: Path, stages: tuple[str, ...] = STAMPED, author: dict | None
     write_json(run.config, {"name": "tea-bot", "evaluate": {"max_new_tokens": 48}, "card": author or {}})
     write_json(
         run.environments / "env1.json",
-        {"cpu": "Testor 9000", "cores": 2, "memory_bytes": 8_000_000_000, "gpu": None, "os": "Linux 6.1",
-         "python": "3.11.7", "packages": {"torch": "2.13.0"}},
-    )  # fmt: skip
+        {
+            "cpu": "Testor 9000",
+            "cores": 2,
+            "memory_bytes": 8_000_000_000,
+            "gpu": None,
+            "os": "Linux 6.1",
+            "python": "3.11.7",
+            "packages": {"torch": "2.13.0"},
+        },
+    )
     for stage in stages:
         write_stage(run, stage)
     return run

@@ -33,8 +33,19 @@ def test_the_package_is_served_unchanged_with_its_card(app):
 
 def test_every_file_the_pages_name_exists(app):
     _, out_dir, result = app
-    for name in ("index.html", "chat.js", "chat.css", "page.css", "client.js", "worker.js", "loader.js", "card.html",
-                 "runtime/transformers.wasm.js", "runtime/transformers.webgpu.js", "HOSTING.md"):  # fmt: skip
+    for name in (
+        "index.html",
+        "chat.js",
+        "chat.css",
+        "page.css",
+        "client.js",
+        "worker.js",
+        "loader.js",
+        "card.html",
+        "runtime/transformers.wasm.js",
+        "runtime/transformers.webgpu.js",
+        "HOSTING.md",
+    ):
         assert (out_dir / name).stat().st_size > 0
     for backend in ("wasm", "webgpu"):
         text = (out_dir / f"runtime/transformers.{backend}.js").read_text()

@@ -27,7 +27,7 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
-"""From the ground up. A place is a folder or a loose file of `src/tinsmith`; it imports only from floors below its own."""
+"""From the ground up. A place is a folder or a loose file of `src/tinsmith`; it imports only from lower floors."""
 
 
 def place_of(module: str) -> str:

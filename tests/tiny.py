@@ -1,7 +1,8 @@
-"""Tiny but real models built in-process: the same architectures and tokenizers' kinds, two layers, no download.
+"""Tiny but real models built in-process: real architectures and tokenizers with two layers, no download.
 
-`build_tiny("llama" | "gemma3" | "qwen2" | "qwen3" | "llama3", folder)` writes a complete Transformers folder with random weights, a byte-level BPE
-trained on a paragraph, and the family's special tokens. Weights are scaled up so that logits differ clearly.
+`build_tiny("llama" | "gemma3" | "qwen2" | "qwen3" | "llama3", folder)` writes a complete Transformers folder with
+random weights, a byte-level BPE trained on a paragraph, and the family's special tokens. Weights are scaled up so that
+logits differ clearly.
 """
 
 import json

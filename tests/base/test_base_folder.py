@@ -147,23 +147,36 @@ def test_gguf_file_says_what_it_was(tmp_path, out, tiny_gemma):
     assert {path.name for path in out.iterdir()} == {"model", "base.json"}
 
 
-SAME = "{% if messages[0].role != 'system' %}" + "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, " \
-    "trained by Hugging Face<|im_end|>\n{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}" \
-    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"  # fmt: skip
+SAME = (
+    "{% if messages[0].role != 'system' %}" + "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, "
+    "trained by Hugging Face<|im_end|>\n{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
         (SAME, None),
-        (SAME.replace("{{ m.content }}", "{{ m.content | upper }}"), "renders any of the probe conversations differently"),
-        ("{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}" + SAME,
-         "cannot render a system message and one turn, a system message and two turns (no system here)"),
-        (SAME + "{% if messages | length > 3 %}!{% endif %}", "renders two turns, a system message and two turns differently"),
-        (SAME.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>{% endif %}"), "renders any of the probe conversations"),
+        (
+            SAME.replace("{{ m.content }}", "{{ m.content | upper }}"),
+            "renders any of the probe conversations differently",
+        ),
+        (
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}" + SAME,
+            "cannot render a system message and one turn, a system message and two turns (no system here)",
+        ),
+        (
+            SAME + "{% if messages | length > 3 %}!{% endif %}",
+            "renders two turns, a system message and two turns differently",
+        ),
+        (
+            SAME.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>{% endif %}"),
+            "renders any of the probe conversations",
+        ),
         ("{% for %}", "cannot render any of the probe conversations"),
     ],
-)  # fmt: skip
+)
 def test_chat_template_is_compared_by_what_it_renders(template, reason, model, out):
     _edit(model / "tokenizer_config.json", chat_template=template)
     run_stage(resolve_base, BaseConfig(model=str(model)), out)
@@ -222,14 +235,26 @@ def _foreign_tokens(folder):
         (_one_missing, r"1 tensor\(s\) do not fit config.json\n  model.layers.1.mlp.up_proj.weight: missing"),
         (_cut, "model.safetensors: not a complete safetensors file"),
         (_foreign_tokens, "1 tokens the model has no embedding row for"),
-        (lambda folder: _edit(folder / "config.json", auto_map={"AutoModel": "modeling.Mine"}), "config.json: auto_map asks to run Python code"),
-        (lambda folder: _edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["a.B", None]}), "tokenizer_config.json: auto_map asks to run"),
+        (
+            lambda folder: _edit(folder / "config.json", auto_map={"AutoModel": "modeling.Mine"}),
+            "config.json: auto_map asks to run Python code",
+        ),
+        (
+            lambda folder: _edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["a.B", None]}),
+            "tokenizer_config.json: auto_map asks to run",
+        ),
         (lambda folder: _edit(folder / "config.json", model_type="mistral"), "unsupported architecture 'mistral'"),
         (lambda folder: _edit(folder / "config.json", model_type="nonesuch"), "unsupported architecture 'nonesuch'"),
-        (lambda folder: _edit(folder / "config.json", intermediate_size=100), r"mlp.down_proj.weight: shape \[64, 96\], config.json says \[64, 100\]"),
-        (lambda folder: (folder / "README.md").write_text("---\nlicense: [\n---\n"), "README.md: its front matter is not YAML"),
+        (
+            lambda folder: _edit(folder / "config.json", intermediate_size=100),
+            r"mlp.down_proj.weight: shape \[64, 96\], config.json says \[64, 100\]",
+        ),
+        (
+            lambda folder: (folder / "README.md").write_text("---\nlicense: [\n---\n"),
+            "README.md: its front matter is not YAML",
+        ),
     ],
-)  # fmt: skip
+)
 def test_unusable_folder_is_refused(damage, message, model, out):
     damage(model)
     with pytest.raises(BaseModelError, match=message):

@@ -129,7 +129,8 @@ def test_archive_without_the_file_is_refused(packages, tmp_path):
 
 
 def test_failing_download_shows_the_command_and_its_last_line(tmp_path):
-    script = "import sys; print('Looking in indexes'); print('ERROR: no matching distribution'); print('notice'); sys.exit(1)"
+    lines = ("Looking in indexes", "ERROR: no matching distribution", "notice")
+    script = f"import sys; [print(line) for line in {lines}]; sys.exit(1)"
     with pytest.raises(BaseModelError) as caught:
         run_fetch([sys.executable, "-c", script], tmp_path, 10)
     assert f"failed: {sys.executable} -c import sys" in caught.value.message

@@ -37,10 +37,17 @@ def test_a_signed_result_is_kept_as_it_was_signed(tmp_path):
         kept(tmp_path)
 
 
-@pytest.mark.parametrize(("change", "problem"), [
-    ({"name": ""}, "name"), ({"name": "x" * 61}, "name"), ({"package": "../.."}, "package"), ({"cores": -1}, "cores"),
-    ({"backends": []}, "backends"), ({"userAgent": 5}, "userAgent"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "x" * 61}, "name"),
+        ({"package": "../.."}, "package"),
+        ({"cores": -1}, "cores"),
+        ({"backends": []}, "backends"),
+        ({"userAgent": 5}, "userAgent"),
+    ],
+)
 def test_what_is_no_result_is_refused(change, problem):
     with pytest.raises(UserError, match=f"not a result: {problem}"):
         accept(CODE, *signed(result(**change)))
@@ -95,8 +102,14 @@ def test_results_become_numbers_if_they_are_of_this_package(tmp_path):
 
 
 def test_browsers_are_named_by_what_they_say():
-    apple = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.0 Mobile/15E148 Safari/604.1"
-    edge = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36 Edg/150.0.0.0"
+    apple = (
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+        "Version/19.0 Mobile/15E148 Safari/604.1"
+    )
+    edge = (
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/150.0.0.0 Safari/537.36 Edg/150.0.0.0"
+    )
     assert browser_and_system(apple) == ("Safari 19", "iOS")
     assert browser_and_system(edge) == ("Edge 150", "Windows")
     assert browser_and_system("curl/8") == ("", "")

@@ -53,9 +53,21 @@ def test_isolation_headers_on_answers_and_on_refusals(site):
 
 @pytest.mark.parametrize(
     "path",
-    ["/nothing", "/sub", "/sub/", "/link.txt", "/away/secret.txt", "/../secret.txt", "/%2e%2e/secret.txt",
-     "/..%2fsecret.txt", "/sub/..%5c..%5csecret.txt", "/model/../../secret.txt", "//etc/passwd", "/a%00b"],
-)  # fmt: skip
+    [
+        "/nothing",
+        "/sub",
+        "/sub/",
+        "/link.txt",
+        "/away/secret.txt",
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/sub/..%5c..%5csecret.txt",
+        "/model/../../secret.txt",
+        "//etc/passwd",
+        "/a%00b",
+    ],
+)
 def test_nothing_else_is_served(site, path):
     response, body = ask(site, path)
     assert response.status == 404 and b"secret" not in body
@@ -75,9 +87,14 @@ def test_only_get_and_head(site):
 
 @pytest.mark.parametrize(
     ("span", "status", "expected"),
-    [("bytes=10-19", 206, bytes(range(10, 20))), ("bytes=90-", 206, bytes(range(90, 100))),
-     ("bytes=-5", 206, bytes(range(95, 100))), ("bytes=100-", 416, None), ("bytes=0-1,4-5", 200, bytes(range(100)))],
-)  # fmt: skip
+    [
+        ("bytes=10-19", 206, bytes(range(10, 20))),
+        ("bytes=90-", 206, bytes(range(90, 100))),
+        ("bytes=-5", 206, bytes(range(95, 100))),
+        ("bytes=100-", 416, None),
+        ("bytes=0-1,4-5", 200, bytes(range(100))),
+    ],
+)
 def test_ranges(site, span, status, expected):
     response, body = ask(site, "/model/model.onnx_data", Range=span)
     assert response.status == status

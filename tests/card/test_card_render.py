@@ -147,7 +147,7 @@ def test_the_template_itself_holds_no_number():
     "line",
     [
         "- **Fine-tuning Method**: QLoRA (r=16, alpha=16) on q_proj, v_proj; 4,884,480 trainable parameters;",
-        "- **Training Framework**: Transformers 5.23.0 + PEFT 0.21.0 + bitsandbytes 0.50.2 (backend peft: no CUDA device)",
+        "- **Training Framework**: Transformers 5.23.0 + PEFT 0.21.0 + bitsandbytes 0.50.2 (backend peft: no CUDA",
         "- **Model Size**: ~89.0 MB (browser-ready), of which weights 86.5 MB",
         "- **Date**: 2026-11-22",
         "- **Base Model**: tea/base-1b (revision pkg==1.2), 134,515,008 parameters. Read from a GGUF Q4_1 file.",
@@ -165,15 +165,15 @@ def test_the_template_itself_holds_no_number():
         "- **Validation Loss**: 2.00 (95 % interval 1.88 to 2.12; 6 conversations) nats per token",
         "| Perplexity (Base) | 54.6 (48.4 to 61.6) | not applicable | 6 conversations |",
         "| Perplexity (Fine-tuned) | 7.39 (6.55 to 8.33) | 9.0 (8.0 to 10.2) | 6 conversations |",
-        'before quantization, "INT4 package" is what a browser downloads, computed by its graph `model_q4.onnx`. All were',
+        'before quantization, "INT4 package" is what a browser downloads, computed by its graph `model_q4.onnx`. All',
         "| `model_q4.onnx` | float32 | GPUs | 9.0 (8.0 to 10.2) | 1.22",
         "| `model_int8.onnx`, `model_quantized.onnx` | INT8 | WASM: the chat page, Transformers.js alone | ",
         "| `model_q4f16.onnx` | float16 | GPUs with `shader-f16`, on the chat page | ",
         "In the graph in half precision values took up to 42.4 % of the range, in 4,000 tokens of training data.",
         "fine-tuned, computed in the number format of training; the packaged file's, computed as above, is 1.22",
         "| `gptq` | GPTQ-calibrated | 84 MB | 1.04 | 9.50 s | 6 conversations |",
-        "- **Quantization Loss**: INT4 weights multiply test perplexity by 1.221 (95 % interval 1.185 to 1.258; 6 conversations); where WASM",
-        "- **Performance**: Slower on devices without WebGPU support is to be expected; no device was measured with a GPU and without. Decoding on WASM: 8.77 tokens/s",
+        "- **Quantization Loss**: INT4 weights multiply test perplexity by 1.221 (95 % interval 1.185 to 1.258",
+        "- **Performance**: Slower on devices without WebGPU support is to be expected; no device was measured with",
         "Most key facts stated by the INT4 package (1 of 2):",
         "| google, swiftshader, SwiftShader, software adapter, not a GPU",
         "| Testor 9000, 2 threads, Chromium 156.0.1, Linux 6.1 | WASM | 8.77 tokens/s (7.50 to 9.25) |",
@@ -284,10 +284,13 @@ def test_front_matter_round_trips_and_is_what_a_hub_accepts(full_run):
             {"id": "Tea Licence v2", "link": "https://tea.example/licence"},
             {"license": "other", "license_name": "tea-licence-v2", "license_link": "https://tea.example/licence"},
         ),
-        ({"id": "Tea", "files": ["LICENSE.txt"]}, {"license": "other", "license_name": "tea", "license_link": "LICENSE.txt"}),
+        (
+            {"id": "Tea", "files": ["LICENSE.txt"]},
+            {"license": "other", "license_name": "tea", "license_link": "LICENSE.txt"},
+        ),
         ({}, {}),
     ],
-)  # fmt: skip
+)
 def test_the_licence_is_the_base_models_and_never_assumed(tmp_path, license, expected):
     run = write_run(tmp_path / "tea-bot", ("base",))
     base = run.stage("base") / "base.json"
@@ -348,8 +351,8 @@ def test_the_reason_a_device_gives_is_printed(tmp_path, monkeypatch):
 def test_other_devices_have_rows_of_their_own(full_run):
     page = page_of(full_run)
     assert (
-        "| Pixel \\| \\*9\\*, 4 threads, Chrome 150, Android | WASM | 21.5 tokens/s (20.5 to 22.2) | 0.750 s | 4.25 s | 5 runs |"
-        in page
+        "| Pixel \\| \\*9\\*, 4 threads, Chrome 150, Android | WASM | "
+        "21.5 tokens/s (20.5 to 22.2) | 0.750 s | 4.25 s | 5 runs |" in page
     )
     assert "| Pixel \\| \\*9\\*, WASM | 255 | 3.25 s | 78.5 tokens/s | 15.5 tokens/s | 3 runs |" in page
     assert "| WASM | 255 | 3.25 s | 78.5 tokens/s | 15.5 tokens/s | 3 runs |" in page

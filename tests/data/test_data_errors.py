@@ -26,12 +26,24 @@ def message_for(path, **settings):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.jsonl", b'{"q": "x", "a": "y"}\n{"q": "x", "a" "y"}\n', "a.jsonl:2:16: not JSON: Expecting ':' delimiter, found '\"y\"}'"),
-        ("a.jsonl", b'{"q": "x", "a": "y"}\n{"q": "x"', "a.jsonl:2:10: not JSON: Expecting ',' delimiter, found the end of the text"),
+        (
+            "a.jsonl",
+            b'{"q": "x", "a": "y"}\n{"q": "x", "a" "y"}\n',
+            "a.jsonl:2:16: not JSON: Expecting ':' delimiter, found '\"y\"}'",
+        ),
+        (
+            "a.jsonl",
+            b'{"q": "x", "a": "y"}\n{"q": "x"',
+            "a.jsonl:2:10: not JSON: Expecting ',' delimiter, found the end of the text",
+        ),
         ("a.json", b'[\n {"q": "x", "a": "y"},\n]', "a.json:"),
         ("a.json", b'[{"q": "x", "a": "y"}] trailing', "a.json:1:24: not JSON: Extra data, found 'trailing'"),
         ("a.json", b'[\n{"q": "x", "a": "y",\n "\\u0071": "z"}]', "a.json:3:2: key 'q' again, first on line 2"),
-        ("a.jsonl", b'{"q": "x", "a": "y"}\n{"a": 1, "q": "x", "a": "y"}', "a.jsonl:2:20: key 'a' again, first on line 1"),
+        (
+            "a.jsonl",
+            b'{"q": "x", "a": "y"}\n{"a": 1, "q": "x", "a": "y"}',
+            "a.jsonl:2:20: key 'a' again, first on line 1",
+        ),
         ("a.json", b'[{"q": "NaN", "a": "y",\n "weight": NaN}]', "a.json:2:12: NaN is not a JSON value"),
         ("a.json", b'[{"q": "x", "a": "y", "w": -Infinity}]', "a.json:1:28: -Infinity is not a JSON value"),
         ("a.json", b"[" * 100_000, "a.json:1:1: not usable: lists or objects nested too deeply"),
@@ -43,7 +55,7 @@ def message_for(path, **settings):
         ("a.csv", b"q,a,q\n1,2,3\n", "a.csv:1:1: column 'q' appears 2 times"),
         ("a.csv", b'q,a\n1,2\n"open,3\n4,5\n', "a.csv:3:1: not a readable table: unexpected end of data"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_file_is_an_error_with_its_place(name, content, expected, tmp_path):
     (tmp_path / name).write_bytes(content)
     assert f"{tmp_path}/{expected}" in message_for(tmp_path / name)

@@ -33,9 +33,13 @@ SHAPES = {
     "q": {"id": 7, "q": "What is it?", "a": "A pot."},
     "prompt completion": {"prompt": "What is it?", "completion": "A pot."},
     "prompt response": {"prompt": "What is it?", "response": "A pot."},
-    "parts": {"messages": [{"role": "User", "content": [{"type": "text", "text": "What "}, {"type": "text", "text": "is it?"}]},
-                           {"role": "model", "content": "A pot."}]},
-}  # fmt: skip
+    "parts": {
+        "messages": [
+            {"role": "User", "content": [{"type": "text", "text": "What "}, {"type": "text", "text": "is it?"}]},
+            {"role": "model", "content": "A pot."},
+        ]
+    },
+}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -70,11 +74,24 @@ def test_every_record_of_a_mixed_file_is_told_apart(tmp_path):
 
 def test_alpaca_input_history_and_system(tmp_path):
     path = tmp_path / "a.json"
-    path.write_text(json.dumps({"system": "Be short.", "instruction": "Translate.", "input": "pot", "output": "Topf",
-                                "history": [["Hi", "Hello"]]}))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            {
+                "system": "Be short.",
+                "instruction": "Translate.",
+                "input": "pot",
+                "output": "Topf",
+                "history": [["Hi", "Hello"]],
+            }
+        )
+    )
     assert [(m.role, m.content) for m in conversations(path)[0].messages] == [
-        ("system", "Be short."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Translate.\n\npot"), ("assistant", "Topf")
-    ]  # fmt: skip
+        ("system", "Be short."),
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+        ("user", "Translate.\n\npot"),
+        ("assistant", "Topf"),
+    ]
 
 
 @pytest.mark.parametrize("header", ["question,answer", "Q , A", "prompt,response", "instruction,output"])

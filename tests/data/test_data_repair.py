@@ -74,8 +74,19 @@ def test_unanswered_last_question_and_empty_system_message_are_removed():
 
 def test_special_tokens_of_every_family_are_known_without_a_base_model():
     pattern = special_token_pattern(known_special_tokens())
-    for token in ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>",
-                  "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|begin_of_text|>"):  # fmt: skip
+    for token in (
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "<bos>",
+        "<eos>",
+        "<|eot_id|>",
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|begin_of_text|>",
+    ):
         assert pattern.search(f"x{token}y").group() == token
     assert not pattern.search("a < b and <b>bold</b> <|unrelated")
     assert special_token_pattern([]) is None

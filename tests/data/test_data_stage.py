@@ -35,11 +35,17 @@ def source(tmp_path):
     records = [{"q": f"{word} {word[::-1]}?", "a": f"Yes, {word}."} for word in WORDS]
     records += [
         {"q": " spaced  ", "a": "Yes."},
-        {"messages": [{"role": role, "content": f"{role} {n}" + " long" * 12} for n in range(4) for role in ("user", "assistant")]},
+        {
+            "messages": [
+                {"role": role, "content": f"{role} {n}" + " long" * 12}
+                for n in range(4)
+                for role in ("user", "assistant")
+            ]
+        },
         {"q": "endless" + " endless" * 79, "a": "Yes."},
         {"q": "only a question", "a": ""},
         records[3],
-    ]  # fmt: skip
+    ]
     folder = tmp_path / "private" / "chats"
     folder.mkdir(parents=True)
     (folder / "01_words.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -89,11 +95,22 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
         if id.startswith(("data.records", "data.conv", "data.step", "data.trunc", "data.cat"))
     }
     assert values == {
-        "data.records.read": 22, "data.records.dropped": 2, "data.records.repaired": 1, "data.records.duplicates": 1,
-        "data.step.read.after": 22, "data.step.valid.after": 21, "data.step.system_prompt.after": 21,
-        "data.step.length.after": 20, "data.step.duplicates.after": 19, "data.truncated": 1, "data.category.words": 1,
-        "data.conversations.total": 19, "data.conversations.train": 15, "data.conversations.val": 2, "data.conversations.test": 2,
-    }  # fmt: skip
+        "data.records.read": 22,
+        "data.records.dropped": 2,
+        "data.records.repaired": 1,
+        "data.records.duplicates": 1,
+        "data.step.read.after": 22,
+        "data.step.valid.after": 21,
+        "data.step.system_prompt.after": 21,
+        "data.step.length.after": 20,
+        "data.step.duplicates.after": 19,
+        "data.truncated": 1,
+        "data.category.words": 1,
+        "data.conversations.total": 19,
+        "data.conversations.train": 15,
+        "data.conversations.val": 2,
+        "data.conversations.test": 2,
+    }
     assert result.summary == (
         "15 train, 2 val, 2 test conversations in 1 categories",
         "2 dropped, 1 exact duplicates, 1 repaired, 1 cut: see data/report.json",
@@ -144,8 +161,10 @@ def test_an_added_bos_is_noticed(kind, request):
 
             def __call__(self, text, **options):
                 found = tokenizer.tokenizer(text, **options)
-                return {"input_ids": [self.bos_token_id, *found["input_ids"]],
-                        "offset_mapping": [(0, 0), *found["offset_mapping"]]}  # fmt: skip
+                return {
+                    "input_ids": [self.bos_token_id, *found["input_ids"]],
+                    "offset_mapping": [(0, 0), *found["offset_mapping"]],
+                }
 
         assert not fit(conversation, replace(tokenizer, tokenizer=AddsBos()), 500).counts.is_bos_right
 
@@ -211,6 +230,12 @@ def test_histogram_bins_are_round_and_hold_everything():
     assert sum(found.count for found in bins) == 5
     assert [(found.low, found.high) for found in bins][:2] == [(0, 10), (10, 20)] and bins[-1].high == 110
     assert [(found.low, found.count) for found in histogram([0, 60, 349])] == [
-        (0, 1), (50, 1), (100, 0), (150, 0), (200, 0), (250, 0), (300, 1)
-    ]  # fmt: skip
+        (0, 1),
+        (50, 1),
+        (100, 0),
+        (150, 0),
+        (200, 0),
+        (250, 0),
+        (300, 1),
+    ]
     assert histogram([]) == () and [(b.low, b.high, b.count) for b in histogram([5, 5])] == [(5, 6, 2)]

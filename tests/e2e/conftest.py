@@ -13,8 +13,13 @@ from tiny import build_tiny, tiny_conversations
 
 def tinsmith(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
     """Run the command in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "tinsmith", *map(str, arguments)], cwd=cwd, capture_output=True,
-                          text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "tinsmith", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def write_project(folder: Path, kind: str) -> Path:

@@ -43,14 +43,17 @@ def _unknown_base(folder):
     path.write_text(path.read_text().replace('"base-model"', '"smollm2-135m-instrct"'))
 
 
-@pytest.mark.parametrize(("damage", "words"), [
-    (_missing, ["chats.jsonl", "does not exist"]),
-    (_broken_json, ["chats.jsonl:5"]),
-    (_wrong_roles, ["chats.jsonl", "line 1", "assistant"]),
-    (_empty_folder, ["chats.jsonl"]),
-    (_unknown_key, ["train.epoch: unknown key, did you mean 'epochs'?"]),
-    (_unknown_base, ["smollm2-135m-instrct", "smollm2-135m-instruct"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_missing, ["chats.jsonl", "does not exist"]),
+        (_broken_json, ["chats.jsonl:5"]),
+        (_wrong_roles, ["chats.jsonl", "line 1", "assistant"]),
+        (_empty_folder, ["chats.jsonl"]),
+        (_unknown_key, ["train.epoch: unknown key, did you mean 'epochs'?"]),
+        (_unknown_base, ["smollm2-135m-instrct", "smollm2-135m-instruct"]),
+    ],
+)
 def test_one_message_and_exit_code_2(tmp_path, damage, words):
     config = write_project(tmp_path, "llama")
     damage(tmp_path)

@@ -17,8 +17,16 @@ def test_faq_answer():
         "See https://www.boverket.se/en/. Zaragoza AB assists under the Planning Act."
     )
     assert texts(key_facts(reference, "What does a building permit cost?", COMMON)) == [
-        "boverket.se/en", "25000 SEK", "50000 SEK", "4 week", "6 week", "8", "Boverket", "Zaragoza AB", "Planning Act"
-    ]  # fmt: skip
+        "boverket.se/en",
+        "25000 SEK",
+        "50000 SEK",
+        "4 week",
+        "6 week",
+        "8",
+        "Boverket",
+        "Zaragoza AB",
+        "Planning Act",
+    ]
 
 
 def test_menu_answer_without_what_the_prompt_gives_away():

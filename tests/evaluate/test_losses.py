@@ -39,7 +39,7 @@ def test_spread_surrounds_the_value():
 
 
 def test_ratio_is_paired():
-    """Conversations differ widely, but the second model is 0.1 nats/token worse on each: the paired interval has no width."""
+    """Conversations differ widely, the second model is 0.1 nats/token worse on each: the paired interval is a point."""
     base = scores(10, 60, 30, 90, 70, 200)
     worse = [Score(s.id, s.category, s.nll + 0.1 * s.tokens, s.tokens, s.bytes) for s in base]
     recorder = Recorder()

@@ -1,4 +1,4 @@
-"""Standard attention computes what GroupQueryAttention does, within and past the window, and takes its place everywhere."""
+"""Standard attention equals GroupQueryAttention within and past the window, and replaces it everywhere."""
 
 import numpy as np
 import onnx_ir as ir

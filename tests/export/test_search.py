@@ -1,4 +1,4 @@
-"""The quickest recipe that is good enough ships; every one that was tried is on record; none good enough stops the run."""
+"""The quickest recipe that is good enough ships, each try is on record, and a run stops where none is good enough."""
 
 import math
 import re

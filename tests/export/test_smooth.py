@@ -58,7 +58,7 @@ def test_factors_change_no_exact_result_whatever_takes_them(exported, data_dir, 
     path.unlink()
     # 0.001 and 0.0015 seen; 0.6 and 0.9 with norms multiplied where they should be divided.
     assert np.square(logits - wanted).mean() < 1e-2 * np.square(wanted).mean()
-    # Two inputs of each layer follow a norm; attention's and the product of gate and up do not, nor does the sliced head's.
+    # Two inputs of each layer follow a norm. Attention's output, gate times up, and the head's slice do not.
     assert len(operators) == sum(
         not any(part in name for part in ("q_k_v", "q_proj", "q_k", "gate", "k_v")) for name in names
     )

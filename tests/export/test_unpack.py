@@ -47,7 +47,7 @@ def test_a_package_is_unpacked_alike_by_the_page(exported, tmp_path):
 
 @pytest.fixture
 def hard(tmp_path):
-    """One input with products of 4 and 8 bits, odd rows and blocks, every zero point, scales from the smallest halves up."""
+    """Products of 4 and 8 bits on one input: odd rows and blocks, every zero point, scales from the smallest half."""
     import torch
 
     random, columns = np.random.default_rng(3), 96
@@ -132,7 +132,7 @@ def test_subnormal_halves_odd_rows_and_ties(hard, rounding, wide, monkeypatch):
         ort.InferenceSession(str(hard / f"{name}.onnx"), providers=["CPUExecutionProvider"]).run(None, {"x": x})
         for name in ("model", "int8", "unpacked")
     )
-    # Made-up factors spread the levels of a row, so 8 bits are some 5 % off here; a matrix in the wrong place is all of it off.
+    # Made-up factors spread the levels of a row, so 8 bits are about 5 % off. A matrix in the wrong place is 100 % off.
     for right, first, second in zip(exact, folded, unpacked, strict=True):
         assert (first == second).all() and np.abs(first - right).max() < 0.1 * np.abs(right).max()
 

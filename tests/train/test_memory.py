@@ -106,10 +106,8 @@ named = {name: p for name, p in model.named_parameters() if p.requires_grad}
 optimizer = MasterAdamW(named, chosen.dtype, config)
 generator = torch.Generator().manual_seed(0)
 opening = tuple(range(1, 300))
-group = [
-    Tokens("x", opening + tuple(torch.randint(8192, (900,), generator=generator).tolist()), (False,) * 600 + (True,) * 599)
-    for _ in range(4)
-]
+endings = [tuple(torch.randint(8192, (900,), generator=generator).tolist()) for _ in range(4)]
+group = [Tokens("x", opening + ending, (False,) * 600 + (True,) * 599) for ending in endings]
 peak = PeakMemory(chosen.device)
 plan = plan_memory(decoder_of(model.config), packed_rows(group), sum(p.numel() for p in named.values()), config, chosen)
 engine = PackedEngine(lora_decoder(model, plan.recomputed_layers), 4, 10**9, chosen.device)
@@ -154,7 +152,8 @@ torch.set_default_dtype(torch.float32)
 chosen = choose_device()
 peak = PeakMemory(chosen.device)
 model = load_qlora(Path(sys.argv[1]), TrainConfig(), chosen, 0).model
-optimizer = MasterAdamW({name: p for name, p in model.named_parameters() if p.requires_grad}, chosen.dtype, TrainConfig())
+trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+optimizer = MasterAdamW(trained, chosen.dtype, TrainConfig())
 tokens = Tokens("x", tuple(torch.randint(262144, (2048,)).tolist()), (False,) + (True,) * 2047)
 PackedEngine(lora_decoder(model), 1, 10**9, chosen.device).loss_sum([tokens]).backward()
 optimizer.accumulate()

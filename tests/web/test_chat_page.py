@@ -215,15 +215,17 @@ let device;
 self.addEventListener("message", ({ data: { type, id, ...request } }) => {
   if (type === "load") {
     device = request.device === "wasm" ? "wasm" : "webgpu";
-    postMessage({ type: "ready", id, device, dtype: "q4", notice: request.notice ?? "", threads: 1, crossOriginIsolated: true, isKept: true });
+    const notice = request.notice ?? "", dtype = "q4";
+    postMessage({ type: "ready", id, device, dtype, notice, threads: 1, crossOriginIsolated: true, isKept: true });
   }
   if (type !== "generate") return;
   if (device === "webgpu" && request.messages.at(-1).content === "Why?") {
-    return postMessage({ type: "error", id, message: "this GPU failed (device lost)", isUnsuitable: true, adapter: null });
+    const message = "this GPU failed (device lost)";
+    return postMessage({ type: "error", id, message, isUnsuitable: true, adapter: null });
   }
   const text = `on ${device}`;
-  const answer = () => postMessage({ type: "done", id, tokenIds: [1], times: [1], text, promptTokens: 1, keptTokens: 0, droppedTurns: 0,
-    contextTokens: 9, pastBytes: 0, stopped: "end" });
+  const answer = () => postMessage({ type: "done", id, tokenIds: [1], times: [1], text, promptTokens: 1, keptTokens: 0,
+    droppedTurns: 0, contextTokens: 9, pastBytes: 0, stopped: "end" });
   if (device === "wasm" && request.messages.at(-1).content === "Why?") setTimeout(answer, 1500);
   else answer();
 });
@@ -267,9 +269,11 @@ def test_a_worker_that_does_not_start_is_said_on_the_page(site, browser, tmp_pat
 ENDLESS = """
 let timer = 0;
 self.addEventListener("message", ({ data: { type, id, maxNewTokens } }) => {
-  if (type === "load") postMessage({ type: "ready", id, device: "wasm", notice: "", threads: 1, crossOriginIsolated: true, isKept: true });
-  const end = (stopped) => postMessage({ type: "done", id: self.asked, tokenIds: [1, 1], times: [1, 2], text: "So and so", promptTokens: 1,
-    keptTokens: 0, droppedTurns: 0, contextTokens: 9, pastBytes: 0, stopped });
+  if (type === "load") {
+    postMessage({ type: "ready", id, device: "wasm", notice: "", threads: 1, crossOriginIsolated: true, isKept: true });
+  }
+  const end = (stopped) => postMessage({ type: "done", id: self.asked, tokenIds: [1, 1], times: [1, 2],
+    text: "So and so", promptTokens: 1, keptTokens: 0, droppedTurns: 0, contextTokens: 9, pastBytes: 0, stopped });
   if (type === "stop") { clearInterval(timer); end("request"); }
   if (type !== "generate") return;
   self.asked = id;
@@ -289,7 +293,8 @@ def test_the_question_has_the_focus_and_escape_stops(site, browser, tmp_path, pr
           const question = document.getElementById("question"), send = document.getElementById("send");
           question.value = "How hot?";
           question.dispatchEvent(new Event("input"));
-          const button = {{ question: send, send, example: document.querySelector("#questions button") }}[{json.dumps(pressed)}];
+          const example = document.querySelector("#questions button");
+          const button = {{ question: send, send, example }}[{json.dumps(pressed)}];
           ({json.dumps(pressed)} === "question" ? question : button).focus();
           button.click();
         }})()""")

@@ -106,8 +106,9 @@ OF_LETTERS = """import("./context.js").then(({ Past }) => {
   past.holds(prompt("<How>"), { text: "so", ids: [1000] });
   const second = prompt("<How>so<Why>");
   past.holds(second, { text: "as", ids: [2000] });
-  const found = ["<How>so<Why>as<When>", "<How>so<Why>", "<How>so<Who>", "<How>as<Why>", "<Who>"].map((text) => prompt(text).ids);
-  return past.forget().then(() => JSON.stringify([...found, prompt("<How>so").ids]));
+  const texts = ["<How>so<Why>as<When>", "<How>so<Why>", "<How>so<Who>", "<How>as<Why>", "<Who>"];
+  const ids = texts.map((text) => prompt(text).ids);
+  return past.forget().then(() => JSON.stringify([...ids, prompt("<How>so").ids]));
 })"""
 
 
@@ -145,7 +146,8 @@ def test_a_request_that_waits_is_stopped_too_and_a_later_one_is_not(opened):
 READING = """import("./client.js").then(async ({ ModelClient }) => {
   const client = new ModelClient();
   await client.ask({ type: "load", modelUrl: "./model/", device: "wasm" });
-  const asked = { type: "generate", messages: [{ role: "user", content: "tea ".repeat(TIMES) }], maxNewTokens: 8, minNewTokens: 8 };
+  const messages = [{ role: "user", content: "tea ".repeat(TIMES) }];
+  const asked = { type: "generate", messages, maxNewTokens: 8, minNewTokens: 8 };
   const heard = [];
   const first = client.ask(asked, (event) => heard.push(event.type));
   client.stop();

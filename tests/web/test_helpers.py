@@ -24,7 +24,8 @@ SCRIPT = """(async () => {
   const found = { alone: await digest(unpack(plan, new Map([["odd", bytes], ["even", bytes]]))), taken: [] };
   for (const helpers of [1, 3]) {
     const arrived = new Int32Array(new SharedArrayBuffer(12));
-    const [odd, even] = [0, 1].map((file) => new Memory(new Uint8Array(new SharedArrayBuffer(bytes.length)), (count) => {
+    const room = () => new Uint8Array(new SharedArrayBuffer(bytes.length));
+    const [odd, even] = [0, 1].map((file) => new Memory(room(), (count) => {
       Atomics.store(arrived, file, count);
       Atomics.add(arrived, 2, 1);
       Atomics.notify(arrived, 2);
@@ -33,7 +34,8 @@ SCRIPT = """(async () => {
     await workers.begin(plan, new Map([["odd", odd.bytes], ["even", even.bytes]]), arrived);
     const taken = () => Atomics.load(workers.work.next, 0) + Atomics.load(workers.work.next, 1);
     const within = async (seconds, is) => {
-      for (const end = Date.now() + 1000 * seconds; !is() && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 5));
+      const end = Date.now() + 1000 * seconds;
+      while (!is() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 5));
     };
     const half = bytes.length >> 1;
     even.add(bytes.subarray(0, half)); // the other file has not begun
@@ -130,7 +132,8 @@ def test_without_memory_the_4_bit_graph_runs(package, runtime, file, old, new, t
 )
 def test_small_devices_are_spared(device, largest):
     """Where the unpacked weights would not fit, the 4-bit graph runs; a phone ends a tab that takes too much."""
-    code = f"import {{ hasRoom }} from '{WEB_DIR}/loader.js'; console.log(JSON.stringify([268e6, 1003e6].map((bytes) => hasRoom(bytes, {device}))));"
+    code = f"""import {{ hasRoom }} from '{WEB_DIR}/loader.js';
+        console.log(JSON.stringify([268e6, 1003e6].map((bytes) => hasRoom(bytes, {device}))));"""
     found = json.loads(
         subprocess.run(["node", "--input-type=module", "-e", code], capture_output=True, text=True, check=True).stdout
     )

@@ -38,7 +38,8 @@ PAYLOADS = (
     "＜script＞window.ran=1＜/script＞ <ſcript>window.ran=1</ſcript>",
     "{{constructor.constructor('window.ran=1')()}} ${window.ran=1} <%= ran %>",
     "'\";window.ran=1;//\\u003cscript\\u003ewindow.ran=1\\x3c/script\\x3e",
-    '<div style="background:url(https://evil.example/x)" onclick=window.ran=1 autofocus tabindex=1 onfocus=window.ran=1>',
+    '<div style="background:url(https://evil.example/x)" onclick=window.ran=1 autofocus tabindex=1 '
+    "onfocus=window.ran=1>",
 )
 WRAPPERS = (
     "{}",
@@ -82,13 +83,16 @@ def test_300_hostile_answers(chat):
             question.dispatchEvent(new Event("input"));
             document.getElementById("ask").requestSubmit();
             const before = found.length;
-            while (document.querySelectorAll(".measure").length <= before) await new Promise((resolve) => setTimeout(resolve, 1));
+            const wait = () => new Promise((resolve) => setTimeout(resolve, 1));
+            while (document.querySelectorAll(".measure").length <= before) await wait();
             const [asked, answered] = [...document.querySelectorAll(".turn")].slice(-2);
             for (const box of [asked, answered]) box.dispatchEvent(new Event("click", {{ bubbles: true }}));
             const body = answered.querySelector(".text");
             const all = [...body.querySelectorAll("*")];
             found.push({{
-              asked: asked.querySelector(".text").textContent, tags: all.map((one) => one.tagName), text: body.textContent,
+              asked: asked.querySelector(".text").textContent,
+              tags: all.map((one) => one.tagName),
+              text: body.textContent,
               attributes: all.flatMap((one) => [...one.attributes].map((a) => `${{a.name}}=${{a.value}}`)),
             }});
           }}

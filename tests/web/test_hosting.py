@@ -1,4 +1,4 @@
-"""The site on real web servers: nginx with the configuration that comes with it, and Python's, which sends no headers."""
+"""The site on real web servers: nginx with the configuration we ship, and Python's, which sends no headers."""
 
 import os
 import shutil

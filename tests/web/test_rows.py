@@ -19,8 +19,10 @@ const session = {
     const seen = feeds["past_key_values.0.key"].dims[1];
     if (feeds.attention_mask.dims[1] !== seen + count) throw new Error("mask");
     runs.push(count);
-    const rows = Array.from({ length: count }, (_, i) => [Number(feeds.input_ids.data[i]), Number(feeds.position_ids.data[i]), seen + i]);
-    return { logits: rows.at(-1)[0], "present.0.key": new Tensor("float32", Float32Array.from(rows.flat()), [1, count, 3]) };
+    const [ids, positions] = [feeds.input_ids.data, feeds.position_ids.data];
+    const rows = Array.from({ length: count }, (_, i) => [Number(ids[i]), Number(positions[i]), seen + i]);
+    const key = new Tensor("float32", Float32Array.from(rows.flat()), [1, count, 3]);
+    return { logits: rows.at(-1)[0], "present.0.key": key };
   },
 };
 let stopsBefore = Infinity;
@@ -29,7 +31,8 @@ async function read(past, first, count, keep = 1) {
   const before = past.dims[1];
   const numbers = Array.from({ length: count }, (_, i) => i);
   const outputs = await session.run({
-    input_ids: ints(numbers.map((i) => first + i), [1, count]), position_ids: ints(numbers.map((i) => before + i), [1, count]),
+    input_ids: ints(numbers.map((i) => first + i), [1, count]),
+    position_ids: ints(numbers.map((i) => before + i), [1, count]),
     attention_mask: ints(Array(before + count).fill(1), [1, before + count]), num_logits_to_keep: ints([keep], []),
     "past_key_values.0.key": past,
   });
@@ -60,12 +63,14 @@ found.goesOn = [(await read(stopped["present.0.key"], 3512, 188)).logits, sessio
 const whole = { ...session, async run(feeds) {
   const [count, before] = [feeds.input_ids.dims[1], feeds["past_key_values.0.key"].dims[2]];
   runs.push([count, before]);
-  return { logits: 0, "present.0.key": new Tensor("float32", new Float32Array(before + count), [1, 1, before + count, 1]) };
+  const key = new Tensor("float32", new Float32Array(before + count), [1, 1, before + count, 1]);
+  return { logits: 0, "present.0.key": key };
 } };
 runs.length = 0;
 readInPieces(whole);
 const feeds = { input_ids: ints(Array(300).fill(1), [1, 300]), position_ids: ints(Array(300).fill(1), [1, 300]),
-  attention_mask: ints(Array(300).fill(1), [1, 300]), num_logits_to_keep: ints([1], []), "past_key_values.0.key": new Tensor("float32", new Float32Array(0), [1, 1, 0, 1]) };
+  attention_mask: ints(Array(300).fill(1), [1, 300]), num_logits_to_keep: ints([1], []),
+  "past_key_values.0.key": new Tensor("float32", new Float32Array(0), [1, 1, 0, 1]) };
 found.whole = [(await whole.run(feeds))["present.0.key"].dims, runs];
 console.log(JSON.stringify(found));
 """

@@ -1,4 +1,4 @@
-"""Merges are read as they stand in tokenizer.json, joined or in pairs, and the browser's tokens are Python's either way."""
+"""The browser reads merges of tokenizer.json joined or in pairs, and its tokens equal Python's either way."""
 
 import json
 import shutil

@@ -110,7 +110,7 @@ def _header(path: Path) -> dict[str, Tensor]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            slices = {key: file.get_slice(key) for key in file}
+            slices = {key: file.get_slice(key) for key in file.keys()}
             return {key: Tensor(tuple(part.get_shape()), part.get_dtype(), path.name) for key, part in slices.items()}
     except SafetensorError as error:
         raise BaseModelError(

@@ -30,7 +30,7 @@ class StoredWeights:
 
     def __init__(self, model_dir: Path) -> None:
         files = [safe_open(path, "pt") for path in sorted(model_dir.glob("*.safetensors"))]
-        self._files = {name: file for file in files for name in file}
+        self._files = {name: file for file in files for name in file.keys()}
 
     def __call__(self, name: str) -> torch.Tensor:
         """The tensor of a parameter, as stored."""
