@@ -10,7 +10,8 @@ import yaml
 from huggingface_hub.repocard_data import ModelCardData, model_index_to_eval_results
 
 import tinsmith.card
-from fake_run import AUTHOR, STAMPED, records, write_card, write_run
+from fake_measurements import records
+from fake_run import AUTHOR, STAMPED, write_card, write_run
 from stage_runs import run_stage
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts, plain
