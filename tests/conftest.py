@@ -7,6 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, w
 
 import pytest
 
+from shared import build_once
 from tiny import build_tiny
 
 
@@ -19,10 +20,10 @@ def isolated(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory) -> Path:
     """A two-layer Llama model folder."""
-    return build_tiny("llama", tmp_path_factory.mktemp("tiny-llama"))
+    return build_once(tmp_path_factory, "tiny-llama", lambda folder: build_tiny("llama", folder))
 
 
 @pytest.fixture(scope="session")
 def tiny_gemma(tmp_path_factory) -> Path:
     """A two-layer Gemma 3 model folder: one sliding-window layer of 16 tokens, one full layer."""
-    return build_tiny("gemma3", tmp_path_factory.mktemp("tiny-gemma"))
+    return build_once(tmp_path_factory, "tiny-gemma", lambda folder: build_tiny("gemma3", folder))

@@ -1,7 +1,6 @@
 """What the stages of a made-up run measured and recorded; `fake_run.py` writes it to disk."""
 
 import math
-from typing import Any
 
 from tinsmith.core.measure import Measurement
 

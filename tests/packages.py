@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from shared import build_once
 from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.run_dir import write_json, write_text
@@ -9,13 +12,11 @@ from tinsmith.export.stage import export_int4
 from tinsmith.model.conversations import write_jsonl
 from tiny import build_tiny, tiny_conversations
 
-_built: dict[str, Path] = {}
 
+def tiny_run(kind: str, factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data/`, `export/` and `card/` of a tiny model; built once a session, not to be written to."""
 
-def tiny_run(kind: str, tmp_path_factory) -> Path:
-    """A folder with `data/`, `export/` and `card/` of a tiny model; built once per session, not to be written to."""
-    if kind not in _built:
-        root = tmp_path_factory.mktemp(f"run-{kind}")
+    def build(root: Path) -> None:
         build_tiny(kind, root / "merge/model")
         conversations = tiny_conversations(24)
         for name in ("data", "export", "card"):
@@ -34,5 +35,5 @@ def tiny_run(kind: str, tmp_path_factory) -> Path:
             root / "export",
             seed=1,
         )
-        _built[kind] = root
-    return _built[kind]
+
+    return build_once(factory, f"run-{kind}", build)

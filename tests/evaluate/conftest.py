@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import build_once
 from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.model.conversations import write_jsonl
@@ -24,11 +25,19 @@ class Line:
     def package(self) -> Path:
         return self.export / "package"
 
+    @classmethod
+    def below(cls, root: Path) -> "Line":
+        return cls(*(root / name for name in ("base", "data", "merge", "export")))
 
-def build_line(kind: str, root: Path) -> Line:
+
+def line_of(kind: str, factory: pytest.TempPathFactory) -> Line:
+    return Line.below(build_once(factory, f"line-{kind}", lambda root: build_line(kind, root)))
+
+
+def build_line(kind: str, root: Path) -> None:
     from tinsmith.export.stage import export_int4
 
-    line = Line(*(root / name for name in ("base", "data", "merge", "export")))
+    line = Line.below(root)
     build_tiny(kind, line.base / "model")
     build_tiny(kind, line.merge / "model", seed=1)
     line.data.mkdir()
@@ -37,18 +46,17 @@ def build_line(kind: str, root: Path) -> Line:
         write_jsonl(line.data / f"{name}.jsonl", part)
     line.export.mkdir()
     run_stage(export_int4, ExportConfig(recipe="rtn"), line.data, line.merge, line.export, seed=1)
-    return line
 
 
 @pytest.fixture(scope="session")
 def llama_line(tmp_path_factory) -> Line:
-    return build_line("llama", tmp_path_factory.mktemp("line-llama"))
+    return line_of("llama", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def gemma_line(tmp_path_factory) -> Line:
     """Its sliding window of 16 is shorter than every conversation."""
-    return build_line("gemma3", tmp_path_factory.mktemp("line-gemma"))
+    return line_of("gemma3", tmp_path_factory)
 
 
 @pytest.fixture(scope="session", params=["llama", "gemma3"])

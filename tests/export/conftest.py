@@ -1,9 +1,12 @@
 """A data folder and exported tiny packages."""
 
+import pickle
 import shutil
+from pathlib import Path
 
 import pytest
 
+from shared import build_once
 from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.export.stage import export_int4
@@ -22,12 +25,13 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="session", params=["llama", "gemma3"])
 def exported(request, data_dir, tiny_llama, tiny_gemma, tmp_path_factory):
     """(kind, merge folder, export folder, stage result) for each architecture."""
-    merge_dir = tmp_path_factory.mktemp("merge")
-    shutil.copytree(tiny_llama if request.param == "llama" else tiny_gemma, merge_dir / "model")
-    out_dir = tmp_path_factory.mktemp("export")
-    return (
-        request.param,
-        merge_dir,
-        out_dir,
-        run_stage(export_int4, ExportConfig(recipe="gptq"), data_dir, merge_dir, out_dir, seed=1),
-    )
+    tiny = tiny_llama if request.param == "llama" else tiny_gemma
+
+    def build(root: Path) -> None:
+        shutil.copytree(tiny, root / "merge/model")
+        (root / "export").mkdir()
+        run = run_stage(export_int4, ExportConfig(recipe="gptq"), data_dir, root / "merge", root / "export", seed=1)
+        (root / "run.pickle").write_bytes(pickle.dumps(run))
+
+    root = build_once(tmp_path_factory, f"exported-{request.param}", build)
+    return request.param, root / "merge", root / "export", pickle.loads((root / "run.pickle").read_bytes())

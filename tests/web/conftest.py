@@ -2,11 +2,10 @@
 
 import pytest
 
+from shared import build_once
 from tinsmith.browser.runtime import write_runtime
 
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runtime")
-    write_runtime(folder)
-    return folder
+    return build_once(tmp_path_factory, "runtime", write_runtime)
