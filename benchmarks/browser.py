@@ -1,15 +1,16 @@
-"""tinsmith's package beside stock Transformers.js and wllama, in headless Chromium on this machine's processor.
+"""Compare tinsmith's package with stock Transformers.js and wllama, in headless Chromium on the processor.
 
-For each model: fine-tune on the data, export the package and a Q4_0 GGUF file of the same weights as llama.cpp's own tool
-would make it (the head in Q8_0), then in every round
-each side in turn loads in a new browser with an empty profile, answers once to warm up, and answers prompts of about 32 and
-512 tokens with 64 greedy tokens. All sides get the same text and as many threads.
+Each model is fine-tuned on the data and exported twice: as the package, and as a Q4_0 GGUF file as llama.cpp's own tool
+would write it (head in Q8_0). In every round each side loads in a new browser with an empty profile, answers once to
+warm up, and then answers prompts of about 32 and 512 tokens with 64 greedy tokens. All sides get the same text and the
+same number of threads.
 
-The last line is one JSON object, `{model: {decode_vs_wllama, decode_vs_stock_q4, decode512_vs_wllama, first32_vs_wllama,
-first512_vs_wllama, load_vs_wllama, mb_vs_wllama, all_mb_vs_wllama, ppl_vs_q4}}`: medians over rounds of the ratio within a
-round, decoding after 32 prompt tokens or after 512; MB of the model's files as downloaded, and of all files; perplexity of the graph that runs on WASM over
-the 4-bit graph's on the test split, the larger of prompts read at once and token by token. The same with every figure and
-the machine is in `benchmarks/results/browser.json`, where models that a call leaves out keep what they had.
+The last line is one JSON object, `{model: {decode_vs_wllama, decode_vs_stock_q4, decode512_vs_wllama,
+first32_vs_wllama, first512_vs_wllama, load_vs_wllama, mb_vs_wllama, all_mb_vs_wllama, ppl_vs_q4}}`. Speeds and times
+are ratios within a round, then medians over rounds; 32 and 512 are prompt tokens. `mb` counts the model's files as
+downloaded, `all_mb` all files. `ppl_vs_q4` is the perplexity of the WASM graph over that of the 4-bit graph on the test
+split, the larger of two readings: whole conversations at once, and token by token. `benchmarks/results/browser.json`
+holds every figure and the machine. Models that a call leaves out keep their earlier results.
 """
 
 import argparse
@@ -18,13 +19,13 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import HERE, SEED, chosen_data, environment, fine_tuned, publish, published, run_measured
+from harness import HERE, SEED, data_path, environment, fine_tuned, publish, published, run_measured
 from int4_score import FLOAT32
 
 from tinsmith.base.gguf import convert
@@ -50,11 +51,11 @@ PATIENCE_SECONDS = 900
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The same words as every side takes them."""
+    """One prompt in the form that each side takes."""
 
     messages: list[dict[str, str]]
     text: str
-    """As the chat template renders it, without the beginning-of-sequence token, which llama.cpp adds by itself."""
+    """The rendered chat template without the beginning-of-sequence token, which llama.cpp adds by itself."""
     tokens: int
 
 
@@ -66,17 +67,17 @@ def main() -> None:
     }
     models = published("browser")
     for model in arguments.models.split(","):
-        found = compare(arguments.run or exported(model, arguments), arguments)
-        models[model] = found["ratios"] | measured_on | {key: found[key] for key in ("sides", "perplexity")}
+        result = compare(arguments.run or exported(model, arguments), arguments)
+        models[model] = result["ratios"] | measured_on | {key: result[key] for key in ("sides", "perplexity")}
         # A model that this call left out may have been measured before a ratio was added.
         publish(
-            "browser", models, {name: {key: one.get(key) for key in found["ratios"]} for name, one in models.items()}
+            "browser", models, {name: {key: row.get(key) for key in result["ratios"]} for name, row in models.items()}
         )
 
 
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=chosen_data())
+    parser.add_argument("--data", type=Path, default=data_path())
     parser.add_argument("--models", default="smollm2-135m-instruct,gemma-3-270m")
     parser.add_argument("--run", type=Path, help="a run whose export has a GGUF file, in place of a new one")
     parser.add_argument("--recipe", default="auto", help="of the package")
@@ -87,7 +88,7 @@ def parsed_arguments() -> argparse.Namespace:
 
 
 def exported(model: str, arguments: argparse.Namespace) -> Path:
-    """A run folder up to its package and GGUF file; kept from an earlier call with the same settings."""
+    """A run folder with its package and GGUF file, reused from an earlier call with the same settings."""
     run, command = fine_tuned(model, arguments.data, arguments.epochs)
     export = ["--set", "export.gguf=q4_0", "--set", f"export.recipe={arguments.recipe}", "--to", "export"]
     run_measured([*command, *export], run.parent / "export.log")
@@ -95,7 +96,7 @@ def exported(model: str, arguments: argparse.Namespace) -> Path:
 
 
 def compare(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Figures of every side and round, and the ratios of the last line."""
+    """Results of every side and round, and the ratios of the last line."""
     package = run / "export" / "package"
     (gguf,) = (run / "export" / "gguf").glob("*.gguf")
     tokenizer = load_tokenizer(package)
@@ -132,7 +133,7 @@ def compare(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def prompt_of(tokenizer: ChatTokenizer, words: list[str], tokens: int) -> Prompt:
-    """A question of as many of `words` as make a prompt of at most `tokens`."""
+    """A question of as many `words` as fit into a prompt of `tokens`."""
     question = question_of(tokenizer, words, tokens)
     ids = tokenizer.encode_prompt((question,))
     text = tokenizer.tokenizer.decode(ids, skip_special_tokens=False)
@@ -140,8 +141,8 @@ def prompt_of(tokenizer: ChatTokenizer, words: list[str], tokens: int) -> Prompt
 
 
 @contextmanager
-def site(package: Path, gguf: Path | None = None):
-    """All three sides' pages and files on one loopback server; without `gguf` no model for wllama."""
+def site(package: Path, gguf: Path | None = None) -> Iterator[SiteServer]:
+    """Serve all three sides' pages and files on loopback. Without `gguf`, wllama has no model."""
     with tempfile.TemporaryDirectory(prefix="tinsmith-runtime-") as runtime:
         write_runtime(Path(runtime))
         mounts = {"/": WEB_DIR, "/runtime/": Path(runtime), "/model/": package, "/peers/": PAGES, "/wllama/": WLLAMA}
@@ -152,7 +153,7 @@ def site(package: Path, gguf: Path | None = None):
 
 
 def measured(side: str, url: str, prompts: dict[str, Prompt], threads: int) -> dict[str, float]:
-    """One side in a new browser: seconds to load and to first tokens, tokens/s, MB fetched."""
+    """Measure one side in a new browser: seconds to load and to the first token, tokens/s, MB fetched."""
     context = PROMPT_TOKENS["long"] + 2 * NEW_TOKENS
     with Browser(webgpu="none") as browser:
         page = browser.open(url)
@@ -167,7 +168,8 @@ def measured(side: str, url: str, prompts: dict[str, Prompt], threads: int) -> d
             run = answered(page, prompt, NEW_TOKENS)
             if len(run.token_ms) != NEW_TOKENS or abs(run.prompt_tokens - prompt.tokens) > 1:
                 sys.exit(
-                    f"{side} made {len(run.token_ms)} tokens after {run.prompt_tokens}, not {NEW_TOKENS} after {prompt.tokens}"
+                    f"{side} made {len(run.token_ms)} tokens after {run.prompt_tokens}, "
+                    f"not {NEW_TOKENS} after {prompt.tokens}"
                 )
             row |= {f"first_{name}": first_token_seconds(run), f"decode_{name}": decode_tokens_per_second(run)}
         fetched = [(one.url, one.size_bytes) for one in page.requests]
@@ -179,15 +181,15 @@ def measured(side: str, url: str, prompts: dict[str, Prompt], threads: int) -> d
 
 def answered(page: Page, prompt: Prompt, new_tokens: int) -> TimedRun:
     """One greedy answer of exactly `new_tokens`."""
-    asked = {
+    request = {
         "messages": prompt.messages,
         "prompt": prompt.text,
         "newTokens": new_tokens,
         "maxNewTokens": new_tokens,
         "minNewTokens": new_tokens,
     }
-    done = page.evaluate(f"bench.generate({json.dumps(asked)})", PATIENCE_SECONDS)
-    return TimedRun(done["askedAt"], tuple(done["times"]), done["promptTokens"])
+    answer = page.evaluate(f"bench.generate({json.dumps(request)})", PATIENCE_SECONDS)
+    return TimedRun(answer["askedAt"], tuple(answer["times"]), answer["promptTokens"])
 
 
 def ratio(rounds: dict[str, list[dict]], figure: str, peer: str) -> float:
@@ -196,10 +198,10 @@ def ratio(rounds: dict[str, list[dict]], figure: str, peer: str) -> float:
 
 
 def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[Tokens]) -> dict[str, list[float]]:
-    """`[ratio, low, high]` over the tuned model of what each side runs, and of the INT8 graph over the 4-bit one.
+    """Perplexity ratios `[ratio, low, high]`: each side over the tuned model, and the INT8 graph over the 4-bit graph.
 
-    The latter twice: conversations read at once, and token by token. The GGUF file counts as the values its integers stand
-    for; llama.cpp also rounds activations, to 8 bits.
+    The last is taken twice: conversations read at once, and token by token. The GGUF file is scored by its dequantized
+    weights; llama.cpp also rounds activations to 8 bits.
     """
     package = run / "export" / "package"
     int8, q4 = (load_onnx(package / name) for name in (ONNX_UNPACKED_FILE, ONNX_FILE))
@@ -212,8 +214,8 @@ def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[To
     }
     stepped_losses = [[stepped_scorer(graph)(one) for one in test] for graph in (int8, q4)]
 
-    def over(found: list[float], wanted: list[float], tokens: list[Tokens]) -> list[float]:
-        value, interval = perplexity_ratio(found, wanted, [one.supervised for one in tokens], SEED)
+    def over(numerator: list[float], denominator: list[float], tokens: list[Tokens]) -> list[float]:
+        value, interval = perplexity_ratio(numerator, denominator, [one.supervised for one in tokens], SEED)
         return [value, interval["ci95_low"], interval["ci95_high"]]
 
     return {f"{side}_over_tuned": over(losses[side], losses["tuned"], test) for side in SIDES} | {
@@ -223,7 +225,7 @@ def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[To
 
 
 def stepped_scorer(decoder: OnnxDecoder) -> Callable[[Tokens], float]:
-    """Scores as a visitor's browser computes: the prompt at once, then one token at a time."""
+    """Score in the order of a visitor's browser: the prompt at once, then one token at a time."""
     import numpy as np
 
     def score(tokens: Tokens) -> float:

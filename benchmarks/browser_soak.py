@@ -1,11 +1,15 @@
-"""Conversations in one tab of headless Chromium: what later turns cost, and whether memory stays where it is.
+"""Hold conversations in one tab of headless Chromium: the cost of later turns, and whether memory grows.
 
-First ten conversations of five turns; of every later turn, tokens read again and seconds to the first token beside those of
-the same prompt read from nothing. Then conversations until `--minutes` are over, with the memory of all the browser's
-processes after each; every minute the page and its workers collect their garbage first, and what is left then must not grow. The
-last line is one JSON object, also in `benchmarks/results/browser_soak.json`: `{conversations, later_turns, read_again_tokens,
-first_token_ratio, minutes, tokens, most_mb, memory_after_warm_up_mb, memory_at_end_mb, mb_per_minute}`; the memory figures
-but `most_mb` are of samples after a collection, the slope is of a straight line through those after a quarter of the time.
+The first part holds ten conversations of five turns. For every turn after the first it records the tokens read again,
+and the time to the first token beside that of the same prompt without a cache.
+
+The second part holds conversations until `--minutes` are over and samples the memory of all browser processes after
+each. Once a minute the page and its workers collect their garbage before the sample; that memory must not grow.
+
+The last line is one JSON object, also in `benchmarks/results/browser_soak.json`: `{conversations, later_turns,
+read_again_tokens, first_token_ratio, minutes, tokens, most_mb, memory_after_warm_up_mb, memory_at_end_mb,
+mb_per_minute}`. `most_mb` is over all samples, the other memory figures are over samples after garbage collection.
+`mb_per_minute` is the slope of a line fitted to the last three quarters of the time.
 """
 
 import argparse
@@ -30,7 +34,7 @@ CONVERSATIONS, TURNS = 10, 5
 NEW_TOKENS = 24
 WARM_UP_SHARE = 0.25
 COLLECTING_SECONDS = 2
-"""Threads that sleep in WebAssembly do not answer, and hold nothing."""
+"""Threads asleep in WebAssembly never answer, and hold no garbage."""
 
 
 def main() -> None:
@@ -69,41 +73,41 @@ def main() -> None:
 
 
 def conversation(page: Page, questions: list[str]) -> list[dict]:
-    """What every turn after the first costs, and what it would without what is kept."""
-    messages, found, before = [], [], None
+    """Cost of every turn after the first, with the cache and without it."""
+    messages, turns, before = [], [], None
     for question in questions:
         messages.append({"role": "user", "content": question})
-        done = asked(page, messages, continued=before is not None)
+        answer = ask(page, messages, continued=before is not None)
         if before is not None:
-            read = done["promptTokens"] - done["keptTokens"]
-            # The last token of an answer was chosen but never read; it and what is new must be.
-            new = done["promptTokens"] - (before["promptTokens"] + len(before["tokenIds"]) - 1)
-            found.append(
+            read = answer["promptTokens"] - answer["keptTokens"]
+            # The last token of an answer was sampled but never read, so it counts as new.
+            new = answer["promptTokens"] - (before["promptTokens"] + len(before["tokenIds"]) - 1)
+            turns.append(
                 {
-                    "prompt": done["promptTokens"],
+                    "prompt": answer["promptTokens"],
                     "read": read,
                     "read_again": max(0, read - new),
-                    "first": first_token(done),
+                    "first": first_token_seconds(answer),
                 }
             )
-        before = done
-        messages.append({"role": "assistant", "content": done["text"]})
-    for number, turn in enumerate(found, start=1):
-        turn["first_from_nothing"] = first_token(asked(page, messages[: 2 * number + 1], continued=False))
-    return found
+        before = answer
+        messages.append({"role": "assistant", "content": answer["text"]})
+    for number, turn in enumerate(turns, start=1):
+        turn["first_from_nothing"] = first_token_seconds(ask(page, messages[: 2 * number + 1], continued=False))
+    return turns
 
 
-def asked(page: Page, messages: list[dict], continued: bool) -> dict:
+def ask(page: Page, messages: list[dict], continued: bool) -> dict:
     request = {"messages": messages, "maxNewTokens": NEW_TOKENS, "continued": continued}
     return page.evaluate(f"bench.generate({json.dumps(request)})", PATIENCE_SECONDS)
 
 
-def first_token(done: dict) -> float:
-    return (done["times"][0] - done["askedAt"]) / 1000
+def first_token_seconds(answer: dict) -> float:
+    return (answer["times"][0] - answer["askedAt"]) / 1000
 
 
 def soak(browser: Browser, page: Page, questions: list[str], minutes: float) -> dict:
-    """Conversations of five turns for `minutes`, and the browser's memory after each, every minute without garbage."""
+    """Hold conversations for `minutes` and sample the browser's memory after each, once a minute after a collection."""
     started, tokens, samples, due = time.monotonic(), 0, [], 0.0
     for first in itertools.cycle(range(len(questions))):
         elapsed = (time.monotonic() - started) / 60
@@ -123,9 +127,9 @@ def soak(browser: Browser, page: Page, questions: list[str], minutes: float) -> 
         messages: list[dict] = []
         for number in range(TURNS):
             messages.append({"role": "user", "content": questions[(first + number) % len(questions)]})
-            done = asked(page, messages, continued=True)
-            tokens += len(done["tokenIds"])
-            messages.append({"role": "assistant", "content": done["text"]})
+            answer = ask(page, messages, continued=True)
+            tokens += len(answer["tokenIds"])
+            messages.append({"role": "assistant", "content": answer["text"]})
     warm = [sample for sample in samples if "collected_mb" in sample and sample["minutes"] >= WARM_UP_SHARE * minutes]
     slope = statistics.linear_regression([s["minutes"] for s in warm], [s["collected_mb"] for s in warm]).slope
     return {
@@ -142,16 +146,16 @@ def soak(browser: Browser, page: Page, questions: list[str], minutes: float) -> 
 
 
 def collect_garbage(browser: Browser, page: Page) -> None:
-    """Of the page and of its workers, at least two of which must have done it: the page and the worker that answers."""
+    """Collect garbage in the page and its workers; at least the page and the answering worker must have done so."""
     sessions = [session for session, owner in list(browser._pages.items()) if owner is page]
-    asked = [browser.send("HeapProfiler.collectGarbage", {}, session) for session in sessions]
-    done, _ = wait(asked, COLLECTING_SECONDS)
-    if sum("error" not in answer.result() for answer in done) < 2:
+    requests = [browser.send("HeapProfiler.collectGarbage", {}, session) for session in sessions]
+    finished, _ = wait(requests, COLLECTING_SECONDS)
+    if sum("error" not in request.result() for request in finished) < 2:
         sys.exit("the browser did not collect its garbage")
 
 
 def memory_mb() -> float:
-    """Proportional memory of all processes this one started, which are the browser's."""
+    """Proportional set size of all child processes, which are the browser's."""
     children = psutil.Process(os.getpid()).children(recursive=True)
     return sum(child.memory_full_info().pss for child in children) / 1e6
 

@@ -1,7 +1,7 @@
-"""The figures that README quotes of `make demo`, out of its finished run. Usage: python demo.py [RUN]
+"""Collect the figures that README quotes from a finished `make demo`. Usage: python demo.py [RUN]
 
-`benchmarks/results/demo.json` gets the run's environment, the seconds of its stages, how many gates held, and by id what export,
-evaluation and browser benchmark measured; the last line is the short form of it.
+`benchmarks/results/demo.json` gets the run's environment, the seconds of each stage, the number of gates that held, and
+every measurement of export, evaluation and browser benchmark by id. The last line is a short form.
 """
 
 import sys
@@ -23,14 +23,14 @@ SHORT = (
 
 
 def main(run: RunDir) -> None:
-    found = current_measurements(run)
+    measurements = current_measurements(run)
     stamps = {path.stem: read_json(path) for path in sorted(run.stamps.glob("*.json"))}
     measured = {
         one.id: {"value": one.value, "unit": one.unit, **one.spread}
-        for one in found
+        for one in measurements
         if one.stage in ("export", "evaluate", "bench") and not one.gate and ".category." not in one.id
     }
-    gates = [one.passed for one in found if one.gate]
+    gates = [one.passed for one in measurements if one.gate]
     publish(
         "demo",
         {

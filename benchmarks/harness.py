@@ -1,4 +1,4 @@
-"""What every benchmark does alike: public data by default, a process of its own for each side, results with their environment."""
+"""Shared parts of the benchmarks: public data by default, one process per side, results with their environment."""
 
 import importlib.resources
 import json
@@ -13,8 +13,8 @@ HERE = Path(__file__).parent
 SEED = 17
 
 
-def chosen_data() -> Path:
-    """What `DATA` names in the environment, or the public question-answer set."""
+def data_path() -> Path:
+    """Path in the environment variable `DATA`, or the public question-answer set."""
     return Path(os.environ.get("DATA") or faq("en"))
 
 
@@ -25,9 +25,9 @@ def faq(language: str) -> Path:
 
 
 def fine_tuned(model: str, data: Path, epochs: int) -> tuple[Path, list[str]]:
-    """A run folder up to the merged model, and the command that goes on with it.
+    """A run folder with the merged model, and the command that continues it.
 
-    Kept from an earlier call with the same settings, of whichever benchmark.
+    Any benchmark with the same settings reuses it.
     """
     work = HERE / ".work" / "tuned" / f"{model}-{data.stem}"
     work.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def fine_tuned(model: str, data: Path, epochs: int) -> tuple[Path, list[str]]:
 
 
 def run_measured(command: list[str], log: Path) -> tuple[float, int]:
-    """Run a command with its output in `log`; returns its seconds and its process's peak resident memory in bytes."""
+    """Run a command with its output in `log`. Returns its seconds and its peak resident memory in bytes."""
     started = time.monotonic()
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -54,7 +54,7 @@ def run_measured(command: list[str], log: Path) -> tuple[float, int]:
 
 
 def environment(data: Path, packages: tuple[str, ...]) -> dict[str, Any]:
-    """Machine, system, data set and package versions that results belong to."""
+    """Machine, system, data set and package versions of a result."""
     from importlib.metadata import version
 
     from tinsmith.core.device import hardware, os_name
@@ -78,6 +78,6 @@ def publish(name: str, report: dict[str, Any], last_line: dict[str, Any]) -> Non
 
 
 def published(name: str) -> dict[str, Any]:
-    """What `results/<name>.json` holds; empty if there is none."""
+    """Content of `results/<name>.json`, empty if there is none."""
     path = HERE / "results" / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else {}

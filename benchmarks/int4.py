@@ -1,15 +1,14 @@
-"""tinsmith's INT4 recipes beside ONNX Runtime's RTN and k_quant, HQQ and AutoRound: same merged weights, same test set.
+"""Compare tinsmith's INT4 recipes with ONNX Runtime's RTN and k_quant, HQQ and AutoRound on the same merged weights.
 
-For each model: fine-tune on the data, merge, quantize by every recipe and every peer, and score each result on the test
-split, and on 100 conversations of other data that nothing was tuned or calibrated on. tinsmith's results are scored as
-packaged, on ONNX Runtime; the peers' as the values their integers stand for, in float32.
+Each model is fine-tuned on the data, merged, and quantized by every recipe and every peer. Each result is scored on the
+test split, and on 100 conversations of other data, used neither for tuning nor for calibration. tinsmith's packages run
+on ONNX Runtime. Peers are scored by their dequantized weights in float32.
 
-The last line is one JSON object, `{model: {recipe, weights_mb, ppl_ratio, ppl_ratio_low, ppl_ratio_high, seconds, peak_gb}}`
-of the recipe that `export.recipe = "auto"` takes: `rtn` if its perplexity on the validation split is near enough, else
-`mixed`.
-The same with every row and the machine it was measured on is in `benchmarks/results/int4.json`, or `int4_faq.json` for
-the public question-answer set; models that a call leaves out keep what they had there. A call that was cut short goes on
-where it stopped: what was made from the same weights, settings and code is not made again.
+The last line is one JSON object, `{model: {recipe, weights_mb, ppl_ratio, ppl_ratio_low, ppl_ratio_high, seconds,
+peak_gb}}`, for the recipe that `export.recipe = "auto"` takes: `rtn` if its perplexity on the validation split is close
+enough, else `mixed`. Every row and the machine are in `benchmarks/results/int4.json`, or `int4_faq.json` for the public
+question-answer set. Models that a call leaves out keep their earlier results. An interrupted call continues where it
+stopped: nothing is quantized twice from the same weights, settings and code.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness import HERE, SEED, chosen_data, environment, faq, fine_tuned, publish, published, run_measured
+from harness import HERE, SEED, data_path, environment, faq, fine_tuned, publish, published, run_measured
 
 from tinsmith.core.code_version import code_version
 from tinsmith.core.config import ExportConfig
@@ -32,9 +31,10 @@ RECIPES = ("rtn", "gptq", "mixed")
 PEERS = {"ort_rtn": "ONNX Runtime RTN", "ort_k_quant": "ONNX Runtime k_quant", "hqq": "HQQ", "autoround": "AutoRound"}
 CALIBRATION_CONVERSATIONS = 48
 OTHER_CONVERSATIONS = 100
-MOST = ExportConfig().max_perplexity_ratio
-CHOSEN = ("recipe", "weights_mb", "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high", "seconds", "peak_gb")
-NOT_PUBLISHED = ("package", "values", "key", "scored")  # of a row; of no use to a reader
+MAX_PERPLEXITY_RATIO = ExportConfig().max_perplexity_ratio
+SUMMARY = ("recipe", "weights_mb", "ppl_ratio", "ppl_ratio_low", "ppl_ratio_high", "seconds", "peak_gb")
+NOT_PUBLISHED = ("package", "values", "key", "scored")
+"""Columns of a row that mean nothing outside this machine."""
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     for model in arguments.models.split(","):
         rows = compare(model, arguments)
         models[model] = (
-            chosen(rows)
+            shipped(rows)
             | measured_on
             | {
                 "rows": {
@@ -54,18 +54,18 @@ def main() -> None:
                 }
             }
         )
-        publish(results, models, {model: {key: found[key] for key in CHOSEN} for model, found in models.items()})
+        publish(results, models, {model: {key: row[key] for key in SUMMARY} for model, row in models.items()})
 
 
-def chosen(rows: dict[str, dict]) -> dict:
-    """What `export.recipe = "auto"` ships."""
-    taken = rows["rtn" if rows["rtn"]["val_ratio"] <= MOST else "mixed"]
-    return {key: taken[key] for key in CHOSEN}
+def shipped(rows: dict[str, dict]) -> dict:
+    """Summary of the recipe that `export.recipe = "auto"` ships."""
+    row = rows["rtn" if rows["rtn"]["val_ratio"] <= MAX_PERPLEXITY_RATIO else "mixed"]
+    return {key: row[key] for key in SUMMARY}
 
 
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=chosen_data())
+    parser.add_argument("--data", type=Path, default=data_path())
     parser.add_argument(
         "--other-data",
         type=Path,
@@ -83,22 +83,20 @@ def parsed_arguments() -> argparse.Namespace:
 
 
 def compare(model: str, arguments: argparse.Namespace) -> dict:
-    """Every recipe's and peer's size, perplexity ratios, time and memory on one model."""
+    """Size, perplexity ratios, time and memory of every recipe and peer on one model."""
     work = WORK / f"{model}-{arguments.data.stem}"
     work.mkdir(parents=True, exist_ok=True)
     run, command = fine_tuned(model, arguments.data, arguments.epochs)
     other = ["--set", "name=other", "--set", f"data.path={arguments.other_data.resolve()}", "--to", "data"]
     run_measured([*command, *other], work / "other.log")
-    key = made_from(
-        run, f"{arguments.calibration_tokens} {code_version('tinsmith.export.stage')}", HERE / "int4_ours.py"
-    )
+    key = key_of(run, f"{arguments.calibration_tokens} {code_version('tinsmith.export.stage')}", HERE / "int4_ours.py")
     candidates = {
-        name: kept(work / name, key, lambda out, name=name: ours(out, run, name, arguments.calibration_tokens))
+        name: cached(work / name, key, lambda out, name=name: ours(out, run, name, arguments.calibration_tokens))
         for name in RECIPES
     }
-    key = made_from(run, "", HERE / "int4_peer.py", HERE / "int4_peer_requirements.txt")
+    key = key_of(run, "", HERE / "int4_peer.py", HERE / "int4_peer_requirements.txt")
     candidates |= {
-        name: kept(work / name, key, lambda out, name=name: peers(out, run, name, arguments))
+        name: cached(work / name, key, lambda out, name=name: peers(out, run, name, arguments))
         for name in arguments.peers.split(",")
         if name
     }
@@ -108,8 +106,8 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
     return candidates
 
 
-def made_from(run: Path, code: str, *scripts: Path) -> str:
-    """Digest of what a candidate follows from: weights, conversations, settings and `code`, and `scripts`."""
+def key_of(run: Path, code: str, *scripts: Path) -> str:
+    """Digest of everything a candidate depends on: weights, conversations, settings, `code` and `scripts`."""
     data = [run / "data" / "train.jsonl", run / "data" / "val.jsonl"]
     return digest_of([*scripts, *data, *sorted((run / "merge" / "model").iterdir())], hashlib.sha256(code.encode()))
 
@@ -121,8 +119,8 @@ def digest_of(files: list[Path], digest: Any) -> str:
     return digest.hexdigest()
 
 
-def kept(out: Path, key: str, make: Callable[[Path], dict]) -> dict:
-    """The row of a candidate, made in `out` unless it is there from the same `key`."""
+def cached(out: Path, key: str, make: Callable[[Path], dict]) -> dict:
+    """Row of a candidate, computed in `out` unless it is there with the same `key`."""
     path = out / "row.json"
     if path.exists() and (row := json.loads(path.read_text()))["key"] == key:
         return row
@@ -144,13 +142,13 @@ def line(name: str, row: dict) -> str:
 
 
 def ratio_of(row: dict, value: str, low: str, high: str) -> str:
-    """With its interval, which few conversations have none of."""
+    """A ratio with its interval; too few conversations give none."""
     interval = "" if row[low] is None else f" [{row[low]:.4f}, {row[high]:.4f}]"
     return f"{row[value]:.4f}{interval}"
 
 
 def ours(out: Path, run: Path, recipe: str, calibration_tokens: int) -> dict:
-    """One recipe of the export stage in a process of its own, gates included."""
+    """Run one recipe of the export stage in its own process, gates included."""
     command = [sys.executable, str(HERE / "int4_ours.py"), recipe, str(calibration_tokens), str(run), str(out)]
     seconds, peak_bytes = run_measured(command, out / "log")
     measured = json.loads((out / "measured.json").read_text())
@@ -165,7 +163,7 @@ def ours(out: Path, run: Path, recipe: str, calibration_tokens: int) -> dict:
 
 
 def peers(out: Path, run: Path, peer: str, arguments: argparse.Namespace) -> dict:
-    """Another project's INT4, in its own environment."""
+    """Run another project's quantizer in its own environment."""
     from tinsmith.model.conversations import read_jsonl
     from tinsmith.model.tokens import load_tokenizer
 
@@ -198,7 +196,7 @@ def fresh(folder: Path) -> Path:
 
 
 def score(work: Path, run: Path, other: Path, candidates: dict[str, dict]) -> None:
-    """Add the perplexity ratios to every candidate that lacks them, in a process that ends with its memory."""
+    """Add the perplexity ratios to every candidate that lacks them, in a process that frees its memory when it ends."""
     conversations = {"test": run / "data" / "test.jsonl", "other": other}
     code = hashlib.sha256(
         code_version("tinsmith.evaluate.nll").encode()

@@ -1,7 +1,7 @@
-"""Export at the scale of Gemma 3 1B: its full shape with random weights, in time, memory and size.
+"""Measure time, memory and size of an export at the scale of Gemma 3 1B, with random weights in its full shape.
 
-Random weights have no perplexity to lose; every matrix is calibrated and every gate must hold all the same. The
-tokenizer is Gemma 3 270M's, which has the same vocabulary. The last line is one JSON object, also in
+Random weights say nothing about perplexity, but every matrix is calibrated and every gate must hold. The tokenizer is
+that of Gemma 3 270M, which has the same vocabulary. The last line is one JSON object, also in
 `benchmarks/results/int4_1b.json`.
 """
 
@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from harness import HERE, chosen_data, environment, publish, run_measured
+from harness import HERE, data_path, environment, publish, run_measured
 from int4 import PACKAGES, WORK, fresh
 
 from tinsmith.core.config import ExportConfig
@@ -22,7 +22,7 @@ SEED = 17
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=chosen_data())
+    parser.add_argument("--data", type=Path, default=data_path())
     parser.add_argument("--recipe", default="mixed")
     parser.add_argument(
         "--calibration-tokens", type=int, default=ExportConfig().calibration_tokens, help="0: 4,096 for this size"
@@ -42,7 +42,7 @@ def main() -> None:
     graphs = [path.stat().st_size for path in (out / "package" / "onnx").iterdir()]
     package = [path.stat().st_size for path in (out / "package").rglob("*") if path.is_file()]
     record = json.loads((out / "export.json").read_text())
-    found = {
+    summary = {
         "recipe": arguments.recipe,
         "calibration_tokens": record["calibration_tokens"],
         "package_mb": sum(package) / 1e6,
@@ -51,11 +51,11 @@ def main() -> None:
         "seconds": seconds,
         "peak_gb": peak_bytes / 1e9,
     }
-    publish("int4_1b", {"environment": environment(arguments.data, PACKAGES), **found}, found)
+    publish("int4_1b", {"environment": environment(arguments.data, PACKAGES), **summary}, summary)
 
 
 def prepared(work: Path, arguments: argparse.Namespace) -> Path:
-    """A run folder whose merged model is random."""
+    """A run folder with a random merged model."""
     import torch
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModelForCausalLM

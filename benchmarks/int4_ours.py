@@ -1,6 +1,6 @@
-"""One run of tinsmith's export stage. Usage: python int4_ours.py RECIPE CALIBRATION_TOKENS RUN_DIR OUT_DIR
+"""Run tinsmith's export stage once. Usage: python int4_ours.py RECIPE CALIBRATION_TOKENS RUN_DIR OUT_DIR
 
-Beside what the stage writes, OUT_DIR gets `measured.json`: every number it measured, by id.
+OUT_DIR gets the stage's own files and `measured.json`, every measurement by id.
 """
 
 import json

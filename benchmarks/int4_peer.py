@@ -1,9 +1,9 @@
-"""Another project's INT4 of one model. Usage: python int4_peer.py METHOD MODEL_DIR CALIBRATION.json OUT_DIR
+"""Quantize one model with another project's INT4. Usage: python int4_peer.py METHOD MODEL_DIR CALIBRATION.json OUT_DIR
 
-METHOD is `ort_rtn`, `ort_k_quant`, `hqq` or `autoround`; all with 4 bits and blocks of 32. OUT_DIR gets `weights.safetensors`, the
-values that the quantized matrices stand for under the model's parameter names, and `result.json` with their size.
+METHOD is `ort_rtn`, `ort_k_quant`, `hqq` or `autoround`, each with 4 bits and blocks of 32. OUT_DIR gets
+`weights.safetensors`, the dequantized matrices under the model's parameter names, and `result.json` with their size.
 
-A tied head and embedding are quantized once, by the same method; AutoRound leaves them out, and gets ONNX Runtime's RTN for them.
+A tied head and embedding are quantized once, by the same method. AutoRound skips them, so they get ONNX Runtime's RTN.
 """
 
 import json
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def ort(method: str, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """What ONNX Runtime's MatMulNBitsQuantizer makes of one matrix (N, K), and the bytes of its tensors."""
+    """One matrix (N, K) as ONNX Runtime's MatMulNBitsQuantizer rounds it, and the bytes of its tensors."""
     from onnx import TensorProto, helper, numpy_helper
     from onnxruntime.quantization import matmul_nbits_quantizer as nbits
 
@@ -53,9 +53,9 @@ def ort(method: str, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
     algorithm = None if symmetric else nbits.KQuantWeightOnlyQuantConfig()
     quantizer = nbits.MatMulNBitsQuantizer(model, block_size=BLOCK_SIZE, is_symmetric=symmetric, algo_config=algorithm)
     quantizer.process()
-    found = quantizer.model.model
-    (node,) = [node for node in found.graph.node if node.op_type == "MatMulNBits"]
-    arrays = {one.name: numpy_helper.to_array(one) for one in found.graph.initializer}
+    quantized = quantizer.model.model
+    (node,) = [node for node in quantized.graph.node if node.op_type == "MatMulNBits"]
+    arrays = {one.name: numpy_helper.to_array(one) for one in quantized.graph.initializer}
     packed, scales, *zeros = [arrays[name] for name in node.input[1:] if name]
     blocks = columns // BLOCK_SIZE
     integers = nibbles(packed.reshape(rows, -1)).reshape(rows, blocks, BLOCK_SIZE).astype(np.float32)
@@ -65,12 +65,12 @@ def ort(method: str, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
 
 
 def nibbles(packed: np.ndarray) -> np.ndarray:
-    """(rows, bytes) -> (rows, 2 * bytes), the low half of each byte first."""
+    """Unpack (rows, bytes) to (rows, 2 * bytes), the low half of each byte first."""
     return np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)
 
 
 def hqq(method: str, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """HQQ's values of one matrix, and its bytes with a float32 scale and zero for each block."""
+    """One matrix as HQQ rounds it, and its bytes with a float32 scale and zero point for each block."""
     from hqq.core.quantize import Quantizer
 
     packed, meta = Quantizer.quantize(
@@ -83,7 +83,7 @@ def hqq(method: str, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
 def autoround(
     model_dir: Path, conversations: list[list[int]], weights: dict[str, torch.Tensor]
 ) -> tuple[dict[str, torch.Tensor], int]:
-    """AutoRound's values with its default 200 iterations, calibrated on the same training conversations."""
+    """All matrices as AutoRound rounds them in its default 200 iterations, calibrated on the same conversations."""
     from auto_round import AutoRound
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -105,10 +105,10 @@ def autoround(
     )
     quantized, _ = rounding.quantize()
     values, size_bytes = {}, 0
-    found = dict(quantized.named_parameters())
+    parameters = dict(quantized.named_parameters())
     for name, weight in weights.items():
         if "layers." in name:
-            values[name] = found[name].detach().float()
+            values[name] = parameters[name].detach().float()
             size_bytes += weight.numel() // 2 + 4 * weight.numel() // BLOCK_SIZE
         else:
             values[name], count = ort("ort_rtn", weight)
@@ -119,13 +119,13 @@ def autoround(
 def packages() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    versions = {}
     for name in ("torch", "transformers", "onnxruntime", "hqq", "auto-round"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 if __name__ == "__main__":

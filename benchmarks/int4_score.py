@@ -1,7 +1,7 @@
-"""Perplexity ratios of INT4 candidates over the tuned model. Usage: python int4_score.py PLAN.json SCORES.json
+"""Score INT4 candidates: perplexity over the tuned model's. Usage: python int4_score.py PLAN.json SCORES.json
 
-Packages run on ONNX Runtime, conversation by conversation; the tuned model and weights that peers' integers stand for run
-in float32 over packs, which tests prove equal to separate conversations.
+Packages run on ONNX Runtime, one conversation at a time. The tuned model and the peers' dequantized weights run in
+float32 over packs, which tests prove equal to separate conversations.
 """
 
 import json
@@ -29,24 +29,24 @@ def main(plan: dict) -> dict:
         for name, path in plan["conversations"].items()
     }
     model = load_model(model_dir, FLOAT32)
-    wanted = {name: conversation_losses(model, tokens) for name, tokens in sets.items()}
+    tuned_losses = {name: conversation_losses(model, tokens) for name, tokens in sets.items()}
     scores = {}
     for candidate, row in plan["candidates"].items():
         if "package" in row:
             scorer = onnx_scorer(load_onnx(Path(row["package"]) / ONNX_FILE, threads=torch.get_num_threads()))
-            found = {name: [scorer(tokens) for tokens in tokens_of] for name, tokens_of in sets.items()}
+            losses = {name: [scorer(tokens) for tokens in tokens_of] for name, tokens_of in sets.items()}
         else:
             parameters = dict(model.named_parameters())
             for name, values in load_file(row["values"]).items():
                 parameters[name].data.copy_(values)
-            found = {name: conversation_losses(model, tokens) for name, tokens in sets.items()}
+            losses = {name: conversation_losses(model, tokens) for name, tokens in sets.items()}
         scores[candidate] = {}
         for name, (ratio_key, low, high) in {
             "test": ("ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"),
             "other": ("other_ratio", "other_low", "other_high"),
         }.items():
             ratio, interval = perplexity_ratio(
-                found[name], wanted[name], [tokens.supervised for tokens in sets[name]], plan["seed"]
+                losses[name], tuned_losses[name], [tokens.supervised for tokens in sets[name]], plan["seed"]
             )
             scores[candidate] |= {ratio_key: ratio, low: interval.get("ci95_low"), high: interval.get("ci95_high")}
         print(candidate, scores[candidate], flush=True)
@@ -54,5 +54,5 @@ def main(plan: dict) -> dict:
 
 
 if __name__ == "__main__":
-    choose_device()  # bounds the kernels that are kept for ever new lengths
+    choose_device()  # limits the cache of kernels, which grows with every new length
     Path(sys.argv[2]).write_text(json.dumps(main(json.loads(Path(sys.argv[1]).read_text()))))

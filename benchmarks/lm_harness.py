@@ -1,10 +1,10 @@
-"""lm-evaluation-harness's `onnxruntime` backend on a run's INT4 package, beside the perplexity on the run's card.
+"""Compare a run's perplexity with lm-evaluation-harness's `onnxruntime` backend on the same INT4 package.
 
 Usage: python benchmarks/lm_harness.py RUN_DIR
 
-The harness loads the package's own tokenizer and graph, tokenizes the test conversations' text by itself, and scores
-every assistant turn. The last line is one JSON object, also in `benchmarks/results/lm_harness.json`. Fails where both differ by
-more than a thousandth.
+The harness loads the package's tokenizer and graph, tokenizes the text of the test conversations by itself, and scores
+every assistant turn. The last line is one JSON object, also in `benchmarks/results/lm_harness.json`. Fails if the
+perplexities differ by more than a thousandth.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tinsmith.export.package import weight_files
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.tokens import load_tokenizer
 
-MOST = 1e-3
+MAX_RELATIVE_DIFFERENCE = 1e-3
 
 
 def main() -> None:
@@ -41,8 +41,8 @@ def main() -> None:
         "tinsmith": math.exp(sum(row["nll"] for row in scored) / sum(row["tokens"] for row in scored)),
         "lm_eval": math.exp(sum(nll for nll, _ in theirs.values()) / sum(tokens for _, tokens in theirs.values())),
     }
-    worst = max(abs(nll - ours[id]["nll"]) / ours[id]["nll"] for id, (nll, _) in theirs.items())
-    found = {
+    worst = max(abs(nll - ours[name]["nll"]) / ours[name]["nll"] for name, (nll, _) in theirs.items())
+    summary = {
         "run": arguments.run.resolve().name,
         "conversations": len(ours),
         "tokens": sum(tokens for _, tokens in theirs.values()),
@@ -50,27 +50,32 @@ def main() -> None:
         "relative_difference": abs(perplexity["lm_eval"] / perplexity["tinsmith"] - 1),
         "largest_of_a_conversation": worst,
     }
-    publish("lm_harness", {"environment": environment(arguments.run, ("onnxruntime", "transformers")), **found}, found)
-    if not found["relative_difference"] <= MOST:
-        sys.exit(f"the perplexities differ by {found['relative_difference']:.2g} of tinsmith's, more than {MOST}")
+    publish(
+        "lm_harness", {"environment": environment(arguments.run, ("onnxruntime", "transformers")), **summary}, summary
+    )
+    if not summary["relative_difference"] <= MAX_RELATIVE_DIFFERENCE:
+        sys.exit(
+            f"the perplexities differ by {summary['relative_difference']:.2g} of tinsmith's, "
+            f"more than {MAX_RELATIVE_DIFFERENCE}"
+        )
 
 
 def harness_scores(arguments: argparse.Namespace, folder: Path) -> dict[str, tuple[float, int]]:
-    """Test conversation -> (negative log-likelihood in nats, tokens), by the harness."""
+    """The harness's negative log-likelihood in nats and number of tokens of each test conversation, by id."""
     package = arguments.run / "export" / "package"
     tokenizer = load_tokenizer(arguments.run / "merge" / "model")
-    wanted = {}
+    turns_by_id = {}
     for conversation in read_jsonl(arguments.run / "data" / "test.jsonl"):
         text, turns = "", []
         for piece, is_supervised in tokenizer.family.segments(conversation.messages, tokenizer.bos):
             if is_supervised:
                 turns.append((text, piece))
             text += piece
-        wanted[conversation.id] = turns
-    # The harness looks for a graph beside the tokenizer, and takes the first it finds.
+        turns_by_id[conversation.id] = turns
+    # The harness takes the first graph beside the tokenizer.
     for path in [*package.glob("*.json"), *package.glob("*.jinja"), *weight_files(package)]:
         shutil.copyfile(path, folder / path.name)
-    (folder / "turns.json").write_text(json.dumps(wanted))
+    (folder / "turns.json").write_text(json.dumps(turns_by_id))
     command = [str(arguments.peer_python), str(HERE / "lm_harness_peer.py"), str(folder)]
     run_measured(command, folder / "log")
     return json.loads((folder / "scores.json").read_text())

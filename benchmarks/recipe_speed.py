@@ -1,13 +1,13 @@
-"""Whether the recipe that ships costs speed: packages of `rtn` and `mixed` in turn, in headless Chromium on the processor.
+"""Measure whether the recipe `mixed` costs speed: packages of `rtn` and `mixed` in turn, in headless Chromium.
 
-The packages are those of `int4.py` (`make bench-int4` first). In every round each loads in a new browser, answers once to warm
-up, and answers prompts of about 32 and 512 tokens with 64 greedy tokens; `rtn` does so twice, and what its two turns differ by
-is the noise that a difference must exceed. That noise is some tenths, so the graphs also compute a token in turn in one process,
-in the same runtime (`recipe_steps.mjs`), after 32 and 512 others.
+The packages are those of `int4.py` (run `make bench-int4` first). In every round each package loads in a new browser,
+answers once to warm up, and answers prompts of about 32 and 512 tokens with 64 greedy tokens. `rtn` runs twice a round,
+and the difference between its two turns is the noise, some tenths. Smaller effects show in single steps: both graphs
+alternate in one process of the same runtime (`recipe_steps.mjs`), one token each after 32 and after 512 others.
 
-The last line is one JSON object, `{model: {step32, step512, decode, decode512, first32, first512, load}}`: medians of `mixed`'s
-figure over `rtn`'s, of 100 turns or all rounds; steps are times. The same with the range over rounds, `rtn`'s second turn over its first, every round and the machine is in
-`benchmarks/results/recipe_speed.json`.
+The last line is one JSON object, `{model: {step32, step512, decode, decode512, first32, first512, load}}`: the median
+ratio of `mixed` to `rtn` over 100 steps or all rounds. Steps, first tokens and loads are times, decoding is a speed.
+`benchmarks/results/recipe_speed.json` also has the ranges, the ratio of `rtn`'s two turns, every round and the machine.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 import onnx_ir as ir
-from harness import HERE, chosen_data, environment, publish, published
+from harness import HERE, data_path, environment, publish, published
 from int4 import WORK
 
 from browser import PROMPT_TOKENS, measured, prompt_of, site
@@ -33,7 +33,7 @@ from tinsmith.model.tokens import load_tokenizer
 TURNS = {"rtn": "rtn", "mixed": "mixed", "rtn_again": "rtn"}
 """Name -> recipe."""
 STEPS = {"step32": 32, "step512": 512}
-"""Tokens before the one that is timed."""
+"""Tokens before the timed one."""
 FIGURES = {
     "decode": "decode_short",
     "decode512": "decode_long",
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--models", default="smollm2-135m-instruct,gemma-3-270m")
     parser.add_argument("--rounds", type=int, default=6)
     arguments = parser.parse_args()
-    data, models = chosen_data(), published("recipe_speed")
+    data, models = data_path(), published("recipe_speed")
     for model in arguments.models.split(","):
         steps = steps_of(WORK / f"{model}-{data.stem}")
         rounds = rounds_of(f"{model}-{data.stem}", arguments.rounds)
@@ -59,10 +59,10 @@ def main() -> None:
             }
             for turn in ("mixed", "rtn_again")
         }
-        medians = {name: found["ratio"][1] for name, found in steps.items()}
-        medians |= {name: statistics.median(found) for name, found in ratios["mixed"].items()}
+        medians = {name: step["ratio"][1] for name, step in steps.items()}
+        medians |= {name: statistics.median(values) for name, values in ratios["mixed"].items()}
         ranges = {
-            turn: {name: [min(found), statistics.median(found), max(found)] for name, found in of.items()}
+            turn: {name: [min(values), statistics.median(values), max(values)] for name, values in of.items()}
             for turn, of in ratios.items()
         }
         for turn, of in ranges.items():
@@ -85,8 +85,8 @@ def main() -> None:
 
 
 def steps_of(work: Path) -> dict[str, dict[str, list[float]]]:
-    """Milliseconds of one token in `rtn` and in `mixed`, and their ratio: tenth percentile, median, ninetieth."""
-    found = {}
+    """Milliseconds of one token in `rtn` and `mixed`, and the ratio's tenth percentile, median and ninetieth."""
+    steps = {}
     with tempfile.TemporaryDirectory(prefix="tinsmith-steps-") as folder:
         sides = [unpacked(work / recipe / "package", Path(folder) / recipe) for recipe in ("rtn", "mixed")]
         for name, past in STEPS.items():
@@ -96,13 +96,13 @@ def steps_of(work: Path) -> dict[str, dict[str, list[float]]]:
                 capture_output=True,
                 text=True,
             )
-            found[name] = json.loads(done.stdout.splitlines()[-1])
+            steps[name] = json.loads(done.stdout.splitlines()[-1])
             print(f"{work.name}, {name}: {done.stdout.splitlines()[-1]}", file=sys.stderr)
-    return found
+    return steps
 
 
 def unpacked(package: Path, out: Path) -> Path:
-    """The INT8 graph of `package` in `out`, with its weights as pages unpack them and the widths of its keys and values."""
+    """Write the INT8 graph of `package` to `out`, with its unpacked weights and the widths of its keys and values."""
     out.mkdir()
     source = (package / ONNX_UNPACKED_FILE).parent
     for path in [*source.glob("*_data*"), package / ONNX_UNPACKED_FILE]:
@@ -120,7 +120,7 @@ def unpacked(package: Path, out: Path) -> Path:
 
 
 def rounds_of(name: str, count: int) -> dict[str, list[dict[str, float]]]:
-    """Turn -> what each round measured of it."""
+    """Measurements of every round by turn."""
     packages = {turn: WORK / name / recipe / "package" for turn, recipe in TURNS.items()}
     for package in packages.values():
         if not package.is_dir():

@@ -1,18 +1,19 @@
 /**
- * One token at a time by two INT8 graphs in turn, in the browser's runtime with two threads. Usage: node recipe_steps.mjs A B PAST COUNT
+ * Time single tokens of two INT8 graphs that alternate, in the browser's runtime with two threads.
  *
- * A and B are folders with `model_int8.onnx`, its files of weights and `inputs.json`. Prints one JSON object: median milliseconds
- * of each, and the tenth percentile, median and ninetieth percentile of B's time over A's in a turn.
+ * Usage: node recipe_steps.mjs A B PAST COUNT. A and B are folders with `model_int8.onnx`, its weight files and
+ * `inputs.json`. Prints one JSON object: the median milliseconds of each graph, and the tenth percentile, median and
+ * ninetieth percentile of B's time over A's.
  */
 import fs from "node:fs";
 
-import * as ort from "../web/node_modules/onnxruntime-web/dist/ort.node.min.mjs";
+import * as ort from "../src/tinsmith/web/node_modules/onnxruntime-web/dist/ort.node.min.mjs";
 
 const [folders, past, count] = [process.argv.slice(2, 4), Number(process.argv[4]), Number(process.argv[5])];
 const WARM_UP = 10;
 ort.env.wasm.numThreads = 2;
 
-/** The graph in `folder`, and what it is fed: one token after `past` others. */
+/** A function that runs the graph in `folder` for one token after `past` others and returns its milliseconds. */
 async function loaded(folder) {
   const { files, inputs } = JSON.parse(fs.readFileSync(`${folder}/inputs.json`, "utf8"));
   const externalData = files.map((path) => ({ path, data: fs.readFileSync(`${folder}/${path}`) }));

@@ -1,10 +1,10 @@
-"""tinsmith's training against the stock path (TRL + PEFT + bitsandbytes NF4), side by side on this machine.
+"""Compare tinsmith's training with the stock path (TRL + PEFT + bitsandbytes NF4) on this machine.
 
 Both start from the same adapter and take the same optimizer steps on the same conversations in the same order, with
-the same loss mask. They run in turn, several rounds; ratios are taken within a round and their median is reported.
+the same loss mask. They alternate for several rounds. Ratios are taken within a round, and their median is reported.
 
-The last line is one JSON object, `{model: {speed_ratio, memory_ratio, loss_ratio}}`, tinsmith's figure over the stock
-path's. Everything measured is in `benchmarks/results/train.json`.
+The last line is one JSON object, `{model: {speed_ratio, memory_ratio, loss_ratio}}`, tinsmith over the stock path.
+Everything measured is in `benchmarks/results/train.json`.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from harness import HERE, chosen_data, environment, publish, run_measured
+from harness import HERE, data_path, environment, publish, run_measured
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
 WORK = HERE / ".work" / "train"
@@ -25,9 +25,9 @@ OURS = {
     "smollm2-135m-instruct": {"batch_size": 4, "gradient_checkpointing": "never"},
     "gemma-3-270m": {"batch_size": 4, "gradient_checkpointing": "always"},
 }
-"""Conversations in one of tinsmith's forward passes, and whether layers are computed twice to save memory.
+"""Conversations in one forward pass, and whether layers are recomputed to save memory.
 
-Half of the time of Gemma goes into its vocabulary, so checkpointing the layers costs little there.
+Gemma spends half of its time on its vocabulary, so checkpointing the layers costs little there.
 """
 
 PEER_BATCH_SIZE = 2
@@ -45,7 +45,7 @@ def main() -> None:
 
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=chosen_data())
+    parser.add_argument("--data", type=Path, default=data_path())
     parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-trl" / "bin" / "python")
     parser.add_argument("--models", default=",".join(OURS))
     parser.add_argument("--rounds", type=int, default=3)
@@ -228,9 +228,9 @@ def held_out_losses(work: Path) -> dict[str, float]:
     from tinsmith.train.lora import lora_decoder
     from tinsmith.train.qlora import load_qlora
 
-    chosen, model_dir = choose_device(), work / "bench" / "base" / "model"
+    device, model_dir = choose_device(), work / "bench" / "base" / "model"
     val = load_tokenizer(model_dir).encode_all(read_jsonl(work / "data" / "val.jsonl"))
-    model = load_qlora(model_dir, TrainConfig(), chosen, SEED).model.to(chosen.device)
+    model = load_qlora(model_dir, TrainConfig(), device, SEED).model.to(device.device)
     adapters = {
         "untrained": work / "initial.safetensors",
         "ours": work / "ours" / "adapter" / "adapter_model.safetensors",
@@ -241,8 +241,8 @@ def held_out_losses(work: Path) -> dict[str, float]:
         set_peft_model_state_dict(model, load_file(path))
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.data = parameter.data.to(chosen.dtype)
-        engine = PackedEngine(lora_decoder(model), 4, 10**9, chosen.device)
+                parameter.data = parameter.data.to(device.dtype)
+        engine = PackedEngine(lora_decoder(model), 4, 10**9, device.device)
         with torch.no_grad():
             nll = sum(engine.loss_sum(group).item() for group in engine.groups(val, range(len(val))))
         losses[name] = nll / sum(tokens.supervised for tokens in val)

@@ -1,7 +1,7 @@
-"""How the cost of training grows with conversations in a pass and with their length: table, JSON and plot.
+"""Measure how the cost of training grows with conversations in a pass and with their length: table, JSON and plot.
 
 Usage: python train_growth.py [--data PATH] [--model ALIAS]. Every point is the median of several forward and backward
-passes; tokens are those of whole conversations, shared openings counted in each.
+passes. Tokens are counted over whole conversations, shared openings in each.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness import HERE, chosen_data, environment, publish, run_measured
+from harness import HERE, data_path, environment, publish, run_measured
 
 from train import PACKAGES, SEED, WORK
 
@@ -21,7 +21,7 @@ REPEATS = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=chosen_data())
+    parser.add_argument("--data", type=Path, default=data_path())
     parser.add_argument("--model", default="smollm2-135m-instruct")
     arguments = parser.parse_args()
 
@@ -34,17 +34,17 @@ def main() -> None:
 
     run = prepared_run(arguments)
     conversations = load_tokenizer(run / "base" / "model").encode_all(read_jsonl(run / "data" / "train.jsonl"))
-    chosen = choose_device()
-    model = load_qlora(run / "base" / "model", TrainConfig(), chosen, SEED).model
+    device = choose_device()
+    model = load_qlora(run / "base" / "model", TrainConfig(), device, SEED).model
     for parameter in model.parameters():
         if parameter.requires_grad:
-            parameter.data = parameter.data.to(chosen.dtype)
+            parameter.data = parameter.data.to(device.dtype)
     decoder = lora_decoder(model)
     passes = {
         "conversations": {count: conversations[:count] for count in CONVERSATIONS},
         "length": {length: [of_length(conversations, length)] for length in LENGTHS},
     }
-    seconds = measured(decoder, passes, chosen.device)
+    seconds = measured(decoder, passes, device.device)
     report = {"environment": environment(arguments.data, PACKAGES), "model": arguments.model, **table(passes, seconds)}
     publish("train_growth", report, {kind: report[kind] for kind in passes})
     plot(report, HERE / "results" / "train_growth.png")
@@ -64,7 +64,7 @@ def prepared_run(arguments: argparse.Namespace) -> Path:
 
 
 def of_length(conversations: list, length: int):
-    """One conversation of exactly `length` tokens, made of several."""
+    """Several conversations joined to one of exactly `length` tokens."""
     from tinsmith.model.tokens import Tokens
 
     ids, mask = (), ()
@@ -76,7 +76,7 @@ def of_length(conversations: list, length: int):
 
 
 def measured(decoder, passes: dict, device) -> dict:
-    """Seconds of every repeat of every pass; repeats go round, so that a drift of the machine meets all alike."""
+    """Seconds of every repeat of every pass. Passes alternate, so that drift of the machine affects all alike."""
     from tinsmith.model.packed.loss import pack_loss_sum
     from tinsmith.model.packed.packing import make_pack
 

@@ -1,4 +1,4 @@
-"""One run of tinsmith's train stage. Usage: python train_ours.py SETTINGS.json BASE_DIR DATA_DIR OUT_DIR"""
+"""Run tinsmith's train stage once. Usage: python train_ours.py SETTINGS.json BASE_DIR DATA_DIR OUT_DIR"""
 
 import json
 import sys

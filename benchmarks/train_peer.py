@@ -1,4 +1,4 @@
-"""One run of the stock path: TRL's SFTTrainer + PEFT + bitsandbytes NF4, with its defaults. Runs in its own environment.
+"""Train once by the stock path: TRL's SFTTrainer + PEFT + bitsandbytes NF4 with its defaults, in its own environment.
 
 Usage: python train_peer.py PLAN.json OUT_DIR. `PLAN.json` is written by `train.py`.
 """
