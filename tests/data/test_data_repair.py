@@ -3,7 +3,8 @@
 import pytest
 
 from tinsmith.data.load import Record
-from tinsmith.data.repair import known_special_tokens, repair, special_token_pattern
+from tinsmith.data.repair import known_special_tokens, repair
+from tinsmith.model.message_text import token_pattern
 
 
 def repaired(*messages):
@@ -73,7 +74,7 @@ def test_unanswered_last_question_and_empty_system_message_are_removed():
 
 
 def test_special_tokens_of_every_family_are_known_without_a_base_model():
-    pattern = special_token_pattern(known_special_tokens())
+    pattern = token_pattern(known_special_tokens())
     for token in (
         "<|im_start|>",
         "<|im_end|>",
@@ -89,4 +90,4 @@ def test_special_tokens_of_every_family_are_known_without_a_base_model():
     ):
         assert pattern.search(f"x{token}y").group() == token
     assert not pattern.search("a < b and <b>bold</b> <|unrelated")
-    assert special_token_pattern([]) is None
+    assert token_pattern([]) is None

@@ -59,12 +59,6 @@ def fit(conversation: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -
     return Fitted(kept, _counts(kept, tokens, tokenizer), change)
 
 
-def special_tokens(tokenizer: ChatTokenizer) -> set[str]:
-    """Every token of the base model that is control, not text."""
-    added = tokenizer.tokenizer.added_tokens_decoder.values()
-    return set(tokenizer.tokenizer.all_special_tokens) | {token.content for token in added if token.special}
-
-
 def _counts(conversation: Conversation, tokens: Tokens, tokenizer: ChatTokenizer) -> TokenCounts:
     inner = tokenizer.tokenizer
     end_id = inner.convert_tokens_to_ids(tokenizer.family.end_of_turn)

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinsmith.data.load import Record
@@ -75,12 +75,6 @@ def clean_text(text: str, special_tokens: re.Pattern | None) -> str:
     cleaned = _clean(text, 1, [], [])
     _refuse_special_tokens([Message("system", cleaned)], special_tokens)
     return cleaned
-
-
-def special_token_pattern(tokens: Iterable[str]) -> re.Pattern | None:
-    """A pattern that finds any of `tokens`, the longest first; None if there are none."""
-    found = sorted({token for token in tokens if token.strip()}, key=lambda token: (-len(token), token))
-    return re.compile("|".join(map(re.escape, found))) if found else None
 
 
 def known_special_tokens() -> set[str]:

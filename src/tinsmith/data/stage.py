@@ -13,9 +13,9 @@ from tinsmith.core.run_dir import write_json
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
 from tinsmith.data.figures import record_counts, record_tokens
-from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit, special_tokens
+from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit
 from tinsmith.data.load import Loaded, load_records
-from tinsmith.data.repair import clean_text, known_special_tokens, repair, special_token_pattern
+from tinsmith.data.repair import clean_text, known_special_tokens, repair
 from tinsmith.data.report import (
     DataReport,
     Listed,
@@ -27,6 +27,7 @@ from tinsmith.data.report import (
 from tinsmith.data.shapes import Unusable
 from tinsmith.data.split import SPLITS, split_conversations
 from tinsmith.model.conversations import Conversation, Message, write_jsonl
+from tinsmith.model.message_text import token_pattern
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 MINIMUM = 10
@@ -93,7 +94,7 @@ def _prepared(
         raise DataError("data.path is empty", "Set data.path to a file or folder of conversations.")
     work = _Work(config, load_records(Path(config.path)))
     work.step("read", len(work.loaded.records), len(work.loaded.records), f"from {len(work.loaded.files)} file(s)")
-    pattern = special_token_pattern(special_tokens(tokenizer) if tokenizer else known_special_tokens())
+    pattern = token_pattern(tokenizer.special_tokens if tokenizer else known_special_tokens())
     conversations = _usable(work, pattern)
     # Before the slow step, so that broken files are reported at once.
     _refuse_problems(work, conversations)

@@ -1,18 +1,24 @@
-"""Conversation -> token ids and loss mask, shared by training, calibration and evaluation so they cannot disagree.
+"""Tokenize conversations and mask what carries loss; training, calibration and evaluation share this one way.
 
-The whole text is tokenized at once, as a browser does; the mask comes from the character spans of the family's
-segments. Loss is on assistant content and the end-of-turn token, nothing else.
+The whole text is tokenized at once, as a browser does. The mask comes from the character spans of the family's
+segments: assistant content and the end-of-turn token carry loss, nothing else.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tinsmith.core.errors import DataError
+from tinsmith.core.run_dir import read_json
 from tinsmith.model.conversations import Conversation, Message
 from tinsmith.model.families import Family, family_of
 from tinsmith.model.load import LOCAL_ONLY
+from tinsmith.model.message_text import text_pieces, token_pattern
+
+_BUG_HINT = "This is a bug in tinsmith; please report it with the conversation."
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +32,11 @@ class Tokens:
 
     @property
     def supervised(self) -> int:
-        """How many tokens carry loss."""
+        """Number of tokens that carry loss."""
         return sum(self.mask)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChatTokenizer:
     """A Transformers tokenizer together with the family whose format it writes."""
 
@@ -46,24 +52,37 @@ class ChatTokenizer:
 
     @property
     def bos(self) -> str:
+        """Text of the beginning-of-sequence token; empty if the family writes none."""
         return self.tokenizer.bos_token if self.family.has_bos else ""
+
+    @cached_property
+    def special_tokens(self) -> frozenset[str]:
+        """Every token that is control, not text."""
+        added = self.tokenizer.added_tokens_decoder.values()
+        return frozenset(self.tokenizer.all_special_tokens) | {token.content for token in added if token.special}
+
+    @cached_property
+    def _special(self) -> re.Pattern[str] | None:
+        return token_pattern(self.special_tokens)
 
     def text(self, messages: Sequence[Message]) -> str:
         """The rendered training text of a whole conversation."""
         return "".join(piece for piece, _ in self.family.segments(messages, self.bos))
 
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Ids that ask for the next assistant turn; `messages` ends with a user message."""
-        rendered = self.tokenizer.apply_chat_template(
-            [{"role": m.role, "content": m.content} for m in messages],
-            chat_template=self.family.chat_template,
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-        return self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        """Ids that ask for the next assistant turn; `messages` ends with a user message.
+
+        Special tokens come from the chat format alone; a message that spells one is read as text.
+        """
+        ids: list[int] = []
+        for piece in text_pieces(messages, self._prompt_text, self._special):
+            ids += self.tokenizer(piece, add_special_tokens=False)["input_ids"]
+        return ids
 
     def encode(self, conversation: Conversation) -> Tokens:
         """Ids and loss mask of a whole conversation.
+
+        Special tokens come from the chat format alone; a message that spells one is read as text.
 
         Raises:
             DataError: the shipped chat template renders other text; nothing would be supervised; an
@@ -71,49 +90,56 @@ class ChatTokenizer:
                 where the family has one.
         """
         segments = self.family.segments(conversation.messages, self.bos)
-        text = "".join(piece for piece, _ in segments)
-        self._check_template(conversation, text)
-        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        spans, at = [], 0
+        self._check_template(conversation, "".join(piece for piece, _ in segments))
+        spans, position = [], 0
         for piece, supervised in segments:
             if supervised:
-                spans.append((at, at + len(piece)))
-            at += len(piece)
-        ids = tuple(encoded["input_ids"])
-        mask = tuple(_inside(start, end, spans) for start, end in encoded["offset_mapping"])
+                spans.append((position, position + len(piece)))
+            position += len(piece)
+        ids: list[int] = []
+        mask: list[bool] = []
+        position = 0
+        for piece in text_pieces(conversation.messages, self.text, self._special):
+            encoded = self.tokenizer(piece, add_special_tokens=False, return_offsets_mapping=True)
+            ids += encoded["input_ids"]
+            mask += [_inside(position + start, position + end, spans) for start, end in encoded["offset_mapping"]]
+            position += len(piece)
         self._check_mask(conversation, ids, mask, turns=len(spans))
-        return Tokens(conversation.id, ids, mask)
+        return Tokens(conversation.id, tuple(ids), tuple(mask))
 
     def encode_all(self, conversations: Iterable[Conversation]) -> list[Tokens]:
         """`encode` for each, in order."""
         return [self.encode(conversation) for conversation in conversations]
 
-    def _check_template(self, conversation: Conversation, text: str) -> None:
-        rendered = self.tokenizer.apply_chat_template(
-            conversation.as_dicts(), chat_template=self.family.chat_template, tokenize=False
-        )
-        if rendered != text:
-            raise DataError(
-                f"conversation {conversation.id}: chat template and training text differ",
-                "This is a bug in families.py; please report the conversation.",
-            )
+    def _prompt_text(self, messages: Sequence[Message]) -> str:
+        return self._rendered(messages, add_generation_prompt=True)
 
-    def _check_mask(self, conversation: Conversation, ids: tuple, mask: tuple, turns: int) -> None:
+    def _rendered(self, messages: Sequence[Message], **options: bool) -> str:
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        template = self.family.chat_template
+        return self.tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False, **options)
+
+    def _check_template(self, conversation: Conversation, text: str) -> None:
+        if self._rendered(conversation.messages) != text:
+            raise DataError(f"conversation {conversation.id}: chat template and training text differ", _BUG_HINT)
+
+    def _check_mask(self, conversation: Conversation, ids: Sequence[int], mask: Sequence[bool], turns: int) -> None:
         # get_vocab would copy the whole vocabulary: 0.1 s for each conversation.
         end_id = self.tokenizer.convert_tokens_to_ids(self.family.end_of_turn)
         supervised_ends = sum(1 for token, on in zip(ids, mask, strict=True) if on and token == end_id)
         if supervised_ends != turns:
             raise DataError(
                 f"conversation {conversation.id}: {supervised_ends} supervised end-of-turn tokens in {turns} "
-                f"assistant turns",
-                f"Does its text contain {self.family.end_of_turn!r}? Remove it from the data.",
+                "assistant turns",
+                _BUG_HINT,
             )
         if self.family.has_bos:
-            found = ids.count(self.tokenizer.bos_token_id)
-            if found != 1 or ids[0] != self.tokenizer.bos_token_id:
+            bos_id = self.tokenizer.bos_token_id
+            if ids.count(bos_id) != 1 or ids[0] != bos_id:
                 raise DataError(
-                    f"conversation {conversation.id}: {found} beginning-of-sequence tokens, expected one at the start",
-                    f"Does its text contain {self.tokenizer.bos_token!r}? Remove it from the data.",
+                    f"conversation {conversation.id}: {ids.count(bos_id)} beginning-of-sequence tokens, expected one "
+                    "at the start",
+                    _BUG_HINT,
                 )
 
 
@@ -122,14 +148,12 @@ def _inside(start: int, end: int, spans: list[tuple[int, int]]) -> bool:
 
 
 def load_tokenizer(model_dir: Path) -> ChatTokenizer:
-    """The tokenizer of a model folder with the family found from its `config.json`.
+    """The tokenizer of a model folder, with the family that fits its `config.json`.
 
     Raises:
         BaseModelError: the family is not supported.
     """
     from transformers import AutoTokenizer
-
-    from tinsmith.core.run_dir import read_json
 
     tokenizer = AutoTokenizer.from_pretrained(model_dir, **LOCAL_ONLY)
     model_type = read_json(model_dir / "config.json")["model_type"]
