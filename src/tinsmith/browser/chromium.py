@@ -1,16 +1,14 @@
-"""A real Chromium, headless, driven over its own DevTools protocol.
+"""A real Chromium, headless, driven with its DevTools commands.
 
-It runs with an empty profile in a temporary folder, so that every load is a first visit, and opens only what it is told to.
+It runs with an empty profile in a temporary folder, so that every load is a first visit, and it opens only the pages it
+is sent to.
 """
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -19,51 +17,74 @@ from pathlib import Path
 from typing import Literal
 
 from tinsmith.browser.page import BrowserError, Page
+from tinsmith.browser.pipe import PipedProcess
 from tinsmith.core.device import high_water_bytes
 from tinsmith.core.errors import MissingDependency
+from tinsmith.core.scratch import scratch_folder
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_MAC_PROGRAMS = (
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+_INSTALL_HINT = {
+    "darwin": "Install Google Chrome, for example with: brew install --cask google-chrome",
+    "win32": "Run tinsmith in WSL and install Chromium there: sudo apt-get install chromium",
+}.get(sys.platform, "Install it (Debian: sudo apt-get install chromium; Fedora: sudo dnf install chromium)")
 _FLAGS = (
-    "--headless", "--no-first-run", "--disable-quic", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-default-apps", "--mute-audio", "--hide-scrollbars",
-    "--disable-extensions", "--remote-debugging-port=0",
-)  # fmt: skip
-# Without a screen, Chromium on Linux draws on the processor, and then takes WebGPU's adapter from there too.
+    "--headless",
+    "--no-first-run",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--mute-audio",
+    "--hide-scrollbars",
+    "--disable-extensions",
+    "--remote-debugging-pipe",
+)
+# Without a screen, Chromium on Linux draws on the CPU and then takes WebGPU's adapter from there too.
 _ON_THE_GPU = ("--use-angle=vulkan", "--disable-vulkan-surface") if sys.platform == "linux" else ()
+_WEBGPU = ("--enable-unsafe-webgpu", "--enable-features=Vulkan,WebGPU", "--ignore-gpu-blocklist")
 # SwiftShader runs WebGPU on the CPU: right results, no meaning for speed.
 _WEBGPU_FLAGS = {
     "none": ("--disable-gpu",),
-    "auto": ("--enable-unsafe-webgpu", "--enable-features=Vulkan,WebGPU", "--ignore-gpu-blocklist", *_ON_THE_GPU),
-    "software": (
-        "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan,WebGPU",
-        "--ignore-gpu-blocklist",
-    ),
-}  # fmt: skip
+    "auto": (*_WEBGPU, *_ON_THE_GPU),
+    "software": (*_WEBGPU, "--use-webgpu-adapter=swiftshader"),
+}
 _START_SECONDS = 60
 
 
 def find_browser() -> str:
-    """Path of the Chromium to use: `TINSMITH_BROWSER`, else the first known name on PATH.
+    """Path of the Chromium to use: `TINSMITH_BROWSER`, else the first known name on PATH, else a Mac application.
 
     Raises:
         MissingDependency: there is none.
     """
-    named = os.environ.get("TINSMITH_BROWSER", "")
-    found = shutil.which(named) if named else next(filter(None, map(shutil.which, _NAMES)), None)
-    if found is None:
-        raise MissingDependency(
-            f"TINSMITH_BROWSER={named}: no such program" if named else "no Chromium found on PATH",
-            "Install it (Debian: apt-get install chromium) or set TINSMITH_BROWSER to a Chromium or Chrome program.",
-        )
-    return found
+    if sys.platform == "win32":
+        raise MissingDependency("tinsmith drives Chromium on Linux and macOS only", _INSTALL_HINT)
+    if named := os.environ.get("TINSMITH_BROWSER", ""):
+        if program := shutil.which(named):
+            return program
+        raise MissingDependency(f"TINSMITH_BROWSER={named}: no such program", "Set it to a Chromium or Chrome program.")
+    candidates = (*_NAMES, *(_MAC_PROGRAMS if sys.platform == "darwin" else ()))
+    for candidate in candidates:
+        if program := shutil.which(candidate):
+            return program
+    raise MissingDependency(
+        "no Chromium or Chrome found", f"{_INSTALL_HINT}, or set TINSMITH_BROWSER to the path of one."
+    )
 
 
 class Browser:
     """A Chromium process of its own while used as a context manager.
 
+    It ends with the process that started it, even if that one is killed.
+
     Args:
         webgpu: `none` gives no adapter, `auto` the machine's, `software` SwiftShader.
-        flags: More of Chromium's.
+        flags: Further command-line flags of Chromium.
 
     Raises:
         MissingDependency: no Chromium.
@@ -76,42 +97,44 @@ class Browser:
         if os.geteuid() == 0:
             # Chromium refuses its sandbox to root, which is what containers usually run as.
             self._flags.append("--no-sandbox")
-        self._answers: dict[int, Future] = {}
+        self._pending: dict[int, Future] = {}
         self._pages: dict[str, Page] = {}
-        self._closing = ExitStack()
         self._lock = threading.Lock()
         self._last_id = 0
+        self._is_gone = False
         self.version = ""
         """Such as `Chromium 156.0.8078.79`."""
         self.user_agent = ""
 
     def __enter__(self) -> "Browser":
-        from websockets.sync.client import connect
-
-        self._folder = tempfile.TemporaryDirectory(prefix="tinsmith-browser-", ignore_cleanup_errors=True)
-        self._profile = Path(self._folder.name) / "profile"
-        self._log = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
-            [self._program, *self._flags, f"--user-data-dir={self._profile}", "about:blank"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True,
-            # It leaves folders of its own beside the profile; they go with ours.
-            env={**os.environ, "TMPDIR": self._folder.name},
-        )  # fmt: skip
-        try:
-            connection = connect(self._endpoint(), max_size=None, compression=None, ping_interval=None, proxy=None)
-            self._socket = self._closing.enter_context(connection)
-            self._reader = threading.Thread(target=self._read, daemon=True)
-            self._reader.start()
-            about = self.call("Browser.getVersion", {})
-        except BaseException:
-            self._stop()
-            raise
+        with ExitStack() as stack:
+            folder = stack.enter_context(scratch_folder("tinsmith-browser-"))
+            log = stack.enter_context(tempfile.TemporaryFile())
+            command = [self._program, *self._flags, f"--user-data-dir={folder / 'profile'}", "about:blank"]
+            # Chromium leaves folders of its own beside the profile; TMPDIR puts them where they are removed.
+            self._process = PipedProcess(command, log, {**os.environ, "TMPDIR": str(folder)})
+            stack.callback(self._process.close)
+            reader = threading.Thread(target=self._read, daemon=True)
+            reader.start()
+            stack.callback(reader.join, _START_SECONDS)
+            stack.callback(self._process.stop)
+            try:
+                about = self.call("Browser.getVersion", {}, timeout_seconds=_START_SECONDS)
+            except BrowserError as error:
+                self._process.stop()
+                log.seek(0)
+                last_lines = log.read().decode(errors="replace").strip().splitlines()[-3:]
+                raise BrowserError(
+                    f"{self._program} did not start: {' / '.join(last_lines) or error.message}",
+                    "Try it by hand with --headless.",
+                ) from error
+            self._stack = stack.pop_all()
         self.version = about["product"].replace("HeadlessChrome/", "Chromium ").replace("Chrome/", "Chromium ")
         self.user_agent = about["userAgent"]
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self._stack.close()
 
     def open(self, url: str = "about:blank") -> Page:
         """A new tab with `url` loaded, listened to from its first request."""
@@ -125,7 +148,7 @@ class Browser:
         return page
 
     def peak_memory_bytes(self) -> int | None:
-        """Peak resident memory of its largest process, which is the tab's where the page holds a model; None off Linux."""
+        """Peak resident memory of its largest process, the tab's if the page holds a model. None off Linux."""
         import psutil
 
         if not Path("/proc/self/status").exists():
@@ -138,69 +161,56 @@ class Browser:
         self._pages[session] = page
 
     def send(self, method: str, params: dict, session: str = "") -> Future:
-        """Send a command without waiting; the future holds its answer."""
+        """Send a command without waiting; the future holds its response."""
+        future: Future = Future()
         with self._lock:
+            if self._is_gone:
+                future.set_exception(_gone())
+                return future
             self._last_id += 1
-            future: Future = Future()
-            self._answers[self._last_id] = future
             message = {"id": self._last_id, "method": method, "params": params}
-            if session:
-                message["sessionId"] = session
-            self._socket.send(json.dumps(message))
+            self._pending[self._last_id] = future
+        if session:
+            message["sessionId"] = session
+        try:
+            self._process.send(message)
+        except (BrokenPipeError, ValueError):  # ValueError: this side has closed the pipe
+            self._fail_pending()
         return future
 
     def call(self, method: str, params: dict, session: str = "", timeout_seconds: float = 30) -> dict:
-        """The answer to a DevTools command.
+        """The response to a DevTools command.
 
         Raises:
             BrowserError: the command fails, the browser is gone, or `timeout_seconds` pass.
         """
         try:
-            answer = self.send(method, params, session).result(timeout_seconds)
+            response = self.send(method, params, session).result(timeout_seconds)
         except FutureTimeout as error:
             raise BrowserError(f"the browser did not finish {method} within {timeout_seconds:g} seconds") from error
-        if "error" in answer:
-            raise BrowserError(f"the browser refused {method}: {answer['error']['message']}")
-        return answer["result"]
-
-    def _endpoint(self) -> str:
-        port_file = self._profile / "DevToolsActivePort"
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if port_file.is_file() and (text := port_file.read_text()).count("\n") == 1:
-                port, path = text.split("\n")
-                return f"ws://127.0.0.1:{port}{path}"
-            if self._process.poll() is not None:
-                break
-            time.sleep(0.05)
-        self._log.seek(0)
-        tail = self._log.read().decode(errors="replace").strip().splitlines()[-3:]
-        raise BrowserError(f"{self._program} did not start: {' / '.join(tail)}", "Try it by hand with --headless.")
+        if "error" in response:
+            raise BrowserError(f"the browser refused {method}: {response['error']['message']}")
+        return response["result"]
 
     def _read(self) -> None:
-        from websockets.exceptions import ConnectionClosed
-
         try:
-            for text in self._socket:
-                message = json.loads(text)
+            for message in self._process.messages():
                 if "id" in message:
-                    self._answers.pop(message["id"]).set_result(message)
+                    if future := self._pending.pop(message["id"], None):
+                        future.set_result(message)
                 elif page := self._pages.get(message.get("sessionId", "")):
                     page.on_event(message["sessionId"], message["method"], message["params"])
-        except ConnectionClosed:
-            pass
         finally:
-            for future in self._answers.values():
-                if not future.done():
-                    future.set_exception(BrowserError("the browser closed unexpectedly"))
+            self._fail_pending()
 
-    def _stop(self) -> None:
-        self._closing.close()
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
-        self._folder.cleanup()
+    def _fail_pending(self) -> None:
+        """End every wait for a response: the browser is gone."""
+        with self._lock:
+            self._is_gone = True
+            while self._pending:
+                _, future = self._pending.popitem()
+                future.set_exception(_gone())
+
+
+def _gone() -> BrowserError:
+    return BrowserError("the browser closed unexpectedly")

@@ -1,6 +1,6 @@
-"""One browser tab and what it leaves as evidence: every URL fetched, every console message, every exception.
+"""One browser tab and its evidence: every URL requested, every console message, every exception.
 
-Workers are followed from before their first line, because the model runs in one.
+The model runs in a worker, so workers are followed too, from before their first line.
 """
 
 import base64
@@ -16,11 +16,11 @@ from tinsmith.core.errors import UserError
 
 
 class BrowserError(UserError):
-    """The browser, or the page in it, did not do what it was asked."""
+    """The browser or a page in it failed, or took too long."""
 
 
 class Link(Protocol):
-    """The connection to a browser, as far as a page needs it (`browser.Browser`)."""
+    """The part of `chromium.Browser` that a page uses."""
 
     def send(self, method: str, params: dict, session: str = "") -> Future: ...
 
@@ -30,31 +30,32 @@ class Link(Protocol):
 
 
 @dataclass(slots=True)
-class Fetched:
-    """One request made by a page or one of its workers."""
+class Request:
+    """One request by a page or one of its workers, and its response."""
 
     url: str
     status: int = 0
-    """HTTP status; 0 while unanswered or failed."""
+    """HTTP status; 0 while there is no response, or if the request failed."""
     size_bytes: int = 0
     """Bytes received over the network, headers included."""
     failure: str = ""
     is_cached: bool = False
+    """Whether the response came from the browser's disk cache."""
 
 
 @dataclass(slots=True)
 class Page:
-    """One tab. Made by `Browser.open`."""
+    """One tab, opened by `Browser.open`."""
 
     _browser: Link
     _session: str
-    requests: list[Fetched] = field(default_factory=list)
-    """Every request in order, `data:` and `blob:` URLs left out."""
+    requests: list[Request] = field(default_factory=list)
+    """Every request in order, except `data:` and `blob:` URLs."""
     console: list[tuple[str, str]] = field(default_factory=list)
     """(`log` | `warning` | `error` | ..., text), workers included."""
     exceptions: list[str] = field(default_factory=list)
-    """Uncaught exceptions and rejected promises nobody handled, workers included."""
-    _by_id: dict[tuple[str, str], Fetched] = field(default_factory=dict)
+    """Uncaught exceptions and unhandled rejections, workers included."""
+    _by_id: dict[tuple[str, str], Request] = field(default_factory=dict)
     _served: dict[str, Path | str] = field(default_factory=dict)
 
     def evaluate(self, expression: str, timeout_seconds: float = 30) -> Any:
@@ -63,19 +64,16 @@ class Page:
         Raises:
             BrowserError: it throws, rejects, or takes longer than `timeout_seconds`.
         """
-        answer = self._browser.call(
-            "Runtime.evaluate",
-            {"expression": expression, "awaitPromise": True, "returnByValue": True, "userGesture": True},
-            self._session, timeout_seconds,
-        )  # fmt: skip
-        if "exceptionDetails" in answer:
-            details = answer["exceptionDetails"]
+        parameters = {"expression": expression, "awaitPromise": True, "returnByValue": True, "userGesture": True}
+        response = self._browser.call("Runtime.evaluate", parameters, self._session, timeout_seconds)
+        if "exceptionDetails" in response:
+            details = response["exceptionDetails"]
             text = details.get("exception", {}).get("description") or details["text"]
-            raise BrowserError(f"the page failed: {text}", "The messages of its console may say more.")
-        return answer["result"].get("value")
+            raise BrowserError(f"the page failed: {text}", "Its console may say more.")
+        return response["result"].get("value")
 
     def wait_for(self, expression: str, timeout_seconds: float = 30) -> Any:
-        """First truthy value of an expression that is asked repeatedly.
+        """First truthy value of an expression, which is evaluated again and again.
 
         Raises:
             BrowserError: it stays falsy for `timeout_seconds`, or throws.
@@ -83,48 +81,47 @@ class Page:
         deadline = time.monotonic() + timeout_seconds
         while not (value := self.evaluate(expression)):
             if time.monotonic() > deadline:
-                raise BrowserError(f"the page never got to: {expression} ({timeout_seconds:g} s)")
+                raise BrowserError(f"the page did not get there in {timeout_seconds:g} s: {expression}")
             time.sleep(0.05)
         return value
 
     def navigate(self, url: str, timeout_seconds: float = 60) -> None:
-        """Load `url` and return when its load event has fired.
+        """Load `url` and return after its load event.
 
         Raises:
             BrowserError: the address cannot be loaded.
         """
-        answer = self._browser.call("Page.navigate", {"url": url}, self._session, timeout_seconds)
-        if answer.get("errorText"):
-            raise BrowserError(f"{url}: {answer['errorText']}")
+        response = self._browser.call("Page.navigate", {"url": url}, self._session, timeout_seconds)
+        if response.get("errorText"):
+            raise BrowserError(f"{url}: {response['errorText']}")
         self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'", timeout_seconds)
 
     def serve(self, sources: Mapping[str, Path | str]) -> None:
         """Answer requests for these URL prefixes, such as `https://host/path/`, from local folders or other URLs.
 
-        Call it before `navigate`. It lets a page that names a public address run without a network.
+        Call it before `navigate`. A page that names a public address then runs without a network.
 
         Args:
-            sources: Prefix -> folder, or -> URL prefix that is asked instead, unseen by the page. A folder's files
-                travel over the DevTools connection, which Chromium closes above 100 MB; use a `SiteServer` for
-                large ones, with `Access-Control-Allow-Origin: *` and `Cross-Origin-Resource-Policy: cross-origin`.
+            sources: Prefix -> folder, or prefix -> URL prefix that is requested instead without the page's knowledge.
+                A folder's files travel over the DevTools pipe, which Chromium closes above 100 MB. Serve larger ones
+                with a `SiteServer` that sends `Access-Control-Allow-Origin: *` and
+                `Cross-Origin-Resource-Policy: cross-origin`.
         """
         self._served.update(sources)
         self._browser.call("Fetch.enable", self._fetch_patterns(), self._session)
 
     def screenshot(self, path: Path, width: int, height: int, dark: bool = False) -> None:
         """Write a PNG of the page at `width` x `height` CSS pixels."""
-        self._browser.call(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 600}, self._session,
-        )  # fmt: skip
+        size = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 600}
+        self._browser.call("Emulation.setDeviceMetricsOverride", size, self._session)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._browser.call("Emulation.setEmulatedMedia", {"features": [scheme]}, self._session)
         self.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 150)))")
-        answer = self._browser.call("Page.captureScreenshot", {"format": "png"}, self._session)
-        path.write_bytes(base64.b64decode(answer["data"]))
+        image = self._browser.call("Page.captureScreenshot", {"format": "png"}, self._session)
+        path.write_bytes(base64.b64decode(image["data"]))
 
     def listen(self, session: str) -> None:
-        """Record what happens in a session, of the tab itself or of one of its workers."""
+        """Record the events of a session: of the tab itself or of one of its workers."""
         self._browser.adopt(session, self)
         for domain in ("Network", "Runtime", "Log"):
             self._browser.send(f"{domain}.enable", {}, session)
@@ -134,7 +131,7 @@ class Page:
         self._browser.send("Target.setAutoAttach", attach, session)
 
     def on_event(self, session: str, method: str, params: dict) -> None:
-        """Take in one event of a session; called from the connection's thread, so nothing here may wait."""
+        """Handle one event of a session. It runs on the reading thread, so it must not wait for a response."""
         handler = _EVENTS.get(method)
         if handler is not None:
             handler(self, session, params)
@@ -146,21 +143,21 @@ class Page:
         url = params["request"]["url"]
         if url.startswith(("data:", "blob:")):
             return
-        self._by_id[session, params["requestId"]] = fetched = Fetched(url)
-        self.requests.append(fetched)
+        self._by_id[session, params["requestId"]] = request = Request(url)
+        self.requests.append(request)
 
     def _on_response(self, session: str, params: dict) -> None:
-        if fetched := self._by_id.get((session, params["requestId"])):
-            fetched.status = params["response"]["status"]
-            fetched.is_cached |= params["response"].get("fromDiskCache", False)
+        if request := self._by_id.get((session, params["requestId"])):
+            request.status = params["response"]["status"]
+            request.is_cached |= params["response"].get("fromDiskCache", False)
 
     def _on_finished(self, session: str, params: dict) -> None:
-        if fetched := self._by_id.get((session, params["requestId"])):
-            fetched.size_bytes = int(params["encodedDataLength"])
+        if request := self._by_id.get((session, params["requestId"])):
+            request.size_bytes = int(params["encodedDataLength"])
 
     def _on_failed(self, session: str, params: dict) -> None:
-        if fetched := self._by_id.get((session, params["requestId"])):
-            fetched.failure = params["errorText"]
+        if request := self._by_id.get((session, params["requestId"])):
+            request.failure = params["errorText"]
 
     def _on_console(self, session: str, params: dict) -> None:
         words = [str(a.get("value", a.get("description", a.get("type", "")))) for a in params["args"]]
@@ -179,8 +176,8 @@ class Page:
         prefix = next(p for p in self._served if url.startswith(p))
         source = self._served[prefix]
         if isinstance(source, str):
-            moved = {"requestId": params["requestId"], "url": source + url[len(prefix) :]}
-            self._browser.send("Fetch.continueRequest", moved, session)
+            redirect = {"requestId": params["requestId"], "url": source + url[len(prefix) :]}
+            self._browser.send("Fetch.continueRequest", redirect, session)
             return
         path = resolve({"/": source}, "/" + url[len(prefix) :])
         headers = [
@@ -191,12 +188,13 @@ class Page:
         headers.append({"name": "Content-Length", "value": str(len(body))})
         if path:
             headers.append({"name": "Content-Type", "value": content_type(path)})
-        self._browser.send(
-            "Fetch.fulfillRequest",
-            {"requestId": params["requestId"], "responseCode": 200 if path else 404, "responseHeaders": headers,
-             "body": base64.b64encode(body).decode()},
-            session,
-        )  # fmt: skip
+        response = {
+            "requestId": params["requestId"],
+            "responseCode": 200 if path else 404,
+            "responseHeaders": headers,
+            "body": base64.b64encode(body).decode(),
+        }
+        self._browser.send("Fetch.fulfillRequest", response, session)
 
     def _on_attached(self, session: str, params: dict) -> None:
         """Listen to a new worker before it runs its first line."""
