@@ -2,11 +2,14 @@
 
 import http.client
 import socket
+import threading
+import time
+from contextlib import suppress
 
 import pytest
 
 from tinsmith.browser.runtime import write_runtime
-from tinsmith.browser.serve import ISOLATION_HEADERS, SiteServer, resolve
+from tinsmith.browser.serve import ISOLATION_HEADERS, SiteHandler, SiteServer, resolve
 from tinsmith.core.errors import MissingDependency, UserError
 
 
@@ -120,6 +123,73 @@ def test_a_taken_port_is_a_clear_error(tmp_path):
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} on 127.0.0.1"):
             SiteServer({"/": tmp_path}, port=port)
+
+
+@pytest.mark.parametrize("target", ["http://[", "http://[::1", "/" + "n" * 3000, "/sub/" + "n" * 300 + "/x", "*", "?"])
+def test_a_target_that_names_nothing_is_a_plain_404(site, target, capfd):
+    assert raw(site, f"GET {target} HTTP/1.1") == (404, b"404 Not Found\n")
+    assert ask(site, "/")[0].status == 200
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("span", "status"),
+    [("9" * 5000 + "-", 416), ("0-" + "9" * 5000, 200), ("-" + "9" * 5000, 200), ("-0", 416), ("-", 200), ("٣-", 200)],
+)
+def test_a_range_of_any_size_is_answered(site, span, status, capfd):
+    assert raw(site, "GET /model/model.onnx_data HTTP/1.1", f"Range: bytes={span}")[0] == status
+    assert capfd.readouterr() == ("", "")
+
+
+def raw(server, request_line, *headers):
+    """Status and body of a request that `http.client` would not send."""
+    lines = [request_line, f"Host: 127.0.0.1:{server.port}", *headers, "Connection: close", "", ""]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = received.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX-Slow: "])
+def test_idle_connections_shut_nobody_out(site, sent, capfd):
+    threads = threading.active_count()
+    idle = [socket.create_connection(("127.0.0.1", site.port), timeout=5) for _ in range(400)]
+    try:
+        for connection in idle:
+            with suppress(ConnectionError):  # the server may have closed it by now
+                connection.sendall(sent)
+        started = time.monotonic()
+        for _ in range(10):
+            assert ask(site, "/")[0].status == 200
+        assert time.monotonic() - started < 5
+        assert threading.active_count() - threads < 200
+        assert idle[0].recv(1) == b"", "the longest idle one was closed"
+    finally:
+        for connection in idle:
+            connection.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_busy_connection_is_not_closed_for_a_new_one(site, tmp_path):
+    large = tmp_path / "package/large.bin"
+    large.write_bytes(bytes(50_000_000))
+    with socket.create_connection(("127.0.0.1", site.port), timeout=5) as download:
+        request = f"GET /model/large.bin HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nConnection: close\r\n\r\n"
+        download.sendall(request.encode())
+        count = len(download.recv(1000))
+        idle = [socket.create_connection(("127.0.0.1", site.port), timeout=5) for _ in range(200)]
+        while piece := download.recv(1 << 20):
+            count += len(piece)
+        for connection in idle:
+            connection.close()
+    assert count > large.stat().st_size
+
+
+def test_a_silent_connection_is_closed_in_time(site, monkeypatch):
+    monkeypatch.setattr(SiteHandler, "timeout", 0.3)
+    with socket.create_connection(("127.0.0.1", site.port), timeout=5) as connection:
+        assert connection.recv(1) == b""
 
 
 def test_a_missing_runtime_names_the_command(tmp_path, monkeypatch):

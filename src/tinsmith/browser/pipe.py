@@ -34,7 +34,7 @@ _EXIT_SECONDS = 10
 class PipedProcess:
     """A browser started with `--remote-debugging-pipe`; messages are JSON, each ended by a zero byte."""
 
-    def __init__(self, command: Sequence[str], log: IO[bytes], env: Mapping[str, str]):
+    def __init__(self, command: Sequence[str], log: IO[bytes], env: Mapping[str, str]) -> None:
         """Start `command`, its stderr going to `log`."""
         commands_out, commands_in = _pipe()
         replies_out, replies_in = _pipe()

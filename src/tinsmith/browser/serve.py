@@ -1,20 +1,21 @@
 """A static file server for one machine.
 
 It answers GET and HEAD for files below its mounts and nothing else: no listing, no symbolic links, no other host's
-name in the request, real 404s (a fallback page would be parsed as a model file). Every answer carries the headers
+name in the request, real 404s (a fallback page would be parsed as a model file). Every response carries the headers
 that give the page `crossOriginIsolated`, without which WASM has one thread.
 """
 
+import re
 import ssl
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from tinsmith.browser.connections import HttpServer
 from tinsmith.core.errors import UserError
 
 ISOLATION_HEADERS = {
@@ -24,18 +25,18 @@ ISOLATION_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""What gives a page `crossOriginIsolated`."""
+"""Headers that give a page `crossOriginIsolated`."""
 
-# The pages carry a narrower policy of their own. Workers, in which the model runs, take theirs from the header alone, and being
-# framed by another site can only be refused there.
+# The pages carry a narrower policy of their own. Workers, in which the model runs, take theirs from this header alone,
+# and only a header can forbid other sites to frame the page.
 HOST_HEADERS = {
     **ISOLATION_HEADERS,
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src 'self' data:; "
-        "style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
+        "img-src 'self' data:; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 }
-"""What a static host must send; `app.py` writes them down for the common hosts."""
+"""Headers that a static host must send; `app.py` writes them in the form of the common hosts."""
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -51,6 +52,10 @@ _TYPES = {
     ".wasm": "application/wasm",
 }
 _PIECE_BYTES = 1 << 20
+_IDLE_SECONDS = 60
+"""Time without a byte after which a connection is closed."""
+_MAX_POSITION_DIGITS = 18
+"""Digits of a file position; a longer number is beyond the end of every file."""
 
 
 class SiteServer:
@@ -59,11 +64,11 @@ class SiteServer:
     Args:
         mounts: URL prefix ending in `/` -> folder, or full URL path -> file. The longest prefix wins.
         port: 0 takes a free one.
-        headers: Sent with every answer beside `ISOLATION_HEADERS`.
-        address: To listen on. Only a person who asked for it gets another one.
+        headers: Sent with every response, after `ISOLATION_HEADERS`.
+        address: Address to listen on. Only a person who asked for it gets another one.
         hosts: Names and numbers that a request may call this machine; the first is the origin's.
         tls: Certificate and key, for https.
-        handler: What answers.
+        handler: Class that handles requests.
 
     Raises:
         UserError: the port is taken.
@@ -82,7 +87,7 @@ class SiteServer:
     ) -> None:
         filled = {"mounts": dict(mounts), "extra_headers": dict(headers or {}), "hosts": tuple(hosts)}
         try:
-            self._http = _Http((address, port), type("Handler", (handler or SiteHandler,), filled))
+            self._http = HttpServer((address, port), type("Handler", (handler or SiteHandler,), filled))
         except OSError as error:
             raise UserError(f"port {port} on {address}: {error.strerror}", "Choose another with --port.") from error
         if tls:
@@ -110,15 +115,6 @@ class SiteServer:
             self._thread.join(timeout=0.5)
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of callers that hang up or refuse the certificate; the rest is a mistake here."""
-        if not isinstance(sys.exception(), ssl.SSLError | ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
-
-
 class SiteHandler(BaseHTTPRequestHandler):
     """One request. Subclassed per server with its mounts."""
 
@@ -128,6 +124,18 @@ class SiteHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "tinsmith"
     sys_version = ""
+    timeout = _IDLE_SECONDS
+    server: HttpServer
+
+    def handle_one_request(self) -> None:
+        self.server.set_idle(self.connection, True)
+        super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        """Read the headers; only a connection with a whole request counts as busy."""
+        is_whole = super().parse_request()
+        self.server.set_idle(self.connection, False)
+        return is_whole
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
@@ -137,7 +145,7 @@ class SiteHandler(BaseHTTPRequestHandler):
 
     @property
     def is_for_us(self) -> bool:
-        """A page of another site can point its own name at 127.0.0.1; it cannot forge the Host header."""
+        """Whether the Host header names this server. Another site can point its own name here but not forge that."""
         port = self.server.server_address[1]
         return self.headers.get("Host") in [f"{host}:{port}" for host in self.hosts]
 
@@ -175,13 +183,13 @@ class SiteHandler(BaseHTTPRequestHandler):
                 self.wfile.write(piece)
                 left -= len(piece)
         except (BrokenPipeError, ConnectionResetError):
-            # The browser cancels downloads when a tab closes; nobody is left to tell.
+            # Browsers cancel downloads when a tab closes.
             self.close_connection = True
         if left:
             self.close_connection = True
 
     def refuse(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
-        """Answer with a status and its name."""
+        """Respond with a status and its name."""
         body = f"{status.value} {status.phrase}\n".encode()
         self.send_response(status)
         for name, value in (headers or {}).items():
@@ -195,7 +203,7 @@ class SiteHandler(BaseHTTPRequestHandler):
     def end_headers(self) -> None:
         for name, value in {**ISOLATION_HEADERS, **self.extra_headers}.items():
             self.send_header(name, value)
-        # A run is replaced in place; a stale model file under the same name must not be answered from memory.
+        # A run is replaced in place, so a cached file of the same name may be an old one.
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
@@ -204,13 +212,16 @@ class SiteHandler(BaseHTTPRequestHandler):
 
 
 def resolve(mounts: Mapping[str, Path], target: str) -> Path | None:
-    """The file a request target names, or None if it names none that may be served.
+    """File that a request target names, or None if it names none that may be served.
 
     Args:
         mounts: As for `SiteServer`.
         target: Path of the request line, percent-encoded, with or without a query.
     """
-    url_path = unquote(urlsplit(target).path)
+    try:
+        url_path = unquote(urlsplit(target).path)
+    except ValueError:  # not a URL, such as `http://[`
+        return None
     if not url_path.startswith("/") or "\\" in url_path or "\0" in url_path:
         return None
     if url_path in mounts and not url_path.endswith("/"):
@@ -224,11 +235,11 @@ def resolve(mounts: Mapping[str, Path], target: str) -> Path | None:
     if any(name in ("", ".", "..") or ":" in name for name in names):
         return None
     path = mounts[prefix]
-    for name in names:
+    for name in names[:-1]:
         path = path / name
-        if path.is_symlink():
+        if _is_link(path):
             return None
-    return _plain_file(path)
+    return _plain_file(path / names[-1])
 
 
 def content_type(path: Path) -> str:
@@ -237,15 +248,33 @@ def content_type(path: Path) -> str:
 
 
 def _plain_file(path: Path) -> Path | None:
-    return path if path.is_file() and not path.is_symlink() else None
+    try:
+        return path if path.is_file() and not path.is_symlink() else None
+    except OSError:  # a name longer than the file system takes
+        return None
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:
+        return True
 
 
 def _byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """Half-open byte range a Range header asks for; the whole file for none or several; None if it cannot be met."""
-    unit, equals, span = header.partition("=")
-    first, dash, last = span.partition("-")
-    if not equals or unit.strip() != "bytes" or not dash or not (first + last).isdecimal():
+    """Half-open byte range of a Range header; the whole file for none or several, None if it is outside the file."""
+    match = re.fullmatch(r"\s*bytes\s*=([0-9]*)-([0-9]*)", header)
+    if match is None or match[0].endswith("=-"):
         return 0, size
-    start = int(first) if first else max(0, size - int(last))
-    end = min(int(last) + 1, size) if first and last else size
-    return (start, end) if start < end else None
+    first, last = (_position(digits) for digits in match.groups())
+    if first is None:
+        first, last = max(0, size - (last or 0)), None
+    end = size if last is None else min(last + 1, size)
+    return (first, end) if first < end else None
+
+
+def _position(digits: str) -> int | None:
+    """File position in decimal digits, or None without any."""
+    if not digits:
+        return None
+    return int(digits) if len(digits) <= _MAX_POSITION_DIGITS else 10**_MAX_POSITION_DIGITS

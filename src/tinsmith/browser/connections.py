@@ -1,0 +1,66 @@
+"""An HTTP server with a bounded number of connections."""
+
+import socket
+import ssl
+import sys
+import threading
+import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+_MAX_CONNECTIONS = 128
+"""Open at the same time. A browser opens six to a host; a new connection takes the place of the longest idle one."""
+
+
+class HttpServer(ThreadingHTTPServer):
+    """One thread per connection, up to `_MAX_CONNECTIONS`, so that idle ones cannot shut out others."""
+
+    daemon_threads = True
+    request_queue_size = _MAX_CONNECTIONS
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        self._idle_since: dict[socket.socket, float] = {}
+        super().__init__(address, handler)
+
+    def set_idle(self, connection: socket.socket, is_idle: bool) -> None:
+        """Note that a connection waits for a request, or that its request is being answered."""
+        with self._lock:
+            if not is_idle:
+                self._idle_since.pop(connection, None)
+            elif connection in self._connections:
+                self._idle_since.setdefault(connection, time.monotonic())
+
+    def process_request(self, request: socket.socket, client_address: Any) -> None:
+        with self._lock:
+            if len(self._connections) >= _MAX_CONNECTIONS and not self._drop_longest_idle():
+                super().shutdown_request(request)
+                return
+            self._connections.add(request)
+            self._idle_since[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: socket.socket) -> None:
+        with self._lock:
+            self._connections.discard(request)
+            self._idle_since.pop(request, None)
+        super().shutdown_request(request)
+
+    def _drop_longest_idle(self) -> bool:
+        """Close the connection that has waited longest for a request; its thread then ends. False if all are busy."""
+        if not self._idle_since:
+            return False
+        connection = min(self._idle_since, key=lambda one: self._idle_since[one])
+        del self._idle_since[connection]
+        self._connections.discard(connection)
+        with suppress(OSError):
+            # Through the socket's own method: the one of TLS would first wait for the other side.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        return True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that hang up or refuse the certificate; anything else is a mistake here."""
+        if not isinstance(sys.exception(), ssl.SSLError | ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
