@@ -33,7 +33,7 @@ class HttpServer(ThreadingHTTPServer):
             elif connection in self._connections:
                 self._idle_since.setdefault(connection, time.monotonic())
 
-    def process_request(self, request: socket.socket, client_address: Any) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
             if len(self._connections) >= _MAX_CONNECTIONS and not self._drop_longest_idle():
                 super().shutdown_request(request)
@@ -42,7 +42,7 @@ class HttpServer(ThreadingHTTPServer):
             self._idle_since[request] = time.monotonic()
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request: socket.socket) -> None:
+    def shutdown_request(self, request: Any) -> None:
         with self._lock:
             self._connections.discard(request)
             self._idle_since.pop(request, None)

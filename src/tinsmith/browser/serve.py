@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from tinsmith.browser.connections import HttpServer
@@ -85,9 +85,10 @@ class SiteServer:
         tls: ssl.SSLContext | None = None,
         handler: "type[SiteHandler] | None" = None,
     ) -> None:
-        filled = {"mounts": dict(mounts), "extra_headers": dict(headers or {}), "hosts": tuple(hosts)}
+        attributes = {"mounts": dict(mounts), "extra_headers": dict(headers or {}), "hosts": tuple(hosts)}
+        self._handler: type[SiteHandler] = type("Handler", (handler or SiteHandler,), attributes)
         try:
-            self._http = HttpServer((address, port), type("Handler", (handler or SiteHandler,), filled))
+            self._http = HttpServer((address, port), self._handler)
         except OSError as error:
             raise UserError(f"port {port} on {address}: {error.strerror}", "Choose another with --port.") from error
         if tls:
@@ -107,7 +108,7 @@ class SiteServer:
 
     def remount(self, mounts: Mapping[str, Path]) -> None:
         """Serve these from now on, and nothing else."""
-        self._http.RequestHandlerClass.mounts = dict(mounts)
+        self._handler.mounts = dict(mounts)
 
     def wait(self) -> None:
         """Return when the server stops, such as after an interrupt in the calling thread."""
@@ -125,16 +126,19 @@ class SiteHandler(BaseHTTPRequestHandler):
     server_version = "tinsmith"
     sys_version = ""
     timeout = _IDLE_SECONDS
-    server: HttpServer
+
+    @property
+    def _server(self) -> HttpServer:
+        return cast(HttpServer, self.server)
 
     def handle_one_request(self) -> None:
-        self.server.set_idle(self.connection, True)
+        self._server.set_idle(self.connection, True)
         super().handle_one_request()
 
     def parse_request(self) -> bool:
         """Read the headers; only a connection with a whole request counts as busy."""
         is_whole = super().parse_request()
-        self.server.set_idle(self.connection, False)
+        self._server.set_idle(self.connection, False)
         return is_whole
 
     def do_GET(self) -> None:

@@ -6,7 +6,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _MIN_AGE_SECONDS = 60
 
 
 @contextmanager
-def scratch_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+def scratch_folder(prefix: str, parent: Path | None = None) -> Generator[Path]:
     """A new folder below `parent`, removed on exit.
 
     The folder is locked while it is in use. Folders of this user with the same prefix that nobody locks were left by
