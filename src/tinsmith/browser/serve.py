@@ -150,7 +150,7 @@ class SiteHandler(BaseHTTPRequestHandler):
     @property
     def is_for_us(self) -> bool:
         """Whether the Host header names this server. Another site can point its own name here but not forge that."""
-        port = self.server.server_address[1]
+        port = self._server.server_port
         return self.headers.get("Host") in [f"{host}:{port}" for host in self.hosts]
 
     def _answer(self, with_body: bool) -> None:
