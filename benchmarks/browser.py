@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import HERE, SEED, data_path, environment, fine_tuned, publish, published, run_measured
-from int4_score import FLOAT32
+from int4_score import FLOAT32_CPU
 
 from tinsmith.base.gguf import convert
 from tinsmith.bench.plan import question_of
@@ -38,7 +38,8 @@ from tinsmith.browser.serve import SiteServer
 from tinsmith.evaluate.nll import onnx_scorer
 from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
 from tinsmith.model.conversations import read_jsonl
-from tinsmith.model.onnx_decoder import ONNX_FILE, ONNX_UNPACKED_FILE, OnnxDecoder, load_onnx
+from tinsmith.model.onnx_decoder import OnnxDecoder, load_onnx
+from tinsmith.model.package_format import FLOAT32, INT8_PAGE
 from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 PAGES = HERE / "browser_pages"
@@ -204,11 +205,11 @@ def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[To
     weights; llama.cpp also rounds activations to 8 bits.
     """
     package = run / "export" / "package"
-    int8, q4 = (load_onnx(package / name) for name in (ONNX_UNPACKED_FILE, ONNX_FILE))
-    losses = {"tuned": conversation_losses(load_model(run / "merge" / "model", FLOAT32), test)}
+    int8, q4 = (load_onnx(package / name) for name in (INT8_PAGE.file, FLOAT32.file))
+    losses = {"tuned": conversation_losses(load_model(run / "merge" / "model", FLOAT32_CPU), test)}
     with tempfile.TemporaryDirectory(prefix="tinsmith-gguf-") as folder:
         convert(gguf, package / "tokenizer.json", Path(folder))
-        losses["wllama"] = conversation_losses(load_model(Path(folder), FLOAT32), test)
+        losses["wllama"] = conversation_losses(load_model(Path(folder), FLOAT32_CPU), test)
     losses |= {
         name: [onnx_scorer(graph)(one) for one in test] for name, graph in (("tinsmith", int8), ("stock_q4", q4))
     }

@@ -15,10 +15,11 @@ from tinsmith.core.device import Device, choose_device
 from tinsmith.evaluate.nll import onnx_scorer
 from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
 from tinsmith.model.conversations import read_jsonl
-from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import FLOAT32
 from tinsmith.model.tokens import load_tokenizer
 
-FLOAT32 = Device(torch.device("cpu"), torch.float32, "")
+FLOAT32_CPU = Device(torch.device("cpu"), torch.float32, "")
 
 
 def main(plan: dict) -> dict:
@@ -28,12 +29,12 @@ def main(plan: dict) -> dict:
         name: tokenizer.encode_all(read_jsonl(Path(path))[: plan["most"][name]])
         for name, path in plan["conversations"].items()
     }
-    model = load_model(model_dir, FLOAT32)
+    model = load_model(model_dir, FLOAT32_CPU)
     tuned_losses = {name: conversation_losses(model, tokens) for name, tokens in sets.items()}
     scores = {}
     for candidate, row in plan["candidates"].items():
         if "package" in row:
-            scorer = onnx_scorer(load_onnx(Path(row["package"]) / ONNX_FILE, threads=torch.get_num_threads()))
+            scorer = onnx_scorer(load_onnx(Path(row["package"]) / FLOAT32.file, threads=torch.get_num_threads()))
             losses = {name: [scorer(tokens) for tokens in tokens_of] for name, tokens_of in sets.items()}
         else:
             parameters = dict(model.named_parameters())

@@ -26,8 +26,8 @@ from int4 import WORK
 
 from browser import PROMPT_TOKENS, measured, prompt_of, site
 from tinsmith.model.conversations import read_jsonl
-from tinsmith.model.int8_weights import DATA, unpacked_weights
-from tinsmith.model.onnx_decoder import ONNX_UNPACKED_FILE
+from tinsmith.model.int8_weights import unpacked_weights
+from tinsmith.model.package_format import INT8_PAGE, UNPACKED_DATA
 from tinsmith.model.tokens import load_tokenizer
 
 TURNS = {"rtn": "rtn", "mixed": "mixed", "rtn_again": "rtn"}
@@ -104,11 +104,11 @@ def steps_of(work: Path) -> dict[str, dict[str, list[float]]]:
 def unpacked(package: Path, out: Path) -> Path:
     """Write the INT8 graph of `package` to `out`, with its unpacked weights and the widths of its keys and values."""
     out.mkdir()
-    source = (package / ONNX_UNPACKED_FILE).parent
-    for path in [*source.glob("*_data*"), package / ONNX_UNPACKED_FILE]:
+    source = (package / INT8_PAGE.file).parent
+    for path in [*source.glob("*_data*"), package / INT8_PAGE.file]:
         shutil.copyfile(path, out / path.name)
-    (out / DATA).write_bytes(unpacked_weights(source))
-    graph = ir.load(package / ONNX_UNPACKED_FILE).graph
+    (out / UNPACKED_DATA).write_bytes(unpacked_weights(source))
+    graph = ir.load(package / INT8_PAGE.file).graph
     files = {
         str(value.const_value.location)
         for value in graph.initializers.values()

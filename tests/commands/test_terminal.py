@@ -14,7 +14,8 @@ from tinsmith.core.measure import Measurement
 from tinsmith.core.run_dir import write_json
 from tinsmith.export.stage import export_int4
 from tinsmith.model.conversations import Message, write_jsonl
-from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import FLOAT32
 from tinsmith.model.tokens import load_tokenizer
 from tiny import build_tiny, tiny_conversations
 
@@ -64,7 +65,7 @@ def packaged(tmp_path):
 def test_chat_prints_the_greedy_answer_of_each_turn(packaged, monkeypatch):
     monkeypatch.setattr("tinsmith.commands.chat._MAX_NEW_TOKENS", 6)
     package = packaged / "export" / "package"
-    tokenizer, decoder = load_tokenizer(package), load_onnx(package / ONNX_FILE)
+    tokenizer, decoder = load_tokenizer(package), load_onnx(package / FLOAT32.file)
 
     def greedy(question):
         ids = tokenizer.encode_prompt([Message("system", "You sell tea."), Message("user", question)])

@@ -15,7 +15,8 @@ from tinsmith.evaluate.generate import (
 )
 from tinsmith.evaluate.nll import load_torch
 from tinsmith.model.conversations import Conversation, Message
-from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import FLOAT32
 from tinsmith.model.tokens import load_tokenizer
 from tiny import tiny_conversations
 
@@ -55,7 +56,7 @@ def test_torch_batch_equals_one_by_one_without_cache(line, tokenizer, prompts):
 
 
 def test_onnx_equals_loop_without_cache(line, tokenizer, prompts):
-    decoder = load_onnx(line.package / ONNX_FILE, threads=1)
+    decoder = load_onnx(line.package / FLOAT32.file, threads=1)
     expected = [
         _answer(tokenizer, plain(lambda ids: decoder.start().feed(ids, keep=1)[0], prompt, tokenizer.end_ids))
         for prompt in prompts

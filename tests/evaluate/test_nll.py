@@ -9,7 +9,8 @@ import torch
 from tinsmith.core.errors import ArtifactError
 from tinsmith.evaluate.nll import content_bytes, load_torch, onnx_scorer, score_conversations, torch_scorer
 from tinsmith.model.conversations import Conversation, Message, read_jsonl
-from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import FLOAT32
 from tinsmith.model.tokens import Tokens, load_tokenizer
 from tiny import tiny_conversations
 
@@ -38,7 +39,7 @@ def test_torch_equals_full_logits(line, tokenizer):
 
 
 def test_onnx_equals_full_logits_in_one_piece_and_in_slices(line, tokenizer):
-    decoder = load_onnx(line.package / ONNX_FILE, threads=1)
+    decoder = load_onnx(line.package / FLOAT32.file, threads=1)
     for tokens in tokenizer.encode_all(tiny_conversations(5)):
         expected = summed(decoder.start().feed(tokens.ids, keep=len(tokens.ids)), tokens)
         assert onnx_scorer(decoder)(tokens) == pytest.approx(expected, rel=1e-5)
@@ -48,7 +49,7 @@ def test_onnx_equals_full_logits_in_one_piece_and_in_slices(line, tokenizer):
 
 def test_int4_is_the_tuned_model_and_not_the_base(line, tokenizer):
     """Rounding moves all losses alike, and little; another model's weights move each another way."""
-    score = onnx_scorer(load_onnx(line.package / ONNX_FILE, threads=1))
+    score = onnx_scorer(load_onnx(line.package / FLOAT32.file, threads=1))
     tokens = tokenizer.encode_all(read_jsonl(line.data / "train.jsonl"))
     int4 = np.array([score(item) for item in tokens])
     tuned, base = (
@@ -90,8 +91,8 @@ def test_broken_model_is_named(tokenizer):
 
 def test_missing_and_broken_packages(line, tmp_path):
     with pytest.raises(ArtifactError, match=r"model_q4\.onnx: missing"):
-        load_onnx(tmp_path / ONNX_FILE, threads=1)
+        load_onnx(tmp_path / FLOAT32.file, threads=1)
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx/model_q4.onnx").write_bytes(b"not a graph")
     with pytest.raises(ArtifactError, match="ONNX Runtime cannot load it"):
-        load_onnx(tmp_path / ONNX_FILE, threads=1)
+        load_onnx(tmp_path / FLOAT32.file, threads=1)

@@ -11,14 +11,15 @@ from tinsmith.core.errors import GateError
 from tinsmith.export import attention
 from tinsmith.export.attention import with_row_attention, with_standard_attention
 from tinsmith.export.stage import export_int4
-from tinsmith.model.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE, load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import FLOAT32, INT8_PAGE, INT8_STOCK
 
 
 @pytest.fixture(params=[with_standard_attention, with_row_attention])
 def rewritten(request, exported):
     """(the packaged graph, the same with other attention), loaded."""
     _, _, out_dir, _ = exported
-    path = out_dir / "package" / ONNX_FILE
+    path = out_dir / "package" / FLOAT32.file
     other = path.with_name("other.onnx")
     ir.save(request.param(ir.load(path)), other)
     yield load_onnx(path), load_onnx(other)
@@ -52,9 +53,9 @@ def test_rows_padded_at_their_ends_are_what_they_are_alone(rewritten):
 def test_both_graphs_for_processors_have_it_and_the_ones_for_gpus_do_not(exported):
     _, _, out_dir, _ = exported
     for file, name in (
-        (ONNX_FILE, "GroupQueryAttention"),
-        (ONNX_INT8_FILE, "Attention"),
-        (ONNX_UNPACKED_FILE, "Attention"),
+        (FLOAT32.file, "GroupQueryAttention"),
+        (INT8_STOCK.file, "Attention"),
+        (INT8_PAGE.file, "Attention"),
     ):
         operators = [node.op_type for node in ir.load(out_dir / "package" / file).graph]
         assert [operator for operator in operators if "Attention" in operator] == [name] * 2
@@ -75,5 +76,5 @@ def test_the_runtime_has_a_kernel_for_the_operator_itself(exported):
     _, _, out_dir, _ = exported
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(out_dir / "loaded.onnx")
-    ort.InferenceSession(str(out_dir / "package" / ONNX_INT8_FILE), options, providers=["CPUExecutionProvider"])
+    ort.InferenceSession(str(out_dir / "package" / INT8_STOCK.file), options, providers=["CPUExecutionProvider"])
     assert "Attention" in {node.op_type for node in ir.load(out_dir / "loaded.onnx").graph}

@@ -19,7 +19,8 @@ from tinsmith.export.package import check_package
 from tinsmith.export.stage import export_int4
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.families import decoder_of
-from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import FLOAT16, FLOAT32
 from tinsmith.model.tokens import load_tokenizer
 
 
@@ -43,7 +44,7 @@ def edited(source, merge_dir, **factors):
 
 def test_second_graph_shares_the_weights_and_passes_its_gates(exported):
     _, _, out_dir, result = exported
-    graph = ir.load(out_dir / "package" / ONNX_F16_FILE).graph
+    graph = ir.load(out_dir / "package" / FLOAT16.file).graph
     large = [value.const_value for value in graph.initializers.values() if value.const_value.nbytes >= 1024]
     assert large and {str(tensor.location) for tensor in large} == {"model_q4.onnx_data"}
     files = {path.name for path in (out_dir / "package" / "onnx").iterdir()}
@@ -66,7 +67,7 @@ def test_largest_values_are_those_of_transformers(tiny_llama, data_dir, tmp_path
     model = AutoModelForCausalLM.from_pretrained(merge_dir / "model", dtype=torch.float32)
     tokens = load_tokenizer(merge_dir / "model").encode_all(read_jsonl(data_dir / "train.jsonl"))[:2]
     round_all(model)
-    largest = largest_values(tmp_path / "out/package" / ONNX_FILE, decoder_of(model.config), tokens)
+    largest = largest_values(tmp_path / "out/package" / FLOAT32.file, decoder_of(model.config), tokens)
     seen = {}
 
     def watch(name, read):
@@ -103,14 +104,14 @@ def test_a_large_residual_stream_of_gemma_is_made_smaller_without_changing_an_an
     assert 0.25 < found.value <= 0.5 and not found.method.endswith("times 1")
     package = tmp_path / "out" / "package"
     ids = list(range(10, 60))
-    single, half = (load_onnx(package / file).start().feed(ids, 8) for file in (ONNX_FILE, ONNX_F16_FILE))
+    single, half = (load_onnx(package / file).start().feed(ids, 8) for file in (FLOAT32.file, FLOAT16.file))
     assert np.abs(single - half).max() < 5e-3 * np.abs(single).max()
 
 
 def test_no_graph_where_values_overflow(tiny_llama, data_dir, tmp_path):
     merge_dir = edited(tiny_llama, tmp_path / "merge", down_proj=1e4, up_proj=1e4)
     result = run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
-    assert not (tmp_path / "out" / "package" / ONNX_F16_FILE).exists()
+    assert not (tmp_path / "out" / "package" / FLOAT16.file).exists()
     assert measured(result)["export.float16_range"].value > 1
     assert any(line.startswith("no float16 graph for GPUs: model.") for line in result.summary)
 
@@ -127,7 +128,7 @@ def test_no_graph_where_none_is_wanted(tiny_llama, data_dir, tmp_path):
     result = run_stage(
         export_int4, ExportConfig(recipe="rtn", float16=False), data_dir, merge_dir, tmp_path / "out", seed=1
     )
-    assert not (tmp_path / "out" / "package" / ONNX_F16_FILE).exists()
+    assert not (tmp_path / "out" / "package" / FLOAT16.file).exists()
     assert not any("float16" in id for id in measured(result))
 
 
@@ -135,9 +136,9 @@ def test_the_package_check_reads_the_second_graph_too(exported, tmp_path):
     _, _, out_dir, _ = exported
     folder = tmp_path / "package"
     shutil.copytree(out_dir / "package", folder)
-    graph = ir.load(folder / ONNX_F16_FILE)
+    graph = ir.load(folder / FLOAT16.file)
     next(node for node in graph.graph if node.op_type == "RotaryEmbedding").op_type = "Rotate"
-    ir.save(graph, folder / ONNX_F16_FILE)
+    ir.save(graph, folder / FLOAT16.file)
     with pytest.raises(ArtifactError, match=r"model_q4f16\.onnx: operator Rotate is not on the allow-list"):
         check_package(folder)
     assert json.loads((folder / "config.json").read_text())["transformers.js_config"]["dtype"] == "q4"

@@ -24,17 +24,15 @@ from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.conversations import Conversation, read_jsonl
-from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE, load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import FLOAT16, FLOAT32, INT8_PAGE, Graph
 from tinsmith.model.reference import reference_answer
 from tinsmith.model.tokens import load_tokenizer
 
 _COMPARED_PROMPTS = 5
 _COMPARED_TOKENS = 32
-_MOST_DISAGREEMENT = {"q4": 1e-4, "q8": 0.25}
-"""Squared differences of logits over their variance; what is unrelated is above 1. In INT8 the last bit of a sum decides which
-way an activation is rounded, and machines sum in different orders: 0.05 was measured where nothing was wrong."""
-_GRAPHS = {"q4": ONNX_FILE, "q4f16": ONNX_F16_FILE, "q8": ONNX_UNPACKED_FILE}
-"""Which of the package's graphs a page runs, by the name of its numbers."""
+_GRAPHS = {"q4": FLOAT32, "q4f16": FLOAT16, "q8": INT8_PAGE}
+"""Name that the page gives a graph -> the graph."""
 _POLL_SECONDS = 0.5
 
 
@@ -167,10 +165,11 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
         if (ready["adapter"] or {}).get("software"):  # it computes rightly, so the package or its reference is wrong
             raise BrowserError(f"asked for {device} but the model runs on {ready['device']}: {ready['notice']}")
         return _not_measured(session, ready["notice"])
+    graph = _GRAPHS[ready["dtype"]]
     peak_bytes = browser.peak_memory_bytes()
-    files = _fetched_files(bench.page, session.origin, _GRAPHS[ready["dtype"]])
+    files = _fetched_files(bench.page, session.origin, graph.file)
     if device == "wasm":
-        _gate_tokens_and_logits(session, bench, recorder, ready["dtype"])
+        _gate_tokens_and_logits(session, bench, recorder, graph)
     record = record_of(device, measured, bench.run("reload", asked, measured["software"])) | {
         "browser": browser.version,
         "os": os_name(),
@@ -225,13 +224,13 @@ def _refuse_elsewhere(page: Page, origin: str) -> None:
         raise BrowserError(f"the page asked another host: {elsewhere[0]}", "Nothing may leave the device.")
 
 
-def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Recorder, dtype: str) -> None:
+def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Recorder, graph: Graph) -> None:
     """Record both gates; the evidence is written before either can stop the run."""
     from tqdm import tqdm
 
     tokenizer = load_tokenizer(session.package_dir)
     different = gates.token_differences(session.conversations, tokenizer, bench.tokenize(session.conversations))
-    decoder = load_onnx(session.package_dir / _GRAPHS[dtype])
+    decoder = load_onnx(session.package_dir / graph.file)
     compared = []
     for conversation in tqdm(session.conversations[:_COMPARED_PROMPTS], "logits, browser and Python", unit="prompt"):
         prompt_ids = tokenizer.encode_prompt(gates.first_prompt(conversation))
@@ -251,7 +250,7 @@ def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Reco
         "The browser would feed the model other tokens than it was trained on; see token_differences.", raw,
     )  # fmt: skip
     recorder.gate(
-        f"gate.logits.{session.device}_vs_onnxruntime", fmean(one["disagreement"] for one in compared), "<=", _MOST_DISAGREEMENT[dtype],
-        "share of variance", len(compared), "prompts", "web/reference.js, mean over prompts",
+        f"gate.logits.{session.device}_vs_onnxruntime", fmean(one["disagreement"] for one in compared), "<=",
+        graph.max_browser_error, "share of variance", len(compared), "prompts", "web/reference.js, mean over prompts",
         "The browser's kernels do not compute what was evaluated; see logits.", raw,
     )  # fmt: skip

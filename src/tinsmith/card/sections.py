@@ -2,13 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tinsmith.card.evidence import STAGES, required
 from tinsmith.card.facts import Facts, plain, words
 from tinsmith.card.rounding import number_text
-from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE
+from tinsmith.model.package_format import FLOAT32, GRAPHS, MEASURED_GRAPHS
 
 Row = dict[str, str]
 
@@ -213,25 +212,30 @@ def _device(facts: Facts, browser: _Browser) -> str:
 
 
 def graphs(facts: Facts) -> list[Row]:
-    """One row per graph of the package that was scored, and what it is for.
+    """One row for each measured graph of the package, with graphs that compute the same, and whom they are for.
 
-    The graph that Transformers.js unpacks by itself gives the numbers of the page's, and shares its row.
+    The float32 graph also serves processors whose own graph the package lacks.
     """
-    files = facts.evidence.stamps.get("export", {}).get("outputs", {})
-    on_page, elsewhere = (f"package/{file}" in files for file in (ONNX_UNPACKED_FILE, ONNX_INT8_FILE))
-    rest = "" if elsewhere else ", WASM with Transformers.js alone" if on_page else ", WASM"
-    known = (
-        ("int4", [ONNX_FILE], "float32", f"GPUs{rest}"),
-        ("int4_int8", [ONNX_UNPACKED_FILE, *[ONNX_INT8_FILE] * elsewhere], "INT8",
-         "WASM: the chat page, Transformers.js alone" if elsewhere else "WASM on the chat page"),
-        ("int4_float16", [ONNX_F16_FILE], "float16", "GPUs with `shader-f16`, on the chat page"),
-    )  # fmt: skip
-    return [
-        {"file": ", ".join(f"`{Path(name).name}`" for name in names), "computes_in": computes_in, "used_by": used_by,
-         "perplexity": facts.cell(f"evaluate.perplexity.test.{model}"),
-         "ratio": facts.cell(f"evaluate.ratio.test.{model}_over_tuned"), "n": facts.rests_on(f"evaluate.ratio.test.{model}_over_tuned")}
-        for model, names, computes_in, used_by in known if facts.has(f"evaluate.ratio.test.{model}_over_tuned")
+    outputs = facts.evidence.stamps.get("export", {}).get("outputs", {})
+    ratios = {model: f"evaluate.ratio.test.{model}_over_tuned" for model in MEASURED_GRAPHS}
+    present = [
+        graph for graph in GRAPHS
+        if (facts.has(ratios[graph.model]) if graph.is_measured else f"package/{graph.file}" in outputs)
     ]  # fmt: skip
+    missing_on_wasm = [graph for graph in GRAPHS if graph.device == "wasm" and graph not in present]
+    rows = []
+    for model, measured in MEASURED_GRAPHS.items():
+        if measured not in present:
+            continue
+        same = [graph for graph in present if graph.model == model]
+        served = [*same, *missing_on_wasm] if measured is FLOAT32 else same
+        rows.append({
+            "file": ", ".join(f"`{graph.name}`" for graph in same), "computes_in": measured.computes_in,
+            "used_by": ", ".join(graph.used_by for graph in served),
+            "perplexity": facts.cell(f"evaluate.perplexity.test.{model}"),
+            "ratio": facts.cell(ratios[model]), "n": facts.rests_on(ratios[model]),
+        })  # fmt: skip
+    return rows
 
 
 def recipes(facts: Facts) -> list[Row]:

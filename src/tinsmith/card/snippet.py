@@ -11,7 +11,7 @@ from tinsmith.browser.chromium import Browser
 from tinsmith.card.evidence import Evidence
 from tinsmith.core.config import CardConfig, EvaluateConfig
 from tinsmith.core.run_dir import read_json, write_text
-from tinsmith.model.onnx_decoder import ONNX_FILE, ONNX_INT8_FILE
+from tinsmith.model.package_format import FLOAT32, INT8_STOCK, is_weights_file
 
 _PLACEHOLDER_URL = "https://your.host/model/"
 _HUB_HOSTS = ("huggingface.co", "hf.co")
@@ -60,7 +60,7 @@ const generator = await pipeline(
 _OPTIONS = """\
 {
     device,
-    dtype: device === 'wasm' ? 'q8' : 'q4', // the same weights, multiplied in INT8 on processors
+    dtype: device === 'wasm' ? {int8} : {float32}, // the same weights, multiplied in INT8 on processors
     session_options: { externalData: [
 {data}    ] },
   }"""
@@ -122,13 +122,14 @@ def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]
 def _options(evidence: Evidence) -> str:
     """The package's graph for each device, and where the one for WASM has its weights."""
     files = [path.removeprefix("package/") for path in evidence.stamps.get("export", {}).get("outputs", {})]
-    if ONNX_INT8_FILE not in files:
-        return "{ device, dtype: 'q4' }"
-    data = sorted(path for path in files if path.startswith(f"{ONNX_FILE}_data"))
+    if INT8_STOCK.file not in files:
+        return f"{{ device, dtype: {js_string(FLOAT32.dtype)} }}"
+    data = sorted(path for path in files if is_weights_file(path))
     lines = "".join(
         f"      {{ path: {js_string(path.rpartition('/')[2])}, data: {js_string(path)} }},\n" for path in data
     )
-    return _OPTIONS.replace("{data}", lines)
+    dtypes = _OPTIONS.replace("{int8}", js_string(INT8_STOCK.dtype)).replace("{float32}", js_string(FLOAT32.dtype))
+    return dtypes.replace("{data}", lines)
 
 
 def self_hosted_url(config: CardConfig) -> str:

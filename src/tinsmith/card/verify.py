@@ -13,6 +13,7 @@ from tinsmith.core.config import CardConfig
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.measure import Measurement
 from tinsmith.core.run_dir import RunDir, combined_sha256, read_json, tree_sha256s
+from tinsmith.model.package_format import MEASURED_GRAPHS
 
 _RELATIVE_TOLERANCE = 1e-9  # only the order of a float64 sum may differ
 _SHOWN_CHARACTERS = 160
@@ -98,7 +99,7 @@ def _wrong_sums(evidence: Evidence) -> Iterator[str]:
         derived[f"evaluate.perplexity.{split}.{model}"] = math.exp(nll / tokens)
         derived[f"evaluate.bits_per_byte.{split}.{model}"] = nll / math.log(2) / size_bytes
     for split in ("train", "val", "test"):
-        for over, under in (("tuned", "base"), ("int4", "tuned"), ("int4_float16", "tuned"), ("int4_int8", "tuned")):
+        for over, under in (("tuned", "base"), *((model, "tuned") for model in MEASURED_GRAPHS)):
             pair = [derived.get(f"evaluate.perplexity.{split}.{model}") for model in (over, under)]
             if all(pair):
                 derived[f"evaluate.ratio.{split}.{over}_over_{under}"] = pair[0] / pair[1]

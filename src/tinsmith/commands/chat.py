@@ -20,14 +20,15 @@ def chat(run_path: Path, system: str | None) -> None:
     Raises:
         ArtifactError: the package has not been exported.
     """
-    from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+    from tinsmith.model.onnx_decoder import load_onnx
+    from tinsmith.model.package_format import FLOAT32
     from tinsmith.model.tokens import load_tokenizer
 
     run = existing_run(run_path)
     require_stage(run, "export", "no package yet")
     package_dir = run.stage("export") / "package"
     tokenizer = load_tokenizer(package_dir)
-    sequence = load_onnx(package_dir / ONNX_FILE).start()
+    sequence = load_onnx(package_dir / FLOAT32.file).start()
     if system is None:
         system = read_json(run.stage("data") / "report.json")["system_prompt"]
     messages = [Message("system", system)] if system else []

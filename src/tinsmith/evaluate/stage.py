@@ -26,16 +26,14 @@ from tinsmith.evaluate.nll import (
     write_scores,
 )
 from tinsmith.model.conversations import Conversation, read_jsonl
-from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_UNPACKED_FILE, load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import FLOAT32, MEASURED_GRAPHS
 from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 SPLITS = ("train", "val", "test")
 
-SIBLINGS = {"int4_float16": ONNX_F16_FILE, "int4_int8": ONNX_UNPACKED_FILE}
-"""The package's other graphs over the same weights, for GPUs and for WASM; scored on the test split alone."""
-
-RATIOS = (("tuned", "base"), ("int4", "tuned"), *((sibling, "tuned") for sibling in SIBLINGS))
-"""Of perplexities: which model's over which."""
+RATIOS = (("tuned", "base"), *((model, "tuned") for model in MEASURED_GRAPHS))
+"""Models whose perplexities are divided, the first by the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +174,17 @@ def _run_models(
             )
         del model
         gc.collect()
-    decoder = load_onnx(package_dir / ONNX_FILE, threads=torch.get_num_threads())
-    scores["int4"] = material.score(onnx_scorer(decoder), "int4", out_dir)
-    if material.prompts:
-        answers["int4"] = onnx_answers(
-            decoder, material.tokenizer, material.prompts, material.max_new_tokens, "int4 answers"
-        )
-    del decoder
-    for name, file in SIBLINGS.items():
-        if (package_dir / file).exists():
-            decoder = load_onnx(package_dir / file, threads=torch.get_num_threads())
-            scores[name] = material.score(onnx_scorer(decoder), name, out_dir, splits=("test",))
+    for name, graph in MEASURED_GRAPHS.items():
+        if graph is not FLOAT32 and not (package_dir / graph.file).exists():
+            continue
+        decoder = load_onnx(package_dir / graph.file, threads=torch.get_num_threads())
+        splits = SPLITS if graph is FLOAT32 else ("test",)
+        scores[name] = material.score(onnx_scorer(decoder), name, out_dir, splits)
+        if graph is FLOAT32 and material.prompts:
+            answers[name] = onnx_answers(
+                decoder, material.tokenizer, material.prompts, material.max_new_tokens, f"{name} answers"
+            )
+        del decoder
     return scores, answers
 
 
@@ -223,10 +221,9 @@ def _record(config: EvaluateConfig, material: _Material, too_small: list[str]) -
         "precision": {
             "base": "weights as stored, computed in float32",
             "tuned": "bf16 weights as stored, computed in float32",
-            "int4": f"the packaged file {ONNX_FILE} on ONNX Runtime's CPU provider",
             **{
-                name: f"the packaged file {file}, if there is one, on the same provider"
-                for name, file in SIBLINGS.items()
+                name: f"{graph.file} of the package, if it has one, on ONNX Runtime's CPU provider"
+                for name, graph in MEASURED_GRAPHS.items()
             },
         },
         "decoding": {

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.model.conversations import Message
-from tinsmith.model.onnx_decoder import ONNX_FILE, load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import FLOAT32
 from tinsmith.model.reference import reference_answer
 from tinsmith.model.tokens import ChatTokenizer
 
@@ -22,7 +23,7 @@ def browser_facts(package_dir: Path, tokenizer: ChatTokenizer, largest_tensor_by
     `reference` is the packaged 4-bit graph's answer to a question, by ONNX Runtime.
     """
     prompt_ids = tokenizer.encode_prompt((Message("user", _QUESTION),))
-    decoder = load_onnx(package_dir / ONNX_FILE)
+    decoder = load_onnx(package_dir / FLOAT32.file)
     return {
         "largest_tensor_bytes": largest_tensor_bytes,
         "reference": reference_answer(decoder, prompt_ids, tokenizer.end_ids, REFERENCE_TOKENS),

@@ -44,7 +44,7 @@ def with_int8_products(model: ir.Model, rounding: Rounding = Rounding()) -> ir.M
 
 
 def with_unpacked_weights(model: ir.Model, rounding: Rounding, plan: Plan) -> ir.Model:
-    """The same, but for its weights, which are expected in a file `unpack.DATA` as `plan` says; changed in place."""
+    """The same, but for its weights, which are expected in a file `UNPACKED_DATA` as `plan` says; changed in place."""
     _Rewriter(model.graph, rounding, plan).rewrite()
     return model
 

@@ -13,13 +13,16 @@ import onnx_ir as ir
 
 from tinsmith.core.errors import ArtifactError, listing
 from tinsmith.core.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
-from tinsmith.model.int8_weights import PLAN
-from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE
+from tinsmith.model.package_format import (
+    BROWSER_FILE,
+    CHECKSUMS_FILE,
+    FLOAT32,
+    GRAPHS,
+    UNPACK_PLAN_FILE,
+    is_weights_file,
+    weights_files,
+)
 
-BROWSER_FILE = "browser.json"
-"""What a browser checks of its GPU before and after it loads the weights."""
-
-_MODEL_NAME = Path(ONNX_FILE).name
 _INLINE_BYTES = 1024  # smaller constants stay in the graph file
 _UNPACKED_BY_PAGES = (
     ".scales",
@@ -28,66 +31,6 @@ _UNPACKED_BY_PAGES = (
 )  # in the order in which they are stored; unpack.py says where they lie
 _ALIGNMENT = 64
 
-# Every operator the pinned browser runtime has kernels for on WASM and WebGPU and that a graph for both may use.
-_EVERYWHERE = frozenset(
-    {
-        "Add",
-        "BitShift",
-        "BitwiseAnd",
-        "Cast",
-        "Concat",
-        "Cos",
-        "FastGelu",
-        "Floor",
-        "Gather",
-        "GroupQueryAttention",
-        "MatMulNBits",
-        "Mul",
-        "Neg",
-        "Range",
-        "ReduceProd",
-        "ReduceSum",
-        "Reshape",
-        "RotaryEmbedding",
-        "Shape",
-        "Sigmoid",
-        "SimplifiedLayerNormalization",
-        "Sin",
-        "SkipSimplifiedLayerNormalization",
-        "Slice",
-        "Split",
-        "Sub",
-        "Unsqueeze",
-    }
-)
-_ON_WASM = _EVERYWHERE - {"GroupQueryAttention", "MatMulNBits"} | {
-    "Abs",
-    "And",
-    "Attention",
-    "ConstantOfShape",
-    "DequantizeLinear",
-    "Div",
-    "Expand",
-    "Flatten",
-    "GreaterOrEqual",
-    "Less",
-    "MatMulIntegerToFloat",
-    "Max",
-    "Pad",
-    "QuantizeLinear",
-    "ReduceMax",
-    "Round",
-    "ScatterElements",
-    "Transpose",
-    "Where",
-}
-ALLOWED_OPERATORS = {
-    ONNX_FILE: _EVERYWHERE,
-    ONNX_F16_FILE: _EVERYWHERE,
-    ONNX_INT8_FILE: _ON_WASM,
-    ONNX_UNPACKED_FILE: _ON_WASM,
-}
-"""By graph."""
 _REQUIRED_FILES = (
     "config.json",
     "generation_config.json",
@@ -95,8 +38,8 @@ _REQUIRED_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
     BROWSER_FILE,
-    ONNX_FILE,
-    f"{ONNX_FILE}_data",
+    FLOAT32.file,
+    f"{FLOAT32.file}_data",
 )
 _LICENSE_PATTERNS = ("LICENSE*", "NOTICE*", "*TERMS*", "USE_POLICY*")
 _ALLOWED_SUFFIXES = {".json", ".jinja", ".onnx", ".md", ".txt", ".html", ""}
@@ -184,14 +127,17 @@ def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...], d
         for path in sorted(model_dir.glob(pattern)):
             shutil.copyfile(path, out_dir / path.name)
     sums = tree_sha256s(out_dir)
-    write_text(out_dir / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    write_text(out_dir / CHECKSUMS_FILE, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
 
 
 def _browser_config(config: dict[str, Any], data_files: int) -> dict[str, Any]:
     """`config.json` for Transformers.js: which file to load, in how many pieces its weights are."""
     config = {key: value for key, value in config.items() if key not in ("quantization_config", "_name_or_path")}
-    config["transformers.js_config"] = {"dtype": "q4", "use_external_data_format": {_MODEL_NAME: data_files}}
-    return config
+    return config | {"transformers.js_config": _transformers_js_config(data_files)}
+
+
+def _transformers_js_config(data_files: int) -> dict[str, Any]:
+    return {"dtype": FLOAT32.dtype, "use_external_data_format": {FLOAT32.name: data_files}}
 
 
 def _smaller(tokenizer: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +160,8 @@ def download_bytes(package_dir: Path) -> int:
 
 def weight_files(package_dir: Path) -> list[Path]:
     """The float32 graph and its weights; the float16 graph has the same weights."""
-    return sorted((package_dir / ONNX_FILE).parent.glob(f"{_MODEL_NAME}*"))
+    path = package_dir / FLOAT32.file
+    return [path, *weights_files(path.parent)]
 
 
 def weights_bytes(package_dir: Path) -> int:
@@ -243,37 +190,35 @@ def check_package(package_dir: Path) -> None:
 
 def _file_problems(package_dir: Path) -> list[str]:
     listed = {}
-    for line in (package_dir / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+    for line in (package_dir / CHECKSUMS_FILE).read_text(encoding="utf-8").splitlines():
         digest, _, name = line.partition("  ")
         listed[name] = digest
     found = {path.relative_to(package_dir).as_posix(): path for path in package_dir.rglob("*") if path.is_file()}
     problems = [f"{name}: listed in SHA256SUMS but missing" for name in listed if name not in found]
     for name, path in found.items():
-        if name == "SHA256SUMS":
+        if name == CHECKSUMS_FILE:
             continue
         if name not in listed:
             problems.append(f"{name}: not listed in SHA256SUMS")
         elif file_sha256(path) != listed[name]:
             problems.append(f"{name}: differs from SHA256SUMS")
-        is_weights = name.startswith(f"{ONNX_FILE}_data")
-        if not is_weights and path.suffix.lower() not in _ALLOWED_SUFFIXES:
+        if not is_weights_file(name) and path.suffix.lower() not in _ALLOWED_SUFFIXES:
             problems.append(f"{name}: unexpected kind of file")
     return problems
 
 
 def _plan_problems(package_dir: Path) -> list[str]:
-    path = package_dir / "onnx" / PLAN
-    sizes = {file.name: file.stat().st_size for file in path.parent.glob(f"{_MODEL_NAME}_data*")}
+    path = package_dir / UNPACK_PLAN_FILE
+    sizes = {file.name: file.stat().st_size for file in weights_files(path.parent)}
     if not path.exists() or read_json(path)["files"] == sizes:
         return []
-    return [f"onnx/{PLAN}: the files of weights have {read_json(path)['files']} bytes, found {sizes}"]
+    return [f"{UNPACK_PLAN_FILE}: the files of weights have {read_json(path)['files']} bytes, found {sizes}"]
 
 
 def _config_problems(package_dir: Path) -> list[str]:
     problems = []
     config = read_json(package_dir / "config.json")
-    chunks = len(list((package_dir / "onnx").glob(f"{_MODEL_NAME}_data*")))
-    expected = {"dtype": "q4", "use_external_data_format": {_MODEL_NAME: chunks}}
+    expected = _transformers_js_config(len(weights_files((package_dir / FLOAT32.file).parent)))
     if config.get("transformers.js_config") != expected:
         problems.append(
             f"config.json: transformers.js_config is {config.get('transformers.js_config')}, expected {expected}"
@@ -288,9 +233,9 @@ def _config_problems(package_dir: Path) -> list[str]:
 def _graph_problems(package_dir: Path) -> list[str]:
     layers = read_json(package_dir / "config.json")["num_hidden_layers"]
     problems = []
-    for file, allowed in ALLOWED_OPERATORS.items():
-        if (package_dir / file).exists():
-            problems += _problems_of_graph(ir.load(package_dir / file), file, allowed, layers)
+    for graph in GRAPHS:
+        if (package_dir / graph.file).exists():
+            problems += _problems_of_graph(ir.load(package_dir / graph.file), graph.file, graph.operators, layers)
     return problems
 
 

@@ -31,7 +31,6 @@ from tinsmith.export.int8 import with_int8_products, with_unpacked_weights
 from tinsmith.export.models import StoredWeights, frozen_model
 from tinsmith.export.nodes import Weights, shorten_names
 from tinsmith.export.package import (
-    BROWSER_FILE,
     check_package,
     complete_package,
     download_bytes,
@@ -45,26 +44,20 @@ from tinsmith.export.smooth import chosen_rounding
 from tinsmith.export.unpack import Plan
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.families import Decoder, decoder_of
-from tinsmith.model.int8_weights import PLAN
 from tinsmith.model.load import load_model_config
-from tinsmith.model.onnx_decoder import ONNX_F16_FILE, ONNX_FILE, ONNX_INT8_FILE, ONNX_UNPACKED_FILE, load_onnx
+from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import BROWSER_FILE, FLOAT16, FLOAT32, INT8_PAGE, INT8_STOCK, UNPACK_PLAN_FILE
 from tinsmith.model.packed.packing import packed_rows
 from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 _MAX_ABS_DIFF = 1e-2
-_MAX_FLOAT16_DIVERGENCE = 1e-2
 _LAYER_BYTES = 50_000
 """What a layer's nodes, norms and biases may take beside `export.max_bits_per_parameter`."""
-_MAX_INT8_DIVERGENCE = 0.1
 _ATTENTIONS = {
-    "attention": (with_row_attention, ONNX_UNPACKED_FILE),
-    "attention_joined": (with_standard_attention, ONNX_INT8_FILE),
+    "attention": (with_row_attention, INT8_PAGE.file),
+    "attention_joined": (with_standard_attention, INT8_STOCK.file),
 }
 """Gate -> attention that is compared with INT4 products, and the graph that has it."""
-_MOST_INT8_PARAMETERS = 1_300_000_000
-"""ONNX Runtime holds each twice while it makes a session, and WASM ends at 4 GB."""
-_MOST_FOLDED_PARAMETERS = 400_000_000
-"""Unpacking by ONNX Runtime itself takes about 7 bytes of each."""
 _SCANNED_TOKENS = 4096
 _CALIBRATION_TOKENS = 16384
 _FULLY_CALIBRATED_PARAMETERS = 275_000_000
@@ -95,7 +88,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     weights = _quantized_weights(model_dir, chosen.model)
     graph = build_graph(decoder, weights)
     operators = _operator_counts(graph)
-    files = save_graph(graph, package_dir / ONNX_FILE, config.max_chunk_mb * 1_000_000)
+    files = save_graph(graph, package_dir / FLOAT32.file, config.max_chunk_mb * 1_000_000)
     notes = []
     if config.float16:
         notes.append(_add_float16(recorder, decoder, weights, graph, calibration, package_dir))
@@ -224,24 +217,24 @@ def _gate_int4(
     expected = _held_logits(model_dir, decoder, quantized, ids)
     forms = {f"onnx/{kind}.onnx": rewrite for kind, (rewrite, of) in _ATTENTIONS.items() if (package_dir / of).exists()}
     for name, rewrite in forms.items():
-        ir.save(rewrite(ir.load(package_dir / ONNX_FILE)), package_dir / name)
+        ir.save(rewrite(ir.load(package_dir / FLOAT32.file)), package_dir / name)
     found = {
         name: parity.graph_logits(load_onnx(package_dir / name), decoder, ids)
-        for name in (ONNX_FILE, *forms, ONNX_F16_FILE, ONNX_UNPACKED_FILE)
+        for name in (FLOAT32.file, *forms, FLOAT16.file, INT8_PAGE.file)
         if (package_dir / name).exists()
     }
     for name in forms:
         (package_dir / name).unlink()
-    for name in (ONNX_FILE, *forms):
+    for name in (FLOAT32.file, *forms):
         for result in parity.compare(expected, found[name]):
-            _gate(recorder, "int4" if name == ONNX_FILE else Path(name).stem, result)
+            _gate(recorder, "int4" if name == FLOAT32.file else Path(name).stem, result)
     for kind, file, most in (
-        ("float16", ONNX_F16_FILE, _MAX_FLOAT16_DIVERGENCE),
-        ("int8", ONNX_UNPACKED_FILE, _MAX_INT8_DIVERGENCE),
+        ("float16", FLOAT16.file, FLOAT16.max_divergence),
+        ("int8", INT8_PAGE.file, INT8_PAGE.max_divergence),
     ):
         if file not in found:
             continue
-        logits, wanted = (np.concatenate(list(found[name].values())) for name in (file, ONNX_FILE))
+        logits, wanted = (np.concatenate(list(found[name].values())) for name in (file, FLOAT32.file))
         recorder.gate(
             f"gate.{kind}.divergence",
             parity.divergence(wanted, logits),
@@ -274,7 +267,7 @@ def _add_float16(
     """The package's second graph, unless a value could leave float16's range; returns what became of it."""
     counts = list(accumulate(len(tokens.ids) for tokens in conversations))
     few = max(1, bisect.bisect_right(counts, _SCANNED_TOKENS))
-    largest = float16.largest_values(package_dir / ONNX_FILE, decoder, conversations[:few])
+    largest = float16.largest_values(package_dir / FLOAT32.file, decoder, conversations[:few])
     scale = float16.residual_scale(decoder, largest)
     largest = float16.scaled(largest, scale)
     tensor = max(largest, key=lambda name: largest[name])
@@ -289,30 +282,30 @@ def _add_float16(
     reach = f"{tensor} takes {largest[tensor] / float16.END:.0%} of the range"
     if largest[tensor] > float16.MOST:
         return f"no float16 graph for GPUs: {reach}"
-    save_sibling(build_graph(decoder, weights, ir.DataType.FLOAT16, scale), package_dir / ONNX_F16_FILE, graph)
+    save_sibling(build_graph(decoder, weights, ir.DataType.FLOAT16, scale), package_dir / FLOAT16.file, graph)
     return f"float16 graph for GPUs: {reach}"
 
 
 def _add_int8(recorder: Recorder, package_dir: Path, parameters: int, conversations: Sequence[Tokens]) -> list[str]:
     """The package's graphs for WASM, as far as the browser can unpack so many weights; returns what to say about that."""
-    if parameters > _MOST_INT8_PARAMETERS:
+    if parameters > INT8_PAGE.max_parameters:
         return [f"no INT8 graph for WASM: {parameters / 1e6:,.0f} million parameters do not fit"]
-    folder, plan = (package_dir / ONNX_FILE).parent, Plan()
-    rounding = chosen_rounding(package_dir / ONNX_FILE, conversations)
-    unpacked = with_unpacked_weights(ir.load(package_dir / ONNX_FILE), rounding, plan)
+    folder, plan = (package_dir / FLOAT32.file).parent, Plan()
+    rounding = chosen_rounding(package_dir / FLOAT32.file, conversations)
+    unpacked = with_unpacked_weights(ir.load(package_dir / FLOAT32.file), rounding, plan)
     unpacked = with_row_attention(unpacked)
     shorten_names(unpacked.graph)
-    ir.save(unpacked, package_dir / ONNX_UNPACKED_FILE)
-    write_text(folder / PLAN, plan.to_json(folder))
-    if parameters > _MOST_FOLDED_PARAMETERS:
+    ir.save(unpacked, package_dir / INT8_PAGE.file)
+    write_text(package_dir / UNPACK_PLAN_FILE, plan.to_json(folder))
+    if parameters > INT8_STOCK.max_parameters:
         return [
             f"no INT8 graph for Transformers.js alone: {parameters / 1e6:,.0f} million parameters do not fit while it unpacks them"
         ]
-    folded = with_int8_products(ir.load(package_dir / ONNX_FILE), rounding)
-    ir.save(with_standard_attention(folded), package_dir / ONNX_INT8_FILE)
+    folded = with_int8_products(ir.load(package_dir / FLOAT32.file), rounding)
+    ir.save(with_standard_attention(folded), package_dir / INT8_STOCK.file)
     recorder.gate(
         "gate.int8.unpacked",
-        plan.differences(package_dir / ONNX_INT8_FILE),
+        plan.differences(package_dir / INT8_STOCK.file),
         "==",
         0,
         "numbers that differ",
@@ -425,7 +418,7 @@ def _operator_counts(graph: Any) -> dict[str, int]:
 
 def _tensor_table(package_dir: Path) -> list[dict]:
     """Every stored tensor of 1 kB or more, largest first."""
-    graph = ir.load(package_dir / ONNX_FILE).graph
+    graph = ir.load(package_dir / FLOAT32.file).graph
     rows = [
         {"name": value.name, "bits": _bits(value), "bytes": value.const_value.nbytes}
         for value in graph.initializers.values()

@@ -16,15 +16,15 @@ import numpy as np
 import onnx_ir as ir
 
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
-from tinsmith.model.int8_weights import DATA, padded, unpack, width_of
-from tinsmith.model.onnx_decoder import ONNX_FILE
+from tinsmith.model.int8_weights import padded, unpack, width_of
+from tinsmith.model.package_format import UNPACKED_DATA, weights_files
 
 _ALIGNMENT = 64
 
 
 @dataclass(slots=True)
 class Plan:
-    """What lies where in `DATA`."""
+    """What lies where in `UNPACKED_DATA`."""
 
     products: list[dict[str, Any]] = field(default_factory=list)
     nbytes: int = 0
@@ -66,7 +66,7 @@ class Plan:
         planned, is_wide = self.products[-1], width < rows
         return (
             ir.ExternalTensor(
-                DATA,
+                UNPACKED_DATA,
                 planned["weights_at"],
                 columns * rows,
                 ir.DataType.UINT8,
@@ -74,7 +74,7 @@ class Plan:
                 shape=ir.Shape([rows // width, columns, width] if is_wide else [columns, rows]),
             ),
             ir.ExternalTensor(
-                DATA,
+                UNPACKED_DATA,
                 planned["scales_at"],
                 4 * rows,
                 ir.DataType.FLOAT,
@@ -91,7 +91,7 @@ class Plan:
     def to_json(self, folder: Path) -> str:
         """The plan with the size of every file of weights in `folder`, and the digest of what comes out of them."""
         digest = hashlib.sha256(unpack(self.products, self.nbytes, folder)).hexdigest()
-        files = {path.name: path.stat().st_size for path in sorted(folder.glob(f"{Path(ONNX_FILE).name}_data*"))}
+        files = {path.name: path.stat().st_size for path in weights_files(folder)}
         return json.dumps(
             {"bytes": self.nbytes, "sha256": digest, "files": files, "products": self.products}, separators=(",", ":")
         )

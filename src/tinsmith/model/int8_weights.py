@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-PLAN = "model_int8.json"
-DATA = "model_int8.onnx_data"
-"""What is made; no file of the package."""
+from tinsmith.model.package_format import UNPACK_PLAN_FILE
+
 LARGEST_LEVEL = 127
 """Of a level in 8 bits; -128 is left out, so that every level has its negative."""
 MIDDLE = 128
@@ -43,10 +42,10 @@ def padded(rows: int) -> int:
     return -(-rows // width) * width
 
 
-def unpacked_weights(folder: Path) -> np.ndarray:
-    """uint8 (bytes,): the content of `DATA`, by the plan and the weights in `folder`."""
-    plan = json.loads((folder / PLAN).read_text())
-    return unpack(plan["products"], plan["bytes"], folder)
+def unpacked_weights(graphs_dir: Path) -> np.ndarray:
+    """uint8 (bytes,): the content of `UNPACKED_DATA`, from the plan and the weights in a package's folder of graphs."""
+    plan = json.loads((graphs_dir / Path(UNPACK_PLAN_FILE).name).read_text())
+    return unpack(plan["products"], plan["bytes"], graphs_dir)
 
 
 def unpack(products: list[dict[str, Any]], nbytes: int, folder: Path) -> np.ndarray:

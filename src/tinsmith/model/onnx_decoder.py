@@ -8,20 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinsmith.core.errors import ArtifactError
-from tinsmith.model.int8_weights import DATA, unpacked_weights
-
-ONNX_FILE = "onnx/model_q4.onnx"
-"""Path of the graph inside a package; the name Transformers.js asks for with `dtype: 'q4'`."""
-
-ONNX_F16_FILE = "onnx/model_q4f16.onnx"
-"""The same weights computed in float16, if they can be; the name Transformers.js asks for with `dtype: 'q4f16'`."""
-
-ONNX_INT8_FILE = "onnx/model_quantized.onnx"
-"""The same weights multiplied in INT8, for WASM; the name Transformers.js asks for with `dtype: 'q8'`, its default there."""
-
-
-ONNX_UNPACKED_FILE = "onnx/model_int8.onnx"
-"""The same decoder, its weights unpacked before it is loaded, as `onnx/model_int8.json` says; `dtype: 'int8'`."""
+from tinsmith.model.int8_weights import unpacked_weights
+from tinsmith.model.package_format import INT8_PAGE, UNPACKED_DATA, weights_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +90,10 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        if path.name == Path(ONNX_UNPACKED_FILE).name:
+        if path.name == INT8_PAGE.name:
             # Given one file from memory, the runtime wants all of them from there.
-            files = {
-                file.name: np.memmap(file, np.uint8, "r") for file in path.parent.glob(f"{Path(ONNX_FILE).name}_data*")
-            }
-            files[DATA] = unpacked_weights(path.parent)
+            files = {file.name: np.memmap(file, np.uint8, "r") for file in weights_files(path.parent)}
+            files[UNPACKED_DATA] = unpacked_weights(path.parent)
             sizes = [data.nbytes for data in files.values()]
             options.add_external_initializers_from_files_in_memory(list(files), list(files.values()), sizes)
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

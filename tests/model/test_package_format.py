@@ -1,0 +1,23 @@
+"""The table of a package's graphs: Transformers.js can load each, and names are used once."""
+
+from tinsmith.model.package_format import FLOAT32, GRAPHS, MEASURED_GRAPHS
+
+SUFFIXES = {"q4": "_q4", "q4f16": "_q4f16", "q8": "_quantized", "int8": "_int8"}
+"""What Transformers.js 4.3.1 puts behind `model` for a `dtype` (`DEFAULT_DTYPE_SUFFIX_MAPPING`)."""
+
+
+def test_transformers_js_finds_every_graph_by_its_dtype():
+    assert [graph.file for graph in GRAPHS] == [f"onnx/model{SUFFIXES[graph.dtype]}.onnx" for graph in GRAPHS]
+
+
+def test_every_name_stands_for_one_graph():
+    for field in ("id", "file", "dtype"):
+        assert len({getattr(graph, field) for graph in GRAPHS}) == len(GRAPHS), field
+
+
+def test_every_graph_is_measured_or_computes_what_a_measured_one_does():
+    for graph in GRAPHS:
+        measured = MEASURED_GRAPHS[graph.model]
+        assert measured.is_measured and measured.computes_in == graph.computes_in
+        assert measured is FLOAT32 or measured.max_divergence
+    assert sum(graph.is_measured for graph in GRAPHS) == len(MEASURED_GRAPHS)
