@@ -18,8 +18,8 @@ def test_newest_is_found_and_two_are_kept(tmp_path):
     for step in (1, 2, 11):
         save(tmp_path, step)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000002", "step-00000011"]
-    found = newest_checkpoint(tmp_path, "k", say_nothing)
-    assert found.state["step"] == 11 and found.tensors["adapter"]["w"].tolist() == [11.0] * 3
+    checkpoint = newest_checkpoint(tmp_path, "k", say_nothing)
+    assert checkpoint.state["step"] == 11 and checkpoint.tensors["adapter"]["w"].tolist() == [11.0] * 3
 
 
 @pytest.mark.parametrize("name", ["adapter.safetensors", "state.json", "sha256.json"])
@@ -35,7 +35,7 @@ def test_damaged_checkpoint_is_passed_over_with_a_message(tmp_path, name, damage
         path.write_bytes(changed if damage == "flip" else content[: len(content) // 2])
     said = []
     assert newest_checkpoint(tmp_path, "k", said.append).state["step"] == 1
-    assert said[0].startswith("checkpoint step-00000002 is not used: ")
+    assert said[0].startswith("skipping checkpoint step-00000002: ")
 
 
 def test_checkpoint_of_other_settings_is_not_used(tmp_path):

@@ -40,9 +40,9 @@ def test_equals_reference_over_full_logits_one_conversation_at_a_time(kind, rows
         reference = reference + nll[torch.tensor(one.mask[1:])].sum()
     expected = gradients(parameters, reference)
     ids, mask = padded(tokens, pad_id=3, device=torch.device("cpu"))
-    found = batch_loss_sum(model, ids, mask)
-    actual = gradients(parameters, found)
-    torch.testing.assert_close(found, reference.detach(), rtol=1e-5, atol=1e-5)
+    batch_loss = batch_loss_sum(model, ids, mask)
+    actual = gradients(parameters, batch_loss)
+    torch.testing.assert_close(batch_loss, reference.detach(), rtol=1e-5, atol=1e-5)
     for name in parameters:
         assert (actual[name] - expected[name]).norm() <= 1e-5 * expected[name].norm(), name
 

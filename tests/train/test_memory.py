@@ -44,20 +44,20 @@ def plan(**settings):
 
 def test_plenty_of_memory_needs_no_checkpointing(machine):
     machine(used=0.6e9, free=8e9)
-    found = plan()
-    assert found.recomputed_layers == 0 and 1.1e9 < found.needed_bytes < 1.8e9
-    assert found.reason.endswith("GB, 8.6 GB free: no gradient checkpointing")
+    memory_plan = plan()
+    assert memory_plan.recomputed_layers == 0 and 1.1e9 < memory_plan.needed_bytes < 1.8e9
+    assert memory_plan.reason.endswith("GB, 8.6 GB free: no gradient checkpointing")
 
 
 def test_as_many_layers_are_checkpointed_as_it_takes(machine):
     recomputed = []
     for free in (8e9, 1.2e9, 1.0e9, 0.9e9, 0.1e9):
         machine(used=0.6e9, free=free)
-        found = plan()
-        recomputed.append(found.recomputed_layers)
-        if 0 < found.recomputed_layers < 30:
-            assert found.needed_bytes - 0.6e9 <= 0.8 * free
-            assert f"gradient checkpointing in {found.recomputed_layers} of 30 layers" in found.reason
+        memory_plan = plan()
+        recomputed.append(memory_plan.recomputed_layers)
+        if 0 < memory_plan.recomputed_layers < 30:
+            assert memory_plan.needed_bytes - 0.6e9 <= 0.8 * free
+            assert f"gradient checkpointing in {memory_plan.recomputed_layers} of 30 layers" in memory_plan.reason
     assert recomputed == sorted(recomputed) and recomputed[0] == 0 and recomputed[-1] == 30
     assert len(set(recomputed)) >= 4
 
@@ -71,11 +71,11 @@ def test_the_configuration_can_decide(machine):
 
 
 def test_more_memory_allows_larger_passes(machine):
-    found = []
+    limits = []
     for total in (2e7, 4e9, 8e9):
         machine(total=total)
-        found.append(memory.rows_per_pass(SHAPE, 16, CPU))
-    assert found[0] == 256 and found[1] * 2 == pytest.approx(found[2], abs=2)
+        limits.append(memory.rows_per_pass(SHAPE, 16, CPU))
+    assert limits[0] == 256 and limits[1] * 2 == pytest.approx(limits[2], abs=2)
 
 
 TRAINING = """
@@ -124,9 +124,9 @@ print(json.dumps({"estimated": plan.needed_bytes, "measured": peak.read_bytes(),
 def test_estimate_is_within_25_percent_of_the_measured_peak(kind, checkpointing, tmp_path):
     command = [sys.executable, "-c", TRAINING, str(tmp_path), kind, checkpointing]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["recomputed"] == (8 if checkpointing == "always" else 0)
-    assert 0.75 < found["estimated"] / found["measured"] < 1.25, found
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["recomputed"] == (8 if checkpointing == "always" else 0)
+    assert 0.75 < result["estimated"] / result["measured"] < 1.25, result
 
 
 GEMMA = """

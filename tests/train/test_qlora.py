@@ -39,8 +39,8 @@ def test_packed_and_unpacked_weights_compute_what_bitsandbytes_own_layers_do(kin
     tokens = Tokens("a", tuple(ids[0].tolist()), (False,) + (True,) * 29)
     for storage in ("packed", "unpacked"):
         model = load_qlora(folder, TrainConfig(nf4_storage=storage), CPU, seed=0).model
-        found = lora_decoder(model).hidden(make_pack([tokens], torch.device("cpu")))
-        torch.testing.assert_close(found, wanted[0, :-1], rtol=1e-4, atol=1e-4)
+        packed = lora_decoder(model).hidden(make_pack([tokens], torch.device("cpu")))
+        torch.testing.assert_close(packed, wanted[0, :-1], rtol=1e-4, atol=1e-4)
 
 
 def test_each_weight_takes_at_most_16_values_per_block(tiny_llama):

@@ -27,7 +27,7 @@ def broken_unsloth(tmp_path, monkeypatch):
 
 def test_failed_trial_is_reported_by_its_last_line_without_paths(broken_unsloth, tiny_llama):
     problem = unsloth.unsloth_problem(CUDA, tiny_llama)
-    assert problem == "Unsloth's one-step trial failed: ImportError: no CUDA driver for MODEL"
+    assert problem == "Unsloth's trial step failed: ImportError: no CUDA driver for MODEL"
     assert unsloth.choose_backend(TrainConfig(), CUDA, tiny_llama) == ("peft", problem)
     with pytest.raises(MissingDependency, match="no CUDA driver for MODEL"):
         unsloth.choose_backend(TrainConfig(backend="unsloth"), CUDA, tiny_llama)

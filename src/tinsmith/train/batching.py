@@ -1,7 +1,4 @@
-"""Which conversations go into which optimizer step: seeded, each once an epoch, the same for any split into passes.
-
-Also the padded batches of engines that cannot take packs.
-"""
+"""Assigns conversations to optimizer steps, and builds padded batches for engines that cannot take packs."""
 
 import math
 import random
@@ -15,8 +12,8 @@ from tinsmith.model.tokens import Tokens
 def epoch_steps(conversations: int, effective_batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """Indices of the conversations of every optimizer step of one epoch, each conversation exactly once.
 
-    Steps are as equal in size as they can be, so that none rests on a handful of conversations. They depend on the
-    effective batch size alone, not on how it is split into forward passes.
+    The order is drawn from the seed. Steps have nearly equal sizes, so none rests on a handful of conversations. They
+    depend only on the effective batch size, not on how a step is split into forward passes.
     """
     order = list(range(conversations))
     random.Random(f"{seed}:{epoch}").shuffle(order)
@@ -28,9 +25,9 @@ def epoch_steps(conversations: int, effective_batch_size: int, seed: int, epoch:
 def padded_groups(
     conversations: Sequence[Tokens], indices: Sequence[int], batch_size: int, max_tokens: int
 ) -> list[list[int]]:
-    """`indices` by length, in groups of at most `batch_size` that hold at most `max_tokens` with padding.
+    """Sort `indices` by length and group them: at most `batch_size` conversations and `max_tokens` tokens a group.
 
-    A single conversation longer than `max_tokens` makes a group of its own.
+    Padding counts as tokens. A conversation longer than `max_tokens` gets a group of its own.
     """
     groups: list[list[int]] = []
     for index in sorted(indices, key=lambda index: len(conversations[index].ids)):
@@ -42,7 +39,7 @@ def padded_groups(
 
 
 def padded(conversations: Sequence[Tokens], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (B, T) padded on the right and the mask of supervised tokens (B, T)."""
+    """Token ids (B, T), padded on the right, and the mask of supervised tokens (B, T)."""
     longest = max(len(tokens.ids) for tokens in conversations)
     ids = torch.full((len(conversations), longest), pad_id, dtype=torch.long)
     mask = torch.zeros((len(conversations), longest), dtype=torch.bool)

@@ -1,6 +1,6 @@
-"""Checkpoints that are either whole or not there: written aside, hashed, renamed; the newest that verifies is used.
+"""Checkpoints that are either complete or absent: written to a temporary folder, hashed, then renamed.
 
-Only JSON and safetensors are written and read; loading a checkpoint runs no code from it.
+They hold only JSON and safetensors, so loading one runs no code from it.
 """
 
 import json
@@ -20,25 +20,25 @@ from tinsmith.core.stage_context import Say
 
 _SUMS = "sha256.json"
 _STATE = "state.json"
-_KEPT = 2
-"""Newest checkpoints that stay, so that a damaged one costs seconds and not the run."""
+_MAX_CHECKPOINTS = 2
+"""With an older one in reserve, a damaged checkpoint costs seconds of training, not all of it."""
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What was saved: a JSON object and named groups of tensors."""
+    """A JSON object and named groups of tensors."""
 
     state: dict[str, Any]
     tensors: dict[str, dict[str, torch.Tensor]]
 
 
 def save_checkpoint(root: Path, step: int, state: Mapping[str, Any], tensors: Mapping[str, Tensors]) -> Path:
-    """Write a checkpoint below `root`, drop all but the two newest, and return its folder.
+    """Write a checkpoint below `root`, remove all but the two newest, and return its folder.
 
     Raises:
-        ArtifactError: the disk is full or not writable; earlier checkpoints are untouched.
+        ArtifactError: the disk is full or not writable. Earlier checkpoints stay as they were.
     """
     target = root / f"step-{step:08d}"
     temporary = root / f".writing-{step:08d}"
@@ -59,20 +59,19 @@ def save_checkpoint(root: Path, step: int, state: Mapping[str, Any], tensors: Ma
         shutil.rmtree(temporary, ignore_errors=True)
         raise ArtifactError(
             f"{target}: cannot write the training checkpoint: {error.strerror or error}",
-            "Free some disk space and run again; training continues from the checkpoint before.",
+            "Free some disk space and run the same command again; training continues from the previous checkpoint.",
         ) from error
-    for old in _newest_first(root)[_KEPT:]:
+    for old in _newest_first(root)[_MAX_CHECKPOINTS:]:
         shutil.rmtree(old)
     return target
 
 
 def newest_checkpoint(root: Path, key: str, say: Say) -> Checkpoint | None:
-    """The newest checkpoint below `root` whose hashes verify and whose state has `key`; None if there is none.
-
-    Says which ones are passed over, and why.
+    """The newest checkpoint below `root` whose hashes verify and whose state has `key`, or None.
 
     Args:
-        key: Identifies the training a checkpoint belongs to: `state["key"]`.
+        key: Identifies the training that a checkpoint belongs to: `state["key"]`.
+        say: Told which checkpoints are skipped, and why.
     """
     for folder in _newest_first(root):
         problem = _problem(folder)
@@ -82,12 +81,12 @@ def newest_checkpoint(root: Path, key: str, say: Say) -> Checkpoint | None:
                 tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
                 return Checkpoint(state, tensors)
             problem = "it belongs to other settings or data"
-        say(f"checkpoint {folder.name} is not used: {problem}")
+        say(f"skipping checkpoint {folder.name}: {problem}")
     return None
 
 
 def remove_checkpoints(root: Path) -> None:
-    """Delete every checkpoint below `root`, finished or not."""
+    """Remove every checkpoint below `root`, complete or not."""
     if root.exists():
         shutil.rmtree(root)
 

@@ -1,4 +1,4 @@
-"""How the summed loss of a group of conversations is computed: over packs, or over padded batches with Unsloth."""
+"""Engines that compute the summed loss of a group of conversations: over packs, or over padded batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ class Engine(Protocol):
     """What the training loop needs of a model."""
 
     def groups(self, conversations: Sequence[Tokens], indices: Sequence[int]) -> list[list[Tokens]]:
-        """The conversations at `indices` in groups for one forward pass each."""
+        """Split the conversations at `indices` into groups, one forward pass each."""
 
     def loss_sum(self, group: Sequence[Tokens]) -> torch.Tensor:
-        """Negative log-likelihood in nats summed over the group's supervised tokens; a scalar with a graph."""
+        """Negative log-likelihood in nats, summed over the group's supervised tokens; a scalar to differentiate."""
 
 
 @dataclass(frozen=True)
 class PackedEngine:
-    """Common openings computed once; any architecture of `families.py`."""
+    """Packs conversations, so that a shared opening is computed once. Works for every family of `families.py`."""
 
     decoder: PackedDecoder
     batch_size: int
-    """Most conversations in one pass."""
+    """Maximum number of conversations in one pass."""
     max_rows: int
-    """Most rows in one pass, unless a single conversation has more."""
+    """Maximum number of rows in one pass; a single longer conversation still gets a pass."""
     device: torch.device
 
     def groups(self, conversations: Sequence[Tokens], indices: Sequence[int]) -> list[list[Tokens]]:
@@ -41,19 +41,19 @@ class PackedEngine:
 
     def loss_sum(self, group: Sequence[Tokens]) -> torch.Tensor:
         if self.device.type == "cpu":
-            # What the last pass freed lies in pieces that a pass with other row counts does not fit into.
+            # The last pass left free blocks of its own sizes, and a pass with other row counts cannot reuse them.
             return_freed_memory()
         return pack_loss_sum(self.decoder, make_pack(group, self.device))
 
 
 @dataclass(frozen=True)
 class PaddedEngine:
-    """The model's own forward pass over padded batches, for kernels that replace it (Unsloth)."""
+    """Runs the model's own forward pass over padded batches, because Unsloth replaces that pass with its kernels."""
 
     model: Any
     batch_size: int
     max_tokens: int
-    """Most tokens in one pass, padding included."""
+    """Maximum number of tokens in one pass, padding included."""
     pad_id: int
     device: torch.device
 
@@ -66,12 +66,12 @@ class PaddedEngine:
 
 
 def batch_loss_sum(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Summed negative log-likelihood in nats over the supervised tokens of a right-padded batch; a scalar.
+    """Negative log-likelihood in nats, summed over the supervised tokens of a right-padded batch; a scalar.
 
     Args:
-        model: A Transformers causal language model, adapters inside or not.
-        ids: Token ids (B, T). No attention mask is needed: attention is causal, so padding on the right is
-            never seen by a real token, and rows never see each other.
+        model: A Transformers causal language model, with or without adapters.
+        ids: Token ids (B, T). They need no attention mask: attention is causal, so real tokens never see the
+            padding on their right, and rows never see each other.
         mask: Whether each token is a target (B, T); False on padding.
     """
     hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state  # (B, T, D)

@@ -1,4 +1,4 @@
-"""The training loop: optimizer steps, validation after every epoch, log, checkpoints and the best adapter."""
+"""Training loop: optimizer steps, validation after every epoch, log, checkpoints, and the best adapter."""
 
 import math
 import time
@@ -22,27 +22,27 @@ _CHECKPOINT_SECONDS = 30.0
 
 @dataclass
 class Progress:
-    """Where training stands; everything but tensors that a resumed process needs."""
+    """State of a training. With the tensors of a checkpoint, it is all that a resumed process needs."""
 
     step: int = 0
-    """Optimizer steps done."""
+    """Completed optimizer steps."""
     epoch_nll: float = 0.0
-    """Summed training loss of the current epoch so far, in nats."""
+    """Training loss of the current epoch so far, summed over supervised tokens, in nats."""
     epoch_supervised: int = 0
     last_epoch_loss: float | None = None
     last_epoch_supervised: int = 0
     best_epoch: int = 0
     best_val_loss: float | None = None
     tokens: int = 0
-    """Tokens trained on, padding not counted."""
+    """Tokens trained on, without padding."""
     step_seconds: float = 0.0
-    """Time inside optimizer steps."""
+    """Time spent in optimizer steps."""
     elapsed_seconds: float = 0.0
-    """Time of all processes together, each counted to its last checkpoint."""
+    """Time over all resumed processes. A process that was killed counts up to its last checkpoint."""
     peak_memory_bytes: int = 0
     resumed: int = 0
     stopped_early: bool = False
-    """Whether validation stopped getting better."""
+    """Whether training ended because the validation loss stopped falling."""
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,19 +51,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class Examples:
-    """Tokenized conversations to learn from and to validate on."""
+    """Tokenized conversations for training and validation."""
 
     train: Sequence[Tokens]
     val: Sequence[Tokens]
 
 
 def steps_per_epoch(config: TrainConfig, conversations: int) -> int:
-    """Optimizer steps in one pass over the training conversations."""
+    """Number of optimizer steps in one epoch."""
     return math.ceil(conversations / (config.batch_size * config.grad_accum_steps))
 
 
 def total_steps(config: TrainConfig, conversations: int) -> int:
-    """Optimizer steps of the whole training."""
+    """Number of optimizer steps in the whole training."""
     return config.steps or steps_per_epoch(config, conversations) * config.epochs
 
 
@@ -77,33 +77,33 @@ def run_training(
     best: dict[str, torch.Tensor],
     checkpoint: Callable[[], None],
 ) -> dict[str, torch.Tensor]:
-    """Train from `progress` to the end and return the adapter of the epoch with the lowest validation loss.
+    """Train from `progress` to the end, and return the adapter of the epoch with the lowest validation loss.
 
-    The last epoch may be cut short by `config.steps`; it is validated where it ends. Training ends early after
+    `config.steps` may cut the last epoch short; it is validated where it ends. Training ends early after
     `config.patience` epochs without a lower validation loss.
 
     Args:
-        progress: Updated in place, so that `checkpoint` can save it.
-        best: Best adapter so far; updated in place.
-        checkpoint: Saves progress, adapter, optimizer and best adapter; called after a whole step.
+        progress: Where to start; updated in place, so that `checkpoint` can save it.
+        best: The best adapter so far; updated in place.
+        checkpoint: Saves progress, adapter, optimizer and best adapter. Called only between steps.
 
     Raises:
-        UserError: a loss or gradient is not finite; nothing is saved from then on.
+        UserError: a loss or gradient is not finite. This state is not saved.
     """
     per_epoch = steps_per_epoch(config, len(examples.train))
     total = total_steps(config, len(examples.train))
     if not progress.log:
         progress.log.append({"epoch": 0, "val_loss": _validate(engine, examples, config, 0)})
-    saved_at, planned_epoch, plan = time.monotonic(), None, []
+    saved_at, planned_epoch, steps = time.monotonic(), None, []
     with tqdm(
         total=total, initial=progress.step, desc="train", unit="step", dynamic_ncols=True, disable=not is_leader()
     ) as bar:
         while progress.step < total and not progress.stopped_early:
             epoch, index = divmod(progress.step, per_epoch)
             if planned_epoch != epoch:
-                plan = epoch_steps(len(examples.train), config.batch_size * config.grad_accum_steps, seed, epoch)
+                steps = epoch_steps(len(examples.train), config.batch_size * config.grad_accum_steps, seed, epoch)
                 planned_epoch = epoch
-            entry = _optimizer_step(engine, optimizer, plan[index], examples, config, progress, total, epoch + 1)
+            entry = _optimizer_step(engine, optimizer, steps[index], examples, config, progress, total, epoch + 1)
             bar.set_postfix_str(f"loss {entry['loss']:.3f}, {progress.tokens / progress.step_seconds:.0f} tokens/s")
             bar.update()
             is_epoch_end = index == per_epoch - 1 or progress.step == total
@@ -125,10 +125,10 @@ def _optimizer_step(
     total: int,
     epoch: int,
 ) -> dict[str, Any]:
-    """One update from the training conversations at `indices`; returns its line of the log.
+    """Update the adapters from the training conversations at `indices`, and return the log entry.
 
-    The loss is the sum over every supervised token of the step divided by their number, so it does not depend on how
-    the step was split into forward passes or over processes (a mean of means would weigh short answers more).
+    The loss is summed over all supervised tokens of the step and divided by their number, so it does not depend on
+    how the step is split into passes or over processes. A mean of means would, and would favour short answers.
     """
     started = time.monotonic()
     supervised = sum(examples.train[index].supervised for index in indices)
@@ -183,7 +183,7 @@ def _finish_epoch(
 
 
 def _validate(engine: Engine, examples: Examples, config: TrainConfig, epoch: int) -> float:
-    """Loss in nats per supervised token over the validation conversations."""
+    """Loss over the validation conversations, in nats per supervised token."""
     groups = my_share(engine.groups(examples.val, range(len(examples.val))))
     nll = 0.0
     with torch.no_grad():
@@ -199,7 +199,7 @@ def _validate(engine: Engine, examples: Examples, config: TrainConfig, epoch: in
 def _require_finite(value: float, name: str, where: str, config: TrainConfig) -> None:
     if not math.isfinite(value):
         raise UserError(
-            f"{name} is {value} at {where}; training stopped and this state was not saved",
+            f"{name} is {value} at {where}; training stopped, and this state was not saved",
             f"Lower train.learning_rate (it is {config.learning_rate:g}), for example to "
-            f"{config.learning_rate / 5:g}; if it stays, look for odd text in the data with tinsmith check.",
+            f"{config.learning_rate / 5:g}. If that does not help, look for odd text in the data with tinsmith check.",
         )

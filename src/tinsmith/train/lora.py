@@ -1,4 +1,4 @@
-"""A frozen linear layer with its LoRA adapter, as a pack runs it."""
+"""Frozen linear layers with LoRA adapters, computed over packs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from tinsmith.model.packed.decoder import PackedDecoder, Take
 
 @dataclass(frozen=True, slots=True)
 class LoraLinear:
-    """`x W^T + scaling (x A^T) B^T`, of which A and B are trained."""
+    """`x W^T + scaling (x A^T) B^T`. Only A and B are trained."""
 
     layer: Any
     """A PEFT LoRA layer around `torch.nn.Linear` or a packed 4-bit one."""
 
     @property
     def trained(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """LoRA's A (r, D) and B (N, r)."""
+        """The factors A (r, D) and B (N, r)."""
         return self.layer.lora_A["default"].weight, self.layer.lora_B["default"].weight
 
     @property
@@ -63,5 +63,5 @@ class LoraLinear:
 
 
 def lora_decoder(model: Any, recomputed_layers: int = 0) -> PackedDecoder:
-    """The decoder of a PEFT model, run over packs with its adapters active."""
+    """The decoder of a PEFT model, for packs, with its adapters active."""
     return PackedDecoder(model.get_base_model(), LoraLinear, recomputed_layers)

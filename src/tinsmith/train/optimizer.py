@@ -10,9 +10,9 @@ from tinsmith.core.parallel import process_count, sum_over_processes
 
 
 def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
-    """Learning rate of optimizer step `step` (0 is the first): linear warm-up to the peak, then the schedule.
+    """Learning rate of optimizer step `step`, counted from 0: linear warm-up to the peak, then the schedule.
 
-    The first step already learns, and `cosine` and `linear` end above zero, so no step is spent on nothing.
+    No rate is zero, from the first step of the warm-up to the last of `cosine` or `linear`, so no step is wasted.
     """
     warmup = round(config.warmup_fraction * total_steps)
     if step < warmup:
@@ -23,13 +23,13 @@ def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
 
 
 class MasterAdamW:
-    """AdamW whose weights, gradient sums and moments are float32 while the model computes in its own format.
+    """AdamW with weights, gradient sums and moments in float32, while the model computes in its own format.
 
-    bfloat16 keeps 8 bits of mantissa: small updates and small gradients added to large sums would vanish in it.
+    bfloat16 has 8 significant bits: it would lose small updates, and small gradients added to large sums.
 
     Args:
-        parameters: Trainable parameters of the model by name, with their initial values.
-        compute_dtype: Format the model's own copies are kept in from here on.
+        parameters: The model's trainable parameters by name, with their initial values.
+        compute_dtype: Format that the model's own copies are converted to.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class MasterAdamW:
             live.data = live.data.to(compute_dtype)
 
     def accumulate(self) -> None:
-        """Add the model's gradients to the float32 sums and clear them; call after every backward pass."""
+        """Add the model's gradients to the float32 sums, and clear them. Call it after every backward pass."""
         for name, live in self._live.items():
             master = self.masters[name]
             if live.grad is None:
@@ -55,7 +55,7 @@ class MasterAdamW:
             live.grad = None
 
     def sum_gradients(self, extra: float) -> float:
-        """Add up the gradient sums of all processes, and return the sum of their `extra`; nothing to do for one."""
+        """Sum gradients over all processes, and return the sum of their `extra`."""
         if process_count() == 1:
             return extra
         masters = list(self.masters.values())
@@ -67,9 +67,9 @@ class MasterAdamW:
         return flat[-1].item()
 
     def step(self, learning_rate: float) -> float:
-        """Update from the summed gradients; returns their norm before clipping.
+        """Update the weights from the summed gradients, and return the gradient norm before clipping.
 
-        A norm that is not finite changes nothing.
+        If the norm is not finite, no weight changes.
         """
         norm = torch.nn.utils.clip_grad_norm_(list(self.masters.values()), self._max_grad_norm).item()
         if math.isfinite(norm):
@@ -93,14 +93,14 @@ class MasterAdamW:
         }
 
     def load(self, weights: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
-        """Continue from `weights()` and `state()` of an earlier process."""
+        """Restore `weights()` and `state()` of an earlier process."""
         with torch.no_grad():
             for name, master in self.masters.items():
                 master.copy_(weights[name])
         for key, value in state.items():
             name, _, kind = key.rpartition("|")
             master = self.masters[name]
-            # AdamW keeps its step count on the CPU whatever the device.
+            # AdamW keeps its step count on the CPU on every device.
             self._adamw.state[master][kind] = value.clone() if kind == "step" else value.to(master.device)
         self._publish()
 

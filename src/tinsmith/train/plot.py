@@ -1,4 +1,4 @@
-"""The loss curve as a picture that can be read on its own."""
+"""A picture of the loss curve that explains itself."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ def plot_losses(log: Sequence[dict[str, Any]], best_epoch: int, title: str, path
 
     Args:
         log: Lines of `log.jsonl`: steps have `step` and `loss`, epochs have `epoch` and `val_loss`.
-        best_epoch: The epoch whose adapter was kept; marked.
+        best_epoch: The epoch whose adapter is used; marked in the picture.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def plot_losses(log: Sequence[dict[str, Any]], best_epoch: int, title: str, path
     axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    # Without the writer's version and time, the same log gives the same file.
+    # Without version and time in it, the same log always gives the same file.
     figure.savefig(path, metadata={"Software": None})
 
 

@@ -1,4 +1,4 @@
-"""The model that is trained: a frozen base rounded to NF4, with LoRA adapters on every linear layer of the decoder."""
+"""Builds the model to train: a frozen base in NF4, with LoRA adapters on every linear layer of the decoder."""
 
 import gc
 import logging
@@ -19,42 +19,42 @@ from tinsmith.model.load import load_model
 TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 _UNPACKING_SHARE = 0.05
-"""Where unpacking a weight takes a larger share of its product's time than this, weights are kept unpacked."""
+"""If unpacking a weight takes a larger share of its product's time than this, weights stay unpacked in memory."""
 
 _TRIAL_ROWS = 1024
 
 _CACHE_SHARE = 0.25
-"""Unpacked weights may take this share of memory; the rest is for activations and the optimizer."""
+"""Maximum share of memory for unpacked weights. Activations and the optimizer need the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trainable:
-    """A model ready to train, and the words that say what it is."""
+    """A model ready to train, with its description."""
 
     model: Any
-    """PEFT model; only adapters require gradients."""
+    """A PEFT model. Only its adapters require gradients."""
     backend: str
     method: str
     """`QLoRA` if the base has 4-bit numerics, else `LoRA`."""
     quantization: str
     """How the frozen base is stored, as a sentence."""
     framework: str
-    """Packages that ran, with versions."""
+    """The packages in use, with versions."""
 
 
-def load_qlora(model_dir: Path, config: TrainConfig, chosen: Device, seed: int) -> Trainable:
-    """The base in `model_dir` with fresh adapters, drawn from `seed`, on the chosen device."""
+def load_qlora(model_dir: Path, config: TrainConfig, compute: Device, seed: int) -> Trainable:
+    """Load the base in `model_dir` with fresh adapters drawn from `seed`, on the device of `compute`."""
     _quiet_bitsandbytes()
     import bitsandbytes
     import peft
     import transformers
 
     framework = f"Transformers {transformers.__version__} + PEFT {peft.__version__}"
-    base = load_base(model_dir, chosen)
+    base = load_base(model_dir, compute)
     if config.quantization == "none":
-        method, sentence = "LoRA", f"none; the frozen base is kept in {_dtype_name(chosen)}"
+        method, sentence = "LoRA", f"none; the frozen base is kept in {_dtype_name(compute)}"
     else:
-        sentence = _quantize(base, model_dir, config, chosen)
+        sentence = _quantize(base, model_dir, config, compute)
         method, framework = "QLoRA", f"{framework} + bitsandbytes {bitsandbytes.__version__}"
     base.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
@@ -66,9 +66,9 @@ def load_qlora(model_dir: Path, config: TrainConfig, chosen: Device, seed: int) 
     return Trainable(model, "peft", method, sentence, framework)
 
 
-def load_base(model_dir: Path, chosen: Device) -> Any:
-    """The causal language model in `model_dir` in the chosen format on the chosen device."""
-    model = load_model(model_dir, chosen.dtype, chosen.device)
+def load_base(model_dir: Path, compute: Device) -> Any:
+    """The causal language model in `model_dir` in the number format and on the device of `compute`."""
+    model = load_model(model_dir, compute.dtype, compute.device)
     decoder_of(model.config)
     return model
 
@@ -86,38 +86,38 @@ def _lora_config(config: TrainConfig) -> Any:
     )
 
 
-def _quantize(base: Any, model_dir: Path, config: TrainConfig, chosen: Device) -> str:
-    """Give the decoder's linear layers NF4 weights, and say in a sentence how they are kept and why."""
+def _quantize(base: Any, model_dir: Path, config: TrainConfig, compute: Device) -> str:
+    """Quantize the decoder's linear layers to NF4, and return a sentence on how they are stored and why."""
     storage, reason = config.nf4_storage, f"train.nf4_storage is {config.nf4_storage}"
     if storage == "auto":
-        storage, reason = _choose_storage(base, chosen)
+        storage, reason = _choose_storage(base, compute)
     if storage == "unpacked":
         round_to_nf4(base)
         return (
-            f"NF4 with double quantization (bitsandbytes), unpacked once to {_dtype_name(chosen)}: the weights have "
+            f"NF4 with double quantization (bitsandbytes), unpacked once to {_dtype_name(compute)}: the weights have "
             f"4-bit values, their copy in memory is not packed, because {reason}"
         )
     pack_nf4(base)
     _share_files(base, model_dir)
     return (
-        f"NF4 with double quantization (bitsandbytes), packed in memory and unpacked to {_dtype_name(chosen)} for each "
-        f"product, because {reason}"
+        "NF4 with double quantization (bitsandbytes), packed in memory and unpacked to "
+        f"{_dtype_name(compute)} for each product, because {reason}"
     )
 
 
-def _choose_storage(base: Any, chosen: Device) -> tuple[str, str]:
-    """`packed` or `unpacked`, and why; both have the same values, so the choice changes no result."""
-    share = _unpacking_share(base, chosen)
+def _choose_storage(base: Any, compute: Device) -> tuple[str, str]:
+    """`packed` or `unpacked`, and why. Both have the same values, so results do not depend on the choice."""
+    share = _unpacking_share(base, compute)
     if share <= _UNPACKING_SHARE:
         return "packed", f"unpacking takes {share:.1%} of the time of the products"
     size_bytes = sum(linear.weight.nbytes for linear in _linear_layers(base))
-    if size_bytes > _CACHE_SHARE * device_memory_bytes(chosen.device):
+    if size_bytes > _CACHE_SHARE * device_memory_bytes(compute.device):
         return "packed", f"unpacked weights would take {size_bytes / 1e9:.1f} GB, more than a quarter of memory"
     return "unpacked", f"unpacking would take {share:.0%} of the time of the products"
 
 
-def _unpacking_share(base: Any, chosen: Device) -> float:
-    """Time to unpack the largest layer over the time of its product with some rows; medians of five."""
+def _unpacking_share(base: Any, compute: Device) -> float:
+    """Time to unpack the largest layer, divided by the time of its product with 1,024 rows; medians of five."""
     from bitsandbytes import functional
 
     weight = max((linear.weight.data for linear in _linear_layers(base)), key=torch.Tensor.numel)
@@ -129,7 +129,7 @@ def _unpacking_share(base: Any, chosen: Device) -> float:
         for _ in range(6):
             started = time.perf_counter()
             run()
-            if chosen.device.type == "cuda":
+            if compute.device.type == "cuda":
                 torch.cuda.synchronize()
             durations.append(time.perf_counter() - started)
         return sorted(durations[1:])[2]
@@ -142,10 +142,10 @@ def _linear_layers(model: Any) -> list[torch.nn.Linear]:
 
 
 def round_to_nf4(model: Any) -> None:
-    """Replace the weights of all linear layers in the decoder by their NF4 values, in place.
+    """Replace the weights of all linear layers in the decoder with their NF4 values, in place.
 
-    NF4 here is what bitsandbytes stores: blocks of 64 weights, scales quantized again. Products with these weights
-    equal those of a packed 4-bit layer.
+    The values are those that bitsandbytes stores: blocks of 64 weights, with quantized scales. Products with these
+    weights equal those of a packed 4-bit layer.
     """
     _quiet_bitsandbytes()
     from bitsandbytes import functional
@@ -156,9 +156,9 @@ def round_to_nf4(model: Any) -> None:
 
 
 def pack_nf4(model: Any) -> None:
-    """Replace the weights of all linear layers in the decoder by packed NF4, with their `quant_state` beside them.
+    """Replace the weights of all linear layers in the decoder with packed NF4, each with its `quant_state`.
 
-    Only `PackedDecoder` computes with such layers; they take half a byte for each weight.
+    They take half a byte a weight. Only `PackedDecoder` computes with such layers.
     """
     _quiet_bitsandbytes()
     from bitsandbytes import functional
@@ -170,10 +170,10 @@ def pack_nf4(model: Any) -> None:
 
 
 def _share_files(model: Any, model_dir: Path) -> None:
-    """Point the weights that were not packed at the files again, which frees what packing read of them.
+    """Map the weights that were not packed from their files again, to free the pages that packing read.
 
-    A weight that lies in a file as it is needed stays there, as pages the system can drop; but the first mapping of the
-    file holds the packed weights' pages too, as long as any tensor refers to it.
+    Weights that are used as stored stay in the file, as pages that the system can drop. But the first mapping of a
+    file also holds the pages of the packed weights, for as long as any tensor refers to it.
     """
     from safetensors import safe_open
 
@@ -191,7 +191,7 @@ def save_adapter(model: Any, weights: dict[str, torch.Tensor], base_id: str, fol
 
     Args:
         weights: Adapter weights under the model's parameter names.
-        base_id: Name of the base for people; the path it was loaded from says nothing elsewhere.
+        base_id: Public name of the base. The path it was loaded from means nothing on another machine.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -212,11 +212,11 @@ def _jsonable(value: Any) -> Any:
     return sorted(value) if isinstance(value, set) else value
 
 
-def _dtype_name(chosen: Device) -> str:
-    return str(chosen.dtype).removeprefix("torch.")
+def _dtype_name(compute: Device) -> str:
+    return str(compute.dtype).removeprefix("torch.")
 
 
 def _quiet_bitsandbytes() -> None:
-    # On CPUs with bfloat16 instructions bitsandbytes 0.50 warns, on import, that an optional inference kernel from a
-    # hub is not installed. Training does not use it.
+    # On CPUs with bfloat16 instructions, bitsandbytes 0.50 warns on import that an optional inference kernel is not
+    # installed. Training does not use it.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""One process's part of a training that may take several: where it stands, and what is saved of it."""
+"""The part of a training that one process does: resuming, checkpoints, time and memory."""
 
 import time
 from collections.abc import Callable
@@ -20,37 +20,40 @@ Adapter = dict[str, Any]
 
 @dataclass
 class Session:
-    """This process's part of a training that may take several."""
+    """The part of a training that this process does. Earlier processes may have been killed."""
 
     root: Path
     key: str
     started: float
     peak: PeakMemory
     before_seconds: float = 0.0
-    """Time of earlier processes, each counted to its last checkpoint."""
+    """Time of earlier processes, each up to its last checkpoint."""
 
     def resume(self, optimizer: "MasterAdamW", say: Say) -> tuple["Progress", Adapter]:
-        """Progress and best adapter of the newest usable checkpoint, the optimizer put back; else a fresh start."""
+        """Restore the optimizer from the newest usable checkpoint, and return its progress and best adapter.
+
+        Without a checkpoint, progress is fresh and there is no best adapter.
+        """
         from tinsmith.train.checkpoint import newest_checkpoint
         from tinsmith.train.loop import Progress
 
-        found = newest_checkpoint(self.root, self.key, say)
-        if found is None:
+        checkpoint = newest_checkpoint(self.root, self.key, say)
+        if checkpoint is None:
             return Progress(), {}
-        progress = Progress(**found.state["progress"])
+        progress = Progress(**checkpoint.state["progress"])
         progress.resumed += 1
-        optimizer.load(found.tensors["adapter"], found.tensors["optimizer"])
+        optimizer.load(checkpoint.tensors["adapter"], checkpoint.tensors["optimizer"])
         self.before_seconds = progress.elapsed_seconds
         say(f"continuing after step {progress.step}")
-        return progress, found.tensors.get("best", {})
+        return progress, checkpoint.tensors.get("best", {})
 
     def update(self, progress: "Progress") -> None:
-        """Bring time and peak memory in `progress` up to now."""
+        """Update elapsed time and peak memory in `progress`."""
         progress.elapsed_seconds = self.before_seconds + time.monotonic() - self.started
         progress.peak_memory_bytes = max(progress.peak_memory_bytes, self.peak.read_bytes())
 
     def checkpointer(self, optimizer: "MasterAdamW", progress: "Progress", best: Adapter) -> Callable[[], None]:
-        """A function that saves everything as it is when called; the leader's saves for all."""
+        """A function that saves the current state. Only the leader writes."""
         from tinsmith.train.checkpoint import save_checkpoint
 
         def save() -> None:

@@ -1,4 +1,4 @@
-"""The train stage: base and conversations in, the adapter of the best epoch out; continues an interrupted run."""
+"""The train stage: fine-tunes the base on conversations, and keeps the adapter of the best epoch."""
 
 import gc
 import json
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from tinsmith.train.qlora import Trainable
 
 _PLANNED_STEPS = 200
-"""Steps of the first epoch whose passes are measured to plan memory."""
+"""Memory is planned for the largest pass in this many steps."""
 
 
 def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: Path, context: StageContext) -> Summary:
     """Fine-tune the base on the training conversations and keep the adapter with the lowest validation loss.
 
-    Writes `adapter/`, `train.json`, `log.jsonl` and `loss.png`. Checkpoints of an interrupted run with the same
-    settings and data in `out_dir/checkpoints` are continued; they are removed at the end. Where several processes were
-    launched together, the others take their share of every step.
+    Writes `adapter/`, `train.json`, `log.jsonl` and `loss.png`. Continues from `out_dir/checkpoints` if an earlier
+    process with the same settings and data was interrupted, and removes the checkpoints at the end. Processes launched
+    together share every step.
 
     Raises:
         DataError: a split is empty or carries no loss.
-        GateError: the loss mask is empty or leaves an end of turn out.
+        GateError: the loss mask is empty or misses an end of turn.
         MissingDependency: the configured backend does not work here.
         UserError: a loss became infinite or not a number.
     """
@@ -62,7 +62,7 @@ def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: 
 
 
 def follow_leader() -> None:
-    """Take this process's share of every training the leader begins, until the leader stops.
+    """Do this process's share of every training that the leader starts, until the leader stops.
 
     Raises:
         UserError: as `train_adapter`.
@@ -74,12 +74,12 @@ def follow_leader() -> None:
 
 @dataclass(frozen=True)
 class _Trained:
-    """A finished training on this process."""
+    """A training that finished on this process."""
 
     trainable: "Trainable"
     backend_reason: str
     memory: "MemoryPlan | None"
-    chosen: Device
+    compute: Device
     examples: "Examples"
     adapter_weights: int
     session: Session
@@ -90,37 +90,37 @@ class _Trained:
 def _train(
     config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: Path, seed: int, started: float, say: Say
 ) -> _Trained:
-    """The part of training that every process takes."""
-    chosen = choose_device()
-    peak = PeakMemory(chosen.device)
+    """Train. Every process runs this."""
+    compute = choose_device()
+    peak = PeakMemory(compute.device)
     train, val, pad_id = _read_tokens(base_dir / "model", data_dir)
     gc.collect()
     return_freed_memory()
-    trainable, backend_reason = _load(config, base_dir / "model", chosen, seed, (*train, *val))
+    trainable, backend_reason = _load(config, base_dir / "model", compute, seed, (*train, *val))
 
     from tinsmith.train.loop import Examples, run_training
     from tinsmith.train.optimizer import MasterAdamW
 
     named = {name: p for name, p in trainable.model.named_parameters() if p.requires_grad}
     adapter_weights = sum(p.numel() for p in named.values())
-    optimizer = MasterAdamW(named, chosen.dtype, config)
+    optimizer = MasterAdamW(named, compute.dtype, config)
     examples = Examples(train, val)
-    engine, memory = _engine(config, trainable, pad_id, examples, adapter_weights, chosen, seed)
-    for line in _announcement(config, chosen, trainable, backend_reason, memory):
+    engine, memory = _engine(config, trainable, pad_id, examples, adapter_weights, compute, seed)
+    for line in _announcement(config, compute, trainable, backend_reason, memory):
         say(line)
-    key = _key(config, base_dir, data_dir, seed, chosen, trainable)
+    key = _key(config, base_dir, data_dir, seed, compute, trainable)
     session = Session(out_dir / "checkpoints", key, started, peak)
     progress, best = session.resume(optimizer, say)
     wait_for_all()
     checkpoint = session.checkpointer(optimizer, progress, best)
     best = run_training(engine, optimizer, examples, config, seed, progress, best, checkpoint)
-    return _Trained(trainable, backend_reason, memory, chosen, examples, adapter_weights, session, progress, best)
+    return _Trained(trainable, backend_reason, memory, compute, examples, adapter_weights, session, progress, best)
 
 
 def _read_tokens(model_dir: Path, data_dir: Path) -> tuple[list[Tokens], list[Tokens], int]:
     """Training and validation conversations, and the id for padding.
 
-    The tokenizer is not kept: Gemma's takes hundreds of megabytes, and training has no use for it.
+    The tokenizer is dropped: Gemma's takes hundreds of megabytes, and training does not need it.
     """
     tokenizer = load_tokenizer(model_dir)
     train, val = (_read_split(data_dir, split, tokenizer) for split in ("train", "val"))
@@ -138,17 +138,17 @@ def _read_split(data_dir: Path, split: str, tokenizer: ChatTokenizer) -> list[To
 
 
 def _load(
-    config: TrainConfig, model_dir: Path, chosen: Device, seed: int, tokens: Sequence[Tokens]
+    config: TrainConfig, model_dir: Path, compute: Device, seed: int, tokens: Sequence[Tokens]
 ) -> tuple["Trainable", str]:
     from tinsmith.train.unsloth import choose_backend, load_unsloth
 
-    backend, reason = choose_backend(config, chosen, model_dir)
+    backend, reason = choose_backend(config, compute, model_dir)
     if backend == "unsloth":
-        return load_unsloth(model_dir, config, chosen, seed, max(len(t.ids) for t in tokens)), reason
+        return load_unsloth(model_dir, config, compute, seed, max(len(t.ids) for t in tokens)), reason
 
     from tinsmith.train.qlora import load_qlora
 
-    return load_qlora(model_dir, config, chosen, seed), reason
+    return load_qlora(model_dir, config, compute, seed), reason
 
 
 def _engine(
@@ -157,10 +157,10 @@ def _engine(
     pad_id: int,
     examples: "Examples",
     adapter_weights: int,
-    chosen: Device,
+    compute: Device,
     seed: int,
 ) -> tuple["Engine", "MemoryPlan | None"]:
-    """What computes losses, and how it fits in memory."""
+    """The engine that computes losses, and how it fits into memory."""
     from tinsmith.model.families import decoder_of
     from tinsmith.model.packed.packing import packed_rows
     from tinsmith.train.batching import epoch_steps
@@ -169,25 +169,25 @@ def _engine(
     from tinsmith.train.memory import plan_memory, rows_per_pass
 
     shape = decoder_of(trainable.model.config)
-    # Every process must split a step alike, whatever its machine.
-    max_rows = int(smallest_number(rows_per_pass(shape, config.lora_rank, chosen)))
+    # Every process must split a step the same way, whatever its machine.
+    max_rows = int(smallest_number(rows_per_pass(shape, config.lora_rank, compute)))
     if trainable.backend == "unsloth":
-        return PaddedEngine(trainable.model, config.batch_size, max_rows, pad_id, chosen.device), None
+        return PaddedEngine(trainable.model, config.batch_size, max_rows, pad_id, compute.device), None
     first_epoch = epoch_steps(len(examples.train), config.batch_size * config.grad_accum_steps, seed, 0)
-    engine = PackedEngine(lora_decoder(trainable.model), config.batch_size, max_rows, chosen.device)
+    engine = PackedEngine(lora_decoder(trainable.model), config.batch_size, max_rows, compute.device)
     passes = [group for step in first_epoch[:_PLANNED_STEPS] for group in engine.groups(examples.train, step)]
     rows = max(packed_rows(group) for group in passes)
-    plan = plan_memory(shape, rows, adapter_weights, config, chosen)
+    plan = plan_memory(shape, rows, adapter_weights, config, compute)
     engine.decoder.recomputed_layers = plan.recomputed_layers
     return engine, plan
 
 
 def _announcement(
-    config: TrainConfig, chosen: Device, trainable: "Trainable", backend_reason: str, memory: "MemoryPlan | None"
+    config: TrainConfig, compute: Device, trainable: "Trainable", backend_reason: str, memory: "MemoryPlan | None"
 ) -> list[str]:
     effective = config.batch_size * config.grad_accum_steps
     processes = f", over {process_count()} processes" if process_count() > 1 else ""
-    lines = [f"training on {chosen.reason}; {trainable.backend}: {backend_reason}"]
+    lines = [f"training on {compute.reason}; {trainable.backend}: {backend_reason}"]
     lines += [memory.reason] if memory else []
     return [
         *lines,
@@ -195,14 +195,16 @@ def _announcement(
     ]
 
 
-def _key(config: TrainConfig, base_dir: Path, data_dir: Path, seed: int, chosen: Device, trainable: "Trainable") -> str:
-    """What must be the same for a checkpoint to be continued."""
+def _key(
+    config: TrainConfig, base_dir: Path, data_dir: Path, seed: int, compute: Device, trainable: "Trainable"
+) -> str:
+    """Hash of everything that must be the same to continue from a checkpoint."""
     return combined_sha256(
         {
             "config": config.model_dump(mode="json"),
             "seed": seed,
-            "dtype": str(chosen.dtype),
-            "device": chosen.device.type,
+            "dtype": str(compute.dtype),
+            "device": compute.device.type,
             "framework": trainable.framework,
             "processes": process_count(),
             "weights": {p.name: file_sha256(p) for p in sorted((base_dir / "model").glob("*.safetensors"))},
@@ -215,7 +217,7 @@ def _write_outputs(out_dir: Path, base_dir: Path, config: TrainConfig, trained: 
     from tinsmith.train.plot import plot_losses
     from tinsmith.train.qlora import TARGET_MODULES, save_adapter
 
-    trainable, progress, chosen = trained.trainable, trained.progress, trained.chosen
+    trainable, progress, compute = trained.trainable, trained.progress, trained.compute
     base_id = read_json(base_dir / "base.json")["id"]
     save_adapter(trainable.model, trained.best, base_id, out_dir / "adapter")
     write_text(out_dir / "log.jsonl", "".join(json.dumps(line) + "\n" for line in progress.log))
@@ -228,9 +230,9 @@ def _write_outputs(out_dir: Path, base_dir: Path, config: TrainConfig, trained: 
             "backend_reason": trained.backend_reason,
             "method": trainable.method,
             "quantization": trainable.quantization,
-            "memory": trained.memory.reason if trained.memory else "left to Unsloth",
-            "compute_dtype": str(chosen.dtype).removeprefix("torch."),
-            "compute_dtype_reason": chosen.reason,
+            "memory": trained.memory.reason if trained.memory else "managed by Unsloth",
+            "compute_dtype": str(compute.dtype).removeprefix("torch."),
+            "compute_dtype_reason": compute.reason,
             "schedule": config.schedule,
             "target_modules": list(TARGET_MODULES),
             "optimizer": "AdamW, float32 weights and moments of the adapters",
@@ -307,7 +309,7 @@ def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
         "nats/token",
         sum(t.supervised for t in examples.val),
         "tokens",
-        "validation loss of the kept adapter in training precision",
+        "validation loss of the best epoch's adapter, in training precision",
         raw="train/log.jsonl",
     )
 
@@ -318,7 +320,7 @@ def _summary(config: TrainConfig, trained: _Trained) -> tuple[str, ...]:
     lines = [
         f"{trainable.method} with {trainable.framework}",
         f"validation loss {untrained:.3f} -> {progress.best_val_loss:.3f} nats per token, epoch "
-        f"{progress.best_epoch} of {progress.log[-1]['epoch']} kept, "
+        f"{progress.best_epoch} of {progress.log[-1]['epoch']} is the best, "
         f"{progress.tokens / progress.step_seconds:.0f} tokens/s",
     ]
     if progress.stopped_early:

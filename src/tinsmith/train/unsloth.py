@@ -1,7 +1,7 @@
-"""Unsloth as the engine under the same loop, where it works; where it does not, the reason in words.
+"""Unsloth as the training engine where it works; where it does not, the reason.
 
-Unsloth replaces parts of Transformers when it is imported and can fail on import or in its first step, so it is tried
-in a process of its own before it may touch this one.
+Unsloth replaces parts of Transformers on import, and it can fail on import or in its first step. A trial step in a
+separate process shows whether it works before this process imports it.
 """
 
 import importlib.util
@@ -18,17 +18,17 @@ _PROBE_SECONDS = 900
 """The first import compiles kernels, which takes minutes."""
 
 
-def choose_backend(config: TrainConfig, chosen: Device, model_dir: Path) -> tuple[str, str]:
+def choose_backend(config: TrainConfig, compute: Device, model_dir: Path) -> tuple[str, str]:
     """`("peft" | "unsloth", reason)` for the configured backend.
 
     Raises:
-        MissingDependency: `backend = "unsloth"` was asked for and does not work here.
+        MissingDependency: the configuration requires Unsloth, and it does not work here.
     """
     if config.backend == "peft":
         return "peft", "train.backend is peft"
-    problem = unsloth_problem(chosen, model_dir)
+    problem = unsloth_problem(compute, model_dir)
     if problem is None:
-        return "unsloth", "Unsloth imports here and passed a one-step trial"
+        return "unsloth", "Unsloth passed a trial step here"
     if config.backend == "unsloth":
         raise MissingDependency(
             f"train.backend is 'unsloth', but {problem}",
@@ -37,14 +37,14 @@ def choose_backend(config: TrainConfig, chosen: Device, model_dir: Path) -> tupl
     return "peft", problem
 
 
-def unsloth_problem(chosen: Device, model_dir: Path) -> str | None:
-    """Why Unsloth cannot train the model in `model_dir` here, or None if a trial step in a subprocess passed."""
-    if chosen.device.type != "cuda":
+def unsloth_problem(compute: Device, model_dir: Path) -> str | None:
+    """Why Unsloth cannot train the model in `model_dir` here, or None if a trial step in a separate process passed."""
+    if compute.device.type != "cuda":
         return "Unsloth needs a CUDA device and there is none"
     if importlib.util.find_spec("unsloth") is None:
         return "Unsloth is not installed"
     try:
-        done = subprocess.run(
+        trial = subprocess.run(
             [sys.executable, "-m", __name__, str(model_dir)],
             check=False,
             capture_output=True,
@@ -52,19 +52,19 @@ def unsloth_problem(chosen: Device, model_dir: Path) -> str | None:
             timeout=_PROBE_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        return f"Unsloth's one-step trial did not end within {_PROBE_SECONDS} s"
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+        return f"Unsloth's trial step did not end within {_PROBE_SECONDS} s"
+    if trial.returncode != 0:
+        lines = trial.stderr.strip().splitlines() or ["no message"]
         # Only the last line: it names the error, and the lines above it hold paths of this machine.
-        return f"Unsloth's one-step trial failed: {lines[-1].replace(str(model_dir), 'MODEL')}"
+        return f"Unsloth's trial step failed: {lines[-1].replace(str(model_dir), 'MODEL')}"
     return None
 
 
-def load_unsloth(model_dir: Path, config: TrainConfig, chosen: Device, seed: int, max_tokens: int) -> Any:
-    """A `Trainable` with Unsloth's kernels around the base in `model_dir` and fresh adapters.
+def load_unsloth(model_dir: Path, config: TrainConfig, compute: Device, seed: int, max_tokens: int) -> Any:
+    """Load the base in `model_dir` with Unsloth's kernels and fresh adapters, as a `Trainable`.
 
     Args:
-        max_tokens: Longest conversation; Unsloth sizes its position tables by it.
+        max_tokens: Length of the longest conversation. Unsloth sizes its position tables by it.
     """
     from unsloth import FastLanguageModel  # isort: skip  (must come before Transformers and PEFT to patch them)
 
@@ -77,7 +77,7 @@ def load_unsloth(model_dir: Path, config: TrainConfig, chosen: Device, seed: int
 
     is_4bit = config.quantization == "nf4"
     model, _ = FastLanguageModel.from_pretrained(
-        str(model_dir), max_seq_length=max_tokens, dtype=chosen.dtype, load_in_4bit=is_4bit, local_files_only=True
+        str(model_dir), max_seq_length=max_tokens, dtype=compute.dtype, load_in_4bit=is_4bit, local_files_only=True
     )
     model = FastLanguageModel.get_peft_model(
         model,
@@ -91,7 +91,7 @@ def load_unsloth(model_dir: Path, config: TrainConfig, chosen: Device, seed: int
         max_seq_length=max_tokens,
     )
     framework = f"Unsloth {unsloth.__version__} + Transformers {transformers.__version__} + PEFT {peft.__version__}"
-    dtype_name = str(chosen.dtype).removeprefix("torch.")
+    dtype_name = str(compute.dtype).removeprefix("torch.")
     if not is_4bit:
         return Trainable(model, "unsloth", "LoRA", f"none; the frozen base is kept in {dtype_name}", framework)
     sentence = f"NF4 with double quantization (bitsandbytes), packed in memory, computed in {dtype_name}"
@@ -99,14 +99,18 @@ def load_unsloth(model_dir: Path, config: TrainConfig, chosen: Device, seed: int
 
 
 def try_one_step(model_dir: Path) -> None:
-    """Load the model, take one optimizer step on made-up ids; raises whatever goes wrong."""
+    """Load the model and take one optimizer step on arbitrary ids.
+
+    Raises:
+        RuntimeError: the step did not change the adapters. Unsloth raises errors of many other kinds.
+    """
     import unsloth  # noqa: F401  (first, so that it can patch what comes after it)
 
     from tinsmith.core.device import choose_device
 
     config = TrainConfig(backend="unsloth", learning_rate=1e-3)
-    chosen = choose_device()
-    trainable = load_unsloth(model_dir, config, chosen, seed=0, max_tokens=64)
+    compute = choose_device()
+    trainable = load_unsloth(model_dir, config, compute, seed=0, max_tokens=64)
 
     import torch
 
@@ -114,9 +118,9 @@ def try_one_step(model_dir: Path) -> None:
     from tinsmith.train.optimizer import MasterAdamW
 
     named = {name: p for name, p in trainable.model.named_parameters() if p.requires_grad}
-    optimizer = MasterAdamW(named, chosen.dtype, config)
+    optimizer = MasterAdamW(named, compute.dtype, config)
     before = optimizer.weights()
-    ids = torch.arange(5, 37, device=chosen.device)[None]  # (1, T)
+    ids = torch.arange(5, 37, device=compute.device)[None]  # (1, T)
     batch_loss_sum(trainable.model, ids, torch.ones_like(ids, dtype=torch.bool)).backward()
     optimizer.accumulate()
     optimizer.step(1e-3)
