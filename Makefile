@@ -32,7 +32,7 @@ bench-int4: install benchmarks/.venv-int4/installed
 bench-int4-1b: install
 	DATA='$(DATA)' $(BIN)/python benchmarks/int4_1b.py
 
-bench-recipe-speed: install
+bench-recipe-speed: install $(WEB)/node_modules/.package-lock.json
 	DATA='$(DATA)' $(BIN)/python benchmarks/recipe_speed.py
 
 bench-browser: install benchmarks/browser_pages/node_modules/.package-lock.json
@@ -63,14 +63,14 @@ benchmarks/browser_pages/node_modules/.package-lock.json: benchmarks/browser_pag
 docs: install
 	$(BIN)/python docs/generate.py
 
-install: $(VENV)/installed $(WEB)/node_modules/.package-lock.json browser
+install: $(VENV)/installed browser
 
 # torch goes first and alone: with it in place no other package pulls in a different build of it.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinsmith needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
 	touch $@
 
 $(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json

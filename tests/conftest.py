@@ -8,13 +8,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, w
 import pytest
 
 from shared import build_once
+from tinsmith.core.run_dir import cache_dir
 from tiny import build_tiny
+
+_FETCHED = cache_dir().absolute() / "npm"
+_FETCHED.mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory, monkeypatch):
-    """Keep tests away from the user's caches."""
-    monkeypatch.setenv("TINSMITH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    """Keep tests away from the user's cache, except from the browser runtime, which is large and never written to."""
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "npm").symlink_to(_FETCHED, target_is_directory=True)
+    monkeypatch.setenv("TINSMITH_CACHE", str(cache))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import yaml
 from packages import tiny_run
 from stage_runs import run_stage
 from tinsmith.app import HOST_HEADERS, build_app, example_questions, fill_card_page, without_front_matter
+from tinsmith.browser.runtime import WEB_DIR, runtime_folders
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import file_sha256, read_json
 from tiny import tiny_conversations
@@ -29,6 +30,13 @@ def test_the_package_is_served_unchanged_with_its_card(app):
         assert file_sha256(out_dir / "model" / name) == digest
     assert (out_dir / "model/README.md").read_bytes() == (run / "card/README.md").read_bytes()
     assert (out_dir / "loss.svg").is_file() and (out_dir / "model/loss.svg").is_file()
+
+
+def test_changing_a_site_changes_no_installed_file(app):
+    _, out_dir, _ = app
+    installed = {path.stat().st_ino for folder in (WEB_DIR, *runtime_folders().values()) for path in folder.rglob("*")}
+    assert len(installed) > 20
+    assert not {path.name for path in out_dir.rglob("*") if path.is_file() and path.stat().st_ino in installed}
 
 
 def test_every_file_the_pages_name_exists(app):

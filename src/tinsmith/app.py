@@ -9,7 +9,7 @@ from pathlib import Path
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import HOST_HEADERS
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.run_dir import link_or_copy, read_json, write_json, write_text
+from tinsmith.core.run_dir import copy_file, link_or_copy, read_json, write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.conversations import Conversation, read_jsonl
 
@@ -75,12 +75,12 @@ def build_app(
         title: Name shown at the top of both pages.
 
     Raises:
-        MissingDependency: the browser runtime is not installed.
+        MissingDependency: the browser runtime cannot be fetched.
         ArtifactError: the package or the card is missing.
     """
     web = WEB_DIR
     for name, source in _PAGES.items():
-        link_or_copy(web / source, out_dir / name)
+        copy_file(web / source, out_dir / name)
     write_runtime(out_dir / "runtime")
     _write_model(export_dir / "package", card_dir, out_dir)
     write_json(out_dir / "app.json", {

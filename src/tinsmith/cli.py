@@ -168,6 +168,25 @@ def card(run_path: Path, check_only: bool) -> None:
 
 
 @main.command()
+@click.option(
+    "--from",
+    "archives",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Take the packages' .tgz archives from FOLDER, for a machine without a network.",
+)
+def setup(archives: Path | None) -> None:
+    """Fetch the browser runtime (36 MB, from the npm registry) before it is first needed.
+
+    Two packages are fetched, checked against pinned digests, and kept in tinsmith's cache. The registry is the one in
+    npm_config_registry or the user's npm configuration, else the public one.
+    """
+    from tinsmith.commands.setup import setup
+
+    setup(archives)
+
+
+@main.command()
 def doctor() -> None:
     """What this machine can do, and the install line for what is missing."""
     from tinsmith.commands.doctor import doctor

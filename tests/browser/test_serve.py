@@ -8,9 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from tinsmith.browser.runtime import write_runtime
 from tinsmith.browser.serve import ISOLATION_HEADERS, SiteHandler, SiteServer, resolve
-from tinsmith.core.errors import MissingDependency, UserError
+from tinsmith.core.errors import UserError
 
 
 @pytest.fixture
@@ -190,11 +189,3 @@ def test_a_silent_connection_is_closed_in_time(site, monkeypatch):
     monkeypatch.setattr(SiteHandler, "timeout", 0.3)
     with socket.create_connection(("127.0.0.1", site.port), timeout=5) as connection:
         assert connection.recv(1) == b""
-
-
-def test_a_missing_runtime_names_the_command(tmp_path, monkeypatch):
-    (tmp_path / "worker.js").write_text("")
-    monkeypatch.setattr("tinsmith.browser.runtime.WEB_DIR", tmp_path)
-    with pytest.raises(MissingDependency) as caught:
-        write_runtime(tmp_path / "runtime")
-    assert "npm ci --ignore-scripts" in caught.value.hint

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from stage_runs import run_stage
 from tinsmith.cli import main
+from tinsmith.commands.doctor import _demo_data, _runtime, findings
 from tinsmith.commands.results_table import results_table
 from tinsmith.core.config import ExportConfig, RunConfig
 from tinsmith.core.measure import Measurement
@@ -32,18 +33,37 @@ def test_table_shows_what_was_measured_and_a_dash_for_the_rest():
     assert any(line.startswith("browser, webgpu") and "not measured" in line for line in lines)
 
 
+@pytest.mark.browser
 def test_doctor_names_everything_it_looked_for():
-    done = CliRunner().invoke(main, ["doctor"])
-    assert done.exit_code == 0
-    for name in ("Python", "memory", "training device", "Chromium", "browser runtime", "Unsloth", "free disk"):
-        assert name in done.stdout
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 0
+    lines = {line[8:].partition(":")[0]: line for line in result.stdout.splitlines()}
+    names = "Python, memory, free disk here, training device, Unsloth, Chromium, browser runtime, demo data".split(", ")
+    assert [name for name in lines if name in names] == names
+    assert "Chromium 1" in lines["Chromium"] and "onnxruntime-web@" in lines["browser runtime"]
 
 
 def test_doctor_says_how_to_install_a_missing_browser(monkeypatch):
     monkeypatch.setenv("TINSMITH_BROWSER", "/nowhere/chromium")
-    done = CliRunner().invoke(main, ["doctor"])
-    line = next(line for line in done.stdout.splitlines() if "Chromium" in line)
-    assert line.startswith("missing") and "/nowhere/chromium" in done.stdout and "->" in done.stdout
+    (finding,) = (finding for finding in findings() if finding.what == "Chromium")
+    assert not finding.is_ok and "/nowhere/chromium" in finding.state and finding.remedy
+
+
+def test_doctor_tells_a_runtime_that_can_be_fetched_from_one_that_cannot(monkeypatch, tmp_path):
+    monkeypatch.setenv("TINSMITH_CACHE", str(tmp_path))
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
+    finding = _runtime()
+    assert not finding.is_ok and "http://127.0.0.1:9 does not answer" in finding.state
+    monkeypatch.setattr("tinsmith.browser.download.is_reachable", lambda url: True)
+    finding = _runtime()
+    assert finding.is_ok and "http://127.0.0.1:9 has it: tinsmith setup" in finding.state
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor_does_without_the_demos_data(monkeypatch):
+    monkeypatch.setattr("tinsmith.commands.doctor.DATA_PACKAGE", "no_such_package")
+    finding = _demo_data()
+    assert not finding.is_ok and finding.remedy == "pip install 'tinsmith[demo]'"
 
 
 @pytest.fixture

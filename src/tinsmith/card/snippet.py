@@ -1,7 +1,6 @@
 """The How-to-Use code of the card, and the browser that runs it exactly as printed."""
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -11,6 +10,7 @@ from tinsmith.browser.chromium import Browser
 from tinsmith.card.evidence import Evidence
 from tinsmith.core.config import CardConfig, EvaluateConfig
 from tinsmith.core.run_dir import read_json, write_text
+from tinsmith.core.scratch import scratch_folder
 from tinsmith.model.package_format import FLOAT32, INT8_STOCK, is_weights_file
 
 _PLACEHOLDER_URL = "https://your.host/model/"
@@ -23,9 +23,9 @@ _PAGE = """\
 <title>How to Use</title>
 <script type="importmap">
 { "imports": {
-  "@huggingface/transformers": "/modules/@huggingface/transformers/dist/transformers.web.min.js",
+  "@huggingface/transformers": "/modules/transformers/dist/transformers.web.min.js",
   "onnxruntime-web/webgpu": "/modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs",
-  "onnxruntime-common": "/modules/onnxruntime-common/dist/esm/index.js"
+  "onnxruntime-common": "/modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs"
 } }
 </script>
 """
@@ -173,23 +173,27 @@ def run_snippets(printed: list[Snippet], package: Path) -> list[SnippetRun]:
     and the CDN the runtime asks for its WASM, are answered by this machine; no character of the code is changed.
 
     Raises:
-        MissingDependency: no Chromium, or the browser runtime is not installed.
+        MissingDependency: no Chromium, or the browser runtime cannot be fetched.
         BrowserError: the code throws or takes longer than ten minutes.
     """
-    from tinsmith.browser.runtime import WEB_DIR, runtime_files
+    from tinsmith.browser.runtime import ONNX_RUNTIME, TRANSFORMERS, runtime_folders, runtime_packages
     from tinsmith.browser.serve import SiteServer
 
-    runtime_files()  # says what to install if the browser runtime is not there
-    modules = WEB_DIR / "node_modules"
-    runtime = f"{_CDN}{read_json(modules / 'onnxruntime-web' / 'package.json')['version']}/"
-    with tempfile.TemporaryDirectory(prefix="tinsmith-card-") as folder, Browser() as browser:
-        write_text(Path(folder) / "index.html", _PAGE)
+    folders = runtime_folders()
+    version = next(package.version for package in runtime_packages() if package.name == ONNX_RUNTIME)
+    with scratch_folder("tinsmith-card-") as folder, Browser() as browser:
+        write_text(folder / "index.html", _PAGE)
         for snippet in printed:
             # Only this line is added: a module's variables cannot be seen from outside unless it exports them.
-            write_text(Path(folder) / f"{snippet.form}.mjs", snippet.code + "\nexport { device, response };\n")
-        mounts = {"/": Path(folder), "/modules/": modules, "/package/": package}
+            write_text(folder / f"{snippet.form}.mjs", snippet.code + "\nexport { device, response };\n")
+        mounts = {
+            "/": folder,
+            "/modules/transformers/": folders[TRANSFORMERS],
+            "/modules/onnxruntime-web/": folders[ONNX_RUNTIME],
+            "/package/": package,
+        }
         with SiteServer(mounts, headers=_CROSS_ORIGIN) as server:
-            sources = {runtime: f"{server.origin}/modules/onnxruntime-web/"}
+            sources = {f"{_CDN}{version}/": f"{server.origin}/modules/onnxruntime-web/"}
             return [_run(browser, server.origin, snippet, sources) for snippet in printed]
 
 

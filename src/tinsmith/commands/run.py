@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tinsmith.commands.browser_check import require_browser
 from tinsmith.commands.results_table import as_document, results_table
 from tinsmith.core.config import RunConfig, load_config
 from tinsmith.core.errors import UserError
@@ -34,6 +35,7 @@ def run_and_report(
         _follow()
         return
     folder = RunDir(runs_dir / config.name)
+    require_browser(folder, first, last)
     with leading():
         measurements = run_pipeline(config, folder, lambda line: click.echo(line, err=True), first, last, force)
     click.echo(results_table(measurements))

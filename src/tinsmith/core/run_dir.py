@@ -3,13 +3,15 @@
 A run folder is the whole truth: copy it, and the card can be rebuilt and verified from it.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tinsmith.core.errors import ArtifactError
 
@@ -112,8 +114,35 @@ def read_json(path: Path) -> Any:
         raise ArtifactError(f"{path}: not JSON ({error})", "Rerun its stage with --force.") from error
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy `source` to `target`; where the file system can, the copy shares disk space until one of them changes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    with source.open("rb") as reader, target.open("xb") as writer:
+        if not _clone(reader, writer):
+            shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+def _clone(reader: BinaryIO, writer: BinaryIO) -> bool:
+    """Whether the kernel copied the whole file by itself."""
+    if sys.platform != "linux":
+        return False
+    try:
+        while os.copy_file_range(reader.fileno(), writer.fileno(), 1 << 30):
+            pass
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP) and not reader.seek(0):
+            writer.seek(0)
+            return False
+        raise
+    return True
+
+
 def link_or_copy(source: Path, target: Path) -> None:
-    """Put `source` at `target` without using disk twice where the file system allows it."""
+    """Put `source` at `target` without using disk space twice where the file system can.
+
+    Both may then be one file: for files of the same run only, never for files of the installation or of a person.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:

@@ -1,0 +1,22 @@
+"""`tinsmith setup`: the browser runtime, fetched now and not when it is first needed."""
+
+from pathlib import Path
+
+import click
+
+from tinsmith.browser.runtime import runtime_folders, runtime_packages
+
+
+def setup(archives: Path | None) -> None:
+    """Fetch the browser runtime into the user's cache, or take it from archives that are here already.
+
+    Args:
+        archives: Folder with the packages' `.tgz` files, for a machine without a network.
+
+    Raises:
+        MissingDependency: a package cannot be fetched, or is not among the archives.
+    """
+    folders = runtime_folders(archives)
+    for package in runtime_packages():
+        click.echo(f"{package.pin}: {folders[package.name]}")
+    click.echo("Next: tinsmith doctor", err=True)

