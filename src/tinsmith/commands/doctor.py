@@ -103,10 +103,8 @@ def _runtime() -> Finding:
             return Finding("browser runtime", True, f"not fetched yet; {registry} has it: tinsmith setup")
     except UserError as error:
         return Finding("browser runtime", False, error.message, error.hint)
-    remedy = "Check the network, or bring the archives: tinsmith setup --help"
-    return Finding(
-        "browser runtime", False, f"not fetched yet, and {registry} does not have it or does not answer", remedy
-    )
+    state = f"not fetched yet, and {registry} does not answer or does not have it"
+    return Finding("browser runtime", False, state, "Check the network, or bring the archives: tinsmith setup --help")
 
 
 def _demo_data() -> Finding:
