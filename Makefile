@@ -5,13 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: demo test check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak
+.PHONY: demo test test-long check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak
 
 demo: install
 	$(BIN)/tinsmith demo
 
+# One thread in each of WORKERS processes; a file's tests stay in one process. ARGS=... goes to pytest.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: install nginx
-	$(BIN)/python -m pytest -q
+	$(PYTEST) -m 'not long' $(ARGS)
+
+# Every test, also those that are larger forms of what `make test` checks.
+test-long: install nginx
+	$(PYTEST) $(ARGS)
 
 # Everything that reads the code without running it: lint, format, types.
 check: $(VENV)/installed

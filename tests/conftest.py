@@ -15,6 +15,11 @@ _FETCHED = cache_dir().absolute() / "npm"
 _FETCHED.mkdir(parents=True, exist_ok=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browsers first: their files take longest, and workers should not end with them."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory, monkeypatch):
     """Keep tests away from the user's cache, except from the browser runtime, which is large and never written to."""

@@ -36,7 +36,7 @@ def write_project(folder: Path, kind: str) -> Path:
     return path
 
 
-@pytest.fixture(scope="session", params=["llama", "gemma3"])
+@pytest.fixture(scope="session", params=["llama", pytest.param("gemma3", marks=pytest.mark.long)])
 def finished(request, tmp_path_factory) -> tuple[Path, Path, subprocess.CompletedProcess]:
     """(configuration, run folder, what the command printed) of a whole run in a real browser."""
     folder = tmp_path_factory.mktemp(f"line-{request.param}")

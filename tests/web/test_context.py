@@ -29,7 +29,12 @@ class Opened:
 
 @pytest.fixture(
     scope="module",
-    params=[("llama", "wasm"), ("gemma3", "wasm"), ("llama", "webgpu"), ("gemma3", "webgpu")],
+    params=[
+        ("llama", "wasm"),
+        ("gemma3", "wasm"),
+        ("llama", "webgpu"),
+        pytest.param(("gemma3", "webgpu"), marks=pytest.mark.long),
+    ],
     ids="-".join,
 )
 def opened(request, runtime, tmp_path_factory):

@@ -92,7 +92,7 @@ def test_the_float16_graph_takes_its_weights_from_the_same_file(opened, tmp_path
     assert greedy_ids(page, prompt, 12) == expected["token_ids"]
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+@pytest.mark.parametrize("kind", ["llama", pytest.param("gemma3", marks=pytest.mark.long)])
 def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tmp_path_factory):
     package = tiny_run(kind, tmp_path_factory) / "export/package"
     tokenizer, session = load_tokenizer(package), load_onnx(package / "onnx/model_q4.onnx")
