@@ -63,11 +63,12 @@ def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
     where = f"hf:{repository}" + (f" at revision {revision!r}" if revision else "")
     try:
         info = huggingface_hub.HfApi().model_info(repository, revision=revision or None, files_metadata=True)
-        _require_safetensors(where, [sibling.rfilename for sibling in info.siblings])
+        siblings = info.siblings or []
+        _require_safetensors(where, [sibling.rfilename for sibling in siblings])
         folder = huggingface_hub.snapshot_download(
             repository, revision=info.sha, allow_patterns=list(_WANTED), ignore_patterns=list(_UNWANTED)
         )
-        return Path(folder), {s.rfilename: s.lfs.sha256 for s in info.siblings if s.lfs is not None}
+        return Path(folder), {s.rfilename: s.lfs.sha256 for s in siblings if s.lfs is not None}
     except errors.GatedRepoError as error:
         raise BaseModelError(
             f"{where}: access is restricted by its owner",
@@ -81,10 +82,20 @@ def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
         ) from error
     except errors.HFValidationError as error:
         raise BaseModelError(f"{where}: not a model name", "Write it as hf:organisation/name.") from error
-    except (OSError, *errors.HfHubHTTPError.__bases__) as error:
-        # Offline mode is an OSError; a refused connection or a time-out is an error of the HTTP library beneath the
-        # Hub client, which has changed before, so it is named by what the Hub client's own error derives from.
+    except (OSError, *_http_errors()) as error:
+        # Offline mode is an OSError.
         return _cached_snapshot(where, repository, revision, error), {}
+
+
+def _http_errors() -> tuple[type[Exception], ...]:
+    """Classes of the Hub client's connection errors.
+
+    A refused connection or a time-out is an error of the HTTP library beneath the client. That library has changed
+    before, so its class is taken from what the client's own error derives from.
+    """
+    from huggingface_hub import errors
+
+    return tuple(base for base in errors.HfHubHTTPError.__bases__ if issubclass(base, Exception))
 
 
 def _cached_snapshot(where: str, repository: str, revision: str, cause: Exception) -> Path:

@@ -40,7 +40,7 @@ def place_tokenizer(folder: Path, config: Any, model_dir: Path) -> PlacedTokeniz
     family = family_of(config.model_type, vocabulary)
     own = _own_config(folder)
     by_id = {token_id: token for token, token_id in vocabulary.items()}
-    clean = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    clean: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     for key in _TOKEN_KEYS:
         token = _text(own.get(key)) or by_id.get(_first(getattr(config, f"{key}_id", None)))
         if token in vocabulary:

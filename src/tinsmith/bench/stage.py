@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ def bench_browser(
 
 
 @contextmanager
-def _site(package_dir: Path) -> Iterator[SiteServer]:
+def _site(package_dir: Path) -> Generator[SiteServer]:
     """The bench page, its runtime and the package, as the chat page's host would serve them."""
     with tempfile.TemporaryDirectory(prefix="tinsmith-runtime-") as runtime:
         write_runtime(Path(runtime))

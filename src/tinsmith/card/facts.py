@@ -185,7 +185,7 @@ class Facts:
 
     def _measured(self, found: Measurement, text: str) -> str:
         if found.raw:
-            source = {"file": found.raw, "sha256": self.evidence.sha256(found.raw)}
+            source: dict[str, str | None] = {"file": found.raw, "sha256": self.evidence.sha256(found.raw)}
         else:
             source = {"file": "measurements.jsonl", "sha256": self._line_sha256(found)}
         return self._keep(

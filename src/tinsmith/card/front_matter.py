@@ -1,6 +1,7 @@
 """The YAML block a model hub reads: licence, base model, and evaluation results, from the same facts as the page."""
 
 import re
+from typing import Any
 
 from tinsmith.card.facts import Facts
 from tinsmith.core.measure import Measurement
@@ -51,7 +52,7 @@ def front_matter(facts: Facts, title: str) -> str:
     return data.to_yaml(line_break="\n") + "\n"
 
 
-def _license(facts: Facts) -> dict[str, str]:
+def _license(facts: Facts) -> dict[str, Any]:
     license = facts.raw("base", "base.json", "license") or {}
     id = license.get("id")
     if not id:

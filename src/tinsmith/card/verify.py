@@ -100,9 +100,9 @@ def _wrong_sums(evidence: Evidence) -> Iterator[str]:
         derived[f"evaluate.bits_per_byte.{split}.{model}"] = nll / math.log(2) / size_bytes
     for split in ("train", "val", "test"):
         for over, under in (("tuned", "base"), *((model, "tuned") for model in MEASURED_GRAPHS)):
-            pair = [derived.get(f"evaluate.perplexity.{split}.{model}") for model in (over, under)]
-            if all(pair):
-                derived[f"evaluate.ratio.{split}.{over}_over_{under}"] = pair[0] / pair[1]
+            above, below = (derived.get(f"evaluate.perplexity.{split}.{model}") for model in (over, under))
+            if above and below:
+                derived[f"evaluate.ratio.{split}.{over}_over_{under}"] = above / below
     for id, value in derived.items():
         m = evidence.measurements.get(id)
         if m is not None and not math.isclose(m.value, value, rel_tol=_RELATIVE_TOLERANCE):

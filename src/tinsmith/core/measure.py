@@ -12,12 +12,19 @@ import operator
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from tinsmith.core.errors import ArtifactError, GateError
 from tinsmith.core.run_dir import RunDir, read_json
 
 _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
+
+
+class Gate(TypedDict, total=False):
+    """What a measurement must hold for the run to go on."""
+
+    op: Literal["<=", ">=", "<", ">", "=="]
+    bound: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class Measurement:
     """Named, never a bare +-: `min`, `max`, `ci95_low`, `ci95_high`. Empty if the value is exact or single."""
     raw: str = ""
     """Run-relative path of the raw observations, if they were kept."""
-    gate: dict[str, float | str] = field(default_factory=dict)
+    gate: Gate = field(default_factory=Gate)
     """`{"op": "<=", "bound": 0.01}` if the run depends on this number; empty otherwise."""
     stage: str = ""
     fingerprint: str = ""

@@ -7,7 +7,7 @@ plain tensors; nothing is pickled.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -45,7 +45,7 @@ def join() -> None:
 
 
 @contextmanager
-def leading() -> Iterator[None]:
+def leading() -> Generator[None]:
     """What the leader does from beginning to end; followers are sent home when it is done.
 
     When it fails they are not told: they may be in the middle of a step. The launcher ends them.

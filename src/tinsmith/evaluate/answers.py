@@ -1,7 +1,7 @@
 """What greedy answers show: how many stop, repeat themselves, and state the key facts of the reference."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,7 +28,9 @@ class Item:
     """By model; a part of `facts`."""
 
 
-def compare(questions: Sequence[Question], answers: dict[str, Sequence[Answer]], common: frozenset[str]) -> list[Item]:
+def compare(
+    questions: Sequence[Question], answers: Mapping[str, Sequence[Answer]], common: frozenset[str]
+) -> list[Item]:
     """Each question with its answers by model, the reference's key facts, and those found in each answer."""
     items = []
     for index, question in enumerate(questions):

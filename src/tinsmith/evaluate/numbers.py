@@ -37,7 +37,9 @@ _UNITS = {
 }
 _CURRENCIES = ("IDR", "SEK", "EUR", "USD", "GBP", "JPY")
 _MULTIPLIERS = {"k": 1000, "K": 1000, "thousand": 1000, "M": 10**6, "million": 10**6, "mln": 10**6, "billion": 10**9}
-_WORDS = dict(zip("two three four five six seven eight nine ten eleven twelve".split(), range(2, 13), strict=True))
+_WORDS: dict[str, int] = dict(
+    zip("two three four five six seven eight nine ten eleven twelve".split(), range(2, 13), strict=True)
+)
 
 # The look-ahead makes the order of spellings irrelevant: `m` cannot take the start of `mm`.
 _UNIT = "(?:" + "|".join(_UNITS.values()) + r")(?![^\W_])"

@@ -92,7 +92,9 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
     try:
         if path.name == INT8_PAGE.name:
             # Given one file from memory, the runtime wants all of them from there.
-            files = {file.name: np.memmap(file, np.uint8, "r") for file in weights_files(path.parent)}
+            files: dict[str, np.ndarray] = {
+                file.name: np.memmap(file, np.uint8, "r") for file in weights_files(path.parent)
+            }
             files[UNPACKED_DATA] = unpacked_weights(path.parent)
             sizes = [data.nbytes for data in files.values()]
             options.add_external_initializers_from_files_in_memory(list(files), list(files.values()), sizes)
@@ -103,7 +105,7 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
         ) from error
     inputs = {value.name: value.shape for value in session.get_inputs()}
     is_float16 = any(value.type == "tensor(float16)" for value in session.get_inputs())
-    past = {
+    past: dict[str, tuple[int, ...]] = {
         name: (1, *(size if isinstance(size, int) else 0 for size in shape[1:]))
         for name, shape in inputs.items()
         if name.startswith("past_key_values.")

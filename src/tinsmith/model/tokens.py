@@ -155,6 +155,6 @@ def load_tokenizer(model_dir: Path) -> ChatTokenizer:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model_dir, **LOCAL_ONLY)
+    tokenizer: Any = AutoTokenizer.from_pretrained(model_dir, **LOCAL_ONLY)
     model_type = read_json(model_dir / "config.json")["model_type"]
     return ChatTokenizer(tokenizer, family_of(model_type, tokenizer.get_vocab()))

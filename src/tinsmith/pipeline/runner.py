@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -169,7 +169,7 @@ def _public(config: RunConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def _lock(run: RunDir) -> Iterator[None]:
+def _lock(run: RunDir) -> Generator[None]:
     """Only one process works in a run folder; the lock goes with the process, however it ends."""
     run.root.mkdir(parents=True, exist_ok=True)
     with (run.root / ".lock").open("w") as file:
@@ -187,7 +187,7 @@ def _lock(run: RunDir) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_errors(run: RunDir) -> Iterator[None]:
+def _disk_errors(run: RunDir) -> Generator[None]:
     """Turn a full or read-only disk into a message; what was finished before stays."""
     try:
         yield

@@ -165,8 +165,9 @@ def pack_nf4(model: Any) -> None:
 
     for linear in _linear_layers(model):
         packed, state = functional.quantize_4bit(linear.weight.data, quant_type="nf4", compress_statistics=True)
-        linear.weight = torch.nn.Parameter(packed, requires_grad=False)
-        linear.weight.quant_state = state
+        weight: Any = torch.nn.Parameter(packed, requires_grad=False)
+        weight.quant_state = state
+        linear.weight = weight
 
 
 def _share_files(model: Any, model_dir: Path) -> None:

@@ -246,6 +246,8 @@ def _write_outputs(out_dir: Path, base_dir: Path, config: TrainConfig, trained: 
 
 def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
     progress, examples = trained.progress, trained.examples
+    last_epoch_loss, best_val_loss = progress.last_epoch_loss, progress.best_val_loss
+    assert last_epoch_loss is not None and best_val_loss is not None  # training always ends with an epoch
 
     def setting(name: str, value: float, unit: str = "count") -> None:
         recorder.add(f"train.{name}", value, unit, 1, "runs", "setting used by the training loop")
@@ -296,7 +298,7 @@ def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
         )
     recorder.add(
         "train.loss.last",
-        progress.last_epoch_loss,
+        last_epoch_loss,
         "nats/token",
         progress.last_epoch_supervised,
         "tokens",
@@ -305,7 +307,7 @@ def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
     )
     recorder.add(
         "train.loss.best_val",
-        progress.best_val_loss,
+        best_val_loss,
         "nats/token",
         sum(t.supervised for t in examples.val),
         "tokens",

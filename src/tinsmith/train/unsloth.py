@@ -4,6 +4,7 @@ Unsloth replaces parts of Transformers on import, and it can fail on import or i
 separate process shows whether it works before this process imports it.
 """
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def try_one_step(model_dir: Path) -> None:
     Raises:
         RuntimeError: the step did not change the adapters. Unsloth raises errors of many other kinds.
     """
-    import unsloth  # noqa: F401  (first, so that it can patch what comes after it)
+    importlib.import_module("unsloth")  # first, so that it can patch what comes after it
 
     from tinsmith.core.device import choose_device
 

@@ -33,7 +33,8 @@ class Arena:
             self._blocks.append(torch.empty(max(_BLOCK_BYTES, size_bytes), dtype=torch.uint8, device=self._device))
         storage = self._blocks[self._block].untyped_storage()
         # A tensor of its own on the block's memory: autograd would treat a view of the block as tied to it.
-        taken = torch.empty(0, dtype=dtype, device=self._device).set_(storage, self._offset // dtype.itemsize, shape)
+        taken = torch.empty(0, dtype=dtype, device=self._device)
+        taken.set_(storage, self._offset // dtype.itemsize, shape)  # ty: ignore[no-matching-overload]  (strides follow)
         self._offset += math.ceil(size_bytes / _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
         return taken
 

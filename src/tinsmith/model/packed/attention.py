@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
@@ -82,7 +82,7 @@ def _tiles_over(pack: Pack) -> Callable[..., torch.Tensor]:
 
 @lru_cache(maxsize=1)
 def _compiled_flex() -> Callable[..., torch.Tensor]:
-    return torch.compile(flex_attention, dynamic=True)
+    return cast(Callable[..., torch.Tensor], torch.compile(flex_attention, dynamic=True))
 
 
 def _flex_over(pack: Pack, flex: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

@@ -34,9 +34,9 @@ class _HeadLoss(torch.autograd.Function):
             # Rounded as a product in this format is, so that the logit is the one inside the sum.
             logits = (hidden[rows].float() * wanted).sum(-1).to(head.dtype).float()
             total += (logsum - logits).sum(dtype=torch.float64)
-            if needs_grad:
+            if grad is not None:
                 grad[rows] = mean.sub_(wanted)
-        if needs_grad:
+        if grad is not None:
             ctx.save_for_backward(grad)
         return total.float()
 
