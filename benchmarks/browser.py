@@ -36,7 +36,7 @@ from tinsmith.browser.page import Page
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import SiteServer
 from tinsmith.evaluate.nll import onnx_scorer
-from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
+from tinsmith.export.models import conversation_losses, frozen_model, perplexity_ratio
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.onnx_decoder import OnnxDecoder, load_onnx
 from tinsmith.model.package_format import FLOAT32, INT8_PAGE
@@ -206,10 +206,10 @@ def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[To
     """
     package = run / "export" / "package"
     int8, q4 = (load_onnx(package / name) for name in (INT8_PAGE.file, FLOAT32.file))
-    losses = {"tuned": conversation_losses(load_model(run / "merge" / "model", FLOAT32_CPU), test)}
+    losses = {"tuned": conversation_losses(frozen_model(run / "merge" / "model", FLOAT32_CPU), test)}
     with tempfile.TemporaryDirectory(prefix="tinsmith-gguf-") as folder:
         convert(gguf, package / "tokenizer.json", Path(folder))
-        losses["wllama"] = conversation_losses(load_model(Path(folder), FLOAT32_CPU), test)
+        losses["wllama"] = conversation_losses(frozen_model(Path(folder), FLOAT32_CPU), test)
     losses |= {
         name: [onnx_scorer(graph)(one) for one in test] for name, graph in (("tinsmith", int8), ("stock_q4", q4))
     }

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from tinsmith.core.device import Device, choose_device
 from tinsmith.evaluate.nll import onnx_scorer
-from tinsmith.export.models import conversation_losses, load_model, perplexity_ratio
+from tinsmith.export.models import conversation_losses, frozen_model, perplexity_ratio
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import FLOAT32
@@ -29,7 +29,7 @@ def main(plan: dict) -> dict:
         name: tokenizer.encode_all(read_jsonl(Path(path))[: plan["most"][name]])
         for name, path in plan["conversations"].items()
     }
-    model = load_model(model_dir, FLOAT32_CPU)
+    model = frozen_model(model_dir, FLOAT32_CPU)
     tuned_losses = {name: conversation_losses(model, tokens) for name, tokens in sets.items()}
     scores = {}
     for candidate, row in plan["candidates"].items():

@@ -10,7 +10,7 @@ from tinsmith.export import gptq
 from tinsmith.export.blocks import block_steps, integers_of, nibbles_of, round_to_nearest, to_integers, unpack
 from tinsmith.export.calibrate import EMBEDDING, HEAD, calibrate, make_guide, round_all
 from tinsmith.export.gptq import moved, prepare, quantize_matrix
-from tinsmith.export.models import load_model
+from tinsmith.export.models import frozen_model
 from tinsmith.model.packed.packing import make_pack
 from tinsmith.model.tokens import load_tokenizer
 from tiny import build_tiny, tiny_conversations
@@ -132,7 +132,7 @@ def case(request, tmp_path_factory):
 
 def test_row_weights_are_the_squared_gradients_autograd_finds(case):
     folder, conversations = case
-    guide = make_guide(load_model(folder, CPU), conversations[:1])
+    guide = make_guide(frozen_model(folder, CPU), conversations[:1])
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     seen = {}
     for name, module in model.model.named_modules():
@@ -154,7 +154,7 @@ def test_row_weights_are_the_squared_gradients_autograd_finds(case):
 
 def test_row_weights_of_several_passes_lie_at_the_rows_of_the_whole_pack(case, monkeypatch):
     folder, conversations = case
-    model = load_model(folder, CPU)
+    model = frozen_model(folder, CPU)
     whole = make_guide(model, conversations)
     alone = {tokens.ids: make_guide(model, [tokens]) for tokens in conversations}
     monkeypatch.setattr("tinsmith.export.calibrate._rows_at_once", lambda config: 80)
@@ -183,7 +183,7 @@ def test_row_weights_of_several_passes_lie_at_the_rows_of_the_whole_pack(case, m
 
 def test_every_matrix_is_calibrated_and_the_model_ends_with_what_ships(case, monkeypatch):
     folder, conversations = case
-    model = load_model(folder, CPU)
+    model = frozen_model(folder, CPU)
     names = {name for name, weight in model.named_parameters() if weight.dim() == 2}
     eight = {name for name in names if "layers.1.self_attn.v_proj" in name or "layers.0.mlp.down" in name}
     guide = make_guide(model, conversations)
@@ -200,7 +200,7 @@ def test_every_matrix_is_calibrated_and_the_model_ends_with_what_ships(case, mon
 def test_estimated_losses_are_those_of_errors_spread_evenly_over_a_step(case):
     """Against forward passes by Transformers, with 32 random errors in place of their expectation."""
     folder, conversations = case
-    model, generator = load_model(folder, CPU), torch.Generator().manual_seed(4)
+    model, generator = frozen_model(folder, CPU), torch.Generator().manual_seed(4)
     alone, inputs = make_guide(model, conversations[:1]), {}
     for name, module in model.named_modules():
         if f"{name}.weight" in alone.losses:
@@ -223,7 +223,7 @@ def test_estimated_losses_are_those_of_errors_spread_evenly_over_a_step(case):
 def test_the_heads_most_predicted_rows_are_refined_and_the_embeddings_are_not(case, monkeypatch):
     folder, conversations = case
     monkeypatch.setattr("tinsmith.export.calibrate._REFINED_ROWS", 10)
-    model = load_model(folder, CPU)
+    model = frozen_model(folder, CPU)
     full = model.get_output_embeddings().weight.clone()
     quantized = calibrate(model, make_guide(model, conversations))
     head = torch.from_numpy(unpack(quantized.matrices.get(HEAD, quantized.matrices[EMBEDDING])))
@@ -242,7 +242,7 @@ def test_calibration_predicts_better_than_rounding(case):
     folder, conversations = case
 
     def distance(make):
-        models = [load_model(folder, CPU) for _ in range(2)]
+        models = [frozen_model(folder, CPU) for _ in range(2)]
         make(models[0])
         with torch.no_grad():
             logits = [model(input_ids=torch.tensor([conversations[0].ids])).logits for model in models]

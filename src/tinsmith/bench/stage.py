@@ -231,7 +231,7 @@ def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Reco
     tokenizer = load_tokenizer(session.package_dir)
     different = gates.token_differences(session.conversations, tokenizer, bench.tokenize(session.conversations))
     decoder = load_onnx(session.package_dir / graph.file)
-    compared = []
+    compared: list[dict[str, Any]] = []
     for conversation in tqdm(session.conversations[:_COMPARED_PROMPTS], "logits, browser and Python", unit="prompt"):
         prompt_ids = tokenizer.encode_prompt(gates.first_prompt(conversation))
         reference = reference_answer(decoder, prompt_ids, tokenizer.end_ids, _COMPARED_TOKENS)
