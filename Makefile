@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: demo test test-long check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak
+.PHONY: demo test test-long golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -20,6 +20,10 @@ test: install nginx
 # Every test, also those that are larger forms of what `make test` checks.
 test-long: install nginx
 	$(PYTEST) $(ARGS)
+
+# After a change of the card's words: writes tests/card/golden.md anew, to be read and committed.
+golden: $(VENV)/installed
+	$(BIN)/python -m pytest -q tests/card/test_card_golden.py --update-golden
 
 # Everything that reads the code without running it: lint, format, types.
 check: $(VENV)/installed

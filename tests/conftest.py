@@ -15,6 +15,11 @@ _FETCHED = cache_dir().absolute() / "npm"
 _FETCHED.mkdir(parents=True, exist_ok=True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make golden` writes the texts anew that tests compare with."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/card/golden.md anew")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browsers first: their files take longest, and workers should not end with them."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)

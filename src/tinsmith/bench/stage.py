@@ -228,6 +228,7 @@ def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Reco
     """Record both gates; the evidence is written before either can stop the run."""
     from tqdm import tqdm
 
+    assert graph.max_browser_error is not None  # only graphs that pages load come here
     tokenizer = load_tokenizer(session.package_dir)
     different = gates.token_differences(session.conversations, tokenizer, bench.tokenize(session.conversations))
     decoder = load_onnx(session.package_dir / graph.file)
