@@ -14,11 +14,11 @@ demo: install
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: install nginx
+test: install nginx runtime
 	$(PYTEST) -m 'not long' $(ARGS)
 
 # Every test, also those that are larger forms of what `make test` checks.
-test-long: install nginx
+test-long: install nginx runtime
 	$(PYTEST) $(ARGS)
 
 # After a change of the card's words: writes tests/card/golden.md anew, to be read and committed.
@@ -101,6 +101,11 @@ install-browser:
 	else \
 		echo "No Chromium or Chrome found. Install one (Debian, Ubuntu: sudo apt-get install chromium) or set TINSMITH_BROWSER to its path." >&2; exit 1; \
 	fi
+
+# Before tests, so that their processes do not fetch it side by side.
+.PHONY: runtime
+runtime: $(VENV)/installed
+	@$(BIN)/tinsmith setup
 
 # The site is tested on it, with the configuration it comes with.
 .PHONY: nginx
