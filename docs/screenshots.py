@@ -1,4 +1,4 @@
-"""Takes the pictures of the pages in docs/images from a finished run. Usage: python docs/screenshots.py RUN"""
+"""Take the pictures in docs/images from a finished run. Usage: python docs/screenshots.py RUN [QUESTION]"""
 
 import json
 import sys
@@ -6,31 +6,31 @@ import tempfile
 from pathlib import Path
 
 from tinsmith.browser.chromium import Browser
+from tinsmith.browser.page import Page
 from tinsmith.browser.serve import SiteServer
 from tinsmith.core.run_dir import read_json, write_json
 
 IMAGES = Path(__file__).parent / "images"
-READY = "!!document.querySelector('#questions button:enabled')"
+QUESTION = "What is a site manager?"
+"""Answered well by the demo's model: right, coherent, and in the tone of its data."""
 HALF_LOADED = """
 self.addEventListener("message", ({ data: { id } }) => {
-  const report = (loaded) =>
-    postMessage({ type: "progress", id, file: "onnx/model_q4.onnx_data", loaded, total: 84e6 });
-  report(0);
-  setTimeout(() => report(31e6), 2000);
+  const file = "onnx/model_q4.onnx_data";
+  postMessage({ type: "progress", id, file, loaded: 0, total: 84e6 });
+  setTimeout(() => postMessage({ type: "progress", id, file, loaded: 31e6, total: 84e6 }), 2000);
 });
 """
 
 
-def main(run: Path) -> None:
+def main(run: Path, question: str) -> None:
+    """Picture the chat page, the card, a loading page and a page without its model."""
     app = run / "app"
     with Browser(webgpu="none") as browser, tempfile.TemporaryDirectory() as folder:
         with SiteServer({"/": app}) as server:
             page = browser.open(f"{server.origin}/")
-            page.wait_for(READY, 120)
-            page.evaluate("document.querySelector('#questions button').click()")
-            page.wait_for("!!document.querySelector('.measure')", 120)
-            page.screenshot(IMAGES / "chat.png", 1100, 720)
-            page.screenshot(IMAGES / "chat-dark.png", 1100, 720, dark=True)
+            ask(page, question)
+            page.screenshot(IMAGES / "chat.png", 1100, 560)
+            page.screenshot(IMAGES / "chat-dark.png", 1100, 560, dark=True)
             page.screenshot(IMAGES / "chat-phone.png", 360, 720)
             card = browser.open(f"{server.origin}/card.html")
             card.screenshot(IMAGES / "card.png", 1100, 1400)
@@ -50,5 +50,18 @@ def main(run: Path) -> None:
     print(json.dumps({path.name: path.stat().st_size for path in sorted(IMAGES.glob("*.png"))}))
 
 
+def ask(page: Page, question: str) -> None:
+    """Send `question` as a visitor would, once the model is loaded, and wait for the end of the answer."""
+    page.wait_for("document.getElementById('loading').hidden", 120)
+    page.evaluate(f"""
+        const box = document.getElementById("question");
+        box.value = {json.dumps(question)};
+        box.dispatchEvent(new Event("input", {{ bubbles: true }}));
+    """)
+    page.wait_for("!document.getElementById('send').disabled", 30)
+    page.evaluate("document.getElementById('send').click()")
+    page.wait_for("!!document.querySelector('.measure')", 120)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else QUESTION)
