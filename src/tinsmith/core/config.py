@@ -38,15 +38,15 @@ class DataConfig(Section):
     path: str = ""
     """A file or folder of JSON, JSONL, CSV or TSV conversations, relative to the configuration file."""
     system_prompt: str = ""
-    """Put in front of conversations that have none. Empty leaves them without one."""
+    """Added to conversations that have none. Empty adds nothing."""
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
-    """Share of conversations used to choose the best epoch."""
+    """Share of conversations used to choose the best epoch and the INT4 recipe."""
     test_fraction: float = Field(0.1, gt=0, lt=0.5)
     """Share of conversations kept aside for the numbers on the card."""
     max_tokens: int = Field(1024, ge=16)
     """Longer conversations are cut after the last whole turn that fits, and listed."""
     drop_invalid: bool = True
-    """Leave out records that cannot be used and list them; false stops at them instead."""
+    """Whether records that cannot be used are left out and listed; `false` stops the run with their list."""
     language: str = ""
     """Language of the conversations as an ISO 639-1 code, printed on the card."""
     license: str = ""
@@ -59,102 +59,120 @@ class TrainConfig(Section):
     """QLoRA fine-tuning."""
 
     backend: Literal["auto", "peft", "unsloth"] = "auto"
-    """`auto` uses Unsloth on CUDA where it imports, else Transformers + PEFT."""
+    """Training engine. `auto` uses Unsloth on CUDA if it can be imported, else Transformers + PEFT."""
     quantization: Literal["nf4", "none"] = "nf4"
-    """Values of the frozen base while training: `nf4` with double quantization is QLoRA, `none` is plain LoRA."""
+    """How the frozen base is stored while training: `nf4` with double quantization is QLoRA, `none` is plain LoRA."""
     nf4_storage: Literal["auto", "packed", "unpacked"] = "auto"
-    """Whether NF4 weights stay packed in memory; the result is the same. `auto` packs where unpacking them costs little."""
+    """Whether NF4 weights stay packed in memory. Results are the same; `auto` packs them where unpacking costs
+    little."""
     gradient_checkpointing: Literal["auto", "always", "never"] = "auto"
-    """Whether layers are computed again going backward, in place of keeping what they computed: less memory, about a
-    quarter slower, the same result. `auto` does it in as many layers as the memory that is free makes necessary."""
+    """Whether layers are computed again in the backward pass instead of being kept: less memory, about a quarter
+    slower, same result. `auto` does it in as many layers as free memory makes necessary."""
     epochs: int = Field(3, ge=1)
-    """Passes over the training conversations; the adapter of the one with the lowest validation loss is kept."""
+    """Passes over the training conversations. The adapter of the epoch with the lowest validation loss is kept."""
     steps: int = Field(0, ge=0)
-    """Optimizer steps in place of `epochs`; 0 means as many as the epochs have."""
+    """Optimizer steps, instead of `epochs`. 0 means as many as the epochs have."""
     patience: int = Field(0, ge=0)
-    """Stop after this many epochs without a lower validation loss; 0 never stops early."""
+    """Stop after this many epochs without a lower validation loss. 0 never stops early."""
     learning_rate: float = Field(5e-4, gt=0)
-    """Peak learning rate; warmed up over `warmup_fraction` of the steps."""
+    """Peak learning rate, reached after the warm-up."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up."""
     warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises to its peak."""
     lora_rank: int = Field(16, ge=1)
+    """Rank of the LoRA adapters (r)."""
     lora_alpha: int = Field(16, ge=1)
+    """LoRA scaling: adapters are multiplied by `lora_alpha / lora_rank`."""
     batch_size: int = Field(4, ge=1)
-    """Conversations in one forward pass, fewer where memory is short; openings they share are computed once."""
+    """Conversations in one forward pass, fewer where memory is short. Openings they share are computed once."""
     grad_accum_steps: int = Field(4, ge=1)
-    """Forward passes per optimizer step; effective batch = batch_size x grad_accum_steps, over all processes."""
+    """Forward passes per optimizer step. The effective batch is `batch_size x grad_accum_steps`, over all processes."""
     weight_decay: float = Field(0.0, ge=0)
+    """AdamW's weight decay of the adapters."""
     max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients with a larger norm are scaled down to it."""
 
 
 class ExportConfig(Section):
     """INT4 ONNX package."""
 
     recipe: Literal["auto", "rtn", "gptq", "mixed"] = "auto"
-    """How weights become INT4: `rtn` rounds to nearest in seconds, `gptq` calibrates on training conversations, `mixed` does
-    that with INT8 for the matrices that lose most. `auto` takes `rtn` or else `mixed`, the first within
+    """How weights become INT4. `rtn` rounds to nearest in seconds; `gptq` calibrates on training conversations; `mixed`
+    is `gptq` with INT8 for the most sensitive matrices. `auto` tries `rtn`, then `mixed`, takes the first within
     `max_perplexity_ratio`, and stops the run if neither is."""
     max_perplexity_ratio: float = Field(1.03, gt=1)
-    """For `auto`: highest perplexity on the validation split, INT4 over tuned."""
+    """Highest perplexity of INT4 over the tuned model on the validation split that `auto` accepts."""
     max_bits_per_parameter: float = Field(5.0, ge=4.7, le=8.5)
-    """How large all matrices together may become, which `mixed` makes use of; all in INT4 they take 4.66 in SmolLM2-135M. The
-    run stops if the package's weights are more than 50 kB a layer larger than that."""
+    """Size limit over all matrices, which `mixed` uses up. All in INT4 take 4.66 in SmolLM2-135M. The run stops if the
+    weights are more than 50 kB a layer larger."""
     calibration_tokens: int = Field(0, ge=0)
-    """Training tokens that calibration looks at, in whole conversations; an opening they share counts once. 0 means 16,384, on a
-    processor half as many above 275 million parameters, and again for every doubling, for time and memory: 4,096 for Gemma 3 1B."""
+    """Training tokens that calibration reads, in whole conversations; a shared opening counts once. 0 means 16,384. To
+    save time and memory, a processor then reads half as many above 275 million parameters and halves again at every
+    doubling: 4,096 for Gemma 3 1B."""
     float16: bool = True
-    """Add a second graph over the same weights, of about 0.2 MB, that computes in float16, for GPUs that can. It is left out
+    """Add a graph over the same weights (about 0.2 MB) that computes in float16, for GPUs that can. It is left out
     where values come near the end of float16's range."""
     int8: bool = True
-    """Add graphs over the same weights, of about 1.4 MB, that multiply in INT8, for WASM, which has no quick product with
-    4-bit weights, up to 1.3 billion parameters; Transformers.js without our loader can unpack up to 400 million."""
+    """Add graphs over the same weights (about 1.4 MB) that multiply in INT8, because WASM has no fast 4-bit product.
+    Made up to 1.3 billion parameters for the chat page, up to 400 million for plain Transformers.js."""
     gguf: Literal["", "f16", "q8_0", "q4_0"] = ""
-    """Also write the tuned model as one GGUF file of this format, for llama.cpp, Ollama and wllama; empty writes none."""
+    """Also write the tuned model as one GGUF file in this format, for llama.cpp, Ollama and wllama. Empty writes
+    none."""
     max_chunk_mb: int = Field(95, ge=1, le=2000)
-    """Largest file of weights, in MB of 10^6 bytes; a larger matrix with its scales and zero points has a file to itself. GitHub takes no file over 100 MiB."""
+    """Largest file of weights, in MB of 10^6 bytes. A larger matrix gets a file of its own, with its scales and zero
+    points. GitHub takes no file over 100 MiB."""
 
 
 class EvaluateConfig(Section):
     """Evaluation of base, tuned and int4 on identical token ids."""
 
     train_sample: int = Field(64, ge=1)
-    """Training conversations scored beside the whole val and test splits."""
+    """Training conversations to score, beside the whole validation and test splits."""
     questions: int = Field(24, ge=0)
-    """Test questions answered by base, tuned and int4 with greedy decoding."""
+    """Test questions that base, tuned and int4 answer with greedy decoding."""
     max_new_tokens: int = Field(128, ge=1)
-    """Longest answer; an answer that reaches it counts as not stopped."""
+    """Longest answer in tokens. An answer that reaches it counts as not stopped."""
 
 
 class BenchConfig(Section):
     """Benchmark in a real browser."""
 
     devices: tuple[Literal["wasm", "webgpu"], ...] = ("wasm", "webgpu")
+    """Backends to measure."""
     new_tokens: int = Field(64, ge=2)
     """Tokens decoded in one timed run."""
     software_new_tokens: int = Field(2, ge=2)
     """The same on a software WebGPU adapter, whose speed says nothing about a GPU."""
     warmup_runs: int = Field(1, ge=1)
+    """Untimed answers before the timed ones."""
     runs: int = Field(5, ge=5)
-    """Of the data set's own first test question."""
+    """Timed answers to the first test question."""
     prompt_tokens: tuple[int, ...] = (32, 256, 1024)
-    """Lengths of prompts that are timed too; those that the model cannot take are left out."""
+    """Lengths of further prompts to time. Those that do not fit the model are left out."""
     prompt_new_tokens: int = Field(32, ge=2)
+    """Tokens decoded after each of these prompts."""
     prompt_runs: int = Field(3, ge=1)
+    """Timed runs of each of these prompts."""
     prompt_seconds: int = Field(120, ge=1)
-    """A prompt is run no more once its runs have taken as long, and not at all if one would."""
+    """Time limit for the runs of one prompt; a prompt whose first run would take longer is skipped."""
     timeout_seconds: int = Field(900, ge=10)
-    """For each device; a browser that takes longer is stopped with an error."""
+    """Time limit for each device. A browser that takes longer is stopped with an error."""
 
 
 class CardConfig(Section):
     """What only the author can say. Everything left empty is marked as not stated."""
 
     title: str = ""
-    """Model name on the card; empty uses the run's name."""
+    """Model name on the card. Empty uses the run's name."""
     version: str = "1.0.0"
+    """Version of the model, printed on the card and in the citation."""
     author: str = ""
+    """Name for the contact section and the citation."""
     email: str = ""
+    """E-mail address for questions about the model."""
     github: str = ""
+    """GitHub account or page of the author."""
     url: str = ""
     """Where the model will live, for the citation."""
     hub_id: str = ""
@@ -162,12 +180,17 @@ class CardConfig(Section):
     domain: str = ""
     """What the model knows about, in a few words."""
     intended_uses: tuple[str, ...] = ()
+    """What the model is meant for, one text for each use."""
     out_of_scope_uses: tuple[str, ...] = ()
+    """What it must not be used for, one text for each use."""
     benefits: tuple[str, ...] = ()
+    """Benefits to name under ethical considerations."""
     risks: tuple[str, ...] = ()
+    """Risks to name there."""
     mitigations: tuple[str, ...] = ()
+    """What was done about these risks."""
     knowledge_cutoff: str = ""
-    """Of the base model plus the data, as far as the author knows it."""
+    """Knowledge cutoff of base model and data, as far as the author knows it."""
 
 
 class RunConfig(Section):
@@ -176,7 +199,7 @@ class RunConfig(Section):
     name: str = Field("my-model", pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)
     """Name of the run and its folder `runs/<name>`."""
     seed: int = 17
-    """Seed of the split, the order of training, and every sample that is drawn."""
+    """Seed of the split, the order of training and all sampling."""
     base: BaseConfig = BaseConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
