@@ -68,7 +68,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 @_FORCE
 @_JSON
 def demo(**options: Any) -> None:
-    """The whole line on a small base model and a public question-answer data set."""
+    """Run everything on a small base model and a public question-answer data set."""
     from tinsmith.commands.demo import demo
 
     demo(**options)
@@ -87,7 +87,7 @@ def init(folder: Path) -> None:
 @_CONFIG
 @_SET
 def check(config_path: Path, settings: tuple[str, ...]) -> None:
-    """Data report only: what would be used, dropped, repaired, and why."""
+    """Report on the data: what would be used, dropped, repaired, and why."""
     from tinsmith.commands.check import check
 
     check(config_path, settings)
@@ -102,7 +102,7 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
 @_FORCE
 @_JSON
 def run(**options: Any) -> None:
-    """Everything, from conversations to chat page; continues where it was stopped."""
+    """Run everything, from conversations to chat page; continue where it was stopped."""
     from tinsmith.commands.run import run
 
     run(**options)
@@ -110,7 +110,7 @@ def run(**options: Any) -> None:
 
 @main.command()
 @_RUN
-@click.option("--system", default=None, help="System prompt; the data set's own if not given.")
+@click.option("--system", default=None, help="System prompt; the default is that of the data.")
 def chat(run_path: Path, system: str | None) -> None:
     """Talk to the packaged model in the terminal."""
     from tinsmith.commands.chat import chat
@@ -122,7 +122,7 @@ def chat(run_path: Path, system: str | None) -> None:
 @_RUN
 @click.option("--port", type=int, default=0, help="Port on 127.0.0.1; 0 takes a free one.")
 def serve(run_path: Path, port: int) -> None:
-    """Chat page and card on 127.0.0.1, with the headers that threads need."""
+    """Serve chat page and card on 127.0.0.1, with the headers that threads need."""
     from tinsmith.commands.serve import serve
 
     serve(run_path, port)
@@ -140,7 +140,7 @@ def serve(run_path: Path, port: int) -> None:
     "--lan",
     "is_open",
     is_flag=True,
-    help="With --remote: let devices on the local network open the page, not this machine alone.",
+    help="With --remote: open the page to the local network, not only to this machine.",
 )
 @click.option("--port", type=int, default=0, help="With --remote; 0 takes a free one.")
 @click.option(
@@ -188,7 +188,7 @@ def setup(archives: Path | None) -> None:
 
 @main.command()
 def doctor() -> None:
-    """What this machine can do, and the install line for what is missing."""
+    """Show what this machine can do, and how to install what is missing."""
     from tinsmith.commands.doctor import doctor
 
     doctor()
