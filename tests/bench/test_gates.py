@@ -31,13 +31,15 @@ def test_a_reference_is_the_full_forward_pass_of_the_quantized_model(package_of)
     for kind in ("llama", "gemma3"):
         package = package_of(kind)
         tokenizer, decoder = load_tokenizer(package), load_onnx(package / "onnx/model_q4.onnx")
-        found = reference_answer(decoder, tokenizer.encode_prompt(first_prompt(tiny_conversations(1)[0])), (), 8)
-        ids = list(found["prompt_ids"])
-        for chosen, likely, values in zip(found["token_ids"], found["likely_ids"], found["likely_logits"], strict=True):
+        reference = reference_answer(decoder, tokenizer.encode_prompt(first_prompt(tiny_conversations(1)[0])), (), 8)
+        ids = list(reference["prompt_ids"])
+        for id, likely, values in zip(
+            reference["token_ids"], reference["likely_ids"], reference["likely_logits"], strict=True
+        ):
             logits = decoder.start().feed(ids, keep=0)[-1]
-            assert chosen == likely[0] == logits.argmax() and len(likely) == 16
+            assert id == likely[0] == logits.argmax() and len(likely) == 16
             assert np.abs(logits[likely] - values).max() < 1e-3
-            ids.append(chosen)
+            ids.append(id)
 
 
 def test_a_reference_has_no_end_token(package_of):
@@ -45,5 +47,5 @@ def test_a_reference_has_no_end_token(package_of):
     tokenizer, decoder = load_tokenizer(package), load_onnx(package / "onnx/model_q4.onnx")
     prompt = tokenizer.encode_prompt(first_prompt(tiny_conversations(1)[0]))
     end = reference_answer(decoder, prompt, (), 1)["token_ids"][0]
-    found = reference_answer(decoder, prompt, (end,), 4)
-    assert end not in found["token_ids"] and not any(end in likely for likely in found["likely_ids"])
+    reference = reference_answer(decoder, prompt, (end,), 4)
+    assert end not in reference["token_ids"] and not any(end in likely for likely in reference["likely_ids"])

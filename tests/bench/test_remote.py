@@ -15,7 +15,7 @@ from packages import tiny_run
 from signed_results import CODE, result, signed
 from stage_runs import run_stage
 from tinsmith.bench.plan import plan
-from tinsmith.bench.remote_result import accept, keep, kept, signature_of
+from tinsmith.bench.remote_result import accept, signature_of, store, stored
 from tinsmith.bench.remote_server import RemoteBench
 from tinsmith.bench.remote_stage import browser_and_system, take_results
 from tinsmith.browser.chromium import Browser
@@ -27,14 +27,14 @@ from tinsmith.model.conversations import read_jsonl
 CONFIG = BenchConfig(new_tokens=4, runs=5, prompt_tokens=(120,), prompt_new_tokens=2, prompt_runs=1, warmup_runs=1)
 
 
-def test_a_signed_result_is_kept_as_it_was_signed(tmp_path):
+def test_a_signed_result_is_stored_as_it_was_signed(tmp_path):
     body, signature = signed(result())
-    path = keep(tmp_path, CODE, body, signature)
-    ((_, found),) = kept(tmp_path)
-    assert (found.name, found.backends[0].measured.ready.threads) == ("Pixel 9", 4)
+    path = store(tmp_path, CODE, body, signature)
+    ((_, received),) = stored(tmp_path)
+    assert (received.name, received.backends[0].measured.ready.threads) == ("Pixel 9", 4)
     write_json(path, read_json(path) | {"body": body.decode().replace("3.5", "2.5")})
     with pytest.raises(ArtifactError, match="not what the device signed"):
-        kept(tmp_path)
+        stored(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,18 @@ def test_results_become_numbers_if_they_are_of_this_package(tmp_path):
     sums.parent.mkdir(parents=True)
     sums.write_text("0  config.json\n")
     received, out = tmp_path / "received", tmp_path / "out"
-    unasked = result()
-    unasked["backends"][0]["asked"] = "webgpu"
-    unasked["backends"][0]["measured"]["ready"]["notice"] = "Running on the processor, no WebGPU adapter was found"
+    fallen_back = result()
+    fallen_back["backends"][0]["asked"] = "webgpu"
+    fallen_back["backends"][0]["measured"]["ready"]["notice"] = "Running on the processor, no WebGPU adapter was found"
     assert run_stage(take_results, tmp_path / "export", received, out).summary == ("no other device has sent results",)
-    for one in (result(package=file_sha256(sums)), result(), unasked | {"package": file_sha256(sums), "name": "Tab"}):
-        keep(received, CODE, *signed(one))
-    found = run_stage(take_results, tmp_path / "export", received, out)
-    values = {m.id: m for m in found.measurements}
+    for one in (
+        result(package=file_sha256(sums)),
+        result(),
+        fallen_back | {"package": file_sha256(sums), "name": "Tab"},
+    ):
+        store(received, CODE, *signed(one))
+    taken = run_stage(take_results, tmp_path / "export", received, out)
+    values = {m.id: m for m in taken.measurements}
     assert values["remote.1.wasm.decode_tokens_per_second"].value == pytest.approx(10)
     assert values["remote.1.wasm.first_token_seconds.256"].value == pytest.approx(0.5)
     assert values["remote.1.wasm.prefill_tokens_per_second"].value == pytest.approx(40)
@@ -98,7 +102,7 @@ def test_results_become_numbers_if_they_are_of_this_package(tmp_path):
     assert not any(id.startswith("remote.2.") for id in values)
     assert read_json(out / "2.json")["backends"]["webgpu"]["not_measured"].startswith("Running on the processor")
     assert read_json(out / "1.json")["browser"] == "Chrome 150" and read_json(out / "1.json")["os"] == "Android"
-    assert found.summary[-1].startswith("1 results were measured with another package")
+    assert taken.summary[-1].startswith("1 results were measured with another package")
 
 
 def test_browsers_are_named_by_what_they_say():
@@ -120,8 +124,8 @@ def served(tmp_path, tmp_path_factory):
     """`(address) -> RemoteBench` of a tiny package, its results below tmp_path."""
     run = tiny_run("llama", tmp_path_factory)
     package = run / "export/package"
-    asked = plan(CONFIG, package, read_jsonl(run / "data/test.jsonl"), "auto")
-    return lambda **options: RemoteBench(asked, package, tmp_path / "received", **options)
+    device_plan = plan(CONFIG, package, read_jsonl(run / "data/test.jsonl"), "auto")
+    return lambda **options: RemoteBench(device_plan, package, tmp_path / "received", **options)
 
 
 def request(server, method, path, body=None, headers=None, host=None):
@@ -156,18 +160,19 @@ def test_nothing_is_served_without_the_code(served):
 
 
 def test_a_code_takes_one_result_and_only_a_signed_one(served, tmp_path):
-    got = []
-    with served(on_result=got.append) as server:
+    received = []
+    with served(on_result=received.append) as server:
         code = urllib.parse.urlsplit(server.url).path.split("/")[1]
         body = json.dumps(result()).encode()
         right = {"X-Signature": signature_of(code, body)}
         assert request(server, "POST", f"/{code}/result", body, {"X-Signature": "0" * 64}) == 400
         assert request(server, "POST", f"/{code}/result", b"", right | {"Content-Length": str((1 << 20) + 1)}) == 413
+        assert request(server, "POST", f"/{code}/result", b"", right | {"Content-Length": "9" * 5000}) == 413
         assert request(server, "POST", "/result", body, right) == 404
         assert request(server, "POST", f"/{code}/result", body, right, host="elsewhere.example") == 421
         assert not (tmp_path / "received").exists()
         assert request(server, "POST", f"/{code}/result", body, right) == 204
-        assert [one.name for one in got] == ["Pixel 9"] and len(list((tmp_path / "received").iterdir())) == 1
+        assert [one.name for one in received] == ["Pixel 9"] and len(list((tmp_path / "received").iterdir())) == 1
         assert code not in server.url
         assert request(server, "POST", f"/{code}/result", body, right) == 404
         assert request(server, "GET", f"/{code}/remote.html") == 404
@@ -188,8 +193,8 @@ def test_a_browser_measures_over_https_and_its_result_arrives(served, tmp_path, 
         assert not page.exceptions and not [text for kind, text in page.console if kind == "error"]
         assert page.evaluate("caches.keys().then((keys) => keys.length)") == 0
     out = tmp_path / "out"
-    found = run_stage(take_results, tiny_run("llama", tmp_path_factory) / "export", tmp_path / "received", out)
-    values = {m.id: m.value for m in found.measurements}
+    taken = run_stage(take_results, tiny_run("llama", tmp_path_factory) / "export", tmp_path / "received", out)
+    values = {m.id: m.value for m in taken.measurements}
     assert values["remote.1.wasm.decode_tokens_per_second"] > 0 and values["remote.1.wasm.prompt_tokens.120"] <= 120
     device = read_json(out / "1.json")
     assert device["name"] == "<b>Küche</b> | 1" and device["backends"]["wasm"]["placement"]["CPUExecutionProvider"] > 10
@@ -211,10 +216,11 @@ def test_the_command_prints_an_address_and_puts_the_device_on_the_card(tmp_path,
             url = process.stdout.readline().strip()
             assert url.startswith("http://127.0.0.1:") and url.endswith("/remote.html")
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert "this machine only" in said and "nothing was changed" in said and process.returncode == 0
+    assert "serves the model" in stderr and "no text of your conversations" in stderr
+    assert "this machine only" in stderr and "nothing was changed" in stderr and process.returncode == 0
 
 
 def test_options_of_the_page_need_it(tmp_path):

@@ -75,7 +75,7 @@ def test_a_prompt_that_would_take_too_long_is_left_out(tmp_path_factory, tmp_pat
     config = BenchConfig(
         devices=("wasm",), new_tokens=2, prompt_tokens=(120, 400), prompt_new_tokens=2, prompt_seconds=3
     )
-    asked = plan(config, run / "export/package", read_jsonl(run / "data/test.jsonl"), "wasm")
+    device_plan = plan(config, run / "export/package", read_jsonl(run / "data/test.jsonl"), "wasm")
     with _site(run / "export/package") as server, Browser(webgpu="none") as browser:
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("globalThis.bench")
@@ -87,9 +87,9 @@ def test_a_prompt_that_would_take_too_long_is_left_out(tmp_path_factory, tmp_pat
             };
             1
         """)
-        found = page.evaluate(f"bench.measure({json.dumps(asked)})", 60)
-    assert [len(prompt["runs"]) for prompt in found["prompts"]] == [5, 3, 0]
-    assert found["prompts"][2]["notMeasured"] == "one answer would take about 4 s here"
+        measured = page.evaluate(f"bench.measure({json.dumps(device_plan)})", 60)
+    assert [len(prompt["runs"]) for prompt in measured["prompts"]] == [5, 3, 0]
+    assert measured["prompts"][2]["notMeasured"] == "one answer would take about 4 s here"
 
 
 def test_records_say_what_ran(benched):
@@ -129,8 +129,8 @@ def test_another_model_in_the_browser_stops_the_run(tmp_path_factory, tmp_path, 
     right = stage.reference_answer
 
     def wrong(decoder, prompt_ids, *rest):
-        found = right(decoder, [*prompt_ids[:-2], prompt_ids[-1], prompt_ids[-2]], *rest)
-        return found | {"prompt_ids": list(prompt_ids)}
+        reference = right(decoder, [*prompt_ids[:-2], prompt_ids[-1], prompt_ids[-2]], *rest)
+        return reference | {"prompt_ids": list(prompt_ids)}
 
     monkeypatch.setattr(stage, "reference_answer", wrong)
     with pytest.raises(GateError, match=r"gate\.logits\.wasm_vs_onnxruntime"):

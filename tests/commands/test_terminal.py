@@ -56,7 +56,7 @@ def test_doctor_tells_a_runtime_that_can_be_fetched_from_one_that_cannot(monkeyp
     assert not finding.is_ok and "http://127.0.0.1:9 does not answer" in finding.state
     monkeypatch.setattr("tinsmith.browser.download.is_reachable", lambda url: True)
     finding = _runtime()
-    assert finding.is_ok and "http://127.0.0.1:9 has it: tinsmith setup" in finding.state
+    assert finding.is_ok and "fetches it from http://127.0.0.1:9" in finding.state
     assert not list(tmp_path.iterdir())
 
 

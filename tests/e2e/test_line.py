@@ -12,7 +12,7 @@ import pytest
 
 from e2e.conftest import tinsmith, write_project
 from signed_results import CODE, result, signed
-from tinsmith.bench.remote_result import keep
+from tinsmith.bench.remote_result import store
 from tinsmith.core.run_dir import file_sha256
 from tinsmith.pipeline.stages import STAGES
 
@@ -60,7 +60,7 @@ def test_another_devices_result_gets_onto_a_card_that_checks(finished, tmp_path)
     shutil.copytree(config.parent, tmp_path / "copy")
     copy = tmp_path / "copy/runs" / run.name
     package = file_sha256(copy / "export/package/SHA256SUMS")
-    keep(copy / "received", CODE, *signed(result(package=package, name="Kitchen tablet")))
+    store(copy / "received", CODE, *signed(result(package=package, name="Kitchen tablet")))
     done = tinsmith("run", "tinsmith.toml", "--from", "remote", cwd=tmp_path / "copy")
     assert done.returncode == 0, done.stderr[-2000:]
     card = (copy / "card/README.md").read_text()

@@ -1,4 +1,8 @@
-"""What a browser is asked to do: the protocol that `web/protocol.js` runs, as JSON."""
+"""The plan of a browser benchmark: prompts and numbers of runs, as JSON for the pages.
+
+Prompts are made of fixed words. The time of a token depends on how many come before it, not on which, and so a page
+that measures other devices carries no text of the person's data.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -12,47 +16,79 @@ from tinsmith.model.conversations import Conversation, Message
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 QUESTION = "question"
-"""Name of the prompt whose numbers stand for the model's; the others are named after their number of tokens."""
+"""Name of the prompt whose numbers stand for the model's. The others are named after their number of tokens."""
 
 MOST_CONTEXT_TOKENS = 4096
 """As in `web/worker.js`."""
 
+_SYSTEM_PROMPT = "Answer briefly."
+PROMPT_WORDS = tuple(
+    (
+        "The first boat to the island leaves at seven and takes an hour. Most people bring bread, some cheese and a "
+        "warm coat, since the wind on deck is stronger than it looks from the harbour. Which path from the landing "
+        "place to the old lighthouse is the shorter one, and can a family with two small children walk there and back "
+        "before the last boat leaves in the afternoon?"
+    ).split()
+)
+
 
 def plan(config: BenchConfig, package_dir: Path, conversations: Sequence[Conversation], device: str) -> dict[str, Any]:
-    """A `Plan` of `web/protocol.js` for `device`: the first test question, then prompts of `config.prompt_tokens`."""
+    """The plan for `device`: a prompt as long as the first test question's, then prompts of `config.prompt_tokens`.
+
+    A length that the model's context or the chat format does not allow is left out.
+    """
     tokenizer = load_tokenizer(package_dir)
     limit = min(MOST_CONTEXT_TOKENS, read_json(package_dir / "config.json")["max_position_embeddings"])
-    words = [word for one in conversations for message in one.messages for word in message.content.split()]
-    prompts = [_prompt(QUESTION, first_prompt(conversations[0]), config.new_tokens, config.runs)]
+    first = first_prompt(conversations[0])
+    # With a system message where the data has one: without it, templates put in a long one of their own.
+    opening = tuple(Message("system", _SYSTEM_PROMPT) for message in first if message.role == "system")
+    question = question_of(tokenizer, PROMPT_WORDS, len(tokenizer.encode_prompt(first)), opening)
+    prompts = [_prompt(QUESTION, (*opening, question), config.new_tokens, config.runs)]
     for tokens in sorted(config.prompt_tokens):
-        question = question_of(tokenizer, words, tokens)
-        # The chat format alone may be longer.
-        if tokens + config.prompt_new_tokens <= limit and len(tokenizer.encode_prompt((question,))) <= tokens:
+        question = question_of(tokenizer, PROMPT_WORDS, tokens)
+        is_short_enough = len(tokenizer.encode_prompt((question,))) <= tokens
+        if is_short_enough and tokens + config.prompt_new_tokens <= limit:
             prompts.append(_prompt(str(tokens), (question,), config.prompt_new_tokens, config.prompt_runs))
     return {
-        "modelUrl": "./model/", "device": device, "warmUpRuns": config.warmup_runs, "promptSeconds": config.prompt_seconds,
-        "softwareNewTokens": config.software_new_tokens, "prompts": prompts,
-    }  # fmt: skip
+        "modelUrl": "./model/",
+        "device": device,
+        "warmUpRuns": config.warmup_runs,
+        "promptSeconds": config.prompt_seconds,
+        "softwareNewTokens": config.software_new_tokens,
+        "prompts": prompts,
+    }
 
 
-def question_of(tokenizer: ChatTokenizer, words: Sequence[str], tokens: int) -> Message:
-    """A question of as many of `words`, over and over, as make a prompt of at most `tokens` tokens; one word at least."""
+def question_of(
+    tokenizer: ChatTokenizer, words: Sequence[str], max_tokens: int, opening: tuple[Message, ...] = ()
+) -> Message:
+    """The longest question of `words`, repeated as needed, whose prompt has at most `max_tokens` tokens.
+
+    It has one word at least, even if that is too long.
+
+    Args:
+        tokenizer: Of the model.
+        words: Words to take, in this order.
+        max_tokens: Of the whole prompt in the chat format.
+        opening: Messages before the question.
+    """
+
+    def length(question: Sequence[str]) -> int:
+        return len(tokenizer.encode_prompt((*opening, Message("user", " ".join(question)))))
+
     supply = itertools.cycle(words)
-    chosen = [next(supply)]
+    question = [next(supply)]
     while True:
-        more = [*chosen, *itertools.islice(supply, max(1, (tokens - _length(tokenizer, chosen)) // 4))]
-        if _length(tokenizer, more) > tokens:
+        count = max(1, (max_tokens - length(question)) // 4)
+        addition = list(itertools.islice(supply, count))
+        if length([*question, *addition]) > max_tokens:
             break
-        chosen = more
-    for word in more[len(chosen) :]:
-        if _length(tokenizer, [*chosen, word]) > tokens:
+        question += addition
+    for word in addition:
+        if length([*question, word]) > max_tokens:
             break
-        chosen.append(word)
-    return Message("user", " ".join(chosen))
-
-
-def _length(tokenizer: ChatTokenizer, words: Sequence[str]) -> int:
-    return len(tokenizer.encode_prompt((Message("user", " ".join(words)),)))
+        question.append(word)
+    return Message("user", " ".join(question))
 
 
 def _prompt(name: str, messages: Sequence[Message], new_tokens: int, runs: int) -> dict[str, Any]:

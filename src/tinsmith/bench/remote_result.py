@@ -1,4 +1,4 @@
-"""What another device sends back: its shape, its signature, and where it is kept until the card takes it."""
+"""The result that another device sends: its shape, its signature, and its file until it is on the card."""
 
 import hashlib
 import hmac
@@ -117,36 +117,35 @@ def accept(code: str, body: bytes, signature: str) -> RemoteResult:
         raise UserError("not signed with the code of this page")
     try:
         return RemoteResult.model_validate(json.loads(body))
-    except (ValidationError, ValueError, RecursionError) as error:
-        problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not JSON"}
-        raise UserError(
-            f"not a result: {'.'.join(map(str, problem['loc']))} {problem['msg']}".replace("  ", " ")
-        ) from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        path = ".".join(map(str, problem["loc"]))
+        raise UserError(f"not a result: {path} {problem['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError("not a result: not JSON") from error
 
 
-def keep(folder: Path, code: str, body: bytes, signature: str) -> Path:
-    """Write an accepted result into `folder`, as it was signed."""
+def store(folder: Path, code: str, body: bytes, signature: str) -> Path:
+    """Write an accepted result into `folder`, as it was signed, and return its path."""
     now = datetime.now(UTC)
     path = folder / f"{now:%Y%m%dT%H%M%S%fZ}.json"
-    write_json(
-        path,
-        {"received_at": now.isoformat(timespec="seconds"), "code": code, "signature": signature, "body": body.decode()},
-    )
+    received_at = now.isoformat(timespec="seconds")
+    write_json(path, {"received_at": received_at, "code": code, "signature": signature, "body": body.decode()})
     return path
 
 
-def kept(folder: Path) -> list[tuple[str, RemoteResult]]:
-    """`(time it was received, result)` of everything in `folder`, oldest first.
+def stored(folder: Path) -> list[tuple[str, RemoteResult]]:
+    """`(time it was received, result)` of every file in `folder`, oldest first.
 
     Raises:
-        ArtifactError: one of them is no longer what was signed.
+        ArtifactError: a file is no longer as its device signed it.
     """
-    found = []
+    results = []
     for path in sorted(folder.glob("*.json")):
-        held: dict[str, Any] = read_json(path)
+        envelope: dict[str, Any] = read_json(path)
         try:
-            result = accept(held["code"], held["body"].encode(), held["signature"])
-            found.append((held["received_at"], result))
+            result = accept(envelope["code"], envelope["body"].encode(), envelope["signature"])
+            results.append((envelope["received_at"], result))
         except (UserError, KeyError, AttributeError, TypeError) as error:
             raise ArtifactError(f"{path}: not what the device signed ({error})", "Delete the file.") from error
-    return found
+    return results

@@ -1,11 +1,11 @@
-"""Remote: results that other devices sent, of the package as it is now, as records and numbers for the card."""
+"""Remote: the results that other devices sent for the current package, as records and numbers for the card."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 from tinsmith.bench.numbers import record_numbers, record_of
-from tinsmith.bench.remote_result import RemoteResult, kept
+from tinsmith.bench.remote_result import RemoteResult, stored
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import file_sha256, write_json
 from tinsmith.core.stage_context import StageContext, Summary
@@ -20,7 +20,7 @@ _BROWSERS = (
     ("Chrome", "Chrome"),
     ("Version", "Safari"),
 )
-"""How browsers name themselves, from the most to the least particular."""
+"""Token in a user agent -> browser, the most particular first: most browsers name others too."""
 
 _SYSTEMS = (
     ("Android", "Android"),
@@ -39,8 +39,8 @@ def take_results(export_dir: Path, received_dir: Path, out_dir: Path, context: S
         ArtifactError: a result is no longer what its device signed.
     """
     package = file_sha256(export_dir / "package" / "SHA256SUMS")
-    results = kept(received_dir)
-    current = [(at, result) for at, result in results if result.package == package]
+    results = stored(received_dir)
+    current = [(received_at, result) for received_at, result in results if result.package == package]
     summary = []
     for number, (received_at, result) in enumerate(current, start=1):
         device, lines = _device(received_at, result, context.recorder, number)
@@ -54,28 +54,31 @@ def take_results(export_dir: Path, received_dir: Path, out_dir: Path, context: S
 def _device(
     received_at: str, result: RemoteResult, recorder: Recorder, number: int
 ) -> tuple[dict[str, Any], list[str]]:
+    """The record of one device, and a line about each of its backends."""
     browser, system = browser_and_system(result.userAgent)
     records, lines = {}, []
-    for found in result.backends:
-        parts = found.model_dump()
+    for backend in result.backends:
+        name, parts = backend.asked, backend.model_dump()
         ready = parts["measured"]["ready"]
-        if ready["device"] != found.asked:
-            records[found.asked] = {
-                "device": found.asked,
-                "not_measured": ready["notice"] or f"it ran on {ready['device']}",
-            }
+        if ready["device"] != name:
+            records[name] = {"device": name, "not_measured": ready["notice"] or f"it ran on {ready['device']}"}
             continue
-        record = record_of(found.asked, parts["measured"], parts["reloaded"])
-        records[found.asked] = record
-        lines.append(record_numbers(recorder, f"remote.{number}.{found.asked}", record, f"remote/{number}.json"))
-    return {
-        "name": result.name, "received_at": received_at, "browser": browser, "os": system, "user_agent": result.userAgent,
-        "cores": result.cores, "backends": records,
-    }, lines  # fmt: skip
+        records[name] = record_of(name, parts["measured"], parts["reloaded"])
+        lines.append(record_numbers(recorder, f"remote.{number}.{name}", records[name], f"remote/{number}.json"))
+    record = {
+        "name": result.name,
+        "received_at": received_at,
+        "browser": browser,
+        "os": system,
+        "user_agent": result.userAgent,
+        "cores": result.cores,
+        "backends": records,
+    }
+    return record, lines
 
 
 def browser_and_system(user_agent: str) -> tuple[str, str]:
-    """Such as `("Firefox 140", "Android")`; empty where it does not say."""
+    """Such as `("Firefox 140", "Android")`; empty where the user agent does not say."""
     browser = ""
     for token, name in _BROWSERS:
         if version := re.search(rf"\b{token}/(\d+)", user_agent):

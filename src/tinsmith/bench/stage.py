@@ -1,7 +1,6 @@
 """Bench: the packaged model in headless Chromium, once per device, with the worker the chat page ships."""
 
 import json
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from tinsmith.core.device import cpu_name, os_name
 from tinsmith.core.errors import DataError
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json
+from tinsmith.core.scratch import scratch_folder
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
@@ -32,7 +32,7 @@ from tinsmith.model.tokens import load_tokenizer
 _COMPARED_PROMPTS = 5
 _COMPARED_TOKENS = 32
 _GRAPHS = {"q4": FLOAT32, "q4f16": FLOAT16, "q8": INT8_PAGE}
-"""Name that the page gives a graph -> the graph."""
+"""Name of a graph in the page's messages -> the graph."""
 _POLL_SECONDS = 0.5
 
 
@@ -63,15 +63,15 @@ def bench_browser(
 @contextmanager
 def _site(package_dir: Path) -> Generator[SiteServer]:
     """The bench page, its runtime and the package, as the chat page's host would serve them."""
-    with tempfile.TemporaryDirectory(prefix="tinsmith-runtime-") as runtime:
-        write_runtime(Path(runtime))
-        with SiteServer({"/": WEB_DIR, "/runtime/": Path(runtime), "/model/": package_dir}) as server:
+    with scratch_folder("tinsmith-runtime-") as runtime:
+        write_runtime(runtime)
+        with SiteServer({"/": WEB_DIR, "/runtime/": runtime, "/model/": package_dir}) as server:
             yield server
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """What one device's benchmark needs to know."""
+    """The input of one device's benchmark."""
 
     config: BenchConfig
     device: str
@@ -82,7 +82,7 @@ class _Session:
 
 
 class _BenchPage:
-    """bench.html in one tab, with one deadline for everything asked of it."""
+    """bench.html in one tab, with one deadline for all its work."""
 
     def __init__(self, browser: Browser, session: _Session) -> None:
         self._deadline = time.monotonic() + session.config.timeout_seconds
@@ -91,41 +91,41 @@ class _BenchPage:
         self.page.wait_for("globalThis.bench", self._left())
 
     def run(self, phase: str, plan: dict[str, Any], *more: Any) -> dict[str, Any]:
-        """What `measure` or `reload` of `web/protocol.js` answers, with a progress bar meanwhile."""
+        """Result of the page's `measure` or `reload`, with a progress bar meanwhile."""
         from tqdm import tqdm
 
         arguments = json.dumps([plan, *more])
         self.page.evaluate(
-            f"void (globalThis.answered = bench.{phase}(...{arguments}).finally(() => answered.isHere = true))"
+            f"void (globalThis.result = bench.{phase}(...{arguments}).finally(() => (result.isSettled = true)))"
         )
         with tqdm(desc=f"{plan['device']}: {phase}", unit="run") as bar:
-            while not self.page.evaluate("!!answered.isHere", self._left()):
+            while not self.page.evaluate("!!result.isSettled", self._left()):
                 bar.total, bar.n = (self.page.evaluate(f"bench.progress.{key}") for key in ("total", "done"))
                 bar.refresh()
                 if time.monotonic() > self._deadline:
                     raise BrowserError(
-                        f"{plan['device']}: not measured within the time there is", "Raise bench.timeout_seconds."
+                        f"{plan['device']}: not measured within bench.timeout_seconds", "Raise it in the configuration."
                     )
                 time.sleep(_POLL_SECONDS)
             bar.n = bar.total
-        return self.page.evaluate("answered", self._left())
+        return self.page.evaluate("result", self._left())
 
     def compare(self, reference: dict[str, Any]) -> float:
-        """How far the logits of the loaded graph are from `reference` (`web/reference.js`)."""
-        return self._ask("compare", reference)
+        """Distance between the logits of the loaded graph and `reference`, as `web/reference.js` defines it."""
+        return self._call("compare", reference)
 
     def tokenize(self, conversations: list[Conversation]) -> list[list[int]]:
         """Ids of every conversation by the package's own chat template in Transformers.js."""
-        return self._ask("tokenize", [conversation.as_dicts() for conversation in conversations])
+        return self._call("tokenize", [conversation.as_dicts() for conversation in conversations])
 
     def check_clean(self) -> None:
-        """Raise if the page or its workers threw or logged an error, or asked another host."""
-        _refuse_elsewhere(self.page, self._origin)
+        """Raise if the page or its workers threw or logged an error, or sent a request to another host."""
+        _refuse_other_hosts(self.page, self._origin)
         problems = [*self.page.exceptions, *(text for kind, text in self.page.console if kind == "error")]
         if problems:
             raise BrowserError(f"the page reported {len(problems)} errors, the first: {problems[0]}")
 
-    def _ask(self, name: str, argument: Any) -> Any:
+    def _call(self, name: str, argument: Any) -> Any:
         return self.page.evaluate(f"bench.{name}({json.dumps(argument)})", self._left())
 
     def _left(self) -> float:
@@ -138,7 +138,7 @@ def _bench_wasm(session: _Session, recorder: Recorder) -> str:
 
 
 def _bench_webgpu(session: _Session, recorder: Recorder) -> str:
-    """On the machine's adapter, else on a software one; without either, a record that says so."""
+    """Measure on the machine's adapter, else on a software one; without either, write a record that says so."""
     for mode in ("auto", "software"):
         with Browser(webgpu=mode) as browser:
             bench = _BenchPage(browser, session)
@@ -150,27 +150,28 @@ def _bench_webgpu(session: _Session, recorder: Recorder) -> str:
 
 
 def _not_measured(session: _Session, reason: str) -> str:
-    """A record that says why a device has no numbers."""
+    """Write a record that says why a device has no numbers."""
     write_json(session.out_dir / f"{session.device}.json", {"device": session.device, "not_measured": reason})
     return f"{session.device}: not measured ({reason})"
 
 
 def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: Recorder) -> str:
-    """Run the protocol, write its record and its numbers, and compare tokens and answers with Python's on WASM."""
+    """Measure, write the record and its numbers, and on WASM compare tokens and logits with Python's."""
     device = session.device
-    asked = plan(session.config, session.package_dir, session.conversations, device)
-    measured = bench.run("measure", asked)
+    device_plan = plan(session.config, session.package_dir, session.conversations, device)
+    measured = bench.run("measure", device_plan)
     ready = measured["ready"]
     if ready["device"] != device:
-        if (ready["adapter"] or {}).get("software"):  # it computes rightly, so the package or its reference is wrong
-            raise BrowserError(f"asked for {device} but the model runs on {ready['device']}: {ready['notice']}")
+        # A software adapter computes correctly, so there the package or its reference is wrong.
+        if (ready["adapter"] or {}).get("software"):
+            raise BrowserError(f"{device}: the model runs on {ready['device']} instead: {ready['notice']}")
         return _not_measured(session, ready["notice"])
     graph = _GRAPHS[ready["dtype"]]
     peak_bytes = browser.peak_memory_bytes()
     files = _fetched_files(bench.page, session.origin, graph.file)
     if device == "wasm":
         _gate_tokens_and_logits(session, bench, recorder, graph)
-    record = record_of(device, measured, bench.run("reload", asked, measured["software"])) | {
+    record = record_of(device, measured, bench.run("reload", device_plan, measured["software"])) | {
         "browser": browser.version,
         "os": os_name(),
         "cpu": cpu_name(),
@@ -203,55 +204,65 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
 
 
 def _fetched_files(page: Page, origin: str, graph: str) -> list[dict[str, Any]]:
-    """Everything the browser received: `{path, bytes}`, largest first.
+    """Everything the browser received, as `{path, bytes}`, largest first.
 
     Raises:
-        BrowserError: the packaged model is not among it, or something came from another origin.
+        BrowserError: it never fetched the graph, or it fetched something from another origin.
     """
-    _refuse_elsewhere(page, origin)
+    _refuse_other_hosts(page, origin)
     sizes: dict[str, int] = {}
-    for fetched in page.requests:
-        path = fetched.url[len(origin) + 1 :].partition("?")[0]
-        sizes[path] = sizes.get(path, 0) + fetched.size_bytes
+    for request in page.requests:
+        path = request.url[len(origin) + 1 :].partition("?")[0]
+        sizes[path] = sizes.get(path, 0) + request.size_bytes
     if not any(path == f"model/{graph}" and size for path, size in sizes.items()):
         raise BrowserError(f"the browser never fetched {graph}; it fetched {', '.join(sizes)}")
     return [{"path": path, "bytes": size} for path, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))]
 
 
-def _refuse_elsewhere(page: Page, origin: str) -> None:
-    elsewhere = [fetched.url for fetched in page.requests if not fetched.url.startswith(f"{origin}/")]
-    if elsewhere:
-        raise BrowserError(f"the page asked another host: {elsewhere[0]}", "Nothing may leave the device.")
+def _refuse_other_hosts(page: Page, origin: str) -> None:
+    others = [request.url for request in page.requests if not request.url.startswith(f"{origin}/")]
+    if others:
+        raise BrowserError(f"the page sent a request to another host: {others[0]}", "Nothing may leave the device.")
 
 
 def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Recorder, graph: Graph) -> None:
-    """Record both gates; the evidence is written before either can stop the run."""
+    """Check both gates. The evidence is written first, so that it is there when one stops the run."""
     from tqdm import tqdm
 
     assert graph.max_browser_error is not None  # only graphs that pages load come here
     tokenizer = load_tokenizer(session.package_dir)
-    different = gates.token_differences(session.conversations, tokenizer, bench.tokenize(session.conversations))
+    differences = gates.token_differences(session.conversations, tokenizer, bench.tokenize(session.conversations))
     decoder = load_onnx(session.package_dir / graph.file)
-    compared: list[dict[str, Any]] = []
+    comparisons: list[dict[str, Any]] = []
     for conversation in tqdm(session.conversations[:_COMPARED_PROMPTS], "logits, browser and Python", unit="prompt"):
         prompt_ids = tokenizer.encode_prompt(gates.first_prompt(conversation))
         reference = reference_answer(decoder, prompt_ids, tokenizer.end_ids, _COMPARED_TOKENS)
-        compared.append(
-            {
-                "conversation": conversation.id,
-                "token_ids": reference["token_ids"],
-                "disagreement": bench.compare(reference),
-            }
+        disagreement = bench.compare(reference)
+        comparisons.append(
+            {"conversation": conversation.id, "token_ids": reference["token_ids"], "disagreement": disagreement}
         )
-    write_json(session.out_dir / "gates.json", {"token_differences": different, "logits": compared})
-    raw = "bench/gates.json"
+    write_json(session.out_dir / "gates.json", {"token_differences": differences, "logits": comparisons})
     recorder.gate(
-        "gate.tokens.python_vs_javascript", len(different), "==", 0, "conversations that differ",
-        len(session.conversations), "conversations", "tinsmith.bench.gates.token_differences",
-        "The browser would feed the model other tokens than it was trained on; see token_differences.", raw,
-    )  # fmt: skip
+        "gate.tokens.python_vs_javascript",
+        len(differences),
+        "==",
+        0,
+        unit="conversations that differ",
+        count=len(session.conversations),
+        count_of="conversations",
+        method="tinsmith.bench.gates.token_differences",
+        hint="The browser would feed the model other tokens than it was trained on; see token_differences.",
+        raw="bench/gates.json",
+    )
     recorder.gate(
-        f"gate.logits.{session.device}_vs_onnxruntime", fmean(one["disagreement"] for one in compared), "<=",
-        graph.max_browser_error, "share of variance", len(compared), "prompts", "web/reference.js, mean over prompts",
-        "The browser's kernels do not compute what was evaluated; see logits.", raw,
-    )  # fmt: skip
+        f"gate.logits.{session.device}_vs_onnxruntime",
+        fmean(comparison["disagreement"] for comparison in comparisons),
+        "<=",
+        graph.max_browser_error,
+        unit="share of variance",
+        count=len(comparisons),
+        count_of="prompts",
+        method="web/reference.js, mean over prompts",
+        hint="The browser's kernels do not compute what was evaluated; see logits.",
+        raw="bench/gates.json",
+    )

@@ -1,4 +1,4 @@
-"""What the browser benchmark's numbers mean."""
+"""Definitions of the browser benchmark's numbers."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class TimedRun:
     """One greedy generation; all times in milliseconds on one clock."""
 
-    asked_ms: float
+    request_ms: float
     """When the page sent the request to the worker."""
     token_ms: tuple[float, ...]
     """When the worker had each new token."""
@@ -17,19 +17,19 @@ class TimedRun:
 
 
 def first_token_seconds(run: TimedRun) -> float:
-    """Seconds from the request to the first new token: the prompt's whole forward pass and the way to the worker."""
-    return (run.token_ms[0] - run.asked_ms) / 1000
+    """Seconds from the request to the first new token: the message to the worker and the prompt's forward pass."""
+    return (run.token_ms[0] - run.request_ms) / 1000
 
 
 def prefill_tokens_per_second(run: TimedRun) -> float:
-    """Tokens of the prompt over the seconds to the first new token: reading and choosing, and the way to the worker."""
+    """Tokens of the prompt over the seconds to the first new token."""
     return run.prompt_tokens / first_token_seconds(run)
 
 
 def decode_tokens_per_second(run: TimedRun) -> float:
-    """(n - 1) / (time of the last token - time of the first): the speed once the prompt has been read.
+    """(n - 1) / (time of the last token - time of the first), for n new tokens: the speed after the prompt.
 
-    Not comparable to: tokens per second of a whole request, which depends on the length of the prompt.
+    It cannot be compared with tokens per second of a whole request, which depend on the length of the prompt.
 
     Raises:
         ValueError: fewer than two tokens, or a clock that did not move between them.

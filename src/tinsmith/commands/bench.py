@@ -17,6 +17,10 @@ _OPEN = (
     "The browser will warn of an unknown certificate, made just now by this command; go on from there."
 )
 _CLOSED = "This page is open to browsers on this machine only; --lan lets in a phone or laptop on the local network."
+_SERVED = (
+    "This serves the model ({package_dir}, {size_mb:.0f} MB) and a page that times it. The page's prompts are made of\n"
+    "fixed words: it holds no text of your conversations. The model itself may repeat what it was trained on."
+)
 
 
 def bench(run_path: Path, is_remote: bool, is_open: bool, port: int, minutes: int) -> None:
@@ -40,8 +44,12 @@ def bench(run_path: Path, is_remote: bool, is_open: bool, port: int, minutes: in
         click.echo("No result came; nothing was changed.", err=True)
 
 
+def _size_mb(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
 def _receive_results(run: RunDir, is_open: bool, port: int, minutes: int) -> int:
-    """Serve the page until it is stopped or the time is over, and return how many results came."""
+    """Serve the page until Ctrl-C or the end of the time, and return the number of results."""
     import segno
 
     from tinsmith.bench.plan import plan
@@ -51,15 +59,17 @@ def _receive_results(run: RunDir, is_open: bool, port: int, minutes: int) -> int
 
     require_stage(run, "bench", "there is no benchmark yet")
     package_dir = run.stage("export") / "package"
-    asked = plan(config_of(run).bench, package_dir, read_jsonl(run.stage("data") / "test.jsonl"), "auto")
+    conversations = read_jsonl(run.stage("data") / "test.jsonl")
+    device_plan = plan(config_of(run).bench, package_dir, conversations, device="auto")
     names: list[str] = []
-    came = threading.Event()
+    has_arrived = threading.Event()
 
     def on_result(result: RemoteResult) -> None:
         names.append(result.name)
-        came.set()
+        has_arrived.set()
 
-    with RemoteBench(asked, package_dir, run.received, is_open, port, on_result) as server:
+    click.echo(_SERVED.format(package_dir=package_dir, size_mb=_size_mb(package_dir)), err=True)
+    with RemoteBench(device_plan, package_dir, run.received, is_open, port, on_result) as server:
         click.echo(_OPEN if server.is_open else _CLOSED, err=True)
         click.echo(f"It closes after {minutes} minutes, or with Ctrl-C.\n", err=True)
         deadline = time.monotonic() + 60 * minutes
@@ -68,8 +78,8 @@ def _receive_results(run: RunDir, is_open: bool, port: int, minutes: int) -> int
                 click.echo(server.url)
                 if server.is_open and sys.stderr.isatty():
                     segno.make(server.url, error="l").terminal(out=sys.stderr, compact=True)
-                if came.wait(left):
-                    came.clear()
+                if has_arrived.wait(left):
+                    has_arrived.clear()
                     click.echo(f"Received: {names[-1]}. For another device, open the new address:", err=True)
         except KeyboardInterrupt:
             click.echo(err=True)

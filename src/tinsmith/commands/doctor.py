@@ -100,7 +100,11 @@ def _runtime() -> Finding:
             return Finding("browser runtime", True, pins)
         registry = without_credentials(registry_address(missing[0].name))
         if all(is_reachable(package.url) for package in missing):
-            return Finding("browser runtime", True, f"not fetched yet; {registry} has it: tinsmith setup")
+            return Finding(
+                "browser runtime",
+                True,
+                f"not fetched yet; tinsmith setup, or the first use, fetches it from {registry}",
+            )
     except UserError as error:
         return Finding("browser runtime", False, error.message, error.hint)
     state = f"not fetched yet, and {registry} does not answer or does not have it"

@@ -147,7 +147,7 @@ class BenchConfig(Section):
     warmup_runs: int = Field(1, ge=1)
     """Untimed answers before the timed ones."""
     runs: int = Field(5, ge=5)
-    """Timed answers to the first test question."""
+    """Timed answers to a prompt of fixed words, as long as the first test question's."""
     prompt_tokens: tuple[int, ...] = (32, 256, 1024)
     """Lengths of further prompts to time. Those that do not fit the model are left out."""
     prompt_new_tokens: int = Field(32, ge=2)
