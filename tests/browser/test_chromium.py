@@ -93,6 +93,16 @@ def test_the_folder_of_a_running_browser_stays(temporary):
 
 
 @pytest.mark.browser
+def test_a_long_path_for_temporary_files_is_no_obstacle(tmp_path, monkeypatch):
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with Browser() as browser:
+        assert browser.open().evaluate("1 + 1") == 2
+
+
+@pytest.mark.browser
 def test_calls_fail_at_once_when_the_browser_dies(temporary):
     with Browser() as browser:
         page = browser.open()

@@ -61,9 +61,9 @@ class _Prompt(_Part):
     runs: Annotated[list[_Run], Field(max_length=100)]
 
     @model_validator(mode="after")
-    def _as_asked(self) -> Self:
+    def _has_its_tokens(self) -> Self:
         if any(len(run.times) != self.newTokens for run in self.runs):
-            raise ValueError("a run made another number of tokens than was asked for")
+            raise ValueError("a run has another number of tokens than its prompt says")
         return self
 
 

@@ -54,6 +54,8 @@ _WEBGPU_FLAGS = {
     "software": (*_WEBGPU, "--use-webgpu-adapter=swiftshader"),
 }
 _START_SECONDS = 60
+_MAX_PARENT_BYTES = 36
+"""A socket's path has 107 bytes, of which our folder and Chromium's names below it take 71."""
 
 
 def find_browser() -> str:
@@ -108,7 +110,7 @@ class Browser:
 
     def __enter__(self) -> "Browser":
         with ExitStack() as stack:
-            folder = stack.enter_context(scratch_folder("tinsmith-browser-"))
+            folder = stack.enter_context(scratch_folder("tinsmith-browser-", _temporary_parent()))
             log = stack.enter_context(tempfile.TemporaryFile())
             command = [self._program, *self._flags, f"--user-data-dir={folder / 'profile'}", "about:blank"]
             # Chromium leaves folders of its own beside the profile; TMPDIR puts them where they are removed.
@@ -210,6 +212,12 @@ class Browser:
             while self._pending:
                 _, future = self._pending.popitem()
                 future.set_exception(_gone())
+
+
+def _temporary_parent() -> Path:
+    """The system's folder for temporary files, or `/tmp` if its path is too long for Chromium's socket."""
+    parent = Path(tempfile.gettempdir())
+    return parent if len(os.fsencode(parent)) <= _MAX_PARENT_BYTES else Path("/tmp")
 
 
 def _gone() -> BrowserError:
