@@ -91,7 +91,7 @@ def _write_files(stage: str, folder: Path) -> None:
                 "base": {"text": "Tea."},
                 "tuned": {"text": "Rp 33k"},
                 "int4": {"text": "Rp 32k\nor so"},
-                "int4_found": ["32k"][:i],
+                "int4_facts": ["32k"][:i],
             }
             for i in range(2)
         ]
@@ -101,7 +101,8 @@ def _write_files(stage: str, folder: Path) -> None:
 def write_run(root: Path, stages: tuple[str, ...] = STAMPED, author: dict | None = None) -> RunDir:
     """A run folder with these stages finished and no card."""
     run = RunDir(root)
-    write_json(run.config, {"name": "tea-bot", "evaluate": {"max_new_tokens": 48}, "card": author or {}})
+    config = {"name": "tea-bot", "evaluate": {"max_new_tokens": 48}, "card": author or {}}
+    write_json(run.config, {**config, "data": {"system_prompt": "You sell tea."}})
     write_json(
         run.environments / "env1.json",
         {

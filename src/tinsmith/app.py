@@ -1,41 +1,45 @@
-"""App: a static folder with the chat page, the card page, the browser runtime and the model, ready for any host."""
+"""The app stage: a static site with chat page, card page, browser runtime and model, ready for any host."""
 
 import html
 import json
-import random
-from collections.abc import Sequence
 from pathlib import Path
 
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import HOST_HEADERS
+from tinsmith.core.config import AppConfig
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import copy_file, link_or_copy, read_json, write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
-from tinsmith.model.conversations import Conversation, read_jsonl
 
-_QUESTIONS = 4
 _MAX_NEW_TOKENS = 256
-_PAGES = {"index.html": "chat.html", **{name: name for name in (
-    "chat.js", "chat.css", "page.css", "client.js", "context.js", "loader.js", "markdown.js", "reference.js", "rows.js", "store.js", "sw.js",
-    "unpack.js", "unpack_worker.js", "worker.js")}}  # fmt: skip
+_SCRIPTS = "chat client context loader markdown reference rows store sw unpack unpack_worker worker"
+_PAGES = {
+    "index.html": "chat.html",
+    **{name: name for name in ("chat.css", "page.css", *(f"{script}.js" for script in _SCRIPTS.split()))},
+}
+"""Name in the site -> name among the pages of the Python package."""
+_UNPUBLISHED_PROMPT = (
+    "warning: the model was trained with a system prompt that stands in the conversations, and the page has none; "
+    "agree to its publication with: tinsmith approve CONFIG"
+)
 _IMAGES = (".png", ".svg", ".jpg", ".webp")
 
 _HOSTING = """# Hosting this folder
 
-Copy the folder to any static host over HTTPS. Everything is served from its own origin; nothing else is fetched.
+Copy the folder to any static host with HTTPS. The pages load nothing from other origins.
 
-With the headers below the page is cross-origin isolated and WASM uses several threads. Where a host does not send them, the
-page's service worker adds them and the page loads once more by itself; only where a browser allows no service worker does it
-run with one thread, and says so. WebGPU does not need them.
+With the headers below, the page is cross-origin isolated and WASM uses several threads. If a host does not send them,
+the page's service worker adds them and reloads the page once. If a browser allows no service worker, WASM runs with one
+thread, and the page says so. WebGPU does not need the headers.
 
 | host | what to do |
 |---|---|
 | Netlify | nothing: `netlify.toml` and `_headers` are read |
-| Cloudflare Pages | not as it is: it takes no file over 25 MiB, and the runtime for WebGPU and most weights are larger |
+| Cloudflare Pages | does not work as is: it takes no file over 25 MiB; the WebGPU runtime and most weights are larger |
 | Vercel | nothing: `vercel.json` is read |
 | Hugging Face static Space | nothing: `README.md` names the headers |
-| GitHub Pages | nothing: the service worker adds the headers. No file may exceed 100 MiB: 1B models have one that does |
-| nginx | put `nginx.conf` into `conf.d`, its `root` changed to this folder |
+| GitHub Pages | nothing: the service worker adds the headers. It takes no file over 100 MiB; 1B models have one |
+| nginx | change `root` in `nginx.conf` to this folder and put the file into `conf.d` |
 | Apache | nothing if `mod_headers` is on: `.htaccess` is read |
 | another server | send the headers, and `application/wasm` for `.wasm` and `text/javascript` for `.js` and `.mjs` |
 
@@ -43,14 +47,18 @@ run with one thread, and says so. WebGPU does not need them.
 {headers}
 ```
 
-A missing file must be answered with status 404, as most hosts do where there is a `404.html`, not with a fallback page: a
-browser would take the page for a model file.
+The host must answer requests for missing files with status 404, as most do if there is a `404.html`. A fallback page
+with status 200 would be taken for a model file.
 """
 
 
 _NOT_FOUND = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Not found</title></head>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Not found</title>
+</head>
 <body><h1>Not found</h1><p>There is no such page here.</p></body>
 </html>
 """
@@ -66,32 +74,45 @@ _NGINX = """server {
 
 
 def build_app(
-    data_dir: Path, export_dir: Path, card_dir: Path, out_dir: Path, title: str, context: StageContext
+    config: AppConfig,
+    system_prompt: str,
+    data_dir: Path,
+    export_dir: Path,
+    card_dir: Path,
+    out_dir: Path,
+    title: str,
+    context: StageContext,
 ) -> Summary:
     """Write the static site into `out_dir`.
 
     Args:
-        data_dir: For the system prompt and the example questions, which are test questions drawn by the seed.
+        config: Its `questions` are the page's suggestions; no question from the data is published otherwise.
+        system_prompt: As the owner wrote it; the conversations' own is not published.
+        data_dir: Its report says whether the conversations have a system prompt.
+        export_dir: Holds `package/`.
+        card_dir: Holds the model card.
+        out_dir: Existing and empty.
         title: Name shown at the top of both pages.
+        context: Receives the number and size of the files.
 
     Raises:
         MissingDependency: the browser runtime cannot be fetched.
         ArtifactError: the package or the card is missing.
     """
-    web = WEB_DIR
     for name, source in _PAGES.items():
-        copy_file(web / source, out_dir / name)
+        copy_file(WEB_DIR / source, out_dir / name)
     write_runtime(out_dir / "runtime")
     _write_model(export_dir / "package", card_dir, out_dir)
-    write_json(out_dir / "app.json", {
+    settings = {
         "title": title,
-        "system_prompt": read_json(data_dir / "report.json")["system_prompt"],
-        "questions": example_questions(read_jsonl(data_dir / "test.jsonl"), context.seed),
+        "system_prompt": system_prompt,
+        "questions": list(config.questions),
         "model": "./model/",
         "max_new_tokens": _MAX_NEW_TOKENS,
-    })  # fmt: skip
+    }
+    write_json(out_dir / "app.json", settings)
     markdown = (card_dir / "README.md").read_text(encoding="utf-8")
-    page = (web / "card.html").read_text(encoding="utf-8")
+    page = (WEB_DIR / "card.html").read_text(encoding="utf-8")
     write_text(out_dir / "card.html", fill_card_page(page, title, markdown))
     _write_host_files(out_dir, title)
     sizes = [path.stat().st_size for path in out_dir.rglob("*") if path.is_file()]
@@ -99,29 +120,20 @@ def build_app(
     context.recorder.add(
         "app.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sizes of the files in the folder"
     )
+    has_unpublished_prompt = not system_prompt and read_json(data_dir / "report.json")["system_prompt"]
     return (
         f"chat page, card page and model: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB, ready for any static host",
+        *(
+            ["the page suggests no questions; choose some with: tinsmith approve CONFIG"]
+            if not config.questions
+            else []
+        ),
+        *([_UNPUBLISHED_PROMPT] if has_unpublished_prompt else []),
     )
 
 
-def example_questions(conversations: Sequence[Conversation], seed: int) -> list[str]:
-    """Up to four different first questions, from as many categories as there are."""
-    order = list(conversations)
-    random.Random(seed).shuffle(order)
-    seen: dict[str, int] = {}
-    ranked = []
-    for conversation in order:
-        question = next(m.content for m in conversation.messages if m.role == "user").strip()
-        rank = seen.get(conversation.category, 0)
-        seen[conversation.category] = rank + 1
-        ranked.append((rank, question))
-    # A stable sort: the first question of every category, then the second of every category, ...
-    unique = dict.fromkeys(question for _, question in sorted(ranked, key=lambda item: item[0]))
-    return list(unique)[:_QUESTIONS]
-
-
 def fill_card_page(page: str, title: str, markdown: str) -> str:
-    """`page` with the title and the card's Markdown in it as HTML; HTML inside the Markdown is shown, not used."""
+    """`page` with the title and the card's Markdown as HTML. HTML inside the Markdown is shown as text."""
     from markdown_it import MarkdownIt
 
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -130,7 +142,7 @@ def fill_card_page(page: str, title: str, markdown: str) -> str:
         if token.type == "link_open":
             token.attrSet("rel", "noopener noreferrer nofollow")
     body = renderer.renderer.render(tokens, renderer.options, {})
-    # What is wider than a phone scrolls in its own box, which a keyboard has to reach.
+    # Wide code and tables scroll in a box of their own, which a keyboard must be able to reach.
     body = body.replace("<pre>", '<pre tabindex="0">')
     body = body.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
     filled = page.replace("<title>Model card</title>", f"<title>{html.escape(title)}: model card</title>")
@@ -138,7 +150,7 @@ def fill_card_page(page: str, title: str, markdown: str) -> str:
 
 
 def without_front_matter(markdown: str) -> str:
-    """The text after a leading `---` ... `---` block, or all of it if there is none."""
+    """`markdown` without the block between `---` lines at its start, if it has one."""
     lines = markdown.split("\n")
     if lines[0].strip() != "---" or "---" not in (line.strip() for line in lines[1:]):
         return markdown
@@ -147,7 +159,7 @@ def without_front_matter(markdown: str) -> str:
 
 
 def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
-    """The package unchanged, with the card beside it; the card's images also lie where the card page looks."""
+    """Write the unchanged package with the card in it, and the card's images for the card page too."""
     if not (package_dir / "config.json").is_file():
         raise ArtifactError(f"{package_dir}: no package", "Run the export stage: tinsmith run")
     if not (card_dir / "README.md").is_file():
@@ -163,7 +175,7 @@ def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
 
 
 def _write_host_files(out_dir: Path, title: str) -> None:
-    """The headers in the form of the common hosts, and `HOSTING.md`, which says who reads which."""
+    """Write the headers in the formats of common hosts, and `HOSTING.md`, which says which host reads which file."""
     lines = [f"{name}: {value}" for name, value in HOST_HEADERS.items()]
     write_text(out_dir / "_headers", "/*\n" + "".join(f"  {line}\n" for line in lines))
     pairs = [{"key": name, "value": value} for name, value in HOST_HEADERS.items()]
@@ -180,7 +192,8 @@ def _write_host_files(out_dir: Path, title: str) -> None:
     write_text(
         out_dir / "README.md",
         f"---\ntitle: {json.dumps(title, ensure_ascii=False)}\nsdk: static\napp_file: index.html\n"
-        f"custom_headers:\n{custom}---\n\nA chat page whose model runs in the visitor's browser. How to host it: HOSTING.md.\n",
+        f"custom_headers:\n{custom}---\n\n"
+        "A chat page whose model runs in the visitor's browser. HOSTING.md says how to host it.\n",
     )
     write_text(out_dir / ".nojekyll", "")
     write_text(out_dir / "404.html", _NOT_FOUND)

@@ -187,6 +187,17 @@ def setup(archives: Path | None) -> None:
 
 
 @main.command()
+@_CONFIG
+@_RUNS
+@click.option("--list", "list_only", is_flag=True, help="Print the candidates as TOML; ask nothing, write nothing.")
+def approve(**options: Any) -> None:
+    """Choose which texts of the data the chat page and the card may publish."""
+    from tinsmith.commands.approve import approve
+
+    approve(**options)
+
+
+@main.command()
 def doctor() -> None:
     """Show what this machine can do, and how to install what is missing."""
     from tinsmith.commands.doctor import doctor

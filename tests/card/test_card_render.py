@@ -170,7 +170,7 @@ def test_answers_that_state_as_many_facts_are_not_ranked(tmp_path, monkeypatch):
     run = write_run(tmp_path / "tea-bot")
     answers = run.stage("evaluate") / "answers.jsonl"
     answers.write_text(
-        "".join(json.dumps({**json.loads(line), "int4_found": []}) + "\n" for line in answers.read_text().splitlines())
+        "".join(json.dumps({**json.loads(line), "int4_facts": []}) + "\n" for line in answers.read_text().splitlines())
     )
     page = render_card_page(run, monkeypatch)
     assert page.count("\nKey facts stated by the INT4 package (0 of 2):") == 2 and "key facts stated by" not in page

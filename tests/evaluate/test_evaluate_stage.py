@@ -70,7 +70,7 @@ def test_numbers_follow_from_the_raw_files(done):
     assert found["evaluate.answers.stop_rate.int4"].value == stopped / 6
     facts = sum(len(answer["facts"]) for answer in answers)
     assert found["evaluate.answers.key_fact_recall.base"].count == facts > 0
-    assert found["evaluate.answers.key_fact_recall.base"].value == sum(len(a["base_found"]) for a in answers) / facts
+    assert found["evaluate.answers.key_fact_recall.base"].value == sum(len(a["base_facts"]) for a in answers) / facts
 
 
 def test_record_says_what_was_not_assessed_and_holds_no_path(done, llama_line):

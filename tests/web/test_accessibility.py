@@ -5,9 +5,7 @@ import json
 import pytest
 
 from echo import ECHO
-from packages import tiny_run
-from stage_runs import run_stage
-from tinsmith.app import build_app
+from packages import tiny_run, write_site
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.npm import package_files, pinned_package
 from tinsmith.browser.runtime import WEB_DIR
@@ -36,7 +34,7 @@ def site(tmp_path_factory):
         card / "README.md",
         f"# Model Card: tea\n\n## Numbers\n\n{row}\n{'|---' * 9}|\n{row}\n\n{code}\n\n[Tea](https://tea.example)\n",
     )
-    run_stage(build_app, run / "data", run / "export", card, folder, "Tea shop", seed=3)
+    write_site(run, folder, card=card)
     return folder
 
 

@@ -6,9 +6,8 @@ import urllib.request
 
 import pytest
 
-from packages import tiny_run
-from stage_runs import run_stage
-from tinsmith.app import HOST_HEADERS, build_app
+from packages import tiny_run, write_site
+from tinsmith.app import HOST_HEADERS
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.serve import SiteHandler, SiteServer
 from tinsmith.core.run_dir import read_json, write_json
@@ -21,7 +20,7 @@ READY = "!!document.querySelector('#questions button:enabled')"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     run, folder = tiny_run("llama", tmp_path_factory), tmp_path_factory.mktemp("site")
-    run_stage(build_app, run / "data", run / "export", run / "card", folder, "Tea shop", seed=3)
+    write_site(run, folder)
     return folder
 
 

@@ -5,9 +5,7 @@ import json
 import pytest
 
 from echo import ECHO
-from packages import tiny_run
-from stage_runs import run_stage
-from tinsmith.app import build_app
+from packages import tiny_run, write_site
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.serve import SiteServer
 
@@ -61,7 +59,7 @@ ALLOWED = {"P", "BR", "UL", "OL", "LI", "PRE", "CODE", "STRONG", "EM"}
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory):
     run, site = tiny_run("llama", tmp_path_factory), tmp_path_factory.mktemp("site")
-    run_stage(build_app, run / "data", run / "export", run / "card", site, "Tea shop", seed=3)
+    write_site(run, site)
     worker = tmp_path_factory.mktemp("echo") / "worker.js"
     worker.write_text(ECHO)
     with Browser(webgpu="none") as browser, SiteServer({"/": site, "/worker.js": worker}) as server:

@@ -10,9 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from packages import tiny_run
-from stage_runs import run_stage
-from tinsmith.app import build_app
+from packages import tiny_run, write_site
 from tinsmith.browser.chromium import Browser
 
 pytestmark = pytest.mark.browser
@@ -33,7 +31,7 @@ http {{
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     run, folder = tiny_run("llama", tmp_path_factory), tmp_path_factory.mktemp("site")
-    run_stage(build_app, run / "data", run / "export", run / "card", folder, "Tea shop", seed=3)
+    write_site(run, folder)
     return folder
 
 

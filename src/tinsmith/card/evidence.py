@@ -1,4 +1,4 @@
-"""What a run folder says: which stages are finished, their current measurements, records and environments."""
+"""What a run folder proves: its finished stages with their records, current measurements and environments."""
 
 import hashlib
 import json
@@ -6,34 +6,42 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from pydantic import ValidationError
+
+from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.measure import Measurement, current_measurements
 from tinsmith.core.run_dir import RunDir, file_sha256, read_json
 
 STAGES = ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote")
-"""The stages a card reads, in the order they ran."""
+"""Stages that a card reads, in the order they run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything a card may state. A stage without a stamp is not finished, and nothing of it counts."""
+    """Everything a card may state. A stage without a stamp is unfinished and contributes nothing."""
 
     run: RunDir
+    config: RunConfig
+    """The run's own configuration; the defaults if the run folder has none."""
     stamps: dict[str, dict[str, Any]]
+    """By finished stage."""
     measurements: dict[str, Measurement]
-    """Id -> the newest line whose stage and fingerprint equal that stage's stamp, in the order written."""
+    """By id, in the order written: the newest line whose stage and fingerprint match that stage's stamp."""
     environments: dict[str, dict[str, Any]]
+    """By id."""
     log_bytes: int
-    """How much of `measurements.jsonl` had been written when the card was rendered."""
+    """Length of `measurements.jsonl` when the card was rendered."""
     log_sha256: str
+    """Hash of those bytes."""
     _records: dict[str, Any] = field(default_factory=dict, repr=False)
-    """Records read so far, by run-relative path."""
+    """Cache of records, by run-relative path."""
 
     def record(self, stage: str, file: str) -> Any:
-        """The JSON record `file` of a stage, or None if the stage is not finished or keeps no such file.
+        """A stage's JSON record; None if the stage is unfinished or writes no such file.
 
         Raises:
-            ArtifactError: the stage's stamp lists the file and it is missing or not JSON.
+            ArtifactError: the stage's stamp lists the file, but it is missing or not JSON.
         """
         path = f"{stage}/{file}"
         if self.sha256(path) is None:
@@ -43,7 +51,11 @@ class Evidence:
         return self._records[path]
 
     def lines(self, stage: str, file: str) -> list[Any]:
-        """The values of a JSONL file of a finished stage; none if the stage keeps no such file."""
+        """The values in a stage's JSONL file; none if the stage is unfinished or writes no such file.
+
+        Raises:
+            ArtifactError: the stage's stamp lists the file, but it is missing or not JSONL.
+        """
         if self.sha256(f"{stage}/{file}") is None:
             return []
         path = self.run.stage(stage) / file
@@ -60,21 +72,21 @@ class Evidence:
         return self.stamps.get(stage, {}).get("outputs", {}).get(rest)
 
     def files(self, stage: str, suffix: str) -> list[str]:
-        """Names of a finished stage's top-level files that end in `suffix`, sorted."""
+        """Sorted names of a finished stage's top-level files that end in `suffix`."""
         outputs = self.stamps.get(stage, {}).get("outputs", {})
         return sorted(path for path in outputs if path.endswith(suffix) and len(PurePosixPath(path).parts) == 1)
 
 
 def read_evidence(run: RunDir, log_bytes: int | None = None) -> Evidence:
-    """The evidence in a run folder.
+    """Read a run folder.
 
     Args:
-        run: The run folder; a missing one is an empty run.
-        log_bytes: Use only this much of the start of `measurements.jsonl`, as it was when a card was rendered;
-            None uses all of it.
+        run: A folder that does not exist counts as an empty run.
+        log_bytes: Read only the first bytes of `measurements.jsonl`, to see it as an earlier card did; None reads
+            all of it.
 
     Raises:
-        ArtifactError: a stamp, an environment or a measurement cannot be read.
+        ArtifactError: the configuration, a stamp, an environment or a measurement cannot be read.
     """
     stamps = {stage: read_json(run.stamp(stage)) for stage in STAGES if run.stamp(stage).exists()}
     for stage, stamp in stamps.items():
@@ -88,7 +100,19 @@ def read_evidence(run: RunDir, log_bytes: int | None = None) -> Evidence:
     environments = {name: read_json(run.environments / f"{name}.json") for name in names}
     log = run.measurements.read_bytes() if run.measurements.exists() else b""
     log = log if log_bytes is None else log[:log_bytes]
-    return Evidence(run, stamps, current, environments, len(log), hashlib.sha256(log).hexdigest())
+    return Evidence(run, _config(run), stamps, current, environments, len(log), hashlib.sha256(log).hexdigest())
+
+
+def _config(run: RunDir) -> RunConfig:
+    if not run.config.exists():
+        return RunConfig()
+    try:
+        return RunConfig.model_validate(read_json(run.config))
+    except ValidationError as error:
+        raise ArtifactError(
+            f"{run.config}: not a configuration of this tinsmith ({error.error_count()} problem(s))",
+            "Run again with your tinsmith.toml: tinsmith run CONFIG",
+        ) from error
 
 
 def _current(run: RunDir, log_bytes: int | None) -> list[Measurement]:
@@ -101,15 +125,15 @@ def _current(run: RunDir, log_bytes: int | None) -> list[Measurement]:
 
 
 def required(item: Any, key: str, where: str) -> Any:
-    """`item[key]` of a record that a stage promised to write.
+    """`item[key]` of a stage's record.
 
     Args:
-        item: An object of the record.
-        key: Its key.
-        where: Run-relative file, for the message.
+        item: An object in the record.
+        key: A key that the stage always writes.
+        where: Run-relative path of the record, for the message.
 
     Raises:
-        ArtifactError: it is not there.
+        ArtifactError: the key is missing.
     """
     if not isinstance(item, dict) or key not in item:
         raise ArtifactError(
@@ -119,5 +143,5 @@ def required(item: Any, key: str, where: str) -> Any:
 
 
 def environment_sha256s(evidence: Evidence) -> dict[str, str]:
-    """Environment id -> hash of its file."""
+    """Hash of each environment's file, by id."""
     return {name: file_sha256(evidence.run.environments / f"{name}.json") for name in evidence.environments}

@@ -1,4 +1,4 @@
-"""Text for everything the card prints, each with its source; the only door from evidence to the template."""
+"""Everything the card prints, as text with its source. The template gets numbers from nowhere else."""
 
 import re
 from dataclasses import asdict, dataclass, field
@@ -13,10 +13,8 @@ from tinsmith.core.run_dir import combined_sha256
 INTERVAL_NAME = "95 % interval"
 NOT_STATED = "Not stated by the author"
 
-_SINGULARS = {
-    "positions": "position", "runs": "run", "cold loads": "cold load", "files": "file", "settings": "setting", "recipes": "recipe",
-    "models": "model", "browsers": "browser", "conversations": "conversation", "answers": "answer", "facts": "fact", "prompts": "prompt",
-}  # fmt: skip
+_SINGULARS = {"matrices": "matrix"}
+"""Plurals of `Measurement.count_of` that do not just add an s."""
 
 _IDS = (
     (r"base\.(parameters|files_bytes)", "base"),
@@ -36,10 +34,10 @@ _IDS = (
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One printed text and where it comes from."""
+    """One printed text and its source."""
 
     id: str
-    """Measurement id, `card.<key>` for the author's words, or `<file>#<key>` for a stage's record."""
+    """A measurement id, `card.<key>` for the author's words, or `<file>#<key>` for a stage's record."""
     text: str
     status: str
     """`measured`, `recorded`, `declared`, `not_measured` or `not_stated`."""
@@ -55,7 +53,7 @@ class Field:
 
 
 class Facts:
-    """Formats measurements, records and the author's words, and remembers every use."""
+    """Formats measurements, records and the author's words, and lists everything it has formatted."""
 
     def __init__(self, evidence: Evidence, config: CardConfig) -> None:
         self.evidence = evidence
@@ -65,7 +63,7 @@ class Facts:
 
     @property
     def uses(self) -> list[Field]:
-        """Every distinct text handed out so far, in order."""
+        """Every distinct text formatted so far, in order."""
         return list(self._uses.values())
 
     def has(self, id: str) -> bool:
@@ -77,41 +75,40 @@ class Facts:
         """The rounded number with its unit, or `Not measured: <reason>`.
 
         Args:
-            id: A measurement id of docs/measurements.md.
-            unit: `minutes` prints a number of seconds in minutes, `exact` a setting without zeros at its end.
+            id: A measurement id from docs/measurements.md.
+            unit: Overrides the measurement's own: `minutes` converts from seconds, `exact` keeps all digits.
 
         Raises:
             ValueError: no stage is known to measure `id`.
         """
-        found = self.evidence.measurements.get(id)
-        if found is None:
+        m = self.evidence.measurements.get(id)
+        if m is None:
             return self._missing(id)
-        return self._measured(found, number_text(found.value, unit or found.unit, found.spread))
+        return self._measured(m, number_text(m.value, unit or m.unit, m.spread))
 
     def interval(self, id: str) -> str:
-        """`14.1 to 19.2`, from the 95 % interval, else the observed range; empty if there is neither."""
-        found = self.evidence.measurements.get(id)
+        """The 95 % interval, else the observed range, such as `14.1 to 19.2`; empty if there is neither."""
+        m = self.evidence.measurements.get(id)
         for low, high in (("ci95_low", "ci95_high"), ("min", "max")):
-            if found is not None and low in found.spread and high in found.spread:
-                return self._measured(found, interval_text(found.value, found.unit, found.spread, low, high))
+            if m is not None and low in m.spread and high in m.spread:
+                return self._measured(m, interval_text(m.value, m.unit, m.spread, low, high))
         return ""
 
     def rests_on(self, id: str) -> str:
-        """What the number rests on, such as `50 conversations`; empty if it was not measured."""
-        found = self.evidence.measurements.get(id)
-        if found is None:
+        """How many items the number rests on, such as `50 conversations`; empty if it was not measured."""
+        m = self.evidence.measurements.get(id)
+        if m is None:
             return ""
-        return (
-            f"{found.count:,} {_SINGULARS.get(found.count_of, found.count_of) if found.count == 1 else found.count_of}"
-        )
+        singular = _SINGULARS.get(m.count_of, m.count_of.removesuffix("s"))
+        return f"{m.count:,} {singular if m.count == 1 else m.count_of}"
 
     def cell(self, id: str) -> str:
-        """For a table: `16.4 (14.1 to 19.2)`, without the brackets if there is no interval."""
+        """The number for a table, such as `16.4 (14.1 to 19.2)`; without brackets if there is no interval."""
         interval = self.interval(id)
         return f"{self.value(id)} ({interval})" if interval else self.value(id)
 
     def full(self, id: str) -> str:
-        """For a sentence: `16.4 (95 % interval 14.1 to 19.2; 50 conversations)`."""
+        """The number for a sentence, such as `16.4 (95 % interval 14.1 to 19.2; 50 conversations)`."""
         if not self.has(id):
             return self.value(id)
         spread = self.evidence.measurements[id].spread
@@ -120,45 +117,45 @@ class Facts:
         return f"{self.value(id)} ({interval}{self.rests_on(id)})"
 
     def recorded(self, stage: str, file: str, key: str, unit: str = "") -> str:
-        """A word (or, with `unit`, a number) from a stage's record, or why there is none.
+        """A value from a stage's record, or the reason why there is none.
 
         Args:
             stage: The stage that wrote the record.
-            file: Its file in the stage's folder.
+            file: Name of the record in the stage's folder.
             key: Dotted path of the value, such as `license.name`.
-            unit: Formats a number as `number_text` does.
+            unit: Formats a number like `number_text`; empty for words.
         """
         id = f"{stage}/{file}#{key}"
-        found = self.raw(stage, file, key)
-        if found is None or found == "" or found == []:
+        value = self.raw(stage, file, key)
+        if value in (None, "", []):
             return self._keep(Field(id, f"Not measured: {self._absence(stage, file)}", "not_measured"))
-        return self.recorded_value(stage, file, key, found, unit)
+        return self.recorded_value(stage, file, key, value, unit)
 
     def recorded_value(self, stage: str, file: str, key: str, value: Any, unit: str = "") -> str:
-        """Text of a value the caller took from a record, such as one row of a list; `key` says where it was."""
+        """Text of a value that the caller has read from a record, such as a row of a list, at `key`."""
         text = number_text(value, unit) if unit else plain(words(value))
         source = {"file": f"{stage}/{file}", "sha256": self.evidence.sha256(f"{stage}/{file}")}
         return self._keep(Field(f"{stage}/{file}#{key}", text, "recorded", value, unit, source=source))
 
     def raw(self, stage: str, file: str, key: str) -> Any:
-        """The value at a dotted path of a stage's record, for decisions rather than for print; None if absent."""
-        found = self.evidence.record(stage, file)
+        """The unformatted value at a dotted path of a stage's record; None if there is none."""
+        value = self.evidence.record(stage, file)
         for part in key.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        return found
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
 
     def stated(self, stage: str, file: str, key: str) -> str:
-        """The author's words as a stage's record carries them on, or `Not stated by the author`."""
-        found = self.raw(stage, file, key)
-        if found is None:
+        """The author's words from a stage's record, or `Not stated by the author`."""
+        value = self.raw(stage, file, key)
+        if value is None:
             return self.recorded(stage, file, key)
-        if not found:
+        if not value:
             return self._keep(Field(f"{stage}/{file}#{key}", NOT_STATED, "not_stated"))
         source = {"file": f"{stage}/{file}", "sha256": self.evidence.sha256(f"{stage}/{file}")}
-        return self._keep(Field(f"{stage}/{file}#{key}", plain(words(found)), "declared", found, source=source))
+        return self._keep(Field(f"{stage}/{file}#{key}", plain(words(value)), "declared", value, source=source))
 
     def date(self) -> str:
-        """Day on which the evaluation finished, as `2026-11-22`; never today's."""
+        """Day on which the evaluation finished, such as `2026-11-22`."""
         stamp = self.evidence.stamps.get("evaluate")
         if stamp is None:
             return self._keep(Field("date", f"Not measured: {self._absence('evaluate', '')}", "not_measured"))
@@ -167,38 +164,45 @@ class Facts:
 
     def declared(self, key: str) -> str:
         """One of the author's words from the `card` section, or `Not stated by the author`."""
-        found = getattr(self.config, key)
-        if not found:
+        value = getattr(self.config, key)
+        if not value:
             return self._keep(Field(f"card.{key}", NOT_STATED, "not_stated"))
-        return self._keep(self._author_field(key, plain(found), found))
+        return self._keep(self._author_field(key, plain(value), value))
 
     def declared_list(self, key: str) -> list[str]:
-        """A list of the author's words; one entry saying so if there are none."""
-        found = getattr(self.config, key)
-        if not found:
+        """A list from the `card` section, or `Not stated by the author` as its only item."""
+        values = getattr(self.config, key)
+        if not values:
             return [self.declared(key)]
-        return [self._keep(self._author_field(key, plain(item), item)) for item in found]
+        return [self._keep(self._author_field(key, plain(value), value)) for value in values]
 
     def _author_field(self, key: str, text: str, value: str) -> Field:
         source = {"file": "config.json#card", "sha256": combined_sha256(self.config.model_dump(mode="json"))}
         return Field(f"card.{key}", text, "declared", value, source=source)
 
-    def _measured(self, found: Measurement, text: str) -> str:
-        if found.raw:
-            source: dict[str, str | None] = {"file": found.raw, "sha256": self.evidence.sha256(found.raw)}
-        else:
-            source = {"file": "measurements.jsonl", "sha256": self._line_sha256(found)}
+    def _measured(self, m: Measurement, text: str) -> str:
+        file = m.raw or "measurements.jsonl"
+        sha256 = self.evidence.sha256(m.raw) if m.raw else self._line_sha256(m)
         return self._keep(
             Field(
-                found.id, text, "measured", found.value, found.unit, found.count, found.count_of, dict(found.spread),
-                found.method, source, found.environment,
+                m.id,
+                text,
+                "measured",
+                value=m.value,
+                unit=m.unit,
+                count=m.count,
+                count_of=m.count_of,
+                spread=dict(m.spread),
+                method=m.method,
+                source={"file": file, "sha256": sha256},
+                environment=m.environment,
             )
-        )  # fmt: skip
+        )
 
-    def _line_sha256(self, found: Measurement) -> str:
-        if found.id not in self._line_sha256s:
-            self._line_sha256s[found.id] = combined_sha256(asdict(found))
-        return self._line_sha256s[found.id]
+    def _line_sha256(self, m: Measurement) -> str:
+        if m.id not in self._line_sha256s:
+            self._line_sha256s[m.id] = combined_sha256(asdict(m))
+        return self._line_sha256s[m.id]
 
     def _missing(self, id: str) -> str:
         stage = _stage_of(id)
@@ -211,13 +215,13 @@ class Facts:
         reason = self.raw(stage, file, key) if file and key else None
         return plain(reason) if reason else f"the {stage} stage recorded nothing for it"
 
-    def _keep(self, used: Field) -> str:
-        self._uses.setdefault((used.id, used.text), used)
-        return used.text
+    def _keep(self, use: Field) -> str:
+        self._uses.setdefault((use.id, use.text), use)
+        return use.text
 
 
 def plain(text: str) -> str:
-    """`text` on one line, with the characters escaped that would change the structure of a Markdown page or table."""
+    """`text` on one line, with every character escaped that could act as Markdown in a page or table."""
     line = " ".join(str(text).split())
     line = re.sub(r"([\\`*<|\[\]])", r"\\\1", line)
     line = re.sub(r"&(?=#?\w+;)", r"\&", line)
@@ -226,7 +230,7 @@ def plain(text: str) -> str:
 
 
 def words(value: Any) -> str:
-    """A value of a JSON record as words: lists and the values of objects joined by commas, empty ones left out."""
+    """A JSON value as words: lists and objects become their non-empty values, joined by commas."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):

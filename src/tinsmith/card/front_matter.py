@@ -1,4 +1,4 @@
-"""The YAML block a model hub reads: licence, base model, and evaluation results, from the same facts as the page."""
+"""The YAML block that model hubs read: licence, base model and evaluation results, from the page's own facts."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ HUB_LICENSES = frozenset(
     lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib
     pddl lgpl-lr deepfloyd-if-license llama2 llama3 llama3.1 llama3.2 llama3.3 llama4 gemma unknown""".split()
 )
-"""Licence identifiers the Hub accepts. Source: https://huggingface.co/docs/hub/repositories-licenses"""
+"""Licence identifiers that the Hub accepts. Source: https://huggingface.co/docs/hub/repositories-licenses"""
 
 _METRICS = (
     ("perplexity", "tuned", "Perplexity (fine-tuned, bf16)"),
@@ -26,11 +26,10 @@ _METRICS = (
 
 
 def front_matter(facts: Facts, title: str) -> str:
-    """YAML between the card's `---` lines, newline at the end.
+    """YAML for between the card's `---` lines, with a newline at the end.
 
-    What is not known is left out; a licence is never assumed. `base_model_relation` is `finetune` although the
-    package is quantized: its weights were trained further, and the Hub would otherwise conclude `quantized`
-    from the ONNX files.
+    Unknown values are left out; a licence is never assumed. `base_model_relation` is `finetune` even though the package
+    is quantized: its weights were trained, and without the key the Hub infers `quantized` from the ONNX files.
     """
     from huggingface_hub import ModelCardData
 
@@ -59,9 +58,9 @@ def _license(facts: Facts) -> dict[str, Any]:
         return {}
     if id.lower() in HUB_LICENSES:
         return {"license": id.lower()}
-    found = {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", id.lower()).strip("-")}
+    other = {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", id.lower()).strip("-")}
     link = license.get("link") or next(iter(license.get("files") or []), None)
-    return {**found, "license_link": link} if link else found
+    return {**other, "license_link": link} if link else other
 
 
 def _tags(facts: Facts) -> list[str]:
@@ -75,13 +74,13 @@ def _tags(facts: Facts) -> list[str]:
 def _eval_results(facts: Facts) -> list:
     from huggingface_hub import EvalResult
 
-    found = []
+    results = []
     for metric, model, title in _METRICS:
         id = f"evaluate.{metric}.test.{model}"
         if not facts.has(id):
             continue
-        measured = facts.evidence.measurements[id]
-        found.append(
+        m = facts.evidence.measurements[id]
+        results.append(
             EvalResult(
                 task_type="text-generation",
                 dataset_type="custom",
@@ -91,20 +90,20 @@ def _eval_results(facts: Facts) -> list:
                 metric_type=metric,
                 metric_name=title,
                 metric_value=_number(facts.value(id)),
-                metric_args=_args(facts, measured),
+                metric_args=_args(facts, m),
             )
         )
-    return found
+    return results
 
 
-def _args(facts: Facts, measured: Measurement) -> dict:
-    args = {"id": measured.id, "unit": measured.unit, "n": measured.count, "n_of": measured.count_of}
-    if "ci95_low" in measured.spread:
-        low, high = facts.interval(measured.id).split(" to ")
+def _args(facts: Facts, m: Measurement) -> dict[str, Any]:
+    args: dict[str, Any] = {"id": m.id, "unit": m.unit, "n": m.count, "n_of": m.count_of}
+    if "ci95_low" in m.spread:
+        low, high = facts.interval(m.id).split(" to ")
         args |= {"ci95_low": _number(low), "ci95_high": _number(high)}
-    return {**args, "method": measured.method}
+    return {**args, "method": m.method}
 
 
 def _number(text: str) -> float:
-    """The printed number, so that block and page never differ."""
+    """The number as printed on the page, so that the two never differ."""
     return float(text.replace(",", ""))

@@ -1,4 +1,4 @@
-"""README.md and card.json from a run folder; the same bytes every time it is asked."""
+"""Renders README.md and card.json from a run folder; the same evidence gives the same bytes."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tinsmith.card import sections
+from tinsmith.card import browsers, examples, sections
 from tinsmith.card.evidence import Evidence, environment_sha256s
 from tinsmith.card.facts import INTERVAL_NAME, NOT_STATED, Facts, plain
 from tinsmith.card.front_matter import front_matter
@@ -21,7 +21,6 @@ _TITLES = {
     "hub": "From a model hub, once the package is uploaded there:",
     "self_hosted": "From a folder on your own host, which must allow requests from the page's origin:",
 }
-# Licences whose terms ask for a notice wherever the model is offered.
 _NOTICES = {
     "gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.",
     "llama": (
@@ -29,16 +28,17 @@ _NOTICES = {
         "Copyright © Meta Platforms, Inc. All Rights Reserved."
     ),
 }
+"""Notices that some licences require wherever the model is offered, by the start of the licence's id."""
 
 
 def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, SnippetRun]) -> tuple[str, str]:
-    """`(README.md, card.json)` as text.
+    """The texts of README.md and card.json.
 
     Args:
-        evidence: What the run folder says.
+        evidence: From the run folder.
         config: The author's words.
         name: The run's name.
-        runs: What each form of the How-to-Use code did, by form; a form that is missing is marked as not run.
+        runs: Result of the How-to-Use code, by form. A missing form is marked as not run.
     """
     facts = Facts(evidence, config)
     page = _template().render(_names(facts, name, runs))
@@ -51,51 +51,76 @@ def _template() -> Any:
 
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
-        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-        autoescape=False,
-    )  # fmt: skip
+        loader=loader,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML; every text from outside goes through `facts.plain`
+    )
     return environment.get_template("model_card.md.j2")
 
 
 def _names(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, Any]:
-    """Everything the template may use. Numbers come only from here."""
-    title = plain(facts.config.title or name)
-    has_curve = facts.evidence.sha256("train/loss.png") is not None
+    """Everything the template may use; its only source of numbers."""
     return {
-        "title": title, "config": facts.config, "front_matter": front_matter(facts, facts.config.title or name),
-        "has": facts.has, "value": facts.value, "cell": facts.cell, "full": facts.full,
-        "rests_on": facts.rests_on, "recorded": facts.recorded, "raw": facts.raw, "stated": facts.stated,
-        "declared": facts.declared, "declared_list": facts.declared_list, "date": facts.date(),
-        "interval_name": INTERVAL_NAME, "not_assessed": NOT_ASSESSED, "has_curve": has_curve,
-        "shown_categories": sections.SHOWN_CATEGORIES, "categories": sections.categories(facts),
-        "processing_steps": sections.processing_steps(facts), "hardware": sections.hardware(facts),
-        "examples": sections.examples(facts), "graphs": sections.graphs(facts), "recipes": sections.recipes(facts),
-        "browser_rows": sections.browser_rows(facts), "performance": sections.performance(facts),
-        "prompt_rows": sections.prompt_rows(facts), "placements": sections.placements(facts),
-        "gates": sections.gates(facts), "language": sections.language(facts),
-        "thin_categories": sections.thin_categories(facts), "category_extremes": sections.category_extremes(facts),
+        "title": plain(facts.config.title or name),
+        "config": facts.config,
+        "front_matter": front_matter(facts, facts.config.title or name),
+        "date": facts.date(),
+        "interval_name": INTERVAL_NAME,
+        "not_assessed": NOT_ASSESSED,
+        "has": facts.has,
+        "value": facts.value,
+        "cell": facts.cell,
+        "full": facts.full,
+        "rests_on": facts.rests_on,
+        "recorded": facts.recorded,
+        "raw": facts.raw,
+        "stated": facts.stated,
+        "declared": facts.declared,
+        "declared_list": facts.declared_list,
+        "has_curve": facts.evidence.sha256("train/loss.png") is not None,
+        "shown_categories": sections.SHOWN_CATEGORIES,
+        "categories": sections.categories(facts),
+        "processing_steps": sections.processing_steps(facts),
+        "hardware": sections.hardware(facts),
+        "examples": examples.examples(facts),
+        "graphs": sections.graphs(facts),
+        "recipes": sections.recipes(facts),
+        "browser_rows": browsers.browser_rows(facts),
+        "performance": browsers.performance(facts),
+        "prompt_rows": browsers.prompt_rows(facts),
+        "placements": browsers.placements(facts),
+        "gates": sections.gates(facts),
+        "language": sections.language(facts),
+        "thin_categories": sections.thin_categories(facts),
+        "category_extremes": sections.category_extremes(facts),
         "snippets": [_printed(s, runs.get(s.form), facts) for s in snippets(facts.evidence, facts.config, name)],
-        "citation": _citation(facts, name), "license": {"text": _license(facts)},
-        "sources": lambda: sections.sources(facts), "environments": sections.environments(facts),
-    }  # fmt: skip
+        "citation": _citation(facts, name),
+        "license": {"text": _license(facts)},
+        "environments": sections.environments(facts),
+        "sources": lambda: sections.sources(facts),  # called at the end of the page, to list what was printed above
+    }
 
 
 def _printed(snippet: Snippet, run: SnippetRun | None, facts: Facts) -> dict[str, str]:
     code = fenced(snippet.code, "javascript")
     if run is None:
-        reason = "the export stage has not finished" if "export" not in facts.evidence.stamps else "no record of a run"
+        has_package = "export" in facts.evidence.stamps
+        reason = "there is no record of a run" if has_package else "the export stage has not finished"
         result = f"Not measured: {reason}, so this code was not run."
     else:
         heading = (
-            f"Run exactly as printed in {plain(run.browser)}, with files of the machine itself in place of the network, the code chose "
-            f"`{run.device}` and answered:"
+            f"This code was run exactly as printed in {plain(run.browser)}, with local files in place of the network. "
+            f"It chose `{run.device}` and answered:"
         )
         result = f"{heading}\n\n{fenced(run.output, 'text')}"
     return {"title": _TITLES[snippet.form], "code": code, "result": result}
 
 
 def fenced(text: str, language: str) -> str:
-    """`text` as a Markdown code block whose fence is longer than any run of backticks inside."""
+    """`text` as a Markdown code block whose fence is longer than any row of backticks in it."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
@@ -115,12 +140,12 @@ def _citation(facts: Facts, name: str) -> dict[str, str]:
 
 
 def _bibtex(text: str) -> str:
-    """`text` on one line with balanced braces, as a BibTeX value and inside a code block."""
+    """`text` on one line and without braces, which would end a BibTeX value."""
     return " ".join(text.split()).replace("{", "(").replace("}", ")")
 
 
 def _license(facts: Facts) -> str:
-    """The base model's licence, which the fine-tune inherits, with the notice it asks for."""
+    """The base model's licence, which the fine-tuned model inherits, and the notice it requires."""
     record = facts.raw("base", "base.json", "license") or {}
     if not record:
         return facts.recorded("base", "base.json", "license.id")
@@ -136,14 +161,14 @@ def _license(facts: Facts) -> str:
 
 
 def _card_json(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> str:
-    """Everything printed with its source, and everything measured whether printed or not."""
+    """Every printed text with its source, and every measurement, printed or not."""
     evidence = facts.evidence
     stamps = {stage: file_sha256(evidence.run.stamp(stage)) for stage in evidence.stamps}
     tree = {
         "schema": SCHEMA,
         "name": name,
         "fields": [asdict(use) for use in facts.uses],
-        # What a stage read is the same for each of its numbers and stands in its stamp, whose hash is below.
+        # Without `inputs`: they are the same for all of a stage's measurements and stand in its stamp, hashed below.
         "measurements": [{k: v for k, v in asdict(m).items() if k != "inputs"} for m in evidence.measurements.values()],
         "snippets": [asdict(run) for run in runs.values()],
         "stamps": stamps,

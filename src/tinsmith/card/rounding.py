@@ -9,10 +9,10 @@ _BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def supported_decimals(value: float, spread: Mapping[str, float], digits: int = 3) -> int:
-    """How many decimals `value` may show; negative means round to tens, hundreds, ...
+    """Number of decimals that `value` may show; a negative number rounds to tens, hundreds and so on.
 
-    With a 95 % interval: down to the second significant digit of half its width, at most six digits in all.
-    Without one, or with one of no width: `digits` significant digits of the value itself.
+    With a 95 % interval, the last digit is the second significant one of half the interval's width, and there are at
+    most six digits. Without an interval, or with one of zero width, `value` has `digits` significant digits.
     """
     magnitude = math.floor(math.log10(abs(value))) if value else 0
     half_width = (spread["ci95_high"] - spread["ci95_low"]) / 2 if {"ci95_low", "ci95_high"} <= set(spread) else 0.0
@@ -22,13 +22,13 @@ def supported_decimals(value: float, spread: Mapping[str, float], digits: int = 
 
 
 def fixed(value: float, decimals: int) -> str:
-    """`value` rounded to `decimals` places, thousands separated by commas, never in exponent form."""
+    """`value` rounded to `decimals` places, with commas between thousands and no exponent."""
     rounded = round(value, decimals) + 0.0  # + 0.0 turns -0.0 into 0.0
     return f"{rounded:,.{max(decimals, 0)}f}"
 
 
 def scaled(value: float, unit: str) -> tuple[float, str]:
-    """`(factor, suffix)` that turn a number in `unit` into what people read: MB, %, s, tokens/s."""
+    """`(factor, suffix)` that convert a number in `unit` to MB, %, s or tokens/s."""
     if unit == "bytes":
         for size, name in _BYTE_UNITS:
             if abs(value) >= size:
@@ -44,10 +44,10 @@ def scaled(value: float, unit: str) -> tuple[float, str]:
 
 
 def number_text(value: float, unit: str, spread: Mapping[str, float] | None = None) -> str:
-    """One number as people read it: `86.5 MB`, `37.5`, `12 %`, `134,515,008`.
+    """A number as people read it: `86.5 MB`, `37.5`, `12 %`, `134,515,008`.
 
-    A `count` is printed whole, an `exact` number with all its digits. `minutes` expects seconds. Everything else follows `supported_decimals`; without an
-    interval, three significant digits.
+    A `count` is printed whole and an `exact` number with all its digits; `minutes` converts from seconds. All others
+    get the decimals that `supported_decimals` allows.
     """
     if unit == "count" and float(value).is_integer():
         return f"{int(value):,}"
@@ -61,16 +61,16 @@ def number_text(value: float, unit: str, spread: Mapping[str, float] | None = No
     if not wide and float(value * factor).is_integer():
         decimals = 0
     if not {"ci95_low", "ci95_high"} <= set(wide):
-        decimals = max(decimals, 0)  # without an interval nothing says that the last whole digits are noise
+        decimals = max(decimals, 0)  # without an interval, nothing shows that whole digits are noise
     return fixed(value * factor, decimals) + suffix
 
 
 def interval_text(value: float, unit: str, spread: Mapping[str, float], low: str, high: str) -> str:
-    """The bounds `spread[low]` and `spread[high]`, rounded like the value itself: `14.1 to 19.2`."""
+    """The bounds `spread[low]` and `spread[high]`, rounded like the value: `14.1 to 19.2`."""
     factor, suffix = scaled(value, unit)
     wide = {name: bound * factor for name, bound in spread.items()}
     decimals = supported_decimals(value * factor, wide)
     if low != "ci95_low":
         decimals = max(decimals, 0)
-    # The unit stands beside the value; a percent sign is part of the number.
+    # The unit already stands beside the value; a percent sign is part of the number.
     return f"{fixed(wide[low], decimals)} to {fixed(wide[high], decimals)}" + (suffix if unit == "fraction" else "")

@@ -1,4 +1,4 @@
-"""The How-to-Use code of the card, and the browser that runs it exactly as printed."""
+"""The card's How-to-Use code, and a browser that runs it exactly as printed."""
 
 import json
 from dataclasses import dataclass
@@ -8,10 +8,13 @@ from urllib.parse import urlsplit
 
 from tinsmith.browser.chromium import Browser
 from tinsmith.card.evidence import Evidence
-from tinsmith.core.config import CardConfig, EvaluateConfig
-from tinsmith.core.run_dir import read_json, write_text
+from tinsmith.core.config import CardConfig
+from tinsmith.core.run_dir import write_text
 from tinsmith.core.scratch import scratch_folder
 from tinsmith.model.package_format import FLOAT32, INT8_STOCK, is_weights_file
+
+NEUTRAL_QUESTION = "Hello! What can you help me with?"
+"""Printed where the owner has agreed to no example: a question from the data would publish somebody's words."""
 
 _PLACEHOLDER_URL = "https://your.host/model/"
 _HUB_HOSTS = ("huggingface.co", "hf.co")
@@ -76,31 +79,34 @@ console.log(response[0].generated_text.at(-1).content);
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """One form of the code, and where it expects the package to be."""
+    """One form of the code."""
 
     form: str
+    """`hub` or `self_hosted`."""
     code: str
     package_url: str
-    """URL prefix under which the code asks for the package's files."""
+    """Start of the URLs from which the code loads the package."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnippetRun:
-    """What happened when a snippet ran."""
+    """The result of running a snippet."""
 
     form: str
+    """`hub` or `self_hosted`."""
     code: str
     output: str
     """The assistant's answer."""
     device: str
-    """`wasm` or `webgpu`, as the code chose."""
+    """`wasm` or `webgpu`, whichever the code chose."""
     browser: str
     elapsed_seconds: float
 
 
 def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]:
-    """Both forms of the code: from a model hub, and from a folder on one's own host."""
-    ask = _ASK.format(messages=_messages(evidence), max_new_tokens=_max_new_tokens(evidence))
+    """Both forms of the code: loading the package from a model hub, and from a folder on one's own host."""
+    messages = _messages(config, evidence.config.public_system_prompt)
+    ask = _ASK.format(messages=messages, max_new_tokens=evidence.config.evaluate.max_new_tokens)
     options = _options(evidence)
     hub_id = config.hub_id or f"YOUR-ORG/{name}"
     url = self_hosted_url(config)
@@ -120,7 +126,7 @@ def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]
 
 
 def _options(evidence: Evidence) -> str:
-    """The package's graph for each device, and where the one for WASM has its weights."""
+    """Options that pick a graph of the package for each device, and name the weight files of the one for WASM."""
     files = [path.removeprefix("package/") for path in evidence.stamps.get("export", {}).get("outputs", {})]
     if INT8_STOCK.file not in files:
         return f"{{ device, dtype: {js_string(FLOAT32.dtype)} }}"
@@ -133,9 +139,9 @@ def _options(evidence: Evidence) -> str:
 
 
 def self_hosted_url(config: CardConfig) -> str:
-    """The folder the self-hosted form loads, ending in `/`: the author's URL if it can be one, else a placeholder.
+    """URL of the folder that the self-hosted form loads, ending in `/`: the author's if it fits, else a placeholder.
 
-    A page on a model hub is not a folder of files, and a bare host leaves no name for the model.
+    A page on a model hub is no folder of files, and a URL without a path leaves no name for the model.
     """
     parts = urlsplit(config.url)
     if parts.scheme not in ("http", "https") or parts.hostname in _HUB_HOSTS or not parts.path.strip("/"):
@@ -149,32 +155,23 @@ def js_string(text: str) -> str:
     return "'" + body.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029") + "'"
 
 
-def _messages(evidence: Evidence) -> str:
-    """The system prompt and question of the first test conversation, as lines of JavaScript."""
-    tested = evidence.lines("data", "test.jsonl")
-    messages = tested[0]["messages"] if tested else [{"role": "user", "content": "Hello."}]
-    end = next(index for index, message in enumerate(messages) if message["role"] == "user") + 1
-    return ",\n".join(
-        f"  {{ role: {js_string(message['role'])}, content: {js_string(message['content'])} }}"
-        for message in messages[:end]
-    )
-
-
-def _max_new_tokens(evidence: Evidence) -> int:
-    if not evidence.run.config.exists():
-        return EvaluateConfig().max_new_tokens
-    return read_json(evidence.run.config)["evaluate"]["max_new_tokens"]
+def _messages(config: CardConfig, system_prompt: str) -> str:
+    """The system prompt and a question, as lines of JavaScript."""
+    question = config.examples[0].question if config.examples else NEUTRAL_QUESTION
+    messages = [("system", system_prompt)] if system_prompt else []
+    messages.append(("user", question))
+    return ",\n".join(f"  {{ role: {js_string(role)}, content: {js_string(content)} }}" for role, content in messages)
 
 
 def run_snippets(printed: list[Snippet], package: Path) -> list[SnippetRun]:
     """Run each snippet in headless Chromium against a package folder.
 
-    The page supplies what a web project would: where `@huggingface/transformers` is found. The addresses in the code,
-    and the CDN the runtime asks for its WASM, are answered by this machine; no character of the code is changed.
+    The page does what a web project would: it says where `@huggingface/transformers` is. Local files answer the
+    requests to the code's URLs and to the CDN from which the runtime loads its WASM. The code itself is unchanged.
 
     Raises:
-        MissingDependency: no Chromium, or the browser runtime cannot be fetched.
-        BrowserError: the code throws or takes longer than ten minutes.
+        MissingDependency: Chromium is not installed, or the browser runtime cannot be fetched.
+        BrowserError: the code throws, or takes longer than ten minutes.
     """
     from tinsmith.browser.runtime import ONNX_RUNTIME, TRANSFORMERS, runtime_folders, runtime_packages
     from tinsmith.browser.serve import SiteServer

@@ -1,10 +1,11 @@
-"""Card stage: README.md, card.json and snippets.json from a run folder."""
+"""The card stage: writes README.md, card.json and snippets.json from a run folder."""
 
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 from tinsmith.card.evidence import Evidence, read_evidence
+from tinsmith.card.examples import agreed_answers
 from tinsmith.card.render import render
 from tinsmith.card.snippet import SnippetRun, run_snippets, snippets
 from tinsmith.core.config import CardConfig
@@ -14,22 +15,22 @@ from tinsmith.core.stage_context import StageContext, Summary
 
 
 def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, context: StageContext) -> Summary:
-    """Write the card of a run and report how much of it is measured.
+    """Write a run's card.
 
-    Stages that have not finished leave plainly marked fields. With a finished export the How-to-Use code is run in a
-    browser first, and the card shows what it answered.
+    Fields of unfinished stages are plainly marked. Once there is a package, the How-to-Use code runs in a browser
+    first, and the card shows its answer.
 
     Raises:
-        ArtifactError: a record of a finished stage is missing or broken.
-        MissingDependency: there is a package but no browser to run the code in.
+        ArtifactError: a finished stage's record is missing or broken.
+        MissingDependency: there is a package, but no browser to run the code in.
         BrowserError: the printed code does not work.
     """
     evidence = read_evidence(run)
-    runs = _run_snippets(evidence, config, name, context.recorder)
-    page, tree = render(evidence, config, name, {found.form: found for found in runs})
+    snippet_runs = _run_snippets(evidence, config, name, context.recorder)
+    page, tree = render(evidence, config, name, {run.form: run for run in snippet_runs})
     write_text(out_dir / "README.md", page)
     write_text(out_dir / "card.json", tree)
-    write_json(out_dir / "snippets.json", [asdict(found) for found in runs])
+    write_json(out_dir / "snippets.json", [asdict(run) for run in snippet_runs])
     if evidence.sha256("train/loss.png"):
         shutil.copyfile(run.stage("train") / "loss.png", out_dir / "loss.png")
     unmeasured = page.count("Not measured: ")
@@ -37,8 +38,20 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
     return (
         f"{len(evidence.measurements)} measurements; {unmeasured} places marked not measured, "
         f"{unstated} not stated by the author",
-        *(f"{found.form} code ran on {found.device} in {found.elapsed_seconds:.1f} s" for found in runs),
+        *(f"{run.form} code ran on {run.device} in {run.elapsed_seconds:.1f} s" for run in snippet_runs),
+        *example_warnings(evidence, config),
     )
+
+
+def example_warnings(evidence: Evidence, config: CardConfig) -> list[str]:
+    """A warning if agreed examples cannot be shown because the run has no such question and reference."""
+    absent = len(config.examples) - len(agreed_answers(evidence, config.examples))
+    if not absent or "evaluate" not in evidence.stamps:
+        return []
+    return [
+        f"warning: {absent} of {len(config.examples)} card.examples left out, because this run answered no question "
+        "with exactly this text and reference; choose others with: tinsmith approve CONFIG"
+    ]
 
 
 def _run_snippets(evidence: Evidence, config: CardConfig, name: str, recorder: Recorder) -> list[SnippetRun]:
@@ -46,9 +59,14 @@ def _run_snippets(evidence: Evidence, config: CardConfig, name: str, recorder: R
     if "export" not in evidence.stamps or not package.is_dir():
         return []
     runs = run_snippets(snippets(evidence, config, name), package)
-    for found in runs:
+    for run in runs:
         recorder.add(
-            f"card.snippet.{found.form}.seconds", found.elapsed_seconds, "seconds", 1, "runs",
-            "card.snippet.run_snippets", raw="card/snippets.json",
-        )  # fmt: skip
+            f"card.snippet.{run.form}.seconds",
+            run.elapsed_seconds,
+            "seconds",
+            1,
+            "runs",
+            "card.snippet.run_snippets",
+            raw="card/snippets.json",
+        )
     return runs

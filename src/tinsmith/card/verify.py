@@ -1,7 +1,8 @@
-"""Does the card still say what was measured? Every file, number and printed digit is compared with its source."""
+"""Verifies that a card still matches its run: every file, every number, every printed digit."""
 
 import math
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +10,30 @@ from tinsmith.card.evidence import STAGES, Evidence, read_evidence, required
 from tinsmith.card.render import render
 from tinsmith.card.snippet import SnippetRun, snippets
 from tinsmith.core import measure
-from tinsmith.core.config import CardConfig
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.measure import Measurement
 from tinsmith.core.run_dir import RunDir, combined_sha256, read_json, tree_sha256s
 from tinsmith.model.package_format import MEASURED_GRAPHS
 
-_RELATIVE_TOLERANCE = 1e-9  # only the order of a float64 sum may differ
+_RELATIVE_TOLERANCE = 1e-9
+"""Sums in float64 may differ by the order of their terms, and by nothing else."""
+
 _SHOWN_CHARACTERS = 160
 
 
 def check_card(run: RunDir) -> list[str]:
-    """Everything that does not fit together in a run folder with a card; empty if all of it does.
+    """Everything in a run folder that contradicts its card or its stamps; empty if nothing does.
 
-    Needs nothing but the folder: no browser, no network, no model.
+    Reads only the folder and needs no browser, network or model.
     """
     problems: list[str] = []
     try:
         problems += [problem for stage in STAGES for problem in _changed_files(run, stage)]
         if any(problem.split(":")[0].endswith((".json", ".jsonl")) for problem in problems):
-            return problems  # what follows reads these records; a changed one can only repeat the same finding
+            return problems  # the checks below read these records and would report the same change again
         problems += [problem for stage in ("card", "app") for problem in _changed_files(run, stage)]
         for problem in _problems(run):
-            problems.append(problem)
+            problems.append(problem)  # one by one, to keep those before an error
     except ArtifactError as error:
         problems.append(error.message)
     return problems
@@ -51,41 +53,43 @@ def _problems(run: RunDir) -> Iterator[str]:
 
 
 def _changed_files(run: RunDir, stage: str) -> Iterator[str]:
-    """Files of a finished stage that are not the ones its stamp lists."""
+    """Files of a finished stage that are missing, added or changed since its stamp."""
     if not run.stamp(stage).exists():
         return
     recorded = read_json(run.stamp(stage)).get("outputs", {})
-    found = tree_sha256s(run.stage(stage))
-    for path in sorted(recorded.keys() | found.keys()):
-        if path not in found:
+    current = tree_sha256s(run.stage(stage))
+    for path in sorted(recorded.keys() | current.keys()):
+        if path not in current:
             yield f"{stage}/{path}: missing, but listed in stamps/{stage}.json"
         elif path not in recorded:
             yield f"{stage}/{path}: not listed in stamps/{stage}.json"
-        elif recorded[path] != found[path]:
-            yield f"{stage}/{path}: changed since the {stage} stage (sha256 {found[path][:12]}, was {recorded[path][:12]})"
+        elif recorded[path] != current[path]:
+            before, now = recorded[path][:12], current[path][:12]
+            yield f"{stage}/{path}: changed since the {stage} stage (sha256 was {before}, is {now})"
 
 
 def _changed_inputs(evidence: Evidence) -> Iterator[str]:
-    """Measurements of something else than what the earlier stages left in the folder."""
-    seen = set()
+    """Measurements taken on other files than the earlier stages' current ones."""
+    reported = set()
     for m in evidence.measurements.values():
         for path, recorded in m.inputs.items():
             stage, _, rest = path.partition("/")
-            if stage not in evidence.stamps or (m.stage, path, recorded) in seen:
-                continue  # data from outside the run folder has no stamp to compare with
-            seen.add((m.stage, path, recorded))
+            if stage not in evidence.stamps or (m.stage, path, recorded) in reported:
+                continue  # files from outside the run folder have no stamp to compare with
+            reported.add((m.stage, path, recorded))
             outputs = evidence.stamps[stage]["outputs"]
             current = outputs.get(rest) if rest else combined_sha256(outputs)
             if current != recorded:
+                now = f"the sha256 {current[:12]}" if current else "no such file"
                 yield (
-                    f"{m.stage}: measured {path} with sha256 {recorded[:12]}, stamps/{stage}.json has "
-                    f"{current[:12] if current else 'no such file'}; run again: tinsmith run --from {m.stage}"
+                    f"{m.stage}: measured {path} with sha256 {recorded[:12]}, but stamps/{stage}.json has {now}; "
+                    f"run again: tinsmith run --from {m.stage}"
                 )
 
 
 def _wrong_sums(evidence: Evidence) -> Iterator[str]:
-    """Losses, perplexities, bits per byte and ratios that do not follow from the sums kept for each conversation."""
-    derived = {}
+    """Losses, perplexities, bits per byte and ratios that do not follow from the sums of each conversation."""
+    derived: dict[str, float] = {}
     for path in evidence.stamps.get("evaluate", {}).get("outputs", {}):
         parts = path.removeprefix("nll/").removesuffix(".jsonl").split(".")
         if not path.startswith("nll/") or len(parts) != 2:
@@ -110,24 +114,24 @@ def _wrong_sums(evidence: Evidence) -> Iterator[str]:
 
 
 def _changed_card(evidence: Evidence, card: Path) -> Iterator[str]:
-    """The first line of README.md and card.json that a new rendering would print otherwise."""
-    config, name = _author(evidence.run)
+    """What a new rendering of the card would change: the first line of each file, and numbers of the card stage."""
+    config, name = evidence.config.card, evidence.config.name
     runs = [_snippet_run(item) for item in read_json(card / "snippets.json")]
-    printed = {snippet.form: snippet.code for snippet in snippets(evidence, config, name)}
-    for found in runs:
-        if printed.get(found.form) != found.code:
-            yield f"card/snippets.json: the {found.form} code that ran is not the code a new card would print"
-    page, tree = render(evidence, config, name, {found.form: found for found in runs})
+    codes = {snippet.form: snippet.code for snippet in snippets(evidence, config, name)}
+    for run in runs:
+        if codes.get(run.form) != run.code:
+            yield f"card/snippets.json: the {run.form} code that ran is not the code a new card would print"
+    page, tree = render(evidence, config, name, {run.form: run for run in runs})
     for file, expected in (("README.md", page), ("card.json", tree)):
         yield from _first_difference(f"card/{file}", (card / file).read_bytes(), expected.encode())
-    seconds = {f"card.snippet.{found.form}.seconds": found.elapsed_seconds for found in runs}
+    seconds = {f"card.snippet.{run.form}.seconds": run.elapsed_seconds for run in runs}
     for m in _own_measurements(evidence.run):
         if m.value != seconds.get(m.id):
-            yield f"measurements.jsonl: {m.id} is {m.value!r}, card/snippets.json says {seconds.get(m.id)!r}"
+            yield f"measurements.jsonl: {m.id} is {m.value!r}, but card/snippets.json says {seconds.get(m.id)!r}"
 
 
 def _own_measurements(run: RunDir) -> list[Measurement]:
-    """What the card stage measured when it wrote this card; appended after the part of the log that the card names."""
+    """The card stage's measurements, which were appended to the log after the card was rendered."""
     if not run.stamp("card").exists():
         return []
     fingerprint = read_json(run.stamp("card")).get("fingerprint")
@@ -135,28 +139,20 @@ def _own_measurements(run: RunDir) -> list[Measurement]:
     return list(newest.values())
 
 
-def _first_difference(file: str, found: bytes, expected: bytes) -> Iterator[str]:
-    if found == expected:
+def _first_difference(file: str, current: bytes, expected: bytes) -> Iterator[str]:
+    if current == expected:
         return
-    left, right = found.decode(errors="replace").split("\n"), expected.decode().split("\n")
-    count = max(len(left), len(right))
-    left, right = (lines + ["(end of file)"] * (count - len(lines)) for lines in (left, right))
-    number = next((i for i in range(count) if left[i] != right[i]), 0)
-    yield (
-        f"{file}:{number + 1}: says {left[number][:_SHOWN_CHARACTERS]!r}, "
-        f"the run says {right[number][:_SHOWN_CHARACTERS]!r}"
-    )
+    page_lines, run_lines = current.decode(errors="replace").split("\n"), expected.decode().split("\n")
+    pairs = zip_longest(page_lines, run_lines, fillvalue="(end of file)")
+    different = ((number, *pair) for number, pair in enumerate(pairs, start=1) if pair[0] != pair[1])
+    # Bytes that are not UTF-8 can differ in lines that look the same.
+    number, says, should_say = next(different, (1, page_lines[0], run_lines[0]))
+    yield f"{file}:{number}: says {says[:_SHOWN_CHARACTERS]!r}, the run says {should_say[:_SHOWN_CHARACTERS]!r}"
 
 
-def _author(run: RunDir) -> tuple[CardConfig, str]:
-    """The author's words and the run's name, from the run's own configuration."""
-    tree = read_json(run.config) if run.config.exists() else {}
-    return CardConfig(**tree.get("card", {})), tree.get("name", run.root.name)
-
-
-def _snippet_run(item: dict[str, Any]) -> SnippetRun:
+def _snippet_run(record: dict[str, Any]) -> SnippetRun:
     try:
-        return SnippetRun(**item)
+        return SnippetRun(**record)
     except TypeError as error:
         raise ArtifactError(f"card/snippets.json: not a record of runs ({error})", "Run: tinsmith card RUN") from error
 

@@ -1,4 +1,4 @@
-"""The run's configuration: one TOML file, seven sections, unknown keys refused, every problem reported at once.
+"""The run's configuration: one TOML file, eight sections, unknown keys refused, every problem reported at once.
 
 The docstring under a field is its documentation; `docs/config.md` is generated from this file.
 Each stage receives only its own section.
@@ -6,11 +6,16 @@ Each stage receives only its own section.
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tinsmith.core.errors import ConfigError, listing
+
+
+MAX_EXAMPLES = 10
+MAX_QUESTIONS = 8
+MAX_QUESTION_CHARACTERS = 500
 
 
 class Section(BaseModel):
@@ -160,6 +165,15 @@ class BenchConfig(Section):
     """Time limit for each device. A browser that takes longer is stopped with an error."""
 
 
+class CardExample(Section):
+    """A test question and its reference answer, both exactly as in the data."""
+
+    question: str = Field(min_length=1)
+    """First message of the user."""
+    reference: str = Field(min_length=1)
+    """The assistant's answer to it in the data."""
+
+
 class CardConfig(Section):
     """What only the author can say. Everything left empty is marked as not stated."""
 
@@ -191,6 +205,24 @@ class CardConfig(Section):
     """What was done about these risks."""
     knowledge_cutoff: str = ""
     """Knowledge cutoff of base model and data, as far as the author knows it."""
+    examples: tuple[CardExample, ...] = Field((), max_length=MAX_EXAMPLES)
+    """Test questions that the card may show with their reference and each model's answer, as
+    `{ question = "...", reference = "..." }`. Conversations appear on the card only if they stand here word for word;
+    `tinsmith approve` lists candidates, asks, and writes this key."""
+
+
+_Question = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS)]
+
+
+class AppConfig(Section):
+    """The chat page."""
+
+    questions: tuple[_Question, ...] = Field((), max_length=MAX_QUESTIONS)
+    """Suggested questions on the page, exactly as written here; empty shows none. `tinsmith approve` lists candidates
+    from the test split, asks, and writes this key."""
+    system_prompt: str = ""
+    """System prompt of the page and of the card's code. Empty uses `data.system_prompt`. A prompt that stands only in
+    the conversations is published only if it is repeated here; `tinsmith approve` asks and writes this key."""
 
 
 class RunConfig(Section):
@@ -207,6 +239,12 @@ class RunConfig(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     bench: BenchConfig = BenchConfig()
     card: CardConfig = CardConfig()
+    app: AppConfig = AppConfig()
+
+    @property
+    def public_system_prompt(self) -> str:
+        """The system prompt that page and card may show, in the owner's own words; empty if they wrote none."""
+        return (self.app.system_prompt or self.data.system_prompt).strip()
 
 
 def load_config(path: Path, settings: tuple[str, ...] = ()) -> RunConfig:

@@ -47,7 +47,7 @@ def write_answers(path: Path, items: Sequence[Item]) -> None:
     for item in items:
         line = asdict(item.question) | {model: asdict(item.answers[model]) for model in MODELS}
         line["facts"] = [fact.text for fact in item.facts]
-        line |= {f"{model}_found": [fact.text for fact in item.found[model]] for model in MODELS}
+        line |= {f"{model}_facts": [fact.text for fact in item.found[model]] for model in MODELS}
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))
 

@@ -91,7 +91,8 @@ def _card(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) 
 def _app(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
     from tinsmith.app import build_app
 
-    return build_app(run.stage("data"), run.stage("export"), run.stage("card"), out_dir, _title(config), context)
+    data, export, card = map(run.stage, ("data", "export", "card"))
+    return build_app(config.app, config.public_system_prompt, data, export, card, out_dir, _title(config), context)
 
 
 def _title(config: RunConfig) -> str:
@@ -117,11 +118,13 @@ def _data_settings(config: RunConfig) -> Any:
 
 
 def _card_settings(config: RunConfig) -> Any:
-    return {"name": config.name, **config.card.model_dump(mode="json")}
+    system_prompt = config.public_system_prompt
+    return {"name": config.name, "system_prompt": system_prompt, **config.card.model_dump(mode="json")}
 
 
 def _app_settings(config: RunConfig) -> Any:
-    return {"seed": config.seed, "title": _title(config)}
+    questions = list(config.app.questions)
+    return {"title": _title(config), "system_prompt": config.public_system_prompt, "questions": questions}
 
 
 def _file_sha256s(path: Path) -> dict[str, str]:

@@ -1,0 +1,57 @@
+"""Example answers on the card: only questions and references that the owner agreed to, word for word."""
+
+from typing import Any
+
+from tinsmith.card.evidence import Evidence, required
+from tinsmith.card.facts import Facts
+from tinsmith.card.private_text import suspicions
+from tinsmith.core.config import CardExample
+
+FILE = "answers.jsonl"
+MODELS = ("base", "tuned", "int4")
+
+Row = dict[str, str]
+
+
+def example_of(answer: dict[str, Any]) -> CardExample:
+    """The texts that an owner agrees to when they agree to a line of `answers.jsonl`."""
+    question, reference = (required(answer, key, f"evaluate/{FILE}").strip() for key in ("question", "reference"))
+    return CardExample(question=question, reference=reference)
+
+
+def answer_texts(answer: dict[str, Any]) -> dict[str, str]:
+    """Each model's answer as the card shows it.
+
+    Models can repeat what they saw in training. The owner has not agreed to that, so an answer with something
+    private that neither question nor reference has is left out.
+    """
+    agreed = example_of(answer)
+    texts = {}
+    for model in MODELS:
+        text = required(required(answer, model, f"evaluate/{FILE}"), "text", f"evaluate/{FILE}")
+        kinds = [part.kind for part in suspicions(text) if part.text not in f"{agreed.question}\n{agreed.reference}"]
+        texts[model] = f"(left out: it contains what looks like {kinds[0]})" if kinds else text or "(nothing)"
+    return texts
+
+
+def agreed_answers(evidence: Evidence, agreed: tuple[CardExample, ...]) -> dict[CardExample, int]:
+    """Line number in `answers.jsonl`, from 0, of each agreed example that this run answered, in the owner's order."""
+    lines: dict[CardExample, int] = {}
+    for number, answer in enumerate(evidence.lines("evaluate", FILE)):
+        lines.setdefault(example_of(answer), number)
+    stripped = [CardExample(question=one.question.strip(), reference=one.reference.strip()) for one in agreed]
+    return {example: lines[example] for example in stripped if example in lines}
+
+
+def examples(facts: Facts) -> list[Row]:
+    """One row per agreed example that this run answered: its texts, and how many key facts INT4 states."""
+    answers = facts.evidence.lines("evaluate", FILE)
+    rows = []
+    for example, number in agreed_answers(facts.evidence, facts.config.examples).items():
+        answer = answers[number]
+        texts = {"question": example.question, "reference": example.reference, **answer_texts(answer)}
+        row = {name: facts.recorded_value("evaluate", FILE, f"{number}.{name}", text) for name, text in texts.items()}
+        stated, total = (len(required(answer, key, f"evaluate/{FILE}")) for key in ("int4_facts", "facts"))
+        row["facts"] = facts.recorded_value("evaluate", FILE, f"{number}.facts", f"{stated} of {total}")
+        rows.append(row)
+    return rows

@@ -1,0 +1,201 @@
+"""`tinsmith approve`: shows texts of the data and asks which of them page and card may publish."""
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from tinsmith.card.evidence import Evidence, read_evidence
+from tinsmith.card.examples import agreed_answers
+from tinsmith.card.private_text import suspicions
+from tinsmith.commands.candidates import ExampleCandidate, QuestionCandidate, example_candidates, question_candidates
+from tinsmith.commands.config_file import printable, set_keys, toml_text
+from tinsmith.commands.existing_run import existing_run, require_stage
+from tinsmith.core.config import MAX_EXAMPLES, MAX_QUESTIONS, CardExample, RunConfig, load_config
+from tinsmith.core.errors import UserError
+from tinsmith.core.run_dir import RunDir
+from tinsmith.model.conversations import read_jsonl
+
+_INTRODUCTION = """\
+Page and card publish texts of your data only if you agree to them here. You see each text as it would be published.
+y agrees, n declines, q stops. Every answer is kept at once.
+"""
+_LABELS = {"base": "Base", "tuned": "Fine-tuned", "int4": "INT4 package"}
+
+Key = tuple[str, str]
+"""Section and name in the configuration."""
+
+Text = str | CardExample
+
+PROMPT_KEY = ("app", "system_prompt")
+QUESTIONS_KEY = ("app", "questions")
+EXAMPLES_KEY = ("card", "examples")
+_LIMITS = {PROMPT_KEY: 1, QUESTIONS_KEY: MAX_QUESTIONS, EXAMPLES_KEY: MAX_EXAMPLES}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One text, or texts that belong together, and the key that would publish them."""
+
+    key: Key
+    text: Text
+    """What the key would publish; for an example, its question and reference."""
+    place: str
+    """Where it would be published, such as `on the chat page, as a suggested question`."""
+    note: str
+    """Such as its category."""
+    shown: dict[str, str]
+    """Everything that would be published, by label."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What looks private in its texts."""
+        return [
+            f"careful: {printable(part.text)!r} looks like {part.kind}"
+            for text in self.shown.values()
+            for part in suspicions(text)
+        ]
+
+
+def approve(config_path: Path, runs_dir: Path, list_only: bool) -> None:
+    """Ask about each candidate and write what the owner agrees to into their configuration.
+
+    Args:
+        config_path: The owner's `tinsmith.toml`.
+        runs_dir: Holds the run of that configuration.
+        list_only: Print the candidates as TOML; ask nothing and write nothing.
+
+    Raises:
+        UserError: there is no run with finished data, or nothing to agree to.
+        ConfigError: the configuration cannot be read or changed.
+    """
+    config = load_config(config_path)
+    run = existing_run(runs_dir / config.name)
+    require_stage(run, "data", "its conversations are not read yet")
+    evidence = read_evidence(run)
+    candidates = [*_agreed(config, evidence), *_new(config, run, evidence)]
+    if not candidates:
+        raise UserError(f"{run.root}: no text to agree to", f"Finish the run first: tinsmith run {config_path}")
+    if list_only:
+        click.echo(_as_toml(candidates), nl=False)
+        return
+    click.echo(_INTRODUCTION, err=True)
+    _ask_all(candidates, config, config_path)
+    if "evaluate" not in evidence.stamps:
+        click.echo("Candidates for the card come with the evaluation; this run has none yet.", err=True)
+    click.echo(f"Next: tinsmith run {config_path} --runs {runs_dir}", err=True)
+
+
+def _agreed(config: RunConfig, evidence: Evidence) -> Iterator[Candidate]:
+    """What the owner has agreed to before."""
+    if config.app.system_prompt:
+        yield _prompt(config.app.system_prompt, "agreed before")
+    for text in config.app.questions:
+        yield _question(QuestionCandidate(text, ""), "agreed before")
+    current = agreed_answers(evidence, config.card.examples)
+    for example in config.card.examples:
+        note = "agreed before" if example in current else "agreed before, but not in this run: the card leaves it out"
+        yield _example(ExampleCandidate(example, {}, ""), note)
+
+
+def _new(config: RunConfig, run: RunDir, evidence: Evidence) -> Iterator[Candidate]:
+    prompt = evidence.record("data", "report.json")["system_prompt"]
+    if prompt and not config.public_system_prompt:
+        yield _prompt(prompt, "the most common one of the conversations; without it, the page's model has none")
+    for question in question_candidates(read_jsonl(run.stage("data") / "test.jsonl"), config.seed):
+        if question.text not in config.app.questions:
+            yield _question(question, f"category {question.category}")
+    for candidate in example_candidates(evidence):
+        if candidate.example not in config.card.examples:
+            yield _example(candidate, f"INT4 states {candidate.key_facts} key facts")
+
+
+def _prompt(text: str, note: str) -> Candidate:
+    place = "on the chat page and in the card's code, as the system prompt"
+    return Candidate(PROMPT_KEY, text, place, note, {"System prompt": text})
+
+
+def _question(question: QuestionCandidate, note: str) -> Candidate:
+    place = "on the chat page, as a suggested question"
+    return Candidate(QUESTIONS_KEY, question.text, place, note, {"Question": question.text})
+
+
+def _example(candidate: ExampleCandidate, note: str) -> Candidate:
+    example = candidate.example
+    shown = {"Question": example.question, "Reference": example.reference}
+    shown |= {_LABELS[model]: text for model, text in candidate.answers.items()}
+    return Candidate(EXAMPLES_KEY, example, "on the card, as an example answer", note, shown)
+
+
+def _ask_all(candidates: list[Candidate], config: RunConfig, config_path: Path) -> None:
+    """Ask about the candidates in turn, and write each answer that changes something before the next question."""
+    agreed: dict[Key, list[Text]] = {
+        PROMPT_KEY: [config.app.system_prompt] if config.app.system_prompt else [],
+        QUESTIONS_KEY: list(config.app.questions),
+        EXAMPLES_KEY: list(config.card.examples),
+    }
+    for number, candidate in enumerate(candidates, start=1):
+        texts = agreed[candidate.key]
+        is_agreed = candidate.text in texts
+        if not is_agreed and len(texts) >= _LIMITS[candidate.key]:
+            continue
+        _show(candidate, f"{number} of {len(candidates)}")
+        answer = _answer(f"Publish it {candidate.place}?")
+        if answer == "q":
+            break
+        if (answer == "y") == is_agreed:
+            continue
+        if is_agreed:
+            texts.remove(candidate.text)
+        else:
+            texts.append(candidate.text)
+        set_keys(config_path, {candidate.key: (texts or [""])[0] if candidate.key == PROMPT_KEY else texts})
+    counts = f"{len(agreed[QUESTIONS_KEY])} for the chat page, examples for the card: {len(agreed[EXAMPLES_KEY])}"
+    click.echo(f"\nAgreed in {config_path}: questions {counts}", err=True)
+
+
+def _show(candidate: Candidate, number: str) -> None:
+    click.echo(f"\n[{number}] {printable(candidate.note)}")
+    for label, text in candidate.shown.items():
+        lines = "\n".join(printable(line) for line in text.split("\n"))
+        click.echo(textwrap.indent(f"{label}: {lines}", "  "))
+    for warning in candidate.warnings:
+        click.echo(f"  {warning}")
+
+
+def _answer(question: str) -> str:
+    """`y`, `n` or `q`; the end of input and Ctrl-C are `q`."""
+    while True:
+        try:
+            reply = click.prompt(f"{question} [y/n/q]", default="", show_default=False, prompt_suffix=" ", err=True)
+        except click.Abort:
+            return "q"
+        letter = reply.strip().lower()[:1]
+        if letter in ("y", "n", "q"):
+            return letter
+
+
+def _as_toml(candidates: list[Candidate]) -> str:
+    """All candidates as TOML to paste from, each below its note and warnings."""
+    lines = ["# Texts of your data. Copy into your tinsmith.toml only what may be published."]
+    for section, keys in (("app", (PROMPT_KEY, QUESTIONS_KEY)), ("card", (EXAMPLES_KEY,))):
+        lines += ["", f"[{section}]"]
+        for key in keys:
+            of_key = [candidate for candidate in candidates if candidate.key == key]
+            if key == PROMPT_KEY:
+                for candidate in of_key:
+                    lines += [*_comments(candidate), f"{key[1]} = {toml_text(candidate.text)}"]
+                continue
+            lines.append(f"{key[1]} = [")
+            for candidate in of_key:
+                lines += [f"    {comment}" for comment in _comments(candidate)]
+                lines.append(f"    {toml_text(candidate.text)},")
+            lines.append("]")
+    return "\n".join(lines) + "\n"
+
+
+def _comments(candidate: Candidate) -> list[str]:
+    answers = [f"{label}: {text}" for label, text in candidate.shown.items() if label in _LABELS.values()]
+    return [f"# {printable(' '.join(line.split()))}" for line in (candidate.note, *answers, *candidate.warnings)]

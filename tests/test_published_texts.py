@@ -1,0 +1,147 @@
+"""Nothing of a conversation is published unless the owner agreed to exactly that text."""
+
+import html
+import json
+
+import pytest
+
+from fake_run import write_card, write_run
+from stage_runs import run_stage
+from tinsmith.app import build_app
+from tinsmith.card.evidence import read_evidence
+from tinsmith.card.examples import answer_texts, examples
+from tinsmith.card.facts import Facts, plain
+from tinsmith.card.snippet import NEUTRAL_QUESTION, js_string
+from tinsmith.card.stage import example_warnings
+from tinsmith.core.config import CardConfig, RunConfig
+from tinsmith.core.run_dir import read_json, tree_sha256s, write_json, write_text
+
+SECRETS = (
+    "ada.lovelace@private.example",
+    "AKIAIOSFODNN7EXAMPLE",
+    'canary_7f3a9c "said" Zoë & <b>*O\'Neil*</b> | [x](y)',
+)
+
+
+def planted(text: str) -> str:
+    return f"{text}: {' '.join(SECRETS)}"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished run without a card, whose conversations, system prompt and answers all hold every secret."""
+    run = write_run(tmp_path / "tea-bot")
+    messages = [
+        {"role": role, "content": planted(text)}
+        for role, text in (("system", "You sell tea."), ("user", "What is a latte?"), ("assistant", "Rp 32k."))
+    ]
+    for split in ("train", "val", "test"):
+        lines = [json.dumps({"id": f"c{i}", "category": "cat_00", "messages": messages}) + "\n" for i in range(6)]
+        write_text(run.stage("data") / f"{split}.jsonl", "".join(lines))
+    report = read_json(run.stage("data") / "report.json")
+    write_json(run.stage("data") / "report.json", {**report, "system_prompt": messages[0]["content"]})
+    answers = [
+        {
+            "id": f"c{i}",
+            "question": messages[1]["content"],
+            "reference": messages[2]["content"],
+            "facts": ["32k", "oat"],
+            **{model: {"text": planted(model)} for model in ("base", "tuned", "int4")},
+            "int4_facts": ["32k"][:i],
+        }
+        for i in range(2)
+    ]
+    write_text(run.stage("evaluate") / "answers.jsonl", "".join(json.dumps(answer) + "\n" for answer in answers))
+    for stage in ("data", "evaluate"):
+        write_json(run.stamp(stage), {**read_json(run.stamp(stage)), "outputs": tree_sha256s(run.stage(stage))})
+    return run
+
+
+def leaks(run) -> list[str]:
+    """Published files that hold a secret in any spelling."""
+    forms = {
+        form.encode()
+        for text in SECRETS
+        for form in (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], html.escape(text))
+    } | {plain(text).encode() for text in SECRETS}
+    folders = [run.stage("app"), run.stage("card"), run.stage("export") / "package"]
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [path.relative_to(run.root).as_posix() for path in files if any(form in path.read_bytes() for form in forms)]
+
+
+def build_site(run, config=None):
+    """The site, with the run's own card, as the pipeline builds it for `config`."""
+    config = config or RunConfig()
+    folders = map(run.stage, ("data", "export", "card", "app"))
+    return run_stage(build_app, config.app, config.public_system_prompt, *folders, "Tea")
+
+
+def test_without_agreement_no_text_of_a_conversation_is_published(run, monkeypatch):
+    write_card(run, monkeypatch)
+    result = build_site(run)
+    assert leaks(run) == []
+    settings = read_json(run.stage("app") / "app.json")
+    assert (settings["questions"], settings["system_prompt"]) == ([], "")
+    card = (run.stage("card") / "README.md").read_text()
+    assert "tinsmith approve" in card, "the card says how to add examples"
+    assert js_string(NEUTRAL_QUESTION) in card
+    said = "\n".join(result.summary)
+    assert "suggests no questions" in said and "system prompt" in said and "tinsmith approve" in said
+
+
+def test_the_leak_check_sees_every_spelling(run):
+    """What the test above looks for is found in a file that has it, however it is escaped."""
+    page = run.stage("app") / "page"
+    page.parent.mkdir()
+    for text in SECRETS:
+        for form in (text, json.dumps(text), html.escape(text), plain(text)):
+            page.write_text(form)
+            assert leaks(run) == ["app/page"]
+
+
+def test_agreed_texts_are_published_and_no_others(run, monkeypatch):
+    answers = [json.loads(line) for line in (run.stage("evaluate") / "answers.jsonl").read_text().splitlines()]
+    agreed = {**answers[1], "question": "What is *mocha*?", "reference": "Rp 35k"}
+    agreed |= {model: {"text": f"{model} says so"} for model in ("base", "tuned", "int4")}
+    write_text(run.stage("evaluate") / "answers.jsonl", "".join(json.dumps(a) + "\n" for a in (answers[0], agreed)))
+    config = RunConfig.model_validate(
+        {
+            "card": {"examples": [{"question": agreed["question"], "reference": agreed["reference"]}]},
+            "app": {"questions": ["What is mocha?"], "system_prompt": "You sell mocha."},
+        }
+    )
+    write_json(run.config, config.model_dump(mode="json"))
+    write_card(run, monkeypatch, config.card.model_dump())
+    build_site(run, config)
+    assert leaks(run) == []
+    settings = read_json(run.stage("app") / "app.json")
+    assert (settings["questions"], settings["system_prompt"]) == (["What is mocha?"], "You sell mocha.")
+    card = (run.stage("card") / "README.md").read_text()
+    for text in ("What is \\*mocha\\*?", "Rp 35k", "base says so", "tuned says so", "int4 says so", "1 of 2 key facts"):
+        assert text in card, text
+    assert "{ role: 'system', content: 'You sell mocha.' }" in card
+    assert "{ role: 'user', content: 'What is *mocha*?' }" in card
+
+
+@pytest.mark.parametrize("changed", ["question", "reference"])
+def test_an_agreed_example_whose_text_changed_in_the_data_is_left_out_with_a_warning(run, changed):
+    (answer, _) = (json.loads(line) for line in (run.stage("evaluate") / "answers.jsonl").read_text().splitlines())
+    example = {key: answer[key] for key in ("question", "reference")}
+    config = CardConfig.model_validate({"examples": [{**example, changed: "as it was when the owner agreed"}]})
+    evidence = read_evidence(run)
+    assert examples(Facts(evidence, config)) == []
+    (warning,) = example_warnings(evidence, config)
+    assert warning.startswith("warning: 1 of 1 card.examples left out") and "tinsmith approve" in warning
+    unchanged = CardConfig.model_validate({"examples": [example]})
+    assert len(examples(Facts(evidence, unchanged))) == 1 and example_warnings(evidence, unchanged) == []
+
+
+def test_an_answer_that_repeats_something_private_of_the_training_data_is_left_out():
+    answer = {"question": "Whom do I ask?", "reference": "Ask help@tea.example.", "facts": [], "int4_facts": []}
+    answer |= {"base": {"text": "Ask help@tea.example."}, "tuned": {"text": "Call +46 70 123 45 67"}}
+    answer |= {"int4": {"text": f"Ask {SECRETS[0]}."}}
+    assert answer_texts(answer) == {
+        "base": "Ask help@tea.example.",
+        "tuned": "(left out: it contains what looks like a phone number)",
+        "int4": "(left out: it contains what looks like an e-mail address)",
+    }
