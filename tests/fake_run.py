@@ -25,6 +25,7 @@ AUTHOR = {
     "benefits": ["Shorter queues"],
     "risks": ["Wrong prices"],
     "mitigations": ["Prices are on the wall"],
+    "examples": [{"question": f"What does cup {i} cost?", "reference": "Rp 32k | *each*"} for i in range(2)],
 }
 STAMPED = ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote")
 
@@ -85,7 +86,7 @@ def _write_files(stage: str, folder: Path) -> None:
         answers = [
             {
                 "id": f"c{i}",
-                "question": "What does it cost?",
+                "question": f"What does cup {i} cost?",
                 "reference": "Rp 32k | *each*",
                 "facts": ["32k", "oat"],
                 "base": {"text": "Tea."},

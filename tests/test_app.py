@@ -5,13 +5,11 @@ import tomllib
 import pytest
 import yaml
 
-from packages import tiny_run
-from stage_runs import run_stage
-from tinsmith.app import HOST_HEADERS, build_app, example_questions, fill_card_page, without_front_matter
+from packages import QUESTIONS, tiny_run, write_site
+from tinsmith.app import HOST_HEADERS, fill_card_page, without_front_matter
 from tinsmith.browser.runtime import WEB_DIR, runtime_folders
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import file_sha256, read_json
-from tiny import tiny_conversations
 
 PAGE = "<title>Model card</title><b><!-- title --></b><main><!-- card --></main>"
 
@@ -19,8 +17,7 @@ PAGE = "<title>Model card</title><b><!-- title --></b><main><!-- card --></main>
 @pytest.fixture
 def app(tmp_path, tmp_path_factory):
     run = tiny_run("llama", tmp_path_factory)
-    result = run_stage(build_app, run / "data", run / "export", run / "card", tmp_path, "Tea & <co>", seed=3)
-    return run, tmp_path, result
+    return run, tmp_path, write_site(run, tmp_path, title="Tea & <co>")
 
 
 def test_the_package_is_served_unchanged_with_its_card(app):
@@ -72,7 +69,7 @@ def test_settings_of_the_page(app):
         "You sell tea.",
         "./model/",
     )
-    assert len(settings["questions"]) == 4 and "day" in settings["questions"][0]
+    assert settings["questions"] == list(QUESTIONS)
 
 
 @pytest.mark.parametrize(
@@ -98,19 +95,11 @@ def test_host_files_are_what_their_hosts_parse(app):
     }
 
 
-def test_questions_cover_categories_and_follow_the_seed():
-    conversations = tiny_conversations(12)
-    asked = {c.messages[1].content: c.category for c in conversations}
-    for seed in range(8):
-        chosen = example_questions(conversations, seed)
-        assert len({asked[question] for question in chosen[:3]}) == 3
-        assert chosen == example_questions(conversations, seed)
-    assert example_questions(conversations, 1) != example_questions(conversations, 2)
-    assert example_questions(conversations[:1] * 3, 1) == [conversations[0].messages[1].content]
-
-
 def test_the_card_cannot_carry_markup_or_scripts():
-    markdown = "---\na: 1\n---\n# T\n\n<script>x()</script> <img src=x onerror=y()>\n\n[a](javascript:x()) [b](https://b.example)\n\n|a|b|\n|-|-|\n|1|2|\n"
+    markdown = (
+        "---\na: 1\n---\n# T\n\n<script>x()</script> <img src=x onerror=y()>\n\n"
+        "[a](javascript:x()) [b](https://b.example)\n\n|a|b|\n|-|-|\n|1|2|\n"
+    )
     filled = fill_card_page(PAGE, "A <b>", markdown)
     assert "<script" not in filled and "<img" not in filled and 'href="javascript' not in filled
     assert '<a href="https://b.example" rel="noopener noreferrer nofollow">b</a>' in filled
@@ -127,4 +116,4 @@ def test_a_missing_card_is_a_clear_error(tmp_path, tmp_path_factory):
     run = tiny_run("llama", tmp_path_factory)
     (tmp_path / "card").mkdir()
     with pytest.raises(ArtifactError, match=r"README\.md: missing"):
-        run_stage(build_app, run / "data", run / "export", tmp_path / "card", tmp_path / "out", "T", seed=1)
+        write_site(run, tmp_path / "out", card=tmp_path / "card")

@@ -1,7 +1,9 @@
 """Nothing of a conversation is published unless the owner agreed to exactly that text."""
 
 import html
+import importlib.resources
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,12 @@ from tinsmith.card.examples import answer_texts, examples
 from tinsmith.card.facts import Facts, plain
 from tinsmith.card.snippet import NEUTRAL_QUESTION, js_string
 from tinsmith.card.stage import example_warnings
-from tinsmith.core.config import CardConfig, RunConfig
+from tinsmith.commands import demo
+from tinsmith.core.config import CardConfig, RunConfig, load_config
 from tinsmith.core.run_dir import read_json, tree_sha256s, write_json, write_text
+from tinsmith.data.stage import prepare_data
+from tinsmith.evaluate.stage import sample_questions
+from tinsmith.model.conversations import read_jsonl
 
 SECRETS = (
     "ada.lovelace@private.example",
@@ -145,3 +151,19 @@ def test_an_answer_that_repeats_something_private_of_the_training_data_is_left_o
         "tuned": "(left out: it contains what looks like a phone number)",
         "int4": "(left out: it contains what looks like an e-mail address)",
     }
+
+
+def test_the_demos_examples_are_questions_that_its_run_answers(tiny_llama, tmp_path):
+    """Its data and seed never change, so what the demo agrees to publish is there in every run."""
+    faq = importlib.resources.files("zaragoza_construction_faq") / "data" / "faq-en.jsonl"
+    config = load_config(Path(demo.__file__).with_name("demo.toml"), (f"data.path={json.dumps(str(faq))}",))
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model").symlink_to(tiny_llama)
+    run_stage(prepare_data, config.data, tmp_path / "base", tmp_path, seed=config.seed)
+    test = read_jsonl(tmp_path / "test.jsonl")
+    questions = sample_questions(test, config.evaluate.questions, config.seed)
+    answered = {(question.question, question.reference) for question in questions}
+    agreed = {(example.question, example.reference) for example in config.card.examples}
+    assert len(agreed) == 2 and agreed <= answered
+    assert len(config.app.questions) == 4
+    assert set(config.app.questions) <= {conversation.messages[1].content for conversation in test}

@@ -93,6 +93,21 @@ def test_nothing_written_names_this_machine(finished):
         assert here not in text and f"{home}/" not in text and os.uname().nodename not in text.split(), path
 
 
+def test_no_text_of_a_conversation_is_published(finished):
+    _, run, _ = finished
+    records = [json.loads(line) for path in run.glob("data/*.jsonl") for line in path.read_text().splitlines()]
+    texts = {message["content"] for record in records for message in record["messages"]}
+    secrets = [text.encode() for text in texts if "on day" in text or "costs Rp" in text]
+    assert len(secrets) > 60
+    files = [
+        path for folder in ("app", "card", "export/package") for path in (run / folder).rglob("*") if path.is_file()
+    ]
+    assert len(files) > 30
+    for path in files:
+        content = path.read_bytes()
+        assert not [text for text in secrets if text in content], path
+
+
 def test_killed_while_training_continues(tmp_path):
     config = write_project(tmp_path, "llama")
     command = [sys.executable, "-m", "tinsmith", "run", str(config), "--to", "train", "--set", "train.epochs=15"]

@@ -120,8 +120,7 @@ def _material(
 ) -> _Material:
     tokenizer = load_tokenizer(base_dir / "model")
     used = {**conversations, "train": _sample(conversations["train"], config.train_sample, f"{seed} train")}
-    asked = _sample(conversations["test"], config.questions, f"{seed} questions")
-    questions = [first_turn(conversation) for conversation in asked]
+    questions = sample_questions(conversations["test"], config.questions, seed)
     return _Material(
         tokenizer,
         used,
@@ -130,6 +129,11 @@ def _material(
         encode_prompts(tokenizer, questions),
         config.max_new_tokens,
     )
+
+
+def sample_questions(test: Sequence[Conversation], count: int, seed: int) -> list[Question]:
+    """Up to `count` first turns of the test split, drawn by `seed`."""
+    return [first_turn(conversation) for conversation in _sample(test, count, f"{seed} questions")]
 
 
 def _sample(conversations: Sequence[Conversation], size: int, seed: str) -> list[Conversation]:
