@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tinsmith.core.errors import ConfigError, listing
 
-
 MAX_EXAMPLES = 10
 MAX_QUESTIONS = 8
 MAX_QUESTION_CHARACTERS = 500
