@@ -19,7 +19,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +142,7 @@ def prompt_of(tokenizer: ChatTokenizer, words: list[str], tokens: int) -> Prompt
 
 
 @contextmanager
-def site(package: Path, gguf: Path | None = None) -> Iterator[SiteServer]:
+def site(package: Path, gguf: Path | None = None) -> Generator[SiteServer]:
     """Serve all three sides' pages and files on loopback. Without `gguf`, wllama has no model."""
     with tempfile.TemporaryDirectory(prefix="tinsmith-runtime-") as runtime:
         write_runtime(Path(runtime))

@@ -13,7 +13,7 @@ from tinsmith.export.stage import export_int4
 
 if __name__ == "__main__":
     (recipe, tokens), (run, out_dir) = sys.argv[1:3], map(Path, sys.argv[3:])
-    config = ExportConfig(recipe=recipe, calibration_tokens=int(tokens))
+    config = ExportConfig.model_validate({"recipe": recipe, "calibration_tokens": int(tokens)})
     context = StageContext(seed=17)
     export_int4(config, run / "data", run / "merge", out_dir, context)
     (out_dir / "measured.json").write_text(json.dumps({one.id: one.value for one in context.recorder.measurements}))

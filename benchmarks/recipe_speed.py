@@ -107,14 +107,18 @@ def unpacked(package: Path, out: Path) -> Path:
     source = (package / INT8_PAGE.file).parent
     for path in [*source.glob("*_data*"), package / INT8_PAGE.file]:
         shutil.copyfile(path, out / path.name)
-    (out / UNPACKED_DATA).write_bytes(unpacked_weights(source))
+    unpacked_weights(source).tofile(out / UNPACKED_DATA)
     graph = ir.load(package / INT8_PAGE.file).graph
     files = {
         str(value.const_value.location)
         for value in graph.initializers.values()
         if isinstance(value.const_value, ir.ExternalTensor)
     }
-    widths = {value.name: value.shape[2] for value in graph.inputs if value.name.startswith("past_key_values.")}
+    widths = {
+        value.name: value.shape[2]
+        for value in graph.inputs
+        if value.name and value.name.startswith("past_key_values.") and value.shape is not None
+    }
     (out / "inputs.json").write_text(json.dumps({"files": sorted(files), "inputs": widths}))
     return out
 

@@ -13,6 +13,7 @@ import shutil
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 from harness import HERE, data_path, environment, publish, run_measured
 
@@ -21,7 +22,7 @@ WORK = HERE / ".work" / "train"
 EFFECTIVE_BATCH_SIZE = 8
 SEED = 17
 
-OURS = {
+OURS: dict[str, dict[str, Any]] = {
     "smollm2-135m-instruct": {"batch_size": 4, "gradient_checkpointing": "never"},
     "gemma-3-270m": {"batch_size": 4, "gradient_checkpointing": "always"},
 }
