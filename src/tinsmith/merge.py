@@ -33,8 +33,8 @@ _KL_BOUND = 0.01
 after three epochs)."""
 
 _SHARE_BOUND = 0.5
-"""Largest logit difference to the active adapter, as a share of what tuning changed. A merge that lost the adapter is at
-1, whatever the data; rounding is far below."""
+"""Largest logit difference to the active adapter, as a share of the change by tuning. A merge that lost the adapter is
+at 1, whatever the data; rounding is far below."""
 
 _RELOADED_BOUND = 1e-5
 _TUNED_BOUND = 1e-3

@@ -1,4 +1,4 @@
-"""`tinsmith run`: the whole line, or a part of it, and the table of results. Other commands that renew a run use it too."""
+"""`tinsmith run`: all stages or some of them, and the table of results. Other commands that update a run use it too."""
 
 import json
 import sys

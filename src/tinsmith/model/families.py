@@ -122,7 +122,8 @@ _LLAMA3_TEMPLATE = (
     + _LLAMA3_DATES.replace("\n", "\\n")
     + "' + system + '<|eot_id|>' }}"
     "{% for message in turns %}"
-    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + (message['content'] | trim) + '<|eot_id|>' }}"
+    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + (message['content'] | trim) "
+    "+ '<|eot_id|>' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
 )

@@ -1,7 +1,7 @@
-"""The INT8 graph's weights, unpacked from the package's 4- and 8-bit ones as its plan says.
+"""Unpack the INT8 graph's weights from the 4- and 8-bit weights of a package, following the package's plan.
 
-`web/unpack.js` does the same in a page. The arithmetic is ONNX Runtime's own where it folds the constants of the graph that
-unpacks for itself: products and steps are rounded to halves, quotients to floats.
+`web/unpack.js` does the same in a page. The arithmetic is that of ONNX Runtime's constant folding, which unpacks the
+weights of the other INT8 graph: products and steps are rounded to halves, quotients to floats.
 """
 
 import json
@@ -13,31 +13,31 @@ import numpy as np
 from tinsmith.model.package_format import UNPACK_PLAN_FILE
 
 LARGEST_LEVEL = 127
-"""Of a level in 8 bits; -128 is left out, so that every level has its negative."""
+"""Largest level in 8 bits. -128 is left out, so that every level has its negative."""
 MIDDLE = 128
-"""What stands for zero in 8 bits. Both sides of a product are unsigned: of unsigned activations and signed weights, x86
-processors without VNNI add two products in 16 bits, which overflow silently (`vpmaddubsw`); of unsigned ones none does."""
+"""Level that stands for zero in 8 bits. Weights are unsigned, as activations are: for signed weights, x86 processors
+without VNNI add two products in 16 bits, which overflow silently (`vpmaddubsw`)."""
 SMALLEST_STEP = 2.0**-24
 """The smallest half that is not zero."""
 _WIDE = 1024
 _WIDTH = 128
 _BLOCK_SIZE = 32
 _ROWS = 4096
-"""Unpacked at a time: the float32 of a head would be gigabytes."""
+"""Rows unpacked at a time: a whole head in float32 would be gigabytes."""
 
 
 def width_of(rows: int) -> int:
-    """How many of a product's columns lie together; a matrix has as many rows, the weights' out features, as that.
+    """Columns of a product that are stored together, for a matrix with this many rows (out features).
 
-    Its product in ONNX Runtime's WASM build takes 128 at a time, 8 bytes of each of their rows, and packs them anew whenever it
-    is computed. In a wide matrix these bytes lie in other pages, and where its width has a large power of two in the same few
-    lines of a cache. Matrices of 128 columns are read as they lie: 1.7 to 5 times as fast for one token.
+    ONNX Runtime's WASM build multiplies 128 columns at a time, 8 bytes of each row, and repacks them for every product.
+    In a wide matrix these bytes lie in different memory pages, and if the width is a multiple of a large power of two,
+    in the same few cache lines. Matrices of 128 columns are read in order, 1.7 to 5 times as fast for one token.
     """
     return _WIDTH if rows >= _WIDE else rows
 
 
 def padded(rows: int) -> int:
-    """Columns with those added that fill the last matrix; their scales and levels are zero."""
+    """Number of columns with the last matrix filled up; scales and levels of the added columns are zero."""
     width = width_of(rows)
     return -(-rows // width) * width
 
@@ -49,7 +49,7 @@ def unpacked_weights(graphs_dir: Path) -> np.ndarray:
 
 
 def unpack(products: list[dict[str, Any]], nbytes: int, folder: Path) -> np.ndarray:
-    """The same by a plan at hand; its form is described in `web/unpack.js`."""
+    """As `unpacked_weights`, by the products of a plan; `web/unpack.js` describes its form."""
     files = {part["file"] for product in products for part in product["parts"]}
     stored = {name: np.memmap(folder / name, np.uint8, "r") for name in files}
     data = np.zeros(nbytes, np.uint8)

@@ -18,10 +18,10 @@ class OnnxDecoder:
 
     session: Any
     past_shapes: dict[str, tuple[int, ...]]
-    """`past_key_values.N.key` or `.value` -> its empty shape: (1, kv heads, 0, head size), or (1, 0, kv heads x head size)
-    where the graph gives new rows alone."""
+    """Empty shape by name (`past_key_values.N.key` or `.value`): (1, kv heads, 0, head size), or
+    (1, 0, kv heads x head size) if the graph returns only new rows."""
     past_dtype: Any
-    """NumPy's name for what the cache holds: float32, or float16."""
+    """NumPy type of the cache: float32 or float16."""
     vocab_size: int
 
     def start(self) -> "Sequencer":
@@ -68,7 +68,7 @@ class Sequencer:
 
     @staticmethod
     def _extended(past: Any, present: Any) -> Any:
-        """What has been read, in ONNX Runtime's memory: `present`, or `past` and the new rows that `present` then is."""
+        """The cache after a step, in ONNX Runtime's memory. A three-dimensional `present` holds only the new rows."""
         import onnxruntime as ort
 
         if len(present.shape()) == 4:
