@@ -1,1 +1,1 @@
-"""The packaged model in a real browser: how fast it is, and whether it says what ONNX Runtime says."""
+"""Speed and correctness of the packaged model in a real browser."""

@@ -119,8 +119,8 @@ def accept(code: str, body: bytes, signature: str) -> RemoteResult:
         return RemoteResult.model_validate(json.loads(body))
     except ValidationError as error:
         problem = error.errors()[0]
-        path = ".".join(map(str, problem["loc"]))
-        raise UserError(f"not a result: {path} {problem['msg']}") from error
+        path = ".".join(map(str, problem["loc"])) or "the whole body"
+        raise UserError(f"not a result: {path}: {problem['msg']}") from error
     except (ValueError, RecursionError) as error:
         raise UserError("not a result: not JSON") from error
 

@@ -1,1 +1,1 @@
-"""A real browser: started, driven, and served with what a page needs."""
+"""A real browser: its start, its control, its runtime, and the server of its pages."""

@@ -26,7 +26,7 @@ class HttpServer(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def set_idle(self, connection: socket.socket, is_idle: bool) -> None:
-        """Note that a connection waits for a request, or that its request is being answered."""
+        """Record whether a connection waits for a request or has one that is being answered."""
         with self._lock:
             if not is_idle:
                 self._idle_since.pop(connection, None)
@@ -56,7 +56,7 @@ class HttpServer(ThreadingHTTPServer):
         del self._idle_since[connection]
         self._connections.discard(connection)
         with suppress(OSError):
-            # Through the socket's own method: the one of TLS would first wait for the other side.
+            # The plain socket's method: that of a TLS socket is not for use while another thread reads.
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
         return True
 

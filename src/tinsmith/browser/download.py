@@ -1,4 +1,4 @@
-"""One file from an npm registry over HTTP: which registry, through which proxy, again after a failure."""
+"""Downloads from an npm registry: its address, proxies, certificates, and retries."""
 
 import base64
 import http.client
@@ -19,18 +19,18 @@ _RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PAUSES_SECONDS = (1, 2, 4)
 """Pauses between attempts."""
 _TIMEOUT_SECONDS = 30
-"""Longest wait for a connection or for the next bytes."""
+"""Time limit for a connection and for each read."""
 _PIECE_BYTES = 1 << 16
 _MAX_BYTES = 500_000_000
 _CERTIFICATE_VARIABLES = ("NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Files of certificates to trust as well; `SSL_CERT_FILE` and `SSL_CERT_DIR` are read by OpenSSL itself."""
+"""Each names a file of further certificates to trust. OpenSSL itself reads `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
 
 
 def registry_address(package_name: str = "") -> str:
     """Address of the npm registry, without a slash at its end.
 
-    Taken from the environment variable `npm_config_registry`, else from the user's npm configuration (there a scope
-    such as `@huggingface` may have a registry of its own), else the public one.
+    A registry for the package's scope, such as `@huggingface:registry`, in the user's npm configuration comes first,
+    then the environment variable `npm_config_registry`, then `registry` in that configuration, then the public one.
 
     Raises:
         MissingDependency: it is not an http or https address.
@@ -66,8 +66,8 @@ def is_reachable(url: str, timeout_seconds: float = 5) -> bool:
 def download(what: str, url: str, target: Path) -> Path:
     """Fetch `url` into `target` with a progress bar; return `target`.
 
-    A broken download continues where it stopped if the server can do that. Proxies are taken from `https_proxy`,
-    `http_proxy` and `no_proxy`.
+    A broken download continues where it stopped if the server supports that, else it starts again. The environment
+    variables `https_proxy`, `http_proxy` and `no_proxy` choose the proxy.
 
     Args:
         what: Name of the file, to be shown.
@@ -121,7 +121,7 @@ def _save(response: http.client.HTTPResponse, target: Path, bar: Any) -> None:
 
 
 def _request(url: str, method: str, partial: Path | None = None, etag: str = "") -> urllib.request.Request:
-    """A request for `url`, or for what is missing of a partial file that the server still has unchanged."""
+    """A request for `url`; with a partial file, for its missing end, as long as the server's file is the same one."""
     parts = urlsplit(url)
     request = urllib.request.Request(without_credentials(url), method=method, headers={"User-Agent": "tinsmith"})
     if parts.username:

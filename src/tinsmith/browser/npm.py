@@ -63,7 +63,7 @@ def pinned_package(lock: Path, name: str) -> Package:
 
 
 def package_folder(package: Package, files: Sequence[str]) -> Path:
-    """Where the cache keeps `files` of a package, whether or not it has them yet."""
+    """Place of `files` of a package in the cache, whether or not they are there."""
     key = combined_sha256([package.integrity, sorted(files)])[:12]
     return cache_dir() / "npm" / f"{package.name.replace('/', '-').removeprefix('@')}-{package.version}-{key}"
 

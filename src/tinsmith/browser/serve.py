@@ -92,7 +92,7 @@ class SiteServer:
         except OSError as error:
             raise UserError(f"port {port} on {address}: {error.strerror}", "Choose another with --port.") from error
         if tls:
-            # The handshake waits for the handler's thread, so that a silent caller holds up nobody else.
+            # The handshake runs in the connection's own thread, so that a silent client delays nobody else.
             self._http.socket = tls.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self._http.server_address[1]
         self.origin = f"{'https' if tls else 'http'}://{hosts[0]}:{self.port}"

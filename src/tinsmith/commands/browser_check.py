@@ -1,4 +1,4 @@
-"""A look at what the browser stages need, before the stages that take long."""
+"""A check for Chromium and the browser runtime before a long run."""
 
 from tinsmith.browser.chromium import find_browser
 from tinsmith.browser.runtime import runtime_folders

@@ -1,4 +1,4 @@
-"""`tinsmith setup`: the browser runtime, fetched now and not when it is first needed."""
+"""`tinsmith setup`: the browser runtime before its first use."""
 
 from pathlib import Path
 
