@@ -1,1 +1,1 @@
-"""The base model: found, verified, and brought into one clean form."""
+"""Fetch the base model, verify it, and bring it into one clean form."""

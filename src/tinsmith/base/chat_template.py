@@ -1,4 +1,4 @@
-"""Does a base's own chat template render what the family's renders? Told by rendering, not by comparing text."""
+"""Compare a base's own chat template with its family's by what both render, not by their text."""
 
 from tinsmith.model.tokens import ChatTokenizer
 
@@ -19,14 +19,16 @@ PROBES = {
 
 
 def replacement_reason(chat: ChatTokenizer, base_template: str | None) -> str | None:
-    """Why the family's template replaces the base's own, or None if both render every probe the same."""
+    """Reason to replace the base's template with the family's, or None if both render every probe the same."""
     if base_template is None:
         return "the base model has no chat template"
     failed, different = [], []
     for name, messages in PROBES.items():
         try:
-            same = all(_render(chat, base_template, m, g) == _render(chat, chat.family.chat_template, m, g)
-                       for m, g in ((messages, False), (messages[:-1], True)))  # fmt: skip
+            same = all(
+                _render(chat, base_template, turns, asks) == _render(chat, chat.family.chat_template, turns, asks)
+                for turns, asks in ((messages, False), (messages[:-1], True))
+            )
         except _template_errors() as error:
             failed.append((name, str(error).splitlines()[0] if str(error) else type(error).__name__))
             continue
@@ -56,7 +58,16 @@ def _render(chat: ChatTokenizer, template: str, messages: list[dict[str, str]], 
 
 
 def _template_errors() -> tuple[type[Exception], ...]:
-    """What a foreign template can raise: its own `raise_exception`, bad syntax, or operations on missing values."""
+    """Errors of a foreign template: its own `raise_exception`, bad syntax, or operations on values that do not fit."""
     from jinja2 import TemplateError
 
-    return (TemplateError, TypeError, ValueError, KeyError, AttributeError)
+    return (
+        TemplateError,
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        MemoryError,
+    )

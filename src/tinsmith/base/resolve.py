@@ -1,12 +1,14 @@
-"""`base.model` -> a `Source`: an alias, a Hub model, a local folder, or a local GGUF file."""
+"""Turn `base.model` into a `Source`: an alias, a Hub model, a local folder, or a local GGUF file."""
 
 import difflib
+import hashlib
 from pathlib import Path
 
 from tinsmith.base.catalog import ALIASES
 from tinsmith.base.gguf import convert
 from tinsmith.base.hub import fetch_from_hub
-from tinsmith.base.license import from_gguf, from_readme, license_texts
+from tinsmith.base.license import from_gguf, from_readme
+from tinsmith.base.license_files import LicenseText, folder_files, gguf_files, is_alone
 from tinsmith.base.registry import fetch_alias
 from tinsmith.base.source import Source
 from tinsmith.base.weights import weight_files
@@ -15,9 +17,15 @@ from tinsmith.core.errors import BaseModelError
 from tinsmith.core.run_dir import file_sha256
 
 _READ = (
-    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
-    "model.safetensors.index.json", "README.md",
-)  # fmt: skip
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+    "README.md",
+)
+"""Files of a model folder that are read, beside weights and licences."""
 
 
 def resolve(config: BaseConfig, work: Path) -> Source:
@@ -37,7 +45,7 @@ def resolve(config: BaseConfig, work: Path) -> Source:
     if config.model in ALIASES and not path.is_absolute():
         return fetch_alias(ALIASES[config.model])
     if path.is_file() and path.suffix == ".gguf":
-        return _gguf_file(path, config.tokenizer, work)
+        return _gguf_file(path.absolute(), config.tokenizer, work)
     if path.is_dir():
         return _folder(path)
     raise _unknown(config.model)
@@ -57,20 +65,20 @@ def _unknown(model: str) -> BaseModelError:
 
 def _folder(path: Path) -> Source:
     path = path.resolve()
+    texts = folder_files(path, "in the model's folder")
+    files = _text_hashes(texts.taken)
     if (path / "config.json").is_file():
-        read = [path / name for name in (*_READ, *weight_files(path)) if (path / name).is_file()]
-        files = {file.name: file_sha256(file) for file in (*read, *license_texts(path))}
-    else:
-        files = {}
+        names = [name for name in (*_READ, *weight_files(path, path.name)) if (path / name).is_file()]
+        files |= {name: file_sha256(path / name) for name in names}
     return Source(
         folder=path,
-        texts_folder=path,
+        texts=texts,
         id=path.name,
         requested=path.name,
         kind="local",
         revision=None,
         files=dict(sorted(files.items())),
-        license=from_readme(path),
+        license=from_readme(path, path.name),
         gguf=None,
         may_link=False,
     )
@@ -87,15 +95,23 @@ def _gguf_file(path: Path, tokenizer: str, work: Path) -> Source:
             )
         files[tokenizer_json.name] = file_sha256(tokenizer_json)
     facts = convert(path, tokenizer_json, work)
+    texts = gguf_files(path)
+    stated = from_gguf(facts)
+    if stated is None and is_alone(path):
+        stated = from_readme(path.parent, path.name)
     return Source(
         folder=work,
-        texts_folder=path.resolve().parent,
+        texts=texts,
         id=path.stem,
         requested=path.name,
         kind="local",
         revision=None,
-        files=files,
-        license=from_gguf(facts) or from_readme(path.resolve().parent),
+        files=files | _text_hashes(texts.taken),
+        license=stated,
         gguf=facts,
         may_link=True,
     )
+
+
+def _text_hashes(texts: tuple[LicenseText, ...]) -> dict[str, str]:
+    return {text.name: hashlib.sha256(text.content).hexdigest() for text in texts}

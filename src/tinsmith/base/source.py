@@ -1,24 +1,25 @@
-"""Where a base model came from, before it is brought into its clean form."""
+"""Origin of a base model, before it is brought into its clean form."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinsmith.base.gguf import GgufFacts
 from tinsmith.base.license import License
+from tinsmith.base.license_files import LicenseFiles
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A Transformers folder on this machine and what is known about its origin."""
+    """A Transformers folder on this machine, with its origin."""
 
     folder: Path
     """Weights, configuration and tokenizer; as downloaded, as given, or converted from a GGUF file."""
-    texts_folder: Path
-    """Where licence and notice files lie."""
+    texts: LicenseFiles
+    """Licence and notice files, and those left alone."""
     id: str
     """Name on the card, such as `HuggingFaceTB/SmolLM2-135M-Instruct`."""
     requested: str
-    """What the configuration asked for, without local folders."""
+    """The configured name without local folders; messages start with it."""
     kind: str
     """`hub`, `local` or `registry`."""
     revision: str | None
@@ -26,7 +27,7 @@ class Source:
     files: dict[str, str]
     """Upstream file name -> sha256."""
     license: License | None
-    """What the files state, if they do."""
+    """The licence that the files state, if any."""
     gguf: GgufFacts | None
     """None unless the weights come from a GGUF file."""
     may_link: bool

@@ -1,4 +1,4 @@
-"""The base stage: whatever the person asked to start from becomes one clean, verified model folder."""
+"""Run the base stage: whatever the configuration names becomes one clean, verified model folder."""
 
 import hashlib
 import tempfile
@@ -13,29 +13,38 @@ from tinsmith.base.source import Source
 from tinsmith.core.config import BaseConfig
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json
-from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.core.stage_context import Say, StageContext, Summary
 
 
 def resolve_base(config: BaseConfig, out_dir: Path, context: StageContext) -> Summary:
-    """Write the base model to `out_dir/model` and what is known about it to `out_dir/base.json`.
+    """Write the base model to `out_dir/model` and a record of its origin to `out_dir/base.json`.
 
     `model/` is a Transformers folder: bf16 safetensors, tokenizer with the family's chat template inline,
     all end tokens in `generation_config.json`, and the base's licence and notice files. Nothing in it refers to
     other files, other machines or code.
 
     Raises:
+        ArtifactError: the disk is full.
         BaseModelError: the model cannot be found, fetched, verified, or used, or its licence is not stated.
         MissingDependency: a program needed to fetch it is not installed.
     """
     # GGUF files are converted beside the result, so that the weights move over without being copied.
     with tempfile.TemporaryDirectory(dir=out_dir, prefix=".converted-") as work:
         source = resolve(config, Path(work))
+        _say_texts(source, context.say)
         license = settle(source.license, config.license, source.requested)
-        clean = place_model(source.folder, out_dir / "model", source.may_link)
-    texts = place_texts(license, source.texts_folder, out_dir / "model")
+        clean = place_model(source.folder, source.requested, out_dir / "model", source.may_link)
+    texts = place_texts(license, source.texts.taken, out_dir / "model")
     write_json(out_dir / "base.json", _record(source, license, texts, clean))
     _record_sizes(context.recorder, clean, out_dir / "model")
     return _summary(source, license, clean)
+
+
+def _say_texts(source: Source, say: Say) -> None:
+    for text in source.texts.taken:
+        say(f"licence file {text.name}: {text.reason}")
+    for text in source.texts.left:
+        say(f"licence file not taken: {text}")
 
 
 def _record(source: Source, license: License, texts: list[str], clean: CleanModel) -> dict[str, Any]:
@@ -48,8 +57,12 @@ def _record(source: Source, license: License, texts: list[str], clean: CleanMode
         "revision": source.revision,
         "files": source.files,
         "license": {
-            "id": license.id, "name": license.name, "link": license.link, "stated_in": license.stated_in,
-            "warning": license.warning, "files": texts,
+            "id": license.id,
+            "name": license.name,
+            "link": license.link,
+            "stated_in": license.stated_in,
+            "warning": license.warning,
+            "files": texts,
         },
         "architecture": clean.config.model_type,
         "family": {"name": chat.family.name, "title": chat.family.title},
@@ -63,7 +76,7 @@ def _record(source: Source, license: License, texts: list[str], clean: CleanMode
         },
         "dropped_tokens": list(clean.tokenizer.dropped),
         "tied": bool(clean.config.tie_word_embeddings),
-    }  # fmt: skip
+    }
 
 
 def _dequantized_from(source: Source) -> dict[str, str] | None:
@@ -77,17 +90,16 @@ def _dequantized_from(source: Source) -> dict[str, str] | None:
 
 
 def _record_sizes(recorder: Recorder, clean: CleanModel, model_dir: Path) -> None:
-    recorder.add(
-        "base.parameters", clean.weights.parameters, "count", clean.weights.tensors, "tensors",
-        "tinsmith.base.weights.place_weights",
-    )  # fmt: skip
+    method = "tinsmith.base.weights.place_weights"
+    recorder.add("base.parameters", clean.weights.parameters, "count", clean.weights.tensors, "tensors", method)
     sizes = [path.stat().st_size for path in model_dir.iterdir()]
     recorder.add("base.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sum of file sizes")
 
 
 def _summary(source: Source, license: License, clean: CleanModel) -> Summary:
     origin = source.gguf.format if source.gguf else clean.weights.stored_as
-    summary = [f"{source.id}: {clean.weights.parameters / 1e6:.1f} M parameters, from {origin}, licence {license.id}"]
+    parameters = f"{clean.weights.parameters / 1e6:.1f} M parameters"
+    lines = [f"{source.id}: {parameters}, from {origin}, licence {license.id} (stated in {license.stated_in})"]
     if license.warning:
-        summary.append(f"warning: {license.warning}")
-    return tuple(summary)
+        lines.append(f"warning: {license.warning}")
+    return tuple(lines)

@@ -1,4 +1,4 @@
-"""The base's tokenizer in its clean form, with the family's chat template, and how that differs from the base's own."""
+"""Write the base's tokenizer in its clean form, with the family's chat template."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ _TOKEN_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 @dataclass(frozen=True, slots=True)
 class PlacedTokenizer:
-    """What was written."""
+    """The clean tokenizer, and what was left out of it."""
 
     chat: ChatTokenizer
     base_template: str | None
@@ -23,7 +23,7 @@ class PlacedTokenizer:
     """Added tokens left out because the model has no embedding row for them."""
 
 
-def place_tokenizer(folder: Path, config: Any, model_dir: Path) -> PlacedTokenizer:
+def place_tokenizer(folder: Path, where: str, config: Any, model_dir: Path) -> PlacedTokenizer:
     """Write the tokenizer files and `chat_template.jinja` beside the `config.json` in `model_dir`.
 
     Raises:
@@ -31,13 +31,16 @@ def place_tokenizer(folder: Path, config: Any, model_dir: Path) -> PlacedTokeniz
     """
     if not (folder / "tokenizer.json").is_file():
         raise BaseModelError(
-            f"{folder.name}: no tokenizer.json",
+            f"{where}: no tokenizer.json",
             "Save it with a fast tokenizer: AutoTokenizer.from_pretrained(...).save_pretrained(folder)",
         )
     tree = read_json(folder / "tokenizer.json")
-    dropped = _drop_tokens_without_row(folder.name, tree, config.vocab_size)
+    dropped = _drop_tokens_without_row(where, tree, config.vocab_size)
     vocabulary = _vocabulary(tree)
-    family = family_of(config.model_type, vocabulary)
+    try:
+        family = family_of(config.model_type, vocabulary)
+    except BaseModelError as error:
+        raise BaseModelError(f"{where}: {error.message}", error.hint) from error
     own = _own_config(folder)
     by_id = {token_id: token for token, token_id in vocabulary.items()}
     clean: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
@@ -45,7 +48,7 @@ def place_tokenizer(folder: Path, config: Any, model_dir: Path) -> PlacedTokeniz
         token = _text(own.get(key)) or by_id.get(_first(getattr(config, f"{key}_id", None)))
         if token in vocabulary:
             clean[key] = token
-    # Without a padding token batches cannot be made; an end token is masked out there anyway.
+    # Batches need a padding token. Padding is masked out, so an end token will do.
     ends = [token for token in (*family.also_ends, family.end_of_turn) if token in vocabulary]
     clean.setdefault("pad_token", ends[0])
     clean |= {
@@ -81,15 +84,15 @@ def _drop_tokens_without_row(where: str, tree: dict[str, Any], rows: int) -> tup
 
 
 def _own_config(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
-            found |= read_json(folder / name)
-    return found
+            own |= read_json(folder / name)
+    return own
 
 
 def _own_template(folder: Path, own: dict[str, Any]) -> str | None:
-    """`chat_template.jinja`, else the `chat_template` of the tokenizer's configuration, which may be a list by name."""
+    """The text of `chat_template.jinja`, else the template in the tokenizer's configuration, which may hold several."""
     if (folder / "chat_template.jinja").is_file():
         return (folder / "chat_template.jinja").read_text(encoding="utf-8")
     template = own.get("chat_template")

@@ -1,4 +1,4 @@
-"""Safetensors of a model folder: found, checked tensor by tensor against the architecture, placed as bf16."""
+"""Check the safetensors of a model folder against its architecture, tensor by tensor, and place them as bf16."""
 
 import math
 import shutil
@@ -9,6 +9,7 @@ from typing import Any
 
 from tinsmith.core.errors import BaseModelError, listing
 from tinsmith.core.run_dir import link_or_copy, read_json, write_json
+from tinsmith.model.save import save_weights
 
 _FLOATS = ("BF16", "F16", "F32")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -16,7 +17,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One line of a safetensors header."""
+    """One entry of a safetensors header."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -25,7 +26,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class PlacedWeights:
-    """What was written."""
+    """The weights as written."""
 
     parameters: int
     """Unique parameters; a tied head is counted once."""
@@ -35,7 +36,7 @@ class PlacedWeights:
 
 
 def only_pickles(where: str, names: Sequence[str]) -> BaseModelError:
-    """The error for a model without safetensors, told apart by what is there instead."""
+    """The error for a model without safetensors; it names what is there instead."""
     pickles = [name for name in names if name.endswith(_PICKLES)]
     if pickles:
         return BaseModelError(
@@ -47,11 +48,11 @@ def only_pickles(where: str, names: Sequence[str]) -> BaseModelError:
     return BaseModelError(f"{where}: not a model folder: no .safetensors weights", "Expected model.safetensors.")
 
 
-def weight_files(folder: Path) -> list[str]:
-    """Names of the safetensors that make up the model: the index's, else `model.safetensors`.
+def weight_files(folder: Path, where: str) -> list[str]:
+    """Names of the model's safetensors: those in its index, else `model.safetensors`.
 
     Raises:
-        BaseModelError: none there, or one named by the index is missing.
+        BaseModelError: there are none, or one named by the index is missing.
     """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -60,36 +61,38 @@ def weight_files(folder: Path) -> list[str]:
         unusual = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
         if unusual or not names:
             raise BaseModelError(
-                f"{folder.name}/{index.name}: expected names of .safetensors files, found {unusual or 'none'}",
+                f"{where}/{index.name}: expected names of .safetensors files, found {unusual or 'none'}",
                 "Download the model again.",
             )
     elif (folder / "model.safetensors").is_file():
         names = ["model.safetensors"]
     else:
-        raise only_pickles(folder.name, [path.name for path in sorted(folder.iterdir())])
+        raise only_pickles(where, [path.name for path in sorted(folder.iterdir())])
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise BaseModelError(f"{folder.name}: missing {', '.join(missing)}", "Download the model completely.")
+        raise BaseModelError(f"{where}: missing {', '.join(missing)}", "Download the model completely.")
     return names
 
 
-def place_weights(folder: Path, config: Any, model_dir: Path, may_link: bool) -> PlacedWeights:
-    """Put the weights of `folder` into `model_dir` as bf16, untouched where they already are.
+def place_weights(folder: Path, where: str, config: Any, model_dir: Path, may_link: bool) -> PlacedWeights:
+    """Put the weights of `folder` into `model_dir` as bf16; files that are bf16 already stay as they are.
 
     Args:
         folder: A Transformers folder.
+        where: Name of the model, for messages.
         config: Its Transformers configuration.
         model_dir: Where to write.
         may_link: Whether an untouched file may share disk with the original.
 
     Raises:
+        ArtifactError: the disk is full.
         BaseModelError: no safetensors, a damaged or quantized file, or tensors that do not fit the architecture.
     """
-    names = weight_files(folder)
-    headers = {name: _header(folder / name) for name in names}
+    names = weight_files(folder, where)
+    headers = {name: _header(folder / name, where) for name in names}
     tensors = {key: tensor for header in headers.values() for key, tensor in header.items()}
-    _check_dtypes(folder.name, tensors)
-    _check_architecture(folder.name, config, tensors)
+    _check_dtypes(where, tensors)
+    _check_architecture(where, config, tensors)
     for name in names:
         target = model_dir / name
         if all(tensor.dtype == "BF16" for tensor in headers[name].values()):
@@ -105,7 +108,7 @@ def place_weights(folder: Path, config: Any, model_dir: Path, may_link: bool) ->
     )
 
 
-def _header(path: Path) -> dict[str, Tensor]:
+def _header(path: Path, where: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -114,7 +117,7 @@ def _header(path: Path) -> dict[str, Tensor]:
             return {key: Tensor(tuple(part.get_shape()), part.get_dtype(), path.name) for key, part in slices.items()}
     except SafetensorError as error:
         raise BaseModelError(
-            f"{path.parent.name}/{path.name}: not a complete safetensors file ({error})", "Download it again."
+            f"{where}/{path.name}: not a complete safetensors file ({error})", "Download it again."
         ) from error
 
 
@@ -128,7 +131,7 @@ def _check_dtypes(where: str, tensors: dict[str, Tensor]) -> None:
 
 
 def _check_architecture(where: str, config: Any, tensors: dict[str, Tensor]) -> None:
-    """Every weight the architecture has must be there with its shape: Transformers would fill gaps with noise."""
+    """Refuse missing, foreign or misshapen weights: Transformers would fill the gaps with noise."""
     expected = _expected_shapes(config)
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
     problems = []
@@ -139,7 +142,7 @@ def _check_architecture(where: str, config: Any, tensors: dict[str, Tensor]) -> 
         elif tensors[name].shape != shape:
             problems.append(f"{name}: shape {list(tensors[name].shape)}, config.json says {list(shape)}")
     for name in tensors:
-        # Older Llama files also store RoPE frequencies, which are computed from the configuration.
+        # Older Llama files also hold RoPE frequencies; those are computed from the configuration.
         if name not in expected and not name.endswith("rotary_emb.inv_freq"):
             problems.append(f"{name}: not part of a {config.model_type} model")
     if problems:
@@ -176,11 +179,9 @@ def _place(source: Path, target: Path, may_link: bool) -> None:
 
 def _cast(source: Path, target: Path) -> None:
     import torch
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
-    weights = {key: weight.to(torch.bfloat16) for key, weight in load_file(source).items()}
-    save_file(weights, target, metadata={"format": "pt"})
-    target.chmod(0o644)  # safetensors writes 0600
+    save_weights({key: weight.to(torch.bfloat16) for key, weight in load_file(source).items()}, target)
 
 
 def _write_index(headers: dict[str, dict[str, Tensor]], model_dir: Path) -> None:

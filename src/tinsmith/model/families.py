@@ -1,8 +1,8 @@
-"""What differs between model families, in one place: chat format, end-of-turn token, and decoder architecture.
+"""Everything that differs between model families: chat format, end-of-turn token, and decoder architecture.
 
-A family's `segments` is the single source of the training text: it says which characters carry loss. Its
-`chat_template` is the same format as Jinja, shipped with the package so that a browser renders what was trained.
-`tokens.py` proves both equal for every conversation.
+A family's `segments` is the only source of training text, and says which characters carry loss. Its `chat_template` is
+the same format in Jinja; it ships with the package, so that a browser renders what was trained. `tokens.py` proves
+both equal for every conversation.
 """
 
 import math
@@ -72,7 +72,7 @@ def _segments_gemma3(messages: Sequence[Message], bos_token: str) -> Segments:
     pieces: Segments = [(bos_token, False)]
     prefix = ""
     if messages[0].role == "system":
-        # Gemma has no system turn; its format puts the system text in front of the first user turn.
+        # Gemma has no system turn: its format puts the system text in front of the first user turn.
         prefix = messages[0].content + "\n\n"
         messages = messages[1:]
     for index, message in enumerate(messages):
@@ -96,8 +96,8 @@ _GEMMA3_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
 )
 
-# Llama 3.2 prints today's date into every system turn; a date that changes between training and use would change
-# the prompt, so the family fixes it to the date in the model's own template.
+# Llama 3.2 prints today's date into every system turn. Prompts must not change between training and use, so the date
+# is fixed to the one in the model's own template.
 _LLAMA3_DATES = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
 
 
@@ -136,8 +136,8 @@ def _segments_qwen3(messages: Sequence[Message], bos_token: str) -> Segments:
         if message.role != "assistant":
             pieces.append((f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n", False))
             continue
-        # Qwen3 puts an empty block of thoughts in front of an answer it is asked for without thinking, and its
-        # format drops the block from earlier turns.
+        # Without thinking, Qwen3 puts an empty block of thoughts in front of its answer; its format drops the block
+        # from earlier turns.
         is_last = index > last_user
         thoughts = _QWEN3_NO_THOUGHTS if is_last else ""
         content = message.content.lstrip("\n") if is_last else message.content
@@ -217,7 +217,7 @@ def family_of(model_type: str, vocabulary: dict[str, int]) -> Family:
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """What the ONNX graph builder needs to know about a decoder-only model."""
+    """Sizes and options of a decoder-only model, for the ONNX graph builder."""
 
     layers: int
     hidden_size: int
@@ -230,9 +230,9 @@ class Decoder:
     norm_offset: float
     """Added to stored norm weights: 1 for Gemma, whose norms scale by (1 + w)."""
     has_qk_norm: bool
-    """Whether every head of queries and keys is normed before RoPE (Gemma, Qwen3)."""
+    """Whether each head of queries and keys is normed before RoPE (Gemma, Qwen3)."""
     has_qkv_bias: bool
-    """Whether the products that make queries, keys and values add a bias (Qwen2.5)."""
+    """Whether the projections to queries, keys and values add a bias (Qwen2.5)."""
     has_post_norms: bool
     """Whether attention and MLP outputs are normed before the residual is added (Gemma)."""
     activation: str
@@ -240,27 +240,27 @@ class Decoder:
     attention_scale: float
     embedding_scale: float
     windows: tuple[int, ...]
-    """Per layer: how many of the latest tokens it attends to, itself included; 0 means all."""
+    """Per layer: number of latest tokens a token attends to, itself included; 0 means all."""
     rope: tuple[dict[str, Any], ...]
     """Per layer: the RoPE parameters as Transformers names them (`rope_type`, `rope_theta`, ...)."""
     is_tied: bool
     """Whether embedding and head share weights."""
 
 
-_ARCHITECTURES = ("llama", "gemma3_text", "qwen2", "qwen3")
+ARCHITECTURES = ("llama", "gemma3_text", "qwen2", "qwen3")
 _ROPE_TYPES = {"default", "linear", "llama3", "yarn"}
-"""Those whose frequencies are the same for texts of every length, as a graph has them."""
+"""RoPE kinds whose frequencies do not depend on the length of the text, because a graph holds constants."""
 
 
 def decoder_of(config: Any) -> Decoder:
     """The `Decoder` of a Transformers configuration.
 
     Raises:
-        BaseModelError: an architecture, or an option of one, that the graph builder does not know.
+        BaseModelError: the graph builder does not know the architecture or one of its options.
     """
-    if config.model_type not in _ARCHITECTURES:
+    if config.model_type not in ARCHITECTURES:
         raise BaseModelError(
-            f"unsupported architecture {config.model_type!r}", f"Supported: {', '.join(map(repr, _ARCHITECTURES))}."
+            f"unsupported architecture {config.model_type!r}", f"Supported: {', '.join(map(repr, ARCHITECTURES))}."
         )
     for option, harmless in {
         "attention_bias": False,
@@ -270,10 +270,10 @@ def decoder_of(config: Any) -> Decoder:
         "use_bidirectional_attention": False,
         "use_sliding_window": False,
     }.items():
-        found = getattr(config, option, harmless)
-        if found != harmless and not (found is None or found is False):
+        value = getattr(config, option, harmless)
+        if value != harmless and not (value is None or value is False):
             raise BaseModelError(
-                f"unsupported option in the base model's config.json: {option} = {found!r}",
+                f"unsupported option in the base model's config.json: {option} = {value!r}",
                 "Choose a model without it.",
             )
     is_gemma = config.model_type == "gemma3_text"
@@ -309,6 +309,6 @@ def decoder_of(config: Any) -> Decoder:
 
 
 def _rope_by_kind(config: Any) -> list[dict[str, Any]]:
-    """The RoPE parameters of all kinds of layers."""
-    found = config.rope_parameters
-    return list(found.values()) if config.model_type == "gemma3_text" else [found]
+    """The RoPE parameters of each kind of layer."""
+    parameters = config.rope_parameters
+    return list(parameters.values()) if config.model_type == "gemma3_text" else [parameters]

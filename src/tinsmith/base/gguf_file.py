@@ -1,0 +1,285 @@
+"""Read GGUF files strictly: no count, length, type or offset is believed before it fits the file.
+
+The `gguf` package reads the same files but trusts them, so a damaged one ends in errors of many kinds, or in none.
+
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from tinsmith.core.errors import BaseModelError
+
+_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_ALIGNMENT = 32
+"""Bytes; tensors start at multiples of it unless `general.alignment` says otherwise."""
+_MAX_DIMENSIONS = 4
+_MAX_STRINGS = 1 << 22
+"""Strings in one list. The largest vocabularies have 262,144 tokens and about twice as many merges."""
+
+_SCALARS = {
+    0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8",
+}  # fmt: skip
+"""Metadata type -> NumPy's name of it."""
+_STRING, _ARRAY = 8, 9
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    """One tensor as stored."""
+
+    name: str
+    shape: tuple[int, ...]
+    """The fastest dimension first, the reverse of PyTorch's order."""
+    type: Any
+    """`gguf.GGMLQuantizationType`."""
+    rows: numpy.ndarray
+    """uint8 (rows, bytes per row), mapped from the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufFile:
+    """Metadata and tensors of a file; the getters check types, so that callers need not."""
+
+    name: str
+    """File name, for messages."""
+    fields: dict[str, Any]
+    """Number, text, list of texts, or NumPy array of numbers, by key."""
+    tensors: tuple[GgufTensor, ...]
+
+    def text(self, key: str, default: str = "") -> str:
+        """The text at `key`.
+
+        Raises:
+            BaseModelError: something else is there.
+        """
+        value = self.fields.get(key, default)
+        if not isinstance(value, str):
+            raise self._unexpected(key, value, "text")
+        return value
+
+    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
+        """The whole number from `low` to `high` at `key`.
+
+        Raises:
+            BaseModelError: something else is there, or nothing and there is no default.
+        """
+        value = self._value(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self._unexpected(key, value, f"a whole number from {low} to {high}")
+        return value
+
+    def positive(self, key: str, default: float | None = None) -> float:
+        """The number above 0 at `key`.
+
+        Raises:
+            BaseModelError: something else is there, or nothing and there is no default.
+        """
+        value = self._value(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise self._unexpected(key, value, "a number above 0")
+        return float(value)
+
+    def texts(self, key: str) -> list[str]:
+        """The list of texts at `key`.
+
+        Raises:
+            BaseModelError: something else is there, or nothing.
+        """
+        value = self._value(key)
+        if not isinstance(value, list):
+            raise self._unexpected(key, value, "a list of texts")
+        return value
+
+    def integers(self, key: str) -> list[int]:
+        """The list of whole numbers at `key`.
+
+        Raises:
+            BaseModelError: something else is there, or nothing.
+        """
+        value = self._value(key)
+        if not isinstance(value, numpy.ndarray) or value.dtype.kind not in "iu":
+            raise self._unexpected(key, value, "a list of whole numbers")
+        return value.tolist()
+
+    def _value(self, key: str, default: float | None = None) -> Any:
+        value = self.fields.get(key, default)
+        if value is None:
+            raise BaseModelError(f"{self.name}: GGUF metadata has no {key}", "Use the model's original files instead.")
+        return value
+
+    def _unexpected(self, key: str, value: Any, expected: str) -> BaseModelError:
+        shown = repr(value)[:60] if isinstance(value, str | int | float) else f"a list of {len(value)}"
+        return BaseModelError(
+            f"{self.name}: GGUF metadata {key} is {shown}, expected {expected}",
+            "Fetch the file again; if it stays so, use the model's original files.",
+        )
+
+
+class _Damaged(Exception):
+    """The file contradicts itself; the text says where."""
+
+
+def read_gguf(path: Path) -> GgufFile:
+    """Metadata and tensors of a GGUF file; the tensors' data stay on disk until they are used.
+
+    Raises:
+        BaseModelError: not a GGUF file, a damaged one, or one with a type of tensor that cannot be read.
+    """
+    try:
+        data = numpy.memmap(path, dtype=numpy.uint8, mode="r") if path.stat().st_size else numpy.empty(0, numpy.uint8)
+        header = _Header(data)
+        tensor_count = header.begin()
+        fields = header.fields
+        return GgufFile(path.name, fields, _tensors(header, tensor_count, data))
+    except OSError as error:
+        raise BaseModelError(f"{path.name}: cannot be read ({error.strerror})", "Check the file.") from error
+    except _Damaged as error:
+        raise BaseModelError(
+            f"{path.name}: not a readable GGUF file ({error})", "Fetch it again; it may be incomplete."
+        ) from error
+
+
+class _Header:
+    """Reads the header from front to back."""
+
+    def __init__(self, data: numpy.ndarray) -> None:
+        self._data = data
+        self.position = 0
+        self.fields: dict[str, Any] = {}
+
+    def begin(self) -> int:
+        """Read everything before the tensor table into `fields`; returns the number of tensors."""
+        if self._take(4, "magic number").tobytes() != _MAGIC:
+            raise _Damaged("it does not start with GGUF")
+        version = self.number("<u4", "version")
+        if version not in _VERSIONS:
+            raise _Damaged(f"format version {version}, expected 2 or 3, little-endian")
+        tensor_count = self.number("<u8", "number of tensors")
+        field_count = self.number("<u8", "number of metadata entries")
+        for index in range(field_count):
+            key = self.string(f"metadata key {index + 1} of {field_count}")
+            if key in self.fields:
+                raise _Damaged(f"metadata key {key!r} twice")
+            self.fields[key] = self._value(self.number("<u4", f"type of {key!r}"), repr(key))
+        return tensor_count
+
+    def number(self, dtype: str, what: str) -> Any:
+        """One number as a Python value."""
+        return self._take(numpy.dtype(dtype).itemsize, what).view(dtype)[0].item()
+
+    def string(self, what: str) -> str:
+        """A string: its length in 8 bytes, then UTF-8."""
+        content = self._take(self.number("<u8", f"length of {what}"), what).tobytes()
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _Damaged(f"{what} is not UTF-8") from error
+
+    def _value(self, kind: int, what: str) -> Any:
+        if kind in _SCALARS:
+            return self.number(_SCALARS[kind], what)
+        if kind == _STRING:
+            return self.string(what)
+        if kind != _ARRAY:
+            raise _Damaged(f"unknown type {kind} of {what}")
+        item, count = self.number("<u4", f"type of the items of {what}"), self.number("<u8", f"length of {what}")
+        if item in _SCALARS:
+            dtype = numpy.dtype(_SCALARS[item])
+            return self._take(count * dtype.itemsize, what).view(dtype)
+        if item != _STRING:
+            raise _Damaged(f"unknown type {item} of the items of {what}")
+        if count > _MAX_STRINGS:
+            raise _Damaged(f"{what} has {count} texts")
+        return [self.string(f"text {index + 1} of {what}") for index in range(count)]
+
+    def _take(self, size_bytes: int, what: str) -> numpy.ndarray:
+        end = self.position + size_bytes
+        if end > len(self._data):
+            raise _Damaged(f"the file ends after {len(self._data)} bytes, inside the {what}")
+        part = self._data[self.position : end]
+        self.position = end
+        return part
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One line of the tensor table."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: Any
+    row_bytes: int
+    offset: int
+
+    @property
+    def size_bytes(self) -> int:
+        return self.row_bytes * math.prod(self.shape[1:])
+
+
+def _tensors(header: _Header, count: int, data: numpy.ndarray) -> tuple[GgufTensor, ...]:
+    entries: dict[str, _Entry] = {}
+    for index in range(count):
+        entry = _entry(header, f"tensor {index + 1} of {count}")
+        if entry.name in entries:
+            raise _Damaged(f"tensor {entry.name!r} twice")
+        entries[entry.name] = entry
+    alignment = header.fields.get("general.alignment", _ALIGNMENT)
+    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
+        raise _Damaged(f"general.alignment is {alignment!r}, expected a power of two")
+    base = -(-header.position // alignment) * alignment  # rounded up
+    end = 0
+    for entry in sorted(entries.values(), key=lambda entry: entry.offset):
+        # Tensors that share bytes would let a small file ask for any amount of memory.
+        if entry.offset % alignment or entry.offset < end:
+            raise _Damaged(f"tensor {entry.name!r} starts at byte {entry.offset} of the data, inside another or askew")
+        end = entry.offset + entry.size_bytes
+        if base + end > len(data):
+            raise _Damaged(f"tensor {entry.name!r} ends at byte {base + end}, the file at {len(data)}")
+    return tuple(
+        GgufTensor(
+            entry.name,
+            entry.shape,
+            entry.type,
+            data[base + entry.offset : base + entry.offset + entry.size_bytes].reshape(-1, entry.row_bytes),
+        )
+        for entry in entries.values()
+    )
+
+
+def _entry(header: _Header, what: str) -> _Entry:
+    from gguf import GGML_QUANT_SIZES
+
+    name = header.string(f"name of {what}")
+    dimensions = header.number("<u4", f"number of dimensions of {name!r}")
+    if not 1 <= dimensions <= _MAX_DIMENSIONS:
+        raise _Damaged(f"tensor {name!r} has {dimensions} dimensions")
+    shape = tuple(header.number("<u8", f"shape of {name!r}") for _ in range(dimensions))
+    kind = header.number("<u4", f"type of {name!r}")
+    offset = header.number("<u8", f"offset of {name!r}")
+    type = _readable_type(kind)
+    if type is None:
+        raise _Damaged(f"tensor {name!r} has type {kind}, which cannot be read")
+    block_values, block_bytes = GGML_QUANT_SIZES[type]
+    if 0 in shape or shape[0] % block_values:
+        raise _Damaged(f"tensor {name!r} of type {type.name} has shape {list(shape)}")
+    return _Entry(name, shape, type, shape[0] // block_values * block_bytes, offset)
+
+
+@cache
+def _readable_type(number: int) -> Any:
+    """The type of tensor with this number, or None if there is none or `gguf.dequantize` does not expand it."""
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
+
+    try:
+        type = GGMLQuantizationType(number)
+        dequantize(numpy.zeros((1, GGML_QUANT_SIZES[type][1]), numpy.uint8), type)
+    except (ValueError, NotImplementedError):
+        return None
+    return type

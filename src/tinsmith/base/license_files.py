@@ -1,0 +1,146 @@
+"""Find the licence files that belong to a model, and leave those of its neighbours alone.
+
+Whatever is found here is published with the model. So a file counts only if its place or name ties it to the model; it
+must be a small text, and links are not followed.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_MAX_BYTES = 1 << 20
+_WORDS = re.compile(
+    r"((gemma|llama|meta[ _-]llama|qwen|smollm|model|third[ _-]party|acceptable|prohibited|gemma[ _-]prohibited)[ _-])?"
+    r"(licen[cs]es?|unlicense|copying|copyright|notices?|use[ _-]policy|terms|eula)([ ._-].*)?"
+)
+"""Names of licence files, in lower case."""
+_ENDINGS = re.compile(
+    r"(\.(txt|md|markdown|rst|html?|\d+|apache\d*|mit|bsd\d*|[la]?gpl\w*|lesser|mpl\w*|gemma|llama\w*))?"
+)
+"""None, a text's, or a licence's as in `LICENSE.MIT` and `LICENSE-2.0`; `license.key` may be a secret."""
+
+_MODEL_FILES = """config.json generation_config.json tokenizer.json tokenizer_config.json special_tokens_map.json
+    added_tokens.json chat_template.jinja chat_template.json vocab.json merges.txt tokenizer.model params template
+    system""".split()
+"""Files that come with a GGUF file; a folder with others holds more than one model."""
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseText:
+    """A licence file that is published with the model."""
+
+    name: str
+    content: bytes
+    """UTF-8 text."""
+    reason: str
+    """Why it belongs to the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseFiles:
+    """Licence files in a place: those that are taken, and those that are not, with reasons."""
+
+    taken: tuple[LicenseText, ...]
+    left: tuple[str, ...]
+    """Such as `LICENSE: a link`."""
+
+
+def is_license_name(name: str) -> bool:
+    """Whether a file is called as licence files are, in any case: `LICENSE`, `Licence.txt`, `gemma terms.html`."""
+    lower = name.lower()
+    return (
+        name.isascii() and name.isprintable() and bool(_WORDS.fullmatch(lower) and _ENDINGS.fullmatch(_ending(lower)))
+    )
+
+
+def folder_files(folder: Path, reason: str) -> LicenseFiles:
+    """The licence files directly in a model's own folder."""
+    return _sorted_out({path: reason for path in _entries(folder) if is_license_name(path.name)})
+
+
+def gguf_files(path: Path) -> LicenseFiles:
+    """The licence files beside a GGUF file that belong to it: by name, or because the folder holds nothing else."""
+    reasons = {entry: f"named after {path.name}" for entry in _entries(path.parent) if _is_named_after(entry, path)}
+    beside = [entry for entry in _entries(path.parent) if is_license_name(entry.name) and entry not in reasons]
+    if is_alone(path):
+        return _sorted_out(reasons | dict.fromkeys(beside, f"its folder holds nothing but {path.name}"))
+    files = _sorted_out(reasons)
+    strangers = f"its folder holds more than {path.name}"
+    left = [f"{entry.name}: {strangers}; if it belongs to it, name it {path.stem}.{entry.name}" for entry in beside]
+    left += [f"{entry.name}: {strangers}" for entry in _entries(path.parent) if _is_readme(entry)]
+    return LicenseFiles(files.taken, (*files.left, *left))
+
+
+def is_alone(path: Path) -> bool:
+    """Whether the folder of a GGUF file holds nothing but this model: no other model, folder or stranger's file."""
+    return all(
+        entry.name == path.name
+        or entry.name.startswith(".")
+        or (not entry.is_dir() and (_is_readme(entry) or entry.name in _MODEL_FILES or is_license_name(entry.name)))
+        or _is_named_after(entry, path)
+        for entry in _entries(path.parent)
+    )
+
+
+def readme_of(folder: Path) -> LicenseText | None:
+    """The README of a model's own folder, if there is one and it is a small text."""
+    for entry in _entries(folder):
+        if _is_readme(entry):
+            content = _read(entry)
+            return None if isinstance(content, str) else LicenseText(entry.name, content, "")
+    return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def _is_readme(entry: Path) -> bool:
+    return entry.name.lower() == "readme.md"
+
+
+def _ending(name: str) -> str:
+    return Path(name).suffix
+
+
+def _is_named_after(entry: Path, path: Path) -> bool:
+    """Whether a licence file carries the model file's name: `tiny.LICENSE`, `tiny-licence.txt`, `LICENSE.tiny.md`."""
+    name, stem = entry.name.lower(), path.stem.lower()
+    if name.startswith(stem):
+        return name[len(stem) :][:1] in tuple(" ._-") and is_license_name(name[len(stem) + 1 :])
+    before, _, ending = name.partition(stem)
+    return _ending("x" + ending) == ending and before[-1:] in tuple(" ._-") and is_license_name(before[:-1] + ending)
+
+
+def _sorted_out(reasons: dict[Path, str]) -> LicenseFiles:
+    taken, left = [], []
+    for path, reason in sorted(reasons.items()):
+        content = _read(path)
+        if isinstance(content, str):
+            left.append(f"{path.name}: {content}")
+        else:
+            taken.append(LicenseText(path.name, content, reason))
+    return LicenseFiles(tuple(taken), tuple(left))
+
+
+def _read(path: Path) -> bytes | str:
+    """The text in `path`, or the reason why it is none to publish."""
+    if path.is_symlink() and not _is_in_hub_cache(path):
+        return "a link, and links are not followed"
+    if not path.is_file():
+        return "not a file"
+    with path.open("rb") as file:
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        return f"larger than {_MAX_BYTES // 1000} kB"
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "not UTF-8 text"
+    return "not text" if "\0" in text else content
+
+
+def _is_in_hub_cache(link: Path) -> bool:
+    """Whether a link is one of those that a snapshot in the Hugging Face Hub's cache is made of."""
+    folder = link.parent.resolve()
+    return folder.parent.name == "snapshots" and link.resolve().parent == folder.parent.parent / "blobs"
