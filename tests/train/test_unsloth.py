@@ -2,6 +2,7 @@
 
 import importlib.util
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,6 +32,26 @@ def test_failed_trial_is_reported_by_its_last_line_without_paths(broken_unsloth,
     assert unsloth.choose_backend(TrainConfig(), CUDA, tiny_llama) == ("peft", problem)
     with pytest.raises(MissingDependency, match="no CUDA driver for MODEL"):
         unsloth.choose_backend(TrainConfig(backend="unsloth"), CUDA, tiny_llama)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("OSError: libcuda.so.1: cannot open /home/ada/venv/lib/libcuda.so.1", "cannot open libcuda.so.1"),
+        ("OSError: [Errno 2] No such file: '/home/ada love/my chats/a.json'", "No such file: 'a.json'"),
+        ("ImportError: cannot import name 'x' from 'a' (/home/ada/a/__init__.py)", "from 'a' (__init__.py)"),
+        ("OSError: PATH=/usr/bin:/home/ada/bin, file:///home/ada/x.so", "PATH=bin:bin, x.so"),
+        (r"OSError: C:\Users\ada\x.dll and ~/ada/y.so", "x.dll and y.so"),
+        ("OSError: see https://docs.example/ada/install and/or 3/4", "see https://docs.example/ada/install and/or 3/4"),
+        (f"OSError: {Path.home()}/.cache/ada/z.so is missing", "z.so is missing"),
+    ],
+)
+def test_no_path_of_this_machine_is_in_the_reason(broken_unsloth, tiny_llama, tmp_path, line, shown):
+    kind, message = line.split(": ", 1)
+    (tmp_path / "unsloth" / "__init__.py").write_text(f"raise {kind}({message!r})")
+    problem = unsloth.unsloth_problem(CUDA, tiny_llama)
+    assert problem.endswith(shown)
+    assert "ada/" not in problem.replace("example/ada/", "") and "ada\\" not in problem and "love" not in problem
 
 
 @pytest.mark.skipif(importlib.util.find_spec("unsloth") is not None, reason="Unsloth is installed")

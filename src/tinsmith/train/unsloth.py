@@ -6,6 +6,7 @@ separate process shows whether it works before this process imports it.
 
 import importlib
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,13 @@ from tinsmith.core.errors import MissingDependency
 
 _PROBE_SECONDS = 900
 """The first import compiles kernels, which takes minutes."""
+
+_URL_OR_PATH = re.compile(
+    r"""(?P<url>https?://\S+)
+    | (?<=')(?P<quoted>(?:~|[A-Za-z]:)?[/\\][^']*(?='))
+    | (?<![\w./\\])(?P<path>(?:file://|~|[A-Za-z]:)?[/\\][^\s'"<>|:;,()\[\]]+)""",
+    re.VERBOSE,
+)
 
 
 def choose_backend(config: TrainConfig, compute: Device, model_dir: Path) -> tuple[str, str]:
@@ -56,9 +64,19 @@ def unsloth_problem(compute: Device, model_dir: Path) -> str | None:
         return f"Unsloth's trial step did not end within {_PROBE_SECONDS} s"
     if trial.returncode != 0:
         lines = trial.stderr.strip().splitlines() or ["no message"]
-        # Only the last line: it names the error, and the lines above it hold paths of this machine.
-        return f"Unsloth's trial step failed: {lines[-1].replace(str(model_dir), 'MODEL')}"
+        # The last line names the error. It ends up on the card, where paths of this machine have no place.
+        return f"Unsloth's trial step failed: {_without_paths(lines[-1].replace(str(model_dir), 'MODEL'))}"
     return None
+
+
+def _without_paths(text: str) -> str:
+    """`text` with each absolute path shortened to its last part. URLs stay."""
+    for folder in (Path.home(), Path.cwd(), Path(sys.prefix)):
+        if folder != Path(folder.anchor):
+            text = text.replace(str(folder), "/")  # they may have spaces, which end an unquoted path below
+    return _URL_OR_PATH.sub(
+        lambda match: match["url"] or re.split(r"[/\\]", match["quoted"] or match["path"])[-1], text
+    )
 
 
 def load_unsloth(model_dir: Path, config: TrainConfig, compute: Device, seed: int, max_tokens: int) -> Any:
