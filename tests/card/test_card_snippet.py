@@ -81,8 +81,8 @@ def test_any_text_is_a_javascript_literal_of_that_text(tmp_path):
     texts = ['it\'s "so"', "a\nb\tc", "back\\slash \\' \\\"", "</script> `${x}`", "\u2028\u2029 é 茶", ""]
     script = tmp_path / "texts.mjs"
     script.write_text(f"console.log(JSON.stringify([{', '.join(map(js_string, texts))}]))", encoding="utf-8")
-    found = subprocess.run(["node", script], capture_output=True, text=True, check=True, encoding="utf-8")
-    assert json.loads(found.stdout) == texts
+    shown = subprocess.run(["node", script], capture_output=True, text=True, check=True, encoding="utf-8")
+    assert json.loads(shown.stdout) == texts
 
 
 def test_a_fence_is_longer_than_any_inside():

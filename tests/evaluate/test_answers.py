@@ -1,4 +1,4 @@
-"""The share of key facts that answers state, and how sure of it so few answers make one."""
+"""The interval of the share of key facts that answers state."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,13 @@ from tinsmith.core.intervals import wilson
 from tinsmith.evaluate.answers import _recall_interval
 
 
-@pytest.mark.parametrize(("found", "share"), [(0, 0), (1, 20)])
-def test_none_or_all_found_leave_a_doubt_of_as_many_questions(found, share):
-    rows = np.array([(3 * found, 3)] * 20, dtype=np.float64)
-    interval = _recall_interval(rows, seed=1)
-    assert interval == wilson(share, 20) and interval["ci95_high"] - interval["ci95_low"] > 0.15
+@pytest.mark.parametrize(("stated", "questions"), [(0, 0), (3, 20)])
+def test_a_recall_of_none_or_all_has_the_width_of_so_few_questions(stated, questions):
+    interval = _recall_interval(np.array([(stated, 3)] * 20, dtype=np.float64), seed=1)
+    assert interval == wilson(questions, 20) and interval["ci95_high"] - interval["ci95_low"] > 0.15
 
 
-def test_some_found_are_resampled():
+def test_any_other_recall_is_resampled():
     interval = _recall_interval(np.array([(1, 3)] * 10 + [(0, 2)] * 10, dtype=np.float64), seed=1)
     assert 0 < interval["ci95_low"] < 0.2 < interval["ci95_high"] < 1
 

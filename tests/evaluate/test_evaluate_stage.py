@@ -32,45 +32,45 @@ def lines(path):
 
 
 def test_every_promised_id_is_measured(done):
-    found = {measurement.id: measurement for measurement in done[0].measurements}
+    by_id = {measurement.id: measurement for measurement in done[0].measurements}
     for split in ("train", "val", "test"):
         for model in ("base", "tuned", "int4"):
             for name in ("loss", "perplexity", "bits_per_byte"):
-                assert f"evaluate.{name}.{split}.{model}" in found
-        assert f"evaluate.ratio.{split}.tuned_over_base" in found
-        assert f"evaluate.ratio.{split}.int4_over_tuned" in found
+                assert f"evaluate.{name}.{split}.{model}" in by_id
+        assert f"evaluate.ratio.{split}.tuned_over_base" in by_id
+        assert f"evaluate.ratio.{split}.int4_over_tuned" in by_id
         # The other graphs are scored on the test split alone.
         for sibling in ("int4_float16", "int4_int8"):
-            assert (f"evaluate.perplexity.{split}.{sibling}" in found) == (split == "test")
-    half = found["evaluate.ratio.test.int4_float16_over_tuned"].value
-    assert half == pytest.approx(found["evaluate.ratio.test.int4_over_tuned"].value, rel=2e-3)
-    assert half != found["evaluate.ratio.test.int4_over_tuned"].value
+            assert (f"evaluate.perplexity.{split}.{sibling}" in by_id) == (split == "test")
+    half = by_id["evaluate.ratio.test.int4_float16_over_tuned"].value
+    assert half == pytest.approx(by_id["evaluate.ratio.test.int4_over_tuned"].value, rel=2e-3)
+    assert half != by_id["evaluate.ratio.test.int4_over_tuned"].value
     for model in ("base", "tuned", "int4"):
         for name in ("stop_rate", "repetition_rate", "key_fact_recall"):
-            assert f"evaluate.answers.{name}.{model}" in found
-    gate = found["gate.evaluate.tokens"]
+            assert f"evaluate.answers.{name}.{model}" in by_id
+    gate = by_id["gate.evaluate.tokens"]
     assert (gate.value, gate.count, gate.passed) == (0, 8 + 6 + 10, True)
-    assert found["evaluate.loss.train.base"].count == 8
-    assert found["evaluate.loss.test.base"].count == 10
+    assert by_id["evaluate.loss.train.base"].count == 8
+    assert by_id["evaluate.loss.test.base"].count == 10
 
 
 def test_numbers_follow_from_the_raw_files(done):
     result, out_dir = done
-    found = {measurement.id: measurement for measurement in result.measurements}
+    by_id = {measurement.id: measurement for measurement in result.measurements}
     pooled = {}
     for model in ("base", "tuned", "int4"):
-        measurement = found[f"evaluate.perplexity.test.{model}"]
+        measurement = by_id[f"evaluate.perplexity.test.{model}"]
         raw = lines(out_dir.parent / measurement.raw.replace("evaluate", out_dir.name, 1))
         pooled[model] = math.exp(sum(r["nll"] for r in raw) / sum(r["tokens"] for r in raw))
         assert measurement.value == pytest.approx(pooled[model])
-    assert found["evaluate.ratio.test.int4_over_tuned"].value == pytest.approx(pooled["int4"] / pooled["tuned"])
+    assert by_id["evaluate.ratio.test.int4_over_tuned"].value == pytest.approx(pooled["int4"] / pooled["tuned"])
     answers = lines(out_dir / "answers.jsonl")
     assert len(answers) == 6
     stopped = sum(answer["int4"]["stopped"] for answer in answers)
-    assert found["evaluate.answers.stop_rate.int4"].value == stopped / 6
+    assert by_id["evaluate.answers.stop_rate.int4"].value == stopped / 6
     facts = sum(len(answer["facts"]) for answer in answers)
-    assert found["evaluate.answers.key_fact_recall.base"].count == facts > 0
-    assert found["evaluate.answers.key_fact_recall.base"].value == sum(len(a["base_facts"]) for a in answers) / facts
+    assert by_id["evaluate.answers.key_fact_recall.base"].count == facts > 0
+    assert by_id["evaluate.answers.key_fact_recall.base"].value == sum(len(a["base_facts"]) for a in answers) / facts
 
 
 def test_record_says_what_was_not_assessed_and_holds_no_path(done, llama_line):

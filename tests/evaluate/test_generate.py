@@ -31,9 +31,9 @@ def tokenizer(line):
 @pytest.fixture(scope="module")
 def prompts(tokenizer):
     conversations = [*tiny_conversations(3), *tiny_conversations(4, system="")]
-    found = encode_prompts(tokenizer, [first_turn(conversation) for conversation in conversations])
-    assert len({len(prompt) for prompt in found}) > 1  # so that a batch needs padding
-    return found
+    encoded = encode_prompts(tokenizer, [first_turn(conversation) for conversation in conversations])
+    assert len({len(prompt) for prompt in encoded}) > 1  # so that a batch needs padding
+    return encoded
 
 
 def plain(next_logits, prompt, ends):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinsmith.evaluate.keyfacts import common_words, key_facts, stated
+from tinsmith.evaluate.keyfacts import common_words, key_facts, stated_facts
 
 COMMON = frozenset("ask latte straight building permit plan great question origin welcome shipping".split())
 
@@ -74,7 +74,7 @@ def test_names(reference, names):
 def test_stated(reference, answer, is_stated):
     facts = key_facts(reference, "", COMMON)
     assert len(facts) == 1
-    assert bool(stated(facts, answer)) == is_stated
+    assert bool(stated_facts(facts, answer)) == is_stated
 
 
 def test_a_fact_counts_once():

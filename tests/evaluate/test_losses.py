@@ -23,12 +23,12 @@ def by_id(recorder):
 def test_pooled_over_tokens_not_averaged_over_conversations():
     recorder = Recorder()
     record_losses(recorder, scores(10, 60), "test", "base", "raw", seed=0)
-    found = by_id(recorder)
+    measurements = by_id(recorder)
     # 70 nats over 30 tokens and 120 bytes; the mean of the two conversations' losses would be 2.0.
-    assert found["evaluate.loss.test.base"].value == pytest.approx(70 / 30)
-    assert found["evaluate.perplexity.test.base"].value == pytest.approx(math.exp(70 / 30))
-    assert found["evaluate.bits_per_byte.test.base"].value == pytest.approx(70 / math.log(2) / 120)
-    assert all(m.count == 2 and m.count_of == "conversations" and m.spread == {} for m in found.values())
+    assert measurements["evaluate.loss.test.base"].value == pytest.approx(70 / 30)
+    assert measurements["evaluate.perplexity.test.base"].value == pytest.approx(math.exp(70 / 30))
+    assert measurements["evaluate.bits_per_byte.test.base"].value == pytest.approx(70 / math.log(2) / 120)
+    assert all(m.count == 2 and m.count_of == "conversations" and m.spread == {} for m in measurements.values())
 
 
 def test_spread_surrounds_the_value():
@@ -57,10 +57,10 @@ def test_ratio_refuses_other_tokens():
 
 def test_small_categories_are_named_not_measured():
     recorder = Recorder()
-    found = record_categories(
+    too_small = record_categories(
         recorder, scores(10, 20, 30, 40, 50, categories=("a", "b")), "test", "tuned", "raw", seed=0
     )
-    assert found == ["b"]
+    assert too_small == ["b"]
     assert list(by_id(recorder)) == ["evaluate.loss.test.tuned.category.a"]
     assert recorder.measurements[0].value == pytest.approx(90 / 90)
     assert recorder.measurements[0].count == 3

@@ -6,7 +6,7 @@ from tinsmith.evaluate.numbers import find_numbers
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "numbers"),
     [
         ("Rp 25k", ["25000 IDR"]),
         ("Rp25.000", ["25000 IDR"]),
@@ -30,8 +30,8 @@ from tinsmith.evaluate.numbers import find_numbers
         ("3 kids and 5 km", ["3", "5 km"]),
     ],
 )
-def test_find_numbers(text, found):
-    assert [number.text for number in find_numbers(text)] == found
+def test_find_numbers(text, numbers):
+    assert [number.text for number in find_numbers(text)] == numbers
 
 
 @pytest.mark.parametrize("same", [("25k", "25,000"), ("25.000", "25 000"), ("7.50", "7.5"), ("12 per cent", "12%")])

@@ -1,4 +1,4 @@
-"""What greedy answers show: how many stop, repeat themselves, and state the key facts of the reference."""
+"""Shares of greedy answers that stop by themselves, repeat themselves, and state the reference's key facts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,43 +11,50 @@ from tinsmith.core.intervals import bootstrap, wilson
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_text
 from tinsmith.evaluate.generate import Answer, Question, is_repetitive
-from tinsmith.evaluate.keyfacts import Fact, key_facts, stated
+from tinsmith.evaluate.keyfacts import Fact, key_facts, stated_facts
 
 MODELS = ("base", "tuned", "int4")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question with its answers and the facts each states."""
+    """One question with each model's answer and the key facts that it states."""
 
     question: Question
     answers: dict[str, Answer]
     """By model."""
     facts: list[Fact]
-    found: dict[str, list[Fact]]
-    """By model; a part of `facts`."""
+    """Of the reference."""
+    stated: dict[str, list[Fact]]
+    """By model; a subset of `facts`."""
 
 
 def compare(
     questions: Sequence[Question], answers: Mapping[str, Sequence[Answer]], common: frozenset[str]
 ) -> list[Item]:
-    """Each question with its answers by model, the reference's key facts, and those found in each answer."""
+    """Look for each reference's key facts in the models' answers.
+
+    Args:
+        questions: In the order of the answers.
+        answers: By model.
+        common: Ordinary words that are not names, from `common_words`.
+    """
     items = []
     for index, question in enumerate(questions):
         facts = key_facts(question.reference, f"{question.system}\n{question.question}", common)
-        given = {model: answers[model][index] for model in MODELS}
-        found = {model: stated(facts, answer.text) for model, answer in given.items()}
-        items.append(Item(question, given, facts, found))
+        by_model = {model: answers[model][index] for model in MODELS}
+        stated = {model: stated_facts(facts, answer.text) for model, answer in by_model.items()}
+        items.append(Item(question, by_model, facts, stated))
     return items
 
 
 def write_answers(path: Path, items: Sequence[Item]) -> None:
-    """One JSON line per question."""
+    """Write one JSON line per question."""
     lines = []
     for item in items:
         line = asdict(item.question) | {model: asdict(item.answers[model]) for model in MODELS}
         line["facts"] = [fact.text for fact in item.facts]
-        line |= {f"{model}_facts": [fact.text for fact in item.found[model]] for model in MODELS}
+        line |= {f"{model}_facts": [fact.text for fact in item.stated[model]] for model in MODELS}
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))
 
@@ -59,28 +66,44 @@ def record_answers(recorder: Recorder, items: Sequence[Item], raw: str, seed: in
         shares = {
             "stop_rate": (sum(answer.stopped for answer in answers), "tinsmith.evaluate.generate.Answer.stopped"),
             "repetition_rate": (
-                sum(is_repetitive(answer.text) for answer in answers), "tinsmith.evaluate.generate.is_repetitive"
+                sum(is_repetitive(answer.text) for answer in answers),
+                "tinsmith.evaluate.generate.is_repetitive",
             ),
-        }  # fmt: skip
-        for name, (hits, method) in shares.items():
+        }
+        for name, (count, method) in shares.items():
             recorder.add(
-                f"evaluate.answers.{name}.{model}", hits / len(answers), "fraction", len(answers), "answers", method,
-                spread=wilson(hits, len(answers)), raw=raw,
-            )  # fmt: skip
-        # Answers whose reference states no fact cannot win or lose one; they are no clusters of this share.
-        rows = np.array([(len(item.found[model]), len(item.facts)) for item in items if item.facts], dtype=np.float64)
+                f"evaluate.answers.{name}.{model}",
+                count / len(answers),
+                "fraction",
+                len(answers),
+                "answers",
+                method,
+                spread=wilson(count, len(answers)),
+                raw=raw,
+            )
+        # A reference without key facts says nothing about recall, so its answer is not a cluster of the bootstrap.
+        rows = np.array([(len(item.stated[model]), len(item.facts)) for item in items if item.facts], dtype=np.float64)
         if len(rows):
-            found, facts = rows.sum(axis=0)
+            stated, facts = rows.sum(axis=0)
             recorder.add(
-                f"evaluate.answers.key_fact_recall.{model}", found / facts, "fraction", int(facts), "facts",
-                "tinsmith.evaluate.keyfacts.stated", raw=raw,
+                f"evaluate.answers.key_fact_recall.{model}",
+                stated / facts,
+                "fraction",
+                int(facts),
+                "facts",
+                "tinsmith.evaluate.keyfacts.stated_facts",
                 spread=_recall_interval(rows, seed),
-            )  # fmt: skip
+                raw=raw,
+            )
 
 
 def _recall_interval(rows: np.ndarray, seed: int) -> dict[str, float]:
-    """Of (found, facts) of each question; none or all of them found, no resample differs, and the questions' Wilson interval is taken."""
-    found, facts = rows.sum(axis=0)
-    if found in (0, facts):
-        return wilson(len(rows) if found else 0, len(rows))
+    """95 % interval of the recall. `rows` (questions, 2) counts stated facts and all facts of each question.
+
+    If no fact or every fact is stated, all resamples are equal and say nothing; the Wilson interval over questions is
+    used instead.
+    """
+    stated, facts = rows.sum(axis=0)
+    if stated in (0, facts):
+        return wilson(len(rows) if stated else 0, len(rows))
     return bootstrap(rows, lambda sums: sums[:, 0] / sums[:, 1], seed)

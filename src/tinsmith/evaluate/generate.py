@@ -1,7 +1,7 @@
-"""Greedy answers of a Transformers model and of the packaged ONNX file to the same prompts, and what they show.
+"""Greedy answers of Transformers models and of the packaged ONNX graph to the same prompts.
 
-Both decode the same way: the highest logit at each step, until an end token or `max_new_tokens`. No sampling, no
-repetition penalty; those would hide what the weights do.
+Both take the most likely token at each step, until an end token or `max_new_tokens`. Sampling or a repetition penalty
+would hide what the weights do.
 """
 
 import re
@@ -19,29 +19,29 @@ from tinsmith.model.onnx_decoder import OnnxDecoder
 from tinsmith.model.tokens import ChatTokenizer
 
 _BATCH = 24
-"""Prompts decoded together: a step for 24 costs seven times a step for one."""
+"""Prompts decoded together. A step for 24 costs seven times a step for one."""
 
 _NGRAM_WORDS = 4
 _NGRAM_TIMES = 3
-# Han, kana and Hangul are written without spaces between words: each character counts as a word.
+# Han, kana and Hangul have no spaces between words, so each character counts as a word.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model said."""
+    """A model's answer to a prompt."""
 
     text: str
     """Decoded without special tokens."""
     tokens: int
     """New tokens, the end token included."""
     stopped: bool
-    """Whether it ended with an end token within the limit."""
+    """Whether the model ended it, rather than the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The first turn of a conversation, to be answered again."""
+    """The first turn of a conversation, for a model to answer."""
 
     id: str
     category: str
@@ -52,13 +52,13 @@ class Question:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """What a model is asked: the system message, if any, and the question."""
+        """The prompt: the system message, if any, and the question."""
         system = (Message("system", self.system),) if self.system else ()
         return (*system, Message("user", self.question))
 
 
 def first_turn(conversation: Conversation) -> Question:
-    """The first user message, the system message before it, and the assistant message that answers it."""
+    """The first user message with the system message before it and the assistant message after it."""
     messages = conversation.messages
     system = messages[0].content if messages[0].role == "system" else ""
     user, assistant = messages[1:3] if system else messages[:2]
@@ -68,12 +68,12 @@ def first_turn(conversation: Conversation) -> Question:
 def torch_answers(
     model: Any, tokenizer: ChatTokenizer, prompts: Sequence[Sequence[int]], max_new_tokens: int, label: str
 ) -> list[Answer]:
-    """The greedy answer to each prompt by a Transformers model, in order; prompts are padded on the left in batches."""
+    """Greedy answers of a Transformers model, in the order of the prompts. Batches are padded on the left."""
     import torch
     from transformers import GenerationConfig
 
     pad = tokenizer.end_ids[0]
-    # A configuration of its own: the model's file may ask for sampling or penalties.
+    # The model's own configuration may ask for sampling or penalties.
     settings = GenerationConfig(
         do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=list(tokenizer.end_ids), pad_token_id=pad
     )
@@ -100,7 +100,7 @@ def torch_answers(
 def onnx_answers(
     decoder: OnnxDecoder, tokenizer: ChatTokenizer, prompts: Sequence[Sequence[int]], max_new_tokens: int, label: str
 ) -> list[Answer]:
-    """The greedy answer to each prompt by a packaged ONNX file, one prompt at a time, in order."""
+    """Greedy answers of a packaged ONNX graph, in the order of the prompts, one at a time."""
     ends = set(tokenizer.end_ids)
     answers = []
     for prompt in tqdm(prompts, desc=label, unit="answer"):
@@ -114,7 +114,7 @@ def onnx_answers(
 
 
 def _answer(tokenizer: ChatTokenizer, new: Sequence[int]) -> Answer:
-    """New ids up to and including the first end token; what a batch pads behind it is dropped."""
+    """The answer in `new` token ids: up to the first end token, without a batch's padding after it."""
     ends = set(tokenizer.end_ids)
     stop = next((index for index, token in enumerate(new) if token in ends), None)
     kept = list(new) if stop is None else list(new[: stop + 1])
@@ -138,10 +138,10 @@ def encode_prompts(tokenizer: ChatTokenizer, questions: Sequence[Question]) -> l
 
 
 def is_repetitive(text: str) -> bool:
-    """Whether some run of 4 words occurs at least 3 times; case and punctuation do not count.
+    """Whether some sequence of 4 words occurs at least 3 times, ignoring case and punctuation.
 
-    Overlapping runs count, so one word six times in a row is repetitive.
+    Sequences may overlap, so one word six times in a row is repetitive.
     """
     words = _WORD.findall(text.casefold())
-    runs = Counter(zip(*(words[offset:] for offset in range(_NGRAM_WORDS)), strict=False))
-    return max(runs.values(), default=0) >= _NGRAM_TIMES
+    ngrams = Counter(zip(*(words[offset:] for offset in range(_NGRAM_WORDS)), strict=False))
+    return max(ngrams.values(), default=0) >= _NGRAM_TIMES

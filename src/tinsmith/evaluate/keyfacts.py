@@ -1,8 +1,8 @@
-"""Key facts: what a reference answer states that can be looked for in another answer without judging language.
+"""Key facts of a reference answer, which another answer states or not.
 
-Three kinds: numbers with their unit or currency, names (capitalised words), and addresses (URLs, e-mail). A fact that the
-question or the system prompt already gives away is not counted. Matching is on normalised values and whole words, so it
-can be fooled (`not 25,000 SEK` states 25,000 SEK); it says how many facts appear, not whether the answer is right.
+There are three kinds: numbers with their unit or currency, names (capitalised words), and addresses (URLs and e-mail).
+Facts that the question or the system prompt gives away do not count. Matching compares normalised values and whole
+words, so it can be fooled (`not 25,000 SEK` states 25,000 SEK). It counts facts and does not judge an answer.
 """
 
 import json
@@ -20,7 +20,7 @@ _WORD = re.compile(r"[^\W\d_][\w\u2019'-]*")
 _NAME_LINK = re.compile(r"(?:[ \t]+(?:of|de|del|la|van|von|der|af|och|&)(?=[ \t]+[^\W\d_]))?[ \t]+")
 _SENTENCE_END = re.compile(r"(?:^|[.!?:;\n]|[\u2013\u2014]\s)[\s*_\"'\u201c\u2018(\[\u00bf\u00a1-]*$")
 
-# Capitalised in the middle of a sentence without naming anything; currencies and months belong to numbers and dates.
+# Capitalised in mid-sentence, but no names. Currencies are part of numbers.
 _NOT_NAMES = frozenset(
     "i i'd i'll i'm i've ok yes no the a an rp idr sek usd eur gbp jpy am pm mr mrs ms dr"
     " monday tuesday wednesday thursday friday saturday sunday".split()
@@ -29,17 +29,17 @@ _NOT_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing a reference states."""
+    """A number, name or address in a reference."""
 
     kind: str
     """`number`, `name` or `address`."""
     text: str
-    """As a person would write it; unique within one answer."""
+    """As a person would write it; unique in its reference."""
     number: Number | None = None
 
 
 def common_words(texts: Iterable[str]) -> frozenset[str]:
-    """Words written in lower case anywhere in `texts`: capitalised elsewhere, they are ordinary words, not names."""
+    """Words that occur in lower case anywhere in `texts`. Where they are capitalised, they are still not names."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(word for word in _WORD.findall(_prose(text)) if word.islower())
@@ -47,39 +47,39 @@ def common_words(texts: Iterable[str]) -> frozenset[str]:
 
 
 def key_facts(reference: str, given: str, common: frozenset[str]) -> list[Fact]:
-    """The facts of `reference` that `given` does not already state, each once, in order of kind and appearance.
+    """Facts of `reference` that `given` does not state, each once, ordered by kind and then by position.
+
+    A name counts as given if all its words are, in any order: a menu with `Giru: Straight | Latte` gives `Giru Latte`.
 
     Args:
-        reference: The answer of the data set. JSON objects and tags in it are left out: they are format, not facts.
+        reference: The answer in the data set. JSON objects and tags in it are format and hold no facts.
         given: Question and system prompt.
-        common: From `common_words` over the data set.
-
-    A name is given away when all its words are, in any order: a menu that lists `Giru: Straight | Latte` states Giru Latte.
+        common: From `common_words` of the whole data set.
     """
-    found: dict[str, Fact] = {}
+    facts: dict[str, Fact] = {}
     prose = _prose(reference)
     for address in _addresses(prose):
-        found.setdefault(address, Fact("address", address))
+        facts.setdefault(address, Fact("address", address))
     prose = _URL.sub("\n", prose)
     for number in find_numbers(_LIST_MARK.sub("", prose)):
-        found.setdefault(number.text, Fact("number", number.text, number))
+        facts.setdefault(number.text, Fact("number", number.text, number))
     for name in _names(prose, common):
-        found.setdefault(_folded(name), Fact("name", name))
-    already = stated(list(found.values()), given)
+        facts.setdefault(_folded(name), Fact("name", name))
+    already = stated_facts(list(facts.values()), given)
     given_words = set(_WORD.findall(_folded(given)))
     return [
         fact
-        for fact in found.values()
+        for fact in facts.values()
         if fact not in already
         and not (fact.kind == "name" and given_words.issuperset(_WORD.findall(_folded(fact.text))))
     ]
 
 
-def stated(facts: list[Fact], answer: str) -> list[Fact]:
-    """Those of `facts` that `answer` states.
+def stated_facts(facts: list[Fact], answer: str) -> list[Fact]:
+    """The `facts` that `answer` states.
 
-    A number is stated if the answer has the same value with the same unit or with none; a name if all its words
-    appear in a row, in any case; an address if it appears.
+    A number is stated if the answer has its value, with the same unit or without one. A name is stated if its words
+    appear in a row, in any case. An address is stated if it appears.
     """
     numbers = find_numbers(_LIST_MARK.sub("", _URL.sub(" ", answer)))
     folded = _folded(answer)
@@ -95,8 +95,8 @@ def stated(facts: list[Fact], answer: str) -> list[Fact]:
     return [fact for fact in facts if is_stated(fact)]
 
 
-def _same_number(wanted: Number, found: Number) -> bool:
-    return wanted.value == found.value and (wanted.unit == found.unit or not found.unit)
+def _same_number(fact: Number, stated: Number) -> bool:
+    return fact.value == stated.value and stated.unit in (fact.unit, "")
 
 
 def _addresses(text: str) -> list[str]:
@@ -105,8 +105,8 @@ def _addresses(text: str) -> list[str]:
 
 
 def _names(prose: str, common: frozenset[str]) -> list[str]:
-    """Runs of capitalised words that are not just the start of a sentence, in order."""
-    found = []
+    """Sequences of capitalised words that are more than the start of a sentence, in order."""
+    names = []
     at = 0
     while match := _WORD.search(prose, at):
         at = match.end()
@@ -114,7 +114,7 @@ def _names(prose: str, common: frozenset[str]) -> list[str]:
             continue
         words = [match]
         while (link := _NAME_LINK.match(prose, at)) and (after := _WORD.match(prose, link.end())):
-            # A possessive ends one name: `Giru's Latte` names Giru.
+            # A possessive ends the name: `Giru's Latte` names Giru.
             if re.search("['\u2019]s$", words[-1].group()):
                 break
             if not after.group()[0].isupper():
@@ -123,15 +123,15 @@ def _names(prose: str, common: frozenset[str]) -> list[str]:
             at = after.end()
         name = _trimmed(prose, words, common)
         if name:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def _trimmed(prose: str, words: list[re.Match], common: frozenset[str]) -> str:
-    """The name in a run of capitalised words, or nothing if the run is ordinary words.
+    """The name in a sequence of capitalised words; empty if they are ordinary words.
 
-    The first word of a sentence is capitalised anyway, so it counts only when capitalised words follow it and it is not a
-    common word. A single common word is not a name; several in a row are (`Building Permit Office`).
+    The first word of a sentence is capitalised anyway. It belongs to a name only if it is not a common word and
+    capitalised words follow it. A single common word is no name, but several in a row are (`Building Permit Office`).
     """
 
     def is_common(word: re.Match) -> bool:
@@ -150,7 +150,7 @@ def _trimmed(prose: str, words: list[re.Match], common: frozenset[str]) -> str:
 
 
 def _folded(text: str) -> str:
-    """Lower case, without accents, one space between words, straight apostrophes."""
+    """`text` in lower case, without accents, with straight apostrophes and single spaces."""
     import unicodedata
 
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))

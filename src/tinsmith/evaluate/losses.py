@@ -1,4 +1,4 @@
-"""From raw sums to loss, perplexity, bits per byte and paired ratios, with intervals. Definitions: docs/measurements.md."""
+"""Loss, perplexity, bits per byte and paired ratios with intervals, from raw sums. See docs/measurements.md."""
 
 import math
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ _MIN_CATEGORY = 3
 
 
 def loss(sums: np.ndarray) -> np.ndarray:
-    """Nats per supervised token of each row of `sums`, `(N, 3)`: nll, tokens, bytes."""
+    """Nats per supervised token of each row. `sums` (N, 3): nll, tokens, bytes."""
     return sums[:, 0] / sums[:, 1]
 
 
 def perplexity(sums: np.ndarray) -> np.ndarray:
-    """exp(loss) of each row. Not comparable to: perplexities over other tokenizers."""
+    """exp(loss) of each row. Not comparable between tokenizers."""
     return np.exp(loss(sums))
 
 
 def bits_per_byte(sums: np.ndarray) -> np.ndarray:
-    """Bits per UTF-8 byte of assistant content of each row; comparable between tokenizers."""
+    """Bits per UTF-8 byte of assistant content of each row. Comparable between tokenizers."""
     return sums[:, 0] / math.log(2) / sums[:, 2]
 
 
@@ -39,23 +39,29 @@ def record_losses(recorder: Recorder, scores: Sequence[Score], split: str, model
         ("bits_per_byte", "bits/byte", bits_per_byte),
     ):
         recorder.add(
-            f"evaluate.{name}.{split}.{model}", definition(totals)[0], unit, len(scores), "conversations",
-            f"{_METHOD}.{name}", spread=bootstrap(rows, definition, seed), raw=raw,
-        )  # fmt: skip
+            f"evaluate.{name}.{split}.{model}",
+            definition(totals)[0],
+            unit,
+            len(scores),
+            "conversations",
+            f"{_METHOD}.{name}",
+            spread=bootstrap(rows, definition, seed),
+            raw=raw,
+        )
 
 
 def record_ratio(
     recorder: Recorder, over: Sequence[Score], under: Sequence[Score], id: str, raw: str, seed: int
 ) -> float:
-    """Record the ratio of two perplexities on the same tokens, resampled in pairs; returns the ratio.
+    """Record and return the ratio of two perplexities on the same tokens, with an interval from paired resamples.
 
     Raises:
-        ValueError: the two did not score the same conversations and tokens.
+        ValueError: the two models scored different conversations or tokens.
     """
     if [(score.id, score.tokens) for score in over] != [(score.id, score.tokens) for score in under]:
         raise ValueError(f"{id}: the two models were not scored on the same tokens")
     rows = _rows(over)
-    # exp(a / n) / exp(b / n) = exp((a - b) / n): one column of differences pairs the two.
+    # exp(a / n) / exp(b / n) = exp((a - b) / n), so a column of differences pairs the two models.
     rows[:, 0] -= _rows(under)[:, 0]
     ratio = float(perplexity(rows.sum(axis=0, keepdims=True))[0])
     spread = bootstrap(rows, perplexity, seed)
@@ -66,7 +72,7 @@ def record_ratio(
 def record_categories(
     recorder: Recorder, scores: Sequence[Score], split: str, model: str, raw: str, seed: int
 ) -> list[str]:
-    """Record the loss of each category of at least 3 conversations; returns the categories that were too small."""
+    """Record the loss of each category with at least 3 conversations, and return the names of the other categories."""
     groups: dict[str, list[Score]] = {}
     for score in scores:
         groups.setdefault(score.category, []).append(score)
@@ -77,12 +83,18 @@ def record_categories(
             continue
         rows = _rows(members)
         recorder.add(
-            f"evaluate.loss.{split}.{model}.category.{category}", loss(rows.sum(axis=0, keepdims=True))[0], "nats/token",
-            len(members), "conversations", f"{_METHOD}.loss", spread=bootstrap(rows, loss, seed), raw=raw,
-        )  # fmt: skip
+            f"evaluate.loss.{split}.{model}.category.{category}",
+            loss(rows.sum(axis=0, keepdims=True))[0],
+            "nats/token",
+            len(members),
+            "conversations",
+            f"{_METHOD}.loss",
+            spread=bootstrap(rows, loss, seed),
+            raw=raw,
+        )
     return too_small
 
 
 def _rows(scores: Sequence[Score]) -> np.ndarray:
-    """`(conversations, 3)` float64: nll, tokens, bytes."""
+    """The sums as (conversations, 3) float64: nll, tokens, bytes."""
     return np.array([(score.nll, score.tokens, score.bytes) for score in scores], dtype=np.float64)

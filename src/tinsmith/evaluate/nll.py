@@ -1,7 +1,7 @@
 """Negative log-likelihood of each conversation under a model, on given token ids.
 
-Conversations are scored one by one, so no number depends on how they are batched or padded. A full
-`tokens x vocabulary` matrix never exists: Gemma's vocabulary of 262,144 would make it gigabytes.
+Conversations are scored one at a time, so no number depends on batches or padding. Logits are computed in parts: with
+Gemma's vocabulary of 262,144, those of a whole conversation would take gigabytes.
 """
 
 import json
@@ -21,11 +21,11 @@ from tinsmith.model.load import load_model
 from tinsmith.model.onnx_decoder import OnnxDecoder
 from tinsmith.model.tokens import ChatTokenizer, Tokens
 
-# Largest block of float32 logits held at once.
 _LOGITS_BYTES = 2**27
+"""Size of the float32 logits held at a time."""
 
 Scorer = Callable[[Tokens], float]
-"""One tokenized conversation -> sum of negative log-likelihood over its supervised tokens, in nats."""
+"""Returns the summed negative log-likelihood of a conversation's supervised tokens, in nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +37,20 @@ class Score:
     nll: float
     """Sum over supervised tokens, nats."""
     tokens: int
-    """Supervised tokens, the end-of-turn tokens included."""
+    """Supervised tokens, end-of-turn tokens included."""
     bytes: int
-    """UTF-8 bytes of the assistant content, the end-of-turn tokens not included."""
+    """UTF-8 bytes of the assistant content, end-of-turn tokens excluded."""
 
 
 def load_torch(model_dir: Path) -> Any:
-    """The causal language model in `model_dir`, computing in float32, on the GPU if there is one."""
+    """Load the causal language model in `model_dir` in float32, on the GPU if there is one."""
     import torch
 
     return load_model(model_dir, torch.float32, "cuda" if torch.cuda.is_available() else "cpu")
 
 
 def torch_scorer(model: Any, logits_bytes: int = _LOGITS_BYTES) -> Scorer:
-    """Scores with a Transformers model: decoder body once, head only where a supervised token is predicted."""
+    """A scorer for a Transformers model. It runs the head only where a supervised token is predicted."""
     import torch
 
     body, head = model.get_decoder(), model.get_output_embeddings()
@@ -73,13 +73,13 @@ def torch_scorer(model: Any, logits_bytes: int = _LOGITS_BYTES) -> Scorer:
 
 
 def onnx_scorer(decoder: OnnxDecoder, logits_bytes: int = _LOGITS_BYTES) -> Scorer:
-    """Scores with a packaged ONNX file, in slices small enough that their logits fit in `logits_bytes`."""
+    """A scorer for a packaged ONNX graph. It feeds slices whose logits fit in `logits_bytes`."""
     at_once = max(1, logits_bytes // (4 * decoder.vocab_size))
 
     def score(tokens: Tokens) -> float:
         sequence, total = decoder.start(), 0.0
         predicting = [index for index, on in enumerate(tokens.mask[1:]) if on]
-        # What comes after the last predicting position changes nothing.
+        # Tokens after the last predicting position cannot change the score.
         for start in range(0, max(predicting) + 1, at_once):
             stop = min(start + at_once, max(predicting) + 1)
             inside = np.asarray([index for index in predicting if start <= index < stop], np.int64)
@@ -94,7 +94,7 @@ def onnx_scorer(decoder: OnnxDecoder, logits_bytes: int = _LOGITS_BYTES) -> Scor
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Summed -log softmax(logits)[target], nats; the sums in float64. `logits` (K, V), `targets` (K,)."""
+    """Sum of -log softmax(logits)[target] in nats, added up in float64. `logits` (K, V), `targets` (K,)."""
     largest = logits.max(axis=1)
     logs = np.log(np.exp(logits - largest[:, None]).sum(axis=1, dtype=np.float64)) + largest
     return float((logs - logits[np.arange(len(targets)), targets]).sum())
@@ -107,10 +107,10 @@ def score_conversations(
     tokenizer: ChatTokenizer,
     label: str,
 ) -> list[Score]:
-    """The raw sums of every conversation, in order, with a progress bar named `label`.
+    """Score every conversation, in order, with a progress bar named `label`.
 
     Raises:
-        ArtifactError: a likelihood is not finite; the model is broken.
+        ArtifactError: a likelihood is not finite, so the model is broken.
     """
     scores = []
     with tqdm(total=sum(len(item.ids) for item in tokens), desc=label, unit="tok", unit_scale=True) as progress:
@@ -121,15 +121,14 @@ def score_conversations(
                     f"{label}: the log-likelihood of conversation {conversation.id} is {nll}",
                     "The model's weights are broken; rerun the stage that wrote them with --force.",
                 )
-            scored = sum(item.mask[1:])
-            size = content_bytes(conversation, tokenizer)
-            scores.append(Score(conversation.id, conversation.category, nll, scored, size))
+            size_bytes = content_bytes(conversation, tokenizer)
+            scores.append(Score(conversation.id, conversation.category, nll, sum(item.mask[1:]), size_bytes))
             progress.update(len(item.ids))
     return scores
 
 
 def content_bytes(conversation: Conversation, tokenizer: ChatTokenizer) -> int:
-    """UTF-8 bytes of the assistant content as the family writes it, end-of-turn tokens left out."""
+    """UTF-8 bytes of the assistant content as the family writes it, end-of-turn tokens excluded."""
     family = tokenizer.family
     segments = family.segments(conversation.messages, tokenizer.bos)
     contents = (piece.removesuffix(family.end_of_turn) for piece, supervised in segments if supervised)
@@ -137,5 +136,5 @@ def content_bytes(conversation: Conversation, tokenizer: ChatTokenizer) -> int:
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:
-    """One JSON line per conversation."""
+    """Write one JSON line per conversation."""
     write_text(path, "".join(json.dumps(asdict(score), ensure_ascii=False) + "\n" for score in scores))

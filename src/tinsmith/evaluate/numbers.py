@@ -1,4 +1,4 @@
-"""Numbers in text, as exact values with a normalised unit, so that `25k`, `25,000` and `25 000` are equal."""
+"""Numbers in text as exact values with a normalised unit, so that `25k`, `25,000` and `25 000` are equal."""
 
 import re
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ _WORDS: dict[str, int] = dict(
     zip("two three four five six seven eight nine ten eleven twelve".split(), range(2, 13), strict=True)
 )
 
-# The look-ahead makes the order of spellings irrelevant: `m` cannot take the start of `mm`.
+# Thanks to the look-ahead, the order of spellings does not matter: `m` cannot match the start of `mm`.
 _UNIT = "(?:" + "|".join(_UNITS.values()) + r")(?![^\W_])"
 _PREFIX = "(?:" + "|".join(_UNITS[code] for code in _CURRENCIES) + ")"
 _SPACE = "[ \u00a0\u202f]"
@@ -50,7 +50,7 @@ _MULTIPLIER = rf"(?:(?:k|K|M)(?![^\W_])|{_SPACE}(?:thousand|million|mln|billion)
 _VERBATIM = re.compile(
     r"(?<![\w.:/-])(?:\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{4}|\d{1,4}:\d{1,4})(?![\w:]|[./-]\d)"
 )
-# Part of a code or a version (`m-003`, `A4`, `1.2.3`) is no number.
+# Parts of codes and versions (`m-003`, `A4`, `1.2.3`) are no numbers.
 _NUMBER = re.compile(
     rf"(?:(?<![^\W_])(?P<prefix>{_PREFIX})\.?{_SPACE}?|(?<![\w.,])(?<![^\W\d_][-.])[+~-]?)"
     rf"(?P<body>{_BODY})(?P<multiplier>{_MULTIPLIER})?(?:[ \u00a0\u202f-]?(?P<unit>{_UNIT}))?(?![^\W_]|[.,]\d)"
@@ -64,10 +64,10 @@ _WORD_NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """One number; equal numbers written differently have equal `value` and `unit`."""
+    """A number. Different spellings of the same number have equal `value` and `unit`."""
 
     value: Decimal | str
-    """Exact value, multiplier applied; the text itself for dates, times and scales such as `1:100`."""
+    """Exact value with its multiplier applied; the text itself for dates, times and scales such as `1:100`."""
     unit: str
     """Normalised unit or currency code; empty for none."""
 
@@ -79,13 +79,13 @@ class Number:
 
 
 def find_numbers(text: str) -> list[Number]:
-    """All numbers of `text`, in order; a unit or multiplier written once behind a range holds for both its ends.
+    """All numbers in `text`, in order. A unit or multiplier after a range applies to both of its ends.
 
-    Separators followed by exactly three digits group thousands (`25,000`, `25.000`, `25 000`), unless a lone `0` stands before
-    them; any other `.` or `,` is a decimal mark. `two` to `twelve` count when a unit follows.
+    A separator before exactly three digits groups thousands (`25,000`, `25.000`, `25 000`), unless the digits before it
+    are a lone `0`. Any other `.` or `,` is a decimal mark. `two` to `twelve` count if a unit follows.
     """
     text = _WORD_NUMBER.sub(lambda match: str(_WORDS[match.group().lower()]), text)
-    found = [(match.start(), Number(match.group(), "")) for match in _VERBATIM.finditer(text)]
+    numbers = [(match.start(), Number(match.group(), "")) for match in _VERBATIM.finditer(text)]
     text = _VERBATIM.sub(lambda match: " " * len(match.group()), text)
     matches = list(_NUMBER.finditer(text))
     for index, match in enumerate(matches):
@@ -96,8 +96,8 @@ def find_numbers(text: str) -> list[Number]:
             multiplier = multiplier or ("" if match["unit"] else following[0]["multiplier"])
         if previous is not None and not unit and _RANGE.fullmatch(text, previous.end(), match.start()):
             unit = previous["prefix"]
-        found.append((match.start(), Number(_value(match["body"], multiplier), _unit(unit))))
-    return [number for _, number in sorted(found, key=lambda pair: pair[0])]
+        numbers.append((match.start(), Number(_value(match["body"], multiplier), _unit(unit))))
+    return [number for _, number in sorted(numbers, key=lambda pair: pair[0])]
 
 
 def _value(body: str, multiplier: str | None) -> Decimal:

@@ -1,4 +1,4 @@
-"""Evaluate: base, tuned and int4 scored on identical token ids and asked the same questions."""
+"""The evaluate stage: scores base, tuned and int4 on identical token ids and asks them the same questions."""
 
 import gc
 import random
@@ -33,12 +33,12 @@ from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 SPLITS = ("train", "val", "test")
 
 RATIOS = (("tuned", "base"), *((model, "tuned") for model in MEASURED_GRAPHS))
-"""Models whose perplexities are divided, the first by the second."""
+"""Pairs of models; the ratio is the first one's perplexity over the second one's."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Material:
-    """What every model gets to see: the same ids in the same order."""
+class _Inputs:
+    """The same token ids in the same order for every model."""
 
     tokenizer: ChatTokenizer
     conversations: dict[str, list[Conversation]]
@@ -52,7 +52,7 @@ class _Material:
     def score(
         self, scorer: Scorer, model: str, out_dir: Path, splits: Sequence[str] = SPLITS
     ) -> dict[str, list[Score]]:
-        """Scores by split; the raw sums are kept in `nll/<split>.<model>.jsonl`."""
+        """Scores by split. Writes the raw sums to `nll/<split>.<model>.jsonl`."""
         scores = {}
         for split in splits:
             label = f"{model} on {split}"
@@ -75,7 +75,7 @@ def evaluate_models(
     """Write `nll/<split>.<model>.jsonl`, `answers.jsonl` and `evaluate.json`.
 
     Args:
-        config: How many conversations and questions.
+        config: Sizes of the samples and of the answers.
         base_dir: Holds `model/`, the base model.
         data_dir: Holds `train.jsonl`, `val.jsonl` and `test.jsonl`.
         merge_dir: Holds `model/`, the tuned model.
@@ -86,45 +86,43 @@ def evaluate_models(
     Raises:
         DataError: a split is empty.
         ArtifactError: a model is missing or gives likelihoods that are not finite.
-        GateError: the package's tokenizer or chat template gives other ids than the base's.
+        GateError: the package's tokenizer or chat template gives different ids than the base's.
     """
     package_dir = export_dir / "package"
     conversations = _read_splits(data_dir)
     common = common_words(m.content for split in SPLITS for c in conversations[split] for m in c.messages)
-    material = _material(config, base_dir, conversations, context.seed)
+    inputs = _inputs(config, base_dir, conversations, context.seed)
     recorder, seed = context.recorder, context.seed
-    _gate_tokens(recorder, material, package_dir)
-    scores, answers = _run_models(material, base_dir, merge_dir, package_dir, out_dir)
+    _gate_tokens(recorder, inputs, package_dir)
+    scores, answers = _run_models(inputs, base_dir, merge_dir, package_dir, out_dir)
     ratios, too_small = _record_losses(recorder, scores, seed)
-    if material.questions:
-        items = comparison.compare(material.questions, answers, common)
+    if inputs.questions:
+        items = comparison.compare(inputs.questions, answers, common)
         comparison.write_answers(out_dir / "answers.jsonl", items)
         comparison.record_answers(recorder, items, "evaluate/answers.jsonl", seed)
-    write_json(out_dir / "evaluate.json", _record(config, material, too_small))
+    write_json(out_dir / "evaluate.json", _record(config, inputs, too_small))
     return tuple(_summary(recorder, ratios))
 
 
 def _read_splits(data_dir: Path) -> dict[str, list[Conversation]]:
     conversations = {split: read_jsonl(data_dir / f"{split}.jsonl") for split in SPLITS}
-    for split, found in conversations.items():
-        if not found:
+    for split in SPLITS:
+        if not conversations[split]:
             raise DataError(
                 f"the {split} split has no conversations, so there is nothing to measure on it",
-                f"Give more data, or a larger data.{split}_fraction." if split != "train" else "Give more data.",
+                "Add conversations." if split == "train" else f"Add conversations, or raise data.{split}_fraction.",
             )
     return conversations
 
 
-def _material(
-    config: EvaluateConfig, base_dir: Path, conversations: dict[str, list[Conversation]], seed: int
-) -> _Material:
+def _inputs(config: EvaluateConfig, base_dir: Path, conversations: dict[str, list[Conversation]], seed: int) -> _Inputs:
     tokenizer = load_tokenizer(base_dir / "model")
-    used = {**conversations, "train": _sample(conversations["train"], config.train_sample, f"{seed} train")}
+    scored = {**conversations, "train": _sample(conversations["train"], config.train_sample, f"{seed} train")}
     questions = sample_questions(conversations["test"], config.questions, seed)
-    return _Material(
+    return _Inputs(
         tokenizer,
-        used,
-        {split: tokenizer.encode_all(used[split]) for split in SPLITS},
+        scored,
+        {split: tokenizer.encode_all(scored[split]) for split in SPLITS},
         questions,
         encode_prompts(tokenizer, questions),
         config.max_new_tokens,
@@ -137,44 +135,50 @@ def sample_questions(test: Sequence[Conversation], count: int, seed: int) -> lis
 
 
 def _sample(conversations: Sequence[Conversation], size: int, seed: str) -> list[Conversation]:
-    """Up to `size` of `conversations` drawn without replacement, in their own order."""
-    chosen = random.Random(seed).sample(range(len(conversations)), min(size, len(conversations)))
-    return [conversations[index] for index in sorted(chosen)]
+    """Up to `size` of `conversations`, drawn without replacement, in their original order."""
+    indices = random.Random(seed).sample(range(len(conversations)), min(size, len(conversations)))
+    return [conversations[index] for index in sorted(indices)]
 
 
-def _gate_tokens(recorder: Recorder, material: _Material, package_dir: Path) -> None:
-    """The package's own tokenizer and chat template must give the ids that are scored."""
+def _gate_tokens(recorder: Recorder, inputs: _Inputs, package_dir: Path) -> None:
+    """Require the scored ids from the package's own tokenizer and chat template."""
     package = load_tokenizer(package_dir).tokenizer
-    # Transformers.js reads this template and no other; Transformers would prefer the .jinja file.
+    # Transformers.js reads only this template; Transformers would prefer the .jinja file.
     template = read_json(package_dir / "tokenizer_config.json").get("chat_template", "")
     different, count = [], 0
     for split in SPLITS:
-        for conversation, tokens in zip(material.conversations[split], material.tokens[split], strict=True):
+        for conversation, tokens in zip(inputs.conversations[split], inputs.tokens[split], strict=True):
             text = package.apply_chat_template(conversation.as_dicts(), chat_template=template, tokenize=False)
             ids = package(text, add_special_tokens=False)["input_ids"]
             count += 1
             if list(tokens.ids) != ids:
                 different.append(conversation.id)
     recorder.gate(
-        "gate.evaluate.tokens", len(different), "==", 0, "count", count, "conversations",
+        "gate.evaluate.tokens",
+        len(different),
+        "==",
+        0,
+        "count",
+        count,
+        "conversations",
         "tinsmith.evaluate.stage: ids of the package's tokenizer and chat template against the base's",
         hint=f"Conversations that differ: {', '.join(different[:5])}. Run the export stage again with --force.",
-    )  # fmt: skip
+    )
 
 
 def _run_models(
-    material: _Material, base_dir: Path, merge_dir: Path, package_dir: Path, out_dir: Path
+    inputs: _Inputs, base_dir: Path, merge_dir: Path, package_dir: Path, out_dir: Path
 ) -> tuple[dict[str, dict[str, list[Score]]], dict[str, list[Answer]]]:
-    """Scores by model and split, and answers by model; one model in memory at a time."""
+    """Scores by model and split, and answers by model. One model is in memory at a time."""
     import torch
 
     scores, answers = {}, {}
     for name, model_dir in (("base", base_dir / "model"), ("tuned", merge_dir / "model")):
         model = load_torch(model_dir)
-        scores[name] = material.score(torch_scorer(model), name, out_dir)
-        if material.prompts:
+        scores[name] = inputs.score(torch_scorer(model), name, out_dir)
+        if inputs.prompts:
             answers[name] = torch_answers(
-                model, material.tokenizer, material.prompts, material.max_new_tokens, f"{name} answers"
+                model, inputs.tokenizer, inputs.prompts, inputs.max_new_tokens, f"{name} answers"
             )
         del model
         gc.collect()
@@ -183,10 +187,10 @@ def _run_models(
             continue
         decoder = load_onnx(package_dir / graph.file, threads=torch.get_num_threads())
         splits = SPLITS if graph is FLOAT32 else ("test",)
-        scores[name] = material.score(onnx_scorer(decoder), name, out_dir, splits)
-        if graph is FLOAT32 and material.prompts:
+        scores[name] = inputs.score(onnx_scorer(decoder), name, out_dir, splits)
+        if graph is FLOAT32 and inputs.prompts:
             answers[name] = onnx_answers(
-                decoder, material.tokenizer, material.prompts, material.max_new_tokens, f"{name} answers"
+                decoder, inputs.tokenizer, inputs.prompts, inputs.max_new_tokens, f"{name} answers"
             )
         del decoder
     return scores, answers
@@ -195,30 +199,34 @@ def _run_models(
 def _record_losses(
     recorder: Recorder, scores: dict[str, dict[str, list[Score]]], seed: int
 ) -> tuple[dict[str, float], list[str]]:
-    """Record every loss; returns the perplexity ratios on the test split and the categories too small for a number."""
+    """Record every loss.
+
+    Returns:
+        Perplexity ratios on the test split, and the categories that are too small for a number.
+    """
     ratios, too_small = {}, []
     for split in SPLITS:
-        found = {model: by_split[split] for model, by_split in scores.items() if split in by_split}
-        for model, own in found.items():
+        by_model = {model: by_split[split] for model, by_split in scores.items() if split in by_split}
+        for model, model_scores in by_model.items():
             raw = f"evaluate/nll/{split}.{model}.jsonl"
-            losses.record_losses(recorder, own, split, model, raw, seed)
+            losses.record_losses(recorder, model_scores, split, model, raw, seed)
             if split == "test":
-                too_small = losses.record_categories(recorder, own, split, model, raw, seed)
+                too_small = losses.record_categories(recorder, model_scores, split, model, raw, seed)
         for over, under in RATIOS:
-            if over not in found:
+            if over not in by_model:
                 continue
             name = f"{over}_over_{under}"
             raw = f"evaluate/nll/{split}.{over}.jsonl"
             id = f"evaluate.ratio.{split}.{name}"
-            ratio = losses.record_ratio(recorder, found[over], found[under], id, raw, seed)
+            ratio = losses.record_ratio(recorder, by_model[over], by_model[under], id, raw, seed)
             if split == "test":
                 ratios[name] = ratio
     return ratios, too_small
 
 
-def _record(config: EvaluateConfig, material: _Material, too_small: list[str]) -> dict:
-    """What the numbers mean and how they were taken, in words."""
-    asked = [question.id for question in material.questions]
+def _record(config: EvaluateConfig, inputs: _Inputs, too_small: list[str]) -> dict:
+    """How the numbers were measured and what they mean, in words."""
+    question_ids = [question.id for question in inputs.questions]
     not_assessed = {"status": "not_assessed", "reason": "No person and no judge has assessed the answers."}
     return {
         "definitions": "docs/measurements.md",
@@ -234,27 +242,28 @@ def _record(config: EvaluateConfig, material: _Material, too_small: list[str]) -
             "method": "greedy, no repetition penalty",
             "max_new_tokens": config.max_new_tokens,
             "prompt": "the first user message with the system message before it",
-            "end_tokens": material.tokenizer.tokenizer.convert_ids_to_tokens(list(material.tokenizer.end_ids)),
+            "end_tokens": inputs.tokenizer.tokenizer.convert_ids_to_tokens(list(inputs.tokenizer.end_ids)),
         },
         "intervals": {
-            "losses, ratios, key-fact recall": f"95 % percentile bootstrap over conversations, {intervals.RESAMPLES} resamples; "
-            "for a recall of none or all, Wilson over questions",
+            "losses, ratios, key-fact recall": "95 % percentile bootstrap over conversations, "
+            f"{intervals.RESAMPLES} resamples; Wilson over questions for a recall of none or all",
             "stop rate, repetition rate": "95 % Wilson",
             "none below": intervals.MIN_CLUSTERS,
         },
-        "repetition": "some run of 4 words occurs at least 3 times in the answer; case and punctuation ignored",
+        "repetition": "some sequence of 4 words occurs at least 3 times in the answer, ignoring case and punctuation",
         "key_facts": (
-            "numbers with unit or currency, capitalised names, URLs and e-mail addresses in the reference and not in the question "
-            "or system prompt; matched automatically on normalised values and whole words, so not a judgement of correctness"
+            "numbers with unit or currency, capitalised names, URLs and e-mail addresses of the reference that are not "
+            "in the question or system prompt; matched automatically on normalised values and whole words, which does "
+            "not judge correctness"
         ),
         "samples": {
             split: {
-                "conversations": len(material.conversations[split]),
-                "ids_sha256": combined_sha256([conversation.id for conversation in material.conversations[split]]),
+                "conversations": len(inputs.conversations[split]),
+                "ids_sha256": combined_sha256([conversation.id for conversation in inputs.conversations[split]]),
             }
             for split in SPLITS
         }
-        | {"questions": {"conversations": len(asked), "ids_sha256": combined_sha256(asked)}},
+        | {"questions": {"conversations": len(question_ids), "ids_sha256": combined_sha256(question_ids)}},
         "categories_without_number": too_small,
         "accuracy": not_assessed,
         "response_quality": not_assessed,
@@ -262,7 +271,7 @@ def _record(config: EvaluateConfig, material: _Material, too_small: list[str]) -
 
 
 def _summary(recorder: Recorder, ratios: dict[str, float]) -> list[str]:
-    """Lines for the person watching; a model that did not learn is said first."""
+    """Lines for the person watching, with a warning first if the model did not learn."""
     values = {measurement.id: measurement.value for measurement in recorder.measurements}
     test = {model: values[f"evaluate.perplexity.test.{model}"] for model in ("base", "tuned", "int4")}
     lines = []
@@ -271,7 +280,8 @@ def _summary(recorder: Recorder, ratios: dict[str, float]) -> list[str]:
             "warning: the tuned model is no better than the base on the test split; check the data and the training"
         )
     lines.append(
-        f"test perplexity: base {test['base']:.2f}, tuned {test['tuned']:.2f} ({ratios['tuned_over_base']:.2f} of base), "
+        f"test perplexity: base {test['base']:.2f}, "
+        f"tuned {test['tuned']:.2f} ({ratios['tuned_over_base']:.2f} of base), "
         f"int4 {test['int4']:.2f} ({ratios['int4_over_tuned']:.2f} of tuned)"
     )
     if "evaluate.answers.stop_rate.int4" in values:
