@@ -77,6 +77,15 @@ def test_what_looks_private_is_named_and_no_escape_sequence_reaches_the_terminal
     assert project.read_text() == CONFIG, "five times no changes nothing"
 
 
+def test_a_category_that_looks_private_is_named(project):
+    """Categories are on the card without being asked for."""
+    run = project.parent / "runs" / "tea-bot"
+    report = read_json(run / "data" / "report.json")
+    report["categories"].append({"name": "ada@private.example", "count": 1, "share": 0.1})
+    write_json(run / "data" / "report.json", report)
+    assert "careful: the category 'ada@private.example'" in approve(project, "q\n").stderr
+
+
 @pytest.mark.parametrize("end", ["q\n", ""], ids=["q", "end of input"])
 def test_answers_given_before_the_end_are_kept(project, end):
     approve(project, "y\ny\n" + end)

@@ -20,6 +20,7 @@ from tinsmith.model.conversations import read_jsonl
 
 _INTRODUCTION = """\
 Page and card publish texts of your data only if you agree to them here. You see each text as it would be published.
+The names of your categories and of the data's file are on the card in any case.
 y agrees, n declines, q stops. Every answer is kept at once.
 """
 _LABELS = {"base": "Base", "tuned": "Fine-tuned", "int4": "INT4 package"}
@@ -82,6 +83,9 @@ def approve(config_path: Path, runs_dir: Path, list_only: bool) -> None:
         click.echo(_as_toml(candidates), nl=False)
         return
     click.echo(_INTRODUCTION, err=True)
+    for category in evidence.record("data", "report.json")["categories"]:
+        for part in suspicions(category["name"]):
+            click.echo(f"careful: the category {printable(category['name'])!r} looks like {part.kind}", err=True)
     _ask_all(candidates, config, config_path)
     if "evaluate" not in evidence.stamps:
         click.echo("Candidates for the card come with the evaluation; this run has none yet.", err=True)
@@ -152,8 +156,8 @@ def _ask_all(candidates: list[Candidate], config: RunConfig, config_path: Path) 
         else:
             texts.append(candidate.text)
         set_keys(config_path, {candidate.key: (texts or [""])[0] if candidate.key == PROMPT_KEY else texts})
-    counts = f"{len(agreed[QUESTIONS_KEY])} for the chat page, examples for the card: {len(agreed[EXAMPLES_KEY])}"
-    click.echo(f"\nAgreed in {config_path}: questions {counts}", err=True)
+    click.echo(f"\nQuestions agreed for the chat page: {len(agreed[QUESTIONS_KEY])}", err=True)
+    click.echo(f"Examples agreed for the card: {len(agreed[EXAMPLES_KEY])}", err=True)
 
 
 def _show(candidate: Candidate, number: str) -> None:
