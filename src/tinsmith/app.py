@@ -120,16 +120,13 @@ def build_app(
     context.recorder.add(
         "app.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sizes of the files in the folder"
     )
-    has_unpublished_prompt = not system_prompt and read_json(data_dir / "report.json")["system_prompt"]
-    return (
-        f"chat page, card page and model: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB, ready for any static host",
-        *(
-            ["the page suggests no questions; choose some with: tinsmith approve CONFIG"]
-            if not config.questions
-            else []
-        ),
-        *([_UNPUBLISHED_PROMPT] if has_unpublished_prompt else []),
-    )
+    size_mb = sum(sizes) / 1e6
+    summary = [f"chat page, card page and model: {len(sizes)} files, {size_mb:.0f} MB, ready for any static host"]
+    if not config.questions:
+        summary.append("the page suggests no questions; choose some with: tinsmith approve CONFIG")
+    if not system_prompt and read_json(data_dir / "report.json")["system_prompt"]:
+        summary.append(_UNPUBLISHED_PROMPT)
+    return tuple(summary)
 
 
 def fill_card_page(page: str, title: str, markdown: str) -> str:

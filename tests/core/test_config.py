@@ -1,10 +1,11 @@
 """Configuration problems are reported all at once, with the key and what to write instead."""
 
+import re
 import tomllib
 
 import pytest
 
-from tinsmith.core.config import RunConfig, commented_toml, load_config
+from tinsmith.core.config import CardExample, RunConfig, commented_toml, load_config
 from tinsmith.core.errors import ConfigError
 
 
@@ -48,3 +49,28 @@ def test_commented_toml_is_the_default_configuration():
     text = commented_toml()
     assert RunConfig.model_validate(tomllib.loads(text)) == RunConfig()
     assert "# Peak learning rate" in text
+
+
+@pytest.mark.parametrize(
+    ("setting", "key"),
+    [
+        ('app.questions=["  "]', "app.questions.0"),
+        (f"app.questions={['x'] * 9}", "app.questions"),
+        (f'app.questions=["{"x" * 501}"]', "app.questions.0"),
+        ('card.examples=[{ question = "x" }]', "card.examples.0.reference"),
+        ('card.examples=[{ question = "x", reference = "y", answer = "z" }]', "card.examples.0.answer"),
+    ],
+)
+def test_texts_to_publish_have_bounds(tmp_path, setting, key):
+    path = tmp_path / "tinsmith.toml"
+    path.write_text("")
+    with pytest.raises(ConfigError, match=rf"{re.escape(key)}: "):
+        load_config(path, (setting,))
+
+
+def test_texts_to_publish_are_stripped(tmp_path):
+    path = tmp_path / "tinsmith.toml"
+    path.write_text('app.questions = [" What? "]\ncard.examples = [{ question = " a\\n", reference = " b " }]\n')
+    config = load_config(path)
+    assert config.app.questions == ("What?",)
+    assert config.card.examples[0] == CardExample(question="a", reference="b")

@@ -15,7 +15,7 @@ Row = dict[str, str]
 
 def example_of(answer: dict[str, Any]) -> CardExample:
     """The texts that an owner agrees to when they agree to a line of `answers.jsonl`."""
-    question, reference = (required(answer, key, f"evaluate/{FILE}").strip() for key in ("question", "reference"))
+    question, reference = (required(answer, key, f"evaluate/{FILE}") for key in ("question", "reference"))
     return CardExample(question=question, reference=reference)
 
 
@@ -39,8 +39,7 @@ def agreed_answers(evidence: Evidence, agreed: tuple[CardExample, ...]) -> dict[
     lines: dict[CardExample, int] = {}
     for number, answer in enumerate(evidence.lines("evaluate", FILE)):
         lines.setdefault(example_of(answer), number)
-    stripped = [CardExample(question=one.question.strip(), reference=one.reference.strip()) for one in agreed]
-    return {example: lines[example] for example in stripped if example in lines}
+    return {example: lines[example] for example in agreed if example in lines}
 
 
 def examples(facts: Facts) -> list[Row]:

@@ -9,6 +9,7 @@ from tinsmith.card.rounding import interval_text, number_text
 from tinsmith.core.config import CardConfig
 from tinsmith.core.measure import Measurement
 from tinsmith.core.run_dir import combined_sha256
+from tinsmith.model.package_format import MEASURED_GRAPHS
 
 INTERVAL_NAME = "95 % interval"
 NOT_STATED = "Not stated by the author"
@@ -16,20 +17,23 @@ NOT_STATED = "Not stated by the author"
 _SINGULARS = {"matrices": "matrix"}
 """Plurals of `Measurement.count_of` that do not just add an s."""
 
+_SPLITS = "(train|val|test)"
+_GRAPHS = "|".join(MEASURED_GRAPHS)
 _IDS = (
     (r"base\.(parameters|files_bytes)", "base"),
     (r"data\.(records|conversations|tokens|supervised_tokens|step)\..+|data\.truncated|data\.category\..+", "data"),
     (r"train\.(loss\.)?\w+", "train"),
     (r"export\.\w+", "export"),
     (
-        r"evaluate\.(loss|perplexity|bits_per_byte)\.(train|val|test)\.(base|tuned|int4|int4_float16|int4_int8)(\.category\..+)?",
+        rf"evaluate\.(loss|perplexity|bits_per_byte)\.{_SPLITS}\.(base|tuned|{_GRAPHS})(\.category\..+)?",
         "evaluate",
     ),
-    (r"evaluate\.ratio\.(train|val|test)\.(tuned_over_base|(int4|int4_float16|int4_int8)_over_tuned)", "evaluate"),
+    (rf"evaluate\.ratio\.{_SPLITS}\.(tuned_over_base|({_GRAPHS})_over_tuned)", "evaluate"),
     (r"evaluate\.answers\.(stop_rate|repetition_rate|key_fact_recall)\.(base|tuned|int4)", "evaluate"),
     (r"bench\.(wasm|webgpu)\.\w+(\.\d+)?", "bench"),
     (r"remote\.\d+\.(wasm|webgpu)\.\w+(\.\d+)?", "remote"),
 )
+"""Patterns of measurement ids, and the stage that measures them."""
 
 
 @dataclass(frozen=True, slots=True)

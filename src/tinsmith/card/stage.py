@@ -26,11 +26,11 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
         BrowserError: the printed code does not work.
     """
     evidence = read_evidence(run)
-    snippet_runs = _run_snippets(evidence, config, name, context.recorder)
-    page, tree = render(evidence, config, name, {run.form: run for run in snippet_runs})
+    results = _run_snippets(evidence, config, name, context.recorder)
+    page, tree = render(evidence, config, name, {result.form: result for result in results})
     write_text(out_dir / "README.md", page)
     write_text(out_dir / "card.json", tree)
-    write_json(out_dir / "snippets.json", [asdict(run) for run in snippet_runs])
+    write_json(out_dir / "snippets.json", [asdict(result) for result in results])
     if evidence.sha256("train/loss.png"):
         shutil.copyfile(run.stage("train") / "loss.png", out_dir / "loss.png")
     unmeasured = page.count("Not measured: ")
@@ -38,14 +38,15 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
     return (
         f"{len(evidence.measurements)} measurements; {unmeasured} places marked not measured, "
         f"{unstated} not stated by the author",
-        *(f"{run.form} code ran on {run.device} in {run.elapsed_seconds:.1f} s" for run in snippet_runs),
+        *(f"{result.form} code ran on {result.device} in {result.elapsed_seconds:.1f} s" for result in results),
         *example_warnings(evidence, config),
     )
 
 
 def example_warnings(evidence: Evidence, config: CardConfig) -> list[str]:
     """A warning if agreed examples cannot be shown because the run has no such question and reference."""
-    absent = len(config.examples) - len(agreed_answers(evidence, config.examples))
+    answered = agreed_answers(evidence, config.examples)
+    absent = sum(example not in answered for example in config.examples)
     if not absent or "evaluate" not in evidence.stamps:
         return []
     return [
@@ -58,15 +59,15 @@ def _run_snippets(evidence: Evidence, config: CardConfig, name: str, recorder: R
     package = evidence.run.stage("export") / "package"
     if "export" not in evidence.stamps or not package.is_dir():
         return []
-    runs = run_snippets(snippets(evidence, config, name), package)
-    for run in runs:
+    results = run_snippets(snippets(evidence, config, name), package)
+    for result in results:
         recorder.add(
-            f"card.snippet.{run.form}.seconds",
-            run.elapsed_seconds,
+            f"card.snippet.{result.form}.seconds",
+            result.elapsed_seconds,
             "seconds",
             1,
             "runs",
             "card.snippet.run_snippets",
             raw="card/snippets.json",
         )
-    return runs
+    return results

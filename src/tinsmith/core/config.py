@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tinsmith.core.errors import ConfigError, listing
 
@@ -167,6 +167,8 @@ class BenchConfig(Section):
 class CardExample(Section):
     """A test question and its reference answer, both exactly as in the data."""
 
+    model_config = ConfigDict(str_strip_whitespace=True)
+
     question: str = Field(min_length=1)
     """First message of the user."""
     reference: str = Field(min_length=1)
@@ -210,7 +212,7 @@ class CardConfig(Section):
     `tinsmith approve` lists candidates, asks, and writes this key."""
 
 
-_Question = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS)]
+_Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION_CHARACTERS)]
 
 
 class AppConfig(Section):
@@ -308,6 +310,8 @@ def _nearest(location: tuple) -> str:
     """`, did you mean ...` for the known key closest to an unknown one, else nothing."""
     import difflib
 
+    if len(location) > 2:
+        return ""  # inside an item of a list, whose keys are few
     section = RunConfig.model_fields[location[0]].annotation if len(location) > 1 else RunConfig
     names = list(getattr(section, "model_fields", {}))
     close = difflib.get_close_matches(str(location[-1]), names, n=1)
