@@ -2,12 +2,14 @@
 
 import http.client
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
 
 import pytest
 
+from tinsmith.bench.remote_server import own_certificate
 from tinsmith.browser.serve import ISOLATION_HEADERS, SiteHandler, SiteServer, resolve
 from tinsmith.core.errors import UserError
 
@@ -165,6 +167,25 @@ def test_idle_connections_shut_nobody_out(site, sent, capfd):
         assert threading.active_count() - threads < 200
         assert idle[0].recv(1) == b"", "the longest idle one was closed"
     finally:
+        for connection in idle:
+            connection.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_idle_connections_shut_nobody_out_of_https(tmp_path, capfd):
+    (tmp_path / "index.html").write_text("home")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with SiteServer({"/": tmp_path}, tls=own_certificate(("127.0.0.1",))) as server:
+        # Most never begin the handshake; the others finish it and say nothing more.
+        idle = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(150)]
+        for _ in range(20):
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+            idle.append(context.wrap_socket(connection))
+        for _ in range(3):
+            client = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=5)
+            client.request("GET", "/")
+            assert client.getresponse().read() == b"home"
         for connection in idle:
             connection.close()
     assert capfd.readouterr() == ("", "")
