@@ -256,19 +256,95 @@ def test_a_download_that_stands_still_is_asked_for_again(visit):
     assert first == "" and 0 < int(second.removeprefix("bytes=").removesuffix("-")) <= size // 2
 
 
+def publish_new_version(host):
+    """Put a new version of the package on the host: other settings, the same weights."""
+    settings, sums = host.package / "generation_config.json", host.package / "SHA256SUMS"
+    before = file_sha256(settings)
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "version": time.time()}))
+    sums.write_text(sums.read_text().replace(before, file_sha256(settings)))
+
+
+def kept_versions(page):
+    return page.evaluate("caches.keys()")
+
+
 def test_a_new_version_replaces_the_old_one(visit):
     host, page = visit
     load(page())
-    settings = host.package / "generation_config.json"
-    old = file_sha256(settings)
-    settings.write_text(json.dumps({**json.loads(settings.read_text()), "new": 1}))
-    sums = host.package / "SHA256SUMS"
-    sums.write_text(sums.read_text().replace(old, file_sha256(settings)))
+    publish_new_version(host)
     host.asked.clear()
     opened = page()
     load(opened)
     assert host.asked_for(WEIGHTS) == [""]
-    assert opened.evaluate("caches.keys().then((names) => names.length)") == 1
+    assert len(kept_versions(opened)) == 1
+    host.is_down = True
+    assert WEIGHTS in load(opened)["files"]
+
+
+def test_the_old_version_stays_until_the_new_one_has_arrived(visit):
+    host, page = visit
+    load(page())
+    publish_new_version(host)
+    host.breaks_after = [3000, 0, 0, 0, 0, 0]
+    with pytest.raises(BrowserError, match="the connection broke 5 times"):
+        load(page())
+    host.breaks_after = []
+    opened = page()
+    assert len(kept_versions(opened)) == 2
+    host.is_down = True
+    host.asked.clear()
+    assert WEIGHTS in load(opened)["files"]  # the old version, whole
+    assert host.asked_for(WEIGHTS) == []
+    host.is_down = False
+    load(opened)
+    (wanted,) = host.asked_for(WEIGHTS)
+    assert wanted.startswith("bytes=")  # the new version's download goes on where it stopped
+    assert len(kept_versions(opened)) == 1
+
+
+def test_the_old_version_stays_where_the_new_one_is_damaged(visit):
+    host, page = visit
+    load(page())
+    publish_new_version(host)
+    weights = host.package / WEIGHTS
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(BrowserError, match="is damaged, or not of this version"):
+        load(page())
+    host.is_down = True
+    assert WEIGHTS in load(page())["files"]
+
+
+def test_a_version_that_never_arrived_is_removed_for_a_newer_one(visit):
+    host, page = visit
+    host.breaks_after = [3000, 0, 0, 0, 0, 0]
+    with pytest.raises(BrowserError, match="the connection broke 5 times"):
+        load(page())
+    host.breaks_after = [3000, 0, 0, 0, 0, 0]
+    publish_new_version(host)
+    opened = page()
+    with pytest.raises(BrowserError, match="the connection broke 5 times"):
+        load(opened)
+    assert len(kept_versions(opened)) == 1
+
+
+def test_without_room_for_two_versions_the_old_one_goes_first_and_says_why(visit):
+    host, page = visit
+    opened = page()
+    load(opened)
+    (old,) = kept_versions(opened)
+    publish_new_version(host)
+    used = opened.evaluate("navigator.storage.estimate().then(({ usage }) => usage)")
+    opened._browser.call(
+        "Storage.overrideQuotaForOrigin", {"origin": host.origin, "quotaSize": int(used * 1.5)}, opened._session
+    )
+    assert load(opened)["isKept"] is True
+    (new,) = kept_versions(opened)
+    assert new != old
+    (reason,) = [text for kind, text in opened.console if kind == "info"]
+    assert "no room for two versions" in reason and "Quota" in reason
+    host.is_down = True
+    assert WEIGHTS in load(opened)["files"]
 
 
 def test_what_was_made_of_damaged_bytes_is_not_used(visit):
@@ -307,21 +383,6 @@ def test_a_plan_for_another_file_is_refused(visit, more):
         BrowserError, match=r"onnx_data has [0-9]+ bytes, not [0-9]+ as planned|is shorter than its plan says"
     ):
         load(page())
-
-
-def test_a_plan_of_before_is_left_to_the_runtime(visit):
-    host, page = visit
-    plan, sums = host.package / "onnx/model_int8.json", host.package / "SHA256SUMS"
-    content, old = json.loads(plan.read_text()), file_sha256(plan)
-    del content["files"]
-    plan.write_text(json.dumps(content))
-    sums.write_text(sums.read_text().replace(old, file_sha256(plan)))
-    ready = load(page())
-    assert (
-        ready["dtype"] == "q8"
-        and "onnx/model_quantized.onnx" in ready["files"]
-        and "onnx/model_int8.onnx" not in ready["files"]
-    )
 
 
 def test_a_damaged_file_is_named_and_not_kept(visit):

@@ -1,8 +1,8 @@
 /**
- * The benchmark's page: `tinsmith bench` asks its `bench` to measure the shipped worker, and it shows what it did.
+ * The benchmark's page. `tinsmith bench` drives its global `bench`, and the page shows what was done.
  */
 
-import { Bench } from "./protocol.js";
+import { Bench } from "./benchmark.js";
 
 const log = /** @type {HTMLElement} */ (document.getElementById("log"));
 

@@ -1,42 +1,57 @@
 /**
- * The chat page. What the model says is shown by markdown.js, as nodes made one by one: nothing in it can become markup.
+ * The chat page. Answers are shown by markdown.js, as nodes made one by one, so nothing in them can become markup.
+ *
+ * @import { Done, Message, Progress, Ready, Token } from "./messages.js"
  */
 
-import { ModelClient, serve } from "./client.js";
+import { ModelClient, RequestFailed, startServiceWorker } from "./client.js";
 import { markdown } from "./markdown.js";
 
 /**
- * `app.json`, written when the page is built.
+ * @typedef {object} App content of `app.json`, which is written when the site is built
+ * @property {string} title
+ * @property {string} system_prompt
+ * @property {string[]} questions examples
+ * @property {string} model address of the package
+ * @property {number} max_new_tokens
  *
- * @typedef {{title: string, system_prompt: string, questions: string[], model: string, max_new_tokens: number}} App
- * @typedef {{role: 'system' | 'user' | 'assistant', content: string}} Message
+ * @typedef {{item: HTMLElement, body: HTMLElement}} Turn
  */
 
-/** @template {HTMLElement} T @param {string} id @returns {T} */
-const element = (id) => /** @type {T} */ (document.getElementById(id));
+/** File of a package whose size is known by then: the first, and often only, piece of the weights. */
+const WEIGHTS = "onnx/model_q4.onnx_data";
+
+/** Size of the answer that nobody sees, and the longest time it may take. */
+const WARM_UP = { tokens: 48, maxMilliseconds: 5000 };
+
+/** Distance from the end of the page up to which it scrolls along with an answer. */
+const NEAR_BOTTOM_PIXELS = 160;
+
+/** @param {string} id @returns {HTMLElement} */
+const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 const question = /** @type {HTMLTextAreaElement} */ (element("question"));
 const system = /** @type {HTMLTextAreaElement} */ (element("system"));
-const send = /** @type {HTMLButtonElement} */ (element("send"));
-const stop = /** @type {HTMLButtonElement} */ (element("stop"));
+const sendButton = /** @type {HTMLButtonElement} */ (element("send"));
+const stopButton = /** @type {HTMLButtonElement} */ (element("stop"));
 const turns = element("turns");
 
-/** @type {ModelClient} Made once the page is isolated, if it can be. */
+/** Set once the page is isolated, if it can be. @type {ModelClient} */
 let client;
-/** @type {Message[]} User and assistant in turn; the system prompt is put in front when asking. */
+/** @type {App} */
+let app;
+/** Questions and answers, without the system prompt. @type {Message[]} */
 let conversation = [];
 let isReady = false;
 let isBusy = false;
-/** Whether the visitor asked for the answer at hand to end. */
+/** Whether the visitor stopped the current answer. */
 let isStopping = false;
-/** The timer of a running warm-up, else 0. */
-let warmUpEnds = 0;
-/** Changes with every new chat, so that an answer to the old one is dropped. */
-let generation = 0;
-/** @type {App} */
-let app;
+/** Ends the running warm-up, if one runs. @type {ReturnType<typeof setTimeout> | undefined} */
+let warmUpTimer;
+/** Number of the chat; answers to an earlier one are dropped. */
+let chat = 0;
 
-/** @param {string} text @param {boolean} failed */
+/** @param {string} text @param {boolean} [failed] */
 function showNotice(text, failed = false) {
   const notice = element("notice");
   notice.classList.toggle("failed", failed);
@@ -49,19 +64,20 @@ function announce(text) {
 }
 
 function update() {
-  send.disabled = !isReady || isBusy || !question.value.trim();
-  send.hidden = isBusy;
-  stop.hidden = !isBusy;
+  sendButton.disabled = !isReady || isBusy || !question.value.trim();
+  sendButton.hidden = isBusy;
+  stopButton.hidden = !isBusy;
   element("welcome").hidden = conversation.length > 0;
   element("restart").hidden = conversation.length === 0;
-  for (const button of element("questions").querySelectorAll("button")) button.disabled = !isReady || isBusy;
-  const answers = turns.querySelectorAll(".turn.assistant .again");
-  answers.forEach((button, index) => {
-    /** @type {HTMLButtonElement} */ (button).hidden = isBusy || index + 1 < answers.length;
+  for (const example of element("questions").querySelectorAll("button")) example.disabled = !isReady || isBusy;
+  /** @type {NodeListOf<HTMLButtonElement>} */
+  const againButtons = turns.querySelectorAll(".turn.assistant .again");
+  againButtons.forEach((again, index) => {
+    again.hidden = isBusy || index + 1 < againButtons.length;
   });
 }
 
-/** @param {'user' | 'assistant'} role @param {string} text @returns {{item: HTMLElement, body: HTMLElement}} */
+/** @param {"user" | "assistant"} role @param {string} text @returns {Turn} */
 function addTurn(role, text) {
   const item = document.createElement("li");
   item.className = `turn ${role}`;
@@ -80,7 +96,7 @@ function addTurn(role, text) {
 /** @param {string} text */
 async function ask(text) {
   if (!isReady || isBusy || !text.trim()) return;
-  conversation.push({ role: "user", content: text.trim() });
+  conversation.push(userMessage(text.trim()));
   addTurn("user", text.trim());
   question.value = "";
   if (await answer()) return;
@@ -90,7 +106,7 @@ async function ask(text) {
   update();
 }
 
-/** Another answer to the last question; chosen by chance, since the likeliest one is there already. */
+/** Replace the last answer by another one: a sampled one, since the most likely answer is there already. */
 async function answerAgain() {
   if (!isReady || isBusy) return;
   const old = conversation.pop();
@@ -107,113 +123,139 @@ async function answerAgain() {
 /**
  * Let the model answer the conversation's last question.
  *
- * @param {boolean} greedy
- * @returns {Promise<boolean>} whether there is an answer, or nobody waits for it any more; none if it was stopped before its first word
+ * @param {boolean} [greedy]
+ * @returns {Promise<boolean>} true if there is an answer or nobody waits for it any more; false if it failed or was stopped
+ *   before its first word
  */
 async function answer(greedy = true) {
-  const mine = generation;
+  const own = chat;
   isBusy = true;
   isStopping = false;
-  if (warmUpEnds) endWarmUp();
+  if (warmUpTimer) endWarmUp();
   showNotice("");
-  const { item, body } = addTurn("assistant", "");
-  item.setAttribute("aria-busy", "true"); // read out once, when it is whole
-  const wasOnButton = [send, ...document.querySelectorAll(".questions button")].includes(/** @type {any} */ (document.activeElement));
+  const turn = addTurn("assistant", "");
+  turn.item.setAttribute("aria-busy", "true"); // read out once, when it is whole
+  const focused = document.activeElement;
+  const wasOnButton = focused === sendButton || element("questions").contains(focused);
   update();
-  if (wasOnButton) question.focus(); // that button is gone now
+  if (wasOnButton) question.focus(); // that button is hidden now
   try {
-    const request = { type: "generate", messages: [...opening(), ...conversation], maxNewTokens: app.max_new_tokens, greedy };
-    const speed = speedometer();
-    let text = "";
-    const done = await client.ask(request, (event) => {
-      if (mine !== generation) return;
-      text += event.text;
-      if (event.text) body.replaceChildren(markdown(text));
-      element("speed").textContent = speed(event.time);
-      if (isNearBottom()) item.scrollIntoView({ block: "end" });
-    });
-    if (mine !== generation) return true;
-    if (!done.text && done.stopped === "request") {
-      item.remove();
-      return false;
-    }
-    body.replaceChildren(markdown(done.text || "(no answer)"));
-    item.removeAttribute("aria-busy");
-    conversation.push({ role: "assistant", content: done.text });
-    const follows = isNearBottom();
-    item.append(measureLine(done), actions(done.text));
-    if (follows) item.scrollIntoView({ block: "end" });
-    return true;
+    const done = await generateInto(turn, greedy);
+    return own !== chat || showAnswer(turn, done);
   } catch (error) {
-    if (mine !== generation) return true;
-    item.remove();
-    const problem = await problemThatStays(/** @type {any} */ (error));
-    if (mine !== generation) return true;
+    if (own !== chat) return true;
+    turn.item.remove();
+    const problem = await problemAfterRecovery(error);
+    if (own !== chat) return true;
     if (!problem && !isStopping) return await answer(greedy);
     if (problem) showNotice(problem, true);
     return false;
   } finally {
-    if (mine === generation) {
-      isBusy = false;
-      const wasOnStop = document.activeElement === stop;
-      update();
-      if (wasOnStop) question.focus();
-    }
+    if (own === chat) endAnswer();
   }
 }
 
 /**
- * After a GPU failed, for good as far as browsers tell, load the model on the processor.
+ * Generate an answer and show it in `turn` as it comes.
  *
- * @param {Error & {isUnsuitable?: boolean}} error
- * @returns {Promise<string>} what to tell the visitor; nothing if the processor can do what the GPU could not
+ * @param {Turn} turn
+ * @param {boolean} greedy
+ * @returns {Promise<Done>}
  */
-async function problemThatStays(error) {
-  if (!error.isUnsuitable) return `The model stopped: ${error.message}`;
+function generateInto({ item, body }, greedy) {
+  const own = chat;
+  const messages = [...systemMessages(), ...conversation];
+  const speed = speedometer();
+  let text = "";
+  const onToken = (/** @type {Token} */ token) => {
+    if (own !== chat) return;
+    text += token.text;
+    if (token.text) body.replaceChildren(markdown(text));
+    element("speed").textContent = speed(token.time);
+    if (isNearBottom()) item.scrollIntoView({ block: "end" });
+  };
+  return client.ask({ type: "generate", messages, maxNewTokens: app.max_new_tokens, greedy }, onToken);
+}
+
+/** @param {Turn} turn @param {Done} done @returns {boolean} false if the answer was stopped before its first word */
+function showAnswer({ item, body }, done) {
+  if (!done.text && done.stopped === "request") {
+    item.remove();
+    return false;
+  }
+  body.replaceChildren(markdown(done.text || "(no answer)"));
+  item.removeAttribute("aria-busy");
+  conversation.push({ role: "assistant", content: done.text });
+  const follows = isNearBottom();
+  item.append(statistics(done), actions(done.text));
+  if (follows) item.scrollIntoView({ block: "end" });
+  return true;
+}
+
+function endAnswer() {
+  isBusy = false;
+  const wasOnStop = document.activeElement === stopButton;
+  update();
+  if (wasOnStop) question.focus();
+}
+
+/**
+ * What to tell the visitor about an error, after an attempt to recover: where the GPU failed, the model is loaded on the
+ * processor, since browsers give no sign that the GPU would work again.
+ *
+ * @param {unknown} error
+ * @returns {Promise<string>} empty if the processor can go on
+ */
+async function problemAfterRecovery(error) {
+  const { message } = /** @type {Error} */ (error);
+  if (!(error instanceof RequestFailed) || !error.isUnsuitable) return `The model stopped: ${message}`;
   isReady = false;
   try {
-    await loadModel(error.message);
+    await loadModel(message);
     return "";
   } catch (failure) {
     element("loading").hidden = true;
-    return `The model stopped: ${error.message}, and the processor could not load it: ${/** @type {Error} */ (failure).message}`;
+    const reason = /** @type {Error} */ (failure).message;
+    return `The model stopped: ${message}, and the processor could not load it: ${reason}`;
   }
 }
 
-/** Text for the speed so far, fed with each token's time in milliseconds. */
+/** @returns {(time: number) => string} takes each token's time in milliseconds and returns the speed so far as text */
 function speedometer() {
   /** @type {number[]} */
   const times = [];
-  return (/** @type {number} */ time) => {
+  return (time) => {
     times.push(time);
-    return times.length > 1 ? `${perSecond(times)} tokens/s` : "";
+    return times.length > 1 ? `${tokensPerSecond(times)} tokens/s` : "";
   };
 }
 
-/** @param {number[]} times */
-function perSecond(times) {
+/** @param {number[]} times in milliseconds */
+function tokensPerSecond(times) {
   return (((times.length - 1) * 1000) / (times[times.length - 1] - times[0])).toFixed(1);
 }
 
-/** @param {{tokenIds: number[], times: number[], promptTokens: number, contextTokens: number, droppedTurns: number, stopped: string}} done */
-function measureLine(done) {
+/** @param {Done} done @returns {HTMLElement} a line of numbers for below an answer */
+function statistics(done) {
   const line = document.createElement("span");
   line.className = "measure";
   const parts = [`${done.tokenIds.length} tokens`];
-  if (done.times.length > 1) parts.push(`${perSecond(done.times)} tokens/s`);
+  if (done.times.length > 1) parts.push(`${tokensPerSecond(done.times)} tokens/s`);
   parts.push(`context ${done.promptTokens + done.tokenIds.length} of ${done.contextTokens}`);
-  if (done.droppedTurns) parts.push(`the oldest ${done.droppedTurns === 1 ? "turn" : `${done.droppedTurns} turns`} left out`);
-  if (done.stopped === "length") parts.push("cut at the longest answer allowed");
+  if (done.droppedTurns) {
+    parts.push(`without the oldest ${done.droppedTurns === 1 ? "turn" : `${done.droppedTurns} turns`}`);
+  }
+  if (done.stopped === "length") parts.push("cut off at the longest answer allowed");
   if (done.stopped === "request") parts.push("stopped");
   line.textContent = parts.join(" · ");
   return line;
 }
 
-/** @param {string} text @returns {HTMLElement} what can be done with an answer */
+/** @param {string} text @returns {HTMLElement} buttons for below an answer */
 function actions(text) {
   const line = document.createElement("div");
   line.className = "actions";
-  const copy = button("Copy", async () => {
+  const copy = newButton("Copy", async () => {
     try {
       await navigator.clipboard.writeText(text);
       copy.textContent = "Copied";
@@ -222,111 +264,127 @@ function actions(text) {
     }
     setTimeout(() => (copy.textContent = "Copy"), 2000);
   });
-  const again = button("Another answer", answerAgain);
+  const again = newButton("Another answer", answerAgain);
   again.classList.add("again");
   line.append(copy, again);
   return line;
 }
 
-/** @param {string} label @param {() => void} act @returns {HTMLButtonElement} */
-function button(label, act) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = "plain";
-  made.textContent = label;
-  made.addEventListener("click", act);
-  return made;
+/** @param {string} label @param {() => void} onClick @returns {HTMLButtonElement} */
+function newButton(label, onClick) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "plain";
+  button.textContent = label;
+  button.addEventListener("click", onClick);
+  return button;
 }
 
 function isNearBottom() {
   const page = document.documentElement;
-  return page.scrollHeight - page.scrollTop - page.clientHeight < 160;
+  return page.scrollHeight - page.scrollTop - page.clientHeight < NEAR_BOTTOM_PIXELS;
 }
 
 function restart() {
   if (isBusy) client.stop();
-  generation += 1;
+  chat += 1;
   isBusy = false;
   conversation = [];
   turns.replaceChildren();
   showNotice("");
-  if (isReady) client.ask({ type: "forget" }).catch(() => {}); // of a worker that is gone
+  if (isReady) client.ask({ type: "forget" }).catch(() => {}); // fails if the worker was closed, with all it had cached
   element("speed").textContent = "";
   update();
   question.focus();
 }
 
-/** @param {number} started @param {number} loaded @param {number} total @returns {string} empty until it can be said */
-function timeLeft(started, loaded, total) {
-  const seconds = (performance.now() - started) / 1000;
-  if (seconds < 2 || !loaded) return "";
-  const left = (seconds * (total - loaded)) / loaded;
-  return left < 90 ? `, about ${Math.ceil(left)} s left` : `, about ${Math.round(left / 60)} minutes left`;
-}
-
-/** @param {string} gpuProblem why it must be the processor */
+/** @param {string} [gpuProblem] why the model must run on the processor */
 async function loadModel(gpuProblem = "") {
   element("loading").hidden = false;
   announce("Loading the model");
-  /** @type {Map<string, {loaded: number, total: number}>} */
-  const files = new Map();
-  const bar = /** @type {HTMLProgressElement} */ (element("loading-bar"));
-  const megabytes = (/** @type {number} */ bytes) => (bytes / 1e6).toFixed(bytes < 1e6 ? 1 : 0);
-  const started = performance.now();
   // Without this a browser may delete the model when the disk fills up. It may ask the visitor, so nothing waits for it.
   navigator.storage?.persist?.().catch(() => {});
-  const onEvent = (/** @type {{file: string, loaded: number, total: number}} */ event) => {
-    files.set(event.file, event);
-    const loaded = [...files.values()].reduce((sum, file) => sum + file.loaded, 0);
-    const total = [...files.values()].reduce((sum, file) => sum + file.total, 0);
-    if (!files.has(WEIGHTS)) return; // the small files before it say nothing of how long it takes
-    bar.value = loaded / total;
-    const all = loaded >= total;
-    element("loading-text").textContent = all
-      ? `Preparing the model (${megabytes(total)} MB)`
-      : `Loading the model: ${megabytes(loaded)} of ${megabytes(total)} MB${timeLeft(started, loaded, total)}`;
-  };
-  const request = { modelUrl: new URL(app.model, location.href).href, device: "auto" };
-  const ready = await (gpuProblem ? client.loadOnProcessor(gpuProblem, request, onEvent) : client.load(request, onEvent));
-  element("loading").hidden = true;
-  const device = ready.device === "webgpu" ? "WebGPU" : "WASM";
-  const threads = ready.device === "wasm" ? `, ${ready.threads} ${ready.threads === 1 ? "thread" : "threads"}` : "";
-  element("facts").textContent = `Nothing leaves this device · ${device}${threads}`;
-  const oneThread = ready.device === "wasm" && !ready.crossOriginIsolated;
-  element("fallback").textContent = [
-    ready.notice,
-    oneThread && "One thread only: this host does not send the headers for cross-origin isolation",
-    !ready.isKept && "The browser has no room to keep the model: the next visit downloads it again",
-  ].filter(Boolean).join(". ");
+  const request = { modelUrl: new URL(app.model, location.href).href };
+  const onProgress = progressBar();
+  const loading = gpuProblem
+    ? client.loadOnProcessor(gpuProblem, request, onProgress)
+    : client.load(request, onProgress);
+  showDevice(await loading);
   isReady = true;
   update();
   announce("The model is ready");
   warmUp();
 }
 
-/** The largest file of a package, or the first piece of it. */
-const WEIGHTS = "onnx/model_q4.onnx_data";
+/** @returns {(progress: Progress) => void} shows the progress of all files together */
+function progressBar() {
+  /** @type {Map<string, Progress>} */
+  const files = new Map();
+  const bar = /** @type {HTMLProgressElement} */ (element("loading-bar"));
+  const startedAt = performance.now();
+  return (progress) => {
+    files.set(progress.file, progress);
+    if (!files.has(WEIGHTS)) return; // the small files before it say nothing about how long loading takes
+    const all = [...files.values()];
+    const loaded = all.reduce((sum, file) => sum + file.loaded, 0);
+    const total = all.reduce((sum, file) => sum + file.total, 0);
+    bar.value = loaded / total;
+    element("loading-text").textContent =
+      loaded >= total
+        ? `Preparing the model (${megabytes(total)} MB)`
+        : `Loading the model: ${megabytes(loaded)} of ${megabytes(total)} MB${timeLeft(startedAt, loaded, total)}`;
+  };
+}
 
-/** Of an answer that nobody sees. */
-const WARM_UP = { tokens: 48, mostMilliseconds: 5000 };
+/** @param {number} bytes */
+function megabytes(bytes) {
+  return (bytes / 1e6).toFixed(bytes < 1e6 ? 1 : 0);
+}
+
+/** @param {number} startedAt @param {number} loaded @param {number} total @returns {string} empty while it is unknown */
+function timeLeft(startedAt, loaded, total) {
+  const seconds = (performance.now() - startedAt) / 1000;
+  if (seconds < 2 || !loaded) return "";
+  const left = (seconds * (total - loaded)) / loaded;
+  return left < 90 ? `, about ${Math.ceil(left)} s left` : `, about ${Math.round(left / 60)} minutes left`;
+}
+
+/** @param {Ready} ready */
+function showDevice({ device, threads, notice, isKept, crossOriginIsolated: isIsolated }) {
+  element("loading").hidden = true;
+  const isOnProcessor = device === "wasm";
+  const backend = isOnProcessor ? `WASM, ${threads} ${threads === 1 ? "thread" : "threads"}` : "WebGPU";
+  element("facts").textContent = `Nothing leaves this device · ${backend}`;
+  element("fallback").textContent = [
+    notice,
+    isOnProcessor && !isIsolated && "One thread only: this host does not send the headers for cross-origin isolation",
+    !isKept && "The browser has no room for the model: the next visit downloads it again",
+  ]
+    .filter(Boolean)
+    .join(". ");
+}
 
 /**
- * Answer something unseen, until the visitor asks: browsers compile what runs often once more, for speed, and what
- * conversations here begin with is read already.
+ * Generate an answer that nobody sees, until the visitor asks. Browsers compile code that runs often a second time, for
+ * speed, and the beginning of conversations is then already read.
  */
 async function warmUp() {
-  const messages = [...opening(), { role: "user", content: app.questions[0] ?? app.title }];
-  const { tokens, mostMilliseconds } = WARM_UP;
-  warmUpEnds = setTimeout(endWarmUp, mostMilliseconds);
-  const asking = client.ask({ type: "generate", messages, maxNewTokens: tokens, minNewTokens: tokens });
-  const failure = await asking.then(() => null, (error) => error);
-  clearTimeout(warmUpEnds);
-  warmUpEnds = 0;
-  if (failure && !isBusy) showNotice(await problemThatStays(failure), true); // else the answer at hand says so
+  const messages = [...systemMessages(), userMessage(app.questions[0] ?? app.title)];
+  const { tokens, maxMilliseconds } = WARM_UP;
+  warmUpTimer = setTimeout(endWarmUp, maxMilliseconds);
+  const generating = client.ask({ type: "generate", messages, maxNewTokens: tokens, minNewTokens: tokens });
+  const failure = await generating.then(
+    () => null,
+    (error) => error,
+  );
+  clearTimeout(warmUpTimer);
+  warmUpTimer = undefined;
+  // While an answer is on its way, it meets the same failure and says so.
+  if (failure && !isBusy) showNotice(await problemAfterRecovery(failure), true);
 }
 
 function endWarmUp() {
-  clearTimeout(warmUpEnds);
+  clearTimeout(warmUpTimer);
   client.stop();
 }
 
@@ -335,13 +393,28 @@ function stopAnswer() {
   client.stop();
 }
 
-/** The system prompt as it stands. @returns {Message[]} */
-function opening() {
+/** @returns {Message[]} the system prompt as it stands; none if it is empty */
+function systemMessages() {
   return system.value.trim() ? [{ role: "system", content: system.value }] : [];
 }
 
+/** @param {string} content @returns {Message} */
+function userMessage(content) {
+  return { role: "user", content };
+}
+
+/** @param {string} text @returns {HTMLLIElement} an example question to click */
+function exampleQuestion(text) {
+  const item = document.createElement("li");
+  const example = newButton(text, () => ask(text));
+  example.classList.remove("plain");
+  example.disabled = true;
+  item.append(example);
+  return item;
+}
+
 async function start() {
-  await serve();
+  await startServiceWorker();
   client = new ModelClient();
   const response = await fetch("./app.json");
   if (!response.ok) throw new Error(`app.json answered ${response.status}`);
@@ -349,14 +422,7 @@ async function start() {
   document.title = app.title;
   element("title").textContent = app.title;
   system.value = app.system_prompt;
-  for (const text of app.questions) {
-    const item = document.createElement("li");
-    const example = button(text, () => ask(text));
-    example.classList.remove("plain");
-    example.disabled = true;
-    item.append(example);
-    element("questions").append(item);
-  }
+  element("questions").append(...app.questions.map(exampleQuestion));
   await loadModel();
 }
 
@@ -374,7 +440,7 @@ question.addEventListener("keydown", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !event.isComposing && isBusy) stopAnswer();
 });
-stop.addEventListener("click", stopAnswer);
+stopButton.addEventListener("click", stopAnswer);
 element("restart").addEventListener("click", restart);
 update();
 start().catch((error) => {

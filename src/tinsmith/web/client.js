@@ -1,11 +1,20 @@
 /**
  * The page's side of worker.js: one promise per request.
+ *
+ * @import { Adapter, Events, Failure, LoadRequest, Progress, Ready, Replies, Reply, Request } from "./messages.js"
  */
 
-// The pages require Trusted Types, so that no text can ever become a script; these are the two addresses they allow.
+/** The two scripts that a page may start as workers. */
 const SCRIPTS = { worker: "./worker.js", service: "./sw.js" };
-const policy = /** @type {any} */ (globalThis).trustedTypes?.createPolicy("tinsmith-worker", {
-  createScriptURL: (/** @type {keyof typeof SCRIPTS} */ name) => scriptUrl(name),
+
+/**
+ * The pages require Trusted Types, so that no text can ever become a script; this policy allows the two scripts.
+ *
+ * @typedef {{createScriptURL(name: string): string}} Policy
+ * @typedef {{createPolicy(name: string, rules: Policy): Policy}} TrustedTypes
+ */
+const policy = /** @type {{trustedTypes?: TrustedTypes}} */ (globalThis).trustedTypes?.createPolicy("tinsmith-worker", {
+  createScriptURL: (name) => scriptUrl(/** @type {keyof typeof SCRIPTS} */ (name)),
 });
 
 /** @param {keyof typeof SCRIPTS} name */
@@ -13,29 +22,34 @@ function scriptUrl(name) {
   return new URL(SCRIPTS[name], import.meta.url).href;
 }
 
-const SERVICE_WAIT_MS = 4000;
+/** @param {keyof typeof SCRIPTS} name @returns {string} a trusted address, where browsers know such */
+function trustedUrl(name) {
+  return policy ? policy.createScriptURL(name) : scriptUrl(name);
+}
 
-/** Set once this page was loaded again; other pages of its origin have their own. */
+const SERVICE_WORKER_TIMEOUT_MS = 4000;
+
+/** Key in the session storage, set once this page was loaded again. Other pages of its origin have their own. */
 const RELOADED = `tinsmith reloaded ${scriptUrl("service")}`;
 
 /**
- * Put sw.js between the page and its host, where browsers allow that, so that the page opens without a network.
+ * Put sw.js between the page and its host, where browsers allow it, so that the page opens without a network.
  *
- * A page that is not isolated is loaded once more if sw.js can isolate it; then the promise never resolves.
+ * If sw.js can isolate a page that is not isolated, the page is loaded once more, and the promise never resolves.
  */
-export async function serve() {
+export async function startServiceWorker() {
   const { serviceWorker } = navigator;
   if (!serviceWorker) return;
   try {
-    await serviceWorker.register(policy ? policy.createScriptURL("service") : scriptUrl("service"));
+    await serviceWorker.register(trustedUrl("service"));
     if (!serviceWorker.controller) {
       await Promise.race([
         new Promise((resolve) => serviceWorker.addEventListener("controllerchange", resolve, { once: true })),
-        new Promise((resolve) => setTimeout(resolve, SERVICE_WAIT_MS)),
+        new Promise((resolve) => setTimeout(resolve, SERVICE_WORKER_TIMEOUT_MS)),
       ]);
     }
   } catch {
-    return; // private windows and insecure addresses have none; the page works without
+    return; // private windows and insecure addresses have no service workers; the page works without
   }
   if (crossOriginIsolated || !serviceWorker.controller || sessionStorage.getItem(RELOADED)) return;
   sessionStorage.setItem(RELOADED, "once");
@@ -43,97 +57,106 @@ export async function serve() {
   await new Promise(() => {});
 }
 
-/** What worker.js answers when it cannot do what it was asked. */
-class RequestFailed extends Error {
-  /** @param {import('./worker.js').Failure} reply */
+/** The worker could not do what was requested. */
+export class RequestFailed extends Error {
+  /** @param {Failure} failure */
   constructor({ message, isUnsuitable, adapter }) {
     super(message);
-    Object.assign(this, { isUnsuitable, adapter });
+    /** Whether the GPU could not load or run the model. */
+    this.isUnsuitable = isUnsuitable;
+    /** @type {Adapter | null} */
+    this.adapter = adapter;
   }
-
-  isUnsuitable = false;
-
-  /** @type {import('./worker.js').Adapter | null} */
-  adapter = null;
 }
 
-/** A worker with a model in it. */
+/**
+ * @typedef {object} Waiting
+ * @property {(reply: any) => void} resolve
+ * @property {(error: Error) => void} reject
+ * @property {(event: any) => void} [onEvent]
+ */
+
+/** A worker with a model. */
 export class ModelClient {
+  /** Requests without a final reply, by id. @type {Map<number, Waiting>} */
+  #waiting = new Map();
+  #lastId = 0;
+
+  /** Why no request will ever be answered, if the worker did not start. */
+  #startFailure = "";
+
   constructor() {
-    /** @type {Map<number, {resolve: (reply: any) => void, reject: (error: Error) => void, onEvent?: (event: any) => void}>} */
-    this.waiting = new Map();
-    this.lastId = 0;
-    this.#start();
+    this.worker = this.#startWorker();
   }
 
-  #start() {
-    /** Why there will never be an answer, if the worker did not even start. */
-    this.failure = "";
-    let hasSpoken = false;
-    const address = policy ? policy.createScriptURL("worker") : scriptUrl("worker");
-    const worker = new Worker(/** @type {any} */ (address), { type: "module" });
-    this.worker = worker;
-    worker.addEventListener("message", (event) => {
-      hasSpoken = true;
+  /** @returns {Worker} */
+  #startWorker() {
+    this.#startFailure = "";
+    let hasReplied = false;
+    const worker = new Worker(trustedUrl("worker"), { type: "module" });
+    worker.addEventListener("message", (/** @type {MessageEvent<Reply>} */ event) => {
+      hasReplied = true;
       this.#receive(event.data);
     });
     worker.addEventListener("error", (event) => {
-      if (worker !== this.worker) return; // one that was ended
+      if (worker !== this.worker) return; // it was closed
       const message = event.message || "The model's worker stopped.";
-      if (!hasSpoken) this.failure = message;
+      if (!hasReplied) this.#startFailure = message;
       this.#failAll(message);
     });
+    return worker;
   }
 
   /**
-   * Load a package on the GPU or the processor, as `request.device` says; where the GPU cannot, on the processor, in a worker
-   * of its own: memory that a runtime took is never given back.
+   * Load a package on the device that `request` names. If the GPU cannot run it, load it on the processor.
    *
-   * @param {Record<string, any>} request worker.js's `load` without `type` and `id`
-   * @param {(event: any) => void} [onEvent]
-   * @returns {Promise<any>} `ready`
+   * @param {LoadRequest} request
+   * @param {(event: Progress) => void} [onProgress]
+   * @returns {Promise<Ready>}
    */
-  async load(request, onEvent) {
+  async load(request, onProgress) {
     try {
-      return await this.ask({ type: "load", ...request }, onEvent);
+      return await this.ask({ type: "load", ...request }, onProgress);
     } catch (error) {
       if (!(error instanceof RequestFailed) || !error.isUnsuitable) throw error;
-      return { ...(await this.loadOnProcessor(error.message, request, onEvent)), adapter: error.adapter };
+      return { ...(await this.loadOnProcessor(error.message, request, onProgress)), adapter: error.adapter };
     }
   }
 
   /**
-   * The same on the processor, in place of what is loaded.
+   * Load a package on the processor, in place of what is loaded: in a new worker, because a runtime never gives memory back.
    *
-   * @param {string} why not on the GPU
-   * @param {Record<string, any>} request
-   * @param {(event: any) => void} [onEvent]
-   * @returns {Promise<any>} `ready`
+   * @param {string} reason why the GPU is not used
+   * @param {LoadRequest} request
+   * @param {(event: Progress) => void} [onProgress]
+   * @returns {Promise<Ready>}
    */
-  loadOnProcessor(why, request, onEvent) {
+  loadOnProcessor(reason, request, onProgress) {
     this.close();
-    this.#start();
-    const notice = `Running on the processor, ${why}`;
-    return this.ask({ type: "load", ...request, device: "wasm", dtype: undefined, notice }, onEvent);
+    this.worker = this.#startWorker();
+    const notice = `Running on the processor, ${reason}`;
+    return this.ask({ type: "load", ...request, device: "wasm", dtype: undefined, notice }, onProgress);
   }
 
   /**
-   * The last reply to `request`; `progress` and `token` replies go to `onEvent` on the way.
+   * Send a request and return its final reply; `progress` and `token` replies go to `onEvent` before.
    *
-   * @param {Record<string, any>} request a request of worker.js without its `id`
-   * @param {(event: any) => void} [onEvent]
-   * @returns {Promise<any>}
+   * @template {keyof Replies} T
+   * @param {Request<T>} request
+   * @param {(event: Events[T]) => void} [onEvent]
+   * @returns {Promise<Replies[T]>}
+   * @throws {RequestFailed} if the worker replies with an error
    */
   ask(request, onEvent) {
-    if (this.failure) return Promise.reject(new Error(this.failure));
-    const id = ++this.lastId;
+    if (this.#startFailure) return Promise.reject(new Error(this.#startFailure));
+    const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject, onEvent });
+      this.#waiting.set(id, { resolve, reject, onEvent });
       this.worker.postMessage({ ...request, id });
     });
   }
 
-  /** Ask the running generation to end; its `done` reply still comes. */
+  /** End the running generation and those that wait; their `done` replies still come. */
   stop() {
     this.worker.postMessage({ type: "stop", id: 0 });
   }
@@ -144,22 +167,22 @@ export class ModelClient {
     this.#failAll("The model was closed.");
   }
 
-  /** @param {any} reply */
+  /** @param {Reply} reply */
   #receive(reply) {
-    const waiting = this.waiting.get(reply.id);
+    const waiting = this.#waiting.get(reply.id);
     if (!waiting) return;
     if (reply.type === "progress" || reply.type === "token") {
       waiting.onEvent?.(reply);
       return;
     }
-    this.waiting.delete(reply.id);
+    this.#waiting.delete(reply.id);
     if (reply.type === "error") waiting.reject(new RequestFailed(reply));
     else waiting.resolve(reply);
   }
 
   /** @param {string} message */
   #failAll(message) {
-    for (const { reject } of this.waiting.values()) reject(new Error(message));
-    this.waiting.clear();
+    for (const { reject } of this.#waiting.values()) reject(new Error(message));
+    this.#waiting.clear();
   }
 }

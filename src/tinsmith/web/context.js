@@ -1,89 +1,110 @@
 /**
- * What a model has read: which turns still fit in its context, and the keys and values of tokens it need not read again.
+ * The model's context: which turns still fit, and the keys and values of tokens that need not be read again.
  *
- * @typedef {{role: 'system' | 'user' | 'assistant', content: string}} Message
- * @typedef {{text: string, ids: number[]}} Prompt a conversation by the chat template, ready for an answer, and its tokens
+ * @import { Tensor } from "@huggingface/transformers"
+ * @import { Message } from "./messages.js"
+ * @import { Cache, Transformers } from "./types.d.ts"
+ *
+ * @typedef {object} Prompt a conversation in the chat template, ready for an answer
+ * @property {string} text with `mark` wherever the tokenizer must not read across, see tokens.js
+ * @property {string} mark
+ * @property {number[]} ids its tokens
  */
 
 /**
- * The conversation's tokens, oldest turns left out where all would not fit.
+ * The prompt of a conversation, without its oldest turns where all would not fit.
  *
- * A question and its answer go together, and the system message always stays. Once something has to go, the rest is cut
- * to half of the room, and later turns leave out the same until that is full: a cut changes what follows it, so the model has
- * to read that again, which should be rare.
+ * A question and its answer go together, and the system message always stays. Removing turns changes everything after
+ * them, which the model then has to read again. To make that rare, the rest is cut to half of the context, and later
+ * prompts leave out the same turns until it is full again.
  *
  * @param {(messages: Message[]) => Prompt} promptOf
  * @param {Message[]} messages
- * @param {number} room in tokens
+ * @param {number} maxTokens
  * @param {number} droppedBefore turns that the last prompt left out
  * @returns {{prompt: Prompt, droppedTurns: number}}
+ * @throws {Error} if the question alone is too long
  */
-export function fitted(promptOf, messages, room, droppedBefore) {
+export function fitPrompt(promptOf, messages, maxTokens, droppedBefore) {
   const opening = messages[0]?.role === "system" ? messages.slice(0, 1) : [];
   const turns = messages.slice(opening.length);
-  const mostDropped = Math.ceil(turns.length / 2) - 1;
+  const maxDropped = Math.ceil(turns.length / 2) - 1;
   const without = (/** @type {number} */ dropped) => promptOf([...opening, ...turns.slice(2 * dropped)]);
   let droppedTurns = 0;
   let prompt = without(droppedTurns);
-  if (prompt.ids.length > room) {
-    droppedTurns = Math.min(droppedBefore, mostDropped);
+  if (prompt.ids.length > maxTokens) {
+    droppedTurns = Math.min(droppedBefore, maxDropped);
     prompt = without(droppedTurns);
-    const most = prompt.ids.length > room ? room / 2 : room;
-    while (prompt.ids.length > most && droppedTurns < mostDropped) prompt = without(++droppedTurns);
+    const target = prompt.ids.length > maxTokens ? maxTokens / 2 : maxTokens;
+    while (prompt.ids.length > target && droppedTurns < maxDropped) prompt = without(++droppedTurns);
   }
-  if (prompt.ids.length > room) {
-    throw new Error(`The question has ${prompt.ids.length} tokens with all that belongs to it; ${room} fit. Ask something shorter.`);
+  if (prompt.ids.length > maxTokens) {
+    throw new Error(
+      `The question and the system prompt have ${prompt.ids.length} tokens, but only ${maxTokens} fit. Ask a shorter question.`,
+    );
   }
   return { prompt, droppedTurns };
 }
 
-/** Keys and values of the tokens read last, and how the conversation they belong to was cut into tokens. */
+/** Keys and values of the tokens that were read last, and the conversation they belong to. */
 export class Past {
-  /** All of the conversation, the last token too, which was chosen but not read. @type {Prompt} */
-  #said = { text: "", ids: [] };
+  /** Tokens whose keys and values are cached. @type {number[]} */
+  ids = [];
 
-  /** Where a prompt or an answer ended in it. @type {{characters: number, tokens: number}[]} */
+  /** Turns that the last prompt left out. */
+  droppedTurns = 0;
+
+  /** The whole conversation, with the last token, which was chosen but not read. @type {Prompt} */
+  #conversation = { text: "", mark: "", ids: [] };
+
+  /** Where prompts and answers end in the conversation. @type {{characters: number, tokens: number}[]} */
   #ends = [];
 
-  /** @param {any} transformers the Transformers.js module */
+  /** @param {Pick<Transformers, "DynamicCache" | "Tensor">} transformers */
   constructor(transformers) {
     this.transformers = transformers;
-    /** @type {number[]} */
-    this.ids = [];
-    /** Turns that the last prompt left out. */
-    this.droppedTurns = 0;
+    /** @type {Cache} */
     this.cache = new transformers.DynamicCache();
   }
 
-  /** Bytes that the keys and values take. */
+  /** Size of the keys and values. */
   get bytes() {
-    return Object.values(this.cache).reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+    return Object.values(this.cache).reduce((sum, tensor) => sum + sizeBytes(tensor), 0);
   }
 
   /**
-   * Token ids of a conversation by the chat template. What was read and chosen before keeps its tokens, as far as the template
-   * has the same text: that of an answer often encodes to others than the model chose, and all that follows would have to be
-   * read again. A template that trims answers, or drops what a model thought, may change the text.
+   * Token ids of a conversation in the chat template.
+   *
+   * What was read and chosen before keeps its tokens as far as the text is the same. Encoding an answer often gives other
+   * tokens than the model chose, and everything after them would have to be read again. The text may differ where a
+   * template trims answers or drops what a model thought.
    *
    * @param {string} text
+   * @param {string} mark
    * @param {(text: string) => number[]} encode
    * @returns {number[]}
    */
-  encoded(text, encode) {
-    const { characters, tokens } = this.#endsIn(text).at(-1) ?? { characters: 0, tokens: 0 };
-    return [...this.#said.ids.slice(0, tokens), ...encode(text.slice(characters))];
-  }
-
-  /** Ends of what `text` begins with. @param {string} text */
-  #endsIn(text) {
-    return this.#ends.filter(({ characters }) => text.startsWith(this.#said.text.slice(0, characters)));
+  encode(text, mark, encode) {
+    const { characters, tokens } = this.#sharedEnds(text, mark).at(-1) ?? { characters: 0, tokens: 0 };
+    return [...this.#conversation.ids.slice(0, tokens), ...encode(text.slice(characters))];
   }
 
   /**
-   * Keep what is shared with the beginning of `ids`, and drop the rest.
+   * Ends up to which a text is the cached conversation. Another mark means that nothing can be compared.
    *
-   * @param {number[]} ids all tokens of the next answer's prompt
-   * @returns {Promise<number>} how many tokens of `ids` need not be read; at least the last one must be
+   * @param {string} text
+   * @param {string} mark
+   */
+  #sharedEnds(text, mark) {
+    if (mark !== this.#conversation.mark) return [];
+    return this.#ends.filter(({ characters }) => text.startsWith(this.#conversation.text.slice(0, characters)));
+  }
+
+  /**
+   * Keep the cache of the tokens that `ids` begins with, and drop the rest.
+   *
+   * @param {number[]} ids all tokens of the next prompt
+   * @returns {Promise<number>} how many of them need not be read; the last one always is
    */
   async keepFor(ids) {
     let shared = 0;
@@ -95,24 +116,24 @@ export class Past {
   }
 
   /**
-   * Say what the cache holds now that `generate` has added to it.
+   * Record what the cache holds after `generate` has added to it.
    *
    * @param {Prompt} prompt
-   * @param {Prompt} answer its last token has not been read
+   * @param {{text: string, ids: number[]}} answer its last token has not been read
    */
-  holds(prompt, answer) {
-    const said = { text: prompt.text + answer.text, ids: [...prompt.ids, ...answer.ids] };
-    this.#ends = [
-      ...this.#endsIn(prompt.text),
-      { characters: prompt.text.length, tokens: prompt.ids.length },
-      { characters: said.text.length, tokens: said.ids.length },
-    ];
-    this.#said = said;
-    this.ids = said.ids.slice(0, -1);
+  record(prompt, answer) {
+    const text = prompt.text + answer.text;
+    const ids = [...prompt.ids, ...answer.ids];
+    const ends = [...this.#sharedEnds(prompt.text, prompt.mark), endOf(prompt)];
+    // An answer that holds the mark itself cannot be compared with a later text.
+    if (!answer.text.includes(prompt.mark)) ends.push(endOf({ text, ids }));
+    this.#ends = ends;
+    this.#conversation = { text, mark: prompt.mark, ids };
+    this.ids = ids.slice(0, -1);
   }
 
-  /** Say that the cache holds `ids`, the beginning of a prompt that was not read to its end. @param {number[]} ids */
-  holdsBeginning(ids) {
+  /** Record that the cache holds `ids`, the beginning of a prompt that was not read to its end. @param {number[]} ids */
+  recordPartial(ids) {
     this.ids = ids;
   }
 
@@ -122,26 +143,16 @@ export class Past {
     this.cache = new this.transformers.DynamicCache();
     this.ids = [];
     this.droppedTurns = 0;
-    this.#said = { text: "", ids: [] };
+    this.#conversation = { text: "", mark: "", ids: [] };
     this.#ends = [];
   }
 
   /** @param {number} kept tokens */
   async #cut(kept) {
-    /** @type {Record<string, any>} */
+    /** @type {Record<string, Tensor>} */
     const entries = {};
     for (const [name, tensor] of Object.entries(this.cache)) {
-      const [length, size] = tensor.dims.slice(-2);
-      const sequences = tensor.dims.slice(0, -2).reduce((/** @type {number} */ product, /** @type {number} */ count) => product * count, 1);
-      const data = await tensor.ort_tensor.getData();
-      let short = data.subarray(0, kept * size);
-      if (sequences > 1) {
-        short = new data.constructor(sequences * kept * size);
-        for (let index = 0; index < sequences; index++) {
-          short.set(data.subarray(index * length * size, (index * length + kept) * size), index * kept * size);
-        }
-      }
-      entries[name] = new this.transformers.Tensor(tensor.type, short, [...tensor.dims.slice(0, -2), kept, size]);
+      entries[name] = await firstTokens(this.transformers, tensor, kept);
     }
     await this.cache.dispose();
     this.cache = new this.transformers.DynamicCache(entries);
@@ -149,7 +160,42 @@ export class Past {
   }
 }
 
-/** @param {any} tensor */
-function bytesOf(tensor) {
-  return tensor.dims.reduce((/** @type {number} */ product, /** @type {number} */ size) => product * size, 1) * (tensor.type === "float16" ? 2 : 4);
+/** @param {{text: string, ids: number[]}} conversation */
+function endOf({ text, ids }) {
+  return { characters: text.length, tokens: ids.length };
+}
+
+/**
+ * The first `count` tokens of a tensor (..., tokens, width), in memory.
+ *
+ * @param {Pick<Transformers, "Tensor">} transformers
+ * @param {Tensor} tensor
+ * @param {number} count
+ * @returns {Promise<Tensor>}
+ */
+async function firstTokens(transformers, tensor, count) {
+  const [length, width] = tensor.dims.slice(-2);
+  const outer = tensor.dims.slice(0, -2);
+  const sequences = product(outer);
+  const data = /** @type {Float32Array} */ (await tensor.ort_tensor.getData());
+  let kept = data.subarray(0, count * width);
+  if (sequences > 1) {
+    const Data = /** @type {Float32ArrayConstructor} */ (data.constructor); // halves lie in another type of array
+    kept = new Data(sequences * count * width);
+    for (let index = 0; index < sequences; index++) {
+      const start = index * length * width;
+      kept.set(data.subarray(start, start + count * width), index * count * width);
+    }
+  }
+  return new transformers.Tensor(tensor.type, kept, [...outer, count, width]);
+}
+
+/** @param {Tensor} tensor */
+function sizeBytes(tensor) {
+  return product(tensor.dims) * (tensor.type === "float16" ? 2 : 4);
+}
+
+/** @param {number[]} numbers */
+function product(numbers) {
+  return numbers.reduce((result, number) => result * number, 1);
 }

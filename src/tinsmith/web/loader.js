@@ -1,262 +1,397 @@
 /**
  * Loads a tinsmith package from any address: `const { tokenizer, model } = await loadChat(transformers, url, options)`.
  *
- * Transformers.js takes a Hub name, not an address, and hangs when a download of weights fails. Here its files come from
- * store.js, which downloads, checks and keeps them.
+ * Transformers.js takes the name of a Hub repository, not an address, and hangs when a download of weights fails. Here its
+ * files come from store.js, which downloads, verifies and caches them.
+ *
+ * @import { Device, Dtype } from "./messages.js"
+ * @import { BrowserFacts, Model, Tokenizer, Transformers } from "./types.d.ts"
+ * @import { Plan } from "./unpack.js"
  */
 
-import { disagreement, MOST_DISAGREEMENT } from "./reference.js";
+import { disagreement, MAX_DISAGREEMENT } from "./reference.js";
 import { readInPieces } from "./rows.js";
-import { Memory, Store } from "./store.js";
-import { Helpers, unpack } from "./unpack.js";
+import { FileBuffer, Store } from "./store.js";
+import { Unpackers, unpack } from "./unpack.js";
 
 /**
- * @typedef {'q4' | 'q4f16' | 'q8'} Dtype of a graph, as Transformers.js names them: all have the same 4-bit weights, and
- *   compute in float32, in float16, or multiply in INT8
- *
+ * Files of the package. All graphs have the same 4-bit weights. Those of `q8` are unpacked to INT8 by this page, faster than
+ * the runtime would, as `plan` says; the runtime gets them as `unpackedWeights`, a file that exists in memory only.
+ */
+const PACKAGE = {
+  /** @type {Record<Dtype, string>} */
+  graphs: { q4: "onnx/model_q4.onnx", q4f16: "onnx/model_q4f16.onnx", q8: "onnx/model_int8.onnx" },
+  weights: "model_q4.onnx_data",
+  plan: "onnx/model_int8.json",
+  unpackedWeights: "model_int8.onnx_data",
+};
+
+/** Names of the graphs in Transformers.js. @type {Record<Dtype, "q4" | "q4f16" | "int8">} */
+const TRANSFORMERS_DTYPES = { q4: "q4", q4f16: "q4f16", q8: "int8" };
+
+/** What the tokenizer and generation need. */
+const SETTINGS = ["generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+
+const MAX_UNPACKERS = 3;
+
+/** A tab took 3.2 times the size of the unpacked weights to load Gemma 3 1B. */
+const MEMORY_PER_UNPACKED_BYTE = 3.2;
+
+/** A download that takes longer leaves time to make the tokenizer, which keeps this thread from receiving. */
+const LONG_DOWNLOAD_MS = 2000;
+
+/** How WebKit, Firefox and Chromium, and ONNX Runtime, say that memory ran out. */
+const OUT_OF_MEMORY = /bad_alloc|memory|allocation|invalid (typed )?array/i;
+
+/**
  * @typedef {object} LoadOptions
- * @property {'wasm' | 'webgpu'} device
- * @property {boolean} [canFloat16] take the package's float16 graph if it has one; the adapter must have `shader-f16`
- * @property {Dtype} [dtype] the graph to take; without it the quickest of the package on the device
+ * @property {Device} device
+ * @property {boolean} [canFloat16] whether the adapter has `shader-f16`; then the package's float16 graph is used, if any
+ * @property {Dtype} [dtype] the graph to load; by default the fastest one on the device
  * @property {(progress: {file: string, loaded: number, total: number}) => void} [onProgress] bytes of one file
- * @property {Record<string, any>} [sessionOptions] passed on to ONNX Runtime
- * @property {number} [maxTensorBytes] the largest tensor that a GPU takes, its `maxStorageBufferBindingSize`
- * @property {() => Promise<boolean>} [isStopped] asked while a long prompt is read: whether nobody wants its answer any more
- * @property {number} [referenceTokens] how many tokens a GPU has to compute as a processor does; all of the package's by default
+ * @property {Record<string, unknown>} [sessionOptions] passed on to ONNX Runtime
+ * @property {GPUDevice} [gpuDevice] the device to use instead of ONNX Runtime's own choice
+ * @property {number} [maxTensorBytes] the GPU's `maxStorageBufferBindingSize`
+ * @property {() => Promise<boolean>} [isStopped] called while a long prompt is read: whether its answer is no longer wanted
+ * @property {number} [referenceTokens] how many tokens of the package's reference a GPU has to compute; all by default
  *
  * @typedef {object} Chat
- * @property {any} tokenizer
- * @property {any} model
+ * @property {Tokenizer} tokenizer
+ * @property {Model} model
  * @property {Dtype} dtype the graph that was loaded
- * @property {string[]} files that were used, from the network or from an earlier visit
+ * @property {string[]} files that were used, from the network or the browser's cache
  * @property {boolean} isKept whether the next visit needs no download
+ *
+ * @typedef {object} Package an open package
+ * @property {Transformers} transformers
+ * @property {Store} store
+ * @property {string} name for `from_pretrained`
+ * @property {string[]} weights names of its files of weights
+ * @property {BrowserFacts | null} facts for GPUs
+ * @property {Plan | null} plan for unpacking weights to INT8; null if the package has none or it is not needed
+ * @property {() => Promise<Tokenizer>} loadTokenizer
+ * @property {LoadOptions} options
+ *
+ * @typedef {{path: string, data: string | Uint8Array}[]} ExternalData a graph's files of weights: their content or address
  */
 
-/** The GPU cannot run this package, or not rightly; a processor can. */
+/** The GPU cannot run this package, or computes wrong answers; the processor can run it. */
 export class Unsuitable extends Error {}
 
-/** @param {unknown} error @returns {Unsuitable} with the beginning of what the runtime said, which may be pages */
+/** @param {unknown} error @returns {Unsuitable} with the beginning of the runtime's message, which may fill pages */
 export function gpuFailed(error) {
   const [line] = String(error instanceof Error ? error.message : error).split("\n");
   return new Unsuitable(`this GPU failed (${line.length > 120 ? `${line.slice(0, 120)}...` : line})`, { cause: error });
 }
 
-/** The INT8 graph for weights that this page unpacks, quicker than the runtime would, and for rows that it joins. */
-const UNPACKED = { graph: "onnx/model_int8.onnx", plan: "onnx/model_int8.json", data: "model_int8.onnx_data" };
-
-/** The INT8 graph has nothing left to be made better, and looking for it takes a third of the time of making a session. */
-const AS_IT_IS = { graphOptimizationLevel: "disabled" };
-
-/** Workers that unpack beside this thread. */
-const MOST_HELPERS = 3;
-
-/** A download that takes longer leaves time for the tokenizer, which keeps this thread from receiving. */
-const LONG_DOWNLOAD_MS = 2000;
-
-/** What the tokenizer and generation need. */
-const SETTINGS = ["generation_config.json", "tokenizer.json", "tokenizer_config.json"];
-
-/** @type {Record<Dtype, string>} */
-const GRAPHS = { q4: "onnx/model_q4.onnx", q4f16: "onnx/model_q4f16.onnx", q8: "onnx/model_quantized.onnx" };
-
 /**
  * Tokenizer and model of the package at `url`.
  *
- * @param {any} transformers the Transformers.js module
+ * @param {Transformers} transformers
  * @param {string | URL} url address of the package folder, absolute or relative to the page
  * @param {LoadOptions} options
- * @returns {Promise<Chat>} rejects with `Unsuitable` where WebGPU was asked for and the package runs on WASM only
+ * @returns {Promise<Chat>}
+ * @throws {Unsuitable} if `options.device` is `webgpu` and the package runs on WASM only
  */
 export async function loadChat(transformers, url, options) {
-  const { device, canFloat16 = false, dtype, onProgress = () => {}, sessionOptions = {} } = options;
-  const folder = folderUrl(url);
   /** @type {Set<string>} */
   const files = new Set();
-  const store = await Store.open(folder, (progress) => {
+  const store = await Store.open(folderUrl(url), (progress) => {
     files.add(progress.file);
-    onProgress(progress);
+    options.onProgress?.(progress);
   });
+  const opened = await openPackage(transformers, store, options);
+  const { dtype, model } = await loadModel(opened, chooseGraph(opened));
+  if (opened.facts) await proveGpu(opened, model, opened.facts);
+  const tokenizer = await opened.loadTokenizer();
+  await store.finish();
+  return { tokenizer, model, dtype, files: [...files], isKept: store.isKept };
+}
+
+/**
+ * @param {Transformers} transformers
+ * @param {Store} store
+ * @param {LoadOptions} options
+ * @returns {Promise<Package>}
+ * @throws {Unsuitable} if the GPU takes no tensor as large as the model's
+ */
+async function openPackage(transformers, store, options) {
   const config = await store.json("config.json");
-  const facts = device === "webgpu" && store.sums.has("browser.json") ? await store.json("browser.json") : null;
-  if (facts?.largest_tensor_bytes > (options.maxTensorBytes ?? Infinity)) {
+  const isOnGpu = options.device === "webgpu";
+  /** @type {BrowserFacts | null} */
+  const facts = isOnGpu && store.sums.has("browser.json") ? await store.json("browser.json") : null;
+  if (facts && facts.largest_tensor_bytes > (options.maxTensorBytes ?? Infinity)) {
     throw new Unsuitable("this GPU takes no tensor as large as the model's");
   }
-  const data = dataFiles(config).map((path) => ({ path, data: `onnx/${path}` }));
-  const name = pointAt(transformers.env, folder);
+  const needsPlan = fastestGraph(options) === "q8" && store.sums.has(PACKAGE.plan);
+  const name = pointAt(transformers.env, store.folder);
   Object.assign(transformers.env, { useCustomCache: true, customCache: store });
-
-  /** @type {Promise<any> | undefined} */
-  let tokenizer;
-  // Transformers.js would go on after an error, so its files are there before it asks.
-  const loadTokenizer = () => (tokenizer ??= fetched(SETTINGS).then(() => transformers.AutoTokenizer.from_pretrained(name)).catch((error) => {
-    tokenizer = undefined; // asked for again, it is tried again
-    throw error;
-  }));
-  const fetched = (/** @type {string[]} */ names) => Promise.all(names.map((file) => store.file(file)));
-  /** @type {Dtype} */
-  const quickest = device === "wasm" ? "q8" : canFloat16 ? "q4f16" : "q4";
-  /** @type {import('./unpack.js').Plan | null} */
-  const plan = (dtype ?? quickest) === "q8" && store.sums.has(UNPACKED.plan) ? await store.json(UNPACKED.plan) : null;
-  const isPlanned = !!plan?.files; // packages of before they arrived in memory have none
-  const loadModel = async (/** @type {Dtype} */ graph) => {
-    const isUnpacked = graph === "q8" && isPlanned;
-    const helpers = isUnpacked ? startHelpers() : null;
-    /** @type {{path: string, data: string | Uint8Array}[]} the weights of every graph are named after the first one */
-    let externalData = data;
-    try {
-      const settings = fetched([...SETTINGS, isUnpacked ? UNPACKED.graph : GRAPHS[graph]]);
-      settings.catch(() => {}); // told to whoever waits for it
-      if (isUnpacked) externalData = await withUnpacked(store, data, plan, helpers, settings, loadTokenizer);
-      else await Promise.all([fetched(data.map((file) => file.data)), settings]);
-    } finally {
-      helpers?.end();
-    }
-    const session_options = { ...sessionOptions, ...(graph !== "q4" && { externalData }), ...(isUnpacked && AS_IT_IS) };
-    const loading = transformers.AutoModelForCausalLM.from_pretrained(name, {
-      device, dtype: isUnpacked ? "int8" : graph, session_options,
-    });
-    const model = await withLostErrors(loading).catch((error) => {
-      throw device === "webgpu" ? gpuFailed(error) : error;
-    });
-    if (device === "wasm") readInPieces(model.sessions.model, options.isStopped);
-    return { dtype: graph, model };
+  return {
+    transformers,
+    store,
+    name,
+    weights: weightFiles(config),
+    facts,
+    plan: needsPlan ? await store.json(PACKAGE.plan) : null,
+    loadTokenizer: tokenizerLoader(transformers, store, name),
+    options,
   };
+}
 
-  const fits = !isPlanned || hasRoom(plan.bytes, navigator);
-  const first = dtype ?? (fits && (isPlanned || store.sums.has(GRAPHS[quickest])) ? quickest : "q4");
-  const loaded = await loadModel(first).catch((error) => {
-    // Unpacking for INT8 takes more memory than a small machine may have.
-    if (dtype || first !== "q8" || !/bad_alloc|memory|allocation|invalid (typed )?array/i.test(String(error))) throw error;
-    return loadModel("q4");
-  });
-  if (facts) {
-    const comparing = disagreement(transformers, loaded.model, facts.reference, options.referenceTokens ?? Infinity);
-    const found = await comparing.catch((/** @type {unknown} */ error) => {
-      throw gpuFailed(error);
-    });
-    if (!(found <= MOST_DISAGREEMENT)) {
-      await loaded.model.dispose();
-      throw new Unsuitable("this GPU computes other answers than the model's");
-    }
-  }
-  const found = { tokenizer: await loadTokenizer(), ...loaded };
-  store.files.clear();
-  return { ...found, files: [...files], isKept: !!store.cache && !store.isFull };
+/** @param {LoadOptions} options @returns {Dtype} the requested graph, or the fastest one on the device */
+function fastestGraph({ device, canFloat16 = false, dtype }) {
+  if (dtype) return dtype;
+  if (device === "wasm") return "q8";
+  return canFloat16 ? "q4f16" : "q4";
+}
+
+/** @param {Package} opened @returns {Dtype} the fastest graph that the package has and that fits into memory */
+function chooseGraph({ store, plan, options }) {
+  if (options.dtype) return options.dtype;
+  const fastest = fastestGraph(options);
+  const isUsable = fastest === "q8" ? plan && hasRoom(plan.bytes, navigator) : store.sums.has(PACKAGE.graphs[fastest]);
+  return isUsable ? fastest : "q4";
 }
 
 /**
- * Whether unpacked weights fit on a device. A tab took 3.2 times their size for Gemma 3 1B; half of the memory is the system's.
+ * The model of a graph, or of the 4-bit graph if a small machine has too little memory to unpack weights for INT8.
  *
- * @param {number} bytes of the weights, unpacked
- * @param {{deviceMemory?: number, userAgent: string}} device its memory in GB, at most 8, where the browser tells it
+ * @param {Package} opened
+ * @param {Dtype} dtype
+ * @returns {Promise<{dtype: Dtype, model: Model}>}
  */
-export function hasRoom(bytes, { deviceMemory, userAgent }) {
-  const gigabytes = deviceMemory ?? (/Mobile|iPhone|iPad|Android/.test(userAgent) ? 4 : 8);
-  return 3.2 * bytes <= (gigabytes * 2 ** 30) / 2;
+async function loadModel(opened, dtype) {
+  try {
+    return { dtype, model: await makeSession(opened, dtype, await fetchGraph(opened, dtype)) };
+  } catch (error) {
+    if (opened.options.dtype || dtype !== "q8" || !OUT_OF_MEMORY.test(String(error))) throw error;
+    return loadModel(opened, "q4");
+  }
 }
 
 /**
- * The name to pass to `from_pretrained` or `pipeline` after pointing Transformers.js at a folder.
+ * Have everything in the store that the graph needs.
  *
- * @param {any} env `env` of the Transformers.js module in use
+ * @param {Package} opened
+ * @param {Dtype} dtype
+ * @returns {Promise<ExternalData>}
+ */
+async function fetchGraph(opened, dtype) {
+  const { store, weights, plan } = opened;
+  const settings = fetchAll(store, [...SETTINGS, PACKAGE.graphs[dtype]]);
+  settings.catch(() => {}); // the error reaches whoever awaits it
+  if (dtype !== "q8") {
+    const addresses = weights.map((path) => ({ path, data: `onnx/${path}` }));
+    await Promise.all([
+      settings,
+      fetchAll(
+        store,
+        addresses.map(({ data }) => data),
+      ),
+    ]);
+    return addresses;
+  }
+  if (!plan) throw new Error(`The package has no ${PACKAGE.plan}, so its INT8 graph cannot be loaded.`);
+  const unpackers = startUnpackers();
+  try {
+    return await fetchUnpacked(opened, plan, unpackers, settings);
+  } finally {
+    unpackers?.end();
+  }
+}
+
+/**
+ * @param {Package} opened
+ * @param {Dtype} dtype
+ * @param {ExternalData} externalData
+ * @returns {Promise<Model>}
+ */
+async function makeSession({ transformers, name, options }, dtype, externalData) {
+  const loading = transformers.AutoModelForCausalLM.from_pretrained(name, {
+    device: options.device,
+    dtype: TRANSFORMERS_DTYPES[dtype],
+    session_options: {
+      ...options.sessionOptions,
+      ...(options.gpuDevice && { executionProviders: [{ name: "webgpu", device: options.gpuDevice }] }),
+      // Transformers.js finds the weights of `q4` itself; those of other graphs are not named after them.
+      ...(dtype !== "q4" && { externalData }),
+      // Looking for what could be optimized takes a third of the time, and the INT8 graph has nothing left.
+      ...(dtype === "q8" && { graphOptimizationLevel: "disabled" }),
+    },
+  });
+  const model = /** @type {Model} */ (
+    await withLostErrors(loading).catch((error) => {
+      throw options.device === "webgpu" ? gpuFailed(error) : error;
+    })
+  );
+  if (options.device === "wasm") readInPieces(model.sessions.model, options.isStopped);
+  return model;
+}
+
+/**
+ * Compare what the GPU computes with the package's reference.
+ *
+ * @param {Package} opened
+ * @param {Model} model
+ * @param {BrowserFacts} facts
+ * @throws {Unsuitable} if the GPU fails or computes other logits
+ */
+async function proveGpu({ transformers, options }, model, { reference }) {
+  const comparing = disagreement(transformers, model, reference, options.referenceTokens ?? Infinity);
+  const difference = await comparing.catch((error) => {
+    throw gpuFailed(error);
+  });
+  if (difference <= MAX_DISAGREEMENT) return;
+  await model.dispose();
+  throw new Unsuitable("this GPU computes other answers than the model's");
+}
+
+/**
+ * Whether unpacked weights fit on a device. Half of its memory is left to the system.
+ *
+ * @param {number} unpackedBytes
+ * @param {{deviceMemory?: number, userAgent: string}} device its memory in GiB, at most 8, where the browser says
+ */
+export function hasRoom(unpackedBytes, { deviceMemory, userAgent }) {
+  const gibibytes = deviceMemory ?? (/Mobile|iPhone|iPad|Android/.test(userAgent) ? 4 : 8);
+  return MEMORY_PER_UNPACKED_BYTE * unpackedBytes <= (gibibytes * 2 ** 30) / 2;
+}
+
+/**
+ * Point Transformers.js at a folder.
+ *
+ * @param {Transformers["env"]} env
  * @param {URL} folder ends in a slash
- * @returns {string}
+ * @returns {string} the name for `from_pretrained`; only a label, since the path template does not use it
  */
 function pointAt(env, folder) {
   const names = folder.pathname.split("/").filter(Boolean);
   const name = names.pop() ?? "";
-  env.remoteHost = `${folder.origin}/${names.map((part) => part + "/").join("")}`;
+  env.remoteHost = `${folder.origin}/${names.map((part) => `${part}/`).join("")}`;
   env.remotePathTemplate = name ? `${name}/` : "";
   env.allowRemoteModels = true;
   env.allowLocalModels = false;
-  // Only a label from here on: the template does not use it.
   return "model";
 }
 
-/** @returns {Helpers | null} workers on other cores; none without shared memory, or where a page of another origin may start none */
-function startHelpers() {
-  const count = Math.min(MOST_HELPERS, navigator.hardwareConcurrency - 1);
+/**
+ * A function that loads the tokenizer once; after a failure, the next call tries again.
+ *
+ * @param {Transformers} transformers
+ * @param {Store} store
+ * @param {string} name
+ * @returns {() => Promise<Tokenizer>}
+ */
+function tokenizerLoader(transformers, store, name) {
+  /** @type {Promise<Tokenizer> | undefined} */
+  let tokenizer;
+  const load = async () => {
+    await fetchAll(store, SETTINGS); // first, because Transformers.js ignores errors of its cache
+    return transformers.AutoTokenizer.from_pretrained(name);
+  };
+  return () => {
+    tokenizer ??= load().catch((error) => {
+      tokenizer = undefined;
+      throw error;
+    });
+    return tokenizer;
+  };
+}
+
+/** @param {Store} store @param {string[]} names */
+function fetchAll(store, names) {
+  return Promise.all(names.map((name) => store.file(name)));
+}
+
+/** @returns {Unpackers | null} null without shared memory or a second core, or where a page may start no workers */
+function startUnpackers() {
+  const count = Math.min(MAX_UNPACKERS, navigator.hardwareConcurrency - 1);
   if (!crossOriginIsolated || count < 1) return null;
   try {
-    return new Helpers(count);
+    return new Unpackers(count);
   } catch {
-    return null;
+    return null; // a page of another origin may start no workers
   }
 }
 
 /**
- * The content of the package's files of weights, which the embedding reads, and of the one that is made of them as they come.
+ * The package's files of weights, which the embedding reads, and the unpacked file, which is made while they arrive.
  *
- * @param {Store} store
- * @param {{path: string, data: string}[]} data names of the files
- * @param {import('./unpack.js').Plan} plan
- * @param {Helpers | null} helpers
- * @param {Promise<unknown>} others files that are fetched beside them
- * @param {() => Promise<unknown>} meanwhile what else there is to do
- * @returns {Promise<{path: string, data: Uint8Array}[]>} all of it proved, where browsers can
+ * @param {Package} opened
+ * @param {Plan} plan
+ * @param {Unpackers | null} unpackers
+ * @param {Promise<unknown>} settings files that are fetched at the same time
+ * @returns {Promise<ExternalData>} verified, where browsers can do that
  */
-async function withUnpacked(store, data, plan, helpers, others, meanwhile) {
-  const arrived = new Int32Array(newMemory(4 * (data.length + 1)));
-  const memories = data.map(({ path }, index) => new Memory(new Uint8Array(newMemory(plan.files[path])), (count) => {
-    Atomics.store(arrived, index, count);
-    Atomics.add(arrived, data.length, 1);
-    Atomics.notify(arrived, data.length);
-  }));
-  const files = new Map(data.map(({ path }, index) => [path, memories[index].bytes]));
-  const beginning = helpers?.begin(plan, /** @type {Map<string, any>} */ (files), arrived).then(() => true, () => false);
-  const arriving = Promise.all([others, ...data.map((file, index) => store.fill(file.data, memories[index]))]);
+async function fetchUnpacked({ store, weights, loadTokenizer }, plan, unpackers, settings) {
+  const received = new Int32Array(newBuffer(4 * (weights.length + 1)));
+  const buffers = weights.map((path, index) => {
+    const bytes = new Uint8Array(newBuffer(plan.files[path]));
+    return new FileBuffer(bytes, (count) => {
+      Atomics.store(received, index, count);
+      Atomics.add(received, weights.length, 1);
+      Atomics.notify(received, weights.length);
+    });
+  });
+  const files = new Map(weights.map((path, index) => [path, buffers[index].bytes]));
+  const begun = unpackers?.begin(plan, files, received).then(
+    () => true,
+    () => false,
+  );
+  const arriving = Promise.all([settings, ...weights.map((path, index) => store.fill(`onnx/${path}`, buffers[index]))]);
   await Promise.race([arriving, new Promise((resolve) => setTimeout(resolve, LONG_DOWNLOAD_MS))]);
-  await Promise.all([arriving, meanwhile()]);
-  const isBegun = (await beginning) && !memories.some((memory) => memory.isOverwritten);
-  const alone = () => {
-    helpers?.end(); // and what they made so far
+  await Promise.all([arriving, loadTokenizer()]);
+  const isUsable = (await begun) && !buffers.some(({ isOverwritten }) => isOverwritten);
+  const unpackAlone = () => {
+    unpackers?.end(); // which frees what they have unpacked
     return unpack(plan, files);
   };
-  const made = helpers && isBegun ? await helpers.finish().catch(alone) : alone();
-  return [...data.map(({ path }, index) => ({ path, data: memories[index].bytes })), { path: UNPACKED.data, data: made }];
+  const unpacked = unpackers && isUsable ? await unpackers.finish().catch(unpackAlone) : unpackAlone();
+  return [...files].map(([path, data]) => ({ path, data })).concat({ path: PACKAGE.unpackedWeights, data: unpacked });
 }
 
-/** @param {number} bytes @returns {any} memory that every worker can read, if the page may have such */
-function newMemory(bytes) {
-  return crossOriginIsolated ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes);
+/** @param {number} bytes @returns {ArrayBuffer} shared with workers, if the page may do that */
+function newBuffer(bytes) {
+  const Buffer = crossOriginIsolated ? SharedArrayBuffer : ArrayBuffer;
+  return /** @type {ArrayBuffer} */ (new Buffer(bytes));
 }
 
 /**
- * Names of the files that hold the weights.
- *
- * @param {Record<string, any>} config the package's `config.json`
- * @returns {string[]}
+ * @param {{"transformers.js_config": {use_external_data_format: Record<string, number>}}} config the package's `config.json`
+ * @returns {string[]} names of the files of weights
  */
-function dataFiles(config) {
+function weightFiles(config) {
   const count = config["transformers.js_config"].use_external_data_format["model_q4.onnx"];
-  return Array.from({ length: count }, (_, index) => `model_q4.onnx_data${index ? `_${index}` : ""}`);
+  return Array.from({ length: count }, (_, index) => `${PACKAGE.weights}${index ? `_${index}` : ""}`);
 }
 
 /**
- * `loading`, or the first error that nobody handled meanwhile.
+ * `loading`, or the first error that nobody handled in the meantime.
  *
- * Transformers.js 4.3.1 reads weights inside a promise that never settles when that fails, for want of memory for instance.
+ * Transformers.js 4.3.1 reads weights inside a promise that never settles if that fails, for example for lack of memory.
  *
- * @template T @param {Promise<T>} loading @returns {Promise<T>}
+ * @template T
+ * @param {Promise<T>} loading
+ * @returns {Promise<T>}
  */
 async function withLostErrors(loading) {
-  /** @type {(event: PromiseRejectionEvent) => void} */
-  let listener = () => {};
-  const lost = new Promise((_, reject) => {
-    listener = (event) => {
+  const listening = new AbortController();
+  /** @type {Promise<never>} */
+  const lostError = new Promise((_, reject) => {
+    const onRejection = (/** @type {PromiseRejectionEvent} */ event) => {
       event.preventDefault();
       reject(event.reason);
     };
-    addEventListener("unhandledrejection", listener);
+    globalThis.addEventListener("unhandledrejection", onRejection, { signal: listening.signal });
   });
   try {
-    return await Promise.race([loading, /** @type {Promise<never>} */ (lost)]);
+    return await Promise.race([loading, lostError]);
   } finally {
-    removeEventListener("unhandledrejection", listener);
+    listening.abort();
   }
 }
 
-/** @param {string | URL} url @returns {URL} */
+/** @param {string | URL} url @returns {URL} ending in a slash, without query and fragment */
 function folderUrl(url) {
   const folder = new URL(url, globalThis.location?.href);
   if (!folder.pathname.endsWith("/")) folder.pathname += "/";

@@ -1,18 +1,17 @@
 /**
- * The Markdown that chat models write, as DOM nodes: paragraphs, lists, headings, code, bold and italic.
+ * Renders the Markdown that chat models write as DOM nodes: paragraphs, lists, headings, code, bold and italic.
  *
- * Every character ends up in a text node; nothing is parsed as HTML, and no link can be clicked.
+ * All text ends up in text nodes. Nothing is parsed as HTML, and there are no links.
  */
 
 const FENCE = /^\s*(```|~~~)/;
 const HEADING = /^#{1,6}\s+(.*?)\s*#*$/;
 const BULLET = /^\s*[-*+]\s+(.*)$/;
 const NUMBER = /^\s*(\d{1,9})[.)]\s+(.*)$/;
-const INLINE = /(`+)(.+?)\1(?!`)|\*\*(?=\S)(.+?)(?<=\S)\*\*|(?<![\w*])\*(?=[^\s*])(.+?)(?<=[^\s*])\*(?![\w*])|(?<!\w)_(?=[^\s_])(.+?)(?<=[^\s_])_(?!\w)/;
+const INLINE =
+  /(`+)(.+?)\1(?!`)|\*\*(?=\S)(.+?)(?<=\S)\*\*|(?<![\w*])\*(?=[^\s*])(.+?)(?<=[^\s*])\*(?![\w*])|(?<!\w)_(?=[^\s_])(.+?)(?<=[^\s_])_(?!\w)/;
 
 /**
- * Nodes for `text`.
- *
  * @param {string} text
  * @returns {DocumentFragment}
  */
@@ -31,7 +30,7 @@ export function markdown(text) {
   return page;
 }
 
-/** @param {string[]} lines @param {number} at @param {Node} page @returns {number} the first line after it */
+/** @param {string[]} lines @param {number} at @param {Node} page @returns {number} the first line after the block */
 function codeBlock(lines, at, page) {
   const mark = /** @type {RegExpExecArray} */ (FENCE.exec(lines[at]))[1];
   let end = at + 1;
@@ -45,21 +44,28 @@ function codeBlock(lines, at, page) {
   return end + 1;
 }
 
-/** @param {string[]} lines @param {number} at @param {'ul' | 'ol'} kind @param {RegExp} mark @param {Node} page @returns {number} */
+/**
+ * @param {string[]} lines
+ * @param {number} at
+ * @param {"ul" | "ol"} kind
+ * @param {RegExp} mark
+ * @param {Node} page
+ * @returns {number} the first line after the list
+ */
 function list(lines, at, kind, mark, page) {
   const items = document.createElement(kind);
   const first = /** @type {RegExpExecArray} */ (mark.exec(lines[at]));
   if (kind === "ol") items.setAttribute("start", String(Number(first[1])));
-  for (let found; at < lines.length && (found = mark.exec(lines[at])); at += 1) {
+  for (let match; at < lines.length && (match = mark.exec(lines[at])); at += 1) {
     const item = document.createElement("li");
-    item.append(...inline(/** @type {string} */ (found.at(-1))));
+    item.append(...inline(/** @type {string} */ (match.at(-1))));
     items.append(item);
   }
   page.appendChild(items);
   return at;
 }
 
-/** @param {string[]} lines @param {number} at @param {Node} page @returns {number} */
+/** @param {string[]} lines @param {number} at @param {Node} page @returns {number} the first line after the paragraph */
 function paragraph(lines, at, page) {
   const block = document.createElement("p");
   const heading = HEADING.exec(lines[at]);
@@ -71,7 +77,8 @@ function paragraph(lines, at, page) {
     page.appendChild(block);
     return at + 1;
   }
-  const isText = (/** @type {string} */ line) => line.trim() && ![FENCE, BULLET, NUMBER, HEADING].some((mark) => mark.test(line));
+  const isText = (/** @type {string} */ line) =>
+    line.trim() && ![FENCE, BULLET, NUMBER, HEADING].some((mark) => mark.test(line));
   for (let count = 0; at < lines.length && (count === 0 || isText(lines[at])); at += 1, count += 1) {
     if (count) block.append(document.createElement("br"));
     block.append(...inline(lines[at]));
@@ -85,9 +92,9 @@ function inline(text) {
   /** @type {Node[]} */
   const nodes = [];
   let rest = text;
-  for (let found; (found = INLINE.exec(rest)); rest = rest.slice(found.index + found[0].length)) {
-    if (found.index) nodes.push(document.createTextNode(rest.slice(0, found.index)));
-    const [, ticks, code, bold, star, underline] = found;
+  for (let match; (match = INLINE.exec(rest)); rest = rest.slice(match.index + match[0].length)) {
+    if (match.index) nodes.push(document.createTextNode(rest.slice(0, match.index)));
+    const [, ticks, code, bold, star, underline] = match;
     const element = document.createElement(ticks ? "code" : bold ? "strong" : "em");
     if (ticks) element.textContent = code;
     else element.append(...inline(bold ?? star ?? underline));

@@ -1,55 +1,69 @@
 /**
- * Measures the device that opened this page, by the protocol of `tinsmith bench`, and sends the signed result back.
+ * Measures the device that opened this page, like `tinsmith bench`, and sends the signed result back.
+ *
+ * @import { Plan } from "./benchmark.js"
  */
 
-import { Bench } from "./protocol.js";
+import { Bench } from "./benchmark.js";
 
-const element = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
-const [form, nameField, start, progress, state, log] = ["form", "name", "start", "progress", "state", "log"].map(element);
+/** @template {HTMLElement} T @param {string} id @returns {T} */
+const element = (id) => /** @type {T} */ (document.getElementById(id));
 
-/** The one-time code of this page's address, with which its result is signed. */
+const form = /** @type {HTMLFormElement} */ (element("form"));
+const nameField = /** @type {HTMLInputElement} */ (element("name"));
+const startButton = /** @type {HTMLButtonElement} */ (element("start"));
+const progress = /** @type {HTMLProgressElement} */ (element("progress"));
+const state = element("state");
+const log = element("log");
+
+/** The one-time code of this page's address, which signs its result. */
 const code = location.pathname.split("/").at(-2) ?? "";
 
 const bench = new Bench((line) => log.append(`${line}\n`));
 
-form.addEventListener("submit", async (/** @type {Event} */ event) => {
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (!nameField.value.trim()) return;
-  start.disabled = nameField.disabled = true;
+  startButton.disabled = nameField.disabled = true;
   progress.hidden = false;
   const watching = setInterval(() => {
     progress.max = bench.progress.total || 1;
     progress.value = bench.progress.done;
   }, 500);
   try {
-    await send(await measured());
+    await send(await measureDevice());
     state.textContent = "Done, and sent. You may close this page.";
   } catch (error) {
     state.textContent = `Nothing was sent: ${error instanceof Error ? error.message : error}`;
-    start.disabled = nameField.disabled = false;
+    startButton.disabled = nameField.disabled = false;
   } finally {
     clearInterval(watching);
     progress.hidden = true;
-    // The model was kept for the second load only.
+    // The model was cached for the second load only.
     for (const name of (await globalThis.caches?.keys()) ?? []) await caches.delete(name);
   }
 });
 
-/** What every device with this page's browser can be asked, and its answers. */
-async function measured() {
+/** @returns {Promise<object>} the numbers of every backend of this browser, and what it says about the device */
+async function measureDevice() {
   if (!crossOriginIsolated || !crypto.subtle) {
-    throw new Error("the browser does not treat this page as a secure one, so it would measure one thread and no GPU");
+    throw new Error(
+      "the browser does not treat this page as a secure one, so it would measure one thread and no graphics processor",
+    );
   }
   await keepAwake();
-  const plan = await (await answered("./plan.json")).json();
+  /** @type {Plan} */
+  const plan = await (await fetchOk("./plan.json")).json();
+  /** @type {("webgpu" | "wasm")[]} */
+  const devices = (await hasGpu()) ? ["webgpu", "wasm"] : ["wasm"];
   const backends = [];
-  for (const device of (await hasGpu()) ? ["webgpu", "wasm"] : ["wasm"]) {
+  for (const device of devices) {
     state.textContent = device === "webgpu" ? "Measuring the graphics processor" : "Measuring the processor";
-    const asked = { ...plan, device };
-    const measured = await bench.measure(asked);
-    backends.push({ asked: device, measured, reloaded: await bench.reload(asked, measured.software) });
+    const devicePlan = { ...plan, device };
+    const measured = await bench.measure(devicePlan);
+    backends.push({ asked: device, measured, reloaded: await bench.reload(devicePlan, measured.software) });
   }
-  const sums = await (await answered("./model/SHA256SUMS")).arrayBuffer();
+  const sums = await (await fetchOk("./model/SHA256SUMS")).arrayBuffer();
   return {
     package: hex(await crypto.subtle.digest("SHA-256", sums)),
     name: nameField.value.trim(),
@@ -61,35 +75,40 @@ async function measured() {
 
 /** @param {object} result */
 async function send(result) {
-  const body = new TextEncoder().encode(JSON.stringify(result));
-  const key = await crypto.subtle.importKey("raw", new TextEncoder().encode(code), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  const encoder = new TextEncoder();
+  const body = encoder.encode(JSON.stringify(result));
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", encoder.encode(code), algorithm, false, ["sign"]);
   const signature = hex(await crypto.subtle.sign("HMAC", key, body));
-  await answered("./result", { method: "POST", body, headers: { "Content-Type": "application/json", "X-Signature": signature } });
+  const headers = { "Content-Type": "application/json", "X-Signature": signature };
+  await fetchOk("./result", { method: "POST", body, headers });
 }
 
 /**
  * @param {string} address
  * @param {RequestInit} [options]
+ * @returns {Promise<Response>}
+ * @throws {Error} if the status is not a success
  */
-async function answered(address, options) {
+async function fetchOk(address, options) {
   const response = await fetch(address, options);
-  if (response.status === 404) throw new Error("this address has been used; ask for the new one");
+  if (response.status === 404) throw new Error("this address was used before; ask for a new one");
   if (!response.ok) throw new Error(`the computer answered ${response.status}`);
   return response;
 }
 
-/** Software adapters compute rightly, but their speed says nothing of the device. */
+/** Whether there is a graphics processor; software adapters compute correctly, but their speed says nothing. */
 async function hasGpu() {
-  const adapter = await /** @type {any} */ (navigator).gpu?.requestAdapter();
+  const adapter = await navigator.gpu?.requestAdapter();
   return !!adapter && !adapter.info?.isFallbackAdapter;
 }
 
-/** A screen that goes dark stops the timing on phones. */
+/** Phones stop timers when the screen goes dark. */
 async function keepAwake() {
-  await /** @type {any} */ (navigator).wakeLock?.request("screen").catch(() => {});
+  await navigator.wakeLock?.request("screen").catch(() => {}); // refused on low battery; the measurement works without
 }
 
-/** @param {ArrayBuffer} bytes */
+/** @param {ArrayBuffer} bytes @returns {string} in hexadecimal */
 function hex(bytes) {
   return [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

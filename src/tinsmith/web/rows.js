@@ -1,91 +1,126 @@
 /**
- * Long prompts in pieces, between which a stop is heard, and keys and values kept beside a session that gives those of new
- * tokens alone.
+ * Reads long prompts in pieces, between which a stop is noticed, and stores keys and values beside the session.
  *
- * ONNX Runtime copies every output out of its memory and every input in. A graph that joined old and new rows would have all
- * of them copied out again at every token, into memory that has to be found first.
+ * ONNX Runtime copies every input into its memory and every output out of it. A graph that joined old and new rows would
+ * copy all of them out again for every token, into newly allocated memory. So the graph returns the rows of new tokens only.
+ *
+ * @import { Tensor } from "onnxruntime-web"
+ * @import { Session } from "./types.d.ts"
+ *
+ * @typedef {Record<string, Tensor>} Tensors
  */
 
-/** Rows that there is room for at first, and how much more than needed there is later. */
-const FIRST_ROOM = 256;
-const ROOM = 1.5;
+/** Rows allocated at first. */
+const INITIAL_ROWS = 256;
 
-/** Tokens read at once: attention's scores take memory for each of them with each before it, and nothing is heard meanwhile. */
-const MOST_TOKENS = 256;
+/** How much more than needed is allocated later. */
+const GROWTH = 1.5;
+
+/** Tokens read at once. Attention scores take memory for every pair of tokens, and a stop waits for the end of a piece. */
+const PIECE_TOKENS = 256;
 
 /**
- * Make `session` read long prompts in pieces, and give what Transformers.js expects: `present.*` of all tokens, also where they
- * are (1, S, W), of the new ones.
+ * Make `session` read long prompts in pieces, and return what Transformers.js expects: `present.*` of all tokens, even where
+ * the graph returns those of new tokens only, as (1, S, W).
  *
- * A tensor it then gives is a view of a buffer with room behind it, where the next token's rows go: of two continuations of one
- * past, the later one is right.
+ * Such a tensor is a view of a larger buffer, and the next token's rows go right behind it. Of two continuations of one
+ * past, only the later one is valid.
  *
- * @param {any} session an InferenceSession on a processor; gets `unread`, how many tokens of its last run it did not read
- * @param {() => Promise<boolean>} [isStopped] asked before every piece but the first: whether to leave the rest unread. The
- *   outputs are then those after the last piece that was read.
+ * @param {Session} session on a processor; gets `unread`, the number of tokens that its last run did not read
+ * @param {() => Promise<boolean>} [isStopped] called before every piece but the first. If true, the rest stays unread, and the
+ *   outputs are those of the last piece that was read.
  */
 export function readInPieces(session, isStopped = async () => false) {
-  const run = session.run.bind(session);
+  const run = /** @type {(feeds: Tensors, ...rest: unknown[]) => Promise<Tensors>} */ (session.run.bind(session));
   session.unread = 0;
-  session.run = async (/** @type {Record<string, any>} */ feeds, /** @type {any[]} */ ...rest) => {
+  /** @param {Tensors} feeds @param {unknown[]} rest */
+  const runInPieces = async (feeds, ...rest) => {
+    /** @type {Tensors | undefined} */
     let outputs;
     session.unread = feeds.input_ids.dims[1];
-    for (const piece of pieces(feeds)) {
+    for (const piece of piecesOf(feeds)) {
       if (outputs && (await isStopped())) break;
-      const past = outputs ? pastOf(session, outputs) : pastOf(session, feeds);
+      const past = pastOf(session, outputs ?? feeds);
       outputs = await run({ ...piece, ...past }, ...rest);
       for (const name of session.outputNames) {
-        const isNew = name.startsWith("present.") && outputs[name].dims.length === 3;
-        if (isNew) outputs[name] = joined(past[name.replace("present", "past_key_values")], outputs[name]);
+        const isNewRows = name.startsWith("present.") && outputs[name].dims.length === 3;
+        if (isNewRows) outputs[name] = appendRows(past[name.replace("present", "past_key_values")], outputs[name]);
       }
       session.unread -= piece.input_ids.dims[1];
     }
-    return outputs;
+    return /** @type {Tensors} */ (outputs);
   };
+  session.run = runInPieces;
 }
 
 /**
- * What to read one after the other, if only the last token's logits are wanted; all at once if not.
+ * Feeds of the pieces to read one after the other, without the past. A run whose caller wants more than the last token's
+ * logits is one piece.
  *
- * @param {Record<string, any>} feeds
- * @returns {Record<string, any>[]} without the past
+ * @param {Tensors} feeds
+ * @returns {Tensors[]}
  */
-function pieces({ input_ids, position_ids, attention_mask, num_logits_to_keep }) {
+function piecesOf({ input_ids, position_ids, attention_mask, num_logits_to_keep }) {
   const count = input_ids.dims[1];
   const before = attention_mask.dims[1] - count;
-  const most = Number(num_logits_to_keep.data[0]) === 1 ? MOST_TOKENS : count;
-  const found = [];
-  for (let from = 0; from < count; from += most) {
-    const to = Math.min(count, from + most);
-    found.push({
-      input_ids: part(input_ids, from, to), position_ids: part(position_ids, from, to),
-      attention_mask: part(attention_mask, 0, before + to), num_logits_to_keep,
+  const size = Number(num_logits_to_keep.data[0]) === 1 ? PIECE_TOKENS : count;
+  const pieces = [];
+  for (let start = 0; start < count; start += size) {
+    const end = Math.min(count, start + size);
+    pieces.push({
+      input_ids: slice(input_ids, start, end),
+      position_ids: slice(position_ids, start, end),
+      attention_mask: slice(attention_mask, 0, before + end),
+      num_logits_to_keep,
     });
   }
-  return found;
+  return pieces;
 }
 
-/** @param {any} tensor (1, S) @param {number} from @param {number} to @returns {any} (1, to - from) */
-function part(tensor, from, to) {
-  return new tensor.constructor(tensor.type, tensor.data.subarray(from, to), [1, to - from]);
+/** @param {Tensor} tensor (1, S) @param {number} start @param {number} end @returns {Tensor} (1, end - start) */
+function slice(tensor, start, end) {
+  const data = /** @type {BigInt64Array} */ (tensor.data);
+  return tensorLike(tensor, data.subarray(start, end), [1, end - start]);
 }
 
-/** @param {any} session @param {Record<string, any>} tensors a run's feeds, or its outputs @returns {Record<string, any>} */
+/** @param {Session} session @param {Tensors} tensors a run's feeds, or its outputs @returns {Tensors} */
 function pastOf(session, tensors) {
-  const names = session.inputNames.filter((/** @type {string} */ name) => name.startsWith("past_key_values."));
-  return Object.fromEntries(names.map((/** @type {string} */ name) => [name, tensors[name] ?? tensors[name.replace("past_key_values", "present")]]));
+  const names = session.inputNames.filter((name) => name.startsWith("past_key_values."));
+  return Object.fromEntries(
+    names.map((name) => [name, tensors[name] ?? tensors[name.replace("past_key_values", "present")]]),
+  );
 }
 
-/** @param {any} past (1, P, W) @param {any} rows (1, S, W) @returns {any} (1, P + S, W), where `past` lies if there is room */
-function joined(past, rows) {
+/**
+ * Both tensors one after the other, in the buffer of `past` if it has room.
+ *
+ * @param {Tensor} past (1, P, W)
+ * @param {Tensor} rows (1, S, W)
+ * @returns {Tensor} (1, P + S, W)
+ */
+function appendRows(past, rows) {
   const [, before, width] = past.dims;
   const total = before + rows.dims[1];
-  const { buffer, byteOffset, length } = past.data;
-  let room = new Float32Array(buffer, byteOffset);
-  if (room.length < total * width) {
-    room = new Float32Array(Math.max(FIRST_ROOM, Math.ceil(ROOM * total)) * width);
-    room.set(past.data);
+  const pastData = /** @type {Float32Array<ArrayBuffer>} */ (past.data);
+  let buffer = new Float32Array(pastData.buffer, pastData.byteOffset);
+  if (buffer.length < total * width) {
+    buffer = new Float32Array(Math.max(INITIAL_ROWS, Math.ceil(GROWTH * total)) * width);
+    buffer.set(pastData);
   }
-  room.set(rows.data, length);
-  return new past.constructor("float32", room.subarray(0, total * width), [1, total, width]);
+  buffer.set(/** @type {Float32Array} */ (rows.data), pastData.length);
+  return tensorLike(past, buffer.subarray(0, total * width), [1, total, width]);
+}
+
+/**
+ * A tensor of the same class and type: the runtime's module is not imported here.
+ *
+ * @param {Tensor} tensor
+ * @param {BigInt64Array | Float32Array} data
+ * @param {number[]} dims
+ */
+function tensorLike(tensor, data, dims) {
+  const TensorClass = /** @type {new (type: string, data: BigInt64Array | Float32Array, dims: number[]) => Tensor} */ (
+    tensor.constructor
+  );
+  return new TensorClass(tensor.type, data, dims);
 }

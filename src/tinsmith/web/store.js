@@ -1,50 +1,53 @@
 /**
- * A package's files: downloaded in parts, checked against SHA256SUMS, kept in the browser for the next visit.
+ * A package's files: downloaded in parts, checked against SHA256SUMS, and cached in the browser for the next visit.
  *
- * A download that breaks off or stands still goes on where it stopped, at once or on a later visit. Without room for them, the
- * files are used from memory. Without a network, what an earlier visit has kept is used.
+ * A download that breaks or stalls resumes where it stopped, at once or on a later visit. Where the browser has no room,
+ * files are used from memory. Without a network, the version cached by an earlier visit is used.
  */
 
+import { hex, Version } from "./versions.js";
+
 const PART_BYTES = 8_000_000;
-const ATTEMPTS = 5;
+const MAX_ATTEMPTS = 5;
 const FIRST_DELAY_MS = 500;
-const STALLED_MS = 30_000;
-/** Answers of a host that may be others in a moment. */
-const PASSING = [408, 425, 429, 500, 502, 503, 504];
+const STALL_TIMEOUT_MS = 30_000;
+
+/** HTTP statuses worth retrying. */
+const RETRYABLE_STATUSES = [408, 425, 429, 500, 502, 503, 504];
 
 /**
  * @typedef {(progress: {file: string, loaded: number, total: number}) => void} OnProgress bytes of one file
  */
 
-/** Where the bytes of a file go while they come, for whoever does not want to wait for the last one. */
-export class Memory {
-  /** Bytes that are there. */
-  count = 0;
+/** The bytes of one file in memory, for callers that use them while they arrive. */
+export class FileBuffer {
+  /** Bytes that have arrived. */
+  received = 0;
 
-  /** Whether bytes were put in place of earlier ones, so that what was made of those is void. */
+  /** Whether bytes were replaced, so that whatever was made of the earlier ones is void. */
   isOverwritten = false;
 
   /**
-   * @param {Uint8Array} bytes as many as the file has
-   * @param {(count: number) => void} [onArrived]
+   * @param {Uint8Array} bytes as long as the file
+   * @param {(received: number) => void} [onReceived]
    */
-  constructor(bytes, onArrived = () => {}) {
+  constructor(bytes, onReceived = () => {}) {
     this.bytes = bytes;
-    this.onArrived = onArrived;
+    this.onReceived = onReceived;
   }
 
-  /** @param {Uint8Array} piece the next one */
-  add(piece) {
-    const place = this.bytes.subarray(this.count, this.count + piece.length);
-    place.set(piece.subarray(0, place.length));
-    this.count += piece.length;
-    this.onArrived(this.count);
+  /** @param {Uint8Array} chunk the next bytes */
+  append(chunk) {
+    const target = this.bytes.subarray(this.received, this.received + chunk.length);
+    target.set(chunk.subarray(0, target.length));
+    this.received += chunk.length;
+    this.onReceived(this.received);
   }
 
-  clear() {
-    this.isOverwritten ||= this.count > 0;
-    this.count = 0;
-    this.onArrived(0);
+  reset() {
+    this.isOverwritten ||= this.received > 0;
+    this.received = 0;
+    this.onReceived(0);
   }
 }
 
@@ -53,65 +56,87 @@ export class Store {
   /** Whether the browser had no room, so that the next visit downloads again. */
   isFull = false;
 
-  /** Milliseconds without a byte after which a download is asked for again. */
-  stalledMs = STALLED_MS;
+  /** Milliseconds without a byte after which a download is requested again. */
+  stallTimeoutMs = STALL_TIMEOUT_MS;
 
-  /** Digests one after the other, since each takes a copy of its file. @type {Promise<unknown>} */
-  #proving = Promise.resolve();
+  /** Whether this is the version that the host has now, rather than one cached before. */
+  #isCurrent = false;
 
-  /** Files that another page of this origin is keeping right now. @type {Set<string>} */
-  #keptElsewhere = new Set();
+  /** Files in use, by name. @type {Map<string, Promise<Blob>>} */
+  #files = new Map();
+
+  /** Where the bytes of a file are wanted in memory, by name. @type {Map<string, FileBuffer>} */
+  #buffers = new Map();
+
+  /** Computes one digest at a time, since each takes a copy of its file. @type {Promise<unknown>} */
+  #digesting = Promise.resolve();
+
+  /** Files that another page of this origin is caching right now. @type {Set<string>} */
+  #cachedElsewhere = new Set();
 
   /**
    * @param {URL} folder ends in a slash
    * @param {Map<string, string>} sums file name -> SHA-256 in hexadecimal
-   * @param {Cache | null} cache null outside secure contexts
+   * @param {Version | null} version null where the page may cache nothing
    * @param {OnProgress} onProgress
    */
-  constructor(folder, sums, cache, onProgress) {
+  constructor(folder, sums, version, onProgress) {
     this.folder = folder;
     this.sums = sums;
-    this.cache = cache;
+    this.version = version;
     this.onProgress = onProgress;
-    /** @type {Map<string, Promise<Blob>>} */
-    this.files = new Map();
-    /** @type {Map<string, Memory>} */
-    this.memories = new Map();
   }
 
   /**
-   * The package at `folder`, in the version that its host has now; versions before are deleted.
+   * The package at `folder`, in the version that its host has now; without the host, in a cached version.
    *
    * @param {URL} folder
    * @param {OnProgress} [onProgress]
    * @returns {Promise<Store>}
+   * @throws {Error} if the host cannot be reached and nothing is cached, or if there is no package at `folder`
    */
   static async open(folder, onProgress = () => {}) {
     const address = new URL("SHA256SUMS", folder);
-    const asking = fetch(address, { cache: "no-cache", signal: AbortSignal.timeout(STALLED_MS) });
-    const found = await asking.then(async (response) => ({ status: response.status, text: await response.text() })).catch(() => null);
-    const isBusy = !!found && PASSING.includes(found.status);
-    if (!found || isBusy) {
-      const kept = await keptVersion(folder).catch(() => null); // browsers that were told to keep nothing refuse here
-      if (kept) return new Store(folder, parseSums(kept.text, address), kept.cache, onProgress);
+    const response = await fetchText(address);
+    const isBusy = !!response && RETRYABLE_STATUSES.includes(response.status);
+    if (!response || isBusy) {
+      const cached = await Version.cached(folder);
+      if (cached) return new Store(folder, parseSums(cached.sums, address), cached.version, onProgress);
     }
-    if (!found) throw new Error(`${address.href} cannot be reached. Is the address right, and does the host allow this page to read it (CORS)?`);
-    const { status, text } = found;
-    if (isBusy) throw new Error(`${address.href} answered ${status}, which may pass. Load the page again in a while.`);
-    if (status !== 200) throw new Error(`${address.href} answered ${status}. The address must be the folder that holds it and config.json.`);
+    if (!response) {
+      throw new Error(
+        `${address.href} cannot be reached. Is the address right, and does the host allow this page to read it (CORS)?`,
+      );
+    }
+    const { status, text } = response;
+    if (isBusy) throw new Error(`${address.href} answered ${status}. The host may be busy: load the page again later.`);
+    if (status !== 200) {
+      throw new Error(
+        `${address.href} answered ${status}. The address must be the folder that holds it and config.json.`,
+      );
+    }
     const sums = parseSums(text, address);
-    const cache = await openCache(folder, text);
-    await cache?.put(address, new Response(text)).catch(() => {});
-    return new Store(folder, sums, cache, onProgress);
+    const store = new Store(folder, sums, await Version.open(folder, text), onProgress);
+    store.#isCurrent = true;
+    await store.#put(address.href, new Blob([text]));
+    return store;
   }
 
-  /** @param {string} name @returns {Promise<any>} the JSON document in a file */
+  /** Whether the next visit needs no download. */
+  get isKept() {
+    return !!this.version && !this.isFull;
+  }
+
+  /**
+   * @param {string} name
+   * @returns {Promise<any>} the JSON document in a file
+   */
   async json(name) {
     const text = await (await this.file(name)).text();
     try {
       return JSON.parse(text);
     } catch {
-      throw new Error(`${this.#url(name)} is not JSON; the host answered with: ${text.slice(0, 60)}`);
+      throw new Error(`${this.#url(name)} is not JSON; it begins with: ${text.slice(0, 60)}`);
     }
   }
 
@@ -125,104 +150,128 @@ export class Store {
     if (!request.startsWith(this.folder.href)) return undefined;
     const name = request.slice(this.folder.href.length);
     if (!this.sums.has(name)) return undefined;
-    const file = await this.file(name); // Transformers.js would go on after an error, so ask for the files it needs before
+    const file = await this.file(name);
     return new Response(file, { headers: { "content-length": String(file.size) } });
   }
 
+  /** For `env.customCache` too: everything is cached already. */
   async put() {}
 
   /**
-   * A whole file, from the browser's store or the network, proved to be the one that was listed.
+   * A whole file, from the browser's cache or the network, with the SHA-256 that is listed.
    *
    * @param {string} name
    * @returns {Promise<Blob>}
    */
   file(name) {
-    const found = this.files.get(name) ?? this.#wholeFile(name);
-    this.files.set(name, found);
-    found.catch(() => this.files.delete(name)); // asked for again, it is tried again
-    return found;
+    const file = this.#files.get(name) ?? this.#lockedFile(name);
+    this.#files.set(name, file);
+    file.catch(() => this.#files.delete(name)); // so that the next call tries again
+    return file;
   }
 
   /**
-   * Have a file's bytes in `memory`, from the first one on as they come; as proved as `file` when this resolves.
+   * Write a file's bytes into `buffer` as they arrive. When this resolves, they are as verified as those of `file`.
    *
    * @param {string} name
-   * @param {Memory} memory
+   * @param {FileBuffer} buffer
    */
-  async fill(name, memory) {
-    this.memories.set(name, memory);
+  async fill(name, buffer) {
+    this.#buffers.set(name, buffer);
     try {
       await this.file(name);
     } finally {
-      this.memories.delete(name);
+      this.#buffers.delete(name);
     }
-    if (memory.count !== memory.bytes.length) {
-      throw new Error(`${this.#url(name)} has ${memory.count} bytes, not ${memory.bytes.length} as planned. Was another file put in its place?`);
+    if (buffer.received !== buffer.bytes.length) {
+      throw new Error(
+        `${this.#url(name)} has ${buffer.received} bytes, but the package plans for ${buffer.bytes.length}. ` +
+          "Was the file replaced?",
+      );
     }
   }
 
+  /**
+   * Free the files, once a model was made of them. If all are cached and the host has no newer ones, this version is
+   * complete and the others are deleted.
+   */
+  async finish() {
+    this.#files.clear();
+    if (!this.version || !this.#isCurrent || this.#cachedElsewhere.size) return;
+    await this.#put(this.version.completeMark, new Blob());
+    if (this.isKept) await this.version.removeOthers();
+  }
+
   /** @param {string} name @returns {Promise<Blob>} */
-  #wholeFile(name) {
-    if (!this.cache || !navigator.locks) return this.#proved(name);
-    // Two pages that keep one file at once would mix their parts; the second one keeps nothing.
+  #lockedFile(name) {
+    if (!this.version || !navigator.locks) return this.#verifiedFile(name);
+    // Two pages that cache one file at the same time would mix its parts, so the second one does not cache it.
     return navigator.locks.request(`tinsmith ${this.#url(name)}`, { ifAvailable: true }, (lock) => {
-      if (!lock) this.#keptElsewhere.add(name);
-      return this.#proved(name);
+      if (!lock) this.#cachedElsewhere.add(name);
+      return this.#verifiedFile(name);
     });
   }
 
   /** @param {string} name @returns {Promise<Blob>} */
-  async #proved(name) {
-    const memory = this.memories.get(name);
-    const parts = await this.#keptParts(name, memory);
-    if (await this.cache?.match(this.#url(name, "whole"))) {
+  async #verifiedFile(name) {
+    const buffer = this.#buffers.get(name);
+    const parts = await this.#cachedParts(name, buffer);
+    if (await this.version?.cache.match(this.#url(name, "whole"))) {
       const whole = new Blob(parts);
-      if ((await this.#sha256(whole, memory)) === this.sums.get(name)) {
+      if ((await this.#sha256(whole, buffer)) === this.sums.get(name)) {
         this.onProgress({ file: name, loaded: whole.size, total: whole.size });
         return whole;
       }
       await this.#drop(name, parts);
     }
-    for (const isLast of [false, true]) {
+    for (const isLastTry of [false, true]) {
       const whole = await this.#download(name, parts);
-      const found = await this.#sha256(whole, memory);
+      const digest = await this.#sha256(whole, buffer);
       const expected = this.sums.get(name);
-      if (found === null || found === expected) {
-        await this.#keep(name, "whole", new Blob());
+      if (digest === null || digest === expected) {
+        await this.#cacheFile(name, "whole", new Blob());
         return whole;
       }
       await this.#drop(name, parts);
-      if (isLast) {
-        throw new Error(`${this.#url(name)} is damaged, or not of this version: its SHA-256 is ${found}, SHA256SUMS says ${expected}.`);
+      if (isLastTry) {
+        throw new Error(
+          `${this.#url(name)} is damaged, or not of this version: its SHA-256 is ${digest}, SHA256SUMS says ${expected}.`,
+        );
       }
     }
     throw new Error("unreachable");
   }
 
-  /** @param {Blob} file @param {Memory} [memory] @returns {Promise<string | null>} as `sha256` */
-  #sha256(file, memory) {
-    const found = this.#proving.then(() => sha256(file, memory));
-    this.#proving = found.catch(() => {});
-    return found;
+  /** @param {Blob} file @param {FileBuffer} [buffer] @returns {Promise<string | null>} see `sha256` */
+  #sha256(file, buffer) {
+    const digest = this.#digesting.then(() => sha256(file, buffer));
+    this.#digesting = digest.catch(() => {});
+    return digest;
   }
 
   /**
-   * Download what is missing after `parts`, adding to them.
+   * Download what is missing after `parts`, and append it to them.
    *
-   * @param {string} name @param {Blob[]} parts @returns {Promise<Blob>}
+   * @param {string} name
+   * @param {Blob[]} parts
+   * @returns {Promise<Blob>}
    */
   async #download(name, parts) {
-    for (let failures = 0; ; ) {
+    for (let failures = 0; ;) {
       const before = sizeOf(parts);
       try {
-        await this.#readOn(name, parts);
+        await this.#resume(name, parts);
         return new Blob(parts);
       } catch (error) {
         if (error instanceof Refused) throw error;
         failures = sizeOf(parts) > before ? 1 : failures + 1;
-        if (failures >= ATTEMPTS) {
-          throw new Error(`${this.#url(name)}: the connection broke ${ATTEMPTS} times (${/** @type {Error} */ (error).message}). Loading the page again goes on where it stopped.`);
+        if (failures >= MAX_ATTEMPTS) {
+          const reason = error instanceof Error ? error.message : error;
+          throw new Error(
+            `${this.#url(name)}: the connection broke ${MAX_ATTEMPTS} times (${reason}). ` +
+              "Load the page again to resume the download where it stopped.",
+            { cause: error },
+          );
         }
         await new Promise((resolve) => setTimeout(resolve, FIRST_DELAY_MS * 2 ** (failures - 1)));
       }
@@ -230,94 +279,113 @@ export class Store {
   }
 
   /** @param {string} name @param {Blob[]} parts */
-  async #readOn(name, parts) {
+  async #resume(name, parts) {
     const loaded = sizeOf(parts);
+    /** @type {Record<string, string>} */
     const headers = loaded ? { Range: `bytes=${loaded}-` } : {};
     const stalled = new AbortController();
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
-    const waitOn = () => {
+    const restartTimer = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => stalled.abort(new Error(`nothing came for ${this.stalledMs / 1000} s`)), this.stalledMs);
+      const seconds = this.stallTimeoutMs / 1000;
+      timer = setTimeout(() => stalled.abort(new Error(`nothing came for ${seconds} s`)), this.stallTimeoutMs);
     };
     try {
-      waitOn();
+      restartTimer();
       const response = await fetch(this.#url(name), { headers, cache: "no-store", signal: stalled.signal });
-      await this.#readBody(name, parts, response, waitOn);
+      await this.#readBody(name, parts, response, restartTimer);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  /** @param {string} name @param {Blob[]} parts @param {Response} response @param {() => void} heard called with every piece */
-  async #readBody(name, parts, response, heard) {
-    let loaded = sizeOf(parts);
-    if (response.status === 416 && loaded) return; // nothing is missing
-    if (PASSING.includes(response.status)) throw new Error(`the host answered ${response.status}`);
-    if (!response.ok) throw new Refused(`${this.#url(name)} answered ${response.status}. The address must be the folder that holds config.json.`);
-    if (loaded && response.status !== 206) {
-      await this.#drop(name, parts); // a host that cannot start in the middle
-      loaded = 0;
+  /**
+   * @param {string} name
+   * @param {Blob[]} parts
+   * @param {Response} response
+   * @param {() => void} onChunk
+   */
+  async #readBody(name, parts, response, onChunk) {
+    if (response.status === 416 && sizeOf(parts)) return; // nothing is missing
+    if (RETRYABLE_STATUSES.includes(response.status)) throw new Error(`the host answered ${response.status}`);
+    if (!response.ok) {
+      throw new Refused(
+        `${this.#url(name)} answered ${response.status}. The address must be the folder that holds config.json.`,
+      );
     }
-    const memory = this.memories.get(name);
+    const isWholeFile = response.status !== 206; // the host cannot start in the middle
+    if (sizeOf(parts) && isWholeFile) await this.#drop(name, parts);
+    let loaded = sizeOf(parts);
     const total = loaded + Number(response.headers.get("content-length") ?? 0);
-    /** @type {Uint8Array<ArrayBuffer>[]} */
-    let waiting = [];
-    const flush = async () => {
-      if (!waiting.length) return;
-      const part = new Blob(waiting);
-      waiting = [];
-      parts.push(part);
-      await this.#keep(name, `part${parts.length - 1}`, part);
-    };
+    const buffer = this.#buffers.get(name);
+    const part = new PartWriter((blob) => {
+      parts.push(blob);
+      return this.#cacheFile(name, `part${parts.length - 1}`, blob);
+    });
     const reader = /** @type {ReadableStream<Uint8Array<ArrayBuffer>>} */ (response.body).getReader();
     try {
-      for (let read; !(read = await reader.read()).done; ) {
-        heard();
-        memory?.add(read.value);
-        waiting.push(read.value);
+      for (let read; !(read = await reader.read()).done;) {
+        onChunk();
+        buffer?.append(read.value);
         loaded += read.value.length;
         this.onProgress({ file: name, loaded, total: Math.max(loaded, total) });
-        if (waiting.reduce((sum, bytes) => sum + bytes.length, 0) >= PART_BYTES) {
-          await flush();
-          heard(); // a slow disk is no silent host
-        }
+        if (await part.append(read.value)) onChunk(); // a slow disk is no silent host
       }
     } finally {
-      await flush();
+      await part.flush();
     }
   }
 
-  /** @param {string} name @param {Memory} [memory] @returns {Promise<Blob[]>} */
-  async #keptParts(name, memory) {
+  /** @param {string} name @param {FileBuffer} [buffer] @returns {Promise<Blob[]>} */
+  async #cachedParts(name, buffer) {
     const parts = [];
-    for (let found; (found = await this.cache?.match(this.#url(name, `part${parts.length}`))); ) {
-      const part = await found.blob();
-      memory?.add(new Uint8Array(await part.arrayBuffer()));
+    for (let response; (response = await this.version?.cache.match(this.#url(name, `part${parts.length}`)));) {
+      const part = await response.blob();
+      buffer?.append(new Uint8Array(await part.arrayBuffer()));
       parts.push(part);
     }
     return parts;
   }
 
-  /** @param {string} name @param {string} what @param {Blob} content */
-  async #keep(name, what, content) {
-    if (!this.cache || this.isFull || this.#keptElsewhere.has(name)) return;
-    try {
-      await this.cache.put(this.#url(name, what), new Response(content));
-    } catch {
-      this.isFull = true;
+  /** @param {string} name @param {string} what `whole` or a part @param {Blob} content */
+  async #cacheFile(name, what, content) {
+    if (!this.#cachedElsewhere.has(name)) await this.#put(this.#url(name, what), content);
+  }
+
+  /**
+   * Put `content` into the browser's cache. Where there is no room for two versions of the package, the old one goes.
+   *
+   * @param {string} address
+   * @param {Blob} content
+   */
+  async #put(address, content) {
+    const { version } = this;
+    if (!version || this.isFull) return;
+    const put = () =>
+      version.cache.put(address, new Response(content)).catch((/** @type {unknown} */ error) => ({ error }));
+    let failure = await put();
+    if (this.#isCurrent && isQuotaExceeded(failure?.error) && (await version.removeOthers())) {
+      console.info(
+        `The browser has no room for two versions of the model (${failure?.error}). ` +
+          "The old one was deleted before the new one was complete.",
+      );
+      failure = await put();
     }
+    if (failure) this.isFull = true;
   }
 
   /** @param {string} name @param {Blob[]} parts */
   async #drop(name, parts) {
-    const kept = this.#keptElsewhere.has(name) ? [] : ["whole", ...[...parts.keys()].map((index) => `part${index}`)];
-    for (const what of kept) await this.cache?.delete(this.#url(name, what));
+    if (!this.#cachedElsewhere.has(name)) {
+      const cached = ["whole", ...parts.map((_, index) => `part${index}`)];
+      for (const what of cached) await this.version?.cache.delete(this.#url(name, what));
+    }
     parts.length = 0;
-    this.memories.get(name)?.clear();
+    this.#buffers.get(name)?.reset();
   }
 
-  /** @param {string} name @param {string} [what] @returns {string} address of a file, or of what is kept of it */
+  /** @param {string} name @param {string} [what] @returns {string} address of a file, or of what is cached of it */
   #url(name, what) {
     const url = new URL(name, this.folder);
     if (what) url.search = what;
@@ -325,8 +393,52 @@ export class Store {
   }
 }
 
-/** The host's answer, which asking again will not change. */
+/** Collects chunks of a download into parts that are worth caching. */
+class PartWriter {
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  #chunks = [];
+  #size = 0;
+
+  /** @param {(part: Blob) => Promise<void>} write */
+  constructor(write) {
+    this.write = write;
+  }
+
+  /** @param {Uint8Array<ArrayBuffer>} chunk @returns {Promise<boolean>} whether a part was written */
+  async append(chunk) {
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
+    if (this.#size < PART_BYTES) return false;
+    await this.flush();
+    return true;
+  }
+
+  async flush() {
+    if (!this.#chunks.length) return;
+    const part = new Blob(this.#chunks);
+    this.#chunks = [];
+    this.#size = 0;
+    await this.write(part);
+  }
+}
+
+/** An answer of the host that a retry will not change. */
 class Refused extends Error {}
+
+/** @param {URL} address @returns {Promise<{status: number, text: string} | null>} null if it cannot be reached */
+async function fetchText(address) {
+  try {
+    const response = await fetch(address, { cache: "no-cache", signal: AbortSignal.timeout(STALL_TIMEOUT_MS) });
+    return { status: response.status, text: await response.text() };
+  } catch {
+    return null;
+  }
+}
+
+/** @param {unknown} error */
+function isQuotaExceeded(error) {
+  return error instanceof DOMException && error.name === "QuotaExceededError";
+}
 
 /** @param {Blob[]} parts @returns {number} bytes */
 function sizeOf(parts) {
@@ -335,62 +447,37 @@ function sizeOf(parts) {
 
 /**
  * @param {Blob} file
- * @param {Memory} [memory] with its bytes, if they were wanted there
- * @returns {Promise<string | null>} null outside secure contexts, where browsers cannot say
+ * @param {FileBuffer} [buffer] with the file's bytes, if they are wanted in memory
+ * @returns {Promise<string | null>} null outside secure contexts, where browsers compute no digests
  */
-async function sha256(file, memory) {
+async function sha256(file, buffer) {
   if (!globalThis.crypto?.subtle) return null;
-  return hex(await crypto.subtle.digest("SHA-256", await digestible(file, memory)));
+  return hex(await crypto.subtle.digest("SHA-256", await unsharedBytes(file, buffer)));
 }
 
-/** @param {Blob} file @param {Memory} [memory] @returns {Promise<BufferSource>} all bytes of a file, in memory that nobody shares */
-async function digestible(file, memory) {
-  if (memory?.bytes.length !== file.size) return file.arrayBuffer(); // without memory, or a file that does not fit
-  return /** @type {any} */ (memory.bytes.buffer instanceof ArrayBuffer ? memory.bytes : memory.bytes.slice());
+/**
+ * All bytes of a file in memory that no worker shares, as digests need them.
+ *
+ * @param {Blob} file
+ * @param {FileBuffer} [buffer]
+ * @returns {Promise<BufferSource>}
+ */
+async function unsharedBytes(file, buffer) {
+  if (buffer?.bytes.length !== file.size) return file.arrayBuffer(); // no buffer, or a file of another size
+  const isShared = !(buffer.bytes.buffer instanceof ArrayBuffer);
+  return /** @type {Uint8Array<ArrayBuffer>} */ (isShared ? buffer.bytes.slice() : buffer.bytes);
 }
 
-/** @param {ArrayBuffer} bytes */
-function hex(bytes) {
-  return [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** @param {string} text @param {URL} address @returns {Map<string, string>} */
+/** @param {string} text @param {URL} address @returns {Map<string, string>} file name -> SHA-256 */
 function parseSums(text, address) {
   const lines = text.split("\n").filter(Boolean);
-  return new Map(lines.map((line) => {
-    const found = /^([0-9a-f]{64})  (.+)$/.exec(line);
-    if (!found) throw new Error(`${address.href} is not a list of checksums; the host answered with: ${text.slice(0, 60)}`);
-    return [found[2], found[1]];
-  }));
-}
-
-/** @param {URL} folder @param {string} sums @returns {Promise<Cache | null>} null where nothing may be kept */
-async function openCache(folder, sums) {
-  if (!globalThis.caches || !globalThis.crypto?.subtle) return null;
-  try {
-    return await openVersion(folder, sums);
-  } catch {
-    return null; // browsers that were told to keep nothing refuse here
-  }
-}
-
-/** @param {URL} folder @param {string} sums @returns {Promise<Cache>} of exactly this version; those of others are deleted */
-async function openVersion(folder, sums) {
-  const version = hex(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(sums))).slice(0, 16);
-  const prefix = `tinsmith ${folder.href} `;
-  for (const name of await caches.keys()) {
-    if (name.startsWith(prefix) && name !== prefix + version) await caches.delete(name);
-  }
-  return caches.open(prefix + version);
-}
-
-/** @param {URL} folder @returns {Promise<{cache: Cache, text: string} | null>} what an earlier visit has kept */
-async function keptVersion(folder) {
-  for (const name of (await globalThis.caches?.keys()) ?? []) {
-    if (!name.startsWith(`tinsmith ${folder.href} `)) continue;
-    const cache = await caches.open(name);
-    const kept = await cache.match(new URL("SHA256SUMS", folder));
-    if (kept) return { cache, text: await kept.text() };
-  }
-  return null;
+  return new Map(
+    lines.map((line) => {
+      const match = /^([0-9a-f]{64}) {2}(.+)$/.exec(line);
+      if (!match) {
+        throw new Error(`${address.href} is not a list of checksums; it begins with: ${text.slice(0, 60)}`);
+      }
+      return [match[2], match[1]];
+    }),
+  );
 }

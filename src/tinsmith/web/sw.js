@@ -1,60 +1,82 @@
 /**
- * Lets the page open without a network, and gives it threads on hosts that cannot send headers.
+ * Opens the page without a network, and gives it threads on hosts that cannot send headers.
  *
- * Files come from the network and are kept; without a network they come from what was kept. The model is not this worker's
- * business: store.js keeps it. Every answer gets the headers of cross-origin isolation, which shared memory needs, and the
- * policy for workers, which take it from their own answer only.
+ * Files come from the network and are cached; without a network they come from the cache. The model's files are left to
+ * store.js. Every response gets the headers of cross-origin isolation, which shared memory needs, and the content security
+ * policy for workers, which take theirs from their own response only.
  */
+
+const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (globalThis));
 
 const HERE = new URL("./", location.href);
 const CACHE = `tinsmith page ${HERE.pathname}`;
 const MODEL = new URL("./model/", HERE).href;
 
-/** Where Hugging Face's static Spaces may send who asks for a large file. */
+/** Hosts to which Hugging Face's static Spaces redirect requests for large files. */
 const REDIRECTS = HERE.hostname.endsWith(".hf.space") ? " https://*.hf.co https://*.huggingface.co" : "";
 const WORKER_POLICY = `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'${REDIRECTS}`;
 
-/** What the page had fetched before this worker was there. */
+/** Statuses of responses without a body. */
+const BODILESS = [101, 204, 205, 304];
+
+/** What the page has fetched before this worker runs. */
 const OPENING = [
-  "./", "./app.json", "./card.html", "./chat.css", "./chat.js", "./client.js", "./markdown.js", "./page.css", "./worker.js",
+  "./",
+  "./app.json",
+  "./card.html",
+  "./chat.css",
+  "./chat.js",
+  "./client.js",
+  "./markdown.js",
+  "./page.css",
+  "./worker.js",
 ];
 
-self.addEventListener("install", (event) => {
+worker.addEventListener("install", (event) => {
   const requests = OPENING.map((name) => new Request(new URL(name, HERE), { cache: "no-cache" }));
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)).then(() => self.skipWaiting()));
+  const filling = caches.open(CACHE).then((cache) => cache.addAll(requests));
+  event.waitUntil(filling.then(() => worker.skipWaiting()));
 });
 
-self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+worker.addEventListener("activate", (event) => event.waitUntil(worker.clients.claim()));
 
-self.addEventListener("fetch", (event) => {
+worker.addEventListener("fetch", (event) => {
   const { request } = event;
-  if (request.method !== "GET" || !request.url.startsWith(HERE.href) || request.url.startsWith(MODEL)) return;
-  event.respondWith(answer(event));
+  const isOurs = request.url.startsWith(HERE.href) && !request.url.startsWith(MODEL);
+  if (request.method === "GET" && isOurs) event.respondWith(respond(event));
 });
 
-/** @param {any} event */
-async function answer(event) {
+/** @param {FetchEvent} event @returns {Promise<Response>} */
+async function respond(event) {
+  const { request } = event;
   const cache = await caches.open(CACHE);
-  const kept = await cache.match(event.request, { ignoreSearch: true });
+  const cached = await cache.match(request, { ignoreSearch: true });
   let response;
   try {
-    response = await fetch(event.request);
+    response = await fetch(request);
   } catch (error) {
-    if (!kept) throw error;
-    return isolated(kept, event.request.url);
+    if (!cached) throw error;
+    return isolated(cached, request.url);
   }
-  if (response.ok && !isSame(kept, response)) {
-    event.waitUntil(cache.put(event.request, response.clone()).catch(() => {})); // a full disk keeps nobody from reading
+  if (response.ok && !isSame(cached, response)) {
+    event.waitUntil(cache.put(request, response.clone()).catch(() => {})); // a full disk must not stop the page
   }
-  return isolated(response, event.request.url);
+  return isolated(response, request.url);
 }
 
-/** Whether a kept answer is the new one, as far as the host says. */
-function isSame(kept, response) {
+/**
+ * Whether the cached response is the new one, by the host's headers.
+ *
+ * @param {Response | undefined} cached
+ * @param {Response} response
+ */
+function isSame(cached, response) {
   const marks = ["etag", "last-modified"].filter((name) => response.headers.has(name));
-  return !!kept && marks.length > 0 && [...marks, "content-length"].every((name) => kept.headers.get(name) === response.headers.get(name));
+  if (!cached || !marks.length) return false;
+  return [...marks, "content-length"].every((name) => cached.headers.get(name) === response.headers.get(name));
 }
 
+/** @param {Response} response @param {string} url @returns {Response} the same with the headers of isolation */
 function isolated(response, url) {
   if (response.type === "opaqueredirect") return response; // the browser follows it, and asks again
   const headers = new Headers(response.headers);
@@ -63,5 +85,5 @@ function isolated(response, url) {
   headers.set("Cross-Origin-Resource-Policy", "same-origin");
   if (new URL(url).pathname.endsWith(".js")) headers.append("Content-Security-Policy", WORKER_POLICY);
   const { status, statusText } = response;
-  return new Response([101, 204, 205, 304].includes(status) ? null : response.body, { status, statusText, headers });
+  return new Response(BODILESS.includes(status) ? null : response.body, { status, statusText, headers });
 }

@@ -1,40 +1,64 @@
 /**
- * Unpacks a package's 4- and 8-bit weights for its INT8 graph, to the last bit as ONNX Runtime would while it loads one.
+ * Unpacks a package's 4- and 8-bit weights for its INT8 graph, bit for bit as ONNX Runtime would while it loads one.
  *
- * The arithmetic is that of src/tinsmith/export/unpack.py: products and steps are rounded to halves, quotients to floats.
+ * The arithmetic is that of `tinsmith.model.int8_weights`: products and steps are rounded to halves, quotients to floats.
  *
- * @typedef {{bits: 4 | 8, rows: number, file: string, packed_at: number, scales_at: number, zeros_at?: number}} Part stored integers, scales
- *   and, in 4 bits, zero points
- * @typedef {{columns: number, width: number, weights_at: number, scales_at: number, factors: number[] | null, parts: Part[]}} Product
- *   of all rows of its parts; `weights_at` is where its levels go, in matrices of (columns, width), `scales_at` where a float
- *   for each row. What fills the last matrix stays zero
- * @typedef {{bytes: number, sha256: string, files: Record<string, number>, products: Product[]}} Plan `files` of weights, with their bytes
+ * @typedef {object} Part a stored matrix: integers, scales and, in 4 bits, zero points
+ * @property {4 | 8} bits
+ * @property {number} rows
+ * @property {string} file
+ * @property {number} packed_at offset in bytes, as in the next two
+ * @property {number} scales_at
+ * @property {number} [zeros_at]
+ *
+ * @typedef {object} Product a matrix of the INT8 graph, made of all rows of its parts. What fills its last tile stays zero
+ * @property {number} columns
+ * @property {number} width columns of a tile: levels are stored in matrices of (columns, width)
+ * @property {number} weights_at offset of the levels in the result, in bytes
+ * @property {number} scales_at offset of a float for each row
+ * @property {number[] | null} factors of the blocks
+ * @property {Part[]} parts
+ *
+ * @typedef {object} Plan
+ * @property {number} bytes of the result
+ * @property {string} sha256 of the result
+ * @property {Record<string, number>} files sizes of the files of weights, in bytes
+ * @property {Product[]} products
  */
 
 const BLOCK = 32;
+
+/** The level of zero. */
 const MIDDLE = 128;
-/** Of a row's bound: the step of 127 levels. */
-const SHARE = Math.fround(1 / 127);
-/** Rows that are turned together, so that what is written lies together. */
-const TILE = 64;
 
-const { fround } = Math;
-const half = halves();
-const float = new Float32Array(1);
-const bitsOfFloat = new Uint32Array(float.buffer);
+/** The step is this share of a row's bound, for 127 levels. */
+const STEP_SHARE = Math.fround(1 / 127);
 
-/** The smallest half that is not subnormal; below, halves lie 2^-24 apart, as doubles do beside 1.5 * 2^28. */
-const NORMAL = 2 ** -14;
-const SMALLEST = 2 ** -24;
+/** Rows that are transposed together, so that neighbours in memory are written together. */
+const TILE_ROWS = 64;
+
+/** Weights of a piece, about: small enough that workers end together and none waits long for bytes. */
+const PIECE_WEIGHTS = 2 ** 20;
+
+/** The smallest half that is not subnormal. Below it halves are 2^-24 apart, as doubles are near 1.5 * 2^28. */
+const SMALLEST_NORMAL = 2 ** -14;
+const SMALLEST_SUBNORMAL = 2 ** -24;
 const SUBNORMAL_ROUNDER = 1.5 * 2 ** 28;
 
+const { fround } = Math;
+const halfValues = allHalves();
+const float = new Float32Array(1);
+const floatBits = new Uint32Array(float.buffer);
+
 /** @returns {Float32Array} the value of every 16 bits as a half */
-function halves() {
+function allHalves() {
   const values = new Float32Array(65536);
   for (let bits = 0; bits < 65536; bits++) {
     const exponent = (bits >> 10) & 31;
     const fraction = bits & 1023;
-    const size = exponent === 0 ? fraction * 2 ** -24 : exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    let size = (1 + fraction / 1024) * 2 ** (exponent - 15);
+    if (exponent === 0) size = fraction * 2 ** -24;
+    else if (exponent === 31) size = fraction ? NaN : Infinity;
     values[bits] = bits & 0x8000 ? -size : size;
   }
   return values;
@@ -42,28 +66,32 @@ function halves() {
 
 /** @param {number} value a float @returns {number} the nearest half, ties to even */
 function toHalf(value) {
-  if (value > -NORMAL && value < NORMAL) return value + SUBNORMAL_ROUNDER - SUBNORMAL_ROUNDER;
+  if (value > -SMALLEST_NORMAL && value < SMALLEST_NORMAL) return value + SUBNORMAL_ROUNDER - SUBNORMAL_ROUNDER;
   float[0] = value;
-  const bits = bitsOfFloat[0];
-  bitsOfFloat[0] = (bits + 0xfff + ((bits >> 13) & 1)) & ~0x1fff;
+  const bits = floatBits[0];
+  floatBits[0] = (bits + 0xfff + ((bits >> 13) & 1)) & ~0x1fff;
   return float[0];
 }
 
 /**
- * Rows of a part, for one worker: `needs` is how much of their file must be there.
+ * @typedef {object} Piece rows of a part, for one worker
+ * @property {Product} product
+ * @property {Part} part
+ * @property {number} first row of the product at which the part begins
+ * @property {number} start row of the part
+ * @property {number} end row of the part, exclusive
+ * @property {number} needs bytes of the part's file that must have arrived
  *
- * @typedef {{product: Product, part: Part, first: number, start: number, end: number, needs: number}} Piece `first` of the part's
- *   rows among the product's, `start` and `end` among the part's
- * @typedef {{plan: Plan, files: Map<string, Uint8Array>, arrived: Int32Array, data: Uint8Array, next: Int32Array}} Work
- *   all but `plan` shared. `arrived`: of each file, in the order of `files`, the bytes that are there, and at the end how often
- *   that has changed. `next`: of each file the first piece that nobody has taken
+ * @typedef {object} Work shared by all workers, except for `plan`
+ * @property {Plan} plan
+ * @property {Map<string, Uint8Array<ArrayBufferLike>>} files the package's files of weights, by the names in `plan`
+ * @property {Int32Array<ArrayBufferLike>} received bytes of each file that have arrived, in the order of `files`; then a counter of changes
+ * @property {Uint8Array<ArrayBufferLike>} data the result
+ * @property {Int32Array<ArrayBufferLike>} next of each file, the first piece that nobody has taken
  */
 
-/** About as many, so that workers end together and none waits long for bytes. */
-const PIECE_WEIGHTS = 2 ** 20;
-
 /**
- * What the INT8 graph's weights file holds.
+ * Content of the INT8 graph's file of weights.
  *
  * @param {Plan} plan
  * @param {Map<string, Uint8Array>} files the package's files of weights, by the names in `plan`
@@ -76,96 +104,112 @@ export function unpack(plan, files) {
 }
 
 /** Workers that unpack beside the caller, in shared memory, while the files arrive there. */
-export class Helpers {
-  /** What there is to do, once it has begun. @type {Work & {data: Uint8Array<SharedArrayBuffer>} | null} */
+export class Unpackers {
+  /** Set by `begin`. @type {Work | null} */
   work = null;
 
-  /** @type {(why: Error) => void} */
-  #stop = () => {};
+  /** @type {(reason: Error) => void} */
+  #rejectEnded = () => {};
 
   /** @type {Promise<never>} */
   #ended = new Promise((_, reject) => {
-    this.#stop = reject;
+    this.#rejectEnded = reject;
   });
+
+  /** @type {Promise<unknown>} */
+  #done = Promise.resolve();
 
   /** @param {number} count */
   constructor(count) {
-    this.workers = Array.from({ length: count }, () => new Worker(new URL("./unpack_worker.js", import.meta.url), { type: "module" }));
+    const address = new URL("./unpack_worker.js", import.meta.url);
+    this.workers = Array.from({ length: count }, () => new Worker(address, { type: "module" }));
     this.#ended.catch(() => {});
-    this.ready = this.#all();
-    this.ready.catch(() => {}); // told to whoever asks for work
+    this.ready = this.#nextMessages();
+    this.ready.catch(() => {}); // `begin` rejects
   }
 
   /**
-   * Begin with what has arrived. A worker takes a while to start, so this comes before anything that keeps the caller busy.
+   * Begin with what has arrived. Workers take a while to start, so call this before anything that blocks the thread.
    *
    * @param {Plan} plan
-   * @param {Map<string, Uint8Array<SharedArrayBuffer>>} files
-   * @param {Int32Array<SharedArrayBuffer>} arrived as in `Work`; whoever changes it notifies those who wait for its last number
+   * @param {Map<string, Uint8Array>} files in shared memory
+   * @param {Int32Array} received see `Work`. Whoever changes it notifies those who wait for its last number
    */
-  async begin(plan, files, arrived) {
+  async begin(plan, files, received) {
     await this.ready;
-    this.work = {
-      plan, files, arrived, data: new Uint8Array(new SharedArrayBuffer(plan.bytes)), next: new Int32Array(new SharedArrayBuffer(4 * files.size)),
-    };
-    this.done = this.#all();
-    this.done.catch(() => {}); // told to whoever asks for the result
+    const data = new Uint8Array(new SharedArrayBuffer(plan.bytes));
+    const next = new Int32Array(new SharedArrayBuffer(4 * files.size));
+    this.work = { plan, files, received, data, next };
+    this.#done = this.#nextMessages();
+    this.#done.catch(() => {}); // `finish` rejects
     for (const worker of this.workers) worker.postMessage(this.work);
   }
 
   /**
-   * Take part in what was begun, once all files are there.
+   * Unpack along with the workers, once all files are there.
    *
-   * @returns {Promise<Uint8Array<SharedArrayBuffer>>} rejects where a worker has failed
+   * @returns {Promise<Uint8Array>} rejects if a worker failed
    */
   async finish() {
-    if (!this.work) throw new Error("Nothing was begun; call begin first.");
+    if (!this.work) throw new Error("There is no work to finish; call begin first.");
     const { data } = this.work;
     takePieces(this.work);
-    await this.done;
+    await this.#done;
     return data;
   }
 
+  /** End the workers and free the memory of their work. */
   end() {
     for (const worker of this.workers) worker.terminate();
-    this.work = null; // and its memory
-    this.#stop(new Error("The workers that unpack weights were ended."));
+    this.work = null;
+    this.#rejectEnded(new Error("The workers that unpack weights were ended."));
   }
 
-  /** @returns {Promise<unknown>} when every worker has said something */
-  #all() {
-    const heard = this.workers.map((worker) => new Promise((resolve, reject) => {
-      worker.onmessage = resolve;
-      worker.onerror = (event) => {
-        event.preventDefault(); // the caller is told, and no page above
-        reject(new Error("A worker that unpacks weights failed."));
-      };
-    }));
-    return Promise.race([Promise.all(heard), this.#ended]);
+  /** @returns {Promise<unknown>} resolves when every worker has sent its next message */
+  #nextMessages() {
+    const messages = this.workers.map(
+      (worker) =>
+        new Promise((resolve, reject) => {
+          worker.onmessage = resolve;
+          worker.onerror = (event) => {
+            event.preventDefault(); // the rejection says it, so the page's console need not
+            reject(new Error("A worker that unpacks weights failed."));
+          };
+        }),
+    );
+    return Promise.race([Promise.all(messages), this.#ended]);
   }
 }
 
 /**
- * Unpack pieces that nobody has taken until there are none, waiting where no file has the bytes of its next one.
+ * Unpack pieces that nobody has taken until none is left. Wait while no file has the bytes of its next one.
  *
  * @param {Work} work
  */
-export function takePieces({ plan, files, arrived, data, next }) {
+export function takePieces({ plan, files, received, data, next }) {
   const pieces = piecesOf(plan, files);
   for (;;) {
-    const changes = Atomics.load(arrived, files.size);
-    const piece = takePiece(pieces, arrived, next);
+    const changes = Atomics.load(received, files.size);
+    const piece = takePiece(pieces, received, next);
     if (piece) unpackPiece(piece, files, data);
-    else if (pieces.every((ofFile, at) => Atomics.load(next, at) >= ofFile.length)) return;
-    else Atomics.wait(arrived, files.size, changes);
+    else if (pieces.every((ofFile, file) => Atomics.load(next, file) >= ofFile.length)) return;
+    else Atomics.wait(received, files.size, changes);
   }
 }
 
-/** @param {Piece[][]} pieces @param {Int32Array} arrived @param {Int32Array} next @returns {Piece | null} one that is there */
-function takePiece(pieces, arrived, next) {
-  for (let at = 0; at < pieces.length; at++) {
-    for (let index; (index = Atomics.load(next, at)) < pieces[at].length && pieces[at][index].needs <= Atomics.load(arrived, at); ) {
-      if (Atomics.compareExchange(next, at, index, index + 1) === index) return pieces[at][index];
+/**
+ * @param {Piece[][]} pieces of each file
+ * @param {Int32Array} received
+ * @param {Int32Array} next
+ * @returns {Piece | null} null if no piece's bytes have arrived
+ */
+function takePiece(pieces, received, next) {
+  for (let file = 0; file < pieces.length; file++) {
+    for (;;) {
+      const index = Atomics.load(next, file);
+      const hasArrived = index < pieces[file].length && pieces[file][index].needs <= Atomics.load(received, file);
+      if (!hasArrived) break;
+      if (Atomics.compareExchange(next, file, index, index + 1) === index) return pieces[file][index];
     }
   }
   return null;
@@ -178,123 +222,193 @@ function takePiece(pieces, arrived, next) {
  */
 function piecesOf(plan, files) {
   /** @type {Map<string, Piece[]>} */
-  const found = new Map([...files.keys()].map((name) => [name, []]));
+  const pieces = new Map([...files.keys()].map((name) => [name, []]));
   for (const product of plan.products) {
     const { columns } = product;
-    const blocks = columns / BLOCK;
-    const most = TILE * Math.max(1, Math.floor(PIECE_WEIGHTS / columns / TILE));
+    const maxRows = TILE_ROWS * Math.max(1, Math.floor(PIECE_WEIGHTS / columns / TILE_ROWS));
     let first = 0;
     for (const part of product.parts) {
-      for (let start = 0; start < part.rows; start += most) {
-        const end = Math.min(start + most, part.rows);
-        const zerosEnd = part.zeros_at === undefined ? 0 : part.zeros_at + end * Math.ceil(blocks / 2);
-        const needs = Math.max(part.packed_at + (end * columns * part.bits) / 8, part.scales_at + 2 * end * blocks, zerosEnd);
-        if (!(needs <= (files.get(part.file)?.length ?? 0))) throw new Error(`${part.file} is shorter than its plan says.`);
-        found.get(part.file)?.push({ product, part, first, start, end, needs });
+      for (let start = 0; start < part.rows; start += maxRows) {
+        const end = Math.min(start + maxRows, part.rows);
+        const needs = bytesNeeded(part, columns, end);
+        if (!(needs <= (files.get(part.file)?.length ?? 0))) {
+          throw new Error(`${part.file} is shorter than its plan says.`);
+        }
+        pieces.get(part.file)?.push({ product, part, first, start, end, needs });
       }
       first += part.rows;
     }
   }
-  return [...found.values()].map((pieces) => pieces.sort((a, b) => a.needs - b.needs));
+  return [...pieces.values()].map((ofFile) => ofFile.sort((a, b) => a.needs - b.needs));
+}
+
+/** @param {Part} part @param {number} columns @param {number} rows @returns {number} end of the first `rows` in its file */
+function bytesNeeded(part, columns, rows) {
+  const blocks = columns / BLOCK;
+  const zerosEnd = part.zeros_at === undefined ? 0 : part.zeros_at + rows * Math.ceil(blocks / 2);
+  return Math.max(part.packed_at + (rows * columns * part.bits) / 8, part.scales_at + 2 * rows * blocks, zerosEnd);
 }
 
 /** @param {Piece} piece @param {Map<string, Uint8Array>} files @param {Uint8Array} data */
-function unpackPiece({ product, part, first, start: from, end }, files, data) {
-  const { columns, width, factors } = product;
-  const file = /** @type {Uint8Array} */ (files.get(part.file));
+function unpackPiece({ product, part, first, start: pieceStart, end }, files, data) {
+  const { columns, width } = product;
   const rows = product.parts.reduce((sum, one) => sum + one.rows, 0);
   const levels = data.subarray(product.weights_at, product.weights_at + columns * width * Math.ceil(rows / width));
   const scales = new Float32Array(data.buffer, product.scales_at, rows);
-  const blocks = columns / BLOCK;
-  const rowBytes = (columns * part.bits) / 8;
-  const packed = file.subarray(part.packed_at, part.packed_at + part.rows * rowBytes);
-  const stored = new Uint16Array(file.buffer, file.byteOffset + part.scales_at, part.rows * blocks);
-  const zeroBytes = Math.ceil(blocks / 2);
-  const zeros = part.zeros_at === undefined ? null : file.subarray(part.zeros_at, part.zeros_at + part.rows * zeroBytes);
-  const points = new Uint8Array(blocks).fill(2 ** (part.bits - 1));
-  const highest = 2 ** part.bits - 1;
-  const wide = new Float32Array(blocks);
-  const tile = new Uint8ClampedArray(TILE * columns);
-  const floatFactors = factors && new Float32Array(factors);
-  for (let start = from, count; start < end; start += count) {
+  const file = /** @type {Uint8Array} */ (files.get(part.file));
+  const reader = new RowReader(part, columns, product.factors, file);
+  const tile = new Uint8ClampedArray(TILE_ROWS * columns);
+  for (let start = pieceStart, count; start < end; start += count) {
     const place = (first + start) % width;
-    count = Math.min(TILE, end - start, width - place);
+    count = Math.min(TILE_ROWS, end - start, width - place);
     for (let row = 0; row < count; row++) {
-      let largest = 0;
-      for (let block = 0; block < blocks; block++) {
-        const scale = half[stored[(start + row) * blocks + block]];
-        wide[block] = floatFactors ? scale * floatFactors[block] : scale;
-        if (zeros) points[block] = (zeros[(start + row) * zeroBytes + (block >> 1)] >> (4 * (block & 1))) & 15;
-        largest = Math.max(largest, fround(Math.abs(wide[block]) * Math.max(points[block], highest - points[block])));
-      }
-      const step = toHalf(Math.max(fround(largest * SHARE), SMALLEST));
-      scales[first + start + row] = step;
-      const at = (start + row) * rowBytes;
-      const into = row * columns;
-      if (part.bits === 4) unpackRow4(packed, at, wide, points, step, tile, into);
-      else unpackRow8(packed, at, wide, step, tile, into);
+      scales[first + start + row] = reader.read(start + row, tile, row * columns);
     }
-    turn(tile, count, columns, levels, width, (first + start - place) * columns + place);
+    transpose(tile, count, columns, levels, width, (first + start - place) * columns + place);
   }
 }
 
-/** Write `count` rows of `tile` as columns, `width` apart from `at` on. @param {Uint8ClampedArray} tile @param {number} count @param {number} columns @param {Uint8Array} levels @param {number} width @param {number} at */
-function turn(tile, count, columns, levels, width, at) {
-  if ((count | width | at) & 3) {
-    for (let column = 0; column < columns; column++, at += width) {
-      for (let row = 0; row < count; row++) levels[at + row] = tile[row * columns + column];
+/** Unpacks the rows of one part. */
+class RowReader {
+  /**
+   * @param {Part} part
+   * @param {number} columns
+   * @param {number[] | null} factors
+   * @param {Uint8Array} file
+   */
+  constructor(part, columns, factors, file) {
+    const blocks = columns / BLOCK;
+    this.bits = part.bits;
+    this.rowBytes = (columns * part.bits) / 8;
+    this.zeroBytes = Math.ceil(blocks / 2);
+    this.packed = file.subarray(part.packed_at, part.packed_at + part.rows * this.rowBytes);
+    this.halves = new Uint16Array(file.buffer, file.byteOffset + part.scales_at, part.rows * blocks);
+    const { zeros_at } = part;
+    this.zeros = zeros_at === undefined ? null : file.subarray(zeros_at, zeros_at + part.rows * this.zeroBytes);
+    this.factors = factors && new Float32Array(factors);
+    this.highest = 2 ** part.bits - 1;
+    /** Scale of each block of the row at hand. */
+    this.scales = new Float32Array(blocks);
+    /** Zero point of each block of the row at hand. */
+    this.points = new Uint8Array(blocks).fill(2 ** (part.bits - 1));
+  }
+
+  /**
+   * Write a row's levels to `tile` from `target` on.
+   *
+   * @param {number} row
+   * @param {Uint8ClampedArray} tile
+   * @param {number} target
+   * @returns {number} the step between levels
+   */
+  read(row, tile, target) {
+    const { scales, points } = this;
+    const step = toHalf(Math.max(fround(this.#readScales(row) * STEP_SHARE), SMALLEST_SUBNORMAL));
+    if (this.bits === 4) unpackRow4(this.packed, row * this.rowBytes, scales, points, step, tile, target);
+    else unpackRow8(this.packed, row * this.rowBytes, scales, step, tile, target);
+    return step;
+  }
+
+  /** @param {number} row @returns {number} a bound of the row's weights */
+  #readScales(row) {
+    const { scales, points, zeros, highest } = this;
+    const blocks = scales.length;
+    let bound = 0;
+    for (let block = 0; block < blocks; block++) {
+      const scale = halfValues[this.halves[row * blocks + block]];
+      scales[block] = this.factors ? scale * this.factors[block] : scale;
+      if (zeros) points[block] = (zeros[row * this.zeroBytes + (block >> 1)] >> (4 * (block & 1))) & 15;
+      const farthest = Math.max(points[block], highest - points[block]);
+      bound = Math.max(bound, fround(Math.abs(scales[block]) * farthest));
+    }
+    return bound;
+  }
+}
+
+/**
+ * Write the first `count` rows of `tile` as columns, `width` apart from each other, to `levels` from `target` on.
+ *
+ * @param {Uint8ClampedArray} tile
+ * @param {number} count
+ * @param {number} columns
+ * @param {Uint8Array} levels
+ * @param {number} width
+ * @param {number} target
+ */
+function transpose(tile, count, columns, levels, width, target) {
+  if ((count | width | target) & 3) {
+    for (let column = 0; column < columns; column++, target += width) {
+      for (let row = 0; row < count; row++) levels[target + row] = tile[row * columns + column];
     }
     return;
   }
   const fours = new Uint32Array(levels.buffer, levels.byteOffset, levels.length / 4);
-  for (let column = 0; column < columns; column++, at += width) {
-    let into = at / 4;
+  for (let column = 0; column < columns; column++, target += width) {
+    let four = target / 4;
     for (let from = column, end = count * columns; from < end; from += 4 * columns) {
-      fours[into++] = tile[from] | (tile[from + columns] << 8) | (tile[from + 2 * columns] << 16) | (tile[from + 3 * columns] << 24);
+      fours[four++] =
+        tile[from] | (tile[from + columns] << 8) | (tile[from + 2 * columns] << 16) | (tile[from + 3 * columns] << 24);
     }
   }
 }
 
-/** The levels of -15 to 15 times the scale of the block at hand, rounded to even and clamped as ONNX does. */
+/** Levels of the integers -15 to 15 times the scale of the block at hand, rounded to even and clamped as ONNX does. */
 const table = new Uint8ClampedArray(31).fill(MIDDLE);
-const ZERO = 15;
+const TABLE_ZERO = 15;
 
-/** Fill in the integers `size` above and below zero. @param {number} size @param {number} quotient in steps */
-function both(size, quotient) {
-  table[ZERO + size] = MIDDLE + quotient;
-  table[ZERO - size] = MIDDLE - quotient;
+/** Set the levels of the integers `size` and `-size`. @param {number} size @param {number} quotient in steps */
+function setLevels(size, quotient) {
+  table[TABLE_ZERO + size] = MIDDLE + quotient;
+  table[TABLE_ZERO - size] = MIDDLE - quotient;
 }
 
-/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {Uint8Array} points @param {number} step @param {Uint8ClampedArray} tile @param {number} into */
-function unpackRow4(packed, from, wide, points, step, tile, into) {
-  for (let block = 0; block < wide.length; block++) {
-    const scale = toHalf(wide[block]);
+/**
+ * @param {Uint8Array} packed
+ * @param {number} from
+ * @param {Float32Array} scales
+ * @param {Uint8Array} points
+ * @param {number} step
+ * @param {Uint8ClampedArray} tile
+ * @param {number} target
+ */
+function unpackRow4(packed, from, scales, points, step, tile, target) {
+  for (let block = 0; block < scales.length; block++) {
+    const scale = toHalf(scales[block]);
     // Twice a half is a half, and twice a quotient a quotient: four roundings do for eight sizes.
     const one = fround(scale / step);
     const three = fround(toHalf(fround(3 * scale)) / step);
-    both(1, one);
-    both(2, 2 * one);
-    both(3, three);
-    both(4, 4 * one);
-    both(5, fround(toHalf(fround(5 * scale)) / step));
-    both(6, 2 * three);
-    both(7, fround(toHalf(fround(7 * scale)) / step));
-    both(8, 8 * one);
+    setLevels(1, one);
+    setLevels(2, 2 * one);
+    setLevels(3, three);
+    setLevels(4, 4 * one);
+    setLevels(5, fround(toHalf(fround(5 * scale)) / step));
+    setLevels(6, 2 * three);
+    setLevels(7, fround(toHalf(fround(7 * scale)) / step));
+    setLevels(8, 8 * one);
     const farthest = Math.max(points[block], 15 - points[block]);
-    for (let size = 9; size <= farthest; size++) both(size, fround(toHalf(fround(size * scale)) / step));
-    const lowest = ZERO - points[block];
+    for (let size = 9; size <= farthest; size++) setLevels(size, fround(toHalf(fround(size * scale)) / step));
+    const lowest = TABLE_ZERO - points[block];
     for (let index = 0; index < BLOCK / 2; index++) {
       const two = packed[from++];
-      tile[into++] = table[lowest + (two & 15)];
-      tile[into++] = table[lowest + (two >> 4)];
+      tile[target++] = table[lowest + (two & 15)];
+      tile[target++] = table[lowest + (two >> 4)];
     }
   }
 }
 
-/** @param {Uint8Array} packed @param {number} from @param {Float32Array} wide @param {number} step @param {Uint8ClampedArray} tile @param {number} into */
-function unpackRow8(packed, from, wide, step, tile, into) {
-  for (let block = 0; block < wide.length; block++) {
-    const scale = toHalf(wide[block]);
-    for (let index = 0; index < BLOCK; index++) tile[into++] = fround(toHalf(fround((packed[from++] - 128) * scale)) / step) + MIDDLE;
+/**
+ * @param {Uint8Array} packed
+ * @param {number} from
+ * @param {Float32Array} scales
+ * @param {number} step
+ * @param {Uint8ClampedArray} tile
+ * @param {number} target
+ */
+function unpackRow8(packed, from, scales, step, tile, target) {
+  for (let block = 0; block < scales.length; block++) {
+    const scale = toHalf(scales[block]);
+    for (let index = 0; index < BLOCK; index++) {
+      tile[target++] = fround(toHalf(fround((packed[from++] - MIDDLE) * scale)) / step) + MIDDLE;
+    }
   }
 }

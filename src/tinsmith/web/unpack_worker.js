@@ -1,9 +1,13 @@
-/** Takes its share of what is unpacked in shared memory; see `Helpers` in unpack.js. */
+/**
+ * Unpacks pieces of weights in shared memory; see `Unpackers` in unpack.js.
+ *
+ * @import { Work } from "./unpack.js"
+ */
 
 import { takePieces } from "./unpack.js";
 
-self.addEventListener("message", ({ data }) => {
-  takePieces(data);
+self.addEventListener("message", (/** @type {MessageEvent<Work>} */ event) => {
+  takePieces(event.data);
   postMessage("done");
 });
 postMessage("ready");

@@ -1,217 +1,256 @@
 /**
- * Runs the model off the page's thread. The chat page and the benchmark use this same file.
+ * Runs the model off the page's thread. The chat page and the benchmark use this same file; messages.js says what is sent.
  *
- * @typedef {{role: 'system' | 'user' | 'assistant', content: string}} Message
- *
- * Requests. Each carries an `id`, repeated in every reply to it.
- * @typedef {{type: 'load', id: number, modelUrl: string, device?: 'auto' | 'wasm' | 'webgpu',
- *   dtype?: import('./loader.js').Dtype, threads?: number, reportsPlacement?: boolean, notice?: string}} Load
- *   `device` `auto` takes WebGPU on a hardware adapter, else WASM. Without `dtype` the package's quickest graph for the device
- *   is taken. `threads` 0 or absent chooses by the number of cores. `reportsPlacement` makes loading slower. `notice` is what
- *   `ready` is to say of the device. A worker loads once.
- * @typedef {{type: 'generate', id: number, messages: Message[], maxNewTokens: number, greedy?: boolean,
- *   minNewTokens?: number}} Generate
- *   `greedy` is true unless it says false. `minNewTokens` keeps end tokens from being chosen before it is reached. Tokens
- *   that the last request has read are not read again. Oldest turns are left out of a conversation that does not fit.
- * @typedef {{type: 'forget', id: number}} Forget frees what is kept of the last conversation
- * @typedef {{type: 'compare', id: number, reference: import('./reference.js').Reference}} Compare
- * @typedef {{type: 'tokenize', id: number, messages: Message[], addGenerationPrompt?: boolean}} Tokenize
- * @typedef {{type: 'stop', id: number}} Stop
- *
- * Replies. `time` is in milliseconds since the Unix epoch at the resolution of performance.now().
- * @typedef {{type: 'progress', id: number, file: string, loaded: number, total: number}} Progress bytes of one file
- * @typedef {{vendor: string, architecture: string, device: string, description: string, software: boolean}} Adapter
- * @typedef {{type: 'ready', id: number, device: 'wasm' | 'webgpu', dtype: import('./loader.js').Dtype, notice: string,
- *   contextTokens: number, threads: number,
- *   crossOriginIsolated: boolean, adapter: Adapter | null, files: string[], isKept: boolean, versions: Record<string, string>,
- *   placement: Record<string, number> | null, time: number}} Ready
- *   `notice` is empty, or says in a few words why the device is not the one asked for. `placement` counts the graph's nodes
- *   on each of ONNX Runtime's execution providers, if it was asked for.
- * @typedef {{type: 'token', id: number, tokenId: number, time: number, text: string}} Token
- *   `text` is what became certain with this token, often nothing.
- * @typedef {{type: 'done', id: number, tokenIds: number[], times: number[], text: string, promptTokens: number,
- *   keptTokens: number, droppedTurns: number, contextTokens: number, pastBytes: number,
- *   stopped: 'end' | 'length' | 'request'}} Done
- *   `keptTokens` of the prompt had been read before. `pastBytes` are kept for the next request.
- * @typedef {{type: 'forgotten', id: number}} Forgotten
- * @typedef {{type: 'compared', id: number, disagreement: number}} Compared
- * @typedef {{type: 'tokens', id: number, tokenIds: number[]}} Tokens
- * @typedef {{type: 'error', id: number, message: string, isUnsuitable: boolean, adapter: Adapter | null}} Failure
- *   `isUnsuitable` if it was the GPU, `adapter`, that could not load or run the model; another worker can, on the processor.
+ * @import { Adapter, CompareRequest, Device, Done, GenerateRequest, LoadRequest, Message, Reply, Requests, SentRequest, TokenizeRequest } from "./messages.js"
+ * @import { Prompt } from "./context.js"
+ * @import { LoadOptions } from "./loader.js"
+ * @import { Model, Tokenizer, Transformers } from "./types.d.ts"
  */
 
-import { fitted, Past } from "./context.js";
+import { fitPrompt, Past } from "./context.js";
 import { gpuFailed, loadChat, Unsuitable } from "./loader.js";
 import { disagreement } from "./reference.js";
+import { encodeChat, encodeMarked, renderChat, unusedCharacter } from "./tokens.js";
 
-/** @type {{transformers: any, tokenizer: any, model: any, device: string, stopping: any, past: Past, contextTokens: number} | null} */
+/**
+ * @typedef {object} Loaded
+ * @property {Transformers} transformers
+ * @property {Tokenizer} tokenizer
+ * @property {Model} model
+ * @property {Device} device
+ * @property {InstanceType<Transformers["InterruptableStoppingCriteria"]>} stopping
+ * @property {Past} past
+ * @property {number} contextTokens
+ */
+
+/** @type {Loaded | null} */
 let loaded = null;
 
-/** What the WebGPU adapter says of itself, once it was asked. @type {Adapter | null} */
+/** The WebGPU adapter in use or refused. @type {Adapter | null} */
 let adapter = null;
 
-/** How an answer is chosen that need not be the likeliest. */
+/** The last request that uses the cache and the stopping flag; each waits for the one before. @type {Promise<unknown>} */
+let running = Promise.resolve();
+
+/** How many `stop` requests have come. */
+let stops = 0;
+
+/** How tokens are chosen when the answer need not be the most likely one. */
 const SAMPLING = { do_sample: true, temperature: 0.7, top_k: 50 };
 
-/** Text as it was chosen: some tokenizers' settings take spaces before punctuation away. */
-const AS_CHOSEN = { clean_up_tokenization_spaces: false };
+/** Some tokenizers' settings would remove spaces before punctuation. */
+const EXACT_TEXT = { clean_up_tokenization_spaces: false };
 
-/** Tokens of a conversation, beyond what the model can take: keys and values of more would fill a phone's memory. */
+/** Longest conversation, whatever the model allows: keys and values of more tokens would fill a phone's memory. */
 const MOST_CONTEXT_TOKENS = 4096;
+
+/** Tokens of the package's reference that are compared on a software adapter, which takes seconds for each. */
+const SOFTWARE_REFERENCE_TOKENS = 2;
+
+// ONNX Runtime's prefill attention computes eight keys at a time across a subgroup. On narrower subgroups its results are
+// wrong from 32 prompt tokens on, without an error; without subgroups it takes another path. Remove this when onnxruntime-web
+// checks the width: https://github.com/microsoft/onnxruntime/pull/28520 made that path usable.
+const MIN_SUBGROUP_LANES = 8;
+/** @type {(keyof GPUSupportedLimits)[]} */
+const DEVICE_LIMITS = [
+  "maxBindGroups",
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupSizeZ",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeWorkgroupsPerDimension",
+];
 
 const now = () => performance.timeOrigin + performance.now();
 
-/** @param {any} reply */
+/** @param {Reply} reply */
 const post = (reply) => postMessage(reply);
 
-/** @returns {Promise<any>} the machine's WebGPU adapter, or null without one */
-async function findAdapter() {
-  return (await /** @type {any} */ (navigator).gpu?.requestAdapter({ powerPreference: "high-performance" })) ?? null;
+/** @param {LoadRequest & {id: number}} request */
+async function load({ id, ...request }) {
+  const gpu = request.device === "wasm" ? null : await requestAdapter();
+  adapter = gpu && describe(gpu);
+  const { device, notice } = chooseDevice(request.device ?? "auto", adapter);
+  const threads = chooseThreads(request.threads);
+  const transformers = await importTransformers(device, threads);
+  const placement = request.reportsPlacement ? watchPlacement() : null;
+  const { tokenizer, model, dtype, files, isKept } = await loadChat(transformers, request.modelUrl, {
+    device,
+    dtype: request.dtype,
+    onProgress: (progress) => post({ type: "progress", id, ...progress }),
+    isStopped,
+    sessionOptions: placement ? { logSeverityLevel: 0 } : {},
+    ...(device === "webgpu" && gpu ? await gpuOptions(gpu) : {}),
+  });
+  receiveBetweenTokens(model);
+  const contextTokens = contextLength(model);
+  const stopping = new transformers.InterruptableStoppingCriteria();
+  loaded = { transformers, tokenizer, model, device, stopping, past: new Past(transformers), contextTokens };
+  const settings = { device, dtype, notice: request.notice ?? notice, contextTokens, threads, crossOriginIsolated };
+  const versions = versionsOf(transformers.env);
+  post({ type: "ready", id, ...settings, adapter, files, isKept, versions, placement, time: now() });
+}
+
+/** @param {Model} model @returns {number} tokens of the longest conversation */
+function contextLength({ config }) {
+  const { max_position_embeddings: modelTokens } = /** @type {{max_position_embeddings?: number}} */ (config);
+  return Math.min(MOST_CONTEXT_TOKENS, modelTokens ?? MOST_CONTEXT_TOKENS);
+}
+
+/** @param {Transformers["env"]} env */
+function versionsOf(env) {
+  return {
+    "@huggingface/transformers": env.version,
+    "onnxruntime-web": env.backends.onnx.versions?.web ?? "",
+  };
 }
 
 /**
- * What an adapter says of itself.
+ * The build of Transformers.js for a device, with ONNX Runtime's binary from beside it: the default is a public CDN. The glue
+ * code is inside the bundle, so only the binary needs an address.
  *
- * @param {any} adapter
- * @returns {Adapter}
+ * @param {Device} device
+ * @param {number} threads
+ * @returns {Promise<Transformers>}
  */
-function describe(adapter) {
-  const { vendor = "", architecture = "", device = "", description = "", isFallbackAdapter = false } = adapter.info ?? {};
+async function importTransformers(device, threads) {
+  /** @type {Transformers} */
+  const transformers = await import(`./runtime/transformers.${device}.js`);
+  const build = device === "webgpu" ? "ort-wasm-simd-threaded.asyncify.wasm" : "ort-wasm-simd-threaded.wasm";
+  const wasm = /** @type {NonNullable<Transformers["env"]["backends"]["onnx"]["wasm"]>} */ (
+    transformers.env.backends.onnx.wasm
+  );
+  wasm.wasmPaths = { wasm: new URL(`./runtime/${build}`, import.meta.url).href };
+  wasm.numThreads = threads;
+  return transformers;
+}
+
+/** @returns {Promise<GPUAdapter | null>} */
+async function requestAdapter() {
+  return (await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" })) ?? null;
+}
+
+/** @param {GPUAdapter} gpu @returns {Adapter} */
+function describe(gpu) {
+  /** @type {Partial<GPUAdapterInfo>} */
+  const info = gpu.info ?? {};
+  const { vendor = "", architecture = "", device = "", description = "", isFallbackAdapter = false } = info;
   const words = `${vendor} ${architecture} ${device} ${description}`;
   const software = isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|softpipe|basic render|warp/i.test(words);
   return { vendor, architecture, device, description, software };
 }
 
-// ONNX Runtime's prefill attention computes eight keys at a time across a subgroup. On narrower ones it is silently wrong
-// from 32 prompt tokens on; without subgroups it takes another path. Goes when onnxruntime-web checks the width:
-// https://github.com/microsoft/onnxruntime/pull/28520 made that path usable.
-const MIN_SUBGROUP_LANES = 8;
-const DEVICE_LIMITS = [
-  "maxBindGroups", "maxBufferSize", "maxStorageBufferBindingSize", "maxStorageBuffersPerShaderStage",
-  "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX", "maxComputeWorkgroupSizeY", "maxComputeWorkgroupSizeZ",
-  "maxComputeWorkgroupStorageSize", "maxComputeWorkgroupsPerDimension",
-];
+/**
+ * Options of `loadChat` for a GPU.
+ *
+ * @param {GPUAdapter} gpu
+ * @returns {Promise<Partial<LoadOptions>>}
+ */
+async function gpuOptions(gpu) {
+  return {
+    canFloat16: gpu.features.has("shader-f16"),
+    maxTensorBytes: gpu.limits.maxStorageBufferBindingSize,
+    referenceTokens: adapter?.software ? SOFTWARE_REFERENCE_TOKENS : undefined,
+    gpuDevice: await deviceWithoutSubgroups(gpu),
+  };
+}
 
 /**
- * Session options for WebGPU: none, or a device that hides subgroups too narrow for ONNX Runtime.
+ * A device that hides subgroups too narrow for ONNX Runtime.
  *
- * @param {any} adapter
- * @returns {Promise<Record<string, any>>}
+ * @param {GPUAdapter} gpu
+ * @returns {Promise<GPUDevice | undefined>} undefined if there is nothing to hide
+ * @throws {Unsuitable} if the adapter gives no device
  */
-async function webgpuOptions(adapter) {
-  const { subgroupMinSize } = adapter.info ?? {};
-  if (!adapter.features.has("subgroups") || !(subgroupMinSize < MIN_SUBGROUP_LANES)) return {};
-  const asking = adapter.requestDevice({
-    requiredFeatures: ["shader-f16"].filter((name) => adapter.features.has(name)),
-    requiredLimits: Object.fromEntries(DEVICE_LIMITS.map((name) => [name, adapter.limits[name]])),
+async function deviceWithoutSubgroups(gpu) {
+  const { subgroupMinSize = Infinity } = gpu.info ?? {};
+  if (!gpu.features.has("subgroups") || subgroupMinSize >= MIN_SUBGROUP_LANES) return undefined;
+  const requesting = gpu.requestDevice({
+    requiredFeatures: gpu.features.has("shader-f16") ? ["shader-f16"] : [],
+    requiredLimits: Object.fromEntries(DEVICE_LIMITS.map((name) => [name, Number(gpu.limits[name])])),
   });
-  const device = await asking.catch((/** @type {unknown} */ error) => {
+  return requesting.catch((error) => {
     throw gpuFailed(error);
   });
-  return { executionProviders: [{ name: "webgpu", device }] };
 }
 
 /**
- * The device to use and, if it is not the one asked for, why.
+ * The device to use, and why it is not the requested one.
  *
- * @param {'auto' | 'wasm' | 'webgpu'} wanted
- * @param {Adapter | null} adapter
- * @returns {{device: 'wasm' | 'webgpu', notice: string}}
+ * @param {"auto" | Device} requested
+ * @param {Adapter | null} gpu
+ * @returns {{device: Device, notice: string}}
  */
-function chooseDevice(wanted, adapter) {
-  if (wanted === "wasm") return { device: "wasm", notice: "" };
-  if (wanted === "webgpu" && adapter) return { device: "webgpu", notice: "" };
-  if (adapter && !adapter.software) return { device: "webgpu", notice: "" };
-  const why = adapter ? "only a software WebGPU adapter was found" : "no WebGPU adapter was found";
-  return { device: "wasm", notice: `Running on the processor, ${why}` };
+function chooseDevice(requested, gpu) {
+  if (requested === "wasm") return { device: "wasm", notice: "" };
+  if (gpu && (requested === "webgpu" || !gpu.software)) return { device: "webgpu", notice: "" };
+  const reason = gpu ? "only a software WebGPU adapter was found" : "no WebGPU adapter was found";
+  return { device: "wasm", notice: `Running on the processor, ${reason}` };
 }
 
-/** One thread without cross-origin isolation, which shared memory needs; else most cores of a small machine. */
-function chooseThreads() {
+/**
+ * One thread without cross-origin isolation, which shared memory needs. Otherwise the requested number, or all cores of a
+ * small machine and at most half of a larger one.
+ *
+ * @param {number} [requested]
+ */
+function chooseThreads(requested) {
   if (!crossOriginIsolated) return 1;
+  if (requested) return requested;
   const cores = navigator.hardwareConcurrency || 1;
   return cores <= 4 ? cores : Math.min(8, Math.ceil(cores / 2));
 }
 
-/** Of the package's reference, on an adapter that takes seconds for a token. */
-const SOFTWARE_REFERENCE_TOKENS = 2;
-
-/** @param {Load} request */
-async function load(request) {
-  const found = request.device === "wasm" ? null : await findAdapter();
-  adapter = found && describe(found);
-  const { device, notice } = chooseDevice(request.device ?? "auto", adapter);
-  const transformers = await import(`./runtime/transformers.${device}.js`);
-  const { wasm } = transformers.env.backends.onnx;
-  const build = device === "webgpu" ? "ort-wasm-simd-threaded.asyncify.wasm" : "ort-wasm-simd-threaded.wasm";
-  // The default is a public CDN. The glue code is inside the bundle, so only the binary needs an address.
-  wasm.wasmPaths = { wasm: new URL(`./runtime/${build}`, import.meta.url).href };
-  const threads = crossOriginIsolated ? request.threads || chooseThreads() : 1;
-  wasm.numThreads = threads;
-  const placement = request.reportsPlacement ? heardPlacement() : null;
-  const { tokenizer, model, dtype, files, isKept } = await loadChat(transformers, request.modelUrl, {
-    device,
-    dtype: request.dtype,
-    canFloat16: device === "webgpu" && found.features.has("shader-f16"),
-    onProgress: (progress) => post({ type: "progress", id: request.id, ...progress }),
-    sessionOptions: { ...(device === "webgpu" ? await webgpuOptions(found) : {}), ...(placement && { logSeverityLevel: 0 }) },
-    isStopped,
-    maxTensorBytes: found?.limits.maxStorageBufferBindingSize,
-    referenceTokens: adapter?.software ? SOFTWARE_REFERENCE_TOKENS : undefined,
-  });
-  hearBetweenTokens(model);
-  const contextTokens = Math.min(MOST_CONTEXT_TOKENS, model.config.max_position_embeddings ?? MOST_CONTEXT_TOKENS);
-  const stopping = new transformers.InterruptableStoppingCriteria();
-  loaded = { transformers, tokenizer, model, device, stopping, past: new Past(transformers), contextTokens };
-  post({
-    type: "ready", id: request.id, device, dtype, notice: request.notice ?? notice, contextTokens, threads, crossOriginIsolated, adapter, files, isKept, placement,
-    versions: { "@huggingface/transformers": transformers.env.version, "onnxruntime-web": transformers.env.backends.onnx.versions.web },
-    time: now(),
-  });
-}
-
 /**
- * Counts of nodes by execution provider, filled while a session is made: ONNX Runtime tells them to its log only.
+ * Counts of nodes by execution provider, filled while a session is made. ONNX Runtime writes them to its log only.
  *
  * @returns {Record<string, number>}
  */
-function heardPlacement() {
+function watchPlacement() {
   /** @type {Record<string, number>} */
   const placement = {};
   const report = console.error.bind(console);
-  // Its log ends in console.error, which the runtime keeps when it starts; this worker makes no other session.
-  console.error = (/** @type {any[]} */ ...words) => {
+  // The log ends in console.error, which the runtime keeps when it starts; this worker makes no other session.
+  console.error = (/** @type {unknown[]} */ ...words) => {
     const line = words.join(" ");
-    const found = /placed on \[(\w+)\]\. Number of nodes: (\d+)/.exec(line);
-    if (found) placement[found[1]] = (placement[found[1]] ?? 0) + Number(found[2]);
+    const match = /placed on \[(\w+)\]\. Number of nodes: (\d+)/.exec(line);
+    if (match) placement[match[1]] = (placement[match[1]] ?? 0) + Number(match[2]);
     else if (!/\[[VIW]:onnxruntime/.test(line)) report(...words);
   };
   return placement;
 }
 
-/** Waiting messages are handled: on WASM a generation never leaves the worker's turn, so a `stop` would wait for its end. */
-function messagesHeard() {
+/**
+ * Let waiting messages be handled. On WASM a generation never yields to the event loop, so a `stop` would wait for its end.
+ *
+ * @returns {Promise<void>}
+ */
+function handleMessages() {
   const { port1, port2 } = new MessageChannel();
   return new Promise((resolve) => {
     port1.onmessage = () => {
       port1.close();
-      resolve(undefined);
+      resolve();
     };
     port2.postMessage(null);
   });
 }
 
-/** Whether nobody wants the answer whose prompt is being read. */
+/** Whether the answer whose prompt is being read is no longer wanted. */
 async function isStopped() {
-  await messagesHeard();
+  await handleMessages();
   return !!loaded?.stopping.interrupted;
 }
 
-/** @param {any} model */
-function hearBetweenTokens(model) {
+/** @param {Model} model */
+function receiveBetweenTokens(model) {
   const forward = model.forward.bind(model);
-  model.forward = async (/** @type {any} */ inputs) => {
-    await messagesHeard();
+  model.forward = async (inputs) => {
+    await handleMessages();
     return forward(inputs);
   };
 }
@@ -221,135 +260,207 @@ function requireLoaded() {
   return loaded;
 }
 
-/** What uses the cache and the stopping flag; one at a time. */
-let running = Promise.resolve();
-
-/** How often `stop` was asked for. */
-let stops = 0;
-
-/** @template T @param {() => Promise<T>} act @returns {Promise<T>} once all that was asked for before is done */
-function inTurn(act) {
-  const mine = running.then(act);
-  running = mine.then(() => {}, () => {});
-  return mine;
+/**
+ * Run `action` after everything that was requested before.
+ *
+ * @template T
+ * @param {() => T | Promise<T>} action
+ * @returns {Promise<T>}
+ */
+function inTurn(action) {
+  const result = running.then(action);
+  running = result.catch(() => {}); // the caller gets the error
+  return result;
 }
 
-/** @param {Generate} request */
+/** @param {GenerateRequest & {id: number}} request */
 function generate(request) {
   const stopsBefore = stops;
-  return inTurn(() => generateNow(request, stopsBefore));
+  return inTurn(() => {
+    const { stopping } = requireLoaded();
+    stopping.reset();
+    if (stops > stopsBefore) stopping.interrupt(); // a stop also ends requests that were waiting
+    return answer(request);
+  });
 }
 
-/** @param {Generate} request @param {number} stopsBefore one since then is meant for this request too, if it still waits */
-async function generateNow(request, stopsBefore) {
-  const { transformers, tokenizer, model, device, stopping, past, contextTokens } = requireLoaded();
-  stopping.reset();
-  if (stops > stopsBefore) stopping.interrupt();
-  const promptOf = (/** @type {any[]} */ messages) => {
-    const text = rendered(tokenizer, messages, true);
-    return { text, ids: past.encoded(text, (piece) => encoded(tokenizer, piece)) };
-  };
-  const { prompt, droppedTurns } = fitted(promptOf, request.messages, contextTokens - request.maxNewTokens, past.droppedTurns);
-  const { ids } = prompt;
-  const session = model.sessions.model;
-  const keptTokens = await past.keepFor(ids);
-  const inputs = {
-    input_ids: new transformers.Tensor("int64", ids.map(BigInt), [1, ids.length]),
-    attention_mask: transformers.ones([1, ids.length]),
-    past_key_values: past.cache,
-  };
-  /** @type {number[]} */
-  const tokenIds = [];
-  /** @type {number[]} */
-  const times = [];
-  let pending = "";
-  let text = "";
-  const streamer = new transformers.TextStreamer(tokenizer, {
-    skip_prompt: true,
-    skip_special_tokens: true,
-    decode_kwargs: AS_CHOSEN,
-    token_callback_function: (/** @type {bigint[]} */ ids) => {
-      times.push(now());
-      tokenIds.push(Number(ids[0]));
-    },
-    callback_function: (/** @type {string} */ piece) => (pending += piece),
+/** @param {GenerateRequest & {id: number}} request */
+async function answer({ id, messages, maxNewTokens, minNewTokens = 0, greedy = true }) {
+  const { tokenizer, past, contextTokens } = requireLoaded();
+  const { prompt, droppedTurns } = fitPrompt(
+    promptMaker(tokenizer, past, messages),
+    messages,
+    contextTokens - maxNewTokens,
+    past.droppedTurns,
+  );
+  const keptTokens = await past.keepFor(prompt.ids);
+  const output = new Output(id, tokenizer);
+  await runModel(prompt.ids, output, {
+    max_new_tokens: maxNewTokens,
+    min_new_tokens: minNewTokens,
+    ...(greedy ? { do_sample: false } : SAMPLING),
   });
-  const put = streamer.put.bind(streamer);
-  streamer.put = (/** @type {bigint[][]} */ value) => {
-    const before = tokenIds.length;
-    put(value);
-    if (tokenIds.length === before || session.unread) return;
-    text += pending;
-    post({ type: "token", id: request.id, tokenId: tokenIds.at(-1), time: times.at(-1), text: pending });
-    pending = "";
+  past.droppedTurns = droppedTurns;
+  recordAnswer(prompt, output);
+  const { tokenIds, times, text } = output;
+  const counts = { promptTokens: prompt.ids.length, keptTokens, droppedTurns, contextTokens, pastBytes: past.bytes };
+  post({ type: "done", id, tokenIds, times, text, ...counts, stopped: whyStopped(tokenIds) });
+}
+
+/**
+ * A function that makes the prompt of some of `messages`, on top of what was read before.
+ *
+ * @param {Tokenizer} tokenizer
+ * @param {Past} past
+ * @param {Message[]} messages
+ * @returns {(messages: Message[]) => Prompt}
+ */
+function promptMaker(tokenizer, past, messages) {
+  const mark = unusedCharacter(messages);
+  return (some) => {
+    const text = renderChat(tokenizer, some, mark, true);
+    return { text, mark, ids: past.encode(text, mark, (piece) => encodeMarked(tokenizer, piece, mark)) };
   };
+}
+
+/** Collects an answer and posts every token as it comes. */
+class Output {
+  /** @type {number[]} */
+  tokenIds = [];
+
+  /** @type {number[]} */
+  times = [];
+
+  text = "";
+
+  /** Text that is certain but not posted yet. */
+  #pending = "";
+
+  /** @param {number} id of the request @param {Tokenizer} tokenizer */
+  constructor(id, tokenizer) {
+    this.id = id;
+    this.tokenizer = tokenizer;
+  }
+
+  /** For Transformers.js. */
+  streamer() {
+    const { transformers, model } = requireLoaded();
+    const streamer = new transformers.TextStreamer(this.tokenizer, {
+      skip_prompt: true,
+      skip_special_tokens: true,
+      decode_kwargs: EXACT_TEXT,
+      token_callback_function: (tokenIds) => {
+        this.times.push(now());
+        this.tokenIds.push(Number(tokenIds[0]));
+      },
+      callback_function: (piece) => {
+        this.#pending += piece;
+      },
+    });
+    const put = streamer.put.bind(streamer);
+    streamer.put = (value) => {
+      const before = this.tokenIds.length;
+      put(value);
+      if (this.tokenIds.length > before && !model.sessions.model.unread) this.#postToken();
+    };
+    return streamer;
+  }
+
+  #postToken() {
+    const [tokenId, time] = [this.tokenIds.at(-1) ?? NaN, this.times.at(-1) ?? NaN];
+    post({ type: "token", id: this.id, tokenId, time, text: this.#take() });
+  }
+
+  #take() {
+    const piece = this.#pending;
+    this.text += piece;
+    this.#pending = "";
+    return piece;
+  }
+
+  /** Add the text that came after the last token. */
+  end() {
+    this.#take();
+  }
+
+  /** Drop tokens that were chosen before the prompt was read to its end. */
+  discard() {
+    this.tokenIds = [];
+    this.times = [];
+  }
+}
+
+/**
+ * Generate after a prompt whose beginning is cached.
+ *
+ * @param {number[]} ids
+ * @param {Output} output
+ * @param {Record<string, number | boolean>} options of `generate` in Transformers.js
+ * @throws {Unsuitable} if the GPU failed
+ */
+async function runModel(ids, output, options) {
+  const { transformers, model, device, stopping, past } = requireLoaded();
   try {
     await model.generate({
-      ...inputs,
-      max_new_tokens: request.maxNewTokens,
-      min_new_tokens: request.minNewTokens ?? 0,
-      ...(request.greedy === false ? SAMPLING : { do_sample: false }),
-      streamer,
+      input_ids: new transformers.Tensor("int64", ids.map(BigInt), [1, ids.length]),
+      attention_mask: transformers.ones([1, ids.length]),
+      past_key_values: past.cache,
+      ...options,
+      streamer: output.streamer(),
       stopping_criteria: stopping,
     });
   } catch (error) {
-    // Nobody knows what is in it, nor what a GPU that failed can still do.
+    // The cache may hold anything now, and a GPU that failed may be unable to free it.
     await past.forget().catch((problem) => {
       if (device !== "webgpu") throw problem;
     });
     throw device === "webgpu" ? gpuFailed(error) : error;
   }
-  past.droppedTurns = droppedTurns;
-  if (session.unread) {
-    // Stopped in the middle of the prompt; what was chosen then is no answer to it.
-    past.holdsBeginning(ids.slice(0, -session.unread));
-    tokenIds.length = times.length = 0;
-  } else {
-    past.holds(prompt, { text: tokenizer.decode(tokenIds, AS_CHOSEN), ids: tokenIds });
-    text += pending;
-  }
-  const ends = [model.generation_config?.eos_token_id ?? []].flat();
-  const stopped = stopping.interrupted ? "request" : ends.includes(tokenIds.at(-1)) ? "end" : "length";
-  post({
-    type: "done", id: request.id, tokenIds, times, text, promptTokens: ids.length, keptTokens, droppedTurns, contextTokens,
-    pastBytes: past.bytes, stopped,
-  });
 }
 
 /**
- * `messages` by the package's own chat template.
+ * Record what was read and generated, for the next turn.
  *
- * @param {any} tokenizer
- * @param {any[]} messages
- * @param {boolean} addGenerationPrompt
- * @returns {string}
+ * @param {Prompt} prompt
+ * @param {Output} output
  */
-function rendered(tokenizer, messages, addGenerationPrompt) {
-  return tokenizer.apply_chat_template(messages, { add_generation_prompt: addGenerationPrompt, tokenize: false });
+function recordAnswer(prompt, output) {
+  const { tokenizer, model, past } = requireLoaded();
+  const { unread } = model.sessions.model;
+  if (unread) {
+    past.recordPartial(prompt.ids.slice(0, -unread));
+    output.discard();
+    return;
+  }
+  output.end();
+  past.record(prompt, { text: tokenizer.decode(output.tokenIds, EXACT_TEXT), ids: output.tokenIds });
 }
 
-/** @param {any} tokenizer @param {string} text @returns {number[]} */
-function encoded(tokenizer, text) {
-  return tokenizer.encode(text, { add_special_tokens: false }).map(Number);
+/** @param {number[]} tokenIds @returns {Done["stopped"]} */
+function whyStopped(tokenIds) {
+  const { model, stopping } = requireLoaded();
+  if (stopping.interrupted) return "request";
+  const endIds = [model.generation_config?.eos_token_id ?? []].flat();
+  return endIds.includes(tokenIds.at(-1) ?? NaN) ? "end" : "length";
 }
 
-/** @param {Tokenize} request */
+/** @param {TokenizeRequest & {id: number}} request */
 function tokenize({ id, messages, addGenerationPrompt = false }) {
   const { tokenizer } = requireLoaded();
-  post({ type: "tokens", id, tokenIds: encoded(tokenizer, rendered(tokenizer, messages, addGenerationPrompt)) });
+  post({ type: "tokens", id, tokenIds: encodeChat(tokenizer, messages, addGenerationPrompt) });
 }
 
-/** @param {Compare} request */
+/** @param {CompareRequest & {id: number}} request */
 async function compare({ id, reference }) {
-  const found = await inTurn(() => {
+  const difference = await inTurn(() => {
     const { transformers, model, stopping } = requireLoaded();
     stopping.reset();
     return disagreement(transformers, model, reference, Infinity);
   });
-  post({ type: "compared", id, disagreement: found });
+  post({ type: "compared", id, disagreement: difference });
 }
 
-/** @param {Forget} request */
+/** @param {{id: number}} request */
 async function forget({ id }) {
   await inTurn(() => requireLoaded().past.forget());
   post({ type: "forgotten", id });
@@ -360,12 +471,18 @@ function stop() {
   loaded?.stopping.interrupt();
 }
 
+/** @type {{[T in keyof Requests]: (request: SentRequest<T>) => void | Promise<void>}} */
 const handlers = { load, generate, tokenize, compare, forget, stop };
 
-self.addEventListener("message", async (/** @type {MessageEvent} */ event) => {
+/** @template {keyof Requests} T @param {SentRequest<T>} request */
+async function handle(request) {
+  await handlers[request.type](request);
+}
+
+self.addEventListener("message", async (/** @type {MessageEvent<SentRequest>} */ event) => {
   const request = event.data;
   try {
-    await handlers[/** @type {keyof typeof handlers} */ (request.type)](request);
+    await handle(request);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     post({ type: "error", id: request.id, message, isUnsuitable: error instanceof Unsuitable, adapter });

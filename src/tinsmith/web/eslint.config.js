@@ -1,0 +1,26 @@
+import js from "@eslint/js";
+import globals from "globals";
+
+const PAGES = ["bench.js", "benchmark.js", "chat.js", "client.js", "markdown.js", "remote.js"];
+
+export default [
+  js.configs.recommended,
+  {
+    languageOptions: { globals: { ...globals.es2024, ...globals.worker } },
+    linterOptions: { reportUnusedDisableDirectives: "error" },
+    rules: {
+      complexity: ["error", 14],
+      curly: ["error", "multi-line"],
+      eqeqeq: "error",
+      "max-lines-per-function": ["error", { max: 42, skipBlankLines: true, skipComments: true }],
+      "no-implicit-coercion": ["error", { allow: ["!!"] }],
+      "no-shadow": "error",
+      "no-var": "error",
+      "object-shorthand": "error",
+      "prefer-const": "error",
+      "prefer-template": "error",
+    },
+  },
+  { files: PAGES, languageOptions: { globals: globals.browser } },
+  { files: ["sw.js"], languageOptions: { globals: globals.serviceworker } },
+];

@@ -1,0 +1,153 @@
+/**
+ * The messages between a page (client.js) and worker.js. Types only: nothing here runs.
+ *
+ * Every request carries an `id`, which each reply to it repeats. `progress` and `token` replies may come first; then one
+ * reply ends the request: the one listed in `Replies`, or `error`. `stop` gets no reply of its own.
+ *
+ * Times are milliseconds since the Unix epoch, at the resolution of performance.now().
+ *
+ * @import { Reference } from "./reference.js"
+ */
+
+/**
+ * @typedef {{role: "system" | "user" | "assistant", content: string}} Message
+ *
+ * @typedef {"wasm" | "webgpu"} Device
+ *
+ * @typedef {"q4" | "q4f16" | "q8"} Dtype a graph of the package. All have the same 4-bit weights; they compute in float32,
+ *   compute in float16, or multiply in INT8
+ *
+ * @typedef {object} Adapter what a WebGPU adapter says about itself
+ * @property {string} vendor
+ * @property {string} architecture
+ * @property {string} device
+ * @property {string} description
+ * @property {boolean} software whether it is emulated on the processor
+ */
+
+/**
+ * @typedef {object} LoadRequest loads a package; a worker loads once
+ * @property {string} modelUrl
+ * @property {"auto" | Device} [device] `auto`, the default, takes WebGPU on a hardware adapter and WASM otherwise
+ * @property {Dtype} [dtype] the package's fastest graph for the device by default
+ * @property {number} [threads] 0, the default, chooses by the number of cores
+ * @property {boolean} [reportsPlacement] whether `ready` counts the graph's nodes by execution provider, which slows loading
+ * @property {string} [notice] what `ready` is to say about the device
+ *
+ * @typedef {object} GenerateRequest asks for an answer. The oldest turns are left out of a conversation that does not fit
+ * @property {Message[]} messages
+ * @property {number} maxNewTokens
+ * @property {number} [minNewTokens] no end token is chosen before this many tokens; 0 by default
+ * @property {boolean} [greedy] true by default; false samples
+ *
+ * @typedef {object} CompareRequest
+ * @property {Reference} reference
+ *
+ * @typedef {object} TokenizeRequest
+ * @property {Message[]} messages
+ * @property {boolean} [addGenerationPrompt] whether to end with the opening of the next answer; false by default
+ *
+ * @typedef {object} Requests the content of each request, by type
+ * @property {LoadRequest} load
+ * @property {GenerateRequest} generate
+ * @property {{}} forget frees what is cached of the last conversation
+ * @property {CompareRequest} compare
+ * @property {TokenizeRequest} tokenize
+ * @property {{}} stop ends the running generation and those that wait
+ */
+
+/**
+ * @template {keyof Requests} [T=keyof Requests]
+ * @typedef {{[K in T]: {type: K} & Requests[K]}[T]} Request
+ */
+
+/**
+ * @template {keyof Requests} [T=keyof Requests]
+ * @typedef {Request<T> & {id: number}} SentRequest a request as the worker receives it
+ */
+
+/**
+ * @typedef {object} Progress bytes of one file
+ * @property {"progress"} type
+ * @property {number} id
+ * @property {string} file
+ * @property {number} loaded
+ * @property {number} total
+ *
+ * @typedef {object} Token
+ * @property {"token"} type
+ * @property {number} id
+ * @property {number} tokenId
+ * @property {number} time
+ * @property {string} text what this token completes; often empty
+ */
+
+/**
+ * @typedef {object} Ready
+ * @property {"ready"} type
+ * @property {number} id
+ * @property {Device} device
+ * @property {Dtype} dtype
+ * @property {string} notice empty, or why the device is not the requested one
+ * @property {number} contextTokens the longest conversation, in tokens
+ * @property {number} threads
+ * @property {boolean} crossOriginIsolated
+ * @property {Adapter | null} adapter
+ * @property {string[]} files that were used, from the network or the browser's cache
+ * @property {boolean} isKept whether the next visit needs no download
+ * @property {Record<string, string>} versions of the libraries
+ * @property {Record<string, number> | null} placement nodes by execution provider, if requested
+ * @property {number} time
+ *
+ * @typedef {object} Done
+ * @property {"done"} type
+ * @property {number} id
+ * @property {number[]} tokenIds
+ * @property {number[]} times when each token was chosen
+ * @property {string} text
+ * @property {number} promptTokens
+ * @property {number} keptTokens tokens of the prompt that were still cached and not read again
+ * @property {number} droppedTurns turns that were left out
+ * @property {number} contextTokens
+ * @property {number} pastBytes size of the keys and values that are cached for the next request
+ * @property {"end" | "length" | "request"} stopped by an end token, by `maxNewTokens`, or by a `stop` request
+ *
+ * @typedef {object} Forgotten
+ * @property {"forgotten"} type
+ * @property {number} id
+ *
+ * @typedef {object} Compared
+ * @property {"compared"} type
+ * @property {number} id
+ * @property {number} disagreement see reference.js
+ *
+ * @typedef {object} Tokens
+ * @property {"tokens"} type
+ * @property {number} id
+ * @property {number[]} tokenIds
+ *
+ * @typedef {object} Failure
+ * @property {"error"} type
+ * @property {number} id
+ * @property {string} message
+ * @property {boolean} isUnsuitable whether the GPU could not load or run the model; a new worker can, on the processor
+ * @property {Adapter | null} adapter the GPU's
+ *
+ * @typedef {object} Replies the reply that ends each request, by the request's type
+ * @property {Ready} load
+ * @property {Done} generate
+ * @property {Forgotten} forget
+ * @property {Compared} compare
+ * @property {Tokens} tokenize
+ *
+ * @typedef {object} Events replies that may come before, by the request's type
+ * @property {Progress} load
+ * @property {Token} generate
+ * @property {never} forget
+ * @property {never} compare
+ * @property {never} tokenize
+ *
+ * @typedef {Replies[keyof Replies] | Events[keyof Events] | Failure} Reply
+ */
+
+export {};
