@@ -107,13 +107,14 @@ OF_LETTERS = """import("./context.js").then(({ Past }) => {
   class DynamicCache { async dispose() {} }
   const past = new Past({ DynamicCache });
   const encode = (text) => [...text].map((letter) => letter.charCodeAt(0));
-  const prompt = (text) => ({ text, ids: past.encoded(text, encode) });
-  past.holds(prompt("<How>"), { text: "so", ids: [1000] });
+  const prompt = (...pieces) => ({ pieces, ids: past.encode(pieces, encode) });
+  past.record(prompt("<How>"), { text: "so", ids: [1000] });
   const second = prompt("<How>so<Why>");
-  past.holds(second, { text: "as", ids: [2000] });
+  past.record(second, { text: "as", ids: [2000] });
   const texts = ["<How>so<Why>as<When>", "<How>so<Why>", "<How>so<Who>", "<How>as<Why>", "<Who>"];
   const ids = texts.map((text) => prompt(text).ids);
-  return past.forget().then(() => JSON.stringify([...ids, prompt("<How>so").ids]));
+  const cut = [prompt("<How>s", "o<When>"), prompt("<How>so<W", "hy>"), prompt("<How>so<Why>as", "<W", "hen>")];
+  return past.forget().then(() => JSON.stringify([...ids, prompt("<How>so").ids, ...cut.map(({ ids }) => ids)]));
 })"""
 
 
@@ -128,6 +129,9 @@ def test_tokens_stay_as_they_were_chosen_up_to_where_the_conversation_differs(op
         letters("<How>as<Why>"),
         letters("<Who>"),
         letters("<How>so"),
+        letters("<How>so<When>"),  # the same characters, but cut: the answer's token may not stand for them
+        [*letters("<How>"), 1000, *letters("<Why>")],
+        [*letters("<How>"), 1000, *letters("<Why>"), 2000, *letters("<When>")],
     ]
 
 
@@ -208,5 +212,5 @@ def test_the_oldest_turns_go_when_the_context_is_full(opened):
     conversation += [{"role": "assistant", "content": "Three minutes."}, user("How hot?")]
     after = ask(opened, conversation, continued=True)
     assert after["droppedTurns"] == done["droppedTurns"] and after["keptTokens"] >= done["promptTokens"]
-    with pytest.raises(Exception, match=r"The question has \d+ tokens with all that belongs to it; \d+ fit"):
+    with pytest.raises(Exception, match=r"The question and the system prompt have \d+ tokens, but only \d+ fit"):
         ask(opened, [user("tea " * limit)], continued=False)

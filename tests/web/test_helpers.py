@@ -1,4 +1,4 @@
-"""Weights unpacked by several workers in shared memory are those of one thread, and the page does without workers."""
+"""Several workers in shared memory unpack the same weights as one thread, and the page works without them."""
 
 import json
 import subprocess
@@ -13,8 +13,8 @@ from tinsmith.browser.serve import SiteServer
 pytestmark = pytest.mark.browser
 
 SCRIPT = """(async () => {
-  const { Helpers, unpack } = await import("./unpack.js");
-  const { Memory } = await import("./store.js");
+  const { Unpackers, unpack } = await import("./unpack.js");
+  const { FileBuffer } = await import("./store.js");
   const plan = await (await fetch("./model/onnx/model_int8.json")).json();
   const bytes = new Uint8Array(await (await fetch("./model/onnx/model_q4.onnx_data")).arrayBuffer());
   // The same bytes as two files, of which products read one or the other.
@@ -22,15 +22,15 @@ SCRIPT = """(async () => {
   const digest = async (data) => [...new Uint8Array(await crypto.subtle.digest("SHA-256", data.slice()))]
     .map((byte) => byte.toString(16).padStart(2, "0")).join("");
   const found = { alone: await digest(unpack(plan, new Map([["odd", bytes], ["even", bytes]]))), taken: [] };
-  for (const helpers of [1, 3]) {
+  for (const count of [1, 3]) {
     const arrived = new Int32Array(new SharedArrayBuffer(12));
     const room = () => new Uint8Array(new SharedArrayBuffer(bytes.length));
-    const [odd, even] = [0, 1].map((file) => new Memory(room(), (count) => {
-      Atomics.store(arrived, file, count);
+    const [odd, even] = [0, 1].map((file) => new FileBuffer(room(), (received) => {
+      Atomics.store(arrived, file, received);
       Atomics.add(arrived, 2, 1);
       Atomics.notify(arrived, 2);
     }));
-    const workers = new Helpers(helpers);
+    const workers = new Unpackers(count);
     await workers.begin(plan, new Map([["odd", odd.bytes], ["even", even.bytes]]), arrived);
     const taken = () => Atomics.load(workers.work.next, 0) + Atomics.load(workers.work.next, 1);
     const within = async (seconds, is) => {
@@ -38,12 +38,12 @@ SCRIPT = """(async () => {
       while (!is() && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 5));
     };
     const half = bytes.length >> 1;
-    even.add(bytes.subarray(0, half)); // the other file has not begun
+    even.append(bytes.subarray(0, half)); // the other file has not begun
     await within(10, () => taken() > 0);
     found.taken.push(taken());
-    odd.add(bytes);
-    even.add(bytes.subarray(half));
-    found[helpers] = await digest(await workers.finish());
+    odd.append(bytes);
+    even.append(bytes.subarray(half));
+    found[count] = await digest(await workers.finish());
     workers.end();
   }
   return found;
@@ -94,7 +94,7 @@ def test_the_page_loads_with_workers_and_without(package, runtime, helper, tmp_p
     [
         ("unpack.js", "const data = new Uint8Array(plan.bytes);", "const data = new Uint8Array(2 ** 53);"),
         ("unpack.js", "new SharedArrayBuffer(plan.bytes)", "new SharedArrayBuffer(2 ** 53)"),
-        ("store.js", "memory.bytes.slice()", "(() => { throw new RangeError('Array buffer allocation failed'); })()"),
+        ("store.js", "buffer.bytes.slice()", "(() => { throw new RangeError('Array buffer allocation failed'); })()"),
     ],
 )
 def test_without_memory_the_4_bit_graph_runs(package, runtime, file, old, new, tmp_path):

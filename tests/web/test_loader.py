@@ -68,7 +68,7 @@ def test_a_host_that_answers_with_a_page_is_refused_before_anything_is_cached(op
     page, _ = opened
     (tmp_path / "SHA256SUMS").write_text("<!doctype html><title>home</title>")
     page.serve({"https://fallback.example/": tmp_path})
-    with pytest.raises(BrowserError, match=r"is not a list of checksums; the host answered with: <!doctype html>"):
+    with pytest.raises(BrowserError, match=r"is not a list of checksums; it begins with: <!doctype html>"):
         load(page, "https://fallback.example/")
 
 

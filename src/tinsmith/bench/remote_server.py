@@ -30,7 +30,7 @@ from tinsmith.core.scratch import scratch_folder
 _PAGES = (
     "remote.html",
     "remote.js",
-    "protocol.js",
+    "benchmark.js",
     "client.js",
     "worker.js",
     "loader.js",
@@ -40,6 +40,8 @@ _PAGES = (
     "reference.js",
     "rows.js",
     "context.js",
+    "tokens.js",
+    "versions.js",
     "page.css",
 )
 _MAX_RESULT_BYTES = 1 << 20

@@ -6,8 +6,7 @@
  * @import { Cache, Transformers } from "./types.d.ts"
  *
  * @typedef {object} Prompt a conversation in the chat template, ready for an answer
- * @property {string} text with `mark` wherever the tokenizer must not read across, see tokens.js
- * @property {string} mark
+ * @property {string[]} pieces of its text, tokenized one by one, see tokens.js
  * @property {number[]} ids its tokens
  */
 
@@ -54,8 +53,14 @@ export class Past {
   /** Turns that the last prompt left out. */
   droppedTurns = 0;
 
-  /** The whole conversation, with the last token, which was chosen but not read. @type {Prompt} */
-  #conversation = { text: "", mark: "", ids: [] };
+  /** Tokens of the whole conversation, with the last one, which was chosen but not read. @type {number[]} */
+  #conversationIds = [];
+
+  /** Its text. */
+  #text = "";
+
+  /** Where its text was cut into pieces. @type {number[]} */
+  #cuts = [];
 
   /** Where prompts and answers end in the conversation. @type {{characters: number, tokens: number}[]} */
   #ends = [];
@@ -79,25 +84,29 @@ export class Past {
    * tokens than the model chose, and everything after them would have to be read again. The text may differ where a
    * template trims answers or drops what a model thought.
    *
-   * @param {string} text
-   * @param {string} mark
-   * @param {(text: string) => number[]} encode
+   * @param {string[]} pieces of the conversation's text
+   * @param {(piece: string) => number[]} encode
    * @returns {number[]}
    */
-  encode(text, mark, encode) {
-    const { characters, tokens } = this.#sharedEnds(text, mark).at(-1) ?? { characters: 0, tokens: 0 };
-    return [...this.#conversation.ids.slice(0, tokens), ...encode(text.slice(characters))];
+  encode(pieces, encode) {
+    const { characters, tokens } = this.#sharedEnds(pieces).at(-1) ?? { characters: 0, tokens: 0 };
+    let start = 0;
+    const newPieces = pieces.map((piece) => {
+      const known = Math.max(0, characters - start);
+      start += piece.length;
+      return piece.slice(known);
+    });
+    return [...this.#conversationIds.slice(0, tokens), ...newPieces.filter(Boolean).flatMap(encode)];
   }
 
-  /**
-   * Ends up to which a text is the cached conversation. Another mark means that nothing can be compared.
-   *
-   * @param {string} text
-   * @param {string} mark
-   */
-  #sharedEnds(text, mark) {
-    if (mark !== this.#conversation.mark) return [];
-    return this.#ends.filter(({ characters }) => text.startsWith(this.#conversation.text.slice(0, characters)));
+  /** @param {string[]} pieces @returns {{characters: number, tokens: number}[]} ends up to which the text is the same */
+  #sharedEnds(pieces) {
+    const text = pieces.join("");
+    const cuts = cutsOf(pieces);
+    return this.#ends.filter(({ characters }) => {
+      const before = (/** @type {number[]} */ all) => all.filter((cut) => cut < characters).join();
+      return text.startsWith(this.#text.slice(0, characters)) && before(cuts) === before(this.#cuts);
+    });
   }
 
   /**
@@ -121,15 +130,18 @@ export class Past {
    * @param {Prompt} prompt
    * @param {{text: string, ids: number[]}} answer its last token has not been read
    */
-  record(prompt, answer) {
-    const text = prompt.text + answer.text;
-    const ids = [...prompt.ids, ...answer.ids];
-    const ends = [...this.#sharedEnds(prompt.text, prompt.mark), endOf(prompt)];
-    // An answer that holds the mark itself cannot be compared with a later text.
-    if (!answer.text.includes(prompt.mark)) ends.push(endOf({ text, ids }));
-    this.#ends = ends;
-    this.#conversation = { text, mark: prompt.mark, ids };
-    this.ids = ids.slice(0, -1);
+  record({ pieces, ids }, answer) {
+    const ends = this.#sharedEnds(pieces);
+    const promptText = pieces.join("");
+    this.#text = promptText + answer.text;
+    this.#cuts = cutsOf(pieces);
+    this.#conversationIds = [...ids, ...answer.ids];
+    this.#ends = [
+      ...ends,
+      { characters: promptText.length, tokens: ids.length },
+      { characters: this.#text.length, tokens: this.#conversationIds.length },
+    ];
+    this.ids = this.#conversationIds.slice(0, -1);
   }
 
   /** Record that the cache holds `ids`, the beginning of a prompt that was not read to its end. @param {number[]} ids */
@@ -143,7 +155,9 @@ export class Past {
     this.cache = new this.transformers.DynamicCache();
     this.ids = [];
     this.droppedTurns = 0;
-    this.#conversation = { text: "", mark: "", ids: [] };
+    this.#conversationIds = [];
+    this.#text = "";
+    this.#cuts = [];
     this.#ends = [];
   }
 
@@ -160,9 +174,10 @@ export class Past {
   }
 }
 
-/** @param {{text: string, ids: number[]}} conversation */
-function endOf({ text, ids }) {
-  return { characters: text.length, tokens: ids.length };
+/** @param {string[]} pieces @returns {number[]} where they begin in the joined text, but for the first */
+function cutsOf(pieces) {
+  let position = 0;
+  return pieces.slice(0, -1).map((piece) => (position += piece.length));
 }
 
 /**

@@ -1,83 +1,118 @@
 /**
- * Turns conversations into tokens. What a message says is always read as text: the characters of a control token such as
- * `<|im_end|>` in a message do not become that token. `tinsmith.model.tokens` does the same in Python.
+ * Turns conversations into tokens. What a message says is read as text, whatever characters it holds.
+ *
+ * A tokenizer turns the characters `<|im_end|>` into the control token wherever they stand, so a message could end its own
+ * turn and open one for the system. The text is therefore cut inside such characters and tokenized piece by piece.
+ * `tinsmith.model.message_text` does the same in Python.
  *
  * @import { Message } from "./messages.js"
  * @import { Tokenizer } from "./types.d.ts"
+ *
+ * @typedef {(messages: Message[]) => string} Render writes messages in the chat format
  */
 
-/** The first character of Unicode's private use area, which has 6,400. */
+/** The first of Unicode's characters without a meaning. Unlike spaces, templates do not trim them. */
 const PRIVATE_USE_START = 0xe000;
 
 /**
- * A character that occurs in none of the messages.
+ * A pattern that finds any of `tokens`, at each place the longest, as tokenizers do.
+ *
+ * @param {string[]} tokens
+ * @returns {RegExp | null} null if there are none
+ */
+export function tokenPattern(tokens) {
+  const longestFirst = tokens.filter((token) => token.trim()).sort((one, other) => other.length - one.length);
+  if (!longestFirst.length) return null;
+  return new RegExp(longestFirst.map((token) => token.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|"), "gu");
+}
+
+/**
+ * The rendered text in pieces that join to it; in no piece does a special token's string touch a message's text.
+ *
+ * A string inside a message is cut after its first character. One that begins in the chat format and ends in a message is
+ * cut where the message begins. Text without such strings is a single piece.
  *
  * @param {Message[]} messages
- * @returns {string}
+ * @param {Render} render may trim space around a message's text, must not change it otherwise
+ * @param {RegExp | null} special finds special tokens
+ * @returns {string[]}
  */
-export function unusedCharacter(messages) {
-  const used = new Set(messages.flatMap(({ content }) => [...content]));
+export function textPieces(messages, render, special) {
+  const mark = unusedCharacter(messages);
+  const parts = render(messages.map(({ role, content }) => ({ role, content: enclose(content, mark) }))).split(mark);
+  const text = parts.join("");
+  if (!special) return [text];
+  const bounds = messageBounds(parts);
+  const cuts = [0];
+  for (let position = 0; ;) {
+    special.lastIndex = position;
+    const match = special.exec(text);
+    if (!match) break;
+    const start = match.index;
+    const end = start + match[0].length;
+    const message = bounds.find((bound) => bound.start < end && start < bound.end);
+    if (message) cuts.push(Math.max(start + firstCharacter(match[0]).length, message.start));
+    position = message ? /** @type {number} */ (cuts.at(-1)) : end;
+  }
+  return cuts.map((cut, index) => text.slice(cut, cuts[index + 1]));
+}
+
+/** @param {string} text */
+function firstCharacter(text) {
+  return String.fromCodePoint(/** @type {number} */ (text.codePointAt(0)));
+}
+
+/** @param {Message[]} messages @returns {string} a character that occurs in none of them */
+function unusedCharacter(messages) {
   let code = PRIVATE_USE_START;
-  while (used.has(String.fromCodePoint(code))) code += 1;
+  while (messages.some(({ content }) => content.includes(String.fromCodePoint(code)))) code += 1;
   return String.fromCodePoint(code);
 }
 
+/** @param {string} content @param {string} mark @returns {string} with marks around its text, without the space around it */
+function enclose(content, mark) {
+  const text = content.trim();
+  const start = content.indexOf(text);
+  return content.slice(0, start) + mark + text + mark + content.slice(start + text.length);
+}
+
 /**
- * `content` with `mark` after the first character of every special token's string in it, overlapping ones included.
+ * Start and end of every second part in the joined text: chat format and message text take turns.
  *
- * @param {string} content
- * @param {string[]} specialTokens
- * @param {string} mark
- * @returns {string}
+ * @param {string[]} parts
  */
-export function breakSpecialTokens(content, specialTokens, mark) {
-  const breakable = specialTokens.filter((token) => [...token].length > 1);
-  if (!breakable.some((token) => content.includes(token))) return content;
-  let broken = "";
-  let position = 0;
-  for (const character of content) {
-    broken += character;
-    if (breakable.some((token) => content.startsWith(token, position))) broken += mark;
-    position += character.length;
+function messageBounds(parts) {
+  const bounds = [];
+  let start = 0;
+  for (const [index, part] of parts.entries()) {
+    if (index % 2) bounds.push({ start, end: start + part.length });
+    start += part.length;
   }
-  return broken;
+  return bounds;
 }
 
-/**
- * @param {Tokenizer} tokenizer
- * @param {Message[]} messages
- * @param {string} mark
- * @param {boolean} addGenerationPrompt whether to end with the opening of the next answer
- * @returns {string} the marked text of the conversation
- */
-export function renderChat(tokenizer, messages, mark, addGenerationPrompt) {
-  const broken = messages.map(({ role, content }) => ({
-    role,
-    content: breakSpecialTokens(content, tokenizer.all_special_tokens, mark),
-  }));
-  return tokenizer.apply_chat_template(broken, { add_generation_prompt: addGenerationPrompt, tokenize: false });
-}
+/** Encodes conversations in a package's own chat template. */
+export class ChatEncoder {
+  /** @param {Tokenizer} tokenizer */
+  constructor(tokenizer) {
+    this.tokenizer = tokenizer;
+    this.special = tokenPattern(tokenizer.all_special_tokens);
+  }
 
-/**
- * @param {Tokenizer} tokenizer
- * @param {string} text of `renderChat`, or the end of it
- * @param {string} mark
- * @returns {number[]} token ids
- */
-export function encodeMarked(tokenizer, text, mark) {
-  const pieces = text.split(mark).filter(Boolean);
-  return pieces.flatMap((piece) => tokenizer.encode(piece, { add_special_tokens: false }).map(Number));
-}
+  /**
+   * Text of a conversation, in pieces to be tokenized one by one.
+   *
+   * @param {Message[]} messages
+   * @param {boolean} addGenerationPrompt whether to end with the opening of the next answer
+   * @returns {string[]}
+   */
+  pieces(messages, addGenerationPrompt) {
+    const options = { add_generation_prompt: addGenerationPrompt, tokenize: /** @type {false} */ (false) };
+    return textPieces(messages, (turns) => this.tokenizer.apply_chat_template(turns, options), this.special);
+  }
 
-/**
- * Token ids of a conversation.
- *
- * @param {Tokenizer} tokenizer
- * @param {Message[]} messages
- * @param {boolean} addGenerationPrompt
- * @returns {number[]}
- */
-export function encodeChat(tokenizer, messages, addGenerationPrompt) {
-  const mark = unusedCharacter(messages);
-  return encodeMarked(tokenizer, renderChat(tokenizer, messages, mark, addGenerationPrompt), mark);
+  /** @param {string} piece @returns {number[]} token ids, none added at its beginning or end */
+  encode(piece) {
+    return this.tokenizer.encode(piece, { add_special_tokens: false }).map(Number);
+  }
 }

@@ -10,12 +10,13 @@
 import { fitPrompt, Past } from "./context.js";
 import { gpuFailed, loadChat, Unsuitable } from "./loader.js";
 import { disagreement } from "./reference.js";
-import { encodeChat, encodeMarked, renderChat, unusedCharacter } from "./tokens.js";
+import { ChatEncoder } from "./tokens.js";
 
 /**
  * @typedef {object} Loaded
  * @property {Transformers} transformers
  * @property {Tokenizer} tokenizer
+ * @property {ChatEncoder} encoder
  * @property {Model} model
  * @property {Device} device
  * @property {InstanceType<Transformers["InterruptableStoppingCriteria"]>} stopping
@@ -89,7 +90,9 @@ async function load({ id, ...request }) {
   receiveBetweenTokens(model);
   const contextTokens = contextLength(model);
   const stopping = new transformers.InterruptableStoppingCriteria();
-  loaded = { transformers, tokenizer, model, device, stopping, past: new Past(transformers), contextTokens };
+  const encoder = new ChatEncoder(tokenizer);
+  const past = new Past(transformers);
+  loaded = { transformers, tokenizer, encoder, model, device, stopping, past, contextTokens };
   const settings = { device, dtype, notice: request.notice ?? notice, contextTokens, threads, crossOriginIsolated };
   const versions = versionsOf(transformers.env);
   post({ type: "ready", id, ...settings, adapter, files, isKept, versions, placement, time: now() });
@@ -286,13 +289,12 @@ function generate(request) {
 
 /** @param {GenerateRequest & {id: number}} request */
 async function answer({ id, messages, maxNewTokens, minNewTokens = 0, greedy = true }) {
-  const { tokenizer, past, contextTokens } = requireLoaded();
-  const { prompt, droppedTurns } = fitPrompt(
-    promptMaker(tokenizer, past, messages),
-    messages,
-    contextTokens - maxNewTokens,
-    past.droppedTurns,
-  );
+  const { tokenizer, encoder, past, contextTokens } = requireLoaded();
+  const promptOf = (/** @type {Message[]} */ some) => {
+    const pieces = encoder.pieces(some, true);
+    return { pieces, ids: past.encode(pieces, (piece) => encoder.encode(piece)) };
+  };
+  const { prompt, droppedTurns } = fitPrompt(promptOf, messages, contextTokens - maxNewTokens, past.droppedTurns);
   const keptTokens = await past.keepFor(prompt.ids);
   const output = new Output(id, tokenizer);
   await runModel(prompt.ids, output, {
@@ -305,22 +307,6 @@ async function answer({ id, messages, maxNewTokens, minNewTokens = 0, greedy = t
   const { tokenIds, times, text } = output;
   const counts = { promptTokens: prompt.ids.length, keptTokens, droppedTurns, contextTokens, pastBytes: past.bytes };
   post({ type: "done", id, tokenIds, times, text, ...counts, stopped: whyStopped(tokenIds) });
-}
-
-/**
- * A function that makes the prompt of some of `messages`, on top of what was read before.
- *
- * @param {Tokenizer} tokenizer
- * @param {Past} past
- * @param {Message[]} messages
- * @returns {(messages: Message[]) => Prompt}
- */
-function promptMaker(tokenizer, past, messages) {
-  const mark = unusedCharacter(messages);
-  return (some) => {
-    const text = renderChat(tokenizer, some, mark, true);
-    return { text, mark, ids: past.encode(text, mark, (piece) => encodeMarked(tokenizer, piece, mark)) };
-  };
 }
 
 /** Collects an answer and posts every token as it comes. */
@@ -446,8 +432,9 @@ function whyStopped(tokenIds) {
 
 /** @param {TokenizeRequest & {id: number}} request */
 function tokenize({ id, messages, addGenerationPrompt = false }) {
-  const { tokenizer } = requireLoaded();
-  post({ type: "tokens", id, tokenIds: encodeChat(tokenizer, messages, addGenerationPrompt) });
+  const { encoder } = requireLoaded();
+  const pieces = encoder.pieces(messages, addGenerationPrompt);
+  post({ type: "tokens", id, tokenIds: pieces.flatMap((piece) => encoder.encode(piece)) });
 }
 
 /** @param {CompareRequest & {id: number}} request */
