@@ -74,6 +74,9 @@ export class Store {
   /** Files that another page of this origin is caching right now. @type {Set<string>} */
   #cachedElsewhere = new Set();
 
+  /** Set once the old version was deleted for want of room. @type {Promise<void> | undefined} */
+  #makingRoom;
+
   /**
    * @param {URL} folder ends in a slash
    * @param {Map<string, string>} sums file name -> SHA-256 in hexadecimal
@@ -362,17 +365,18 @@ export class Store {
   async #put(address, content) {
     const { version } = this;
     if (!version || this.isFull) return;
-    const put = () =>
-      version.cache.put(address, new Response(content)).catch((/** @type {unknown} */ error) => ({ error }));
-    let failure = await put();
-    if (this.#isCurrent && isQuotaExceeded(failure?.error) && (await version.removeOthers())) {
-      console.info(
-        `The browser has no room for two versions of the model (${failure?.error}). ` +
-          "The old one was deleted before the new one was complete.",
-      );
-      failure = await put();
+    const put = () => version.cache.put(address, new Response(content));
+    try {
+      await put().catch(async (error) => {
+        if (!this.#isCurrent || !isQuotaExceeded(error)) throw error;
+        // Several files may fail at the same time; the old version is deleted once, and each is tried again.
+        this.#makingRoom ??= removeOldVersion(version, error);
+        await this.#makingRoom;
+        await put();
+      });
+    } catch {
+      this.isFull = true; // the files are used from memory
     }
-    if (failure) this.isFull = true;
   }
 
   /** @param {string} name @param {Blob[]} parts */
@@ -435,7 +439,16 @@ async function fetchText(address) {
   }
 }
 
-/** @param {unknown} error */
+/** @param {Version} version @param {DOMException} error what the browser says */
+async function removeOldVersion(version, error) {
+  if (!(await version.removeOthers())) return;
+  console.info(
+    `The browser has no room for two versions of the model (${error.name}). ` +
+      "The old one was deleted before the new one was complete.",
+  );
+}
+
+/** @param {unknown} error @returns {error is DOMException} */
 function isQuotaExceeded(error) {
   return error instanceof DOMException && error.name === "QuotaExceededError";
 }
