@@ -21,6 +21,7 @@ from tinsmith.core.run_dir import read_json, tree_sha256s, write_json, write_tex
 from tinsmith.data.stage import prepare_data
 from tinsmith.evaluate.stage import sample_questions
 from tinsmith.model.conversations import read_jsonl
+from tinsmith.pipeline.stages import STAGES
 
 SECRETS = (
     "ada.lovelace@private.example",
@@ -167,3 +168,18 @@ def test_the_demos_examples_are_questions_that_its_run_answers(tiny_llama, tmp_p
     assert len(agreed) == 2 and agreed <= answered
     assert len(config.app.questions) == 4
     assert set(config.app.questions) <= {conversation.messages[1].content for conversation in test}
+
+
+@pytest.mark.parametrize(
+    ("settings", "renewed"),
+    [
+        ({"app": {"questions": ["What?"]}}, {"app"}),
+        ({"app": {"system_prompt": "You sell tea."}}, {"card", "app"}),
+        ({"card": {"examples": [{"question": "a", "reference": "b"}]}}, {"card"}),
+    ],
+)
+def test_an_agreement_renews_card_and_page_and_nothing_before_them(settings, renewed):
+    """The page has a copy of the card, so a new card renews the page too."""
+    before, after = RunConfig(), RunConfig.model_validate(settings)
+    assert {stage.name for stage in STAGES if stage.settings(before) != stage.settings(after)} == renewed
+    assert "card" in next(stage.reads for stage in STAGES if stage.name == "app")
