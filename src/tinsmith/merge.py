@@ -9,6 +9,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path
     )
     _write_merged(base_dir / "model", deltas, out_dir / "model")
     samples = _samples(base_dir / "model", data_dir)
-    _gates(recorder, base_dir / "model", train_dir / "adapter", out_dir / "model", deltas, samples)
+    _gates(recorder, _compared(base_dir / "model", train_dir / "adapter", out_dir / "model", deltas, samples))
     write_json(
         out_dir / "merge.json",
         {
@@ -182,15 +183,19 @@ def _samples(model_dir: Path, data_dir: Path) -> list[tuple[Tokens, list[int]]]:
     return found
 
 
-def _gates(
-    recorder: Recorder,
-    base_dir: Path,
-    adapter_dir: Path,
-    merged_dir: Path,
-    deltas: Deltas,
-    samples: Sequence[tuple[Tokens, list[int]]],
-) -> None:
-    """Compare the logits (N, V) of the four models, all computed in float32."""
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Logits (N, V) of the same positions under four models, all in float32."""
+
+    base: Any
+    adapter: Any
+    merged: Any
+    reloaded: Any
+
+
+def _compared(
+    base_dir: Path, adapter_dir: Path, merged_dir: Path, deltas: Deltas, samples: Sequence[tuple[Tokens, list[int]]]
+) -> _Compared:
     import torch
 
     model = load_model(base_dir, torch.float32)
@@ -201,7 +206,11 @@ def _gates(
             weight.data = merged_weight(weight.data, *deltas[name]).float()
     merged = _logits(model, samples)
     del model
-    reloaded = _logits(load_model(merged_dir, torch.float32), samples)
+    return _Compared(base, adapter, merged, _logits(load_model(merged_dir, torch.float32), samples))
+
+
+def _gates(recorder: Recorder, compared: _Compared) -> None:
+    base, adapter, merged = compared.base, compared.adapter, compared.merged
     candidates = adapter.topk(min(_CANDIDATES, adapter.shape[1])).indices  # (N, 100)
 
     def largest_difference(left: Any, right: Any) -> float:
@@ -236,7 +245,7 @@ def _gates(
     )
     gate(
         "merged_vs_reloaded",
-        float((merged - reloaded).abs().max()),
+        float((merged - compared.reloaded).abs().max()),
         "<=",
         _RELOADED_BOUND,
         "logits",

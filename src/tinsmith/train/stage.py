@@ -245,10 +245,12 @@ def _write_outputs(out_dir: Path, base_dir: Path, config: TrainConfig, trained: 
 
 
 def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
-    progress, examples = trained.progress, trained.examples
-    last_epoch_loss, best_val_loss = progress.last_epoch_loss, progress.best_val_loss
-    assert last_epoch_loss is not None and best_val_loss is not None  # training always ends with an epoch
+    _record_settings(recorder, config, trained.progress)
+    _record_resources(recorder, trained)
+    _record_losses(recorder, trained)
 
+
+def _record_settings(recorder: Recorder, config: TrainConfig, progress: "Progress") -> None:
     def setting(name: str, value: float, unit: str = "count") -> None:
         recorder.add(f"train.{name}", value, unit, 1, "runs", "setting used by the training loop")
 
@@ -261,6 +263,10 @@ def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
     setting("learning_rate", config.learning_rate, "ratio")
     setting("lora_rank", config.lora_rank)
     setting("lora_alpha", config.lora_alpha)
+
+
+def _record_resources(recorder: Recorder, trained: _Trained) -> None:
+    progress = trained.progress
     recorder.add(
         "train.trainable_parameters",
         trained.adapter_weights,
@@ -296,6 +302,12 @@ def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
             "runs",
             "estimate made before the first step",
         )
+
+
+def _record_losses(recorder: Recorder, trained: _Trained) -> None:
+    progress = trained.progress
+    last_epoch_loss, best_val_loss = progress.last_epoch_loss, progress.best_val_loss
+    assert last_epoch_loss is not None and best_val_loss is not None  # training always ends with an epoch
     recorder.add(
         "train.loss.last",
         last_epoch_loss,
@@ -309,7 +321,7 @@ def _record(recorder: Recorder, config: TrainConfig, trained: _Trained) -> None:
         "train.loss.best_val",
         best_val_loss,
         "nats/token",
-        sum(t.supervised for t in examples.val),
+        sum(tokens.supervised for tokens in trained.examples.val),
         "tokens",
         "validation loss of the best epoch's adapter, in training precision",
         raw="train/log.jsonl",
