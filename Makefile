@@ -26,10 +26,11 @@ golden: $(VENV)/installed
 	$(BIN)/python -m pytest -q tests/card/test_card_golden.py --update-golden
 
 # Everything that reads the code without running it: lint, format, types.
-check: $(VENV)/installed
+check: $(VENV)/installed $(WEB)/node_modules/.package-lock.json
 	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/ruff format --check --quiet src tests benchmarks docs
 	$(BIN)/ty check
+	cd $(WEB) && npm run --silent check
 
 # DATA=PATH chooses other conversations than the public question-answer set.
 bench-train: install benchmarks/.venv-trl/installed

@@ -108,7 +108,7 @@ def _cached_snapshot(where: str, repository: str, revision: str, cause: Exceptio
 
     try:
         snapshot = huggingface_hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=_WANTED, local_files_only=True
+            repository, revision=revision or None, allow_patterns=list(_WANTED), local_files_only=True
         )
         folder = Path(snapshot)
     except errors.LocalEntryNotFoundError:
