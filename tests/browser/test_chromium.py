@@ -106,15 +106,14 @@ def test_a_long_path_for_temporary_files_is_no_obstacle(tmp_path, monkeypatch):
 def test_calls_fail_at_once_when_the_browser_dies(temporary):
     with Browser() as browser:
         page = browser.open()
-        started = time.monotonic()
-        waiting = browser.send("Runtime.evaluate", {"expression": "new Promise(() => {})", "awaitPromise": True},
-                               page._session)  # fmt: skip
+        waiting = browser.send(
+            "Runtime.evaluate", {"expression": "new Promise(() => {})", "awaitPromise": True}, page._session
+        )
         os.kill(browser._process.pid, signal.SIGKILL)
         with pytest.raises(BrowserError, match="closed unexpectedly"):
             waiting.result(20)
         with pytest.raises(BrowserError, match="closed unexpectedly"):
             page.evaluate("1")
-        assert time.monotonic() - started < 15
 
 
 @pytest.mark.browser

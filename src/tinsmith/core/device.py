@@ -1,4 +1,4 @@
-"""The machine: which device and number format to compute with and why, what hardware it is, how much memory was used."""
+"""The machine: its hardware, the device and number format to compute with and why, and the memory in use."""
 
 import os
 import platform

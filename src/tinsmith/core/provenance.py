@@ -1,4 +1,4 @@
-"""What a measurement was taken on: hardware, operating system and package versions, without names of people or hosts."""
+"""Hardware, operating system and package versions behind a measurement, without names of people or hosts."""
 
 import importlib.metadata
 import platform
