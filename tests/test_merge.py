@@ -1,9 +1,15 @@
 """The merge gates hold for a true merge and fail for one that lost the adapter; tied weights stay tied."""
 
+import errno
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -26,8 +32,8 @@ def run(request, tmp_path):
     (tmp_path / "base" / "model" / "LICENSE").write_text("terms of the base")
     (tmp_path / "data").mkdir()
     write_jsonl(tmp_path / "data" / "val.jsonl", tiny_conversations(10))
-    chosen = Device(torch.device("cpu"), torch.float32, "for this test")
-    model = load_qlora(tmp_path / "base" / "model", TrainConfig(lora_alpha=32), chosen, seed=0).model
+    device = Device(torch.device("cpu"), torch.float32, "for this test")
+    model = load_qlora(tmp_path / "base" / "model", TrainConfig(lora_alpha=32), device, seed=0).model
     torch.manual_seed(5)
     weights = {name: torch.randn_like(p) * 0.03 for name, p in model.named_parameters() if p.requires_grad}
     save_adapter(model, weights, "org/tiny", tmp_path / "train" / "adapter")
@@ -57,11 +63,11 @@ def test_weights_are_base_plus_scaled_product(run):
     adapter = load_file(run / "train" / "adapter" / "adapter_model.safetensors")
     a, b = (adapter[f"base_model.model.{name}.lora_{factor}.weight"] for factor in "AB")
     base = load_file(run / "base" / "model" / "model.safetensors")[f"{name}.weight"]
-    found = load_file(run / "merge" / "model" / "model.safetensors")[f"{name}.weight"]
+    merged_weight = load_file(run / "merge" / "model" / "model.safetensors")[f"{name}.weight"]
     expected = base.double() + 32 / 16 * b.double() @ a.double()
-    assert found.dtype == torch.bfloat16
+    assert merged_weight.dtype == torch.bfloat16
     # Half a unit in the last of bfloat16's 8 bits.
-    assert ((found.double() - expected).abs() <= expected.abs() * 2**-8).all()
+    assert ((merged_weight.double() - expected).abs() <= expected.abs() * 2**-8).all()
 
 
 def test_merge_that_forgets_the_adapter_fails(run, monkeypatch):
@@ -130,3 +136,43 @@ def test_adapter_with_other_arithmetic_is_refused(run):
     write_json(path, read_json(path) | {"use_dora": True})
     with pytest.raises(ArtifactError, match="use_dora = True cannot be merged"):
         merged(run)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_full_disk_names_the_file_and_leaves_no_part_of_it(run, name, monkeypatch):
+    def full_disk(*arguments, **_):
+        target = next(Path(path) for path in reversed(arguments) if isinstance(path, str | Path))
+        target.write_bytes(b"the first half")
+        if target.suffix == ".safetensors":
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    copyfile = shutil.copyfile
+
+    def copy(source, target):
+        (full_disk if target.name == name else copyfile)(source, target)
+
+    if name == "model.safetensors":
+        monkeypatch.setattr("safetensors.torch.save_file", full_disk)
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    with pytest.raises(
+        ArtifactError, match=rf"merge/model/{name}: cannot be written \(.*No space left on device"
+    ) as caught:
+        merged(run)
+    assert "Free some space" in caught.value.hint
+    assert not (run / "merge" / "model" / name).exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small disk takes root on Linux")
+def test_a_disk_that_is_really_full(run):
+    disk = run / "merge"
+    # Room for the tokenizer's files, not for the weights.
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tinsmith-test", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not let root mount")
+    try:
+        with pytest.raises(ArtifactError, match=r"model\.safetensors: cannot be written \(.*No space left on device"):
+            merged(run)
+        assert (disk / "model" / "config.json").exists() and not (disk / "model" / "model.safetensors").exists()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -1,15 +1,15 @@
-"""The merge stage: fold the adapter into the full-precision base, and prove that the result is the tuned model.
+"""Run the merge stage: fold the adapter into the full-precision base, and prove that the result is the tuned model.
 
-Merging goes wrong silently elsewhere: into quantized weights, into a copy that is not saved, into one of two tied
-matrices. Here the adapter is added in float32 to the base's own files, tensor by tensor, and four gates compare logits
-of base, base with active adapter, merged weights, and the folder read back from disk.
+A merge can go wrong in silence: into quantized weights, into a copy that is not saved, into one of two tied matrices.
+Here the adapter is added in float32 to the base's own files, tensor by tensor. Four gates then compare the logits of
+the base, the base with its adapter active, the merged weights, and the folder read back from disk.
 """
 
 import logging
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.load import load_model
+from tinsmith.model.save import copy_file, save_weights
 from tinsmith.model.tokens import Tokens, load_tokenizer
 
 _CONVERSATIONS = 8
@@ -26,16 +27,16 @@ _POSITIONS = 16
 """Supervised positions scored in each conversation: the logits of one take 1 MB with a 262,144-word vocabulary."""
 
 _CANDIDATES = 100
-"""Tokens compared at each position, the most probable ones of the tuned model. Rounding moves logits of tokens that are
-never chosen much more than those that could be, which would hide a small lost change."""
+"""Tokens compared at each position: the most probable ones of the tuned model. Rounding moves the logits of tokens that
+are never chosen much more, and would hide a small lost change."""
 
 _KL_BOUND = 0.01
-"""Nats per token between active adapter and merged weights: what rounding to bfloat16 may cost (0.0007 on SmolLM2-135M
-after three epochs)."""
+"""Nats per token between active adapter and merged weights that rounding to bfloat16 may cost. It costs 0.0007 on
+SmolLM2-135M after three epochs."""
 
 _SHARE_BOUND = 0.5
-"""Largest logit difference to the active adapter, as a share of the change by tuning. A merge that lost the adapter is
-at 1, whatever the data; rounding is far below."""
+"""Largest logit difference to the active adapter, as a share of the change by tuning. A merge that lost the adapter has
+a share of 1, whatever the data; rounding is far below."""
 
 _RELOADED_BOUND = 1e-5
 _TUNED_BOUND = 1e-3
@@ -48,7 +49,7 @@ def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path
     """Write `out_dir/model`, the tuned model in bfloat16 as a plain Transformers folder, and check it.
 
     Raises:
-        ArtifactError: the adapter does not fit the base.
+        ArtifactError: the adapter does not fit the base, or the disk is full.
         GateError: the merged model is not the base with its adapter, or is the base without it.
     """
     recorder = context.recorder
@@ -69,7 +70,7 @@ def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path
     )
     _write_merged(base_dir / "model", deltas, out_dir / "model")
     samples = _samples(base_dir / "model", data_dir)
-    _gates(recorder, _compared(base_dir / "model", train_dir / "adapter", out_dir / "model", deltas, samples))
+    _gates(recorder, _four_logits(base_dir / "model", train_dir / "adapter", out_dir / "model", deltas, samples))
     write_json(
         out_dir / "merge.json",
         {
@@ -92,7 +93,7 @@ def load_deltas(adapter_dir: Path, settings: dict[str, Any]) -> Deltas:
         settings: Its `adapter_config.json`.
 
     Raises:
-        ArtifactError: it is a kind of adapter whose weight change is not (alpha / r) B A.
+        ArtifactError: an adapter of another kind, whose weight change is not (alpha / r) B A.
     """
     from safetensors.torch import load_file
 
@@ -104,13 +105,13 @@ def load_deltas(adapter_dir: Path, settings: dict[str, Any]) -> Deltas:
             )
     factors: dict[str, dict[str, Any]] = {}
     for name, tensor in load_file(adapter_dir / "adapter_model.safetensors").items():
-        found = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", name)
-        if not found:
+        match = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", name)
+        if not match:
             raise ArtifactError(
                 f"{adapter_dir / 'adapter_model.safetensors'}: unexpected tensor {name!r}",
                 "Merge adapters made by the train stage: plain LoRA on linear layers.",
             )
-        factors.setdefault(f"{found[1]}.weight", {})[found[2]] = tensor.float()
+        factors.setdefault(f"{match[1]}.weight", {})[match[2]] = tensor.float()
     incomplete = sorted(name for name, pair in factors.items() if set(pair) != {"A", "B"})
     if incomplete or not factors:
         raise ArtifactError(
@@ -123,7 +124,7 @@ def load_deltas(adapter_dir: Path, settings: dict[str, Any]) -> Deltas:
 
 
 def _require_fit(deltas: Deltas, model_config: dict[str, Any], adapter_dir: Path) -> None:
-    """Refuse adapters on the embedding or head of a tied model: merging would change one of two uses of one matrix."""
+    """Refuse adapters on the embedding or head of a tied model: both use one matrix, and only one use is adapted."""
     tied = [name for name in deltas if name.endswith(("embed_tokens.weight", "lm_head.weight"))]
     if tied and model_config.get("tie_word_embeddings", True):
         raise ArtifactError(
@@ -145,13 +146,13 @@ def _write_merged(base_dir: Path, deltas: Deltas, out_dir: Path) -> None:
     Files, tensor names and sharding stay the base's own, so a tied head stays tied.
     """
     import torch
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     out_dir.mkdir(parents=True)
     missing = set(deltas)
     for source in sorted(base_dir.iterdir()):
         if source.suffix != ".safetensors":
-            shutil.copyfile(source, out_dir / source.name)
+            copy_file(source, out_dir / source.name)
             continue
         tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(source).items()}
         for name in missing & set(tensors):
@@ -164,7 +165,7 @@ def _write_merged(base_dir: Path, deltas: Deltas, out_dir: Path) -> None:
                 )
             tensors[name] = merged_weight(tensors[name], a, b, scale)
         missing -= set(tensors)
-        save_file(tensors, out_dir / source.name, metadata={"format": "pt"})
+        save_weights(tensors, out_dir / source.name)
     if missing:
         raise ArtifactError(
             f"{base_dir.name}: no weight {min(missing)!r} for the adapter ({len(missing)} of {len(deltas)} missing)",
@@ -175,27 +176,30 @@ def _write_merged(base_dir: Path, deltas: Deltas, out_dir: Path) -> None:
 def _samples(model_dir: Path, data_dir: Path) -> list[tuple[Tokens, list[int]]]:
     """Up to 8 validation conversations, each with up to 16 positions whose next token is supervised, evenly spread."""
     conversations = read_jsonl(data_dir / "val.jsonl")[:_CONVERSATIONS]
-    found = []
+    samples = []
     for tokens in load_tokenizer(model_dir).encode_all(conversations):
         positions = [index - 1 for index, on in enumerate(tokens.mask) if on]
         count = min(_POSITIONS, len(positions))
-        found.append((tokens, [positions[index * len(positions) // count] for index in range(count)]))
-    return found
+        samples.append((tokens, [positions[index * len(positions) // count] for index in range(count)]))
+    return samples
 
 
 @dataclass(frozen=True, slots=True)
-class _Compared:
-    """Logits (N, V) of the same positions under four models, all in float32."""
+class _FourLogits:
+    """Logits (N, V) of four models at the sampled positions, all computed in float32."""
 
     base: Any
     adapter: Any
+    """The base with its adapter active in PEFT."""
     merged: Any
+    """The merged weights in memory."""
     reloaded: Any
+    """The merged folder read back from disk."""
 
 
-def _compared(
+def _four_logits(
     base_dir: Path, adapter_dir: Path, merged_dir: Path, deltas: Deltas, samples: Sequence[tuple[Tokens, list[int]]]
-) -> _Compared:
+) -> _FourLogits:
     import torch
 
     model = load_model(base_dir, torch.float32)
@@ -206,65 +210,60 @@ def _compared(
             weight.data = merged_weight(weight.data, *deltas[name]).float()
     merged = _logits(model, samples)
     del model
-    return _Compared(base, adapter, merged, _logits(load_model(merged_dir, torch.float32), samples))
+    return _FourLogits(base, adapter, merged, _logits(load_model(merged_dir, torch.float32), samples))
 
 
-def _gates(recorder: Recorder, compared: _Compared) -> None:
-    base, adapter, merged = compared.base, compared.adapter, compared.merged
-    candidates = adapter.topk(min(_CANDIDATES, adapter.shape[1])).indices  # (N, 100)
+def _gates(recorder: Recorder, logits: _FourLogits) -> None:
+    candidates = logits.adapter.topk(min(_CANDIDATES, logits.adapter.shape[1])).indices  # (N, 100)
 
     def largest_difference(left: Any, right: Any) -> float:
         return float((left - right).gather(1, candidates).abs().max())
 
-    tuned_change = largest_difference(adapter, base)
-
-    def gate(id: str, value: float, op: str, bound: float, unit: str, method: str, hint: str) -> None:
-        recorder.gate(f"gate.merge.{id}", value, op, bound, unit, len(base), "tokens", method, hint)
-
+    gate = partial(recorder.gate, count=len(logits.base), count_of="tokens")
     largest = (
         f"largest difference of a logit among the tuned model's {_CANDIDATES} most probable tokens, at supervised "
         "positions of validation conversations"
     )
     gate(
-        "adapter_vs_merged",
-        largest_difference(adapter, merged),
+        "gate.merge.adapter_vs_merged",
+        largest_difference(logits.adapter, logits.merged),
         "<=",
-        _SHARE_BOUND * tuned_change,
+        _SHARE_BOUND * largest_difference(logits.adapter, logits.base),
         "logits",
-        f"{largest}; bound: {_SHARE_BOUND} x that of active adapter to base",
-        "The merged weights lost the adapter.",
+        method=f"{largest}; bound: {_SHARE_BOUND} x that of active adapter to base",
+        hint="The merged weights lost the adapter.",
     )
     gate(
-        "kl",
-        _kl(adapter, merged),
+        "gate.merge.kl",
+        _kl(logits.adapter, logits.merged),
         "<=",
         _KL_BOUND,
         "nats/token",
-        "mean KL(active adapter || merged), same positions",
-        "Rounding to bfloat16 changed the model too much; a higher train.lora_alpha keeps changes above it.",
+        method="mean KL(active adapter || merged), same positions",
+        hint="Rounding to bfloat16 changed the model too much; a higher train.lora_alpha keeps changes above it.",
     )
     gate(
-        "merged_vs_reloaded",
-        float((merged - compared.reloaded).abs().max()),
+        "gate.merge.merged_vs_reloaded",
+        float((logits.merged - logits.reloaded).abs().max()),
         "<=",
         _RELOADED_BOUND,
         "logits",
-        "largest difference of any logit, same positions",
-        "The saved folder is not the merged model; check the disk.",
+        method="largest difference of any logit, same positions",
+        hint="The saved folder is not the merged model; check the disk.",
     )
     gate(
-        "merged_vs_base",
-        largest_difference(merged, base),
+        "gate.merge.merged_vs_base",
+        largest_difference(logits.merged, logits.base),
         ">",
         _TUNED_BOUND,
         "logits",
-        largest,
-        "Training changed nothing that survives rounding; raise train.learning_rate or train.epochs.",
+        method=largest,
+        hint="Training changed nothing that survives rounding; raise train.learning_rate or train.epochs.",
     )
 
 
 def _adapter_logits(model: Any, adapter_dir: Path, samples: Sequence[tuple[Tokens, list[int]]]) -> tuple[Any, Any]:
-    """Logits with the adapter active in PEFT, a path of its own, and the model with it taken off again."""
+    """Logits with the adapter active in PEFT, and the model with it taken off again."""
     # PEFT imports bitsandbytes, which warns of an optional inference kernel that nothing here uses.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     from peft import PeftModel
@@ -290,10 +289,9 @@ def _rows(model: Any, samples: Sequence[tuple[Tokens, list[int]]]) -> Iterator[A
         yield model.get_output_embeddings()(hidden[0, positions])
 
 
-def _kl(wanted: Any, found: Any) -> float:
-    """Mean over rows of KL(softmax(wanted) || softmax(found)) in nats."""
+def _kl(adapter: Any, merged: Any) -> float:
+    """Mean over rows of KL(softmax(adapter) || softmax(merged)) in nats."""
     import torch.nn.functional as F
 
-    return float(F.kl_div(F.log_softmax(found, -1), F.log_softmax(wanted, -1), log_target=True, reduction="sum")) / len(
-        wanted
-    )
+    divergence = F.kl_div(F.log_softmax(merged, -1), F.log_softmax(adapter, -1), log_target=True, reduction="sum")
+    return float(divergence) / len(adapter)

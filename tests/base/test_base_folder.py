@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tiny_gguf import write_tiny_gguf
 from transformers import AutoModelForCausalLM
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from stage_runs import run_stage
 from tinsmith.base.stage import resolve_base
 from tinsmith.core.config import BaseConfig
-from tinsmith.core.errors import BaseModelError
+from tinsmith.core.errors import ArtifactError, BaseModelError
 from tinsmith.model.families import GEMMA3, SMOLLM2
 from tinsmith.model.tokens import load_tokenizer
 
@@ -113,6 +114,24 @@ def test_other_precisions_and_shards_become_bf16(model, out):
     loaded = AutoModelForCausalLM.from_pretrained(out / "model").state_dict()
     assert all(torch.equal(loaded[key], weights[key]) for key in weights)
     assert json.loads((out / "base.json").read_text())["stored_as"] == "F32"
+
+
+@pytest.mark.parametrize("as_it_is", [True, False])
+def test_full_disk_names_the_file_and_leaves_no_part_of_it(as_it_is, model, out, monkeypatch):
+    if not as_it_is:
+        weights = load_file(model / "model.safetensors")
+        save_file({key: weight.to(torch.float32) for key, weight in weights.items()}, model / "model.safetensors")
+
+    def full_disk(*arguments, **_):
+        arguments[1].write_bytes(b"the first half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full_disk)
+    monkeypatch.setattr(shutil, "copyfile", full_disk)
+    with pytest.raises(ArtifactError, match=r"out/model/model\.safetensors: cannot be written \(.*No space") as caught:
+        run_stage(resolve_base, BaseConfig(model=str(model)), out)
+    assert "Free some space" in caught.value.hint
+    assert not (out / "model" / "model.safetensors").exists()
 
 
 def test_token_without_embedding_row_is_dropped_and_named(model, out):

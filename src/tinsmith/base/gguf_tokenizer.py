@@ -6,7 +6,7 @@ from typing import Any
 
 from tinsmith.base.gguf_file import GgufFile
 from tinsmith.core.errors import BaseModelError, listing
-from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.core.run_dir import read_json, write_json, write_text
 
 _CONTROL, _USER_DEFINED = 3, 4
 """GGUF token types: special tokens, and added tokens that are ordinary text. Source: the GGUF specification."""
@@ -35,7 +35,7 @@ def write_tokenizer(file: GgufFile, tokenizer_json: Path | None, context_length:
         _compare(file.name, tokens, types, tokenizer_json)
         shutil.copyfile(tokenizer_json, out_dir / "tokenizer.json")
     else:
-        _byte_level_bpe(file, tokens, types).save(str(out_dir / "tokenizer.json"))
+        write_text(out_dir / "tokenizer.json", _byte_level_bpe(file, tokens, types).to_str(pretty=True))
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context_length}
     for name, key in {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}.items():
         token_id = token_id_of(file, key, len(tokens))

@@ -1,7 +1,6 @@
 """Check the safetensors of a model folder against its architecture, tensor by tensor, and place them as bf16."""
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from tinsmith.core.errors import BaseModelError, listing
 from tinsmith.core.run_dir import link_or_copy, read_json, write_json
-from tinsmith.model.save import save_weights
+from tinsmith.model.save import copy_file, save_weights
 
 _FLOATS = ("BF16", "F16", "F32")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -174,7 +173,7 @@ def _place(source: Path, target: Path, may_link: bool) -> None:
     if may_link:
         link_or_copy(source.resolve(), target)  # the Hub's cache holds symbolic links
     else:
-        shutil.copyfile(source, target)
+        copy_file(source, target)
 
 
 def _cast(source: Path, target: Path) -> None:

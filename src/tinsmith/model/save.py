@@ -1,5 +1,8 @@
-"""Write safetensors files, whole or not at all."""
+"""Write files of weights, whole or not at all."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +15,35 @@ def save_weights(weights: dict[str, Any], path: Path) -> None:
     Raises:
         ArtifactError: the disk is full, or the file cannot be written for another reason; nothing is left of it.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    try:
+    size_bytes = sum(weight.numel() * weight.element_size() for weight in weights.values())
+    with _whole_file(path, size_bytes):
         save_file(weights, path, metadata={"format": "pt"})
         path.chmod(0o644)  # safetensors writes 0600, which a web server of another user could not read
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the contents of a file.
+
+    Raises:
+        ArtifactError: as `save_weights`.
+    """
+    with _whole_file(target, source.stat().st_size):
+        shutil.copyfile(source, target)
+
+
+@contextmanager
+def _whole_file(path: Path, size_bytes: int) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    # safetensors reports a full disk as an error of its own.
     except (SafetensorError, OSError) as error:
-        # The library reports a full disk as an error of its own, as if the tensors were at fault.
         path.unlink(missing_ok=True)
-        size_bytes = sum(weight.numel() * weight.element_size() for weight in weights.values())
         raise ArtifactError(
             f"{path}: cannot be written ({error})",
-            f"It needs {size_bytes / 1e6:,.0f} MB: free some space, or choose another --runs folder, and run the same "
+            f"It needs {size_bytes / 1e6:,.1f} MB. Free some space, or choose another --runs folder, and run the same "
             "command again.",
         ) from error
