@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness import HERE, environment, publish, run_measured
 
-from tinsmith.export.package import weight_files
+from tinsmith.export.package import graph_and_weights
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.tokens import load_tokenizer
 
@@ -73,7 +73,7 @@ def harness_scores(arguments: argparse.Namespace, folder: Path) -> dict[str, tup
             text += piece
         turns_by_id[conversation.id] = turns
     # The harness takes the first graph beside the tokenizer.
-    for path in [*package.glob("*.json"), *package.glob("*.jinja"), *weight_files(package)]:
+    for path in [*package.glob("*.json"), *package.glob("*.jinja"), *graph_and_weights(package)]:
         shutil.copyfile(path, folder / path.name)
     (folder / "turns.json").write_text(json.dumps(turns_by_id))
     command = [str(arguments.peer_python), str(HERE / "lm_harness_peer.py"), str(folder)]

@@ -133,8 +133,8 @@ def test_no_absolute_path_is_kept(line, tmp_path):
 
 def test_code_version_follows_imports_to_templates_and_pages():
     assert code_version("tinsmith.export.stage") != code_version("tinsmith.data.stage")
-    assert "tinsmith.export.graph:graph.py" in sources_behind("tinsmith.export.stage")
-    assert "tinsmith.export.graph:graph.py" not in sources_behind("tinsmith.data.stage")
+    assert "tinsmith.export.decoder_graph:decoder_graph.py" in sources_behind("tinsmith.export.stage")
+    assert "tinsmith.export.decoder_graph:decoder_graph.py" not in sources_behind("tinsmith.data.stage")
     assert "tinsmith.card:model_card.md.j2" in sources_behind("tinsmith.card.stage")
     assert "tinsmith.web:worker.js" in sources_behind("tinsmith.bench.stage")
     assert not any(name.startswith("tinsmith.web") for name in sources_behind("tinsmith.export.stage"))

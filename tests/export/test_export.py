@@ -18,12 +18,16 @@ from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.device import Device
 from tinsmith.core.errors import ArtifactError, BaseModelError, GateError
-from tinsmith.export import graph, nodes, parity
+from tinsmith.export import decoder_graph, parity
 from tinsmith.export.blocks import round_to_nearest, unpack
 from tinsmith.export.calibrate import Quantized
-from tinsmith.export.package import _smaller, check_package, save_graph
-from tinsmith.export.search import Chosen
-from tinsmith.export.stage import _enough_tokens, _full_weights, _in_words, export_int4
+from tinsmith.export.calibration_set import default_calibration_tokens
+from tinsmith.export.decoder_nodes import DecoderNodes, gather_blocks, store
+from tinsmith.export.models import full_precision_weights
+from tinsmith.export.package import _with_short_merges, check_package, save_graph
+from tinsmith.export.report import describe_quantization
+from tinsmith.export.search import Choice
+from tinsmith.export.stage import export_int4
 from tinsmith.model.families import decoder_of
 from tinsmith.model.onnx_decoder import load_onnx
 from tiny import build_tiny
@@ -46,7 +50,7 @@ def test_every_family_passes_the_same_gates_in_4_and_8_bits(kind, data_dir, tmp_
     eight = {
         f"model.layers.{part}_proj.weight" for part in ("0.self_attn.v", "0.mlp.down", "1.self_attn.k", "1.mlp.up")
     }
-    monkeypatch.setattr("tinsmith.export.calibrate.dearest", lambda losses, sizes, room: eight)
+    monkeypatch.setattr("tinsmith.export.calibrate.most_sensitive", lambda losses, sizes, room_bits: eight)
     config = ExportConfig(recipe="mixed", calibration_tokens=200)
     result = run_stage(export_int4, config, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
     gates = [m for m in result.measurements if m.id.startswith(("gate.graph.max_abs_diff", "gate.int4.max_abs_diff"))]
@@ -86,7 +90,7 @@ def test_far_positions_are_turned_as_by_the_model_and_by_half_a_turn_at_most(rop
         tiny_llama, max_position_embeddings=8192, rope_parameters={"rope_theta": 10_000.0, **rope}
     )
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, config=config, dtype=torch.float32).eval()
-    built = graph.build_graph(decoder_of(model.config), _full_weights(tiny_llama))
+    built = decoder_graph.build_decoder(decoder_of(model.config), full_precision_weights(tiny_llama))
     save_graph(built, tmp_path / "m.onnx", 10**9)
     ids = torch.randint(6, 380, (6000,), generator=torch.Generator().manual_seed(5)).tolist()
     with torch.no_grad():
@@ -102,12 +106,11 @@ def test_far_positions_are_turned_as_by_the_model_and_by_half_a_turn_at_most(rop
     session = ort.InferenceSession(ir.to_proto(built).SerializeToString(), providers=["CPUExecutionProvider"])
     (turned,) = session.run(None, {"position_ids": np.arange(8000, dtype=np.int64)[None]})
     assert turned.shape[0] == 8000 and np.abs(turned).max() <= np.float32(np.pi) + 1e-6 and turned.std() > 1
-    exact = np.arange(8000)[:, None] * graph.inverse_frequencies(
-        decoder_of(model.config).rope[0], decoder_of(model.config)
-    )[0].astype(np.float64)
-    assert (
-        np.abs(np.cos(turned.astype(np.float64)) - np.cos(exact)).max() < 4e-4
-    )  # what float32 leaves of an angle of 8,000
+    decoder = decoder_of(model.config)
+    frequencies, _ = decoder_graph.inverse_frequencies(decoder.rope[0], decoder)
+    exact = np.arange(8000)[:, None] * frequencies.astype(np.float64)
+    # float32 holds an angle of 8,000 no better than this
+    assert np.abs(np.cos(turned.astype(np.float64)) - np.cos(exact)).max() < 4e-4
 
 
 @pytest.mark.parametrize(
@@ -124,13 +127,13 @@ def test_far_positions_are_turned_as_by_the_model_and_by_half_a_turn_at_most(rop
     ],
 )
 def test_a_processor_calibrates_large_models_on_fewer_tokens(parameters, kind, rows):
-    assert _enough_tokens(parameters, Device(torch.device(kind), torch.bfloat16, "tests")) == rows
+    assert default_calibration_tokens(parameters, Device(torch.device(kind), torch.bfloat16, "tests")) == rows
 
 
 def test_the_card_is_told_how_many_matrices_are_in_8_bits():
     four, eight = (round_to_nearest(torch.randn(2, 32), bits=bits) for bits in (4, 8))
     words = {
-        recipe: _in_words(Chosen(recipe, Quantized(matrices), []))
+        recipe: describe_quantization(Choice(recipe, Quantized(matrices), []))
         for recipe, matrices in (("rtn", {"a": four}), ("mixed", {"a": four, "b": eight, "c": eight}))
     }
     assert words["rtn"] == "rounded to nearest; blocks of 32 weights with a float16 scale and a zero point of 4 bits"
@@ -151,18 +154,18 @@ def test_every_gemma_detail_is_caught_when_wrong(tiny_gemma, tmp_path, broken):
     model = AutoModelForCausalLM.from_pretrained(tiny_gemma, dtype=torch.float32).eval()
     right = decoder_of(model.config)
     wrong = dataclasses.replace(right, **broken)
-    save_graph(graph.build_graph(wrong, _full_weights(tiny_gemma)), tmp_path / "m.onnx", 10**9)
+    save_graph(decoder_graph.build_decoder(wrong, full_precision_weights(tiny_gemma)), tmp_path / "m.onnx", 10**9)
     ids = torch.randint(6, 380, (308,), generator=torch.Generator().manual_seed(3)).tolist()
-    found = parity.graph_logits(load_onnx(tmp_path / "m.onnx"), right, ids)
-    results = parity.compare(parity.model_logits(model, right, ids), found)
+    probe = parity.Probe(parity.compared_lengths(right), ids)
+    results = parity.compare(probe.model_logits(model), probe.graph_logits(tmp_path / "m.onnx"))
     assert max(result.max_abs_diff for result in results) > 1e-2
 
 
 def test_a_wrong_graph_stops_the_stage(exported, data_dir, tmp_path, monkeypatch):
     _, merge_dir, _, _ = exported
-    rotation = graph._rotation
+    rotation = decoder_graph._rotation
     monkeypatch.setattr(
-        graph, "_rotation", lambda g, rope, ids, index: rotation(g, {**rope, "rope_theta": 7.0}, ids, index)
+        decoder_graph, "_rotation", lambda g, rope, ids, index: rotation(g, {**rope, "rope_theta": 7.0}, ids, index)
     )
     with pytest.raises(GateError, match=r"^gate\.graph\.max_abs_diff\.prefill_100: measured .* required <= 0\.01"):
         run_stage(export_int4, ExportConfig(recipe="gptq"), data_dir, merge_dir, tmp_path, seed=1)
@@ -176,15 +179,13 @@ def test_rtn_recipe_and_small_chunks(exported, data_dir, tmp_path):
     assert {m.id for m in result.measurements} >= {"export.weights_bytes", "export.download_bytes"}
     model = AutoModelForCausalLM.from_pretrained(merge_dir / "model", dtype=torch.float32)
     files = save_graph(
-        graph.build_graph(decoder_of(model.config), _full_weights(merge_dir / "model")),
+        decoder_graph.build_decoder(decoder_of(model.config), full_precision_weights(merge_dir / "model")),
         tmp_path / "c" / "m.onnx",
         100_000,
     )
     assert [f.name for f in files][:3] == ["m.onnx", "m.onnx_data", "m.onnx_data_1"]
-    ids = list(range(10, 318))
-    decoder = decoder_of(model.config)
-    found = parity.graph_logits(load_onnx(files[0]), decoder, ids)
-    for comparison in parity.compare(parity.model_logits(model.eval(), decoder, ids), found):
+    probe = parity.Probe(parity.compared_lengths(decoder_of(model.config)), list(range(10, 318)))
+    for comparison in parity.compare(probe.model_logits(model.eval()), probe.graph_logits(files[0])):
         assert comparison.max_abs_diff < 1e-4
 
 
@@ -207,18 +208,18 @@ def test_the_tokenizer_is_stored_small_and_encodes_the_same(exported):
     model = json.loads((out_dir / "package" / "tokenizer.json").read_text())["model"]
     assert all(isinstance(pair, str) for pair in model["merges"])
     spaced = {"model": {"type": "BPE", "merges": [["a", "b"], ["a b", "c"]]}}
-    assert _smaller(spaced) == spaced  # "a b c" could be either
+    assert _with_short_merges(spaced) == spaced  # "a b c" could be either
 
 
 @pytest.mark.parametrize("blocks", [2, 3])
 def test_the_embedding_gathers_what_its_blocks_stand_for(blocks):
     """An odd number of blocks leaves half a byte of its zero points unused."""
     stored = round_to_nearest(torch.randn(7, 32 * blocks, generator=torch.Generator().manual_seed(4)))
-    g = nodes.Nodes(SimpleNamespace(hidden_size=32 * blocks), None, ir.DataType.FLOAT, 1.0)
+    g = DecoderNodes(SimpleNamespace(hidden_size=32 * blocks), None, ir.DataType.FLOAT, 1.0)
     ids = ir.Value(name="ids", type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape(["B", "S"]))
-    rows = nodes.gather_blocks(g, ids, *nodes.store(g, "embedding", [stored]))
+    rows = gather_blocks(g, ids, *store(g, "embedding", [stored]))
     rows.dtype = ir.DataType.FLOAT
-    model = ir.to_proto(graph._model(g, [ids], [rows])).SerializeToString()
+    model = ir.to_proto(decoder_graph._model(g, [ids], [rows])).SerializeToString()
     wanted = np.array([[3, 0, 6], [6, 3, 1]])
     (found,) = ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"ids": wanted})
     np.testing.assert_array_equal(found, unpack(stored)[wanted])

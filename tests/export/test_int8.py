@@ -9,7 +9,8 @@ import pytest
 
 from stage_runs import run_stage
 from tinsmith.core.config import ExportConfig
-from tinsmith.export.int8 import Rounding, with_int8_products
+from tinsmith.export.int8_constants import FoldedWeights
+from tinsmith.export.int8_products import Rounding, with_int8_products
 from tinsmith.export.stage import export_int4
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import INT8_PAGE, INT8_STOCK
@@ -56,7 +57,7 @@ def test_only_logits_of_refined_rows_are_added_to(package):
 def test_none_where_it_would_not_fit_or_is_not_wanted(exported, data_dir, tmp_path, monkeypatch):
     _, merge_dir, _, _ = exported
     run_stage(export_int4, ExportConfig(recipe="rtn", int8=False), data_dir, merge_dir, tmp_path / "without", seed=1)
-    monkeypatch.setattr("tinsmith.export.stage.INT8_PAGE", replace(INT8_PAGE, max_parameters=1000))
+    monkeypatch.setattr("tinsmith.export.package_graphs.INT8_PAGE", replace(INT8_PAGE, max_parameters=1000))
     result = run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "large", seed=1)
     assert any(line.startswith("no INT8 graph for WASM: ") for line in result.summary)
     for name in ("without", "large"):
@@ -65,7 +66,7 @@ def test_none_where_it_would_not_fit_or_is_not_wanted(exported, data_dir, tmp_pa
 
 def test_what_only_a_page_can_unpack_is_for_pages(exported, data_dir, tmp_path, monkeypatch):
     _, merge_dir, _, _ = exported
-    monkeypatch.setattr("tinsmith.export.stage.INT8_STOCK", replace(INT8_STOCK, max_parameters=1000))
+    monkeypatch.setattr("tinsmith.export.package_graphs.INT8_STOCK", replace(INT8_STOCK, max_parameters=1000))
     result = run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path, seed=1)
     assert any(line.startswith("no INT8 graph for Transformers.js alone: ") for line in result.summary)
     names = {path.name for path in (tmp_path / "package/onnx").iterdir()}
@@ -124,7 +125,7 @@ def product_session(packed, rounding, zero=15):
         opset_imports={"": 21, "com.microsoft": 1},
         name="one",
     )
-    model = with_int8_products(ir.Model(graph, ir_version=10), rounding)
+    model = with_int8_products(ir.Model(graph, ir_version=10), rounding, FoldedWeights())
     return ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
 
 

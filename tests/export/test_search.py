@@ -15,9 +15,9 @@ from tinsmith.core.device import Device
 from tinsmith.core.errors import GateError
 from tinsmith.core.stage_context import StageContext
 from tinsmith.export.blocks import stored_bits
-from tinsmith.export.calibrate import dearest, hold
+from tinsmith.export.calibrate import apply_quantized, most_sensitive
 from tinsmith.export.models import StoredWeights
-from tinsmith.export.search import RECIPES, choose
+from tinsmith.export.search import RECIPES, choose_recipe
 from tinsmith.export.stage import export_int4
 from tinsmith.model.tokens import load_tokenizer
 from tiny import tiny_conversations
@@ -34,7 +34,9 @@ def material(tiny_llama):
 
 def chosen(material, **settings):
     folder, calibration, val = material
-    return choose(ExportConfig().model_copy(update=settings), folder, CPU, calibration, val, StageContext(seed=3))
+    return choose_recipe(
+        ExportConfig().model_copy(update=settings), folder, CPU, calibration, val, StageContext(seed=3)
+    )
 
 
 def test_auto_takes_the_first_that_is_good_enough(material):
@@ -76,7 +78,7 @@ def test_the_recorded_ratio_is_that_of_the_returned_matrices(material):
     for name in ("tuned", "int4"):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         if name == "int4":
-            hold(model, found.model)
+            apply_quantized(model, found.model)
         with torch.no_grad():
             losses[name] = sum(
                 F.cross_entropy(
@@ -115,7 +117,7 @@ def test_mixed_puts_the_dearest_matrices_in_8_bits_and_keeps_its_budget(material
 def test_dearest_takes_what_loses_most_for_its_size():
     losses, sizes = {"a": 1.0, "b": 4.0, "c": 4.5}, {"a": 10, "b": 20, "c": 30}  # 0.1, 0.2 and 0.15 a weight
     more = stored_bits(8) - stored_bits(4)
-    assert dearest(losses, sizes, room=more * 20) == {"b"}
-    assert dearest(losses, sizes, room=more * 35) == {"b", "a"}  # c is dearer than a, but too large
-    assert dearest(losses, sizes, room=more * 60 - 1) == {"b", "c"}
-    assert dearest(losses, sizes, room=0) == set()
+    assert most_sensitive(losses, sizes, room=more * 20) == {"b"}
+    assert most_sensitive(losses, sizes, room=more * 35) == {"b", "a"}  # c is dearer than a, but too large
+    assert most_sensitive(losses, sizes, room=more * 60 - 1) == {"b", "c"}
+    assert most_sensitive(losses, sizes, room=0) == set()

@@ -1,47 +1,53 @@
-"""Attention as ONNX's own operator in the place of GroupQueryAttention, for processors.
+"""Replaces GroupQueryAttention by ONNX's own Attention operator in graphs for processors.
 
-ONNX Runtime computes GroupQueryAttention over a prompt in tiles, which in its WASM build takes ten times as long as the
-plain products of Attention (1.7 and 16 GFLOP/s for 1,024 tokens of SmolLM2-135M, one thread). On GPUs it stays.
+ONNX Runtime computes GroupQueryAttention over a prompt in tiles. In its WASM build that takes ten times as long as the
+plain products of Attention (1.7 and 16 GFLOP/s for 1,024 tokens of SmolLM2-135M on one thread). GPUs keep
+GroupQueryAttention.
 
-There are two forms. With the cache as Transformers.js expects it, Attention joins past and new rows and gives both. For a
-page that joins them itself the graph gives the new rows alone: what it would give otherwise is copied out of the runtime's
-memory, and in again, at every token.
+There are two forms. With the cache that Transformers.js expects, Attention joins past and new rows and returns both. For
+a page that joins the rows itself, the graph returns the new rows alone, which saves copying the whole cache out of the
+runtime's memory and back for every token.
 
-Source: https://github.com/microsoft/onnxruntime/pull/28962 made the tiles and can turn them off by an environment variable,
-which no page has; `ComputeAttentionProbs` in onnxruntime/core/providers/cpu/llm/attention.cc. This can go when a prompt of
-1,024 tokens takes no longer without it.
+Source: https://github.com/microsoft/onnxruntime/pull/28962 introduced the tiles and can turn them off by an environment
+variable, which a page cannot set; `ComputeAttentionProbs` in onnxruntime/core/providers/cpu/llm/attention.cc. Remove this
+module when a prompt of 1,024 tokens takes no longer without it.
 """
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.convenience import replace_all_uses_with
-from onnx_ir.tape import Tape
 
-from tinsmith.export.nodes import drop_unused
+from tinsmith.export.onnx_nodes import NodeMaker, drop_unused, take_over
 
 _OPSET = 23
 """The first with Attention."""
 
 
 def with_standard_attention(model: ir.Model) -> ir.Model:
-    """`model`, a packaged graph as loaded from its file, with every GroupQueryAttention replaced; changed in place.
+    """Replace every GroupQueryAttention of `model`, a packaged graph loaded from its file; changes it in place.
 
-    Every token of a sequence counts: rows may be padded at their ends, as nothing looks ahead, but not at their starts.
+    The result has no padding mask: rows may be padded at their ends, which no token attends to, but not at their starts.
     """
     masks = _Masks(model.graph)
     for node in _attentions(model.graph):
         window = _window(node)
         query, key, value, past_key, past_value = node.inputs[:5]
-        inputs = [query, key, value, masks.of(window, node) if window else None, past_key, past_value]
+        mask = masks.before(node, window) if window else None
         attention = ir.node(
-            "Attention", inputs, _attributes(node) | {"is_causal": int(not window)}, name=node.name, num_outputs=3
+            "Attention",
+            [query, key, value, mask, past_key, past_value],
+            _attributes(node) | {"is_causal": int(not window)},
+            name=node.name,
+            num_outputs=3,
         )
-        _put(model.graph, node, [attention], attention.outputs)
+        _replace(model.graph, node, [attention], attention.outputs)
     return _finished(model)
 
 
 def with_row_attention(model: ir.Model) -> ir.Model:
-    """The same with `past_key_values.<i>.key|value` (B, P, G * D), and `present.<i>.key|value` (B, S, G * D) of the new tokens."""
+    """Do the same, with a cache in rows: the page joins past and new rows itself.
+
+    `past_key_values.<i>.key|value` become (B, P, G * D), and `present.<i>.key|value` (B, S, G * D) of the new tokens.
+    """
     graph, masks = model.graph, _Masks(model.graph)
     for node in _attentions(graph):
         query, key, value, past_key, past_value = node.inputs[:5]
@@ -54,9 +60,9 @@ def with_row_attention(model: ir.Model) -> ir.Model:
             graph.outputs[graph.outputs.index(present)] = new
             new.name, present.name = present.name, None
             new.type, new.shape = past.type, ir.Shape([past.shape[0], "sequence_length", heads * size])
-        inputs = [query, *(concat.outputs[0] for concat in joined), masks.of(_window(node), node)]
+        inputs = [query, *(concat.outputs[0] for concat in joined), masks.before(node, _window(node))]
         attention = ir.node("Attention", inputs, _attributes(node) | {"is_causal": 0}, name=node.name)
-        _put(graph, node, [*joined, attention], attention.outputs)
+        _replace(graph, node, [*joined, attention], attention.outputs)
     return _finished(model)
 
 
@@ -70,22 +76,19 @@ def _window(node: ir.Node) -> int:
 
 
 def _attributes(node: ir.Node) -> dict[str, int | float]:
-    found = node.attributes
     return {
-        "q_num_heads": found["num_heads"].as_int(),
-        "kv_num_heads": found["kv_num_heads"].as_int(),
-        "scale": found["scale"].as_float(),
+        "q_num_heads": node.attributes["num_heads"].as_int(),
+        "kv_num_heads": node.attributes["kv_num_heads"].as_int(),
+        "scale": node.attributes["scale"].as_float(),
     }
 
 
-def _put(graph: ir.Graph, before: ir.Node, nodes: list[ir.Node], outputs: list[ir.Value]) -> None:
-    """`nodes` in the place of `before`, and `outputs` in the place of as many of its outputs."""
-    graph.insert_before(before, nodes)
-    for old, new in zip(before.outputs, outputs, strict=False):
-        replace_all_uses_with(old, new, replace_graph_outputs=True)
-        new.name, new.type, new.shape = old.name, old.type, old.shape
-        old.name = None
-    graph.remove(before, safe=True)
+def _replace(graph: ir.Graph, node: ir.Node, nodes: list[ir.Node], outputs: list[ir.Value]) -> None:
+    """Put `nodes` in the place of `node`, and `outputs` in the place of its first outputs."""
+    graph.insert_before(node, nodes)
+    for old, new in zip(node.outputs, outputs, strict=False):
+        take_over(old, new)
+    graph.remove(node, safe=True)
 
 
 def _finished(model: ir.Model) -> ir.Model:
@@ -95,33 +98,31 @@ def _finished(model: ir.Model) -> ir.Model:
 
 
 class _Masks:
-    """What is added to attention scores (S, T), by window; each is computed once, before the first node that asks."""
+    """What is added to attention scores (S, T), by window; each is computed once, before the first node that needs it."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
-        self._found: dict[int, ir.Value] = {}
+        self._by_window: dict[int, ir.Value] = {}
 
-    def of(self, window: int, node: ir.Node) -> ir.Value:
-        if window not in self._found:
-            tape = Tape()
-            self._found[window] = _mask(tape, self._graph, window)
-            self._graph.insert_before(node, tape.nodes)
-            self._graph.initializers.update({value.name: value for value in tape.initializers})
-        return self._found[window]
+    def before(self, node: ir.Node, window: int) -> ir.Value:
+        """The mask of `window`, computed before `node`."""
+        if window not in self._by_window:
+            nodes = NodeMaker()
+            self._by_window[window] = _mask(nodes, self._graph, window)
+            nodes.insert_before(self._graph, node)
+        return self._by_window[window]
 
 
-def _mask(tape: Tape, graph: ir.Graph, window: int) -> ir.Value:
-    """Nothing for a token and the `window - 1` before it (0: all), else the lowest float."""
+def _mask(nodes: NodeMaker, graph: ir.Graph, window: int) -> ir.Value:
+    """0 for a token and the `window - 1` before it (0: all before it), the lowest float for every other."""
     inputs = {value.name: value for value in graph.inputs}
     name = f"window_{window}"
 
     def constant(part: str, number: object, dtype: object) -> ir.Value:
-        return tape.initializer(ir.tensor(np.array(number, dtype), name=f"{name}/{part}"), name=f"{name}/{part}")
+        return nodes.initializer(f"{name}/{part}", np.array(number, dtype))
 
     def op(part: str, op_type: str, values: list[ir.Value], **attributes: int) -> ir.Value:
-        output = tape.op(op_type, values, attributes, name=f"{name}/{part}")
-        output.name = f"{name}/{part}/output"
-        return output
+        return nodes.op(f"{name}/{part}", op_type, values, attributes)
 
     zero, one, last = (constant(part, number, np.int64) for part, number in (("zero", 0), ("one", 1), ("last", [-1])))
     new, total = (

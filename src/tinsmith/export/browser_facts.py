@@ -1,7 +1,9 @@
-"""What a browser checks of its GPU: whether the largest weight fits, and whether the GPU computes what a processor does."""
+"""What a page checks about its GPU: whether the largest weight fits, and whether it computes what a processor does."""
 
 from pathlib import Path
 from typing import Any
+
+import onnx_ir as ir
 
 from tinsmith.model.conversations import Message
 from tinsmith.model.onnx_decoder import load_onnx
@@ -14,17 +16,18 @@ _QUESTION = (
     "Hello! Please tell me in two or three short sentences who you are, what you know about, and which questions you can "
     "answer well; then give me one example of such a question, and say how sure you would be of your answer to it."
 )
-"""Nobody's own words, for it is published; long enough for the attention kernels that GPUs use from 32 tokens on."""
+"""Written for this purpose, because it is published; long enough for the attention kernels that GPUs use from 32 tokens on."""
 
 
-def browser_facts(package_dir: Path, tokenizer: ChatTokenizer, largest_tensor_bytes: int) -> dict[str, Any]:
+def browser_facts(package_dir: Path, tokenizer: ChatTokenizer) -> dict[str, Any]:
     """The content of a package's `browser.json`.
 
-    `reference` is the packaged 4-bit graph's answer to a question, by ONNX Runtime.
+    `reference` is the float32 graph's answer to a question, computed by ONNX Runtime.
     """
+    graph = ir.load(package_dir / FLOAT32.file).graph
     prompt_ids = tokenizer.encode_prompt((Message("user", _QUESTION),))
     decoder = load_onnx(package_dir / FLOAT32.file)
     return {
-        "largest_tensor_bytes": largest_tensor_bytes,
+        "largest_tensor_bytes": max(value.const_value.nbytes for value in graph.initializers.values()),
         "reference": reference_answer(decoder, prompt_ids, tokenizer.end_ids, REFERENCE_TOKENS),
     }

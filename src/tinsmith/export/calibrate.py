@@ -1,15 +1,15 @@
-"""The whole model in blocks, calibrated on training conversations: every matrix against what the loss feels of it.
+"""Quantizes a whole model, calibrated on training conversations and guided by their loss.
 
 1. The full-precision model runs forward and backward over the conversations. The gradient at a matrix's output says
-   how much each row matters there: attention reads some tokens again and again, and an error in those costs most.
+   how much each row matters there: attention reads some tokens again and again, and errors in those cost most.
 2. The full-precision model and the quantized one go through the layers side by side, all conversations in one pack. A
-   matrix is quantized when both its inputs are known: the quantized model's, which has come through everything
-   quantized so far, and the full-precision one, towards whose outputs it is moved.
+   matrix is quantized when both its inputs are known: the quantized model's, which has passed everything quantized so
+   far, and the full-precision model's, whose outputs it should reproduce.
 
 The head goes first, on the full-precision model's final states, because the embedding shares its storage and every
 layer should see the embedding that ships.
 
-Source: gradients as weights of GPTQ's rows, GuidedQuant (arXiv 2505.07004).
+Source: gradients as weights of GPTQ's rows are from GuidedQuant (arXiv 2505.07004).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,45 +32,45 @@ EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 
 _KEPT_BYTES = 2_000_000_000
-_FEWEST_ROWS = 1024
-"""What one pass with gradients may keep, unless so few rows need more."""
+"""What one pass with gradients may keep for its backward pass, unless `_MIN_ROWS` rows need more."""
+_MIN_ROWS = 1024
 
 _BEFORE_ATTENTION = ("q_proj.weight", "k_proj.weight", "v_proj.weight")
 
 _REFINED_ROWS = 1023
-"""Tokens with a refined row in the head; with a row of zeros for all others, a round number for GPU kernels.
+"""Tokens with a refined row in the head. With the row of zeros for all others, a round number for GPU kernels.
 
-In SmolLM2 tuned on a tea shop the 1,024 likeliest carry 88 % of what is predicted, and 0.3 MB.
+In SmolLM2 tuned on a tea shop the 1,024 most frequent tokens are 88 % of what is predicted, and take 0.3 MB.
 """
 _ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What the full-precision model says about the conversations it is calibrated on."""
+    """What the full-precision model's loss says about the calibration conversations."""
 
     pack: Pack
-    """All of them."""
+    """All conversations."""
     row_weights: dict[str, torch.Tensor]
-    """For every matrix but embedding and head: the mean squared gradient at each row of its output in `pack` (T,).
+    """Mean squared gradient at each row of a matrix's output in `pack` (T,), for every matrix but embedding and head.
 
     Past the last layer's attention only rows that predict a target are computed, once for each target (N,).
     """
     losses: dict[str, float]
-    """For each of them: what rounding to 4 bits would cost, the square errors of its outputs times `row_weights`, summed.
+    """Estimated cost of rounding each of these matrices to 4 bits: squared errors of its outputs times `row_weights`.
 
-    Estimated for errors that are spread evenly over a step.
+    Assumes that errors are spread evenly over a step.
     """
     finals: torch.Tensor
-    """Final hidden states (N, D) where a supervised token is predicted."""
+    """Final hidden states (N, D) that predict supervised tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A model in blocks."""
+    """The matrices of a quantized model."""
 
     matrices: dict[str, Blocks]
-    """By parameter name."""
+    """Parameter name -> matrix."""
     refinement: Refinement | None = None
 
     @property
@@ -81,11 +81,11 @@ class Quantized:
 
 
 def make_guide(model: Any, conversations: Sequence[Tokens]) -> Guide:
-    """What the full-precision `model`, a frozen Transformers causal language model, says about `conversations`."""
+    """Run the full-precision `model`, a frozen Transformers causal language model, forward and backward."""
     names, embed, seen = _names(model), model.get_input_embeddings(), {}
 
     def watch(module: Any) -> _Watched:
-        return _Watched(module.weight, module.bias, lambda *found: seen.__setitem__(names[module], found))
+        return _Watched(module.weight, module.bias, lambda *sums: seen.__setitem__(names[module], sums))
 
     last, device = f"model.layers.{model.config.num_hidden_layers - 1}.", embed.weight.device
     decoder = PackedDecoder(model, watch, embed=lambda ids: embed(ids).detach().requires_grad_())
@@ -98,7 +98,7 @@ def make_guide(model: Any, conversations: Sequence[Tokens]) -> Guide:
         pack = make_pack([conversations[index] for index in group], device)
         states = decoder.hidden(pack)
         head_loss_sum(states, decoder.head, pack.targets).backward()
-        # Groups and packs keep conversations in one order, so these are the next ones of the whole pack.
+        # Groups and packs keep one order of conversations, so these are the next ones of the whole pack.
         rows, targets = torch.empty(pack.rows, dtype=torch.long), torch.arange(len(states)) + sum(map(len, finals))
         for index in range(len(pack.paths)):
             rows[pack.rows_of(index)] = torch.tensor(whole.rows_of(done + index))
@@ -116,40 +116,41 @@ def make_guide(model: Any, conversations: Sequence[Tokens]) -> Guide:
 
 
 def _rounding_loss(weight: torch.Tensor, energy: torch.Tensor) -> float:
-    """Weighted square error of the outputs if `weight` (N, K) were rounded to nearest and errors spread evenly.
+    """Weighted squared error of the outputs if `weight` (N, K) were rounded to nearest and errors spread evenly.
 
     Args:
+        weight: The matrix.
         energy: Weighted sum of squares of each input (K,).
     """
     return (step_sizes(weight).square().sum(0) @ energy.reshape(-1, BLOCK_SIZE).sum(-1) / 12).item()
 
 
 def _rows_at_once(config: Any) -> int:
-    """Rows of one pass with gradients, so that what a pass keeps stays small."""
+    """Rows of one pass with gradients, limited by the memory that its backward pass needs."""
     kept_bytes = 2 * config.num_hidden_layers * (5 * config.hidden_size + 2 * config.intermediate_size)
-    return max(_FEWEST_ROWS, _KEPT_BYTES // kept_bytes)
+    return max(_MIN_ROWS, _KEPT_BYTES // kept_bytes)
 
 
 @torch.no_grad()
-def calibrate(model: Any, guide: Guide, most_bits: float = 0.0) -> Quantized:
-    """Every matrix of `model` in 4 bits, and of its layers' those in 8 that lose most, as long as there is room.
+def calibrate(model: Any, guide: Guide, max_bits: float = 0.0) -> Quantized:
+    """Quantize every matrix of `model` to 4 bits, or to 8 the layers' most sensitive ones for which there is room.
 
     Args:
-        model: The model that `guide` is from; its weights are replaced by what the blocks stand for.
-        most_bits: Bits for each of its parameters, on average; what 4 bits leave of them is the room.
+        model: The model that `guide` is from; its weights are replaced by the quantized ones.
+        guide: Row weights and estimated losses of its matrices.
+        max_bits: Average bits per parameter. What remains after 4 bits for each is the room for 8.
     """
     matrices, refinement = _quantize_head(model, guide)
     sizes = {name: model.get_parameter(name).numel() for name in guide.losses}
     head_bytes = Quantized(matrices, refinement).nbytes
-    room = (
-        most_bits * sum(p.numel() for p in model.parameters()) - 8 * head_bytes - stored_bits(4) * sum(sizes.values())
-    )
-    calibration = _Calibration(model, guide.row_weights, dearest(guide.losses, sizes, room))
+    available_bits = max_bits * sum(parameter.numel() for parameter in model.parameters())
+    room_bits = available_bits - 8 * head_bytes - stored_bits(4) * sum(sizes.values())
+    calibration = _Calibration(model, guide.row_weights, most_sensitive(guide.losses, sizes, room_bits))
     full = PackedDecoder(model, calibration.recording).layer_outputs(guide.pack)
     drifted = PackedDecoder(model, calibration.quantizing).layer_outputs(guide.pack)
     next(full)  # the embedding's rows, before its weights are replaced
     for name, blocks in matrices.items():
-        replace(model.get_parameter(name), blocks)
+        _replace(model.get_parameter(name), blocks)
     next(drifted)
     with tqdm(total=len(guide.row_weights), desc="GPTQ", unit="matrix", dynamic_ncols=True) as calibration.progress:
         for _ in zip(full, drifted, strict=True):
@@ -159,30 +160,30 @@ def calibrate(model: Any, guide: Guide, most_bits: float = 0.0) -> Quantized:
     return quantized
 
 
-def dearest(losses: Mapping[str, float], sizes: Mapping[str, int], room: float) -> set[str]:
-    """The matrices to have in 8 bits: those that lose most for their size, as many as the `room` in bits allows."""
-    found = set()
+def most_sensitive(losses: Mapping[str, float], sizes: Mapping[str, int], room_bits: float) -> set[str]:
+    """Matrices to keep in 8 bits: those with the largest loss for their size, as many as fit into `room_bits`."""
+    names = set()
     for name in sorted(losses, key=lambda name: -losses[name] / sizes[name]):
-        more = (stored_bits(8) - stored_bits(4)) * sizes[name]
-        if more <= room:
-            room -= more
-            found.add(name)
-    return found
+        extra_bits = (stored_bits(8) - stored_bits(4)) * sizes[name]
+        if extra_bits <= room_bits:
+            room_bits -= extra_bits
+            names.add(name)
+    return names
 
 
 @torch.no_grad()
 def round_all(model: Any) -> Quantized:
-    """Every matrix of `model` in 4 bits by rounding to nearest; like `calibrate`, without looking at data."""
+    """Quantize every matrix of `model` to 4 bits by rounding to nearest; its weights are replaced."""
     quantized = Quantized({name: round_to_nearest(w) for name, w in model.named_parameters() if w.dim() == 2})
-    hold(model, quantized)
+    apply_quantized(model, quantized)
     return quantized
 
 
 @torch.no_grad()
-def hold(model: Any, quantized: Quantized) -> None:
-    """Put what `quantized` stands for in the place of the weights of `model`; a refined head stops being tied."""
+def apply_quantized(model: Any, quantized: Quantized) -> None:
+    """Replace the weights of `model` by those of `quantized`; a refined head is no longer tied to the embedding."""
     for name, blocks in quantized.matrices.items():
-        replace(model.get_parameter(name), blocks)
+        _replace(model.get_parameter(name), blocks)
     if quantized.refinement:
         _refine_head(model, quantized)
 
@@ -197,19 +198,17 @@ def _refine_head(model: Any, quantized: Quantized) -> None:
     head.weight = torch.nn.Parameter(torch.from_numpy(values).to(head.weight), requires_grad=False)
 
 
-def replace(weight: torch.Tensor, blocks: Blocks) -> None:
-    """Put what `blocks` stand for in the place of `weight` (N, K)."""
+def _replace(weight: torch.Tensor, blocks: Blocks) -> None:
+    """Overwrite `weight` (N, K) by the values of `blocks`."""
     weight.data.copy_(torch.from_numpy(unpack(blocks)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Watched(Frozen):
-    """A linear layer that hands on the mean squared gradient at each row of its output (T,).
+    """A linear layer that reports its gradients and inputs during the backward pass."""
 
-    And the squares of its inputs, summed over rows that count as often as that says (K,).
-    """
-
-    see: Callable[[torch.Tensor, torch.Tensor], None]
+    report: Callable[[torch.Tensor, torch.Tensor], None]
+    """Gets the mean squared gradient at each row of the output (T,), and squared inputs summed with those weights (K,)."""
 
     def backward(
         self,
@@ -220,7 +219,7 @@ class _Watched(Frozen):
         needs_grad_x: bool,
     ) -> tuple[torch.Tensor | None, tuple[torch.Tensor | None, ...]]:
         square = torch.linalg.vector_norm(grad, dim=-1, dtype=torch.float32).square_().div_(grad.shape[1])
-        self.see(square, (square.to(x.dtype) @ x.square()).float())
+        self.report(square, (square.to(x.dtype) @ x.square()).float())
         return Frozen.backward(self, grad, x, kept, grad_x, needs_grad_x)
 
 
@@ -234,42 +233,43 @@ class _Calibration:
         self._names, self._row_weights, self._in_8_bits = _names(model), row_weights, in_8_bits
         self._full_inputs: dict[str, torch.Tensor] = {}
 
-    def recording(self, module: Any) -> "_Seen":
-        """The layer in the full-precision model."""
-        return _Seen(module, lambda x: self._full_inputs.__setitem__(self._names[module], x))
+    def recording(self, module: Any) -> "_Observed":
+        """A layer of the full-precision model, which records its input."""
+        return _Observed(module, lambda x: self._full_inputs.__setitem__(self._names[module], x))
 
-    def quantizing(self, module: Any) -> "_Seen":
-        """The layer in the quantized model, full-precision until its input arrives."""
-        return _Seen(module, lambda x: self._quantize(module, x))
+    def quantizing(self, module: Any) -> "_Observed":
+        """A layer of the quantized model, which is quantized when its input arrives."""
+        return _Observed(module, lambda x: self._quantize(module, x))
 
     def _quantize(self, module: Any, x: torch.Tensor) -> None:
         name = self._names[module]
         squares = self._row_weights[name]
-        # By the squares themselves, noise would rule: in value projections three rows would outweigh all others.
+        # The squares themselves are too noisy: in value projections three rows would outweigh all others.
         weights = squares.sqrt()
         inputs = prepare(x, weights / weights.mean(), self._full_inputs.pop(name))
         if name in self._in_8_bits:
             self.matrices[name] = round_to_nearest(moved(module.weight, inputs), bits=8)
         else:
             self.matrices[name] = quantize_matrix(module.weight, inputs)
-        replace(module.weight, self.matrices[name])
+        _replace(module.weight, self.matrices[name])
         self.progress.update()
 
 
-class _Seen:
-    """A linear layer that shows its input before it computes; see `tinsmith.model.packed.decoder.Linear`."""
+class _Observed:
+    """A linear layer that passes its input to a function before it computes (a `tinsmith.model.packed.decoder.Linear`)."""
 
     trained = ()
 
-    def __init__(self, module: Any, see: Callable[[torch.Tensor], None]) -> None:
-        self._module, self._see = module, see
+    def __init__(self, module: Any, observe: Callable[[torch.Tensor], None]) -> None:
+        self._module, self._observe = module, observe
 
     def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        self._see(x)
+        self._observe(x)
         return Frozen.of(self._module).forward(take, x)
 
 
 def _quantize_head(model: Any, guide: Guide) -> tuple[dict[str, Blocks], Refinement]:
+    """The head, or the embedding it is tied to, and four more bits for the rows of the most frequent targets."""
     embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     is_tied = embedding.data_ptr() == head.data_ptr()
     inputs = prepare(guide.finals)
@@ -277,10 +277,10 @@ def _quantize_head(model: Any, guide: Guide) -> tuple[dict[str, Blocks], Refinem
     counts = guide.pack.targets.bincount(minlength=len(head))
     rows = counts.argsort(descending=True, stable=True)[: min(_REFINED_ROWS, len(head) // 16)]
     missing = head[rows].float() - torch.from_numpy(unpack(blocks)).to(head.device)[rows]
-    nothing = torch.zeros_like(missing[:1])
+    zero_row = torch.zeros_like(missing[:1])
     places = np.full(len(head), len(rows), np.int32)
     places[rows.cpu().numpy()] = np.arange(len(rows))
-    refinement = Refinement(places, quantize_matrix(torch.cat([missing, nothing]), inputs))
+    refinement = Refinement(places, quantize_matrix(torch.cat([missing, zero_row]), inputs))
     return {EMBEDDING: blocks} if is_tied else {HEAD: blocks, EMBEDDING: round_to_nearest(embedding)}, refinement
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from tinsmith.core.errors import GateError
-from tinsmith.export.graph import inverse_frequencies
+from tinsmith.core.measure import Recorder
+from tinsmith.export.decoder_graph import inverse_frequencies
 from tinsmith.export.models import StoredWeights
 from tinsmith.model.families import LLAMA3, QWEN2_5, QWEN3, SMOLLM2, Decoder, decoder_of
 from tinsmith.model.load import load_model_config
@@ -67,6 +68,29 @@ class GgufCheck:
     tensors: int
     largest_error: float
     """In any block of 32 weights, as a share of the block's largest, beyond what float16 loses of the smallest numbers."""
+
+
+def export_gguf(recorder: Recorder, model_dir: Path, out_dir: Path, weights: str) -> None:
+    """Write `gguf/model-<weights>.gguf`, read it back and compare it with the tuned model.
+
+    Raises:
+        GateError: the file does not hold the tuned model.
+    """
+    path = out_dir / "gguf" / f"model-{weights}.gguf"
+    write_gguf(model_dir, path, weights)
+    result = check_gguf(model_dir, path)
+    recorder.gate(
+        "gate.gguf.max_block_error",
+        result.largest_error,
+        "<=",
+        LARGEST_ERRORS[weights],
+        "share of the block's largest",
+        result.tensors,
+        "tensors",
+        "tinsmith.export.gguf.check_gguf",
+        f"The file does not hold the tuned model; do not ship it. {_WITHOUT}",
+    )
+    recorder.add("export.gguf_bytes", path.stat().st_size, "bytes", 1, "files", f"GGUF, {weights}")
 
 
 def write_gguf(model_dir: Path, path: Path, weights: str) -> None:

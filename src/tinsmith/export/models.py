@@ -1,4 +1,4 @@
-"""Models from their files, and how well they predict conversations: the measure of every INT4 recipe."""
+"""The tuned model from its files, and how well a model predicts conversations: the measure of every INT4 recipe."""
 
 import math
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from tinsmith.core.device import Device, return_freed_memory
 from tinsmith.core.intervals import bootstrap
+from tinsmith.export.calibrate import Quantized
+from tinsmith.export.decoder_nodes import Weights
 from tinsmith.model.load import load_model
 from tinsmith.model.packed.decoder import Frozen, PackedDecoder
 from tinsmith.model.packed.loss import head_loss_sum
@@ -26,7 +28,7 @@ _MAX_ROWS = 4096
 
 
 class StoredWeights:
-    """The tuned model's own weights, read from its files when asked for."""
+    """The tuned model's own weights, read from its files on demand."""
 
     def __init__(self, model_dir: Path) -> None:
         files = [safe_open(path, "pt") for path in sorted(model_dir.glob("*.safetensors"))]
@@ -38,7 +40,7 @@ class StoredWeights:
 
     @property
     def names(self) -> list[str]:
-        """Of all parameters."""
+        """Names of all parameters."""
         return list(self._files)
 
     @property
@@ -47,36 +49,53 @@ class StoredWeights:
         return sum(math.prod(file.get_slice(name).get_shape()) for name, file in self._files.items())
 
 
-def frozen_model(model_dir: Path, chosen: Device) -> Any:
-    """The causal language model in `model_dir`, frozen, in the chosen format on the chosen device."""
-    return load_model(model_dir, chosen.dtype, chosen.device).requires_grad_(False)
+def full_precision_weights(model_dir: Path) -> Weights:
+    """The weights in `model_dir` in float32."""
+    stored = StoredWeights(model_dir)
+
+    def array(name: str) -> np.ndarray:
+        return stored(name).float().numpy()
+
+    return Weights(matrix=array, vector=array)
+
+
+def quantized_weights(model_dir: Path, quantized: Quantized) -> Weights:
+    """The matrices of `quantized`, and everything else from `model_dir` in float32."""
+    full_precision = full_precision_weights(model_dir)
+    return Weights(quantized.matrices.__getitem__, full_precision.vector, quantized.refinement)
+
+
+def frozen_model(model_dir: Path, device: Device) -> Any:
+    """The causal language model in `model_dir`, frozen, on `device` and in its format."""
+    return load_model(model_dir, device.dtype, device.device).requires_grad_(False)
 
 
 @torch.no_grad()
 def conversation_losses(model: Any, conversations: Sequence[Tokens]) -> list[float]:
-    """Sum of negative log-likelihood of each conversation's supervised tokens in nats, in the order given."""
+    """Summed negative log-likelihood of each conversation's supervised tokens, in nats."""
     decoder = PackedDecoder(model, Frozen.of)
-    found: dict[int, float] = {}
+    losses: dict[int, float] = {}
     groups = pack_groups(conversations, range(len(conversations)), _BATCH_SIZE, _MAX_ROWS)
     for group in tqdm(groups, desc="validation", unit="pass", dynamic_ncols=True):
         pack = make_pack([conversations[index] for index in group], decoder.head.device)
         states = decoder.hidden(pack).split(pack.supervised)
         for index, own, targets in zip(group, states, pack.targets.split(pack.supervised), strict=True):
-            found[index] = head_loss_sum(own, decoder.head, targets).item()
+            losses[index] = head_loss_sum(own, decoder.head, targets).item()
         if decoder.head.device.type == "cpu":
             return_freed_memory()
-    return [found[index] for index in range(len(conversations))]
+    return [losses[index] for index in range(len(conversations))]
 
 
 def perplexity_ratio(
     losses: Sequence[float], others: Sequence[float], counts: Sequence[int], seed: int
 ) -> tuple[float, dict[str, float]]:
-    """Perplexity of one model over another's, and its 95 % interval over conversations, resampled in pairs.
+    """Perplexity of one model over another's, and its 95 % bootstrap interval over conversations, resampled in pairs.
 
     Args:
         losses: Summed negative log-likelihood of each conversation in nats.
-        others: The same of the other model.
+        others: The other model's.
         counts: Supervised tokens of each conversation.
+        seed: Draws the resamples.
     """
     rows = np.array([np.subtract(losses, others), counts]).T  # (conversations, 2)
 

@@ -1,6 +1,6 @@
-"""The folder Transformers.js loads: what is in it, how it is written, and a check that it is complete.
+"""Writes and checks the folder that Transformers.js loads.
 
-The layout is written down in `docs/package-format.md`; `check_package` enforces it on every run.
+`docs/package-format.md` describes its layout; `check_package` enforces it on every run.
 """
 
 import json
@@ -23,14 +23,11 @@ from tinsmith.model.package_format import (
     weights_files,
 )
 
-_INLINE_BYTES = 1024  # smaller constants stay in the graph file
-_UNPACKED_BY_PAGES = (
-    ".scales",
-    ".zeros",
-    ".packed",
-)  # in the order in which they are stored; unpack.py says where they lie
+_INLINE_BYTES = 1024
+"""Smaller constants stay in the graph file."""
+_MATRIX_PARTS = (".scales", ".zeros", ".packed")
+"""Endings of a matrix's initializers, in the order in which they are stored: a page can unpack rows as they arrive."""
 _ALIGNMENT = 64
-
 _REQUIRED_FILES = (
     "config.json",
     "generation_config.json",
@@ -48,29 +45,29 @@ _ALLOWED_SUFFIXES = {".json", ".jinja", ".onnx", ".md", ".txt", ".html", ""}
 def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
     """Write `model` to `path` with its weights beside it; returns every file written.
 
-    Weights go to `<name>_data`, `<name>_data_1`, ... of at most `max_chunk_bytes` each, the names Transformers.js asks for. A
-    matrix, its scales and its zero points are never apart; those that are larger have a file to themselves. The matrix comes
-    last, so that a page can unpack the rows that have arrived.
+    Weights go to `<name>_data`, `<name>_data_1`, ..., the names Transformers.js asks for, of at most `max_chunk_bytes`
+    each. A matrix, its scales and its zero points stay together; a larger group gets a file to itself.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     chunks: list[Path] = []
-    file, at = None, 0
+    file, position = None, 0
     for group in _stored_together(model.graph):
         need = sum(value.const_value.nbytes + -value.const_value.nbytes % _ALIGNMENT for value in group)
-        if file is None or at + -at % _ALIGNMENT + need > max_chunk_bytes:
+        if file is None or position + -position % _ALIGNMENT + need > max_chunk_bytes:
             if file:
                 file.close()
             suffix = f"_{len(chunks)}" if chunks else ""
             chunks.append(path.with_name(f"{path.name}_data{suffix}"))
-            file, at = chunks[-1].open("wb"), 0
+            file, position = chunks[-1].open("wb"), 0
         for value in group:
             tensor = value.const_value
-            at += file.write(b"\0" * (-at % _ALIGNMENT))
+            position += file.write(b"\0" * (-position % _ALIGNMENT))
             data = tensor.tobytes()
+            place = (chunks[-1].name, position, len(data))
             value.const_value = ir.ExternalTensor(
-                chunks[-1].name, at, len(data), tensor.dtype, shape=tensor.shape, name=value.name, base_dir=path.parent
+                *place, tensor.dtype, shape=tensor.shape, name=value.name, base_dir=path.parent
             )
-            at += file.write(data)
+            position += file.write(data)
     if file:
         file.close()
     ir.save(model, path)
@@ -78,23 +75,23 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
 
 
 def _stored_together(graph: ir.Graph) -> Iterator[list[ir.Value]]:
-    """Initializers beside the graph, in groups that are not cut: each alone, or a matrix after what belongs to it."""
+    """Initializers to store beside the graph, in groups that share a file: a matrix with its parts, or one tensor."""
     for name, value in graph.initializers.items():
         if name.endswith(".packed"):
             stem = name.removesuffix(".packed")
-            yield [graph.initializers[stem + kind] for kind in _UNPACKED_BY_PAGES if stem + kind in graph.initializers]
-        elif value.const_value.nbytes >= _INLINE_BYTES and not name.endswith(_UNPACKED_BY_PAGES):
+            yield [graph.initializers[stem + kind] for kind in _MATRIX_PARTS if stem + kind in graph.initializers]
+        elif value.const_value.nbytes >= _INLINE_BYTES and not name.endswith(_MATRIX_PARTS):
             yield [value]
 
 
 def save_sibling(model: ir.Model, path: Path, of: ir.Model) -> None:
-    """Write `model` to `path`, with the weights that `of` has stored in the same folder.
+    """Write `model` to `path`, sharing the weights that `of` has stored in the same folder.
 
     Raises:
         ValueError: a weight of 1 kB or more is not stored there.
     """
     for name, value in model.graph.initializers.items():
-        if value.const_value.nbytes < _INLINE_BYTES and not value.name.endswith(_UNPACKED_BY_PAGES):
+        if value.const_value.nbytes < _INLINE_BYTES and not value.name.endswith(_MATRIX_PARTS):
             continue
         stored = of.graph.initializers[name].const_value if name in of.graph.initializers else None
         if (
@@ -107,19 +104,21 @@ def save_sibling(model: ir.Model, path: Path, of: ir.Model) -> None:
     ir.save(model, path)
 
 
-def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...], data_files: int) -> None:
-    """Write everything but the graphs and `browser.json`, which are there, into `out_dir`.
+def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...]) -> None:
+    """Add everything else to a package that has its graphs and `browser.json`.
 
     Args:
+        out_dir: The package.
         model_dir: The merged model folder, for configuration, tokenizer and licence files.
         end_ids: Token ids at which generation stops.
-        data_files: How many files the weights are in.
     """
-    write_json(out_dir / "config.json", _browser_config(read_json(model_dir / "config.json"), data_files))
+    config = read_json(model_dir / "config.json")
+    kept = {key: value for key, value in config.items() if key not in ("quantization_config", "_name_or_path")}
+    write_json(out_dir / "config.json", kept | {"transformers.js_config": _transformers_js_config(out_dir)})
     generation = read_json(model_dir / "generation_config.json")
     generation["eos_token_id"] = list(end_ids)
     write_json(out_dir / "generation_config.json", generation)
-    tokenizer = _smaller(read_json(model_dir / "tokenizer.json"))
+    tokenizer = _with_short_merges(read_json(model_dir / "tokenizer.json"))
     write_text(out_dir / "tokenizer.json", json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")))
     write_json(out_dir / "tokenizer_config.json", read_json(model_dir / "tokenizer_config.json"))
     shutil.copyfile(model_dir / "chat_template.jinja", out_dir / "chat_template.jinja")
@@ -130,20 +129,16 @@ def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...], d
     write_text(out_dir / CHECKSUMS_FILE, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
 
 
-def _browser_config(config: dict[str, Any], data_files: int) -> dict[str, Any]:
-    """`config.json` for Transformers.js: which file to load, in how many pieces its weights are."""
-    config = {key: value for key, value in config.items() if key not in ("quantization_config", "_name_or_path")}
-    return config | {"transformers.js_config": _transformers_js_config(data_files)}
+def _transformers_js_config(package_dir: Path) -> dict[str, Any]:
+    """Which graph Transformers.js loads by default, and in how many files its weights are."""
+    count = len(weights_files((package_dir / FLOAT32.file).parent))
+    return {"dtype": FLOAT32.dtype, "use_external_data_format": {FLOAT32.name: count}}
 
 
-def _transformers_js_config(data_files: int) -> dict[str, Any]:
-    return {"dtype": FLOAT32.dtype, "use_external_data_format": {FLOAT32.name: data_files}}
+def _with_short_merges(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """The same tokenizer with merges as "a b", not as ["a", "b"], if no part has a space.
 
-
-def _smaller(tokenizer: dict[str, Any]) -> dict[str, Any]:
-    """The same tokenizer in fewer bytes, since visitors download it: merges as "a b", not as ["a", "b"], where no part has a space.
-
-    That and writing it without indentation leave 12.3 of 33.4 MB of Gemma 3's.
+    That and leaving out indentation make Gemma 3's file 12.3 MB instead of 33.4.
     """
     model = tokenizer["model"]
     pairs = model.get("merges")
@@ -153,27 +148,27 @@ def _smaller(tokenizer: dict[str, Any]) -> dict[str, Any]:
 
 
 def download_bytes(package_dir: Path) -> int:
-    """Bytes a browser fetches: one graph, the weights and what the tokenizer and configuration need."""
+    """Bytes a browser fetches: the float32 graph, the weights, the tokenizer and the configuration."""
     names = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
     return sum((package_dir / name).stat().st_size for name in names) + weights_bytes(package_dir)
 
 
-def weight_files(package_dir: Path) -> list[Path]:
-    """The float32 graph and its weights; the float16 graph has the same weights."""
+def graph_and_weights(package_dir: Path) -> list[Path]:
+    """The float32 graph and the weights, which all graphs share."""
     path = package_dir / FLOAT32.file
     return [path, *weights_files(path.parent)]
 
 
 def weights_bytes(package_dir: Path) -> int:
-    """Bytes of one graph and the weights."""
-    return sum(path.stat().st_size for path in weight_files(package_dir))
+    """Bytes of the float32 graph and the weights."""
+    return sum(path.stat().st_size for path in graph_and_weights(package_dir))
 
 
 def check_package(package_dir: Path) -> None:
-    """Prove that a folder keeps the package contract.
+    """Check that a folder is a complete package as `docs/package-format.md` describes it.
 
     Raises:
-        ArtifactError: everything that is missing, unexpected, unlisted or not what was listed.
+        ArtifactError: a file is missing, unexpected, unlisted or not what was listed; the message names all of them.
     """
     problems = [f"{name}: missing" for name in _REQUIRED_FILES if not (package_dir / name).is_file()]
     if problems:
@@ -193,15 +188,15 @@ def _file_problems(package_dir: Path) -> list[str]:
     for line in (package_dir / CHECKSUMS_FILE).read_text(encoding="utf-8").splitlines():
         digest, _, name = line.partition("  ")
         listed[name] = digest
-    found = {path.relative_to(package_dir).as_posix(): path for path in package_dir.rglob("*") if path.is_file()}
-    problems = [f"{name}: listed in SHA256SUMS but missing" for name in listed if name not in found]
-    for name, path in found.items():
+    files = {path.relative_to(package_dir).as_posix(): path for path in package_dir.rglob("*") if path.is_file()}
+    problems = [f"{name}: listed in {CHECKSUMS_FILE} but missing" for name in listed if name not in files]
+    for name, path in files.items():
         if name == CHECKSUMS_FILE:
             continue
         if name not in listed:
-            problems.append(f"{name}: not listed in SHA256SUMS")
+            problems.append(f"{name}: not listed in {CHECKSUMS_FILE}")
         elif file_sha256(path) != listed[name]:
-            problems.append(f"{name}: differs from SHA256SUMS")
+            problems.append(f"{name}: differs from {CHECKSUMS_FILE}")
         if not is_weights_file(name) and path.suffix.lower() not in _ALLOWED_SUFFIXES:
             problems.append(f"{name}: unexpected kind of file")
     return problems
@@ -218,7 +213,7 @@ def _plan_problems(package_dir: Path) -> list[str]:
 def _config_problems(package_dir: Path) -> list[str]:
     problems = []
     config = read_json(package_dir / "config.json")
-    expected = _transformers_js_config(len(weights_files((package_dir / FLOAT32.file).parent)))
+    expected = _transformers_js_config(package_dir)
     if config.get("transformers.js_config") != expected:
         problems.append(
             f"config.json: transformers.js_config is {config.get('transformers.js_config')}, expected {expected}"

@@ -1,9 +1,9 @@
-"""How each product's input is rounded to 8 bits, so that little of it is lost.
+"""Chooses how each product's input is rounded to 8 bits, so that the product loses little.
 
-A token's activations share one scale, so a few loud ones leave few levels to all others. Activations divided by a factor
-for each block of 32, and the blocks' scales multiplied by it, give the same product and use the levels better. Where too much
-is lost all the same, what rounding left is rounded and multiplied too. How much is lost is measured: inputs that the packaged
-graph had on training conversations, multiplied by its own weights.
+A token's activations share one scale, so a few large ones leave few levels to all others. Dividing activations by a factor
+for each block of 32, and multiplying the blocks' scales by it, gives the same product and uses the levels better. Where
+rounding still loses too much, its error is rounded and multiplied as well. The loss is measured: inputs that the packaged
+graph has on training conversations are multiplied by its own weights.
 
 Source: Xiao et al. 2023, SmoothQuant, arXiv 2211.10438, there for single channels; blocks keep the stored integers.
 """
@@ -15,27 +15,33 @@ import numpy as np
 import onnx_ir as ir
 
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, unpack
-from tinsmith.export.int8 import Rounding, products_by_input
+from tinsmith.export.int8_products import Rounding, StoredMatrix, products_by_input
 from tinsmith.model.int8_weights import LARGEST_LEVEL
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.tokens import Tokens
 
 _ROWS = 256
-"""Inputs of a product that are looked at."""
+"""Input rows of a product that are looked at."""
 _FEATURES = 2048
 """Outputs of a product that are looked at."""
 _ROW_STEP = 5
 _HEAD_ROWS = 16
 _POWERS = (0.25, 0.5, 0.75)
-_LEAST_SHARE = 0.02
-_WORTH_IT = 0.8
-"""What must be left of the error at most: a factor costs an operator, unless a norm can take it."""
-_MOST_LOST = 5e-4
-"""Of a product's square by rounding its input once; a second row costs a token little, but doubles the work of a prompt's product."""
+_MIN_SHARE = 0.02
+_WORTHWHILE_ERROR = 0.8
+"""A factor must bring the error below this share, since it costs an operator unless a norm can take it."""
+_MAX_LOSS = 5e-4
+"""Share of a product's square that rounding its input once may lose.
+
+A second row costs little for one token but doubles the work of a prompt's product.
+"""
 
 
-def chosen_rounding(onnx_path: Path, conversations: Sequence[Tokens]) -> Rounding:
-    """Factors for inputs that gain by them; the loudest twice, and the head's, whose loss nothing behind it evens out."""
+def choose_rounding(onnx_path: Path, conversations: Sequence[Tokens]) -> Rounding:
+    """Choose smoothing factors for each input of the graph at `onnx_path`.
+
+    Outlier-heavy inputs and the head's input are rounded twice, because nothing after the head can absorb its error.
+    """
     graph = ir.load(onnx_path).graph
     weights = {products[0].name: [_weight(graph, node) for node in products] for products in products_by_input(graph)}
     factors, twice = {}, {list(weights)[-1]}
@@ -44,7 +50,7 @@ def chosen_rounding(onnx_path: Path, conversations: Sequence[Tokens]) -> Roundin
         best = _best_factors(rows, weight)
         if best is not None:
             factors[name] = best
-        if _lost(rows, weight, best) > _MOST_LOST:
+        if _rounding_loss(rows, weight, best) > _MAX_LOSS:
             twice.add(name)
     return Rounding(factors, twice)
 
@@ -68,41 +74,43 @@ def _inputs(onnx_path: Path, conversations: Sequence[Tokens]) -> dict[str, np.nd
         count += len(tokens.ids)
         outputs = decoder.start().outputs(tokens.ids, keep=min(_HEAD_ROWS, len(tokens.ids)))
         for name, value in watched.items():
-            found = outputs[value.name].numpy()[0]
-            step = _ROW_STEP if len(found) > _HEAD_ROWS else 1
-            rows[name].append(found[index % step :: step].copy())
-    return {name: np.concatenate(found)[:_ROWS] for name, found in rows.items()}
+            all_rows = outputs[value.name].numpy()[0]
+            step = _ROW_STEP if len(all_rows) > _HEAD_ROWS else 1
+            rows[name].append(all_rows[index % step :: step].copy())
+    return {name: np.concatenate(pieces)[:_ROWS] for name, pieces in rows.items()}
 
 
-def _weight(graph: ir.Graph, node: ir.Node) -> np.ndarray:
+def _weight(graph: ir.Graph, product: ir.Node) -> np.ndarray:
     """Some rows (N, K) float32 of a product's weights."""
-    packed = node.inputs[1]
-    scales = graph.initializers[packed.name.removesuffix(".packed") + ".scales"]
-    step = -(-packed.shape[0] // _FEATURES)
-    zeros = node.inputs[3].const_value.numpy()[::step] if len(node.inputs) > 3 else None
-    return unpack(Blocks(packed.const_value.numpy()[::step], scales.const_value.numpy()[::step], zeros))
+    matrix = StoredMatrix.of(graph, product)
+    step = -(-matrix.packed.shape[0] // _FEATURES)
+    stored = (matrix.packed, matrix.scales, matrix.zeros)
+    return unpack(Blocks(*(None if value is None else value.const_value.numpy()[::step] for value in stored)))
 
 
 def _best_factors(rows: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
-    """Of some powers of the blocks' usual share of a row's largest value, the one with the least error."""
+    """Factors (K / 32,) with the least error, or None if no factors reduce it enough.
+
+    Candidates are powers of the share of a row's largest value that each block reaches on average.
+    """
     exact = rows @ weight.T
     blocks = np.abs(rows).reshape(len(rows), -1, BLOCK_SIZE).max(axis=2)
     share = (blocks / np.maximum(blocks.max(axis=1, keepdims=True), 1e-30)).mean(axis=0)
-    share = np.maximum(share / share.max(), _LEAST_SHARE)
-    most = _WORTH_IT * _error(rows, weight, exact)
+    share = np.maximum(share / share.max(), _MIN_SHARE)
+    least = _WORTHWHILE_ERROR * _error(rows, weight, exact)
     best = None
     for power in _POWERS:
         factors = share**power
         factors = (factors / np.exp(np.log(factors).mean())).astype(np.float32)
         columns = np.repeat(factors, BLOCK_SIZE)
         error = _error(rows / columns, weight * columns, exact)
-        if error < most:
-            most, best = error, factors
+        if error < least:
+            least, best = error, factors
     return best
 
 
-def _lost(rows: np.ndarray, weight: np.ndarray, factors: np.ndarray | None) -> float:
-    """The error of rounding the input alone."""
+def _rounding_loss(rows: np.ndarray, weight: np.ndarray, factors: np.ndarray | None) -> float:
+    """Error of rounding the input alone, as a share of the product's square."""
     columns = np.float32(1) if factors is None else np.repeat(factors, BLOCK_SIZE)
     return _relative(((_in_8_bits(rows / columns) * columns) - rows) @ weight.T, rows @ weight.T)
 
@@ -117,6 +125,6 @@ def _relative(error: np.ndarray, exact: np.ndarray) -> float:
 
 
 def _in_8_bits(matrix: np.ndarray) -> np.ndarray:
-    """Every row rounded with the scale that its largest value needs."""
+    """Round every row with the scale that its largest value needs."""
     step = np.maximum(np.abs(matrix).max(axis=1, keepdims=True), 1e-30) / LARGEST_LEVEL
     return np.rint(matrix / step) * step

@@ -1,8 +1,8 @@
-"""One decoder graph for every supported family, written with the fused operators that browsers run.
+"""The decoder as an ONNX graph, for every supported family, written with the fused operators that browsers run.
 
-No exporter at hand gives a correct Gemma 3 that loads in a browser, so the graph is built here, node by node.
-It is built twice from the same code: with full-precision matrices to prove it equal to the Transformers model, and
-with matrices in blocks of 4 or 8 bits for the package. Matrices that share an input and a format are one product.
+No exporter at hand gives a correct Gemma 3 that loads in a browser, so the graph is built here, node by node. The same
+code builds it with full-precision matrices, to prove it equal to the Transformers model, and with matrices in blocks of
+4 or 8 bits for the package. Matrices that share an input and a format become one product.
 
 Shapes: B batch, S new tokens, P past tokens, T = P + S, H hidden size, N heads, G key/value heads, D head size,
 V vocabulary, K inner size of a matrix product.
@@ -17,28 +17,32 @@ import numpy as np
 import onnx_ir as ir
 
 from tinsmith.export.blocks import Refinement
-from tinsmith.export.nodes import CONTRIB, PLACES, Nodes, Weights, gather_blocks, linear, projections, store
+from tinsmith.export.decoder_nodes import DecoderNodes, Weights, gather_blocks, linear, projections, store
+from tinsmith.export.onnx_nodes import CONTRIB
 from tinsmith.model.families import Decoder
 
 OPSET = 21
+REFINED_ROWS = "lm_head.refined.places"
+"""Initializer with each token's row in the head's refinement."""
 _MOST_OF_A_TURN = 6.28125
+"""2 pi, cut after eight bits."""
 _KEEP_ALL_ROWS = np.iinfo(np.int64).max
 
 
-def build_graph(
+def build_decoder(
     decoder: Decoder, weights: Weights, floats: ir.DataType = ir.DataType.FLOAT, residual_scale: float = 1.0
 ) -> ir.Model:
-    """The decoder as an ONNX model with a key/value cache, computing in `floats` (F), float32 or float16.
+    """Build the decoder as an ONNX model with a key/value cache, computing in `floats` (F), float32 or float16.
 
-    With post-norms `residual_scale` can make the residual stream smaller without changing a result: everything that goes
-    in is multiplied by it, and every norm that reads the stream divides by its size.
+    In a model with post-norms, `residual_scale` can make the residual stream smaller without changing a result:
+    everything added to the stream is multiplied by it, and every norm that reads the stream divides by the stream's size.
 
     Inputs: `input_ids` (B, S) int64, `attention_mask` (B, T) int64, `position_ids` (B, S) int64,
     `num_logits_to_keep` () int64 (0 keeps all, k the last k; runtimes ask for 1 while generating),
     `past_key_values.<i>.key|value` (B, G, P, D) F.
     Outputs: `logits` (B, kept, V) float32, `present.<i>.key|value` (B, G, T, D) F.
     """
-    g = Nodes(decoder, weights, floats, residual_scale)
+    g = DecoderNodes(decoder, weights, floats, residual_scale)
     inputs = _inputs(decoder, floats)
     lengths = _lengths(g, inputs["attention_mask"])
     rotations = {
@@ -76,7 +80,7 @@ def _inputs(decoder: Decoder, floats: ir.DataType) -> dict[str, ir.Value]:
         return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
 
     integers = ir.DataType.INT64
-    found = {
+    values = {
         "input_ids": value("input_ids", ["batch_size", "sequence_length"], integers),
         "attention_mask": value("attention_mask", ["batch_size", "total_sequence_length"], integers),
         "position_ids": value("position_ids", ["batch_size", "sequence_length"], integers),
@@ -87,11 +91,11 @@ def _inputs(decoder: Decoder, floats: ir.DataType) -> dict[str, ir.Value]:
     for index in range(decoder.layers):
         for part in ("key", "value"):
             name = f"past_key_values.{index}.{part}"
-            found[name] = value(name, shape, floats)
-    return found
+            values[name] = value(name, shape, floats)
+    return values
 
 
-def _lengths(g: Nodes, attention_mask: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _lengths(g: DecoderNodes, attention_mask: ir.Value) -> tuple[ir.Value, ir.Value]:
     """GroupQueryAttention's `seqlens_k` (B) = tokens so far - 1, and `total_sequence_length` () = T, both int32."""
     last_axis = g.constant([-1], np.int64)
     seen = g.op("lengths/seen", "ReduceSum", [attention_mask, last_axis], {"keepdims": 0})
@@ -107,24 +111,26 @@ def _rope_key(rope: dict) -> tuple:
 
 
 def _distinct_ropes(decoder: Decoder) -> list[tuple[int, dict]]:
-    found: dict[tuple, dict] = {}
+    distinct: dict[tuple, dict] = {}
     for rope in decoder.rope:
-        found.setdefault(_rope_key(rope), rope)
-    return list(enumerate(found.values()))
+        distinct.setdefault(_rope_key(rope), rope)
+    return list(enumerate(distinct.values()))
 
 
-def _rotation(g: Nodes, rope: dict, position_ids: ir.Value, index: int) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """Cosines and sines (B*S, D/2) for the given positions, and each token's row in them (B, S).
+def _rotation(g: DecoderNodes, rope: dict, position_ids: ir.Value, index: int) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """Cosines and sines (B*S, D/2) of the given positions, and each token's row in them (B, S).
 
-    They are computed from the positions at run time: a table up to Gemma's context length would weigh as much as
-    a fifth of the package. In float32, because float16 cannot count beyond 2,048. Whole turns are taken off first: WGSL
-    promises a GPU's sines between -pi and pi alone (https://www.w3.org/TR/WGSL/#floating-point-accuracy).
+    They are computed at run time, because a table up to Gemma's context length would be as large as a fifth of the
+    package, and in float32, because float16 cannot count beyond 2,048. Whole turns are subtracted first: WGSL guarantees
+    the accuracy of sines between -pi and pi only (https://www.w3.org/TR/WGSL/#floating-point-accuracy).
     """
     frequencies, scaling = inverse_frequencies(rope, g.decoder)
     name = f"rope_{index}"
     positions = g.op(f"{name}/positions", "Cast", [position_ids], {"to": ir.DataType.FLOAT})
     column = g.op(f"{name}/column", "Reshape", [positions, g.constant([-1, 1], np.int64)])
-    angles = _without_turns(g, name, g.op(f"{name}/all", "Mul", [column, g.constant(frequencies[None, :], np.float32)]))
+    angles = _within_half_a_turn(
+        g, name, g.op(f"{name}/all", "Mul", [column, g.constant(frequencies[None, :], np.float32)])
+    )
     cosines = g.op(f"{name}/cos", "Cos", [angles])
     sines = g.op(f"{name}/sin", "Sin", [angles])
     if scaling != 1.0:
@@ -137,10 +143,11 @@ def _rotation(g: Nodes, rope: dict, position_ids: ir.Value, index: int) -> tuple
     return cosines, sines, g.op(f"{name}/rows", "Reshape", [rows, shape])
 
 
-def _without_turns(g: Nodes, name: str, angles: ir.Value) -> ir.Value:
-    """`angles` within half a turn of 0, as exact as they were.
+def _within_half_a_turn(g: DecoderNodes, name: str, angles: ir.Value) -> ir.Value:
+    """Subtract whole turns from `angles` without losing accuracy.
 
-    A turn is taken off in two parts. Whole turns times the first, of eight bits, are exact in float32 up to 2^16 turns.
+    A turn is subtracted in two parts. The first has eight bits, so its product with a number of turns is exact in float32
+    up to 2^16 turns.
 
     Source: W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980.
     """
@@ -174,13 +181,13 @@ def inverse_frequencies(rope: dict, decoder: Decoder) -> tuple[np.ndarray, float
     return frequencies.numpy().astype(np.float32), float(scaling)
 
 
-def _head_storage(g: Nodes) -> tuple[ir.Value, ...]:
+def _head_storage(g: DecoderNodes) -> tuple[ir.Value, ...]:
     """The head's initializers; a tied embedding gathers from the same ones."""
     name = "model.embed_tokens.weight" if g.decoder.is_tied else "lm_head.weight"
     return store(g, "lm_head", [g.weights.matrix(name)])
 
 
-def _embed(g: Nodes, input_ids: ir.Value, head: tuple[ir.Value, ...]) -> ir.Value:
+def _embed(g: DecoderNodes, input_ids: ir.Value, head: tuple[ir.Value, ...]) -> ir.Value:
     storage = head
     if not g.decoder.is_tied:
         storage = store(g, "embed_tokens", [g.weights.matrix("model.embed_tokens.weight")])
@@ -192,30 +199,32 @@ def _embed(g: Nodes, input_ids: ir.Value, head: tuple[ir.Value, ...]) -> ir.Valu
     return g.op("embed/scaled", "Mul", [rows, g.number(scale)]) if scale != 1.0 else rows
 
 
-def _norm_weight(g: Nodes, name: str, scale: float = 1.0) -> ir.Value:
-    weight = g.weight(f"{name}.weight", g.weights.vector(f"{name}.weight") + np.float32(g.decoder.norm_offset))
-    if scale != 1.0:  # in float32: what is scaled may be too large for less
+def _norm_weight(g: DecoderNodes, name: str, scale: float = 1.0) -> ir.Value:
+    weight = g.initializer(f"{name}.weight", g.weights.vector(f"{name}.weight") + np.float32(g.decoder.norm_offset))
+    if scale != 1.0:  # in float32: the unscaled weight may not fit into float16
         weight = g.op(f"{name}/scaled", "Mul", [weight, g.constant(scale, np.float32)])
     return g.computed(weight, ir.DataType.FLOAT)
 
 
-def _residual_epsilon(g: Nodes) -> float:
-    """The epsilon of a norm that reads the residual stream: it is added to the square of what is scaled."""
+def _residual_epsilon(g: DecoderNodes) -> float:
+    """Epsilon of a norm that reads the residual stream. It is added to a square, so it scales with the square."""
     return g.decoder.norm_epsilon * g.residual_scale**2
 
 
-def _rms_norm(g: Nodes, name: str, hidden: ir.Value, epsilon: float | None = None, scale: float = 1.0) -> ir.Value:
+def _rms_norm(
+    g: DecoderNodes, name: str, hidden: ir.Value, epsilon: float | None = None, scale: float = 1.0
+) -> ir.Value:
     weight = _norm_weight(g, name, scale)
     attributes = {"epsilon": g.decoder.norm_epsilon if epsilon is None else epsilon, "axis": -1, "stash_type": 1}
     return g.op(name, "SimplifiedLayerNormalization", [hidden, weight], attributes)
 
 
-def _post_norm(g: Nodes, name: str, change: ir.Value) -> ir.Value:
-    """What is added to the residual stream."""
+def _post_norm(g: DecoderNodes, name: str, change: ir.Value) -> ir.Value:
+    """Normalize a change to the residual stream, at the stream's scale."""
     return _rms_norm(g, name, change, scale=g.residual_scale)
 
 
-def _add_and_norm(g: Nodes, name: str, change: ir.Value, residual: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _add_and_norm(g: DecoderNodes, name: str, change: ir.Value, residual: ir.Value) -> tuple[ir.Value, ir.Value]:
     """(RMS norm of residual + change, residual + change)."""
     outputs = g.ops(
         name,
@@ -229,7 +238,7 @@ def _add_and_norm(g: Nodes, name: str, change: ir.Value, residual: ir.Value) -> 
 
 
 def _attention(
-    g: Nodes,
+    g: DecoderNodes,
     index: int,
     normed: ir.Value,
     inputs: Mapping[str, ir.Value],
@@ -261,7 +270,7 @@ def _attention(
     return out, present
 
 
-def _head_norm(g: Nodes, name: str, hidden: ir.Value, heads: int) -> ir.Value:
+def _head_norm(g: DecoderNodes, name: str, hidden: ir.Value, heads: int) -> ir.Value:
     """RMS norm of every head by itself; (B, S, heads * D) in and out."""
     size = g.decoder.head_dim
     split = g.op(f"{name}/split", "Reshape", [hidden, g.constant([0, 0, heads, size], np.int64)])
@@ -269,7 +278,7 @@ def _head_norm(g: Nodes, name: str, hidden: ir.Value, heads: int) -> ir.Value:
     return g.op(f"{name}/joined", "Reshape", [normed, g.constant([0, 0, heads * size], np.int64)])
 
 
-def _mlp(g: Nodes, prefix: str, normed: ir.Value) -> ir.Value:
+def _mlp(g: DecoderNodes, prefix: str, normed: ir.Value) -> ir.Value:
     name = f"{prefix}.mlp"
     size = g.decoder.intermediate_size
     gate, up = projections(g, name, normed, {"gate": size, "up": size})
@@ -282,7 +291,7 @@ def _mlp(g: Nodes, prefix: str, normed: ir.Value) -> ir.Value:
     return out
 
 
-def _logits(g: Nodes, normed: ir.Value, keep: ir.Value, head: tuple[ir.Value, ...]) -> ir.Value:
+def _logits(g: DecoderNodes, normed: ir.Value, keep: ir.Value, head: tuple[ir.Value, ...]) -> ir.Value:
     """Logits of the last `keep` positions; slicing from -0 keeps all of them."""
     one = g.constant([1], np.int64)
     start = g.op("logits/start", "Neg", [g.op("logits/keep", "Reshape", [keep, one])])
@@ -292,20 +301,20 @@ def _logits(g: Nodes, normed: ir.Value, keep: ir.Value, head: tuple[ir.Value, ..
     return logits if g.weights.refinement is None else _refined(g, kept, logits, g.weights.refinement)
 
 
-def _refined(g: Nodes, kept: ir.Value, logits: ir.Value, refinement: Refinement) -> ir.Value:
-    """`logits` (B, kept, V) with what the refined rows of the head add to them."""
+def _refined(g: DecoderNodes, kept: ir.Value, logits: ir.Value, refinement: Refinement) -> ir.Value:
+    """Add the contribution of the head's refined rows to `logits` (B, kept, V)."""
     shares = linear(g, "lm_head.refined", kept, store(g, "lm_head.refined", [refinement.blocks]))
-    places = g.weight(PLACES, refinement.places)
-    spread = g.op("logits/shares", "Gather", [shares, places], {"axis": 2})
+    rows = g.initializer(REFINED_ROWS, refinement.places)
+    spread = g.op("logits/shares", "Gather", [shares, rows], {"axis": 2})
     return g.op("logits/refined", "Add", [logits, spread])
 
 
-def _model(g: Nodes, inputs: list[ir.Value], outputs: list[ir.Value]) -> ir.Model:
+def _model(g: DecoderNodes, inputs: list[ir.Value], outputs: list[ir.Value]) -> ir.Model:
     graph = ir.Graph(
         inputs,
         outputs,
-        nodes=g.tape.nodes,
-        initializers=g.tape.initializers,
+        nodes=g.nodes,
+        initializers=list(g.initializers.values()),
         opset_imports={"": OPSET, CONTRIB: 1},
         name="decoder",
     )

@@ -4,9 +4,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from tinsmith.export import smooth
-from tinsmith.export.int8 import Rounding, products_by_input, with_int8_products
-from tinsmith.export.smooth import chosen_rounding
+from tinsmith.export import input_rounding
+from tinsmith.export.input_rounding import choose_rounding
+from tinsmith.export.int8_constants import FoldedWeights
+from tinsmith.export.int8_products import Rounding, products_by_input, with_int8_products
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.tokens import load_tokenizer
@@ -17,24 +18,25 @@ RANDOM = np.random.default_rng(5)
 def test_a_loud_block_is_made_smaller_and_the_error_with_it():
     rows, weight = RANDOM.normal(size=(64, 128)), RANDOM.normal(size=(96, 128))
     rows[:, 40] *= 30
-    factors = smooth._best_factors(rows, weight)
+    factors = input_rounding._best_factors(rows, weight)
     assert factors.shape == (4,) and factors.argmax() == 1 and np.log(factors).mean() == pytest.approx(0, abs=1e-6)
     columns = np.repeat(factors, 32)
     exact = rows @ weight.T
-    assert smooth._error(rows / columns, weight * columns, exact) < 0.5 * smooth._error(rows, weight, exact)
+    smoothed = input_rounding._error(rows / columns, weight * columns, exact)
+    assert smoothed < 0.5 * input_rounding._error(rows, weight, exact)
 
 
 def test_even_activations_are_left_alone():
-    assert smooth._best_factors(RANDOM.normal(size=(64, 128)), RANDOM.normal(size=(96, 128))) is None
+    assert input_rounding._best_factors(RANDOM.normal(size=(64, 128)), RANDOM.normal(size=(96, 128))) is None
 
 
 def test_what_is_lost_to_one_loud_activation_of_a_token_is_seen():
     """No factor helps where another activation is loud in every token."""
     rows, weight = RANDOM.normal(size=(64, 128)), RANDOM.normal(size=(96, 128))
-    even = smooth._lost(rows, weight, None)
+    even = input_rounding._rounding_loss(rows, weight, None)
     rows[np.arange(64), 2 * np.arange(64)] = 50
-    assert smooth._best_factors(rows, weight) is None
-    assert even < smooth._MOST_LOST < smooth._lost(rows, weight, None)
+    assert input_rounding._best_factors(rows, weight) is None
+    assert even < input_rounding._MAX_LOSS < input_rounding._rounding_loss(rows, weight, None)
 
 
 def test_factors_change_no_exact_result_whatever_takes_them(exported, data_dir, tmp_path):
@@ -43,7 +45,7 @@ def test_factors_change_no_exact_result_whatever_takes_them(exported, data_dir, 
     package = out_dir / "package"
     four = package / "onnx/model_q4.onnx"
     tokens = load_tokenizer(package).encode_all(read_jsonl(data_dir / "train.jsonl"))
-    found = chosen_rounding(four, tokens)
+    found = choose_rounding(four, tokens)
     names = {products[0].name: products[0].inputs[1].shape[1] for products in products_by_input(ir.load(four).graph)}
     assert {"lm_head"} <= found.twice <= set(names) and set(found.factors) <= set(names)
     assert not (package / "onnx/watched.onnx").exists()
@@ -52,7 +54,7 @@ def test_factors_change_no_exact_result_whatever_takes_them(exported, data_dir, 
     ids = list(range(10, 60))
     wanted = load_onnx(four).start().feed(ids, 50)
     path = four.with_name("strong.onnx")
-    ir.save(with_int8_products(ir.load(four), Rounding(strong)), path)
+    ir.save(with_int8_products(ir.load(four), Rounding(strong), FoldedWeights()), path)
     operators = [node.name for node in ir.load(path).graph if node.name and node.name.endswith("/smoothed")]
     logits = load_onnx(path).start().feed(ids, 50)
     path.unlink()

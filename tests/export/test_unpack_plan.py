@@ -13,9 +13,10 @@ from stage_runs import run_stage
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.core.config import ExportConfig
 from tinsmith.export.blocks import pack
-from tinsmith.export.int8 import Rounding, with_int8_products
+from tinsmith.export.int8_constants import FoldedWeights
+from tinsmith.export.int8_products import Rounding, with_int8_products
 from tinsmith.export.stage import export_int4
-from tinsmith.export.unpack import Plan
+from tinsmith.export.unpack_plan import Plan, count_differences
 from tinsmith.model.int8_weights import unpacked_weights
 
 SCRIPT = """
@@ -116,15 +117,13 @@ def hard(tmp_path):
 )
 def test_subnormal_halves_odd_rows_and_ties(hard, rounding, wide, monkeypatch):
     """269 columns are one matrix, or three of 128 whose last is filled up."""
-    from tinsmith.export.int8 import with_unpacked_weights
-
     monkeypatch.setattr("tinsmith.model.int8_weights._WIDE", wide)
-    ir.save(with_int8_products(ir.load(hard / "model.onnx"), rounding), hard / "int8.onnx")
+    ir.save(with_int8_products(ir.load(hard / "model.onnx"), rounding, FoldedWeights()), hard / "int8.onnx")
     plan = Plan()
-    ir.save(with_unpacked_weights(ir.load(hard / "model.onnx"), rounding, plan), hard / "unpacked.onnx")
+    ir.save(with_int8_products(ir.load(hard / "model.onnx"), rounding, plan), hard / "unpacked.onnx")
     (hard / "model_int8.json").write_text(plan.to_json(hard))
     assert plan.products[0]["width"] == (269 if wide == 1024 else 128)
-    assert plan.differences(hard / "int8.onnx") == 0
+    assert count_differences(hard / "model_int8.json", hard / "int8.onnx") == (0, plan.size_bytes)
     unpacked_weights(hard).tofile(hard / "model_int8.onnx_data")
     assert digest_in_javascript(hard, hard) == hashlib.sha256((hard / "model_int8.onnx_data").read_bytes()).hexdigest()
     x = np.random.default_rng(5).standard_normal((2, 3, 96)).astype(np.float32)

@@ -1,0 +1,19 @@
+"""The graph of every package: products with 4- and 8-bit weights, everything else in float32."""
+
+from tinsmith.export.decoder_graph import build_decoder
+from tinsmith.export.graphs.sources import Source
+from tinsmith.export.package import save_graph
+from tinsmith.export.parity import Logits, Probe, gate_logits
+from tinsmith.model.package_format import FLOAT32
+
+
+def build(source: Source, max_chunk_bytes: int) -> None:
+    """Write the graph, and the weights of all graphs in files of at most `max_chunk_bytes` each."""
+    save_graph(build_decoder(source.decoder, source.weights), source.package_dir / FLOAT32.file, max_chunk_bytes)
+
+
+def check(source: Source, probe: Probe, expected: Logits) -> Logits:
+    """Require that it computes `expected`, the logits of the model with the package's weights; returns its own."""
+    logits = probe.graph_logits(source.package_dir / FLOAT32.file)
+    gate_logits(source.recorder, "int4", expected, logits)
+    return logits

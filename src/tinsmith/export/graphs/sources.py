@@ -1,0 +1,54 @@
+"""What graphs are built from, and what they are checked against."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from tinsmith.core.measure import Recorder
+from tinsmith.export.decoder_nodes import Weights
+from tinsmith.export.parity import Logits, Probe, gate_logits
+from tinsmith.model.families import Decoder
+from tinsmith.model.package_format import FLOAT32
+from tinsmith.model.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What graphs are built from."""
+
+    package_dir: Path
+    decoder: Decoder
+    weights: Weights
+    """In the package's blocks."""
+    parameters: int
+    conversations: Sequence[Tokens]
+    """Training conversations, to see how large activations become."""
+    recorder: Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A complete package, and what its graphs should compute."""
+
+    package_dir: Path
+    recorder: Recorder
+    probe: Probe
+    expected: Logits
+    """Logits of the model with the package's weights."""
+    float32: Logits
+    """Logits of the float32 graph."""
+
+    def gate_attention(self, kind: str, rewrite: Callable[[ir.Model], ir.Model]) -> None:
+        """Require that the float32 graph with its attention replaced by `rewrite` computes the model's logits.
+
+        An INT8 graph cannot be compared so closely as a whole.
+        """
+        path = (self.package_dir / FLOAT32.file).with_name("attention.onnx")  # beside its weights
+        ir.save(rewrite(ir.load(self.package_dir / FLOAT32.file)), path)
+        try:
+            logits = self.probe.graph_logits(path)
+        finally:
+            path.unlink()
+        gate_logits(self.recorder, kind, self.expected, logits)

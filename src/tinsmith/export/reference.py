@@ -1,0 +1,45 @@
+"""The Transformers model as the reference for graphs, and proof that the graph builder matches it."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from tinsmith.core.device import Device
+from tinsmith.core.measure import Recorder
+from tinsmith.export.calibrate import Quantized, apply_quantized
+from tinsmith.export.decoder_graph import build_decoder
+from tinsmith.export.models import frozen_model, full_precision_weights
+from tinsmith.export.package import save_graph
+from tinsmith.export.parity import Logits, Probe, gate_logits
+from tinsmith.model.families import Decoder
+
+_CPU = Device(torch.device("cpu"), torch.float32, "graphs are compared in float32 on the CPU")
+_MAX_FILE_BYTES = 2_000_000_000
+
+
+def check_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, probe: Probe, folder: Path) -> None:
+    """Require that the full-precision graph computes the model's logits.
+
+    Args:
+        recorder: Gets the gates.
+        model_dir: The tuned model.
+        decoder: Its shape.
+        probe: Tokens to compare on.
+        folder: Holds the graph meanwhile and is removed again.
+
+    Raises:
+        GateError: the graph computes something else.
+    """
+    expected = probe.model_logits(frozen_model(model_dir, _CPU))
+    save_graph(build_decoder(decoder, full_precision_weights(model_dir)), folder / "model.onnx", _MAX_FILE_BYTES)
+    logits = probe.graph_logits(folder / "model.onnx")
+    shutil.rmtree(folder)
+    gate_logits(recorder, "graph", expected, logits)
+
+
+def quantized_logits(model_dir: Path, quantized: Quantized, probe: Probe) -> Logits:
+    """What the Transformers model computes with the weights that numpy unpacks; freed before any graph is loaded."""
+    model = frozen_model(model_dir, _CPU)
+    apply_quantized(model, quantized)
+    return probe.model_logits(model)

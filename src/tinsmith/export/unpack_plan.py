@@ -1,0 +1,133 @@
+"""Plans where each matrix of the INT8 graph for pages comes from and goes to, so that a page can unpack them itself.
+
+ONNX Runtime can unpack a package's weights when it loads an INT8 graph, but it does so one constant after the other and
+copies everything each time. `web/unpack.js` does it in one pass over the bytes, in a tenth of the time, and hands the
+runtime the same numbers to the last bit. `tinsmith.model.int8_weights` is the same arithmetic in numpy; the plan holds
+the digest of its result.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from tinsmith.core.run_dir import read_json
+from tinsmith.export.blocks import bits_of
+from tinsmith.export.int8_products import StoredMatrix
+from tinsmith.export.onnx_nodes import NodeMaker
+from tinsmith.model.int8_weights import padded, unpack, width_of
+from tinsmith.model.package_format import UNPACKED_DATA, weights_files
+
+_ALIGNMENT = 64
+
+
+class Plan:
+    """A `WeightSource` of tensors in the file `UNPACKED_DATA`, which exists in the page's memory only."""
+
+    def __init__(self) -> None:
+        self.products: list[dict[str, Any]] = []
+        """In the order of the graph; `web/unpack.js` describes the fields."""
+        self.size_bytes = 0
+
+    def weights(
+        self, nodes: NodeMaker, graph: ir.Graph, products: Sequence[ir.Node], factors: np.ndarray | None
+    ) -> tuple[ir.Value, ir.Value]:
+        """Weights and scales of `products` side by side, as `WeightSource` describes them."""
+        matrices = [StoredMatrix.of(graph, node) for node in products]
+        columns = products[0].attributes["K"].as_int()
+        own_rows = sum(matrix.packed.shape[0] for matrix in matrices)
+        width, rows = width_of(own_rows), padded(own_rows)
+        weights_at, scales_at = self._reserve(columns * rows), self._reserve(4 * rows)
+        self.products.append(
+            {
+                "columns": columns,
+                "width": width,
+                "weights_at": weights_at,
+                "scales_at": scales_at,
+                "factors": None if factors is None else factors.tolist(),
+                "parts": [_part(matrix) for matrix in matrices],
+            }
+        )
+        is_wide, name = width < rows, f"{products[0].name}/int8"
+        weights_shape = [rows // width, columns, width] if is_wide else [columns, rows]
+        scales_shape = [rows // width, 1, width] if is_wide else [rows]
+        return (
+            nodes.stored(_tensor(f"{name}/weights", weights_at, columns * rows, ir.DataType.UINT8, weights_shape)),
+            nodes.stored(_tensor(f"{name}/scales", scales_at, 4 * rows, ir.DataType.FLOAT, scales_shape)),
+        )
+
+    def _reserve(self, size_bytes: int) -> int:
+        start = self.size_bytes + -self.size_bytes % _ALIGNMENT
+        self.size_bytes = start + size_bytes
+        return start
+
+    def to_json(self, graphs_dir: Path) -> str:
+        """The plan, with the sizes of the files of weights in `graphs_dir` and the digest of what comes out of them."""
+        unpacked = unpack(self.products, self.size_bytes, graphs_dir)
+        return json.dumps(
+            {
+                "bytes": self.size_bytes,
+                "sha256": hashlib.sha256(unpacked).hexdigest(),
+                "files": {path.name: path.stat().st_size for path in weights_files(graphs_dir)},
+                "products": self.products,
+            },
+            separators=(",", ":"),
+        )
+
+
+def _part(matrix: StoredMatrix) -> dict[str, Any]:
+    """Where one matrix lies in the package's files."""
+    packed, scales = matrix.packed.const_value, matrix.scales.const_value
+    part = {
+        "bits": bits_of(packed.shape),
+        "rows": packed.shape[0],
+        "file": str(packed.location),
+        "packed_at": packed.offset,
+        "scales_at": scales.offset,
+    }
+    return part if matrix.zeros is None else part | {"zeros_at": matrix.zeros.const_value.offset}
+
+
+def _tensor(name: str, start: int, size_bytes: int, dtype: ir.DataType, shape: list[int]) -> ir.ExternalTensor:
+    return ir.ExternalTensor(UNPACKED_DATA, start, size_bytes, dtype, name=name, shape=ir.Shape(shape))
+
+
+def count_differences(plan_path: Path, folding_path: Path) -> tuple[int, int]:
+    """Compare what the plan unpacks with what ONNX Runtime makes of the same weights.
+
+    Args:
+        plan_path: The plan, beside the package's weights.
+        folding_path: The graph with the same products whose weights ONNX Runtime unpacks, beside them.
+
+    Returns:
+        How many numbers differ, and how many bytes were compared.
+    """
+    plan = read_json(plan_path)
+    unpacked, differences = unpack(plan["products"], plan["bytes"], plan_path.parent), 0
+    with tempfile.TemporaryDirectory(prefix="tinsmith-folded-", dir=folding_path.parent) as folder:
+        graph = _folded(folding_path, Path(folder))
+        products = [node for node in graph if node.op_type == "MatMulIntegerToFloat"]
+        for product, planned in zip(products, plan["products"], strict=True):
+            for value, start in ((product.inputs[1], planned["weights_at"]), (product.inputs[3], planned["scales_at"])):
+                expected = value.const_value.numpy()
+                own = unpacked[start : start + expected.nbytes].view(expected.dtype).reshape(expected.shape)
+                differences += int((own != expected).sum())
+    return differences, plan["bytes"]
+
+
+def _folded(path: Path, folder: Path) -> ir.Graph:
+    """The graph at `path` with its constants computed by ONNX Runtime; written to `folder`."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folder / "folded.onnx")
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "folded.data")
+    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return ir.load(folder / "folded.onnx").graph
