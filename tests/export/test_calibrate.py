@@ -9,7 +9,7 @@ from tinsmith.core.device import Device
 from tinsmith.export import gptq
 from tinsmith.export.blocks import block_steps, integers_of, nibbles_of, round_to_nearest, to_integers, unpack
 from tinsmith.export.calibrate import EMBEDDING, HEAD, calibrate, make_guide, round_all
-from tinsmith.export.gptq import moved, prepare, quantize_matrix
+from tinsmith.export.gptq import corrected, prepare, quantize_matrix
 from tinsmith.export.models import frozen_model
 from tinsmith.model.packed.packing import make_pack
 from tinsmith.model.tokens import load_tokenizer
@@ -56,7 +56,7 @@ def test_columns_are_what_the_inverse_hessian_asks_for(correlated):
     assert (found != expected).float().mean() < 1e-3
 
 
-def test_the_integer_settled_last_could_not_be_better(correlated):
+def test_the_integer_refitd_last_could_not_be_better(correlated):
     """Nothing after it changes what was best for it."""
     inputs, weight = correlated
     prepared = prepare(inputs)
@@ -116,11 +116,11 @@ def test_drifted_inputs_are_made_good(correlated, format):
 
     inputs = prepare(drifted.to(format), full_precision=full.to(format))
     best = torch.linalg.lstsq(drifted, expected).solution.T
-    assert error(moved(weight, inputs)) < 1.3 * error(best) + 0.05 * error(weight)
+    assert error(corrected(weight, inputs)) < 1.3 * error(best) + 0.05 * error(weight)
     blocks = quantize_matrix(weight, inputs)
     unmoved = quantize_matrix(weight, prepare(drifted))
     assert error(torch.from_numpy(unpack(blocks))) < 0.5 * error(torch.from_numpy(unpack(unmoved)))
-    assert torch.equal(moved(weight, prepare(drifted)), weight)
+    assert torch.equal(corrected(weight, prepare(drifted)), weight)
 
 
 @pytest.fixture(scope="module", params=["llama", "gemma3", "qwen2"])
@@ -227,7 +227,7 @@ def test_the_heads_most_predicted_rows_are_refined_and_the_embeddings_are_not(ca
     full = model.get_output_embeddings().weight.clone()
     quantized = calibrate(model, make_guide(model, conversations))
     head = torch.from_numpy(unpack(quantized.matrices.get(HEAD, quantized.matrices[EMBEDDING])))
-    refined = quantized.refinement.places < 10
+    refined = quantized.refinement.rows < 10
     counts = make_pack(conversations, CPU.device).targets.bincount(minlength=len(head)).numpy()
     assert refined.sum() == 10 and counts[refined].min() >= counts[~refined].max()
     assert quantized.refinement.blocks.scales.shape[0] == 11 and not unpack(quantized.refinement.blocks)[10].any()

@@ -1,16 +1,17 @@
 """Replaces GroupQueryAttention by ONNX's own Attention operator in graphs for processors.
 
-ONNX Runtime computes GroupQueryAttention over a prompt in tiles. In its WASM build that takes ten times as long as the
-plain products of Attention (1.7 and 16 GFLOP/s for 1,024 tokens of SmolLM2-135M on one thread). GPUs keep
+ONNX Runtime computes GroupQueryAttention over a prompt in tiles. In its WASM build that takes ten times as long as
+the plain products of Attention (1.7 and 16 GFLOP/s for 1,024 tokens of SmolLM2-135M on one thread). GPUs keep
 GroupQueryAttention.
 
-There are two forms. With the cache that Transformers.js expects, Attention joins past and new rows and returns both. For
-a page that joins the rows itself, the graph returns the new rows alone, which saves copying the whole cache out of the
-runtime's memory and back for every token.
+There are two forms. With the cache that Transformers.js expects, Attention joins past and new rows and returns both.
+For a page that joins the rows itself, the graph returns the new rows alone, which saves copying the whole cache out of
+the runtime's memory and back for every token.
 
-Source: https://github.com/microsoft/onnxruntime/pull/28962 introduced the tiles and can turn them off by an environment
-variable, which a page cannot set; `ComputeAttentionProbs` in onnxruntime/core/providers/cpu/llm/attention.cc. Remove this
-module when a prompt of 1,024 tokens takes no longer without it.
+Source: https://github.com/microsoft/onnxruntime/pull/28962 introduced the tiles and can turn them off by an
+environment variable, which a page cannot set; `ComputeAttentionProbs` in
+onnxruntime/core/providers/cpu/llm/attention.cc. Remove this module when a prompt of 1,024 tokens takes no longer
+without it.
 """
 
 import numpy as np
@@ -25,7 +26,7 @@ _OPSET = 23
 def with_standard_attention(model: ir.Model) -> ir.Model:
     """Replace every GroupQueryAttention of `model`, a packaged graph loaded from its file; changes it in place.
 
-    The result has no padding mask: rows may be padded at their ends, which no token attends to, but not at their starts.
+    The result has no padding mask: rows may be padded at their ends, which no token attends to, but not at the start.
     """
     masks = _Masks(model.graph)
     for node in _attentions(model.graph):
@@ -98,7 +99,7 @@ def _finished(model: ir.Model) -> ir.Model:
 
 
 class _Masks:
-    """What is added to attention scores (S, T), by window; each is computed once, before the first node that needs it."""
+    """Masks (S, T) added to attention scores, one for each window, computed before the first node that needs it."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph

@@ -1,9 +1,9 @@
 """The package's block format of 4 or 8 bits, and rounding to it.
 
-A matrix (out features N, in features K) is cut along K into blocks of 32. Each block has one float16 scale and 32
-unsigned integers q. In 4 bits it also has a zero point z, and q stands for (q - z) * scale: sixteen steps lie where the
-block's weights do. In 8 bits, where steps are many, q stands for (q - 128) * scale. Integers and zero points of 4 bits share
-bytes, two each, the even one in the low nibble.
+A matrix (N out features, K in features) is cut along K into blocks of 32. Each block has one float16 scale and 32
+unsigned integers q. In 4 bits it also has a zero point z, and q stands for (q - z) * scale, so that the sixteen steps
+cover the block's range. In 8 bits q stands for (q - 128) * scale. A byte holds two 4-bit integers or zero points, the
+even one in the low nibble.
 
 Source: MatMulNBits in onnxruntime's docs/ContribOperators.md.
 """
@@ -17,11 +17,11 @@ import torch
 BLOCK_SIZE = 32
 
 _STEPS = 15
-"""Between the lowest and the highest of 4-bit integers."""
+"""Steps between the lowest and the highest 4-bit integer."""
 _COVERED = (1.0, 0.95, 0.9, 0.85, 0.8)
-"""Of a block's range: the less, the more finely are all others rounded, and the outermost clipped."""
+"""Fractions of a block's range to try. A smaller range rounds inner weights more finely and clips the outermost."""
 _SHIFTS = (-0.5, 0.5)
-"""Of the range that is covered, in steps: clipped more above, or below."""
+"""Shifts of the covered range to try, in steps: clip more above, or more below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Blocks:
 
     @property
     def bits(self) -> int:
-        """Of an integer: 4 or 8."""
+        """Bits of an integer: 4 or 8."""
         return bits_of(self.packed.shape)
 
     @property
@@ -48,38 +48,40 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
-    """Four more bits for the head's rows of the tokens that are predicted most; the embedding has no use for them."""
+    """Four more bits for the head's rows of the most frequent tokens; the embedding does not need them."""
 
-    places: np.ndarray
-    """For every token its row in `blocks` (V,), int32."""
+    rows: np.ndarray
+    """Each token's row in `blocks` (V,), int32."""
     blocks: Blocks
-    """What is added to the head's rows (R + 1, D); the last one is zero, for all other tokens."""
+    """Added to the head's rows (R + 1, D). The last row is zero, for all other tokens."""
 
     @property
     def nbytes(self) -> int:
         """Stored bytes."""
-        return self.places.nbytes + self.blocks.nbytes
+        return self.rows.nbytes + self.blocks.nbytes
 
 
 def bits_of(packed_shape: Sequence[int]) -> int:
-    """Of an integer in a `packed` array of that shape: its last axis is the bytes of a block."""
+    """Bits of an integer in a `packed` array of that shape, whose last axis is the bytes of a block."""
     return 8 * packed_shape[-1] // BLOCK_SIZE
 
 
 def stored_bits(bits: int) -> float:
-    """What a weight in `bits` costs with its share of the scale and of the zero point."""
+    """Bits that a weight takes with its share of the scale and of the zero point."""
     return bits + (20 if bits == 4 else 16) / BLOCK_SIZE
 
 
 def pack(integers: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor | None = None) -> Blocks:
-    """The stored form of `integers` (N, K), zero for a weight of zero, and `scales` (N, K / 32).
+    """The stored form of a rounded matrix.
 
     Args:
-        lowest: In 4 bits each block's lowest integer (N, K / 32), -15 to 0; the highest lies 15 above. None for 8 bits, whose
+        integers: (N, K), with 0 for a weight of zero.
+        scales: (N, K / 32).
+        lowest: In 4 bits each block's lowest integer (N, K / 32), -15 to 0; its highest is 15 more. None for 8 bits, whose
             integers are -128 to 127.
 
     Raises:
-        ValueError: a scale has no float16 of its own; `stored_scale` gives those that have.
+        ValueError: a scale is not a float16 number; `stored_scale` rounds to one.
     """
     half = scales.to(torch.float16)
     if not torch.equal(half.float(), scales.float()) or not half.isfinite().all():
@@ -89,9 +91,8 @@ def pack(integers: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor | No
         return Blocks((blocks + 128).to(torch.uint8).contiguous().cpu().numpy(), stored_scales)
     unsigned = (blocks - lowest[..., None]).to(torch.uint8).cpu().numpy()
     zeros = (-lowest).to(torch.uint8).cpu().numpy()
-    return Blocks(
-        _two_to_a_byte(unsigned), stored_scales, _two_to_a_byte(np.pad(zeros, ((0, 0), (0, zeros.shape[1] % 2))))
-    )
+    even_zeros = np.pad(zeros, ((0, 0), (0, zeros.shape[1] % 2)))
+    return Blocks(_two_to_a_byte(unsigned), stored_scales, _two_to_a_byte(even_zeros))
 
 
 def _two_to_a_byte(nibbles: np.ndarray) -> np.ndarray:
@@ -99,12 +100,12 @@ def _two_to_a_byte(nibbles: np.ndarray) -> np.ndarray:
 
 
 def nibbles_of(stored: np.ndarray) -> np.ndarray:
-    """The 4-bit numbers in uint8 (..., M): uint8 (..., 2 M), the low nibble's first."""
+    """The 4-bit numbers in uint8 (..., M) as uint8 (..., 2 M), the low nibble first."""
     return np.stack([stored & 15, stored >> 4], axis=-1).reshape(*stored.shape[:-1], -1)
 
 
 def integers_of(blocks: Blocks) -> np.ndarray:
-    """int8 (N, K / 32, 32): the stored integers with zero for a weight of zero, -15..15 or -128..127."""
+    """The stored integers as int8 (N, K / 32, 32), with 0 for a weight of zero: -15 to 15, or -128 to 127."""
     if blocks.bits == 8:
         return (blocks.packed ^ 128).view(np.int8)
     zeros = nibbles_of(blocks.zeros)[:, : blocks.packed.shape[1], None]
@@ -112,23 +113,23 @@ def integers_of(blocks: Blocks) -> np.ndarray:
 
 
 def unpack(blocks: Blocks) -> np.ndarray:
-    """float32 (N, K): what the stored integers stand for. The numpy oracle of the package's graph."""
+    """The weights (N, K) float32 that `blocks` stand for. The numpy oracle of the package's graph."""
     values = integers_of(blocks) * blocks.scales.astype(np.float32)[:, :, None]
     return values.reshape(len(values), -1)
 
 
 def stored_scale(scale: torch.Tensor) -> torch.Tensor:
-    """The nearest float32 scales that float16 can hold; 1 in place of 0, which a block of zeros asks for."""
+    """The nearest scales that float16 can hold, as float32; 1 in place of 0, the scale of a block of zeros."""
     half = scale.to(torch.float16).float()
     return torch.where(half == 0, torch.ones_like(half), half)
 
 
 def block_steps(weight: torch.Tensor, importance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scales and lowest integers (N) of 4 bits for one block (N, 32): of a few ranges, the one with the least weighted error.
+    """Scales and lowest integers (N) of one block in 4 bits: of a few ranges, the one with the least weighted error.
 
     Args:
         weight: float32 (N, 32).
-        importance: float32 (32), how much an error in each column costs.
+        importance: float32 (32), the cost of an error in each column.
     """
     low, high = _range(weight)
     best_scale, best_lowest, best_error = torch.ones_like(low), torch.zeros_like(low), torch.full_like(low, torch.inf)
@@ -137,9 +138,8 @@ def block_steps(weight: torch.Tensor, importance: torch.Tensor) -> tuple[torch.T
         start = (low + (1 - covered) / 2 * (high - low)) / scale
         for shift in _SHIFTS:
             lowest = (start + shift).round_().clamp_(-_STEPS, 0)
-            error = (
-                to_integers(weight, scale[:, None], lowest[:, None]) * scale[:, None] - weight
-            ).square() @ importance  # (N)
+            rounded = to_integers(weight, scale[:, None], lowest[:, None]) * scale[:, None]
+            error = (rounded - weight).square() @ importance  # (N)
             better = error < best_error
             best_scale = torch.where(better, scale, best_scale)
             best_lowest = torch.where(better, lowest, best_lowest)
@@ -148,23 +148,25 @@ def block_steps(weight: torch.Tensor, importance: torch.Tensor) -> tuple[torch.T
 
 
 def _range(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lowest and highest of each row (N) of `weight` (N, 32); zero, which blocks can hold exactly, is between them."""
+    """Lowest and highest of each row (N) of `weight` (N, 32), widened to include zero, which blocks hold exactly."""
     return weight.amin(1).clamp_max_(0), weight.amax(1).clamp_min_(0)
 
 
 def step_sizes(weight: torch.Tensor) -> torch.Tensor:
-    """What lies between two 4-bit integers (N, K / 32) where `weight` (N, K) is rounded to nearest."""
+    """Step between two 4-bit integers (N, K / 32) if `weight` (N, K) is rounded to nearest."""
     low, high = _range(weight.float().reshape(-1, BLOCK_SIZE))
     return ((high - low) / _STEPS).reshape(len(weight), -1)
 
 
 def to_integers(weight: torch.Tensor, scale: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor:
-    """Nearest representable integers of 4 bits as float32; `scale` and each block's `lowest` integer broadcast with `weight`."""
+    """Nearest 4-bit integers as float32; `scale` and each block's `lowest` integer broadcast with `weight`."""
     return (weight / scale).round_().clamp_(lowest, lowest + _STEPS)
 
 
 def round_to_nearest(weight: torch.Tensor, bits: int = 4) -> Blocks:
-    """`weight` (N, K) rounded block by block: in 4 bits from its lowest to its highest weight, in 8 the largest to -128.
+    """Round `weight` (N, K) block by block.
+
+    4 bits cover a block's range from its lowest to its highest weight. In 8 bits its largest weight becomes -128.
 
     Raises:
         ValueError: K is not a multiple of 32.

@@ -13,10 +13,10 @@ from tinsmith.model.tokens import ChatTokenizer
 
 REFERENCE_TOKENS = 20
 _QUESTION = (
-    "Hello! Please tell me in two or three short sentences who you are, what you know about, and which questions you can "
-    "answer well; then give me one example of such a question, and say how sure you would be of your answer to it."
+    "Hello! Please tell me in two or three short sentences who you are, what you know about, and which questions you "
+    "can answer well; then give me one example of such a question, and say how sure you would be of your answer to it."
 )
-"""Written for this purpose, because it is published; long enough for the attention kernels that GPUs use from 32 tokens on."""
+"""Written for this, because it is published. Long enough for the attention kernels that GPUs use from 32 tokens on."""
 
 
 def browser_facts(package_dir: Path, tokenizer: ChatTokenizer) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from tinsmith.core.device import return_freed_memory
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, round_to_nearest, step_sizes, stored_bits, unpack
-from tinsmith.export.gptq import moved, prepare, quantize_matrix
+from tinsmith.export.gptq import corrected, prepare, quantize_matrix
 from tinsmith.model.packed.decoder import Frozen, PackedDecoder, Take
 from tinsmith.model.packed.loss import head_loss_sum
 from tinsmith.model.packed.packing import Pack, make_pack, pack_groups
@@ -194,7 +194,7 @@ def _refine_head(model: Any, quantized: Quantized) -> None:
     added = unpack(refinement.blocks)
     for start in range(0, len(values), _ROWS_AT_ONCE):  # all at once would take another head's memory
         rows = slice(start, start + _ROWS_AT_ONCE)
-        values[rows] += added[refinement.places[rows]]
+        values[rows] += added[refinement.rows[rows]]
     head.weight = torch.nn.Parameter(torch.from_numpy(values).to(head.weight), requires_grad=False)
 
 
@@ -208,7 +208,7 @@ class _Watched(Frozen):
     """A linear layer that reports its gradients and inputs during the backward pass."""
 
     report: Callable[[torch.Tensor, torch.Tensor], None]
-    """Gets the mean squared gradient at each row of the output (T,), and squared inputs summed with those weights (K,)."""
+    """Gets each output row's mean squared gradient (T,), and squared inputs summed with these weights (K,)."""
 
     def backward(
         self,
@@ -248,7 +248,7 @@ class _Calibration:
         weights = squares.sqrt()
         inputs = prepare(x, weights / weights.mean(), self._full_inputs.pop(name))
         if name in self._in_8_bits:
-            self.matrices[name] = round_to_nearest(moved(module.weight, inputs), bits=8)
+            self.matrices[name] = round_to_nearest(corrected(module.weight, inputs), bits=8)
         else:
             self.matrices[name] = quantize_matrix(module.weight, inputs)
         _replace(module.weight, self.matrices[name])
@@ -256,7 +256,7 @@ class _Calibration:
 
 
 class _Observed:
-    """A linear layer that passes its input to a function before it computes (a `tinsmith.model.packed.decoder.Linear`)."""
+    """A linear layer that passes its input to a function first (a `tinsmith.model.packed.decoder.Linear`)."""
 
     trained = ()
 
@@ -278,9 +278,9 @@ def _quantize_head(model: Any, guide: Guide) -> tuple[dict[str, Blocks], Refinem
     rows = counts.argsort(descending=True, stable=True)[: min(_REFINED_ROWS, len(head) // 16)]
     missing = head[rows].float() - torch.from_numpy(unpack(blocks)).to(head.device)[rows]
     zero_row = torch.zeros_like(missing[:1])
-    places = np.full(len(head), len(rows), np.int32)
-    places[rows.cpu().numpy()] = np.arange(len(rows))
-    refinement = Refinement(places, quantize_matrix(torch.cat([missing, zero_row]), inputs))
+    refined_rows = np.full(len(head), len(rows), np.int32)
+    refined_rows[rows.cpu().numpy()] = np.arange(len(rows))
+    refinement = Refinement(refined_rows, quantize_matrix(torch.cat([missing, zero_row]), inputs))
     return {EMBEDDING: blocks} if is_tied else {HEAD: blocks, EMBEDDING: round_to_nearest(embedding)}, refinement
 
 

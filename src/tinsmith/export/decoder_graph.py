@@ -34,8 +34,8 @@ def build_decoder(
 ) -> ir.Model:
     """Build the decoder as an ONNX model with a key/value cache, computing in `floats` (F), float32 or float16.
 
-    In a model with post-norms, `residual_scale` can make the residual stream smaller without changing a result:
-    everything added to the stream is multiplied by it, and every norm that reads the stream divides by the stream's size.
+    In a model with post-norms, `residual_scale` can make the residual stream smaller without changing a result: what is
+    added to the stream is multiplied by it, and every norm that reads the stream divides by the stream's size.
 
     Inputs: `input_ids` (B, S) int64, `attention_mask` (B, T) int64, `position_ids` (B, S) int64,
     `num_logits_to_keep` () int64 (0 keeps all, k the last k; runtimes ask for 1 while generating),
@@ -121,8 +121,8 @@ def _rotation(g: DecoderNodes, rope: dict, position_ids: ir.Value, index: int) -
     """Cosines and sines (B*S, D/2) of the given positions, and each token's row in them (B, S).
 
     They are computed at run time, because a table up to Gemma's context length would be as large as a fifth of the
-    package, and in float32, because float16 cannot count beyond 2,048. Whole turns are subtracted first: WGSL guarantees
-    the accuracy of sines between -pi and pi only (https://www.w3.org/TR/WGSL/#floating-point-accuracy).
+    package, and in float32, because float16 cannot count beyond 2,048. Whole turns are subtracted first, because WGSL
+    guarantees accurate sines between -pi and pi only (https://www.w3.org/TR/WGSL/#floating-point-accuracy).
     """
     frequencies, scaling = inverse_frequencies(rope, g.decoder)
     name = f"rope_{index}"
@@ -146,8 +146,8 @@ def _rotation(g: DecoderNodes, rope: dict, position_ids: ir.Value, index: int) -
 def _within_half_a_turn(g: DecoderNodes, name: str, angles: ir.Value) -> ir.Value:
     """Subtract whole turns from `angles` without losing accuracy.
 
-    A turn is subtracted in two parts. The first has eight bits, so its product with a number of turns is exact in float32
-    up to 2^16 turns.
+    A turn is subtracted in two parts. The first has eight bits, so its product with a number of turns is exact in
+    float32 up to 2^16 turns.
 
     Source: W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980.
     """
@@ -304,7 +304,7 @@ def _logits(g: DecoderNodes, normed: ir.Value, keep: ir.Value, head: tuple[ir.Va
 def _refined(g: DecoderNodes, kept: ir.Value, logits: ir.Value, refinement: Refinement) -> ir.Value:
     """Add the contribution of the head's refined rows to `logits` (B, kept, V)."""
     shares = linear(g, "lm_head.refined", kept, store(g, "lm_head.refined", [refinement.blocks]))
-    rows = g.initializer(REFINED_ROWS, refinement.places)
+    rows = g.initializer(REFINED_ROWS, refinement.rows)
     spread = g.op("logits/shares", "Gather", [shares, rows], {"axis": 2})
     return g.op("logits/refined", "Add", [logits, spread])
 

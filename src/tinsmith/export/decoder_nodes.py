@@ -28,8 +28,8 @@ class Weights:
 class DecoderNodes(NodeMaker):
     """Nodes of one decoder graph.
 
-    `floats` is the format the graph computes in. Weights are stored in one format whatever it is, so that the graphs of a
-    package share them.
+    `floats` is the format the graph computes in. Weights are stored in one format whatever it is, so that the graphs of
+    a package share them.
     """
 
     def __init__(self, decoder: Decoder, weights: Weights, floats: ir.DataType, residual_scale: float) -> None:
@@ -52,7 +52,7 @@ class DecoderNodes(NodeMaker):
         return self.computed(self.initializer(name, array), ir.DataType.FLOAT)
 
     def computed(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-        """Cast `value` of type `dtype` to the format the graph computes in; the runtime casts a constant once, at load."""
+        """Cast `value` of type `dtype` to the format the graph computes in; constants are cast once, at load."""
         if dtype == self.floats:
             return value
         return self.op(f"{value.name}/{self.floats.name.lower()}", "Cast", [value], {"to": self.floats})

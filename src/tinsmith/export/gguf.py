@@ -63,11 +63,11 @@ _BYTE_TOKEN = re.compile("<0x[0-9A-F]{2}>")
 
 @dataclass(frozen=True, slots=True)
 class GgufCheck:
-    """What reading a file back found."""
+    """Result of reading a file back."""
 
     tensors: int
     largest_error: float
-    """In any block of 32 weights, as a share of the block's largest, beyond what float16 loses of the smallest numbers."""
+    """Largest error in a block of 32, as a share of its largest weight, beyond what float16 loses of small numbers."""
 
 
 def export_gguf(recorder: Recorder, model_dir: Path, out_dir: Path, weights: str) -> None:

@@ -1,12 +1,13 @@
 """GPTQ: choose a matrix's integers so that its outputs, not its weights, change least.
 
-A matrix is quantized column by column, and the error of a column is spread over the columns not yet done, weighed by
-how the inputs correlate. Columns come in the order of what they cost (activation order); scales are chosen before, so
-that blocks stay where the format has them. If the quantized model's inputs have drifted from the full-precision
-model's, the weights are first moved to where the drifted inputs give the outputs nearest to the full-precision ones.
+A matrix is quantized column by column, and the error of a column is spread over the columns not yet done, according to
+how their inputs correlate. The most expensive columns come first (activation order). Scales are chosen before, so that
+blocks stay where the format has them. If the quantized model's inputs have drifted from the full-precision model's, the
+weights are first corrected, so that the drifted inputs give outputs nearest to the full-precision ones.
 
-Source: GPTQ (arXiv 2210.17323), its activation order with static groups, in the form of LDLQ (QuIP, arXiv 2307.13304), which
-needs one Cholesky factor of the Hessian and no inverse; the move is that of GPTAQ (arXiv 2504.02692) in closed form.
+Source: GPTQ (arXiv 2210.17323), its activation order with static groups, in the form of LDLQ (QuIP, arXiv 2307.13304),
+which needs one Cholesky factor of the Hessian and no inverse. The correction is that of GPTAQ (arXiv 2504.02692) in
+closed form.
 """
 
 from dataclasses import dataclass
@@ -15,102 +16,107 @@ import torch
 
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, block_steps, pack, stored_scale, to_integers
 
-# Of the mean diagonal. A few thousand tokens say too little about the rarer directions to risk much in them.
 _DAMPING = 0.1
-_DAMPING_OF_MOVE = 0.3
-_SMALLEST = 1e-8  # keeps the Hessian of inputs that are all zero invertible
-_GRAM_BLOCK = 384  # columns; small enough to leave half of the products out, large enough for quick ones
-_ROWS_AT_ONCE = 16384  # a 262,144-row head is quantized in pieces; rows do not depend on each other
+"""Fraction of the mean diagonal added to a Hessian: a few thousand tokens say little about its rarer directions."""
+_CORRECTION_DAMPING = 0.3
+_SMALLEST = 1e-8
+"""Keeps the Hessian of inputs that are all zero invertible."""
+_GRAM_BLOCK = 384
+"""Columns of a block: small enough to skip nearly half of the products, large enough for fast ones."""
+_ROWS_AT_ONCE = 16384
+"""A 262,144-row head is quantized in pieces; rows do not depend on each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What `quantize_matrix` needs of a matrix's inputs (T, K)."""
+    """Statistics of a matrix's inputs (T, K) that `quantize_matrix` needs."""
 
     hessian: torch.Tensor
-    """Sum over rows of outer products, damped (K, K), float32."""
+    """Damped sum over rows of outer products (K, K), float32."""
     x: torch.Tensor
     """The inputs themselves (T, K)."""
-    lacking: torch.Tensor | None
-    """What they lack of the inputs in the full-precision model, times the rows' weights (T, K)."""
+    drift: torch.Tensor | None
+    """Full-precision inputs minus these, times the rows' weights (T, K)."""
     factor: torch.Tensor | None
-    """Lower Cholesky factor of the Hessian that the move is found with (K, K), float32."""
+    """Lower Cholesky factor of the correction's Hessian (K, K), float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Elimination:
-    """How the errors of columns already done are made good in the next."""
+    """How later columns compensate the errors of earlier ones."""
 
     order: torch.Tensor
-    """Columns (K,) as they are quantized, the dearest first."""
+    """Columns (K,) in the order of quantization, the most expensive first."""
     upper: torch.Tensor
     """U (K, K), triangular with ones on its diagonal: the Hessian in that order is U D U^T."""
     cost: torch.Tensor
-    """D (K,), what an error costs once all columns after it have answered to it, in the matrix's own order of columns."""
+    """D (K,), the cost of an error after all later columns have compensated it, in the matrix's own order of columns."""
 
 
 def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
-    """Sum over rows of the outer products of `x` (T, K) with itself, times `row_weights` (T,): float32 (K, K).
+    """Weighted sum of outer products of the rows of `x` (T, K) with weights `row_weights` (T,): float32 (K, K).
 
-    Blocks on and below the diagonal are computed, in float32: what is left of a Hessian after rounding its large entries
-    to bfloat16 need not be positive.
+    Only blocks on and below the diagonal are computed. They are computed in float32, because a Hessian rounded to
+    bfloat16 need not be positive definite.
     """
     rows, columns = x.float(), x.shape[1]
     weighted = rows * row_weights[:, None]
-    found = torch.empty(columns, columns, device=x.device)
+    products = torch.empty(columns, columns, device=x.device)
     for start in range(0, columns, _GRAM_BLOCK):
         stop = min(start + _GRAM_BLOCK, columns)
-        found[start:stop, :stop] = weighted[:, start:stop].T @ rows[:, :stop]
-        found[:start, start:stop] = found[start:stop, :start].T
-    return found
+        products[start:stop, :stop] = weighted[:, start:stop].T @ rows[:, :stop]
+        products[:start, start:stop] = products[start:stop, :start].T
+    return products
 
 
 def _damped(hessian: torch.Tensor, damping: float) -> torch.Tensor:
-    found = hessian.clone()
-    found.diagonal().add_(damping * found.diagonal().mean() + _SMALLEST)
-    return found
+    damped = hessian.clone()
+    damped.diagonal().add_(damping * damped.diagonal().mean() + _SMALLEST)
+    return damped
 
 
 def prepare(
     x: torch.Tensor, row_weights: torch.Tensor | None = None, full_precision: torch.Tensor | None = None
 ) -> Inputs:
-    """From the inputs `x` (T, K) that the matrix gets, each row counting as often as `row_weights` (T,) says.
+    """Collect the statistics of a matrix's inputs.
 
     Args:
-        full_precision: The inputs (T, K) that it gets in the full-precision model.
+        x: The inputs (T, K) in the quantized model.
+        row_weights: How much each row counts (T,); all the same if left out.
+        full_precision: The inputs (T, K) in the full-precision model, if the drift from them is to be corrected.
     """
     if row_weights is None:
         row_weights = torch.ones(len(x), device=x.device)
     products = gram(x, row_weights)
     hessian = _damped(products, _DAMPING)
-    lacking = factor = None
+    drift = factor = None
     if full_precision is not None:
-        lacking = (full_precision.float() - x.float()).mul_(row_weights[:, None]).to(x.dtype)
-        factor = torch.linalg.cholesky(_damped(products, _DAMPING_OF_MOVE))
-    return Inputs(hessian, x, lacking, factor)
+        drift = (full_precision.float() - x.float()).mul_(row_weights[:, None]).to(x.dtype)
+        factor = torch.linalg.cholesky(_damped(products, _CORRECTION_DAMPING))
+    return Inputs(hessian, x, drift, factor)
 
 
-def moved(weight: torch.Tensor, inputs: Inputs) -> torch.Tensor:
-    """`weight` (N, K) where the drifted inputs give the outputs nearest to the full-precision ones, float32."""
-    if inputs.lacking is None:
+def corrected(weight: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+    """`weight` (N, K) changed so that drifted inputs give outputs nearest to the full-precision ones, float32."""
+    if inputs.drift is None:
         return weight.float()
-    # In the model's format, whose rounding averages out, and in the cheaper order: past K = 2 N by way of the outputs (N, T).
-    pull = torch.linalg.multi_dot([weight.to(inputs.x.dtype), inputs.lacking.T, inputs.x]).float()
+    # In the model's format, whose rounding errors average out. `multi_dot` picks the cheaper order of products.
+    pull = torch.linalg.multi_dot([weight.to(inputs.x.dtype), inputs.drift.T, inputs.x]).float()
     return weight.float() + torch.cholesky_solve(pull.T, inputs.factor).T
 
 
 def quantize_matrix(weight: torch.Tensor, inputs: Inputs) -> Blocks:
-    """A matrix (N, K) in blocks of 4 bits, so that its outputs lose little over all rows of its inputs."""
+    """Quantize a matrix (N, K) to blocks of 4 bits so that its outputs change little over all rows of its inputs."""
     elimination = _eliminate(inputs.hessian)
     pieces = [
-        _quantize_rows(moved(rows, inputs), inputs.hessian, elimination)
+        _quantize_rows(corrected(rows, inputs), inputs.hessian, elimination)
         for rows in weight.detach().split(_ROWS_AT_ONCE)
     ]
     return pack(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
 
 
 def _eliminate(hessian: torch.Tensor) -> _Elimination:
-    """The factors of a Hessian (K, K): Cholesky's of it backwards, read backwards."""
+    """Factor a Hessian (K, K): the Cholesky factor of its reverse, reversed."""
     order = hessian.diagonal().argsort(descending=True)
     backwards = order.flip(0)
     lower = torch.linalg.cholesky(hessian[backwards][:, backwards])
@@ -122,21 +128,21 @@ def _eliminate(hessian: torch.Tensor) -> _Elimination:
 def _quantize_rows(weight: torch.Tensor, hessian: torch.Tensor, elimination: _Elimination) -> tuple[torch.Tensor, ...]:
     """Integers (N, K), scales and lowest integers (N, K / 32) of some rows.
 
-    Worked on transposed, so that a column of the matrix is contiguous.
+    Works on the transposed matrix, so that a column is contiguous.
     """
     blocks = zip(weight.split(BLOCK_SIZE, dim=1), elimination.cost.split(BLOCK_SIZE), strict=True)
     steps = zip(*(block_steps(block.contiguous(), part) for block, part in blocks), strict=True)
     scales, lowest = map(torch.stack, steps)  # (K / 32, N)
     columns = weight.t().contiguous()
     integers = _one_by_one(columns, scales, lowest, elimination)
-    _settle(columns, integers, scales, lowest, hessian)
+    _refit(columns, integers, scales, lowest, hessian)
     return integers.t().to(torch.int8).contiguous(), scales.t().contiguous(), lowest.t().contiguous()
 
 
 def _one_by_one(
     columns: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor, elimination: _Elimination
 ) -> torch.Tensor:
-    """Integers (K, N) as float32; each column of the matrix is moved by what the errors of those before it ask."""
+    """Integers (K, N) as float32, column by column; each column first compensates the errors of those before it."""
     order, upper = elimination.order, elimination.upper
     blocks = order // BLOCK_SIZE
     exact, column_scales, column_lowest = columns[order], scales[blocks], lowest[blocks]
@@ -152,16 +158,17 @@ def _one_by_one(
     return integers[order.argsort()]
 
 
-def _settle(
+def _refit(
     columns: torch.Tensor, integers: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor, hessian: torch.Tensor
 ) -> None:
-    """Every block once more: its scale, then its integers, to the least error given all others; in place.
+    """Refit each block's scale and then its integers to the least error given all other blocks, in place.
 
     Args:
-        columns: What is quantized (K, N).
-        integers: As float32 (K, N).
-        scales: (K / 32, N).
-        lowest: What integers end at (K / 32, N).
+        columns: The exact weights (K, N).
+        integers: Their integers as float32 (K, N); changed.
+        scales: (K / 32, N); changed.
+        lowest: Each block's lowest integer (K / 32, N).
+        hessian: (K, K).
     """
     pull = hessian @ (columns - integers * scales.repeat_interleave(BLOCK_SIZE, 0))  # minus half the error's gradient
     for block, start in enumerate(range(0, len(columns), BLOCK_SIZE)):

@@ -1,8 +1,8 @@
 """Weights of INT8 products as constants that ONNX Runtime computes from the 4-bit ones when it loads a graph.
 
-The constants are written as DequantizeLinear, Flatten, QuantizeLinear, which ONNX Runtime folds. Without Flatten it would
-keep DequantizeLinear (`CanConstantFoldQDQNodeUnit` in onnxruntime/core/optimizer/constant_folding.cc). Intermediate values
-are float16, which is exact enough and needs half the memory of float32.
+The constants are written as DequantizeLinear, Flatten, QuantizeLinear, which ONNX Runtime folds. Without Flatten it
+would keep DequantizeLinear (`CanConstantFoldQDQNodeUnit` in onnxruntime/core/optimizer/constant_folding.cc).
+Intermediate values are float16, which is exact enough and needs half the memory of float32.
 """
 
 from collections.abc import Sequence

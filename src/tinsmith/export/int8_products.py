@@ -1,9 +1,9 @@
 """Rewrites the 4-bit graph so that its products are computed in INT8, for processors.
 
 ONNX Runtime's WASM build has no fast product with 4-bit weights: it expands them to float32 for every token. Here each
-weight matrix is unpacked once, to 8 bits with a scale for each row. Inputs of products are rounded to 8 bits with a scale
-for each token, and integers are multiplied. The downloaded weights stay the 4-bit ones: either the page unpacks them
-(`unpack_plan.py`) or ONNX Runtime does when it loads the graph (`int8_constants.py`).
+weight matrix is unpacked once, to 8 bits with a scale for each row. Inputs of products are rounded to 8 bits with a
+scale for each token, and integers are multiplied. The downloaded weights stay the 4-bit ones: either the page unpacks
+them (`unpack_plan.py`) or ONNX Runtime does when it loads the graph (`int8_constants.py`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set

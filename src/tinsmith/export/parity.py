@@ -96,7 +96,7 @@ def _compared(case: str, expected: np.ndarray, logits: np.ndarray) -> Comparison
 
 
 def divergence(expected: np.ndarray, logits: np.ndarray) -> float:
-    """Mean KL divergence over positions in nats, of `logits` (rows, V) from the distributions of `expected` (rows, V)."""
+    """Mean KL divergence over positions in nats, of `logits` (rows, V) from `expected` (rows, V), logits too."""
     right, wrong = (torch.from_numpy(values).double().log_softmax(-1) for values in (expected, logits))
     return torch.nn.functional.kl_div(wrong, right, reduction="batchmean", log_target=True).item()
 

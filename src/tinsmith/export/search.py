@@ -114,7 +114,10 @@ def record_trials(recorder: Recorder, config: ExportConfig, trials: Sequence[Tri
     Raises:
         GateError: it is not.
     """
-    method = "tinsmith.export.search: the INT4 model in the format training computes in, over the tuned one; validation split"
+    method = (
+        "tinsmith.export.search: the INT4 model in the format training computes in, over the tuned one; "
+        "validation split"
+    )
     for trial in trials:
         id, ratio = f"export.recipe.{trial.recipe}", trial.perplexity_ratio
         if math.isfinite(ratio):

@@ -1,8 +1,8 @@
 """The float16 graph, for GPUs that compute faster in it; built only if nothing overflows.
 
 float16 ends at 65,504, so what matters is the largest value that any tensor of the graph takes. The packaged float32
-graph finds it, on conversations the model was calibrated on. Gemma 3's residual stream goes beyond the range. Where every
-change to the stream passes a norm first, the stream can be scaled by a constant without changing any result.
+graph finds it, on conversations the model was calibrated on. Gemma 3's residual stream goes beyond the range. Where
+every change to the stream passes a norm first, the stream can be scaled by a constant without changing any result.
 """
 
 import bisect
@@ -98,7 +98,7 @@ def largest_values(onnx_path: Path, decoder: Decoder, conversations: Sequence[To
 
 
 def residual_scale(decoder: Decoder, largest: Mapping[str, float]) -> float:
-    """A power of two that keeps the residual stream within `MAX_VALUE`; 1 if it is, or if the model has no post-norms."""
+    """A power of two that keeps the residual stream within `MAX_VALUE`; 1 if it is already or there are no post-norms."""
     if not decoder.has_post_norms:
         return 1.0
     stream = max(value for name, value in largest.items() if _is_residual(name))

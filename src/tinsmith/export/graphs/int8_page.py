@@ -23,7 +23,7 @@ def build(source: Source, rounding: Rounding) -> None:
 
 
 def check(checked: Checked) -> None:
-    """Require that its attention computes the model's logits, and that it predicts nearly what the float32 graph does."""
+    """Require that its attention computes the model's logits, and that it predicts nearly what float32 does."""
     checked.gate_attention("attention", with_row_attention)
     logits = checked.probe.graph_logits(checked.package_dir / INT8_PAGE.file)
     gate_divergence(checked.recorder, INT8_PAGE, "int8", checked.float32, logits)
