@@ -77,8 +77,8 @@ def pack(integers: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor | No
     Args:
         integers: (N, K), with 0 for a weight of zero.
         scales: (N, K / 32).
-        lowest: In 4 bits each block's lowest integer (N, K / 32), -15 to 0; its highest is 15 more. None for 8 bits, whose
-            integers are -128 to 127.
+        lowest: In 4 bits each block's lowest integer (N, K / 32), -15 to 0; its highest is 15 more. None for 8 bits,
+            whose integers are -128 to 127.
 
     Raises:
         ValueError: a scale is not a float16 number; `stored_scale` rounds to one.

@@ -23,8 +23,10 @@ from tqdm import tqdm
 from tinsmith.core.device import return_freed_memory
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, round_to_nearest, step_sizes, stored_bits, unpack
 from tinsmith.export.gptq import corrected, prepare, quantize_matrix
-from tinsmith.model.packed.decoder import Frozen, PackedDecoder, Take
+from tinsmith.model.packed.attention import Take
+from tinsmith.model.packed.decoder import PackedDecoder
 from tinsmith.model.packed.loss import head_loss_sum
+from tinsmith.model.packed.operations import Frozen
 from tinsmith.model.packed.packing import Pack, make_pack, pack_groups
 from tinsmith.model.tokens import Tokens
 
@@ -256,7 +258,7 @@ class _Calibration:
 
 
 class _Observed:
-    """A linear layer that passes its input to a function first (a `tinsmith.model.packed.decoder.Linear`)."""
+    """A linear layer that passes its input to a function first (a `tinsmith.model.packed.operations.Linear`)."""
 
     trained = ()
 

@@ -1,4 +1,4 @@
-"""The tuned model as one GGUF file, for llama.cpp, Ollama and wllama; written, read back and compared.
+"""Writes the tuned model as one GGUF file for llama.cpp, Ollama and wllama, reads it back and compares it.
 
 Source: the GGUF specification and the names llama.cpp's converter uses (docs/gguf.md in ggml, gguf-py's tensor maps).
 """
@@ -24,30 +24,40 @@ from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 _ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3_text": "gemma3"}
 
 _PRE_TOKENIZERS = {SMOLLM2: "smollm", LLAMA3: "llama-bpe", QWEN2_5: "qwen2", QWEN3: "qwen2"}
-"""Family -> how llama.cpp splits text before merging. Gemma's tokenizer is of another kind and has none."""
+"""Family -> llama.cpp's rule for splitting text before merging. Gemma's tokenizer is of another kind and has none."""
 
 _FILE_TYPES = {"f16": 1, "q8_0": 7, "q4_0": 2}
-"""`general.file_type`: llama.cpp's number for what most weights are."""
+"""`general.file_type`: llama.cpp's number for the format of most weights."""
 
 LARGEST_ERRORS = {"f16": 2.0**-11, "q8_0": 0.5 / 127 + 2.0**-11, "q4_0": 1 / 8 + 2.0**-10}
 """Largest error in a block of 32, as a share of its largest weight, that rounding alone can cause.
 
-In `q4_0` that is one step of eight: a weight as large as the largest, of the other sign, has no integer of its own.
+In `q4_0` that is one step of eight: a weight as large as the largest but of the other sign has no integer of its own.
 """
 
 _SMALLEST_ERROR = 2.0**-25
 _SCALED_BY = {"F32": 0, "F16": 1, "Q8_0": 127, "Q4_0": 8}
-"""Half of float16's smallest step, and how often it counts: weights or scales below 6e-5 are only that exact."""
+"""Format -> multiple of `_SMALLEST_ERROR`, half of float16's smallest step, that weights or scales below 6e-5 lose."""
 
 _BLOCK = 32
 _WITHOUT = 'Set export.gguf = "" to go on without it, and please report the model.'
 
 _NAMES = {
-    "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
-    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-}  # fmt: skip
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+"""Transformers' name of a module -> llama.cpp's."""
 _NORM_BEFORE_MLP = {"post_attention_layernorm": "ffn_norm"}
 _NORMS_AROUND_BLOCKS = {
     "post_attention_layernorm": "post_attention_norm",
@@ -97,11 +107,13 @@ def write_gguf(model_dir: Path, path: Path, weights: str) -> None:
     """Write the model in `model_dir`, a Transformers folder, to `path`.
 
     Args:
-        weights: `f16`, `q8_0` or `q4_0`: the format of matrices. Norms and biases stay float32, and beside `q4_0` the
-            matrix that makes the logits is in `q8_0`, as llama.cpp's own tool has it where rows are no multiple of 256.
+        model_dir: The tuned model.
+        path: The file to write.
+        weights: `f16`, `q8_0` or `q4_0`: the format of matrices. Norms and biases stay float32. With `q4_0` the head is in
+            `q8_0`, as in llama.cpp's own tool where rows are no multiple of 256.
 
     Raises:
-        GateError: the model has something that GGUF cannot say.
+        GateError: the model has a property that GGUF cannot express.
     """
     from gguf import GGMLQuantizationType, GGUFWriter, quantize
 
@@ -273,19 +285,19 @@ def _add_tokenizer(writer: Any, chat: ChatTokenizer, config: Any) -> None:
 
 
 def _tokens(chat: ChatTokenizer, count: int) -> list[str]:
-    """Every token's text by id; ids that the tokenizer leaves free get a name of their own."""
+    """Every token's text by id; unused ids get a placeholder."""
     names = {index: token for token, index in chat.tokenizer.get_vocab().items()}
     return [names.get(index, f"[PAD{index}]") for index in range(count)]
 
 
 def _token_types(chat: ChatTokenizer, tokens: Sequence[str]) -> list[int]:
     added = chat.tokenizer.added_tokens_decoder
-    found = []
+    types = []
     for index, token in enumerate(tokens):
         if index in added:
-            found.append(_CONTROL if added[index].special else _USER_DEFINED)
+            types.append(_CONTROL if added[index].special else _USER_DEFINED)
         elif token == f"[PAD{index}]":
-            found.append(_UNUSED)
+            types.append(_UNUSED)
         else:
-            found.append(_BYTE if _BYTE_TOKEN.fullmatch(token) else _NORMAL)
-    return found
+            types.append(_BYTE if _BYTE_TOKEN.fullmatch(token) else _NORMAL)
+    return types

@@ -50,7 +50,7 @@ class _Elimination:
     upper: torch.Tensor
     """U (K, K), triangular with ones on its diagonal: the Hessian in that order is U D U^T."""
     cost: torch.Tensor
-    """D (K,), the cost of an error after all later columns have compensated it, in the matrix's own order of columns."""
+    """D (K,), the cost of an error after later columns have compensated it, in the matrix's own order of columns."""
 
 
 def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,9 @@
 """Chooses how each product's input is rounded to 8 bits, so that the product loses little.
 
 A token's activations share one scale, so a few large ones leave few levels to all others. Dividing activations by a
-factor for each block of 32, and multiplying the blocks' scales by it, gives the same product and uses the levels better.
-Where rounding still loses too much, its error is rounded and multiplied as well. The loss is measured: inputs that the
-packaged graph has on training conversations are multiplied by its own weights.
+factor for each block of 32, and multiplying the blocks' scales by it, gives the same product and uses the levels
+better. Where rounding still loses too much, its error is rounded and multiplied as well. The loss is measured: inputs
+that the packaged graph has on training conversations are multiplied by its own weights.
 
 Source: Xiao et al. 2023, SmoothQuant, arXiv 2211.10438, there for single channels; blocks keep the stored integers.
 """

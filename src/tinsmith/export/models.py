@@ -15,8 +15,9 @@ from tinsmith.core.intervals import bootstrap
 from tinsmith.export.calibrate import Quantized
 from tinsmith.export.decoder_nodes import Weights
 from tinsmith.model.load import load_model
-from tinsmith.model.packed.decoder import Frozen, PackedDecoder
+from tinsmith.model.packed.decoder import PackedDecoder
 from tinsmith.model.packed.loss import head_loss_sum
+from tinsmith.model.packed.operations import Frozen
 from tinsmith.model.packed.packing import make_pack, pack_groups
 from tinsmith.model.tokens import Tokens
 

@@ -98,7 +98,7 @@ def largest_values(onnx_path: Path, decoder: Decoder, conversations: Sequence[To
 
 
 def residual_scale(decoder: Decoder, largest: Mapping[str, float]) -> float:
-    """A power of two that keeps the residual stream within `MAX_VALUE`; 1 if it is already or there are no post-norms."""
+    """A power of two that keeps the residual stream within `MAX_VALUE`; 1 if it fits or there are no post-norms."""
     if not decoder.has_post_norms:
         return 1.0
     stream = max(value for name, value in largest.items() if _is_residual(name))

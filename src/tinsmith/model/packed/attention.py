@@ -1,7 +1,7 @@
 """Attention over a pack's tree: every row sees the rows before it in its own conversations, and no others.
 
-On a CPU, rows go in small blocks against exactly the keys they can see, so no product is spent on masked pairs, no
-probabilities are kept, and scores stay in cache. On a GPU the same rule is a block mask of PyTorch's FlexAttention.
+On a CPU, small blocks of rows are multiplied by exactly the keys they can see: no product is wasted on masked pairs, no
+probabilities are kept, and scores stay in cache. On a GPU the same rule is a block mask for PyTorch's FlexAttention.
 """
 
 import itertools
@@ -16,36 +16,35 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from tinsmith.model.packed.packing import Node, Pack
 
 _BLOCK_ROWS = 128
-"""Query rows of one tile: their scores fit in cache, and little of the causal diagonal is computed in vain."""
-
+"""Query rows of one tile: their scores fit in cache, and little of the causal diagonal is wasted."""
 
 Take = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
-"""`(shape, dtype) -> tensor`: where a result that the backward pass needs is put."""
+"""`(shape, dtype) -> tensor`: allocates a result that the backward pass needs."""
 
 
 class Rotation(Protocol):
-    """What happens to projected queries or keys before they meet: norms and RoPE."""
+    """Norms and RoPE of projected queries or keys."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Float32 heads (H, T, D) from projected (T, H * D)."""
+        """Heads (H, T, D) float32 of a projection (T, H * D)."""
 
     def backward(self, grad: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The gradient of `x`, alone in a tuple, from that of `forward(x)`."""
+        """A tuple of one: the gradient of `x`, from `grad`, that of `forward(x)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A block of query rows and the keys some of them see, as a range of its run's keys."""
+    """A block of query rows and the range of its run's keys that they see."""
 
     rows: slice
     keys: slice
     hidden: torch.Tensor
-    """0 where a query sees a key and -inf where not, for the last keys (rows, keys at the end)."""
+    """0 where a query sees a key and -inf where not (rows, M), for the last M of the keys; all see the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One node's query rows in tiles, and the ranges of rows that hold their keys."""
+    """One node's query rows in tiles, and the ranges of rows with their keys."""
 
     keys: tuple[tuple[int, int], ...]
     tiles: tuple[Tile, ...]
@@ -55,8 +54,8 @@ def attention_over(pack: Pack) -> Callable[..., torch.Tensor]:
     """`attend(take, queries, keys, values, rotate_queries, rotate_keys, window)` over the rows of `pack`.
 
     It takes projected queries (T, H * D), keys and values (T, K * D) and returns (T, H * D). The queries' rotation
-    also scales. `window` is how many of the latest positions a row sees, itself included; 0 means all.
-    `take(shape, dtype)` gives the tensor for the result, where this side decides about memory.
+    includes the attention scale. `window` is how many of the latest positions a row sees, itself included; 0 means all.
+    `take(shape, dtype)` allocates the result on a CPU.
     """
     return _flex_over(pack, _compiled_flex()) if pack.ids.device.type == "cuda" else _tiles_over(pack)
 
@@ -86,7 +85,7 @@ def _compiled_flex() -> Callable[..., torch.Tensor]:
 
 
 def _flex_over(pack: Pack, flex: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """As `_tiles_over`, with `flex` being `flex_attention` or compiled from it."""
+    """Do the same with `flex`, which is `flex_attention` or compiled from it."""
     stops, positions = pack.subtree_stops, pack.positions
     masks: dict[int, BlockMask] = {}
 
@@ -120,7 +119,7 @@ def _flex_over(pack: Pack, flex: Callable[..., torch.Tensor]) -> Callable[..., t
 
 
 class Recomputed(torch.autograd.Function):
-    """`step.forward(*inputs)`, of which only the inputs are kept for `step.backward(grad, *inputs)`."""
+    """Computes `step.forward(*inputs)` and keeps only the inputs, for `step.backward(grad, *inputs)`."""
 
     @staticmethod
     def forward(ctx: Any, step: Rotation, *inputs: torch.Tensor) -> torch.Tensor:
@@ -134,8 +133,7 @@ class Recomputed(torch.autograd.Function):
 
 
 def _run(node: Node, window: int) -> Run:
-    oldest = max(0, node.position - window + 1) if window else 0
-    """Oldest position that a row of the node sees; its first row sees it."""
+    oldest = max(0, node.position - window + 1) if window else 0  # position that the node's first row sees
     ranges, position = [], 0
     for low, high in (*node.ancestors, (node.start, node.stop)):
         skipped = min(max(0, oldest - position), high - low)
@@ -150,10 +148,10 @@ def _run(node: Node, window: int) -> Run:
 
 
 def _block_bounds(node: Node) -> list[int]:
-    """Where the node's blocks begin and end, counted from its first row.
+    """First row of each of the node's blocks and the end of the last, counted from the node's first row.
 
     Blocks end at multiples of `_BLOCK_ROWS` in the conversation, so that most tiles of a pack, and of all packs with
-    the same opening, have the same shapes: the CPU's matrix library compiles and keeps a kernel for every shape.
+    the same opening, have the same shapes: the CPU's matrix library compiles and caches a kernel for every shape.
     """
     rows = node.stop - node.start
     first = _BLOCK_ROWS - node.position % _BLOCK_ROWS
@@ -181,9 +179,9 @@ def _minus_infinity_where(hidden: torch.Tensor) -> torch.Tensor:
 
 
 class _TiledAttention(torch.autograd.Function):
-    """Scores in float32, products with probabilities in the compute format; probabilities are computed again backward.
+    """Attention in tiles, with scores in float32 and products with probabilities in the compute format.
 
-    Queries and keys are kept as they were projected; their rotation, which is cheap, is repeated as well.
+    The backward pass computes probabilities again, and the cheap rotation of queries and keys too.
     """
 
     @staticmethod
@@ -254,7 +252,7 @@ def _probabilities(q: torch.Tensor, keys: torch.Tensor, tile: Tile, dtype: torch
 
 
 def _gather(tensor: torch.Tensor, ranges: Sequence[tuple[int, int]], groups: int) -> torch.Tensor:
-    """Rows of (K, T, D) in `ranges`, joined, each head `groups` times: (H, rows, D)."""
+    """Join the rows of (K, T, D) in `ranges` and repeat each head `groups` times: (H, rows, D)."""
     joined = torch.cat([tensor[:, low:high] for low, high in ranges], dim=1)
     return joined if groups == 1 else joined.repeat_interleave(groups, dim=0)
 
@@ -262,7 +260,7 @@ def _gather(tensor: torch.Tensor, ranges: Sequence[tuple[int, int]], groups: int
 def _scatter(total: torch.Tensor, ranges: Sequence[tuple[int, int]], part: torch.Tensor) -> None:
     """Add `part` (H, rows, D) to the rows of `total` (K, T, D) it was gathered from."""
     part = part.view(len(total), -1, *part.shape[1:]).sum(1)
-    at = 0
+    start = 0
     for low, high in ranges:
-        total[:, low:high] += part[:, at : at + high - low]
-        at += high - low
+        total[:, low:high] += part[:, start : start + high - low]
+        start += high - low

@@ -1,4 +1,4 @@
-"""Cross-entropy where it counts: the vocabulary head runs at supervised positions only, a few rows at a time."""
+"""Cross-entropy at supervised positions only: the vocabulary head runs on a few rows at a time."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ _VOCABULARY_BLOCK = 4096
 
 
 class _HeadLoss(torch.autograd.Function):
-    """Summed negative log-likelihood of a frozen head, its gradient computed in the same pass.
+    """Summed negative log-likelihood of a frozen head, and its gradient in the same pass.
 
-    The gradient with respect to a hidden state is softmax @ head minus the target's row of the head. Both the sum of
-    exponentials and their product with the head are carried from block to block and rescaled whenever a larger logit
-    turns up, so every logit is computed once, used once and forgotten.
+    The gradient of a hidden state is softmax @ head minus the target's row of the head. The sum of exponentials and
+    their product with the head are accumulated from block to block and rescaled when a larger logit comes, so every
+    logit is computed and used once.
     """
 
     @staticmethod
@@ -31,7 +31,7 @@ class _HeadLoss(torch.autograd.Function):
             rows = slice(start, start + _CHUNK_ROWS)
             logsum, mean = _expected_head(hidden[rows], head, needs_grad)
             wanted = head[targets[rows]].float()  # (rows, D)
-            # Rounded as a product in this format is, so that the logit is the one inside the sum.
+            # Rounded as a product in this format is, so that it equals the logit inside the sum.
             logits = (hidden[rows].float() * wanted).sum(-1).to(head.dtype).float()
             total += (logsum - logits).sum(dtype=torch.float64)
             if grad is not None:
@@ -69,9 +69,10 @@ def head_loss_sum(hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tenso
     Args:
         hidden: Final hidden states (N, D); receives the gradient.
         head: Frozen vocabulary weights (V, D).
+        targets: Token ids (N,).
 
     Raises:
-        ValueError: the head is trainable; its gradient is not computed here.
+        ValueError: the head is trainable; this computes no gradient for it.
     """
     if head.requires_grad:
         raise ValueError("head_loss_sum computes no gradient for the head; freeze it")
@@ -79,5 +80,5 @@ def head_loss_sum(hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tenso
 
 
 def pack_loss_sum(decoder: PackedDecoder, pack: Pack) -> torch.Tensor:
-    """Summed negative log-likelihood in nats over the supervised tokens of all conversations in a pack; a scalar."""
+    """Summed negative log-likelihood in nats of a pack's supervised tokens; a scalar."""
     return head_loss_sum(decoder.hidden(pack), decoder.head, pack.targets)

@@ -1,8 +1,8 @@
-"""Packs: the conversations of one forward pass as a tree, so that tokens they have in common are computed once.
+"""Packs: the conversations of one forward pass as a tree, so that shared tokens are computed once.
 
-Conversations of one domain open with the same system prompt, and often with the same question. A pack holds every
-such run of tokens once, followed by what comes after it in each conversation. Rows are in depth-first order, so a
-row sees exactly the rows before it whose subtree it lies in, and nothing is padded.
+Conversations of one domain open with the same system prompt, and often with the same question. A pack holds every such
+run of tokens once, followed by its continuations. Rows are in depth-first order: a row sees exactly the earlier rows
+whose subtree contains it, and nothing is padded.
 """
 
 import itertools
@@ -13,18 +13,18 @@ import torch
 
 from tinsmith.model.tokens import Tokens
 
-_FEWEST_SHARED_TOKENS = 16
-"""Shorter common runs are computed for each conversation: splitting attention there costs more than it saves."""
+_MIN_SHARED_TOKENS = 16
+"""Shorter shared runs are computed for each conversation: splitting attention there costs more than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A run of tokens that the same conversations have in common, at rows `start` to `stop` of the pack."""
+    """A run of tokens that the same conversations share, in rows `start` to `stop` of the pack."""
 
     start: int
     stop: int
     subtree_stop: int
-    """Rows from `stop` to here are what follows it in its conversations."""
+    """End of the rows of its continuations, which begin at `stop`."""
     ancestors: tuple[tuple[int, int], ...]
     """Row ranges of the runs before it, in order."""
     position: int
@@ -33,21 +33,21 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """The token tree of one forward pass; row tensors are on the device of training."""
+    """The token tree of one forward pass; its tensors are on the device that computes it."""
 
     ids: torch.Tensor
     """Token ids (T,)."""
     positions: torch.Tensor
     """Position of each row in its conversations (T,)."""
     subtree_stops: torch.Tensor
-    """Row t is seen by the rows from t up to `subtree_stops[t]` (T,)."""
+    """Row t is seen by rows t to `subtree_stops[t]`, exclusive (T,)."""
     nodes: tuple[Node, ...]
     predictors: torch.Tensor
     """The row whose hidden state predicts each supervised token (N,)."""
     targets: torch.Tensor
-    """Each supervised token (N,), those of a conversation next to each other."""
+    """Supervised tokens (N,), those of one conversation adjacent."""
     supervised: tuple[int, ...]
-    """How many targets each conversation has, in the order of `targets`, which is that of their token ids."""
+    """Number of targets of each conversation; `targets` has conversations sorted by their token ids."""
     paths: tuple[tuple[tuple[int, int], ...], ...]
     """The row ranges of each conversation, in the same order."""
     tokens: int
@@ -59,21 +59,21 @@ class Pack:
         return len(self.ids)
 
     def rows_of(self, conversation: int) -> list[int]:
-        """The row of every token of one conversation, counted as in `paths`."""
+        """The row of every token of a conversation, given by its index in `paths`."""
         return _rows_of(self.paths[conversation])
 
 
 def packing_order(conversations: Sequence[Tokens], indices: Sequence[int]) -> list[int]:
-    """`indices` so that conversations with the longest common openings are neighbours."""
+    """Sort `indices` so that conversations with the longest shared openings are neighbours."""
     return sorted(indices, key=lambda index: conversations[index].ids)
 
 
 def pack_groups(
     conversations: Sequence[Tokens], indices: Sequence[int], batch_size: int, max_rows: int
 ) -> list[list[int]]:
-    """`indices` in groups of at most `batch_size` conversations whose pack has at most `max_rows` rows.
+    """Split `indices` into groups of at most `batch_size` conversations whose pack has at most `max_rows` rows.
 
-    A single conversation longer than `max_rows` makes a group of its own.
+    A conversation longer than `max_rows` gets a group of its own.
     """
     groups: list[list[int]] = []
     rows = 0
@@ -90,16 +90,16 @@ def pack_groups(
 
 
 def packed_rows(conversations: Sequence[Tokens]) -> int:
-    """Rows of the pack of `conversations`, without making it; a few more where a common opening is very short."""
+    """Estimated rows of the pack of `conversations`; the pack has a few more where a shared opening is very short."""
     ordered = sorted(conversations, key=lambda tokens: tokens.ids)
     shared = sum(_shared(one.ids, other.ids) for one, other in itertools.pairwise(ordered))
     return sum(len(tokens.ids) for tokens in ordered) - shared
 
 
 def make_pack(conversations: Sequence[Tokens], device: torch.device) -> Pack:
-    """The pack of `conversations`.
+    """Pack `conversations`.
 
-    A token shared by several conversations is one row; supervised in each, it is a target for each.
+    A token shared by several conversations is one row; if it is supervised in each, it is a target for each.
     """
     tree = _Tree()
     tree.add(sorted(conversations, key=lambda tokens: tokens.ids), depth=0, ancestors=())
@@ -123,7 +123,7 @@ def make_pack(conversations: Sequence[Tokens], device: torch.device) -> Pack:
 
 
 class _Tree:
-    """Rows, nodes and targets in depth-first order, as they are added."""
+    """Rows, nodes and targets in depth-first order."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
@@ -136,7 +136,7 @@ class _Tree:
     def add(self, sequences: Sequence[Tokens], depth: int, ancestors: tuple[tuple[int, int], ...]) -> None:
         """Add sorted `sequences` that are equal before position `depth`, whose rows are `ancestors`."""
         for group in _openings(sequences, depth):
-            # In sorted order, what the first and the last have in common, all have.
+            # In sorted order, all share what the first and the last share.
             end = len(group[0].ids) if len(group) == 1 else _shared(group[0].ids, group[-1].ids)
             start, place = len(self.ids), len(self.nodes)
             self.ids += group[0].ids[depth:end]
@@ -162,10 +162,10 @@ class _Tree:
 
 
 def _openings(sequences: Sequence[Tokens], depth: int) -> list[list[Tokens]]:
-    """Sorted `sequences` in runs of neighbours that go on alike for long enough after `depth`, the others alone."""
+    """Group sorted `sequences` that share enough tokens after `depth`; each of the others is a group of its own."""
     groups: list[list[Tokens]] = []
     for tokens in sequences:
-        if groups and _shared(groups[-1][0].ids, tokens.ids) - depth >= _FEWEST_SHARED_TOKENS:
+        if groups and _shared(groups[-1][0].ids, tokens.ids) - depth >= _MIN_SHARED_TOKENS:
             groups[-1].append(tokens)
         else:
             groups.append([tokens])
@@ -177,7 +177,7 @@ def _rows_of(path: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _shared(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two sequences have in common at the start."""
+    """Number of tokens that two sequences share at the start."""
     for position, (one, other) in enumerate(zip(first, second, strict=False)):
         if one != other:
             return position
