@@ -188,7 +188,7 @@ def test_every_matrix_is_calibrated_and_the_model_ends_with_what_ships(case, mon
     eight = {name for name in names if "layers.1.self_attn.v_proj" in name or "layers.0.mlp.down" in name}
     guide = make_guide(model, conversations)
     assert set(guide.losses) == names - {EMBEDDING, HEAD} and min(guide.losses.values()) > 0
-    monkeypatch.setattr("tinsmith.export.calibrate.dearest", lambda losses, sizes, room: eight)
+    monkeypatch.setattr("tinsmith.export.calibrate.most_sensitive", lambda losses, sizes, room: eight)
     calibrated = calibrate(model, guide)
     assert set(calibrated.matrices) == names and len(eight) == 2
     assert {name for name, blocks in calibrated.matrices.items() if blocks.bits == 8} == eight

@@ -32,7 +32,7 @@ def material(tiny_llama):
     return tiny_llama, conversations[:10], conversations[10:]
 
 
-def chosen(material, **settings):
+def recipe_choice(material, **settings):
     folder, calibration, val = material
     return choose_recipe(
         ExportConfig().model_copy(update=settings), folder, CPU, calibration, val, StageContext(seed=3)
@@ -40,10 +40,10 @@ def chosen(material, **settings):
 
 
 def test_auto_takes_the_first_that_is_good_enough(material):
-    found = chosen(material, recipe="auto", max_perplexity_ratio=100)
-    assert found.recipe == "rtn" and [trial.recipe for trial in found.trials] == ["rtn"]
-    worst = found.trials[0].perplexity_ratio
-    better = chosen(
+    choice = recipe_choice(material, recipe="auto", max_perplexity_ratio=100)
+    assert choice.recipe == "rtn" and [trial.recipe for trial in choice.trials] == ["rtn"]
+    worst = choice.trials[0].perplexity_ratio
+    better = recipe_choice(
         material, recipe="auto", max_perplexity_ratio=worst - 1e-6
     )  # maybe below 1: random weights predict badly
     assert better.recipe == "mixed" and [trial.recipe for trial in better.trials] == ["rtn", "mixed"]
@@ -66,19 +66,19 @@ def test_none_good_enough_stops_the_stage_with_the_table(tiny_llama, data_dir, t
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_named_recipe_ships_whatever_its_ratio(material, recipe):
-    found = chosen(material, recipe=recipe, max_perplexity_ratio=1.000001)
-    assert found.recipe == recipe == found.trials[-1].recipe
-    assert found.trials[-1].conversations == 6 and found.trials[-1].seconds > 0
+    choice = recipe_choice(material, recipe=recipe, max_perplexity_ratio=1.000001)
+    assert choice.recipe == recipe == choice.trials[-1].recipe
+    assert choice.trials[-1].conversations == 6 and choice.trials[-1].seconds > 0
 
 
 def test_the_recorded_ratio_is_that_of_the_returned_matrices(material):
     folder, _, val = material
-    found = chosen(material, recipe="mixed")
+    choice = recipe_choice(material, recipe="mixed")
     losses = {}
     for name in ("tuned", "int4"):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         if name == "int4":
-            apply_quantized(model, found.model)
+            apply_quantized(model, choice.model)
         with torch.no_grad():
             losses[name] = sum(
                 F.cross_entropy(
@@ -89,10 +89,10 @@ def test_the_recorded_ratio_is_that_of_the_returned_matrices(material):
                 for t in val
             )
     ratio = math.exp((losses["int4"] - losses["tuned"]) / sum(t.supervised for t in val))
-    trial = found.trials[-1]
+    trial = choice.trials[-1]
     assert trial.perplexity_ratio == pytest.approx(ratio, rel=1e-4)
     assert trial.interval["ci95_low"] <= trial.perplexity_ratio <= trial.interval["ci95_high"]
-    stored = [*found.model.matrices.values(), found.model.refinement.blocks]
+    stored = [*choice.model.matrices.values(), choice.model.refinement.blocks]
     assert (
         trial.weights_bytes
         == sum(
@@ -103,21 +103,24 @@ def test_the_recorded_ratio_is_that_of_the_returned_matrices(material):
     )
 
 
-def test_mixed_puts_the_dearest_matrices_in_8_bits_and_keeps_its_budget(material):
-    found = chosen(material, recipe="mixed", max_bits_per_parameter=5.0)
+def test_mixed_puts_the_most_sensitive_matrices_in_8_bits_and_keeps_its_budget(material):
+    choice = recipe_choice(material, recipe="mixed", max_bits_per_parameter=5.0)
     parameters = StoredWeights(material[0]).count
-    bits = {name: blocks.bits for name, blocks in found.model.matrices.items()}
+    bits = {name: blocks.bits for name, blocks in choice.model.matrices.items()}
     assert 8 in bits.values() and 4 in bits.values()
-    assert 4.6 * parameters < 8 * found.trials[-1].weights_bytes <= 5.0 * parameters
-    plain = chosen(material, recipe="gptq")
+    assert 4.6 * parameters < 8 * choice.trials[-1].weights_bytes <= 5.0 * parameters
+    plain = recipe_choice(material, recipe="gptq")
     assert {blocks.bits for blocks in plain.model.matrices.values()} == {4}
-    assert plain.trials[-1].weights_bytes < found.trials[-1].weights_bytes
+    assert plain.trials[-1].weights_bytes < choice.trials[-1].weights_bytes
 
 
-def test_dearest_takes_what_loses_most_for_its_size():
+def test_most_sensitive_takes_what_loses_most_for_its_size():
     losses, sizes = {"a": 1.0, "b": 4.0, "c": 4.5}, {"a": 10, "b": 20, "c": 30}  # 0.1, 0.2 and 0.15 a weight
     more = stored_bits(8) - stored_bits(4)
-    assert most_sensitive(losses, sizes, room=more * 20) == {"b"}
-    assert most_sensitive(losses, sizes, room=more * 35) == {"b", "a"}  # c is dearer than a, but too large
-    assert most_sensitive(losses, sizes, room=more * 60 - 1) == {"b", "c"}
-    assert most_sensitive(losses, sizes, room=0) == set()
+    assert most_sensitive(losses, sizes, room_bits=more * 20) == {"b"}
+    assert most_sensitive(losses, sizes, room_bits=more * 35) == {
+        "b",
+        "a",
+    }  # c loses more than a for its size, but is too large
+    assert most_sensitive(losses, sizes, room_bits=more * 60 - 1) == {"b", "c"}
+    assert most_sensitive(losses, sizes, room_bits=0) == set()

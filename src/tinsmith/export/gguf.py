@@ -109,8 +109,8 @@ def write_gguf(model_dir: Path, path: Path, weights: str) -> None:
     Args:
         model_dir: The tuned model.
         path: The file to write.
-        weights: `f16`, `q8_0` or `q4_0`: the format of matrices. Norms and biases stay float32. With `q4_0` the head is in
-            `q8_0`, as in llama.cpp's own tool where rows are no multiple of 256.
+        weights: `f16`, `q8_0` or `q4_0`: the format of matrices. Norms and biases stay float32. With `q4_0` the head is
+            in `q8_0`, as in llama.cpp's own tool where rows are no multiple of 256.
 
     Raises:
         GateError: the model has a property that GGUF cannot express.
@@ -154,10 +154,8 @@ def check_gguf(model_dir: Path, path: Path) -> GgufCheck:
         tensor = stored.pop(name, None)
         if tensor is None or tuple(reversed(tensor.shape)) != values.shape:
             _refuse(path, f"tensor {name} is missing or of another shape")
-        found = dequantize(tensor.data, tensor.tensor_type).reshape(values.shape)
-        errors, blocks = (
-            np.abs(a).reshape(-1, _BLOCK if a.size % _BLOCK == 0 else 1) for a in (found - values, values)
-        )
+        errors = dequantize(tensor.data, tensor.tensor_type).reshape(values.shape) - values
+        errors, blocks = (np.abs(a).reshape(-1, _BLOCK if a.size % _BLOCK == 0 else 1) for a in (errors, values))
         peaks = blocks.max(1)
         beyond = errors.max(1) - _SMALLEST_ERROR * _SCALED_BY[tensor.tensor_type.name]
         largest = float(np.maximum(largest, (beyond / np.where(peaks == 0, 1, peaks)).max()))  # NaN stays
