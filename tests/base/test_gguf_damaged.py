@@ -3,7 +3,6 @@
 import random
 import resource
 import struct
-import time
 
 import gguf
 import numpy
@@ -76,14 +75,12 @@ def test_mutated_files_are_used_or_refused_by_name(kind, seed, tmp_path, request
         path.write_bytes(content)
         out = tmp_path / str(number)
         out.mkdir()
-        started = time.process_time()
         try:
             run_stage(resolve_base, BaseConfig(model=str(path), tokenizer=tokenizer, license="mit"), out)
         except BaseModelError as error:
             refusals.append(error)
         except Exception as error:
             raise AssertionError(f"mutation {number}, {what}: {type(error).__name__}: {error}") from error
-        assert time.process_time() - started < 10, what
     assert len(refusals) > 100, "most mutations hit something that is read"
     for error in refusals:
         assert "mutated.gguf" in error.message and error.hint

@@ -4,7 +4,6 @@ import http.client
 import socket
 import ssl
 import threading
-import time
 from contextlib import suppress
 
 import pytest
@@ -160,10 +159,8 @@ def test_idle_connections_shut_nobody_out(site, sent, capfd):
         for connection in idle:
             with suppress(ConnectionError):  # the server may have closed it by now
                 connection.sendall(sent)
-        started = time.monotonic()
         for _ in range(10):
             assert ask(site, "/")[0].status == 200
-        assert time.monotonic() - started < 5
         assert threading.active_count() - threads < 200
         assert idle[0].recv(1) == b"", "the longest idle one was closed"
     finally:
