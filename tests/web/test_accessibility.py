@@ -49,11 +49,11 @@ def violations(page, width, dark, tmp_path):
     page.screenshot(tmp_path / "page.png", width, 740, dark)
     axe_core = package_files(pinned_package(WEB_DIR / "package-lock.json", "axe-core"), ("axe.min.js",))
     page.evaluate((axe_core / "axe.min.js").read_text() + "; 0")
-    found = page.evaluate(f"axe.run({{ runOnly: {json.dumps(RULES)} }})", 60)
-    assert len(found["passes"]) > 10
+    report = page.evaluate(f"axe.run({{ runOnly: {json.dumps(RULES)} }})", 60)
+    assert len(report["passes"]) > 10
     return [
         f"{rule['id']}: {node['target']}: {node['failureSummary']}"
-        for rule in found["violations"]
+        for rule in report["violations"]
         for node in rule["nodes"]
     ]
 

@@ -271,11 +271,11 @@ self.addEventListener("message", ({ data: { type, id, maxNewTokens } }) => {
   if (type === "load") {
     postMessage({ type: "ready", id, device: "wasm", notice: "", threads: 1, crossOriginIsolated: true, isKept: true });
   }
-  const end = (stopped) => postMessage({ type: "done", id: self.asked, tokenIds: [1, 1], times: [1, 2],
+  const end = (stopped) => postMessage({ type: "done", id: self.requestId, tokenIds: [1, 1], times: [1, 2],
     text: "So and so", promptTokens: 1, keptTokens: 0, droppedTurns: 0, contextTokens: 9, pastBytes: 0, stopped });
   if (type === "stop") { clearInterval(timer); end("request"); }
   if (type !== "generate") return;
-  self.asked = id;
+  self.requestId = id;
   if (maxNewTokens < 100) return end("length"); // the unseen one
   timer = setInterval(() => postMessage({ type: "token", id, tokenId: 1, time: performance.now(), text: "so " }), 50);
 });
@@ -322,8 +322,8 @@ def focus_and_escape(page):
 
 HEARD = """globalThis.heard = [];
 globalThis.Worker = class extends Worker {
-  constructor(...made) {
-    super(...made);
+  constructor(...settings) {
+    super(...settings);
     this.addEventListener("message", ({ data }) => data.type === "done" && globalThis.heard.push(data));
   }
 };"""

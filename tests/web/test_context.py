@@ -138,31 +138,32 @@ def test_tokens_stay_as_they_were_chosen_up_to_where_the_conversation_differs(op
 STOPPED = """import("./client.js").then(async ({ ModelClient }) => {
   const client = new ModelClient();
   await client.ask({ type: "load", modelUrl: "./model/", device: "DEVICE" });
-  const asked = { type: "generate", messages: [{ role: "user", content: "How?" }], maxNewTokens: 12, minNewTokens: 12 };
-  const both = [client.ask(asked), client.ask(asked)];
+  const messages = [{ role: "user", content: "How?" }];
+  const request = { type: "generate", messages, maxNewTokens: 12, minNewTokens: 12 };
+  const both = [client.ask(request), client.ask(request)];
   client.stop();
-  const all = [...(await Promise.all(both)), await client.ask(asked)];
+  const all = [...(await Promise.all(both)), await client.ask(request)];
   client.close();
   return all.map((done) => done.stopped);
 })"""
 
 
 def test_a_request_that_waits_is_stopped_too_and_a_later_one_is_not(opened):
-    found = opened.page.evaluate(STOPPED.replace("DEVICE", opened.ready["device"]), 120)
-    assert found == ["request", "request", "length"]
+    result = opened.page.evaluate(STOPPED.replace("DEVICE", opened.ready["device"]), 120)
+    assert result == ["request", "request", "length"]
 
 
 READING = """import("./client.js").then(async ({ ModelClient }) => {
   const client = new ModelClient();
   await client.ask({ type: "load", modelUrl: "./model/", device: "wasm" });
   const messages = [{ role: "user", content: "tea ".repeat(TIMES) }];
-  const asked = { type: "generate", messages, maxNewTokens: 8, minNewTokens: 8 };
+  const request = { type: "generate", messages, maxNewTokens: 8, minNewTokens: 8 };
   const heard = [];
-  const first = client.ask(asked, (event) => heard.push(event.type));
+  const first = client.ask(request, (event) => heard.push(event.type));
   client.stop();
-  const [stopped, again] = [await first, await client.ask(asked)];
+  const [stopped, again] = [await first, await client.ask(request)];
   await client.ask({ type: "forget" });
-  const fresh = await client.ask(asked);
+  const fresh = await client.ask(request);
   client.close();
   return { stopped, heard, again, fresh };
 })"""
@@ -171,10 +172,10 @@ READING = """import("./client.js").then(async ({ ModelClient }) => {
 def test_a_stop_is_heard_while_a_long_prompt_is_read(opened):
     if opened.ready["device"] != "wasm":
         pytest.skip("GPUs read a prompt at once")
-    found = opened.page.evaluate(READING.replace("TIMES", str(opened.ready["contextTokens"] // 2 + 60)), 120)
-    stopped, again, fresh = found["stopped"], found["again"], found["fresh"]
+    result = opened.page.evaluate(READING.replace("TIMES", str(opened.ready["contextTokens"] // 2 + 60)), 120)
+    stopped, again, fresh = result["stopped"], result["again"], result["fresh"]
     assert stopped["promptTokens"] > 256 and stopped["stopped"] == "request"
-    assert stopped["tokenIds"] == stopped["times"] == found["heard"] == [] and stopped["text"] == ""
+    assert stopped["tokenIds"] == stopped["times"] == result["heard"] == [] and stopped["text"] == ""
     assert again["keptTokens"] == 256  # what was read is not read again
     assert again["tokenIds"] == fresh["tokenIds"] and fresh["keptTokens"] == 0
 

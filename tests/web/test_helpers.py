@@ -21,7 +21,7 @@ SCRIPT = """(async () => {
   plan.products.forEach((product, index) => product.parts.forEach((part) => (part.file = index % 2 ? "odd" : "even")));
   const digest = async (data) => [...new Uint8Array(await crypto.subtle.digest("SHA-256", data.slice()))]
     .map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const found = { alone: await digest(unpack(plan, new Map([["odd", bytes], ["even", bytes]]))), taken: [] };
+  const results = { alone: await digest(unpack(plan, new Map([["odd", bytes], ["even", bytes]]))), taken: [] };
   for (const count of [1, 3]) {
     const arrived = new Int32Array(new SharedArrayBuffer(12));
     const room = () => new Uint8Array(new SharedArrayBuffer(bytes.length));
@@ -40,13 +40,13 @@ SCRIPT = """(async () => {
     const half = bytes.length >> 1;
     even.append(bytes.subarray(0, half)); // the other file has not begun
     await within(10, () => taken() > 0);
-    found.taken.push(taken());
+    results.taken.push(taken());
     odd.append(bytes);
     even.append(bytes.subarray(half));
-    found[count] = await digest(await workers.finish());
+    results[count] = await digest(await workers.finish());
     workers.end();
   }
-  return found;
+  return results;
 })()"""
 
 
@@ -61,10 +61,10 @@ def test_any_number_of_workers_makes_the_same_while_bytes_come(package, tmp_path
         SiteServer({"/": WEB_DIR, "/model/": package, "/plain.html": tmp_path / "plain.html"}) as server,
         Browser() as browser,
     ):
-        found = browser.open(f"{server.origin}/plain.html").evaluate(SCRIPT, 60)
-    taken = found.pop("taken")
+        results = browser.open(f"{server.origin}/plain.html").evaluate(SCRIPT, 60)
+    taken = results.pop("taken")
     assert min(taken) >= 1  # while nothing had come of one file, and half of the other
-    assert set(found.values()) == {json.loads((package / "onnx/model_int8.json").read_text())["sha256"]}
+    assert set(results.values()) == {json.loads((package / "onnx/model_int8.json").read_text())["sha256"]}
 
 
 BROKEN = "throw new Error('no helper');"
@@ -84,9 +84,9 @@ def test_the_page_loads_with_workers_and_without(package, runtime, helper, tmp_p
         done = page.evaluate(
             'bench.generate({messages: [{role: "user", content: "tea"}], maxNewTokens: 2, minNewTokens: 2})', 60
         )
-        asked = [one.url.rpartition("/")[2] for one in page.requests]
+        fetched = [one.url.rpartition("/")[2] for one in page.requests]
     assert ready["dtype"] == "q8" and len(done["tokenIds"]) == 2
-    assert "unpack_worker.js" in asked
+    assert "unpack_worker.js" in fetched
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_small_devices_are_spared(device, largest):
     """Where the unpacked weights would not fit, the 4-bit graph runs; a phone ends a tab that takes too much."""
     code = f"""import {{ hasRoom }} from '{WEB_DIR}/loader.js';
         console.log(JSON.stringify([268e6, 1003e6].map((bytes) => hasRoom(bytes, {device}))));"""
-    found = json.loads(
+    fits = json.loads(
         subprocess.run(["node", "--input-type=module", "-e", code], capture_output=True, text=True, check=True).stdout
     )
-    assert found == [largest is not None, largest == "gemma-3-1b"]
+    assert fits == [largest is not None, largest == "gemma-3-1b"]

@@ -74,34 +74,34 @@ def test_300_hostile_answers(chat):
     assert len(set(texts)) == 300
     answers = page.evaluate(
         f"""(async () => {{
-          const texts = {json.dumps(texts)}, found = [];
+          const texts = {json.dumps(texts)}, shown = [];
           const question = document.getElementById("question");
           for (const text of texts) {{
             question.value = text;
             question.dispatchEvent(new Event("input"));
             document.getElementById("ask").requestSubmit();
-            const before = found.length;
+            const before = shown.length;
             const wait = () => new Promise((resolve) => setTimeout(resolve, 1));
             while (document.querySelectorAll(".measure").length <= before) await wait();
-            const [asked, answered] = [...document.querySelectorAll(".turn")].slice(-2);
-            for (const box of [asked, answered]) box.dispatchEvent(new Event("click", {{ bubbles: true }}));
-            const body = answered.querySelector(".text");
+            const [questionTurn, answerTurn] = [...document.querySelectorAll(".turn")].slice(-2);
+            for (const box of [questionTurn, answerTurn]) box.dispatchEvent(new Event("click", {{ bubbles: true }}));
+            const body = answerTurn.querySelector(".text");
             const all = [...body.querySelectorAll("*")];
-            found.push({{
-              asked: asked.querySelector(".text").textContent,
+            shown.push({{
+              question: questionTurn.querySelector(".text").textContent,
               tags: all.map((one) => one.tagName),
               text: body.textContent,
               attributes: all.flatMap((one) => [...one.attributes].map((a) => `${{a.name}}=${{a.value}}`)),
             }});
           }}
-          return found;
+          return shown;
         }})()""",
         240,
     )
     assert len(answers) == 300
     letters = str.maketrans("", "", "*_`~#-\n \t0123456789.)html")
     for text, answer in zip(texts, answers, strict=True):
-        assert answer["asked"] == text.strip()
+        assert answer["question"] == text.strip()
         assert set(answer["tags"]) <= ALLOWED, text
         assert set(answer["attributes"]) <= {
             "class=heading",
@@ -134,11 +134,11 @@ def test_300_hostile_answers(chat):
 )
 def test_markdown_as_models_write_it(chat, text, html):
     page, _ = chat
-    found = page.evaluate(
+    rendered = page.evaluate(
         f"import('./markdown.js').then(({{ markdown }}) => {{ const box = document.createElement('div');"
         f" box.append(markdown({json.dumps(text)})); return box.innerHTML; }})"
     )
-    assert found == html
+    assert rendered == html
 
 
 def test_long_runs_of_marks_stay_quick(chat):

@@ -39,26 +39,26 @@ async function read(past, first, count, keep = 1) {
   return outputs;
 }
 const empty = new Tensor("float32", new Float32Array(0), [1, 0, 3]);
-const found = {};
+const results = {};
 let outputs = await read(empty, 1000, 1300);
-found.pieces = [...runs]; found.logits = outputs.logits;
+results.pieces = [...runs]; results.logits = outputs.logits;
 let past = outputs["present.0.key"];
 for (let i = 0; i < 900; i++) past = (await read(past, 5000 + i, 1))["present.0.key"];
-found.dims = past.dims;
-found.isRight = Array.from({ length: 2200 }, (_, i) => past.data[3 * i] === (i < 1300 ? 1000 + i : 5000 + i - 1300)
+results.dims = past.dims;
+results.isRight = Array.from({ length: 2200 }, (_, i) => past.data[3 * i] === (i < 1300 ? 1000 + i : 5000 + i - 1300)
   && past.data[3 * i + 1] === i && past.data[3 * i + 2] === i).every(Boolean);
 const cut = new Tensor("float32", past.data.subarray(0, 3 * 1400), [1, 1400, 3]);
 const again = (await read(cut, 9000, 2))["present.0.key"];
-found.again = [again.dims[1], again.data[3 * 1399], again.data[3 * 1400], again.data[3 * 1401]];
-found.isInPlace = again.data.buffer === past.data.buffer;
+results.again = [again.dims[1], again.data[3 * 1399], again.data[3 * 1400], again.data[3 * 1401]];
+results.isInPlace = again.data.buffer === past.data.buffer;
 runs.length = 0;
 await read(empty, 0, 700, 0);
-found.all = [...runs];
+results.all = [...runs];
 runs.length = 0; stopsBefore = 2;
 const stopped = await read(empty, 3000, 700);
-found.stopped = [[...runs], session.unread, stopped["present.0.key"].dims[1], stopped.logits];
+results.stopped = [[...runs], session.unread, stopped["present.0.key"].dims[1], stopped.logits];
 stopsBefore = Infinity;
-found.goesOn = [(await read(stopped["present.0.key"], 3512, 188)).logits, session.unread];
+results.goesOn = [(await read(stopped["present.0.key"], 3512, 188)).logits, session.unread];
 // A graph that gives all rows, (1, H, T, D), is only read in pieces.
 const whole = { ...session, async run(feeds) {
   const [count, before] = [feeds.input_ids.dims[1], feeds["past_key_values.0.key"].dims[2]];
@@ -71,8 +71,8 @@ readInPieces(whole);
 const feeds = { input_ids: ints(Array(300).fill(1), [1, 300]), position_ids: ints(Array(300).fill(1), [1, 300]),
   attention_mask: ints(Array(300).fill(1), [1, 300]), num_logits_to_keep: ints([1], []),
   "past_key_values.0.key": new Tensor("float32", new Float32Array(0), [1, 1, 0, 1]) };
-found.whole = [(await whole.run(feeds))["present.0.key"].dims, runs];
-console.log(JSON.stringify(found));
+results.whole = [(await whole.run(feeds))["present.0.key"].dims, runs];
+console.log(JSON.stringify(results));
 """
 
 
@@ -80,10 +80,10 @@ def test_rows_are_joined_grown_and_cut(tmp_path):
     script = tmp_path / "rows.mjs"
     script.write_text(SCRIPT % (WEB_DIR / "rows.js"))
     answer = subprocess.run(["node", str(script)], capture_output=True, text=True, check=True).stdout
-    found = json.loads(answer)
-    assert found["pieces"] == [256, 256, 256, 256, 256, 20] and found["logits"] == 2299
-    assert found["dims"] == [1, 2200, 3] and found["isRight"]
-    assert found["again"] == [1402, 5099, 9000, 9001] and found["isInPlace"]
-    assert found["all"] == [700]  # whoever wants all logits gets them from one run
-    assert found["stopped"] == [[256, 256], 188, 512, 3511] and found["goesOn"] == [3699, 0]
-    assert found["whole"] == [[1, 1, 300, 1], [[256, 0], [44, 256]]]
+    results = json.loads(answer)
+    assert results["pieces"] == [256, 256, 256, 256, 256, 20] and results["logits"] == 2299
+    assert results["dims"] == [1, 2200, 3] and results["isRight"]
+    assert results["again"] == [1402, 5099, 9000, 9001] and results["isInPlace"]
+    assert results["all"] == [700]  # whoever wants all logits gets them from one run
+    assert results["stopped"] == [[256, 256], 188, 512, 3511] and results["goesOn"] == [3699, 0]
+    assert results["whole"] == [[1, 1, 300, 1], [[256, 0], [44, 256]]]

@@ -1,4 +1,4 @@
-"""Downloads that break off, damaged files, new versions, no network and no room, against a real server and browser."""
+"""Broken downloads, damaged files, new versions, no network and no room, with a real server and browser."""
 
 import json
 import shutil
@@ -35,8 +35,8 @@ class Host:
     def __init__(self, runtime: Path, package: Path):
         self.folders = {"/model/": package, "/runtime/": runtime, "/": WEB_DIR}
         self.package = package
-        self.asked: list[tuple[str, str]] = []
-        """File of the package and the range asked for, in order."""
+        self.requests: list[tuple[str, str]] = []
+        """Requests for the package: file and range, in order."""
         self.breaks_after: list[int] = []
         """For the next requests for the weights: bytes after which the connection breaks."""
         self.is_down = False
@@ -66,7 +66,7 @@ class Host:
         file = self.folders[prefix] / path[len(prefix) :]
         name, wanted = path[len(prefix) :], handler.headers.get("Range", "")
         if prefix == "/model/":
-            self.asked.append((name, wanted))
+            self.requests.append((name, wanted))
             if self.is_down:
                 return self.hang_up(handler)
             if self.is_busy_for:
@@ -112,8 +112,8 @@ class Host:
         handler.close_connection = True
         handler.connection.shutdown(socket.SHUT_RDWR)
 
-    def asked_for(self, name):
-        return [wanted for asked, wanted in self.asked if asked == name]
+    def ranges_of(self, name):
+        return [wanted for file, wanted in self.requests if file == name]
 
 
 @pytest.fixture
@@ -137,12 +137,12 @@ def load(page):
     return page.evaluate(f"bench.load({json.dumps({'modelUrl': './model/', 'device': 'wasm'})})", 60)
 
 
-def test_a_broken_download_goes_on_where_it_stopped(visit):
+def test_a_broken_download_resumes_where_it_stopped(visit):
     host, page = visit
     size = (host.package / WEIGHTS).stat().st_size
     host.breaks_after = [1000, 20_000]
     assert load(page())["isKept"] is True
-    first, second, third = host.asked_for(WEIGHTS)
+    first, second, third = host.ranges_of(WEIGHTS)
     assert first == "" and second.startswith("bytes=") and third.startswith("bytes=")
     at = [int(wanted.removeprefix("bytes=").removesuffix("-")) for wanted in (second, third)]
     assert 0 < at[0] <= 1000 < at[1] <= 21_000 < size
@@ -153,10 +153,10 @@ def test_a_host_without_ranges_starts_again(visit):
     host.takes_ranges = False
     host.breaks_after = [5000]
     load(page())
-    assert len(host.asked_for(WEIGHTS)) == 2
+    assert len(host.ranges_of(WEIGHTS)) == 2
 
 
-def test_a_later_visit_goes_on_where_an_earlier_one_gave_up(visit):
+def test_a_later_visit_resumes_where_an_earlier_one_gave_up(visit):
     host, page = visit
     host.breaks_after = [3000, 0, 0, 0, 0, 0]
     with pytest.raises(
@@ -164,23 +164,23 @@ def test_a_later_visit_goes_on_where_an_earlier_one_gave_up(visit):
     ):
         load(page())
     host.breaks_after = []
-    host.asked.clear()
+    host.requests.clear()
     load(page())
-    (wanted,) = host.asked_for(WEIGHTS)
+    (wanted,) = host.ranges_of(WEIGHTS)
     assert 0 < int(wanted.removeprefix("bytes=").removesuffix("-")) <= 3000
-    assert host.asked_for("tokenizer.json") == []  # that one was whole
+    assert host.ranges_of("tokenizer.json") == []  # that one was whole
 
 
-def test_a_second_visit_asks_only_whether_there_is_a_new_version(visit):
+def test_a_second_visit_only_checks_for_a_new_version(visit):
     host, page = visit
     load(page())
-    host.asked.clear()
+    host.requests.clear()
     ready = load(page())
-    assert [name for name, _ in host.asked] == ["SHA256SUMS"]
+    assert [name for name, _ in host.requests] == ["SHA256SUMS"]
     assert {WEIGHTS, "config.json", "tokenizer.json"} <= set(ready["files"])
 
 
-def test_what_was_kept_is_proved_before_it_is_used(visit):
+def test_cached_files_are_verified_before_they_are_used(visit):
     host, page = visit
     opened = page()
     load(opened)
@@ -194,15 +194,15 @@ def test_what_was_kept_is_proved_before_it_is_used(visit):
     }})()""",
         30,
     )
-    host.asked.clear()
+    host.requests.clear()
     load(opened)
-    assert host.asked_for(WEIGHTS) == [""]  # anew, from the start
-    host.asked.clear()
+    assert host.ranges_of(WEIGHTS) == [""]  # anew, from the start
+    host.requests.clear()
     load(opened)
-    assert host.asked_for(WEIGHTS) == []
+    assert host.ranges_of(WEIGHTS) == []
 
 
-def test_what_another_page_is_keeping_is_used_and_not_kept_twice(visit):
+def test_a_file_that_another_page_is_caching_is_not_cached_twice(visit):
     host, page = visit
     other, opened = page(), page()
     kept = """caches.keys().then((names) => caches.open(names[0])).then((cache) => cache.keys())
@@ -220,7 +220,7 @@ def test_what_another_page_is_keeping_is_used_and_not_kept_twice(visit):
     assert any(url.endswith(f"{WEIGHTS}?whole") for url in opened.evaluate(kept, 30))
 
 
-def test_a_busy_host_is_asked_again_and_a_kept_version_used_meanwhile(visit):
+def test_a_busy_host_is_retried_and_a_cached_version_used_meanwhile(visit):
     host, page = visit
     opened = page()
     host.is_busy_for = 1
@@ -235,13 +235,13 @@ def test_a_busy_host_is_asked_again_and_a_kept_version_used_meanwhile(visit):
     )
     host.is_busy_for = 2
     assert opened.evaluate("store.json('config.json').then((config) => config.model_type)", 30) == "llama"
-    assert len(host.asked_for("config.json")) == 3
+    assert len(host.ranges_of("config.json")) == 3
     load(opened)
     host.is_busy_for = 1
     assert WEIGHTS in load(opened)["files"]
 
 
-def test_a_download_that_stands_still_is_asked_for_again(visit):
+def test_a_stalled_download_is_requested_again(visit):
     host, page = visit
     host.stalls = 1
     size = page().evaluate(
@@ -254,7 +254,7 @@ def test_a_download_that_stands_still_is_asked_for_again(visit):
         30,
     )
     assert size == (host.package / WEIGHTS).stat().st_size
-    first, second = host.asked_for(WEIGHTS)
+    first, second = host.ranges_of(WEIGHTS)
     assert first == "" and 0 < int(second.removeprefix("bytes=").removesuffix("-")) <= size // 2
 
 
@@ -274,10 +274,10 @@ def test_a_new_version_replaces_the_old_one(visit):
     host, page = visit
     load(page())
     publish_new_version(host)
-    host.asked.clear()
+    host.requests.clear()
     opened = page()
     load(opened)
-    assert host.asked_for(WEIGHTS) == [""]
+    assert host.ranges_of(WEIGHTS) == [""]
     assert len(kept_versions(opened)) == 1
     host.is_down = True
     assert WEIGHTS in load(opened)["files"]
@@ -294,12 +294,12 @@ def test_the_old_version_stays_until_the_new_one_has_arrived(visit):
     opened = page()
     assert len(kept_versions(opened)) == 2
     host.is_down = True
-    host.asked.clear()
+    host.requests.clear()
     assert WEIGHTS in load(opened)["files"]  # the old version, whole
-    assert host.asked_for(WEIGHTS) == []
+    assert host.ranges_of(WEIGHTS) == []
     host.is_down = False
     load(opened)
-    (wanted,) = host.asked_for(WEIGHTS)
+    (wanted,) = host.ranges_of(WEIGHTS)
     assert wanted.startswith("bytes=")  # the new version's download goes on where it stopped
     assert len(kept_versions(opened)) == 1
 
@@ -354,11 +354,11 @@ def test_what_was_made_of_damaged_bytes_is_not_used(visit):
     host, page = visit
     host.damages = 1
     answers = []
-    for asked in (2, 0):
-        host.asked.clear()
+    for downloads in (2, 0):
+        host.requests.clear()
         opened = page()
         load(opened)
-        assert len(host.asked_for(WEIGHTS)) == asked
+        assert len(host.ranges_of(WEIGHTS)) == downloads
         answer = "bench.generate({messages: [{role: 'user', content: 'Tea?'}], maxNewTokens: 24, minNewTokens: 24})"
         answers.append(opened.evaluate(answer, 60)["tokenIds"])
     assert answers[0] == answers[1]
@@ -388,7 +388,7 @@ def test_a_plan_for_another_file_is_refused(visit, more):
         load(page())
 
 
-def test_a_damaged_file_is_named_and_not_kept(visit):
+def test_a_damaged_file_is_named_and_not_cached(visit):
     host, page = visit
     weights = host.package / WEIGHTS
     whole = weights.read_bytes()
@@ -399,12 +399,12 @@ def test_a_damaged_file_is_named_and_not_kept(visit):
     ):
         load(page())
     weights.write_bytes(whole)
-    host.asked.clear()
+    host.requests.clear()
     load(page())
-    assert host.asked_for(WEIGHTS) == [""]
+    assert host.ranges_of(WEIGHTS) == [""]
 
 
-def test_without_a_network_the_kept_version_is_used(visit):
+def test_without_a_network_the_cached_version_is_used(visit):
     host, page = visit
     host.is_down = True
     with pytest.raises(BrowserError, match=r"SHA256SUMS cannot be reached"):
@@ -426,9 +426,9 @@ def test_without_room_the_model_runs_from_memory(visit):
     assert 1 <= len(done["tokenIds"]) <= 3
 
 
-def test_a_browser_that_may_keep_nothing_runs_from_memory(visit):
+def test_a_browser_that_may_store_nothing_runs_from_memory(visit):
     _, page = visit
-    found = page().evaluate(
+    state = page().evaluate(
         """(async () => {
       const refuse = async () => { throw new DOMException("blocked", "SecurityError"); };
       Object.defineProperty(globalThis, "caches", { value: { keys: refuse, open: refuse } });
@@ -438,10 +438,10 @@ def test_a_browser_that_may_keep_nothing_runs_from_memory(visit):
     })()""",
         30,
     )
-    assert found == [None, "llama"]
+    assert state == [None, "llama"]
 
 
-def test_what_is_no_package_is_refused(visit):
+def test_a_folder_without_a_package_is_refused(visit):
     host, page = visit
     (host.package / "SHA256SUMS").write_text("<!doctype html><title>home</title>")
     with pytest.raises(BrowserError, match=r"SHA256SUMS is not a list of checksums; it begins with: <!doctype html>"):
