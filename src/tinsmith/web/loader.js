@@ -5,7 +5,7 @@
  * files come from store.js, which downloads, verifies and caches them.
  *
  * @import { Device, Dtype } from "./messages.js"
- * @import { BrowserFacts, Model, Tokenizer, Transformers } from "./types.d.ts"
+ * @import { BrowserFacts, Model, PackageConfig, Tokenizer, Transformers } from "./types.d.ts"
  * @import { Plan } from "./unpack.js"
  */
 
@@ -116,10 +116,10 @@ export async function loadChat(transformers, url, options) {
  * @throws {Unsuitable} if the GPU takes no tensor as large as the model's
  */
 async function openPackage(transformers, store, options) {
-  const config = await store.json("config.json");
+  const config = /** @type {PackageConfig} */ (await store.json("config.json"));
   const isOnGpu = options.device === "webgpu";
-  /** @type {BrowserFacts | null} */
-  const facts = isOnGpu && store.sums.has("browser.json") ? await store.json("browser.json") : null;
+  const hasFacts = isOnGpu && store.sums.has("browser.json");
+  const facts = hasFacts ? /** @type {BrowserFacts} */ (await store.json("browser.json")) : null;
   if (facts && facts.largest_tensor_bytes > (options.maxTensorBytes ?? Infinity)) {
     throw new Unsuitable("this GPU takes no tensor as large as the model's");
   }
@@ -132,7 +132,7 @@ async function openPackage(transformers, store, options) {
     name,
     weights: weightFiles(config),
     facts,
-    plan: needsPlan ? await store.json(PACKAGE.plan) : null,
+    plan: needsPlan ? /** @type {Plan} */ (await store.json(PACKAGE.plan)) : null,
     loadTokenizer: tokenizerLoader(transformers, store, name),
     options,
   };
@@ -181,15 +181,10 @@ async function fetchGraph(opened, dtype) {
   const settings = fetchAll(store, [...SETTINGS, PACKAGE.graphs[dtype]]);
   settings.catch(() => {}); // the error reaches whoever awaits it
   if (dtype !== "q8") {
-    const addresses = weights.map((path) => ({ path, data: `onnx/${path}` }));
-    await Promise.all([
-      settings,
-      fetchAll(
-        store,
-        addresses.map(({ data }) => data),
-      ),
-    ]);
-    return addresses;
+    const externalData = weights.map((path) => ({ path, data: `onnx/${path}` }));
+    const addresses = externalData.map(({ data }) => data);
+    await Promise.all([settings, fetchAll(store, addresses)]);
+    return externalData;
   }
   if (!plan) throw new Error(`The package has no ${PACKAGE.plan}, so its INT8 graph cannot be loaded.`);
   const unpackers = startUnpackers();
@@ -357,7 +352,7 @@ function newBuffer(bytes) {
 }
 
 /**
- * @param {{"transformers.js_config": {use_external_data_format: Record<string, number>}}} config the package's `config.json`
+ * @param {PackageConfig} config
  * @returns {string[]} names of the files of weights
  */
 function weightFiles(config) {

@@ -132,7 +132,7 @@ export class Store {
 
   /**
    * @param {string} name
-   * @returns {Promise<any>} the JSON document in a file
+   * @returns {Promise<unknown>} the JSON document in a file
    */
   async json(name) {
     const text = await (await this.file(name)).text();

@@ -20,7 +20,15 @@ export interface Session extends InferenceSession {
 /** A causal language model of one session. */
 export type Model = PreTrainedModel & { sessions: { model: Session } };
 
-/** What a package's `browser.json` says. */
+/** What the loader reads of a package's `config.json`. */
+export interface PackageConfig {
+  "transformers.js_config": {
+    /** Number of files of weights, by graph. */
+    use_external_data_format: Record<string, number>;
+  };
+}
+
+/** A package's `browser.json`. */
 export interface BrowserFacts {
   /** Largest tensor of the 4-bit graph. */
   largest_tensor_bytes: number;
