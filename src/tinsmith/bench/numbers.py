@@ -88,7 +88,8 @@ def record_numbers(recorder: Recorder, prefix: str, record: dict[str, Any], raw:
     first = medians[f"{prefix}.first_token_seconds"]
     speed = medians[f"{prefix}.decode_tokens_per_second"]
     count = len(record["prompts"][0]["runs"])
-    return f"{label}: first token {first:.2f} s, then {speed:.1f} tokens/s (median of {count} runs)"
+    runs = f"median of {count} runs" if count > 1 else "one run"
+    return f"{label}: first token {first:.2f} s, then {speed:.1f} tokens/s ({runs})"
 
 
 def _timed_prompts(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], list[TimedRun]]]:

@@ -107,7 +107,7 @@ class _BenchPage:
                         f"{plan['device']}: not measured within bench.timeout_seconds", "Raise it in the configuration."
                     )
                 time.sleep(_POLL_SECONDS)
-            bar.n = bar.total
+            bar.n = bar.total or 0
         return self.page.evaluate("result", self._left())
 
     def compare(self, reference: dict[str, Any]) -> float:
@@ -171,7 +171,7 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     files = _fetched_files(bench.page, session.origin, graph.file)
     if device == "wasm":
         _gate_tokens_and_logits(session, bench, recorder, graph)
-    record = record_of(device, measured, bench.run("reload", device_plan, measured["software"])) | {
+    record = record_of(device, measured, bench.run("reload", device_plan, measured)) | {
         "browser": browser.version,
         "os": os_name(),
         "cpu": cpu_name(),

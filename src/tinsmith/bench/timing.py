@@ -41,6 +41,8 @@ def decode_tokens_per_second(run: TimedRun) -> float:
 
 
 def median_and_range(runs: Sequence[TimedRun], number: Callable[[TimedRun], float]) -> tuple[float, dict[str, float]]:
-    """Median of `number` over the runs, and their range as a measurement's spread."""
+    """Median of `number` over the runs, and their range as a measurement's spread; a single run has none."""
     values = [number(run) for run in runs]
+    if len(values) == 1:
+        return values[0], {}
     return statistics.median(values), {"min": min(values), "max": max(values)}

@@ -147,7 +147,7 @@ class BenchConfig(Section):
     new_tokens: int = Field(64, ge=2)
     """Tokens decoded in one timed run."""
     software_new_tokens: int = Field(2, ge=2)
-    """The same on a software WebGPU adapter, whose speed says nothing about a GPU."""
+    """The same on a software WebGPU adapter, in one run: its speed says nothing about a GPU."""
     warmup_runs: int = Field(1, ge=1)
     """Untimed answers before the timed ones."""
     runs: int = Field(5, ge=5)

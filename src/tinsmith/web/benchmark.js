@@ -16,7 +16,7 @@
  * @property {string} modelUrl
  * @property {"auto" | "wasm" | "webgpu"} device
  * @property {number} warmUpRuns
- * @property {number} softwareNewTokens on a software WebGPU adapter, which takes seconds per token; it reads the first prompt only
+ * @property {number} softwareNewTokens on a software WebGPU adapter, which takes seconds per token: it answers the first prompt once
  * @property {number} promptSeconds no more runs of a prompt begin after this time, and none if one would take as long
  * @property {Prompt[]} prompts shortest first
  *
@@ -116,7 +116,8 @@ export class Bench {
   }
 
   /**
-   * Measure a first load and the runs of every prompt.
+   * Measure a first load and the runs of every prompt. A software adapter answers the first prompt once, without a warm-up:
+   * the answer shows that the page works there, and its speed says nothing about a GPU.
    *
    * @param {Plan} plan
    * @returns {Promise<{ready: Ready & {seconds: number}, software: boolean, prompts: PromptResult[]}>}
@@ -126,9 +127,10 @@ export class Bench {
     this.progress = { done: 0, total: 1 + plan.warmUpRuns + runsOf(plan.prompts) };
     const ready = await this.load({ modelUrl: plan.modelUrl, device: plan.device });
     const software = ready.device === "webgpu" && !!ready.adapter?.software;
-    const prompts = software ? [{ ...plan.prompts[0], newTokens: plan.softwareNewTokens }] : plan.prompts;
-    this.progress = { done: 1, total: 1 + plan.warmUpRuns + runsOf(prompts) };
-    for (let run = 0; run < plan.warmUpRuns; run++) await this.#timedRun(prompts[0]);
+    const prompts = software ? [{ ...plan.prompts[0], newTokens: plan.softwareNewTokens, runs: 1 }] : plan.prompts;
+    const warmUpRuns = software ? 0 : plan.warmUpRuns;
+    this.progress = { done: 1, total: 1 + warmUpRuns + runsOf(prompts) };
+    for (let run = 0; run < warmUpRuns; run++) await this.#timedRun(prompts[0]);
     /** @type {PromptResult[]} */
     const results = [];
     let secondsPerToken = 0;
@@ -181,20 +183,18 @@ export class Bench {
 
   /**
    * Measure a second load, from the browser's cache, then load once more to learn where every node of the graph runs. A
-   * software adapter takes a minute to load, so it does only the latter.
+   * software adapter takes a minute to load and learned that the first time.
    *
    * @param {Plan} plan
-   * @param {boolean} software as in the result of `measure`
+   * @param {{software: boolean, ready: Ready}} measured the result of `measure`
    * @returns {Promise<{warmLoadSeconds: number | null, placement: Record<string, number> | null}>}
    */
-  async reload({ modelUrl, device }, software) {
-    this.progress = { done: 0, total: software ? 1 : 2 };
-    let warmLoadSeconds = null;
-    if (!software) {
-      const ready = await this.load({ modelUrl, device });
-      this.progress.done++;
-      if (ready.isKept) warmLoadSeconds = ready.seconds;
-    }
+  async reload({ modelUrl, device }, { software, ready }) {
+    if (software) return { warmLoadSeconds: null, placement: ready.placement };
+    this.progress = { done: 0, total: 2 };
+    const warm = await this.load({ modelUrl, device });
+    this.progress.done++;
+    const warmLoadSeconds = warm.isKept ? warm.seconds : null;
     const { placement } = await this.load({ modelUrl, device, reportsPlacement: true });
     this.progress.done++;
     return { warmLoadSeconds, placement };

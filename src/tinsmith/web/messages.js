@@ -96,7 +96,7 @@
  * @property {string[]} files that were used, from the network or the browser's cache
  * @property {boolean} isKept whether the next visit needs no download
  * @property {Record<string, string>} versions of the libraries
- * @property {Record<string, number> | null} placement nodes by execution provider, if requested
+ * @property {Record<string, number> | null} placement nodes by execution provider, if requested or on a software adapter
  * @property {number} time
  *
  * @typedef {object} Done

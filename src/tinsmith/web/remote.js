@@ -61,7 +61,7 @@ async function measureDevice() {
     state.textContent = device === "webgpu" ? "Measuring the graphics processor" : "Measuring the processor";
     const devicePlan = { ...plan, device };
     const measured = await bench.measure(devicePlan);
-    backends.push({ asked: device, measured, reloaded: await bench.reload(devicePlan, measured.software) });
+    backends.push({ asked: device, measured, reloaded: await bench.reload(devicePlan, measured) });
   }
   const sums = await (await fetchOk("./model/SHA256SUMS")).arrayBuffer();
   return {

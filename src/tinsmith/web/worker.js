@@ -78,7 +78,8 @@ async function load({ id, ...request }) {
   const { device, notice } = chooseDevice(request.device ?? "auto", adapter);
   const threads = chooseThreads(request.threads);
   const transformers = await importTransformers(device, threads);
-  const placement = request.reportsPlacement ? watchPlacement() : null;
+  // Watching takes time, which says nothing on a software adapter anyway.
+  const placement = request.reportsPlacement || adapter?.software ? watchPlacement() : null;
   const { tokenizer, model, dtype, files, isKept } = await loadChat(transformers, request.modelUrl, {
     device,
     dtype: request.dtype,
