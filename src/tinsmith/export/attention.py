@@ -14,10 +14,13 @@ onnxruntime/core/providers/cpu/llm/attention.cc. Remove this module when a promp
 without it.
 """
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import numpy as np
 import onnx_ir as ir
 
-from tinsmith.export.onnx_nodes import NodeMaker, drop_unused, take_over
+from tinsmith.export.onnx_nodes import NodeMaker, drop_unused, input_of, take_over
 
 _OPSET = 23
 """The first with Attention."""
@@ -51,16 +54,16 @@ def with_row_attention(model: ir.Model) -> ir.Model:
     """
     graph, masks = model.graph, _Masks(model.graph)
     for node in _attentions(graph):
-        query, key, value, past_key, past_value = node.inputs[:5]
+        query, key, value, past_key, past_value = (input_of(node, index) for index in range(5))
         joined = []
         for past, new, present in ((past_key, key, node.outputs[1]), (past_value, value, node.outputs[2])):
-            heads, size = past.shape[1], past.shape[3]
-            past.shape = ir.Shape([past.shape[0], past.shape[2], heads * size])
+            batch, heads, length, size = cast("tuple[Any, ...]", past.shape)
+            past.shape = ir.Shape([batch, length, heads * size])
             joined.append(ir.node("Concat", [past, new], {"axis": 1}, name=f"{node.name}/{past.name}"))
             joined[-1].outputs[0].name = f"{past.name}/joined"
             graph.outputs[graph.outputs.index(present)] = new
             new.name, present.name = present.name, None
-            new.type, new.shape = past.type, ir.Shape([past.shape[0], "sequence_length", heads * size])
+            new.type, new.shape = past.type, ir.Shape([batch, "sequence_length", heads * size])
         inputs = [query, *(concat.outputs[0] for concat in joined), masks.before(node, _window(node))]
         attention = ir.node("Attention", inputs, _attributes(node) | {"is_causal": 0}, name=node.name)
         _replace(graph, node, [*joined, attention], attention.outputs)
@@ -84,7 +87,7 @@ def _attributes(node: ir.Node) -> dict[str, int | float]:
     }
 
 
-def _replace(graph: ir.Graph, node: ir.Node, nodes: list[ir.Node], outputs: list[ir.Value]) -> None:
+def _replace(graph: ir.Graph, node: ir.Node, nodes: list[ir.Node], outputs: Sequence[ir.Value]) -> None:
     """Put `nodes` in the place of `node`, and `outputs` in the place of its first outputs."""
     graph.insert_before(node, nodes)
     for old, new in zip(node.outputs, outputs, strict=False):
@@ -119,7 +122,7 @@ def _mask(nodes: NodeMaker, graph: ir.Graph, window: int) -> ir.Value:
     inputs = {value.name: value for value in graph.inputs}
     name = f"window_{window}"
 
-    def constant(part: str, number: object, dtype: object) -> ir.Value:
+    def constant(part: str, number: Any, dtype: Any) -> ir.Value:
         return nodes.initializer(f"{name}/{part}", np.array(number, dtype))
 
     def op(part: str, op_type: str, values: list[ir.Value], **attributes: int) -> ir.Value:

@@ -108,6 +108,7 @@ def integers_of(blocks: Blocks) -> np.ndarray:
     """The stored integers as int8 (N, K / 32, 32), with 0 for a weight of zero: -15 to 15, or -128 to 127."""
     if blocks.bits == 8:
         return (blocks.packed ^ 128).view(np.int8)
+    assert blocks.zeros is not None  # matrices in 4 bits have them
     zeros = nibbles_of(blocks.zeros)[:, : blocks.packed.shape[1], None]
     return nibbles_of(blocks.packed).view(np.int8) - zeros.view(np.int8)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from tinsmith.export.onnx_nodes import tensor_of
 from tinsmith.model.conversations import Message
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import FLOAT32
@@ -28,6 +29,6 @@ def browser_facts(package_dir: Path, tokenizer: ChatTokenizer) -> dict[str, Any]
     prompt_ids = tokenizer.encode_prompt((Message("user", _QUESTION),))
     decoder = load_onnx(package_dir / FLOAT32.file)
     return {
-        "largest_tensor_bytes": max(value.const_value.nbytes for value in graph.initializers.values()),
+        "largest_tensor_bytes": max(tensor_of(value).nbytes for value in graph.initializers.values()),
         "reference": reference_answer(decoder, prompt_ids, tokenizer.end_ids, REFERENCE_TOKENS),
     }

@@ -158,7 +158,7 @@ def calibrate(model: Any, guide: Guide, max_bits: float = 0.0) -> Quantized:
         for _ in zip(full, drifted, strict=True):
             pass
     quantized = Quantized(matrices | calibration.matrices, refinement)
-    _refine_head(model, quantized)
+    _refine_head(model, quantized.matrices, refinement)
     return quantized
 
 
@@ -187,12 +187,12 @@ def apply_quantized(model: Any, quantized: Quantized) -> None:
     for name, blocks in quantized.matrices.items():
         _replace(model.get_parameter(name), blocks)
     if quantized.refinement:
-        _refine_head(model, quantized)
+        _refine_head(model, quantized.matrices, quantized.refinement)
 
 
-def _refine_head(model: Any, quantized: Quantized) -> None:
-    head, refinement = model.get_output_embeddings(), quantized.refinement
-    values = unpack(quantized.matrices.get(HEAD, quantized.matrices[EMBEDDING]))
+def _refine_head(model: Any, matrices: Mapping[str, Blocks], refinement: Refinement) -> None:
+    head = model.get_output_embeddings()
+    values = unpack(matrices.get(HEAD, matrices[EMBEDDING]))
     added = unpack(refinement.blocks)
     for start in range(0, len(values), _ROWS_AT_ONCE):  # all at once would take another head's memory
         rows = slice(start, start + _ROWS_AT_ONCE)
@@ -260,7 +260,7 @@ class _Calibration:
 class _Observed:
     """A linear layer that passes its input to a function first (a `tinsmith.model.packed.operations.Linear`)."""
 
-    trained = ()
+    trained: tuple[torch.Tensor, ...] = ()
 
     def __init__(self, module: Any, observe: Callable[[torch.Tensor], None]) -> None:
         self._module, self._observe = module, observe
@@ -268,6 +268,16 @@ class _Observed:
     def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         self._observe(x)
         return Frozen.of(self._module).forward(take, x)
+
+    def backward(
+        self,
+        grad: torch.Tensor,
+        x: torch.Tensor,
+        kept: Sequence[torch.Tensor],
+        grad_x: torch.Tensor | None,
+        needs_grad_x: bool,
+    ) -> tuple[torch.Tensor | None, tuple[torch.Tensor | None, ...]]:
+        return Frozen.of(self._module).backward(grad, x, kept, grad_x, needs_grad_x)
 
 
 def _quantize_head(model: Any, guide: Guide) -> tuple[dict[str, Blocks], Refinement]:

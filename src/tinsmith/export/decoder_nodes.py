@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, bits_of
-from tinsmith.export.onnx_nodes import CONTRIB, NodeMaker
+from tinsmith.export.onnx_nodes import CONTRIB, NodeMaker, shape_of
 from tinsmith.model.families import Decoder
 
 Matrix = np.ndarray | Blocks
@@ -63,14 +63,14 @@ def store(g: DecoderNodes, name: str, matrices: Sequence[Matrix]) -> tuple[ir.Va
 
     Scales are stored in float16 and cast to the format the graph computes in, as MatMulNBits requires.
     """
-    if not isinstance(matrices[0], Blocks):
-        return (g.initializer(f"{name}.weight", _stacked(matrices)),)
-    packed = g.initializer(f"{name}.packed", _stacked([matrix.packed for matrix in matrices]))
-    scales = g.initializer(f"{name}.scales", _stacked([matrix.scales for matrix in matrices]))
+    blocks = [matrix for matrix in matrices if isinstance(matrix, Blocks)]
+    if not blocks:
+        return (g.initializer(f"{name}.weight", _stacked([np.asarray(matrix) for matrix in matrices])),)
+    packed = g.initializer(f"{name}.packed", _stacked([matrix.packed for matrix in blocks]))
+    scales = g.initializer(f"{name}.scales", _stacked([matrix.scales for matrix in blocks]))
     storage = packed, g.computed(scales, ir.DataType.FLOAT16)
-    if matrices[0].zeros is None:
-        return storage
-    return *storage, g.initializer(f"{name}.zeros", _stacked([matrix.zeros for matrix in matrices]))
+    zeros = [matrix.zeros for matrix in blocks if matrix.zeros is not None]
+    return (*storage, g.initializer(f"{name}.zeros", _stacked(zeros))) if zeros else storage
 
 
 def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -83,7 +83,7 @@ def linear(g: DecoderNodes, name: str, hidden: ir.Value, storage: tuple[ir.Value
         transposed = g.op(f"{name}/transposed", "Transpose", [storage[0]], {"perm": [1, 0]})
         return g.op(name, "MatMul", [hidden, transposed])
     packed = storage[0]
-    rows, blocks, _ = shape = packed.const_value.shape
+    rows, blocks, _ = shape = shape_of(packed)
     attributes = {"N": rows, "K": blocks * BLOCK_SIZE, "bits": bits_of(shape), "block_size": BLOCK_SIZE}
     return g.op(name, "MatMulNBits", [hidden, *storage], attributes, CONTRIB)
 
@@ -119,7 +119,7 @@ def gather_blocks(
 
     GatherBlockQuantized would be one node, but the WASM runtime has no kernel for it.
     """
-    blocks, last = packed.const_value.shape[1], g.constant([-1], np.int64)
+    blocks, last = shape_of(packed)[1], g.constant([-1], np.int64)
     row_bytes = g.op("embed/bytes", "Gather", [packed, input_ids])
     integers = _nibbles(g, "embed/integers", row_bytes, [0, 0, blocks, BLOCK_SIZE])
     even = blocks + blocks % 2

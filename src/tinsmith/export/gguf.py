@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -168,7 +168,7 @@ def check_gguf(model_dir: Path, path: Path) -> GgufCheck:
     return GgufCheck(count, largest)
 
 
-def _refuse(path: Path, problem: str) -> None:
+def _refuse(path: Path, problem: str) -> NoReturn:
     raise GateError(f"{path.name}: {problem}", _WITHOUT)
 
 

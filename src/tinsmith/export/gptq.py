@@ -98,7 +98,7 @@ def prepare(
 
 def corrected(weight: torch.Tensor, inputs: Inputs) -> torch.Tensor:
     """`weight` (N, K) changed so that drifted inputs give outputs nearest to the full-precision ones, float32."""
-    if inputs.drift is None:
+    if inputs.drift is None or inputs.factor is None:
         return weight.float()
     # In the model's format, whose rounding errors average out. `multi_dot` picks the cheaper order of products.
     pull = torch.linalg.multi_dot([weight.to(inputs.x.dtype), inputs.drift.T, inputs.x]).float()

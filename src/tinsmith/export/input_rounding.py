@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, unpack
 from tinsmith.export.int8_products import Rounding, StoredMatrix, products_by_input
+from tinsmith.export.onnx_nodes import input_of, name_of, shape_of, tensor_of
 from tinsmith.model.int8_weights import LARGEST_LEVEL
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.tokens import Tokens
@@ -43,7 +44,9 @@ def choose_rounding(onnx_path: Path, conversations: Sequence[Tokens]) -> Roundin
     Outlier-heavy inputs and the head's input are rounded twice, because nothing after the head can absorb its error.
     """
     graph = ir.load(onnx_path).graph
-    weights = {products[0].name: [_weight(graph, node) for node in products] for products in products_by_input(graph)}
+    weights = {
+        name_of(products[0]): [_weight(graph, node) for node in products] for products in products_by_input(graph)
+    }
     factors, twice = {}, {list(weights)[-1]}
     for name, rows in _inputs(onnx_path, conversations).items():
         weight = np.concatenate(weights.pop(name))
@@ -58,7 +61,7 @@ def choose_rounding(onnx_path: Path, conversations: Sequence[Tokens]) -> Roundin
 def _inputs(onnx_path: Path, conversations: Sequence[Tokens]) -> dict[str, np.ndarray]:
     """Up to `_ROWS` inputs (rows, K) of every product while the graph reads `conversations`."""
     model = ir.load(onnx_path)
-    watched = {products[0].name: products[0].inputs[0] for products in products_by_input(model.graph)}
+    watched = {name_of(products[0]): input_of(products[0], 0) for products in products_by_input(model.graph)}
     for value in watched.values():
         value.type = ir.TensorType(ir.DataType.FLOAT)
         model.graph.outputs.append(value)
@@ -74,7 +77,7 @@ def _inputs(onnx_path: Path, conversations: Sequence[Tokens]) -> dict[str, np.nd
         count += len(tokens.ids)
         outputs = decoder.start().outputs(tokens.ids, keep=min(_HEAD_ROWS, len(tokens.ids)))
         for name, value in watched.items():
-            all_rows = outputs[value.name].numpy()[0]
+            all_rows = outputs[name_of(value)].numpy()[0]
             step = _ROW_STEP if len(all_rows) > _HEAD_ROWS else 1
             rows[name].append(all_rows[index % step :: step].copy())
     return {name: np.concatenate(pieces)[:_ROWS] for name, pieces in rows.items()}
@@ -83,9 +86,9 @@ def _inputs(onnx_path: Path, conversations: Sequence[Tokens]) -> dict[str, np.nd
 def _weight(graph: ir.Graph, product: ir.Node) -> np.ndarray:
     """Some rows (N, K) float32 of a product's weights."""
     matrix = StoredMatrix.of(graph, product)
-    step = -(-matrix.packed.shape[0] // _FEATURES)
-    stored = (matrix.packed, matrix.scales, matrix.zeros)
-    return unpack(Blocks(*(None if value is None else value.const_value.numpy()[::step] for value in stored)))
+    step = -(-shape_of(matrix.packed)[0] // _FEATURES)
+    packed, scales = (tensor_of(value).numpy()[::step] for value in (matrix.packed, matrix.scales))
+    return unpack(Blocks(packed, scales, None if matrix.zeros is None else tensor_of(matrix.zeros).numpy()[::step]))
 
 
 def _best_factors(rows: np.ndarray, weight: np.ndarray) -> np.ndarray | None:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
 from tinsmith.export.int8_products import StoredMatrix
-from tinsmith.export.onnx_nodes import NodeMaker
+from tinsmith.export.onnx_nodes import NodeMaker, name_of, shape_of, tensor_of
 from tinsmith.model.int8_weights import LARGEST_LEVEL, MIDDLE, SMALLEST_STEP, padded, width_of
 
 
@@ -24,7 +24,7 @@ class FoldedWeights:
     ) -> tuple[ir.Value, ir.Value]:
         """Weights and scales of `products` side by side, as `WeightSource` describes them."""
         name = f"{products[0].name}/int8"
-        matrices = [_unpacked(nodes, graph, node.name, StoredMatrix.of(graph, node), factors) for node in products]
+        matrices = [_unpacked(nodes, graph, name_of(node), StoredMatrix.of(graph, node), factors) for node in products]
         levels, scales = matrices[0]
         if len(matrices) > 1:
             levels = nodes.op(f"{name}/rows", "Concat", [one for one, _ in matrices], {"axis": 0})
@@ -52,7 +52,7 @@ def _unpacked(
     nodes: NodeMaker, graph: ir.Graph, name: str, matrix: StoredMatrix, factors: np.ndarray | None
 ) -> tuple[ir.Value, ir.Value]:
     """Weights (N, K) uint8 around 128 and their scales (N,) float32."""
-    rows, blocks, _ = shape = matrix.packed.shape
+    rows, blocks, _ = shape = shape_of(matrix.packed)
     bits, scales, last = bits_of(shape), matrix.scales, nodes.constant([-1], np.int64)
     float_scales = nodes.op(f"{name}/scales", "Cast", [scales], {"to": ir.DataType.FLOAT})
     if factors is not None:
@@ -113,11 +113,11 @@ def _zero_points(nodes: NodeMaker, name: str, zeros: ir.Value, rows: int, blocks
 
 def _integers(nodes: NodeMaker, graph: ir.Graph, packed: ir.Value, integer: ir.DataType) -> ir.Value:
     """The stored bytes of `packed` as integers (N, K / 32, 32); stored once if several products read them."""
-    name, stored = f"{packed.name}.integers", packed.const_value
+    name, stored = f"{packed.name}.integers", tensor_of(packed)
     for initializers in (nodes.initializers, graph.initializers):
         if name in initializers:
             return initializers[name]
-    shape = ir.Shape([*packed.shape[:2], BLOCK_SIZE])
+    shape = ir.Shape([*shape_of(packed)[:2], BLOCK_SIZE])
     if isinstance(stored, ir.ExternalTensor):
         position = (stored.location, stored.offset, stored.length)
         return nodes.stored(ir.ExternalTensor(*position, integer, shape=shape, name=name, base_dir=stored.base_dir))

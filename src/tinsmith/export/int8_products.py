@@ -16,7 +16,16 @@ from onnx_ir.convenience import replace_all_uses_with
 
 from tinsmith.export.blocks import BLOCK_SIZE
 from tinsmith.export.decoder_graph import REFINED_ROWS
-from tinsmith.export.onnx_nodes import CONTRIB, NodeMaker, drop_unused, take_over
+from tinsmith.export.onnx_nodes import (
+    CONTRIB,
+    NodeMaker,
+    drop_unused,
+    input_of,
+    name_of,
+    producer_of,
+    take_over,
+    tensor_of,
+)
 from tinsmith.model.int8_weights import LARGEST_LEVEL, MIDDLE, padded, width_of
 
 _FINE_STEP = 0.5 / LARGEST_LEVEL
@@ -60,8 +69,8 @@ class StoredMatrix:
     @classmethod
     def of(cls, graph: ir.Graph, product: ir.Node) -> "StoredMatrix":
         """The matrix that `product`, a MatMulNBits, multiplies by."""
-        packed = product.inputs[1]
-        scales = graph.initializers[packed.name.removesuffix(".packed") + ".scales"]
+        packed = input_of(product, 1)
+        scales = graph.initializers[name_of(packed).removesuffix(".packed") + ".scales"]
         return cls(packed, scales, product.inputs[3] if len(product.inputs) > 3 else None)
 
 
@@ -70,7 +79,7 @@ def products_by_input(graph: ir.Graph) -> Iterator[list[ir.Node]]:
     groups: dict[ir.Value, list[ir.Node]] = {}
     for node in graph:
         if node.op_type == "MatMulNBits":
-            groups.setdefault(node.inputs[0], []).append(node)
+            groups.setdefault(input_of(node, 0), []).append(node)
     yield from groups.values()
 
 
@@ -90,11 +99,11 @@ def _replace(
     nodes: NodeMaker, graph: ir.Graph, products: Sequence[ir.Node], rounding: Rounding, source: WeightSource
 ) -> None:
     """Put one INT8 product in the place of `products`, which share an input."""
-    name, rows = products[0].name, [node.attributes["N"].as_int() for node in products]
+    name, rows = name_of(products[0]), [node.attributes["N"].as_int() for node in products]
     total = sum(rows)
     factors, is_twice = rounding.factors.get(name), name in rounding.twice
     weights, scales = source.weights(nodes, graph, products, factors)
-    hidden = products[0].inputs[0] if factors is None else _smoothed(nodes, graph, products, factors)
+    hidden = input_of(products[0], 0) if factors is None else _smoothed(nodes, graph, products, factors)
     levels, token_scale = _rounded(nodes, hidden, f"{name}/input", is_twice)
     sums = _multiplied(nodes, name, levels, weights, scales, total)
     if is_twice:
@@ -134,7 +143,7 @@ def _smoothed(nodes: NodeMaker, graph: ir.Graph, products: Sequence[ir.Node], fa
 
     If only `products` read the output of a norm, its weight is divided, which costs nothing at run time.
     """
-    hidden, name = products[0].inputs[0], products[0].name
+    hidden, name = input_of(products[0], 0), name_of(products[0])
     shares = nodes.constant((1 / factors)[:, None], np.float32)  # (K / 32, 1)
     blocks, vector = nodes.constant([len(factors), BLOCK_SIZE], np.int64), nodes.constant([-1], np.int64)
     norm = hidden.producer()
@@ -172,12 +181,12 @@ def _rounded(nodes: NodeMaker, hidden: ir.Value, name: str, is_twice: bool) -> t
 def _cast_after_gathering(nodes: NodeMaker, graph: ir.Graph) -> None:
     """Cast the rows that the embedding gathers instead of all rows: no product needs the others any more."""
     for node in [node for node in graph if node.op_type == "Gather"]:
-        cast, rows = node.inputs[0].producer(), node.outputs[0]
-        if cast is None or cast.op_type != "Cast" or cast.inputs[0].name not in graph.initializers:
+        cast, rows = input_of(node, 0).producer(), node.outputs[0]
+        if cast is None or cast.op_type != "Cast" or input_of(cast, 0).name not in graph.initializers:
             continue
         floats = nodes.op(f"{node.name}/cast", "Cast", [rows], {"to": cast.attributes["to"].as_int()})
         replace_all_uses_with(rows, floats)
-        floats.producer().replace_input_with(0, rows)
+        producer_of(floats).replace_input_with(0, rows)
         node.replace_input_with(0, cast.inputs[0])
         rows.type = None
         nodes.insert_after(graph, node)
@@ -194,7 +203,7 @@ def _add_refined_logits_alone(nodes: NodeMaker, graph: ir.Graph) -> None:
     ((spread, _),) = initializer.uses()
     ((add, position),) = spread.outputs[0].uses()
     shares, logits, refined_logits = spread.inputs[0], add.inputs[1 - position], add.outputs[0]
-    rows = initializer.const_value.numpy()  # for each token; the last row adds nothing, to whatever token it is added
+    rows = tensor_of(initializer).numpy()  # for each token; the last row adds nothing, to whatever token it is added
     tokens = np.zeros(rows.max() + 1, np.int64)
     refined = np.flatnonzero(rows < rows.max())
     tokens[rows[refined]] = refined

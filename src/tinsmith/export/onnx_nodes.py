@@ -1,8 +1,8 @@
 """Makes nodes and constants of ONNX graphs, and tidies graphs whose nodes were replaced."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx_ir as ir
@@ -92,7 +92,7 @@ class NodeMaker:
         return self._add(ir.Value(name=tensor.name, const_value=tensor, type=typed, shape=tensor.shape))
 
     def _add(self, value: ir.Value) -> ir.Value:
-        self.initializers[value.name] = value
+        self.initializers[name_of(value)] = value
         return value
 
     def insert_before(self, graph: ir.Graph, node: ir.Node) -> None:
@@ -116,12 +116,49 @@ class NodeMaker:
         self.nodes, self.initializers = [], {}
 
     @contextmanager
-    def inserting_before(self, graph: ir.Graph, node: ir.Node) -> Iterator[None]:
+    def inserting_before(self, graph: ir.Graph, node: ir.Node) -> Generator[None]:
         """Within this context, nodes go in front of `node`; those made before it stay where they are."""
         nodes, self.nodes = self.nodes, []
         yield
         self.insert_before(graph, node)
         self.nodes = nodes
+
+
+def name_of(value: ir.Value | ir.Node) -> str:
+    """The name of a value or node that was given one."""
+    assert value.name is not None
+    return value.name
+
+
+def input_of(node: ir.Node, index: int) -> ir.Value:
+    """An input that the node cannot do without."""
+    value = node.inputs[index]
+    assert value is not None
+    return value
+
+
+def producer_of(value: ir.Value) -> ir.Node:
+    """The node whose output `value` is."""
+    node = value.producer()
+    assert node is not None
+    return node
+
+
+def tensor_of(value: ir.Value) -> ir.TensorProtocol:
+    """The content of an initializer."""
+    assert value.const_value is not None
+    return value.const_value
+
+
+def external_tensor_of(value: ir.Value) -> ir.ExternalTensor:
+    """The content of an initializer that lies in a file of weights."""
+    assert isinstance(value.const_value, ir.ExternalTensor)
+    return value.const_value
+
+
+def shape_of(value: ir.Value) -> tuple[int, ...]:
+    """The shape of an initializer."""
+    return cast("tuple[int, ...]", tuple(tensor_of(value).shape))
 
 
 def take_over(old: ir.Value, new: ir.Value) -> None:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from tinsmith.core.errors import ArtifactError, listing
 from tinsmith.core.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
+from tinsmith.export.onnx_nodes import name_of, shape_of, tensor_of
 from tinsmith.model.package_format import (
     BROWSER_FILE,
     CHECKSUMS_FILE,
@@ -52,7 +53,7 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
     chunks: list[Path] = []
     file, position = None, 0
     for group in _stored_together(model.graph):
-        need = sum(value.const_value.nbytes + -value.const_value.nbytes % _ALIGNMENT for value in group)
+        need = sum(size + -size % _ALIGNMENT for size in (tensor_of(value).nbytes for value in group))
         if file is None or position + -position % _ALIGNMENT + need > max_chunk_bytes:
             if file:
                 file.close()
@@ -60,12 +61,12 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
             chunks.append(path.with_name(f"{path.name}_data{suffix}"))
             file, position = chunks[-1].open("wb"), 0
         for value in group:
-            tensor = value.const_value
+            tensor = tensor_of(value)
             position += file.write(b"\0" * (-position % _ALIGNMENT))
             data = tensor.tobytes()
             place = (chunks[-1].name, position, len(data))
             value.const_value = ir.ExternalTensor(
-                *place, tensor.dtype, shape=tensor.shape, name=value.name, base_dir=path.parent
+                *place, tensor.dtype, shape=ir.Shape(shape_of(value)), name=name_of(value), base_dir=path.parent
             )
             position += file.write(data)
     if file:
@@ -80,7 +81,7 @@ def _stored_together(graph: ir.Graph) -> Iterator[list[ir.Value]]:
         if name.endswith(".packed"):
             stem = name.removesuffix(".packed")
             yield [graph.initializers[stem + kind] for kind in _MATRIX_PARTS if stem + kind in graph.initializers]
-        elif value.const_value.nbytes >= _INLINE_BYTES and not name.endswith(_MATRIX_PARTS):
+        elif tensor_of(value).nbytes >= _INLINE_BYTES and not name.endswith(_MATRIX_PARTS):
             yield [value]
 
 
@@ -91,12 +92,12 @@ def save_sibling(model: ir.Model, path: Path, of: ir.Model) -> None:
         ValueError: a weight of 1 kB or more is not stored there.
     """
     for name, value in model.graph.initializers.items():
-        if value.const_value.nbytes < _INLINE_BYTES and not value.name.endswith(_MATRIX_PARTS):
+        if tensor_of(value).nbytes < _INLINE_BYTES and not name.endswith(_MATRIX_PARTS):
             continue
         stored = of.graph.initializers[name].const_value if name in of.graph.initializers else None
         if (
             not isinstance(stored, ir.ExternalTensor)
-            or stored.dtype != value.const_value.dtype
+            or stored.dtype != tensor_of(value).dtype
             or stored.shape != value.shape
         ):
             raise ValueError(f"{name} is not stored with {of.graph.name}")
@@ -239,11 +240,11 @@ def _problems_of_graph(model: ir.Model, file: str, allowed: frozenset[str], laye
     problems = [f"{file}: operator {name} is not on the allow-list" for name in sorted(unknown)]
     expected = {"input_ids", "attention_mask", "position_ids", "num_logits_to_keep"}
     expected |= {f"past_key_values.{index}.{part}" for index in range(layers) for part in ("key", "value")}
-    inputs = {value.name: value for value in model.graph.inputs}
+    inputs = {name_of(value): value for value in model.graph.inputs}
     if set(inputs) != expected:
         problems.append(f"{file}: inputs differ by {sorted(set(inputs) ^ expected)}")
     for name, value in inputs.items():
-        if name.startswith("past_key_values") and not isinstance(value.shape[-1], int):
+        if name.startswith("past_key_values") and (value.shape is None or not isinstance(value.shape[-1], int)):
             problems.append(f"{file}: {name} has a symbolic head size")
     for value in model.graph.initializers.values():
         tensor = value.const_value

@@ -131,6 +131,7 @@ def gate_divergence(recorder: Recorder, graph: Graph, kind: str, expected: Logit
     Raises:
         GateError: the divergence is above `graph.max_divergence`.
     """
+    assert graph.max_divergence is not None  # the float32 graph is compared with the model instead
     all_expected, all_logits = (np.concatenate(list(cases.values())) for cases in (expected, logits))
     recorder.gate(
         f"gate.{kind}.divergence",

@@ -11,6 +11,7 @@ from tinsmith.core.config import ExportConfig
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import tree_sha256s
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
+from tinsmith.export.onnx_nodes import shape_of, tensor_of
 from tinsmith.export.package import download_bytes, graph_and_weights, weights_bytes
 from tinsmith.export.search import RECIPES, Choice
 from tinsmith.model.package_format import FLOAT32
@@ -86,18 +87,18 @@ def describe_quantization(choice: Choice) -> str:
 def _tensor_table(graph: ir.Graph) -> list[dict]:
     """Every stored tensor of 1 kB or more, largest first."""
     rows = [
-        {"name": value.name, "bits": _bits(value), "bytes": value.const_value.nbytes}
-        for value in graph.initializers.values()
-        if value.const_value.nbytes >= _MIN_LISTED_BYTES
+        {"name": name, "bits": _bits(name, value), "bytes": tensor_of(value).nbytes}
+        for name, value in graph.initializers.items()
+        if tensor_of(value).nbytes >= _MIN_LISTED_BYTES
     ]
     return sorted(rows, key=lambda row: (-row["bytes"], row["name"]))
 
 
-def _bits(value: ir.Value) -> float:
+def _bits(name: str, value: ir.Value) -> float:
     """Bits of one number of a stored tensor."""
-    if value.name.endswith(".zeros"):
+    if name.endswith(".zeros"):
         return 4
-    return bits_of(value.shape) if value.name.endswith(".packed") else 8 * value.const_value.dtype.itemsize
+    return bits_of(shape_of(value)) if name.endswith(".packed") else 8 * tensor_of(value).dtype.itemsize
 
 
 def _file_table(package_dir: Path) -> list[dict]:

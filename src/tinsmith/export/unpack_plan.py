@@ -19,7 +19,7 @@ import onnx_ir as ir
 from tinsmith.core.run_dir import read_json
 from tinsmith.export.blocks import bits_of
 from tinsmith.export.int8_products import StoredMatrix
-from tinsmith.export.onnx_nodes import NodeMaker
+from tinsmith.export.onnx_nodes import NodeMaker, external_tensor_of, input_of, shape_of, tensor_of
 from tinsmith.model.int8_weights import padded, unpack, width_of
 from tinsmith.model.package_format import UNPACKED_DATA, weights_files
 
@@ -40,7 +40,7 @@ class Plan:
         """Weights and scales of `products` side by side, as `WeightSource` describes them."""
         matrices = [StoredMatrix.of(graph, node) for node in products]
         columns = products[0].attributes["K"].as_int()
-        own_rows = sum(matrix.packed.shape[0] for matrix in matrices)
+        own_rows = sum(shape_of(matrix.packed)[0] for matrix in matrices)
         width, rows = width_of(own_rows), padded(own_rows)
         weights_at, scales_at = self._reserve(columns * rows), self._reserve(4 * rows)
         self.products.append(
@@ -72,7 +72,7 @@ class Plan:
         return json.dumps(
             {
                 "bytes": self.size_bytes,
-                "sha256": hashlib.sha256(unpacked).hexdigest(),
+                "sha256": hashlib.sha256(unpacked.data).hexdigest(),
                 "files": {path.name: path.stat().st_size for path in weights_files(graphs_dir)},
                 "products": self.products,
             },
@@ -82,15 +82,15 @@ class Plan:
 
 def _part(matrix: StoredMatrix) -> dict[str, Any]:
     """Where one matrix lies in the package's files."""
-    packed, scales = matrix.packed.const_value, matrix.scales.const_value
+    packed, scales = external_tensor_of(matrix.packed), external_tensor_of(matrix.scales)
     part = {
-        "bits": bits_of(packed.shape),
-        "rows": packed.shape[0],
+        "bits": bits_of(shape_of(matrix.packed)),
+        "rows": shape_of(matrix.packed)[0],
         "file": str(packed.location),
         "packed_at": packed.offset,
         "scales_at": scales.offset,
     }
-    return part if matrix.zeros is None else part | {"zeros_at": matrix.zeros.const_value.offset}
+    return part if matrix.zeros is None else part | {"zeros_at": external_tensor_of(matrix.zeros).offset}
 
 
 def _tensor(name: str, start: int, size_bytes: int, dtype: ir.DataType, shape: list[int]) -> ir.ExternalTensor:
@@ -113,8 +113,8 @@ def count_differences(plan_path: Path, folding_path: Path) -> tuple[int, int]:
         graph = _folded(folding_path, Path(folder))
         products = [node for node in graph if node.op_type == "MatMulIntegerToFloat"]
         for product, planned in zip(products, plan["products"], strict=True):
-            for value, start in ((product.inputs[1], planned["weights_at"]), (product.inputs[3], planned["scales_at"])):
-                expected = value.const_value.numpy()
+            for index, start in ((1, planned["weights_at"]), (3, planned["scales_at"])):
+                expected = tensor_of(input_of(product, index)).numpy()
                 own = unpacked[start : start + expected.nbytes].view(expected.dtype).reshape(expected.shape)
                 differences += int((own != expected).sum())
     return differences, plan["bytes"]

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from tinsmith.export.decoder_graph import build_decoder
 from tinsmith.export.graphs.sources import Checked, Source
-from tinsmith.export.onnx_nodes import NodeMaker
+from tinsmith.export.onnx_nodes import NodeMaker, name_of
 from tinsmith.export.package import save_sibling
 from tinsmith.export.parity import gate_divergence
 from tinsmith.model.families import Decoder
@@ -128,7 +128,7 @@ def _watch(model: ir.Model, head_dim: int) -> list[str]:
         if node.op_type == "RotaryEmbedding":
             by_head = nodes.op(f"largest/{node.name}/heads", "Reshape", [value, heads])
             value = nodes.op(f"largest/{node.name}/lengths", "ReduceL2", [by_head, last_axis])
-        watched[node.name] = value
+        watched[name_of(node)] = value
         if node.op_type == "SkipSimplifiedLayerNormalization":
             watched[f"{node.name}.sum"] = node.outputs[_SUM]
     largest = []
