@@ -1,7 +1,7 @@
 """Write files of weights, whole or not at all."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _whole_file(path: Path, size_bytes: int) -> Iterator[None]:
+def _whole_file(path: Path, size_bytes: int) -> Generator[None]:
     from safetensors import SafetensorError
 
     try:
