@@ -10,6 +10,7 @@ from tinsmith.card.stage import render_card
 from tinsmith.core import measure
 from tinsmith.core.config import CardConfig
 from tinsmith.core.run_dir import RunDir, tree_sha256s, write_json, write_text
+from tinsmith.pipeline.ownership import mark_run
 
 AUTHOR = {
     "title": "Tea Shop",
@@ -55,6 +56,7 @@ def write_stage(run: RunDir, stage: str) -> None:
             "finished_at": "2026-11-22T10:30:00+00:00",
             "inputs": inputs,
             "outputs": tree_sha256s(folder),
+            "measurements": len(stamped),
             "environment": "env1",
         },
     )
@@ -118,6 +120,7 @@ def write_run(root: Path, stages: tuple[str, ...] = STAMPED, author: dict | None
     )
     for stage in stages:
         write_stage(run, stage)
+    mark_run(run, None)
     return run
 
 
@@ -136,6 +139,12 @@ def write_card(run: RunDir, monkeypatch, author: dict | None = None) -> Path:
     result = run_stage(render_card, CardConfig(**(author or {})), run, "tea-bot", out_dir)
     stamped = [replace(m, stage="card", fingerprint="print-card") for m in result.measurements]
     measure.append(run.measurements, stamped)
-    stamp = {"stage": "card", "fingerprint": "print-card", "outputs": tree_sha256s(out_dir)}
-    write_json(run.stamp("card"), {**stamp, "finished_at": "2026-11-23T00:00:00+00:00"})
+    stamp = {
+        "stage": "card",
+        "fingerprint": "print-card",
+        "outputs": tree_sha256s(out_dir),
+        "measurements": len(stamped),
+        "finished_at": "2026-11-23T00:00:00+00:00",
+    }
+    write_json(run.stamp("card"), stamp)
     return out_dir

@@ -4,8 +4,11 @@ import errno
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
+from fake_stages import files_end_at
 from tinsmith.core.code_version import code_version, sources_behind
 from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ArtifactError, GateError, UserError
@@ -106,8 +109,116 @@ def test_a_failed_gate_is_kept_as_evidence(line):
     monkeypatch.setattr(runner, "STAGES", (replace(stages[0], run=fail), *stages[1:]))
     with pytest.raises(GateError, match=r"gate.demo: measured 3 logits over 5 positions, required <= 1"):
         _go(run)
-    assert json.loads((run.root / "failed_gates.jsonl").read_text())["value"] == 3.0
+    assert json.loads(run.failed_gates.read_text())["value"] == 3.0
     assert not run.measurements.exists()
+
+
+def test_a_full_disk_in_a_library_is_a_message_and_the_run_goes_on_later(line):
+    run, _, stages, monkeypatch = line
+
+    def fill(config, run_dir, out_dir, context):
+        with files_end_at(1000):
+            safetensors.numpy.save_file({"weights": np.zeros(1000)}, out_dir / "weights.safetensors")
+
+    monkeypatch.setattr(runner, "STAGES", (stages[0], replace(stages[1], run=fill), stages[2]))
+    with pytest.raises(UserError, match="the run stopped: File too large") as error:
+        _go(run)
+    assert "run the same command again" in error.value.hint
+    monkeypatch.setattr(runner, "STAGES", stages)
+    said, measurements = _go(run)
+    assert said[0].endswith("up to date") and [m.id for m in measurements] == ["base.n", "train.n", "merge.n"]
+
+
+def test_a_disk_that_fills_up_while_a_result_is_recorded_costs_no_earlier_result(line):
+    run, _, _, monkeypatch = line
+    _go(run)
+    before = {p: p.read_bytes() for p in run.root.rglob("*") if p.is_file() and p.name != "config.json"}
+
+    def full(path, measurements):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.measure, "append", full)
+        with pytest.raises(UserError, match="No space left on device"):
+            _go(run, config=RunConfig(train={"epochs": 5}))
+    assert {p: p.read_bytes() for p in before} == before
+    assert [text for text in _go(run)[0] if "up to date" not in text] == []
+
+
+def test_a_torn_last_line_is_repaired_with_a_message(line):
+    run, calls, _, _ = line
+    _go(run)
+    whole = run.measurements.read_bytes()
+    for path in (run.measurements, run.failed_gates):
+        path.write_bytes((whole if path == run.measurements else b"") + b'{"id": "gate.de')
+    said, measurements = _go(run)
+    assert sum("removed a torn last line" in text for text in said) == 2
+    assert run.measurements.read_bytes() == whole and run.failed_gates.read_bytes() == b""
+    assert len(measurements) == 3 and len(calls) == 3
+
+
+def test_forcing_a_stage_does_not_count_its_measurements_twice(line):
+    run, calls, _, _ = line
+    _go(run)
+    _, measurements = _go(run, first="train", force=True)
+    assert len(calls) == 5
+    assert [(m.id, m.value) for m in measurements] == [("base.n", 1), ("train.n", 4), ("merge.n", 5)]
+
+
+@pytest.mark.parametrize("killed_before", ["append", "write_json", "replace_stage_folder"])
+def test_killed_between_result_and_record_the_stage_runs_again(line, killed_before):
+    run, calls, _, monkeypatch = line
+    _go(run)
+
+    def kill(*arguments):
+        if killed_before != "write_json" or arguments[0] == run.stamp("train"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.measure if killed_before == "append" else runner, killed_before, kill)
+        with pytest.raises(KeyboardInterrupt):
+            _go(run, config=RunConfig(train={"epochs": 5}), first="train")
+    _, measurements = _go(run, config=RunConfig(train={"epochs": 5}))
+    assert (run.stage("train") / "file.txt").read_text() == "epochs 5"
+    assert calls == ["base", "train", "merge", "train", "train", "merge"]
+    assert [(m.id, m.value) for m in measurements] == [("base.n", 1), ("train.n", 5), ("merge.n", 6)]
+
+
+def test_leftovers_of_a_killed_write_are_no_output(line):
+    run, _, stages, monkeypatch = line
+
+    def killed(config, run_dir, out_dir, context):
+        (out_dir / "checkpoint").mkdir()
+        (out_dir / f".{'0' * 16}.tmp").write_text("half")
+        (out_dir / f"checkpoint/.{'1' * 16}.tmp").write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "STAGES", (stages[0], replace(stages[1], run=killed), stages[2]))
+    with pytest.raises(KeyboardInterrupt):
+        _go(run)
+    monkeypatch.setattr(runner, "STAGES", stages)
+    _go(run)
+    assert {path.name for path in run.stage("train").rglob("*")} == {"checkpoint", "file.txt"}
+
+
+def test_a_link_among_unfinished_stages_is_removed_and_its_target_kept(line, tmp_path):
+    run, _, _, _ = line
+    _go(run)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_text("precious")
+    (run.work / "train-0123456789abcdef").symlink_to(tmp_path / "photos")
+    _go(run, first="train", force=True)
+    assert (tmp_path / "photos/a.jpg").read_text() == "precious" and list(run.work.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("run/data/chats.jsonl", "lies in the run folder"), (".", "holds the run folder")]
+)
+def test_conversations_and_run_folder_do_not_lie_in_each_other(line, tmp_path, path, words):
+    run, calls, _, _ = line
+    with pytest.raises(UserError, match=words):
+        _go(run, config=RunConfig(data={"path": str(tmp_path / path)}))
+    assert calls == []
 
 
 def test_two_processes_cannot_share_a_run_folder(line):

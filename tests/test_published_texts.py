@@ -16,7 +16,8 @@ from tinsmith.card.facts import Facts, plain
 from tinsmith.card.snippet import NEUTRAL_QUESTION, js_string
 from tinsmith.card.stage import example_warnings
 from tinsmith.commands import demo
-from tinsmith.core.config import CardConfig, RunConfig, load_config
+from tinsmith.core.config import CardConfig, RunConfig
+from tinsmith.core.config_file import load_config
 from tinsmith.core.run_dir import read_json, tree_sha256s, write_json, write_text
 from tinsmith.data.stage import prepare_data
 from tinsmith.evaluate.stage import sample_questions

@@ -1,4 +1,4 @@
-"""The `tinsmith` command line: it parses, and calls one module of `commands` a verb.
+"""The `tinsmith` command line: it parses, and calls one module of `commands` for each verb.
 
 Results go to stdout, progress and messages to stderr. Every success ends with the next command to type. Commands are
 imported when they are called, so that `--help` answers at once.
@@ -12,12 +12,14 @@ from typing import Any
 import click
 
 from tinsmith import __version__
+from tinsmith.commands.terminal import say
+from tinsmith.core.disk_errors import disk_problem
 from tinsmith.core.errors import UserError
 from tinsmith.pipeline.stages import STAGE_NAMES
 
 
 class _Group(click.Group):
-    """Prints a `UserError` as message and hint and exits with code 2; a traceback only with `--debug`."""
+    """Prints what a person can act on as message and hint and exits with code 2; a traceback only with `--debug`."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -25,20 +27,31 @@ class _Group(click.Group):
         except UserError as error:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"error: {error.message}", err=True)
-            if error.hint:
-                click.echo(f"  -> {error.hint}", err=True)
-            sys.exit(2)
+            _exit_with(error.message, error.hint)
         except KeyboardInterrupt:
-            click.echo("\nstopped; run the same command again to continue", err=True)
+            say("\nstopped; run the same command again to continue")
             sys.exit(130)
+        except BrokenPipeError:
+            raise  # click ends quietly when nobody reads on, as in `tinsmith check ... | head`
+        except OSError as error:
+            problem = disk_problem(error)
+            if ctx.params.get("debug") or not problem:
+                raise
+            _exit_with(problem, "Make room or correct the permissions, then run the same command again.")
+
+
+def _exit_with(message: str, hint: str) -> None:
+    say(f"error: {message}")
+    if hint:
+        say(f"  -> {hint}")
+    sys.exit(2)
 
 
 @click.group(cls=_Group)
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    """A folder of conversations becomes a small chat model in a browser tab, with its model card."""
+    """Turn a folder of conversations into a small chat model in a browser tab, with its model card."""
     # PEFT 0.21 reads a property that Transformers 5.23 renamed; nothing a person can act on. Goes with a newer PEFT.
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
@@ -50,14 +63,19 @@ _RUNS = click.option(
     "--runs", "runs_dir", type=_PATH, default=Path("runs"), show_default=True, help="Folder that holds the runs."
 )
 _SET = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key, such as train.epochs=1."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one key, such as train.epochs=1.",
 )
-_FROM = click.option(
-    "--from", "first", type=click.Choice(STAGE_NAMES), default="base", help="First stage to bring up to date."
+_FROM = click.option("--from", "first", type=click.Choice(STAGE_NAMES), default="base", help="First stage to run.")
+_TO = click.option("--to", "last", type=click.Choice(STAGE_NAMES), default="app", help="Last stage to run.")
+_FORCE = click.option("--force", is_flag=True, help="Run the stages even if they are up to date.")
+_ADOPT = click.option(
+    "--adopt", is_flag=True, help="Continue a run whose configuration file was moved or renamed, or is another one."
 )
-_TO = click.option("--to", "last", type=click.Choice(STAGE_NAMES), default="app", help="Last stage.")
-_FORCE = click.option("--force", is_flag=True, help="Run stages even if they are up to date.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document as the last line.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Also print the results as one line of JSON.")
 
 
 @main.command()
@@ -66,18 +84,20 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 @_TO
 @_FROM
 @_FORCE
+@_ADOPT
 @_JSON
 def demo(**options: Any) -> None:
-    """Run everything on a small base model and a public question-answer data set."""
+    """Try the whole pipeline on a small model and public questions."""
     from tinsmith.commands.demo import demo
+    from tinsmith.commands.run import RunOptions
 
-    demo(**options)
+    demo(RunOptions(**options))
 
 
 @main.command()
 @click.argument("folder", type=_PATH)
 def init(folder: Path) -> None:
-    """Write a commented tinsmith.toml into FOLDER."""
+    """Write a commented tinsmith.toml into FOLDER to edit."""
     from tinsmith.commands.init import init
 
     init(folder)
@@ -87,7 +107,10 @@ def init(folder: Path) -> None:
 @_CONFIG
 @_SET
 def check(config_path: Path, settings: tuple[str, ...]) -> None:
-    """Report on the data: what would be used, dropped, repaired, and why."""
+    """Check configuration and data before a run.
+
+    The report says which records would be used, dropped or repaired, and why.
+    """
     from tinsmith.commands.check import check
 
     check(config_path, settings)
@@ -100,17 +123,21 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
 @_TO
 @_FROM
 @_FORCE
+@_ADOPT
 @_JSON
-def run(**options: Any) -> None:
-    """Run everything, from conversations to chat page; continue where it was stopped."""
-    from tinsmith.commands.run import run
+def run(config_path: Path, **options: Any) -> None:
+    """Run the whole pipeline, or continue a run.
 
-    run(**options)
+    Stages that are up to date are skipped. The run's folder is RUNS/NAME, with the name that CONFIG gives.
+    """
+    from tinsmith.commands.run import RunOptions, run
+
+    run(config_path, RunOptions(**options))
 
 
 @main.command()
 @_RUN
-@click.option("--system", default=None, help="System prompt; the default is that of the data.")
+@click.option("--system", default=None, help="System prompt instead of the data set's own.")
 def chat(run_path: Path, system: str | None) -> None:
     """Talk to the packaged model in the terminal."""
     from tinsmith.commands.chat import chat
@@ -122,7 +149,7 @@ def chat(run_path: Path, system: str | None) -> None:
 @_RUN
 @click.option("--port", type=int, default=0, help="Port on 127.0.0.1; 0 takes a free one.")
 def serve(run_path: Path, port: int) -> None:
-    """Serve chat page and card on 127.0.0.1, with the headers that threads need."""
+    """Serve the chat page and the card on 127.0.0.1."""
     from tinsmith.commands.serve import serve
 
     serve(run_path, port)
@@ -134,15 +161,15 @@ def serve(run_path: Path, port: int) -> None:
     "--remote",
     "is_remote",
     is_flag=True,
-    help="Measure other browsers: serve a page that runs the benchmark and sends its result.",
+    help="Measure other browsers: serve a page that runs the benchmark and sends back the result.",
 )
 @click.option(
     "--lan",
     "is_open",
     is_flag=True,
-    help="With --remote: open the page to the local network, not only to this machine.",
+    help="With --remote: open the page to the local network, not to this machine alone.",
 )
-@click.option("--port", type=int, default=0, help="With --remote; 0 takes a free one.")
+@click.option("--port", type=int, default=0, help="With --remote: port of the page; 0 takes a free one.")
 @click.option(
     "--minutes",
     type=click.IntRange(1),
@@ -151,7 +178,7 @@ def serve(run_path: Path, port: int) -> None:
     help="With --remote: close the page after this long.",
 )
 def bench(**options: Any) -> None:
-    """Measure again in this machine's browser, or with --remote in others, and renew card and page."""
+    """Measure again in this browser or others, and renew the card."""
     from tinsmith.commands.bench import bench
 
     bench(**options)
@@ -159,7 +186,7 @@ def bench(**options: Any) -> None:
 
 @main.command()
 @_RUN
-@click.option("--check", "check_only", is_flag=True, help="Verify every number against its source; change nothing.")
+@click.option("--check", "check_only", is_flag=True, help="Compare every number with its source and change nothing.")
 def card(run_path: Path, check_only: bool) -> None:
     """Render the model card, or verify the one that is there."""
     from tinsmith.commands.card import card
@@ -176,10 +203,10 @@ def card(run_path: Path, check_only: bool) -> None:
     help="Take the packages' .tgz archives from FOLDER, for a machine without a network.",
 )
 def setup(archives: Path | None) -> None:
-    """Fetch the browser runtime (36 MB, from the npm registry) before it is first needed.
+    """Fetch the browser runtime (36 MB) before it is first needed.
 
-    Two packages are fetched, checked against pinned digests, and kept in tinsmith's cache. The registry is the one in
-    npm_config_registry or the user's npm configuration, else the public one.
+    Two packages are fetched from the npm registry, checked against pinned digests, and kept in tinsmith's cache. The
+    registry is the one in npm_config_registry or the user's npm configuration, else the public one.
     """
     from tinsmith.commands.setup import setup
 
@@ -191,7 +218,7 @@ def setup(archives: Path | None) -> None:
 @_RUNS
 @click.option("--list", "list_only", is_flag=True, help="Print the candidates as TOML; ask nothing, write nothing.")
 def approve(**options: Any) -> None:
-    """Choose which texts of the data the chat page and the card may publish."""
+    """Choose which texts of the data may be published."""
     from tinsmith.commands.approve import approve
 
     approve(**options)
@@ -199,7 +226,7 @@ def approve(**options: Any) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Show what this machine can do, and how to install what is missing."""
+    """Say what this machine can do, and how to install what is missing."""
     from tinsmith.commands.doctor import doctor
 
     doctor()

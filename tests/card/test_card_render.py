@@ -305,7 +305,8 @@ def test_the_reason_a_device_gives_is_printed(tmp_path, monkeypatch):
     run = write_run(tmp_path / "tea-bot", STAMPED[: STAMPED.index("bench")])
     write_json(run.stage("bench") / "webgpu.json", {"device": "webgpu", "not_measured": "no adapter found"})
     outputs = {"webgpu.json": file_sha256(run.stage("bench") / "webgpu.json")}
-    write_json(run.stamp("bench"), {"fingerprint": "x", "finished_at": "2026-11-22T10:30:00+00:00", "outputs": outputs})
+    stamp = {"fingerprint": "x", "finished_at": "2026-11-22T10:30:00+00:00", "outputs": outputs, "measurements": 0}
+    write_json(run.stamp("bench"), stamp)
     page = (write_card(run, monkeypatch) / "README.md").read_text()
     assert "| Not measured: no adapter found | WebGPU | Not measured |" in page
 
@@ -329,9 +330,8 @@ def test_a_device_that_could_not_says_why(tmp_path, monkeypatch):
     }
     write_json(run.stage("remote") / "1.json", device)
     outputs = {"1.json": file_sha256(run.stage("remote") / "1.json")}
-    write_json(
-        run.stamp("remote"), {"fingerprint": "x", "finished_at": "2026-11-22T10:30:00+00:00", "outputs": outputs}
-    )
+    stamp = {"fingerprint": "x", "finished_at": "2026-11-22T10:30:00+00:00", "outputs": outputs, "measurements": 0}
+    write_json(run.stamp("remote"), stamp)
     page = (write_card(run, monkeypatch) / "README.md").read_text()
     assert "| Pixel \\| \\*9\\*: this GPU takes no tensor as large as the model's | WebGPU | Not measured |" in page
 

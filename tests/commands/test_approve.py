@@ -10,7 +10,8 @@ from fake_run import write_run
 from tinsmith.cli import main
 from tinsmith.commands.candidates import question_candidates
 from tinsmith.commands.config_file import set_keys, toml_text
-from tinsmith.core.config import CardExample, commented_toml, load_config
+from tinsmith.core.config import CardExample
+from tinsmith.core.config_file import commented_toml, load_config
 from tinsmith.core.errors import ConfigError
 from tinsmith.core.run_dir import read_json, tree_sha256s, write_json, write_text
 from tiny import tiny_conversations

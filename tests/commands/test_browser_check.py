@@ -3,8 +3,7 @@
 import pytest
 
 from tinsmith.commands.browser_check import require_browser
-from tinsmith.commands.run import run_and_report
-from tinsmith.core.config import load_config
+from tinsmith.commands.run import RunOptions, run
 from tinsmith.core.errors import MissingDependency
 from tinsmith.core.run_dir import RunDir, write_json
 
@@ -17,11 +16,11 @@ def nothing_installed(tmp_path, monkeypatch):
     monkeypatch.setattr("tinsmith.browser.download._PAUSES_SECONDS", ())
 
 
-def test_a_run_without_chromium_stops_before_its_first_stage(nothing_installed, tmp_path):
-    (tmp_path / "chats.jsonl").write_text("")
+def test_a_run_without_chromium_stops_before_its_first_stage(nothing_installed, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinsmith.data.stage.check_data", lambda config, seed: None)
     (tmp_path / "tinsmith.toml").write_text('[data]\npath = "chats.jsonl"\n')
     with pytest.raises(MissingDependency, match="/nowhere/chromium"):
-        run_and_report(load_config(tmp_path / "tinsmith.toml", ()), tmp_path / "runs", "base", "app")
+        run(tmp_path / "tinsmith.toml", RunOptions(runs_dir=tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
 
 
@@ -32,8 +31,8 @@ def test_each_stage_asks_for_what_it_needs(nothing_installed, tmp_path, first, l
 
 
 def test_stages_without_a_browser_and_finished_ones_ask_for_nothing(nothing_installed, tmp_path):
-    run = RunDir(tmp_path)
-    require_browser(run, "base", "evaluate")
+    folder = RunDir(tmp_path)
+    require_browser(folder, "base", "evaluate")
     for name in ("bench", "card", "app"):
-        write_json(run.stamp(name), {})
-    require_browser(run, "base", "app")
+        write_json(folder.stamp(name), {})
+    require_browser(folder, "base", "app")

@@ -1,33 +1,37 @@
 """What a person sees in the terminal: the table of results, the doctor's findings, a conversation with the package."""
 
+import errno
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from stage_runs import run_stage
 from tinsmith.cli import main
+from tinsmith.commands import terminal
 from tinsmith.commands.doctor import _demo_data, _runtime, findings
 from tinsmith.commands.results_table import results_table
 from tinsmith.core.config import ExportConfig, RunConfig
 from tinsmith.core.measure import Measurement
-from tinsmith.core.run_dir import write_json
+from tinsmith.core.run_dir import RunDir, write_json
 from tinsmith.export.stage import export_int4
 from tinsmith.model.conversations import Message, write_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import FLOAT32
 from tinsmith.model.tokens import load_tokenizer
+from tinsmith.pipeline.ownership import mark_run
 from tiny import build_tiny, tiny_conversations
 
 
 def test_table_shows_what_was_measured_and_a_dash_for_the_rest():
-    found = [
+    measurements = [
         Measurement("evaluate.perplexity.test.int4", 27.476, "perplexity", 50, "conversations", "m"),
         Measurement("export.weights_bytes", 84_368_565, "bytes", 2, "files", "m"),
         Measurement("gate.a", 0, "count", 1, "x", "m", gate={"op": "==", "bound": 0}),
     ]
-    lines = results_table(found).splitlines()
+    lines = results_table(measurements).splitlines()
     assert next(line for line in lines if line.startswith("perplexity, test")).split()[-3:] == ["-", "-", "27.48"]
     assert any(line.endswith("84.4 MB") for line in lines) and lines[-1].endswith("1 of 1")
     assert any(line.startswith("browser, webgpu") and "not measured" in line for line in lines)
@@ -78,6 +82,7 @@ def packaged(tmp_path):
     (run / "export").mkdir()
     run_stage(export_int4, ExportConfig(), run / "data", run / "merge", run / "export", seed=1)
     write_json(run / "config.json", RunConfig().model_dump(mode="json"))
+    mark_run(RunDir(run), None)
     write_json(run / "stamps" / "export.json", {})
     return run
 
@@ -119,3 +124,58 @@ def test_init_writes_a_configuration_that_loads_and_refuses_to_overwrite(tmp_pat
     assert "[train]" in text and json.dumps("smollm2-135m-instruct") in text
     again = CliRunner().invoke(main, ["init", str(tmp_path / "new")])
     assert again.exit_code == 2 and "already there" in again.stderr
+
+
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\r"
+
+
+@pytest.mark.parametrize("bad", ["\x1b[2J", "\x07", "\x9b31m", "\r", "\x7f", "\u202e", "\udce9"])
+def test_what_steers_a_terminal_is_shown_as_an_escape(bad, capfd):
+    terminal.show(f"a{bad}b")
+    terminal.say(f"a{bad}b")
+    for text in capfd.readouterr():
+        assert text.startswith("a\\") and text.endswith("b\n") and bad[0] not in text
+
+
+def test_ordinary_text_is_shown_as_it_is(capfd):
+    text = "tab\tline\nأهلا 茶 \u200f e\u0301 👩‍🚀"
+    terminal.show(text)
+    assert capfd.readouterr().out == text + "\n"
+
+
+def test_escape_sequences_in_data_do_not_reach_the_terminal(tmp_path):
+    records = [
+        {"messages": c.as_dicts(), "category": f"{i % 3}{ESCAPES}", "id": f"{i}{ESCAPES}"}
+        for i, c in enumerate(tiny_conversations(40))
+    ]
+    records[3]["messages"] = records[3]["messages"][:1]
+    (tmp_path / f"chats{ESCAPES}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    (tmp_path / "tinsmith.toml").write_text('[data]\npath = "."\n')
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "tinsmith.toml")])
+    assert done.exit_code == 0, done.output
+    assert "chats\\x1b]0;owned" in done.output
+    assert not set(done.output) & set(ESCAPES) - set("]0;owned[2J31mgnp.exe")
+
+
+def test_escape_sequences_in_an_error_do_not_reach_the_terminal(tmp_path):
+    done = CliRunner().invoke(main, ["run", f"{tmp_path}/\x1b[2J.toml"])
+    assert done.exit_code == 2 and "\x1b" not in done.stderr and "\\x1b[2J.toml: no such" in done.stderr
+
+
+def test_commands_print_in_one_place():
+    folder = Path(terminal.__file__).parent
+    for path in sorted(folder.glob("*.py")):
+        if path.name != "terminal.py":
+            assert "click.echo" not in path.read_text() and "print(" not in path.read_text(), path
+
+
+def test_a_file_that_may_not_be_read_is_a_message(tmp_path, monkeypatch):
+    path = tmp_path / "tinsmith.toml"
+    path.write_text("")
+
+    def refuse(self, *arguments, **named):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    done = CliRunner().invoke(main, ["check", str(path)])
+    assert done.exit_code == 2 and f"error: {path}: Permission denied" in done.stderr and "  -> " in done.stderr

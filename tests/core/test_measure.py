@@ -4,9 +4,11 @@ import math
 
 import pytest
 
+from fake_stages import files_end_at
 from tinsmith.core import measure
 from tinsmith.core.errors import ArtifactError, GateError
-from tinsmith.core.measure import Measurement, Recorder
+from tinsmith.core.measure import Measurement, Recorder, current_measurements
+from tinsmith.core.run_dir import RunDir, write_json
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -47,5 +49,51 @@ def test_file_round_trip_and_broken_line(tmp_path):
     measure.append(path, [taken])
     assert measure.read(path) == [taken, taken]
     path.write_text(path.read_text() + "{broken\n")
-    with pytest.raises(ArtifactError, match=r"m.jsonl:3: not a measurement"):
+    with pytest.raises(ArtifactError, match=r"m.jsonl:3: not a measurement") as error:
         measure.read(path)
+    assert "delete its line 3" in error.value.hint
+
+
+def _count(value, **more):
+    return Measurement("a.b", value, "count", 1, "runs", "m", **more)
+
+
+def test_a_disk_that_fills_up_during_an_append_tears_no_line(tmp_path):
+    path = tmp_path / "m.jsonl"
+    measure.append(path, [_count(1)])
+    before = path.read_bytes()
+    with files_end_at(len(before) + 50), pytest.raises(OSError, match="too large"):
+        measure.append(path, [_count(2)])
+    assert path.read_bytes() == before
+    measure.append(path, [_count(3)])
+    assert [m.value for m in measure.read(path)] == [1, 3]
+
+
+@pytest.mark.parametrize("tail", [b'{"id": "a.b", "val', b"\0" * 40, '{"id": "\u00e4'.encode()[:-1], b"[]"])
+def test_a_torn_last_line_is_left_out_and_repaired(tmp_path, tail):
+    path = tmp_path / "m.jsonl"
+    measure.append(path, [_count(1)])
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    assert [m.value for m in measure.read(path)] == [1]
+    assert "removed a torn last line" in measure.repair(path) and path.read_bytes() == whole
+    assert measure.repair(path) == ""
+
+
+def test_a_whole_last_line_only_gets_its_newline(tmp_path):
+    path = tmp_path / "m.jsonl"
+    measure.append(path, [_count(1)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert "newline" in measure.repair(path) and path.read_bytes() == whole
+
+
+def test_only_the_last_run_of_a_stage_counts(tmp_path):
+    run = RunDir(tmp_path)
+    earlier = [_count(value, stage="bench", fingerprint="f") for value in (1, 2, 3)]
+    other = _count(4, stage="base", fingerprint="g")
+    last = [_count(value, stage="bench", fingerprint="f") for value in (5, 6)]
+    measure.append(run.measurements, [*earlier, other, *last, _count(7, stage="card", fingerprint="h")])
+    for stage, fingerprint, count in (("bench", "f", 2), ("base", "g", 1), ("card", "newer", 1)):
+        write_json(run.stamp(stage), {"fingerprint": fingerprint, "outputs": {}, "measurements": count})
+    assert [m.value for m in current_measurements(run)] == [4, 5, 6]

@@ -90,7 +90,7 @@ def read_evidence(run: RunDir, log_bytes: int | None = None) -> Evidence:
     """
     stamps = {stage: read_json(run.stamp(stage)) for stage in STAGES if run.stamp(stage).exists()}
     for stage, stamp in stamps.items():
-        for key in ("fingerprint", "outputs", "finished_at"):
+        for key in ("fingerprint", "outputs", "measurements", "finished_at"):
             if key not in stamp:
                 raise ArtifactError(
                     f"{run.stamp(stage)}: no {key!r}", f"Run again: tinsmith run --from {stage} --force"

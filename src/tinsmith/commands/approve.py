@@ -13,10 +13,13 @@ from tinsmith.card.private_text import suspicions
 from tinsmith.commands.candidates import ExampleCandidate, QuestionCandidate, example_candidates, question_candidates
 from tinsmith.commands.config_file import printable, set_keys, toml_text
 from tinsmith.commands.existing_run import existing_run, require_stage
-from tinsmith.core.config import MAX_EXAMPLES, MAX_QUESTIONS, CardExample, RunConfig, load_config
+from tinsmith.commands.terminal import say, say_next, show, typed
+from tinsmith.core.config import MAX_EXAMPLES, MAX_QUESTIONS, CardExample, RunConfig
+from tinsmith.core.config_file import load_config
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import RunDir
 from tinsmith.model.conversations import read_jsonl
+from tinsmith.pipeline.ownership import check_run_folder, configuration_id
 
 _INTRODUCTION = """\
 Page and card publish texts of your data only if you agree to them here. You see each text as it would be published.
@@ -74,22 +77,23 @@ def approve(config_path: Path, runs_dir: Path, list_only: bool) -> None:
     """
     config = load_config(config_path)
     run = existing_run(runs_dir / config.name)
+    check_run_folder(run, configuration_id(config_path, run))
     require_stage(run, "data", "its conversations are not read yet")
     evidence = read_evidence(run)
     candidates = [*_agreed(config, evidence), *_new(config, run, evidence)]
     if not candidates:
-        raise UserError(f"{run.root}: no text to agree to", f"Finish the run first: tinsmith run {config_path}")
+        raise UserError(f"{run.root}: no text to agree to", f"Finish the run first: {typed('run', config_path)}")
     if list_only:
-        click.echo(_as_toml(candidates), nl=False)
+        show(_as_toml(candidates), end="")
         return
-    click.echo(_INTRODUCTION, err=True)
+    say(_INTRODUCTION)
     for category in evidence.record("data", "report.json")["categories"]:
         for part in suspicions(category["name"]):
-            click.echo(f"careful: the category {printable(category['name'])!r} looks like {part.kind}", err=True)
+            say(f"careful: the category {printable(category['name'])!r} looks like {part.kind}")
     _ask_all(candidates, config, config_path)
     if "evaluate" not in evidence.stamps:
-        click.echo("Candidates for the card come with the evaluation; this run has none yet.", err=True)
-    click.echo(f"Next: tinsmith run {config_path} --runs {runs_dir}", err=True)
+        say("Candidates for the card come with the evaluation; this run has none yet.")
+    say_next("run", config_path, "--runs", runs_dir)
 
 
 def _agreed(config: RunConfig, evidence: Evidence) -> Iterator[Candidate]:
@@ -156,17 +160,17 @@ def _ask_all(candidates: list[Candidate], config: RunConfig, config_path: Path) 
         else:
             texts.append(candidate.text)
         set_keys(config_path, {candidate.key: (texts or [""])[0] if candidate.key == PROMPT_KEY else texts})
-    click.echo(f"\nQuestions agreed for the chat page: {len(agreed[QUESTIONS_KEY])}", err=True)
-    click.echo(f"Examples agreed for the card: {len(agreed[EXAMPLES_KEY])}", err=True)
+    say(f"\nQuestions agreed for the chat page: {len(agreed[QUESTIONS_KEY])}")
+    say(f"Examples agreed for the card: {len(agreed[EXAMPLES_KEY])}")
 
 
 def _show(candidate: Candidate, number: str) -> None:
-    click.echo(f"\n[{number}] {printable(candidate.note)}")
+    show(f"\n[{number}] {printable(candidate.note)}")
     for label, text in candidate.shown.items():
         lines = "\n".join(printable(line) for line in text.split("\n"))
-        click.echo(textwrap.indent(f"{label}: {lines}", "  "))
+        show(textwrap.indent(f"{label}: {lines}", "  "))
     for warning in candidate.warnings:
-        click.echo(f"  {warning}")
+        show(f"  {warning}")
 
 
 def _answer(question: str) -> str:

@@ -5,16 +5,15 @@ import threading
 import time
 from pathlib import Path
 
-import click
-
 from tinsmith.commands.existing_run import config_of, existing_run, require_stage
-from tinsmith.commands.run import run_and_report
+from tinsmith.commands.run import RunOptions, run_and_report
+from tinsmith.commands.terminal import say, show
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import RunDir
 
 _OPEN = (
     "This page is open to the local network: whoever has its address can download the model and send one result.\n"
-    "The browser will warn of an unknown certificate, made just now by this command; go on from there."
+    "The browser will warn about an unknown certificate, which this command has just made; go on from there."
 )
 _CLOSED = "This page is open to browsers on this machine only; --lan lets in a phone or laptop on the local network."
 _SERVED = (
@@ -27,8 +26,11 @@ def bench(run_path: Path, is_remote: bool, is_open: bool, port: int, minutes: in
     """Measure a run again, and renew its card and page.
 
     Args:
+        run_path: The run's folder.
         is_remote: Serve a page that other browsers run, instead of starting one here.
-        is_open: With `is_remote`, to the local network.
+        is_open: With `is_remote`, open the page to the local network.
+        port: With `is_remote`, the port to serve it on; 0 takes a free one.
+        minutes: With `is_remote`, close the page after this long.
 
     Raises:
         UserError: options that do not go together, or no finished run.
@@ -37,11 +39,11 @@ def bench(run_path: Path, is_remote: bool, is_open: bool, port: int, minutes: in
     if not is_remote:
         if is_open or port:
             raise UserError("--lan and --port go with --remote", "Add --remote, or leave them out.")
-        run_and_report(config_of(run), run.root.parent, "bench", "app", force=True)
+        run_and_report(config_of(run), run, RunOptions(first="bench", last="app", force=True))
     elif _receive_results(run, is_open, port, minutes):
-        run_and_report(config_of(run), run.root.parent, "remote", "app")
+        run_and_report(config_of(run), run, RunOptions(first="remote", last="app"))
     else:
-        click.echo("No result came; nothing was changed.", err=True)
+        say("No result came; nothing was changed.")
 
 
 def _size_mb(folder: Path) -> float:
@@ -68,19 +70,19 @@ def _receive_results(run: RunDir, is_open: bool, port: int, minutes: int) -> int
         names.append(result.name)
         has_arrived.set()
 
-    click.echo(_SERVED.format(package_dir=package_dir, size_mb=_size_mb(package_dir)), err=True)
+    say(_SERVED.format(package_dir=package_dir, size_mb=_size_mb(package_dir)))
     with RemoteBench(device_plan, package_dir, run.received, is_open, port, on_result) as server:
-        click.echo(_OPEN if server.is_open else _CLOSED, err=True)
-        click.echo(f"It closes after {minutes} minutes, or with Ctrl-C.\n", err=True)
+        say(_OPEN if server.is_open else _CLOSED)
+        say(f"It closes after {minutes} minutes, or with Ctrl-C.\n")
         deadline = time.monotonic() + 60 * minutes
         try:
-            while (left := deadline - time.monotonic()) > 0:
-                click.echo(server.url)
+            while (seconds_left := deadline - time.monotonic()) > 0:
+                show(server.url)
                 if server.is_open and sys.stderr.isatty():
                     segno.make(server.url, error="l").terminal(out=sys.stderr, compact=True)
-                if has_arrived.wait(left):
+                if has_arrived.wait(seconds_left):
                     has_arrived.clear()
-                    click.echo(f"Received: {names[-1]}. For another device, open the new address:", err=True)
+                    say(f"Received: {names[-1]}. For another device, open the new address:")
         except KeyboardInterrupt:
-            click.echo(err=True)
+            say()
     return len(names)

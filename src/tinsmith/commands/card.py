@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import click
-
 from tinsmith.commands.existing_run import config_of, existing_run
-from tinsmith.commands.run import run_and_report
+from tinsmith.commands.run import RunOptions, run_and_report
+from tinsmith.commands.terminal import show, typed
 from tinsmith.core.errors import ArtifactError, listing
 
 
@@ -13,18 +12,18 @@ def card(run_path: Path, check_only: bool) -> None:
     """Render a run's card, or with `check_only` verify the one that is there.
 
     Raises:
-        ArtifactError: a number or file is not what it was.
+        ArtifactError: a number or file has changed since it was recorded.
     """
     from tinsmith.card.verify import check_card
 
     run = existing_run(run_path)
     if not check_only:
-        run_and_report(config_of(run), run.root.parent, "card", "app", force=True)
+        run_and_report(config_of(run), run, RunOptions(first="card", last="app", force=True))
         return
     problems = check_card(run)
     if problems:
         raise ArtifactError(
             f"{run.root}: the card does not hold ({len(problems)} problem(s))\n{listing(problems)}",
-            f"If a change was meant: tinsmith card {run.root}",
+            f"If the change was intended, render it again: {typed('card', run.root)}",
         )
-    click.echo(f"{run.root}: every number on the card matches its source, every file its hash")
+    show(f"{run.root}: every number on the card matches its source, every file its hash")

@@ -1,18 +1,22 @@
-"""`tinsmith demo`: the whole line on a small base model and public questions and answers."""
+"""`tinsmith demo`: the whole pipeline on a small base model and public questions and answers."""
 
 import importlib.resources
 import importlib.util
 from pathlib import Path
 
-from tinsmith.commands.run import run_and_report
-from tinsmith.core.config import load_config, toml_value
+from tinsmith.commands.run import RunOptions, run_and_report
+from tinsmith.core.config_file import load_config
 from tinsmith.core.errors import MissingDependency
+from tinsmith.core.run_dir import RunDir
 
 DATA_PACKAGE = "zaragoza_construction_faq"
 INSTALL_HINT = "pip install 'tinsmith[demo]'"
 
+_CONFIGURATION = "tinsmith demo"
+"""Stands for the demo's configuration file, which lies wherever tinsmith is installed."""
 
-def demo(runs_dir: Path, settings: tuple[str, ...], first: str, last: str, force: bool, as_json: bool) -> None:
+
+def demo(options: RunOptions) -> None:
     """Bring the demo's run up to date.
 
     Raises:
@@ -21,5 +25,6 @@ def demo(runs_dir: Path, settings: tuple[str, ...], first: str, last: str, force
     if importlib.util.find_spec(DATA_PACKAGE) is None:
         raise MissingDependency("the demo's questions and answers are not installed", INSTALL_HINT)
     questions = importlib.resources.files(DATA_PACKAGE) / "data" / "faq-en.jsonl"
-    config = load_config(Path(__file__).with_name("demo.toml"), (f"data.path={toml_value(str(questions))}", *settings))
-    run_and_report(config, runs_dir, first, last, force, as_json)
+    config = load_config(Path(__file__).with_name("demo.toml"), options.settings, {"data.path": str(questions)})
+    run = RunDir(options.runs_dir / config.name)
+    run_and_report(config, run, options, _CONFIGURATION, ("demo", *options.to_continue()))

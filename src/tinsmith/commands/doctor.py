@@ -7,9 +7,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import click
-
 from tinsmith.commands.demo import DATA_PACKAGE, INSTALL_HINT
+from tinsmith.commands.terminal import say, show
 from tinsmith.core.errors import UserError
 
 _DEMO_DISK_BYTES = 5e9
@@ -30,11 +29,11 @@ def doctor() -> None:
     """Print every finding, and how to install what is missing."""
     missing = 0
     for finding in findings():
-        click.echo(f"{'ok     ' if finding.is_ok else 'missing'} {finding.what}: {finding.state}")
+        show(f"{'ok     ' if finding.is_ok else 'missing'} {finding.what}: {finding.state}")
         if not finding.is_ok:
             missing += 1
-            click.echo(f"        -> {finding.remedy}")
-    click.echo("Next: tinsmith demo" if not missing else f"{missing} thing(s) missing, see above", err=True)
+            show(f"        -> {finding.remedy}")
+    say("Next: tinsmith demo" if not missing else f"{missing} thing(s) missing, see above")
 
 
 def findings() -> Iterator[Finding]:

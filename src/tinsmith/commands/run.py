@@ -1,49 +1,86 @@
-"""`tinsmith run`: all stages or some of them, and the table of results. Other commands that update a run use it too."""
+"""`tinsmith run`: the whole pipeline, or a part of it, and the table of results. Other commands renew runs with it."""
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-
-import click
 
 from tinsmith.commands.browser_check import require_browser
 from tinsmith.commands.results_table import as_document, results_table
-from tinsmith.core.config import RunConfig, load_config
+from tinsmith.commands.terminal import say, say_next, set_options, show
+from tinsmith.core.config import RunConfig
+from tinsmith.core.config_file import load_config
 from tinsmith.core.errors import UserError
 from tinsmith.core.parallel import is_leader, join, leading
 from tinsmith.core.run_dir import RunDir
+from tinsmith.pipeline.ownership import configuration_id
 from tinsmith.pipeline.runner import run_pipeline
+from tinsmith.pipeline.stages import STAGE_NAMES
+
+DEFAULT_RUNS_DIR = Path("runs")
 
 
-def run(
-    config_path: Path, runs_dir: Path, settings: tuple[str, ...], first: str, last: str, force: bool, as_json: bool
-) -> None:
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Options that `run` and `demo` share, as given on the command line."""
+
+    runs_dir: Path = DEFAULT_RUNS_DIR
+    settings: tuple[str, ...] = ()
+    first: str = STAGE_NAMES[0]
+    last: str = STAGE_NAMES[-1]
+    force: bool = False
+    adopt: bool = False
+    as_json: bool = False
+
+    def to_continue(self) -> list[str | Path]:
+        """Arguments that bring the same run up to date from its first stage to its last."""
+        runs = ["--runs", self.runs_dir] if self.runs_dir != DEFAULT_RUNS_DIR else []
+        return [*runs, *set_options(self.settings)]
+
+
+def run(config_path: Path, options: RunOptions) -> None:
     """Bring the run of a configuration file up to date."""
     from tinsmith.data.stage import check_data
 
-    config = load_config(config_path, settings)
-    if first in ("base", "data"):
+    config = load_config(config_path, options.settings)
+    if options.first in ("base", "data"):
         check_data(config.data, config.seed)  # before a base model is fetched
-    run_and_report(config, runs_dir, first, last, force, as_json)
+    folder = RunDir(options.runs_dir / config.name)
+    command = ("run", config_path, *options.to_continue())
+    run_and_report(config, folder, options, configuration_id(config_path, folder), command)
 
 
 def run_and_report(
-    config: RunConfig, runs_dir: Path, first: str, last: str, force: bool = False, as_json: bool = False
+    config: RunConfig,
+    run: RunDir,
+    options: RunOptions,
+    configuration: str | None = None,
+    command: tuple[str | Path, ...] = (),
 ) -> None:
-    """Run the stages from `first` to `last`, print the results, and name the next command."""
+    """Run stages, print the results, and name the next command.
+
+    Args:
+        config: What to make.
+        run: Where.
+        options: `runs_dir` and `settings` are not looked at.
+        configuration: The `configuration_id` that the run must belong to; None accepts any.
+        command: Arguments that continue the run if this call does not finish it.
+    """
     if not is_leader():
         _follow()
         return
-    folder = RunDir(runs_dir / config.name)
-    require_browser(folder, first, last)
+    require_browser(run, options.first, options.last)
     with leading():
-        measurements = run_pipeline(config, folder, lambda line: click.echo(line, err=True), first, last, force)
-    click.echo(results_table(measurements))
-    is_finished = folder.stamp("app").exists()
-    next_command = f"tinsmith serve {folder.root}" if is_finished else f"tinsmith run ... (continues after {last!r})"
-    click.echo(f"\nNext: {next_command}", err=True)
-    if as_json:
-        click.echo(json.dumps(as_document(folder.root, measurements)))
+        measurements = run_pipeline(
+            config, run, say, options.first, options.last, options.force, configuration, options.adopt
+        )
+    show(results_table(measurements))
+    if run.stamp(STAGE_NAMES[-1]).exists():
+        say_next("serve", run.root)
+    else:
+        say_next(*command)
+    if options.as_json:
+        show(json.dumps(as_document(run.root, measurements)))
 
 
 def _follow() -> None:

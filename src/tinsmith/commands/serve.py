@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import click
-
 from tinsmith.browser.serve import HOST_HEADERS, SiteServer
 from tinsmith.commands.existing_run import existing_run, require_stage
+from tinsmith.commands.terminal import say, show
 
 
 def serve(run_path: Path, port: int) -> None:
-    """Serve a run's site until it is interrupted.
+    """Serve a run's site until interrupted.
 
     Raises:
         ArtifactError: the site is not built yet.
@@ -17,6 +16,6 @@ def serve(run_path: Path, port: int) -> None:
     run = existing_run(run_path)
     require_stage(run, "app", "the chat page is not built yet")
     with SiteServer({"/": run.stage("app")}, port, HOST_HEADERS) as server:
-        click.echo(f"{server.origin}/")
-        click.echo("Open it in a browser; stop with Ctrl-C.", err=True)
+        show(f"{server.origin}/")
+        say("Open it in a browser; stop with Ctrl-C.")
         server.wait()

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import click
-
 from tinsmith.browser.runtime import runtime_folders, runtime_packages
+from tinsmith.commands.terminal import say, show
 
 
 def setup(archives: Path | None) -> None:
@@ -18,5 +17,5 @@ def setup(archives: Path | None) -> None:
     """
     folders = runtime_folders(archives)
     for package in runtime_packages():
-        click.echo(f"{package.pin}: {folders[package.name]}")
-    click.echo("Next: tinsmith doctor", err=True)
+        show(f"{package.pin}: {folders[package.name]}")
+    say("Next: tinsmith doctor")

@@ -1,21 +1,21 @@
 """Measurements: the only way a number gets from a stage into the model card.
 
-A stage returns `Measurement`s without knowing where they go. `pipeline.py` stamps each with the stage, its
-fingerprint, the hashes of what the stage read, and the environment, then appends it to `measurements.jsonl`
-at full precision. Rounding happens once, in `card/facts.py`. Not measured is never 0: a number that was not
-taken has no line.
+A stage records `Measurement`s without knowing where they go. The pipeline stamps each with the stage, its fingerprint,
+the hashes of what the stage read, and the environment, then appends it to `measurements.jsonl` at full precision.
+Rounding happens once, in `card/facts.py`. Not measured is never 0: a number that was not taken has no line.
 """
 
 import json
 import math
 import operator
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from tinsmith.core.errors import ArtifactError, GateError
-from tinsmith.core.run_dir import RunDir, read_json
+from tinsmith.core.run_dir import RunDir, read_stamp, write_bytes
 
 _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
 
@@ -67,7 +67,7 @@ class Measurement:
     @property
     def passed(self) -> bool:
         """Whether the gate holds; True for a measurement that is not a gate."""
-        return not self.gate or _COMPARE[self.gate["op"]](self.value, self.gate["bound"])
+        return not self.gate or _COMPARE[str(self.gate["op"])](self.value, float(self.gate["bound"]))
 
 
 class Recorder:
@@ -112,16 +112,48 @@ class Recorder:
 
 
 def append(path: Path, measurements: Iterable[Measurement]) -> None:
-    """Append one JSON line per measurement to `path`."""
+    """Append one JSON line per measurement to `path`.
+
+    The whole file is written anew and then renamed into place. At a few hundred kilobytes that is cheap, and it leaves
+    no moment at which a killed process, a full disk or a power failure could tear a line.
+    """
     lines = "".join(json.dumps(asdict(m), ensure_ascii=False, allow_nan=False) + "\n" for m in measurements)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(lines)
+    earlier = path.read_bytes() if path.exists() else b""
+    write_bytes(path, earlier + lines.encode())
+
+
+def repair(path: Path) -> str:
+    """Remove a torn last line from a file of measurements, or end a whole one with its newline.
+
+    `append` leaves no torn line; a copy that was cut short or an editor may.
+
+    Returns:
+        What was done, as a sentence for the person watching; empty if nothing had to be.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    whole, newline, tail = content.rpartition(b"\n")
+    if not tail:
+        return ""
+    if _is_measurement(tail):
+        write_bytes(path, content + b"\n")
+        return f"{path}: ended the last line with a newline"
+    write_bytes(path, whole + newline)
+    return f"{path}: removed a torn last line of {len(tail)} bytes; no finished stage had written it"
+
+
+def _is_measurement(line: bytes) -> bool:
+    try:
+        Measurement(**json.loads(line))
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def read(path: Path, length_bytes: int | None = None) -> list[Measurement]:
-    """All measurements ever appended to `path`, oldest first; an absent file has none.
+    """All measurements ever appended to `path`, oldest first; an absent file has none, a torn last line is left out.
 
     Args:
+        path: A file that `append` wrote.
         length_bytes: Read only this much of the start.
 
     Raises:
@@ -129,22 +161,40 @@ def read(path: Path, length_bytes: int | None = None) -> list[Measurement]:
     """
     if not path.exists():
         return []
-    found = []
-    for number, line in enumerate(path.read_bytes()[:length_bytes].decode().split("\n")[:-1], start=1):
+    measurements = []
+    for number, line in enumerate(path.read_bytes()[:length_bytes].split(b"\n")[:-1], start=1):
         try:
-            found.append(Measurement(**json.loads(line)))
+            measurements.append(Measurement(**json.loads(line)))
         except (ValueError, TypeError) as error:
             raise ArtifactError(
-                f"{path}:{number}: not a measurement ({error})", "Rerun the stage with --force."
+                f"{path}:{number}: not a measurement ({error})",
+                f"Restore the file from a copy, or delete its line {number} and run the stage that wrote it again "
+                "with --force.",
             ) from error
-    return found
+    return measurements
 
 
 def current_measurements(run: RunDir, length_bytes: int | None = None) -> list[Measurement]:
-    """Measurements of the stages as they stand now, in the order taken; those of earlier runs of a stage are left out.
+    """The measurements of the stages as they stand now, in the order taken.
+
+    A stage that ran again, with other settings or with --force, counts with its last run only.
 
     Args:
+        run: The run folder.
         length_bytes: Read only this much of the start of `measurements.jsonl`.
     """
-    fingerprints = {path.stem: read_json(path).get("fingerprint") for path in run.stamps.glob("*.json")}
-    return [m for m in read(run.measurements, length_bytes) if fingerprints.get(m.stage) == m.fingerprint]
+    stamps = {path.stem: read_stamp(path) for path in run.stamps.glob("*.json")}
+    of_stamps = [
+        m
+        for m in read(run.measurements, length_bytes)
+        if m.stage in stamps and stamps[m.stage]["fingerprint"] == m.fingerprint
+    ]
+    outdated = Counter(m.stage for m in of_stamps)
+    outdated.subtract({stage: stamp["measurements"] for stage, stamp in stamps.items()})
+    current = []
+    for m in of_stamps:
+        if outdated[m.stage] > 0:
+            outdated[m.stage] -= 1
+        else:
+            current.append(m)
+    return current

@@ -7,6 +7,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 import sys
 from dataclasses import dataclass
@@ -15,12 +17,23 @@ from typing import Any, BinaryIO
 
 from tinsmith.core.errors import ArtifactError
 
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+"""Flag of `os.open`: fail if the path is a symbolic link. 0 on Windows, which has no such flag."""
+
+_UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
+"""Names of files that `write_bytes` has not finished."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
     """Names the parts of a run folder; creates nothing."""
 
     root: Path
+
+    @property
+    def mark(self) -> Path:
+        """Says that tinsmith made this folder, and for which configuration file."""
+        return self.root / "tinsmith-run.json"
 
     @property
     def config(self) -> Path:
@@ -33,7 +46,13 @@ class RunDir:
         return self.root / "measurements.jsonl"
 
     @property
+    def failed_gates(self) -> Path:
+        """What gates measured that stopped the run, append-only."""
+        return self.root / "failed_gates.jsonl"
+
+    @property
     def environments(self) -> Path:
+        """What the measurements were taken on: one file per combination of hardware and software."""
         return self.root / "environments"
 
     @property
@@ -43,6 +62,7 @@ class RunDir:
 
     @property
     def stamps(self) -> Path:
+        """One file per finished stage: what it read, what it wrote, and when."""
         return self.root / "stamps"
 
     @property
@@ -55,6 +75,7 @@ class RunDir:
         return self.root / name
 
     def stamp(self, name: str) -> Path:
+        """The stamp of stage `name`."""
         return self.stamps / f"{name}.json"
 
 
@@ -68,15 +89,15 @@ def tree_sha256s(folder: Path) -> dict[str, str]:
     """Relative POSIX path -> sha256 of every file below `folder`, sorted by path.
 
     Raises:
-        ArtifactError: the folder holds a symbolic link; what it points at could change unseen.
+        ArtifactError: the folder holds a symbolic link; its target could change unnoticed.
     """
-    found = {}
+    sha256s = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
             raise ArtifactError(f"{path}: symbolic link in a run folder", "Replace it with the file itself.")
         if path.is_file():
-            found[path.relative_to(folder).as_posix()] = file_sha256(path)
-    return found
+            sha256s[path.relative_to(folder).as_posix()] = file_sha256(path)
+    return sha256s
 
 
 def combined_sha256(parts: Any) -> str:
@@ -84,15 +105,47 @@ def combined_sha256(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` so that a crash leaves either the old file or the new one, never a part."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace the file at `path`, so that a crash or a full disk leaves the old file or the new one, never a part.
+
+    The content goes to a new file with a random name beside it, so nothing is ever written through a link.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    unfinished = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(
+        unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | getattr(os, "O_BINARY", 0), 0o666
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` outlive a power failure; does nothing on Windows, which cannot open folders."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether `path` was left behind by a process that was killed inside `write_bytes`."""
+    return _UNFINISHED.fullmatch(path.name) is not None
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of `text` in UTF-8."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -114,8 +167,21 @@ def read_json(path: Path) -> Any:
         raise ArtifactError(f"{path}: not JSON ({error})", "Rerun its stage with --force.") from error
 
 
+def read_stamp(path: Path) -> dict[str, Any]:
+    """The stamp of a finished stage.
+
+    Raises:
+        ArtifactError: missing, not JSON, or without what every stamp says.
+    """
+    stamp = read_json(path)
+    for key in ("fingerprint", "outputs", "measurements"):
+        if not isinstance(stamp, dict) or key not in stamp:
+            raise ArtifactError(f"{path}: no {key!r}", f"Run its stage again: --from {path.stem} --force")
+    return stamp
+
+
 def copy_file(source: Path, target: Path) -> None:
-    """Copy `source` to `target`; where the file system can, the copy shares disk space until one of them changes."""
+    """Copy `source` to `target`. If the file system can, both share disk space until one of them changes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     with source.open("rb") as reader, target.open("xb") as writer:
@@ -139,9 +205,9 @@ def _clone(reader: BinaryIO, writer: BinaryIO) -> bool:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Put `source` at `target` without using disk space twice where the file system can.
+    """Put `source` at `target`, as a hard link if the file system allows one, to save disk space.
 
-    Both may then be one file: for files of the same run only, never for files of the installation or of a person.
+    A link and its source are one file, so use this within a run only, never for files of the installation or a person.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)

@@ -1,18 +1,15 @@
 """Brings a run up to date, and knows everything about running stages that no stage should know.
 
 A stage is skipped when its stamp carries the same fingerprint and its files are still what the stamp says. Its output
-is written to `.work/<stage>-<fingerprint>` and renamed when complete; the stamp is written last. Kill it anywhere:
-nothing half-written counts as done.
+is written to `.work/<stage>-<fingerprint>` and renamed into place when complete. Kill it anywhere: nothing half-written
+counts as done.
 """
 
-import errno
 import os
-import shutil
-import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,22 +17,53 @@ from typing import Any
 from tinsmith.core import measure
 from tinsmith.core.code_version import code_version
 from tinsmith.core.config import RunConfig
+from tinsmith.core.disk_errors import disk_problem
 from tinsmith.core.errors import ArtifactError, GateError, UserError
 from tinsmith.core.measure import Measurement, current_measurements
 from tinsmith.core.provenance import record_environment
-from tinsmith.core.run_dir import RunDir, combined_sha256, read_json, tree_sha256s, write_json
+from tinsmith.core.run_dir import (
+    NO_FOLLOW,
+    RunDir,
+    combined_sha256,
+    is_unfinished,
+    read_stamp,
+    tree_sha256s,
+    write_json,
+)
 from tinsmith.core.stage_context import Say, StageContext
+from tinsmith.pipeline.ownership import (
+    LOCK,
+    check_run_folder,
+    check_stage_folder,
+    mark_run,
+    remove,
+    replace_stage_folder,
+)
 from tinsmith.pipeline.stages import STAGE_NAMES, STAGES, Stage
 
 
 def run_pipeline(
-    config: RunConfig, run: RunDir, say: Say, first: str = "base", last: str = "app", force: bool = False
+    config: RunConfig,
+    run: RunDir,
+    say: Say,
+    first: str = "base",
+    last: str = "app",
+    force: bool = False,
+    configuration: str | None = None,
+    adopt: bool = False,
 ) -> list[Measurement]:
     """Bring the run up to date from stage `first` to stage `last`, and return its current measurements.
 
     Args:
+        config: What to make.
+        run: Where; its folder is created if there is none.
         say: Called with one line at a time for the person watching.
+        first: Name of the first stage.
+        last: Name of the last stage.
         force: Run these stages even if they are up to date.
+        configuration: The `configuration_id` that a new run belongs to and an old one must belong to. None works on
+            an old run whatever its configuration.
+        adopt: Let an old run belong to `configuration` from now on.
 
     Raises:
         UserError: a stage could not do its work; earlier results stay as they were.
@@ -43,20 +71,92 @@ def run_pipeline(
     selected = STAGES[STAGE_NAMES.index(first) : STAGE_NAMES.index(last) + 1]
     if not selected:
         raise UserError(f"--from {first} comes after --to {last}", f"The order is: {' '.join(STAGE_NAMES)}")
-    with _lock(run), _disk_errors(run):
-        _verify_outside(run, selected)
+    with _explained_disk_errors(run), _owned(run, configuration, adopt):
+        for stage in selected:
+            check_stage_folder(run, stage.name)
+        _check_inputs_lie_outside(config, run)
+        _verify_unselected(run, selected)
+        for path in (run.measurements, run.failed_gates):
+            if repair := measure.repair(path):
+                say(repair)
         write_json(run.config, _public(config))
         environment = record_environment(run.environments)
         for number, stage in enumerate(selected, start=1):
             heading = f"[{number}/{len(selected)}] {stage.title}"
-            inputs = _input_hashes(run, stage)
+            inputs = _input_sha256s(run, stage)
             fingerprint = _fingerprint(config, run, stage, inputs)
             if not force and _is_current(run, stage, fingerprint):
                 say(f"{heading}: up to date")
                 continue
             say(heading)
-            _run_stage(config, run, stage, fingerprint, inputs, environment, say)
-    return current_measurements(run)
+            _run_stage(config, run, stage, _Origin(stage.name, fingerprint, inputs, environment), say)
+        return current_measurements(run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a stage's measurements and its stamp say about where they come from."""
+
+    stage: str
+    fingerprint: str
+    inputs: dict[str, str]
+    environment: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage,
+            "fingerprint": self.fingerprint,
+            "inputs": self.inputs,
+            "environment": self.environment,
+        }
+
+
+def _run_stage(config: RunConfig, run: RunDir, stage: Stage, origin: _Origin, say: Say) -> None:
+    """Run one stage and put its output in place.
+
+    Measurements and stamp are written before the output moves: a stage's folder always has a stamp, which is how
+    tinsmith knows its own folders, and a disk that is full by then has cost no earlier result.
+    """
+    started = datetime.now(UTC)
+    started_seconds = time.monotonic()
+    work_dir = _work_dir(run, stage, origin.fingerprint)
+    context = StageContext(config.seed, lambda line: say(f"    {line}"))
+
+    def measurements() -> list[Measurement]:
+        return [replace(m, **origin.as_dict()) for m in context.recorder.measurements]
+
+    try:
+        summary = stage.run(config, run, work_dir, context)
+    except GateError:
+        measure.append(run.failed_gates, measurements())
+        raise
+    stamp = {
+        **origin.as_dict(),
+        "started_at": started.isoformat(timespec="seconds"),
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "elapsed_seconds": round(time.monotonic() - started_seconds, 3),
+        "measurements": len(context.recorder.measurements),
+        "outputs": tree_sha256s(work_dir),
+    }
+    check_stage_folder(run, stage.name)
+    measure.append(run.measurements, measurements())
+    write_json(run.stamp(stage.name), stamp)
+    replace_stage_folder(run, stage.name, work_dir)
+    for line in summary:
+        context.say(line)
+    context.say(f"done in {time.monotonic() - started_seconds:.0f} s")
+
+
+def _work_dir(run: RunDir, stage: Stage, fingerprint: str) -> Path:
+    """The stage's unfinished output: kept if the stage can resume from it, else empty. Other leftovers are removed."""
+    work_dir = run.work / f"{stage.name}-{fingerprint[:16]}"
+    for leftover in run.work.glob(f"{stage.name}-*"):
+        if leftover != work_dir or leftover.is_symlink() or not stage.resumes:
+            remove(leftover)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    for path in [path for path in work_dir.rglob("*") if is_unfinished(path)]:
+        path.unlink()
+    return work_dir
 
 
 def _fingerprint(config: RunConfig, run: RunDir, stage: Stage, inputs: dict[str, str]) -> str:
@@ -70,92 +170,58 @@ def _fingerprint(config: RunConfig, run: RunDir, stage: Stage, inputs: dict[str,
     return combined_sha256(parts)
 
 
-def _run_stage(
-    config: RunConfig, run: RunDir, stage: Stage, fingerprint: str, inputs: dict, environment: str, say: Say
-) -> None:
-    started = datetime.now(UTC)
-    clock = time.monotonic()
-    work_dir = _work_dir(run, stage, fingerprint)
-
-    context = StageContext(config.seed, lambda line: say(f"    {line}"))
-
-    def measurements() -> list[Measurement]:
-        source = {"stage": stage.name, "fingerprint": fingerprint, "inputs": inputs, "environment": environment}
-        return [replace(m, **source) for m in context.recorder.measurements]
-
-    try:
-        summary = stage.run(config, run, work_dir, context)
-    except GateError:
-        measure.append(run.root / "failed_gates.jsonl", measurements())
-        raise
-    target = run.stage(stage.name)
-    run.stamp(stage.name).unlink(missing_ok=True)
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(work_dir, target)
-    measure.append(run.measurements, measurements())
-    write_json(
-        run.stamp(stage.name),
-        {
-            "stage": stage.name,
-            "fingerprint": fingerprint,
-            "started_at": started.isoformat(timespec="seconds"),
-            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "elapsed_seconds": round(time.monotonic() - clock, 3),
-            "environment": environment,
-            "inputs": inputs,
-            "outputs": tree_sha256s(target),
-        },
-    )
-    for line in summary:
-        context.say(line)
-    context.say(f"done in {time.monotonic() - clock:.0f} s")
-
-
-def _work_dir(run: RunDir, stage: Stage, fingerprint: str) -> Path:
-    """The stage's unfinished output: kept if it can resume from it, else made anew; others' leftovers are removed."""
-    work_dir = run.work / f"{stage.name}-{fingerprint[:16]}"
-    if run.work.exists():
-        for other in run.work.glob(f"{stage.name}-*"):
-            if other != work_dir or not stage.resumes:
-                shutil.rmtree(other)
-    work_dir.mkdir(parents=True, exist_ok=True)
-    return work_dir
-
-
 def _is_current(run: RunDir, stage: Stage, fingerprint: str) -> bool:
-    stamp_path = run.stamp(stage.name)
-    if not stamp_path.exists():
+    stamp_path, folder = run.stamp(stage.name), run.stage(stage.name)
+    if not (stamp_path.exists() and folder.is_dir()):
         return False
-    stamp = read_json(stamp_path)
-    folder = run.stage(stage.name)
-    return stamp["fingerprint"] == fingerprint and folder.is_dir() and tree_sha256s(folder) == stamp["outputs"]
+    stamp = read_stamp(stamp_path)
+    return stamp["fingerprint"] == fingerprint and tree_sha256s(folder) == stamp["outputs"]
 
 
-def _input_hashes(run: RunDir, stage: Stage) -> dict[str, str]:
-    """Run-relative path -> sha256 of every file of the stages it reads, from their stamps.
+def _input_sha256s(run: RunDir, stage: Stage) -> dict[str, str]:
+    """Run-relative path -> sha256 of every file of the stages that `stage` reads, from their stamps.
 
     Raises:
-        ArtifactError: such a stage has not run, or its files changed since.
+        ArtifactError: one of them has not run.
     """
-    hashes = {}
+    sha256s = {}
     for name in stage.reads:
         if not run.stamp(name).exists():
             raise ArtifactError(f"stage {stage.name!r} needs {name!r}, which has not run", f"Use --from {name}")
-        for path, digest in read_json(run.stamp(name))["outputs"].items():
-            hashes[f"{name}/{path}"] = digest
-    return hashes
+        for path, sha256 in read_stamp(run.stamp(name))["outputs"].items():
+            sha256s[f"{name}/{path}"] = sha256
+    return sha256s
 
 
-def _verify_outside(run: RunDir, selected: tuple[Stage, ...]) -> None:
-    """Stages that are read but not run this time must still be what their stamps say."""
+def _verify_unselected(run: RunDir, selected: tuple[Stage, ...]) -> None:
+    """Stop if a stage that is read but not run this time is no longer what its stamp says."""
     names = {stage.name for stage in selected}
     for name in {name for stage in selected for name in stage.reads} - names:
         stamp = run.stamp(name)
-        if stamp.exists() and tree_sha256s(run.stage(name)) != read_json(stamp)["outputs"]:
+        if stamp.exists() and tree_sha256s(run.stage(name)) != read_stamp(stamp)["outputs"]:
             raise ArtifactError(
                 f"{run.stage(name)}: files changed since the stage {name!r} wrote them",
                 f"Run it again with --from {name}",
+            )
+
+
+def _check_inputs_lie_outside(config: RunConfig, run: RunDir) -> None:
+    """Stop if the run folder holds an input, which a stage would replace, or lies in one."""
+    paths = {"data.path": config.data.path, "base.model": config.base.model, "base.tokenizer": config.base.tokenizer}
+    root = run.root.resolve()
+    for key, text in paths.items():
+        path = Path(text)
+        if not path.is_absolute():
+            continue
+        if path.resolve().is_relative_to(root):
+            raise UserError(
+                f"{key}: {path} lies in the run folder {run.root}, whose files the stages replace",
+                "Move it elsewhere and change the configuration.",
+            )
+        if path.is_dir() and root.is_relative_to(path.resolve()):
+            raise UserError(
+                f"{key}: the folder {path} holds the run folder {run.root}, whose files would be read as input",
+                "Choose a folder that holds nothing else, or another --runs folder.",
             )
 
 
@@ -169,11 +235,17 @@ def _public(config: RunConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def _lock(run: RunDir) -> Generator[None]:
-    """Only one process works in a run folder; the lock goes with the process, however it ends."""
+def _owned(run: RunDir, configuration: str | None, adopt: bool) -> Generator[None]:
+    """Hold the run folder: checked and marked as `configuration`'s, and closed to other processes.
+
+    The lock goes with the process, however it ends.
+    """
+    wanted = None if adopt else configuration
+    check_run_folder(run, wanted)
     run.root.mkdir(parents=True, exist_ok=True)
-    with (run.root / ".lock").open("w") as file:
-        if sys.platform != "win32":
+    descriptor = os.open(run.root / LOCK, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o666)
+    with os.fdopen(descriptor, "w") as file:
+        if os.name == "posix":
             import fcntl
 
             try:
@@ -183,19 +255,24 @@ def _lock(run: RunDir) -> Generator[None]:
                     f"{run.root}: another tinsmith is working in this run folder",
                     "Wait for it, or choose another name.",
                 ) from None
+        check_run_folder(run, wanted)  # another process may have made the folder its own meanwhile
+        mark_run(run, configuration)
         yield
 
 
 @contextmanager
-def _disk_errors(run: RunDir) -> Generator[None]:
-    """Turn a full or read-only disk into a message; what was finished before stays."""
+def _explained_disk_errors(run: RunDir) -> Generator[None]:
+    """Turn a full, failing or read-only disk into a message, whatever exception a library raises for it."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+    except UserError:
+        raise
+    except Exception as error:
+        problem = disk_problem(error)
+        if not problem:
             raise
         raise UserError(
-            f"{error.filename or run.root}: {error.strerror}",
-            "Free some space (or choose another --runs folder) and run the same command again; "
+            f"{run.root}: the run stopped: {problem}",
+            "Make room or correct the permissions (or choose another --runs folder), then run the same command again: "
             "finished stages are kept.",
         ) from error

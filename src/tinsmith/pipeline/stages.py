@@ -24,13 +24,13 @@ class Stage:
     reads: tuple[str, ...]
     """Earlier stages whose output it reads."""
     run: Callable[[RunConfig, RunDir, Path, StageContext], Summary]
-    """Hands the stage its own section and explicit paths; the last path is an empty folder to write to."""
+    """Calls the stage's function with its own section and explicit paths; the `Path` is the folder it writes to."""
     settings: Callable[[RunConfig], Any]
-    """The part of the configuration that changes the result."""
+    """The part of the configuration that the result depends on, as JSON-able values."""
     outside: Callable[[RunConfig, RunDir], Any] = lambda config, run: None
-    """What it reads beside settings and earlier stages, in a form whose change is a change of the result."""
+    """What else the result depends on, such as hashes of the files it reads outside the run, as JSON-able values."""
     resumes: bool = False
-    """Whether it continues from its own unfinished output after a kill."""
+    """Whether it continues from its own unfinished output after it was stopped."""
 
 
 def _base(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
@@ -108,9 +108,14 @@ def _with_seed(name: str) -> Callable[[RunConfig], Any]:
 
 
 def _base_settings(config: RunConfig) -> Any:
-    """Local files count by name and content, wherever they lie."""
+    """A local model or tokenizer counts by its name here and by its content in `_base_files`, wherever it lies."""
     settings = config.base.model_dump(mode="json")
-    return settings | {key: Path(settings[key]).name for key in ("model", "tokenizer") if Path(settings[key]).exists()}
+    return settings | {key: Path(settings[key]).name for key in ("model", "tokenizer") if _is_local(settings[key])}
+
+
+def _is_local(name: str) -> bool:
+    """Whether `name` is a local path; `load_config` makes those absolute."""
+    return Path(name).is_absolute()
 
 
 def _data_settings(config: RunConfig) -> Any:
@@ -135,9 +140,8 @@ def _file_sha256s(path: Path) -> dict[str, str]:
 
 
 def _base_files(config: RunConfig, run: RunDir) -> Any:
-    """The content of a base model or tokenizer in local files."""
-    paths = [Path(name) for name in (config.base.model, config.base.tokenizer) if name]
-    return [_file_sha256s(path) for path in paths if path.exists()]
+    """Hashes of a local base model's and tokenizer's files."""
+    return [_file_sha256s(Path(name)) for name in (config.base.model, config.base.tokenizer) if _is_local(name)]
 
 
 def _conversations(config: RunConfig, run: RunDir) -> Any:
@@ -149,7 +153,7 @@ def _received(config: RunConfig, run: RunDir) -> Any:
 
 
 def _evidence(config: RunConfig, run: RunDir) -> Any:
-    """What a card shows beside the stages' files: when they ran, and every measurement they took."""
+    """What a card shows beside the stages' files: hashes of their stamps, and their measurements."""
     stamps = {name: file_sha256(run.stamp(name)) for name in CARD_READS if run.stamp(name).exists()}
     return stamps, [asdict(m) for m in current_measurements(run) if m.stage in CARD_READS]
 

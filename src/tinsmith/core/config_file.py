@@ -1,0 +1,204 @@
+"""Reads a `tinsmith.toml`, reporting every problem at once in plain words, and writes a commented one to start from."""
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tinsmith.core.config import RunConfig, Section
+from tinsmith.core.errors import ConfigError, listing
+
+_SHOWN_CHARACTERS = 60
+
+_PLAIN_WORDS = {
+    "bool_type": "must be true or false",
+    "control_character": "must not contain control characters",
+    "duplicate": "must not contain the same entry twice",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_type": "must be a whole number",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "model_type": "must be a table of keys and values",
+    "string_pattern_mismatch": "must be lower-case letters, digits, '.', '_' or '-', with a letter or digit first",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text in quotes",
+    "string_unicode": "must not contain half of a surrogate pair, which is no character",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entry",
+    "tuple_type": "must be a list in square brackets",
+}
+"""What a value must be, by pydantic's type of error."""
+
+
+def load_config(path: Path, settings: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> RunConfig:
+    """The configuration in `path`, with `values` and then `settings` applied on top.
+
+    Args:
+        path: A TOML file. `data.path` and a local `base.model` are relative to its folder.
+        settings: Such as `train.epochs=1`; the right side is read as TOML if it is TOML, else as text.
+        values: Dotted key -> value, taken as it is.
+
+    Raises:
+        ConfigError: no such file, not TOML, or keys or values that do not fit; all of them at once.
+    """
+    tree = _read_toml(path)
+    for key, value in (values or {}).items():
+        _set_key(tree, key, value)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {setting}: expected key=value", "Such as --set train.epochs=1")
+        _set_key(tree, key, _toml_or_text(text))
+    return _with_absolute_paths(validated(tree, str(path)), path.resolve().parent)
+
+
+def validated(tree: Any, where: str) -> RunConfig:
+    """The configuration that a tree of plain values describes.
+
+    Args:
+        tree: As TOML or JSON give it.
+        where: The file it comes from, for the message.
+
+    Raises:
+        ConfigError: keys or values do not fit; all of them at once.
+    """
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        problems = [_problem(item["loc"], item["type"], item.get("ctx", {}), item) for item in error.errors()]
+        raise ConfigError(
+            f"{where}: {len(problems)} problem(s)\n{listing(problems)}", "All keys: docs/config.md"
+        ) from error
+
+
+def _problem(location: tuple[int | str, ...], kind: str, context: Mapping[str, Any], item: Mapping[str, Any]) -> str:
+    """One line on one of pydantic's errors: which key, what it must be, what was found."""
+    key = _shown_key(location)
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(location)}"
+    limits = {name: _readable(value) for name, value in context.items()}
+    words = _PLAIN_WORDS[kind].format(**limits) if kind in _PLAIN_WORDS else item["msg"]
+    return f"{key or 'the file'}: {words} (found {_shown(item['input'])})"
+
+
+def _readable(limit: Any) -> Any:
+    """A whole number with separators between its thousands; anything else as it is."""
+    return f"{int(limit):,}" if isinstance(limit, int | float) and limit == int(limit) else limit
+
+
+def _shown_key(location: tuple[int | str, ...]) -> str:
+    """A dotted key; inside a list with the entry, such as `card.examples entry 2, question`."""
+    key = ""
+    for part, previous in zip(location, (None, *location), strict=False):
+        if isinstance(part, int):
+            key += f" entry {part + 1}"
+        elif isinstance(previous, int):
+            key += f", {part}"
+        else:
+            key += f".{part}" if key else part
+    return key
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """`, did you mean ...` for the known key closest to an unknown one, or a list of the known keys."""
+    if len(location) > 2:
+        return ""  # inside an entry of a list, whose keys are few
+    section = RunConfig.model_fields[str(location[0])].annotation if len(location) > 1 else RunConfig
+    names = list(getattr(section, "model_fields", {}))
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    return f", did you mean {close[0]!r}?" if close else f"; known here: {', '.join(names)}"
+
+
+def _shown(value: Any) -> str:
+    """`value` as in a TOML file as far as possible, cut to a readable length."""
+    text = str(value).lower() if isinstance(value, bool) else repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such configuration file", "Make one with: tinsmith init DIR")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})", "Save the file as UTF-8.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: brackets nested too deeply", "No key takes more than a list.") from error
+    except ValueError as error:  # tomllib's own, or Python's for a number of thousands of digits
+        raise ConfigError(
+            f"{path}: not TOML: {error}",
+            'Text needs quotes, such as name = "my-model", and a key may appear only once in its table.',
+        ) from error
+
+
+def _toml_or_text(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text
+
+
+def _set_key(tree: dict[str, Any], key: str, value: Any) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {key}: {section!r} is not a section", "Keys look like train.epochs")
+    tree[name] = value
+
+
+def _with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
+    updates: dict[str, Any] = {}
+    if config.data.path:
+        updates["data"] = config.data.model_copy(update={"path": str(folder / config.data.path)})
+    base: dict[str, str] = {}
+    if config.base.tokenizer:
+        base["tokenizer"] = str(folder / config.base.tokenizer)
+    local = folder / config.base.model
+    if config.base.model and not config.base.model.startswith("hf:") and os.path.exists(local):
+        base["model"] = str(local)
+    if base:
+        updates["base"] = config.base.model_copy(update=base)
+    return config.model_copy(update=updates)
+
+
+def commented_toml(name: str = RunConfig().name) -> str:
+    """A `tinsmith.toml` for a run called `name`: every key at its default, with its meaning above it, ready to edit."""
+    lines = ["# tinsmith configuration. Every key but data.path is optional; the values below are the defaults.", ""]
+    sections = []
+    for key, field in RunConfig.model_fields.items():
+        if isinstance(field.default, Section):
+            sections.append((key, field.default))
+        else:
+            lines += _commented_key(key, field.description, name if key == "name" else field.default)
+    for key, section in sections:
+        lines += ["", f"[{key}]", f"# {type(section).__doc__}"]
+        for inner, field in type(section).model_fields.items():
+            lines += _commented_key(inner, field.description, field.default)
+    return "\n".join(lines) + "\n"
+
+
+def _commented_key(key: str, description: str | None, default: Any) -> list[str]:
+    comment = [f"# {' '.join(description.split())}"] if description else []
+    return [*comment, f"{key} = {toml_value(default)}"]
+
+
+def toml_value(value: Any) -> str:
+    """`value` as TOML text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(toml_value(item) for item in value)}]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)

@@ -1,0 +1,57 @@
+"""A full disk is recognized whoever reports it; other errors are not taken for one."""
+
+import errno
+
+import numpy as np
+import onnx_ir
+import pytest
+import safetensors.numpy
+from tokenizers import Tokenizer, models
+
+from fake_stages import files_end_at
+from tinsmith.core.disk_errors import disk_problem
+
+
+def _safetensors(path):
+    safetensors.numpy.save_file({"weights": np.zeros(100_000)}, path)
+
+
+def _tokenizer(path):
+    Tokenizer(models.WordLevel({f"word {i}": i for i in range(9000)}, unk_token="word 0")).save(str(path))
+
+
+def _numpy(path):
+    np.zeros(100_000).tofile(path)
+
+
+def _onnx(path):
+    tensor = onnx_ir.tensor(np.zeros(100_000), name="weights")
+    value = onnx_ir.Value(name="weights", const_value=tensor)
+    graph = onnx_ir.Graph([], [value], nodes=[], initializers=[value], opset_imports={"": 20}, name="graph")
+    onnx_ir.save(onnx_ir.Model(graph, ir_version=10), path, external_data=f"{path.name}_data")
+
+
+def _plain(path):
+    path.write_bytes(bytes(800_000))
+
+
+@pytest.mark.parametrize("save", [_safetensors, _tokenizer, _numpy, _onnx, _plain])
+def test_whoever_writes_a_full_disk_is_recognized(tmp_path, save):
+    with files_end_at(100_000), pytest.raises(Exception) as error:  # noqa: PT011 (libraries raise all kinds)
+        save(tmp_path / "file")
+    assert disk_problem(error.value)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EDQUOT])
+def test_the_cause_of_another_error_counts(code):
+    error = RuntimeError("could not save")
+    error.__cause__ = OSError(code, "reason", "weights.bin")
+    assert disk_problem(error) == "weights.bin: reason"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("28"), FileNotFoundError(errno.ENOENT, "No such file", "x"), Exception("gone (os error 2)"), None],
+)
+def test_other_errors_are_not_the_disks(error):
+    assert disk_problem(error) == ""
