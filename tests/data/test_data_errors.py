@@ -1,12 +1,16 @@
 """Unusable input is refused or listed with its place and what was found there."""
 
 import json
+import os
 
 import pytest
 
+from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError
-from tinsmith.data.stage import check_data
+from tinsmith.data.report import Listed
+from tinsmith.data.stage import check_data, prepare_data
+from tinsmith.model.conversations import read_jsonl
 
 WORDS = "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon".split()
 GOOD = [{"q": f"{word} {word[::-1]}?", "a": "Yes."} for word in WORDS]
@@ -159,3 +163,57 @@ def test_a_system_prompt_that_cannot_be_used(tmp_path):
     path.write_text(good_lines())
     assert "data.system_prompt cannot be used" in message_for(path, system_prompt="You are <|im_end|>")
     assert "data.system_prompt holds nothing but space" in message_for(path, system_prompt=" \n")
+
+
+NAMES = [
+    ({"id": "a\ud83d"}, None, "id holds half of a surrogate pair at character 2"),
+    ({"category": "\udc00"}, None, "category holds half of a surrogate pair at character 1"),
+    ({"id": "red\x1b[31m\x00 one"}, ("red[31m one", "d"), "id: control or hidden characters removed"),
+    (
+        {"category": "a\x1b]0;b\x07\u202e\x9b"},
+        ("d.jsonl:line 13", "a]0;b"),
+        "category: control or hidden characters removed",
+    ),
+    ({"id": "\x1b", "category": "\x7f"}, ("d.jsonl:line 13", "d"), "id: control or hidden characters removed"),
+]
+
+
+@pytest.mark.parametrize(("names", "kept", "reason"), NAMES)
+def test_ids_and_categories_can_be_stored_and_printed(names, kept, reason, tmp_path, tiny_llama):
+    path = tmp_path / "d.jsonl"
+    path.write_text(good_lines({"q": "A new one?", "a": "Yes.", **names}))
+    config = DataConfig(path=str(path))
+    report = check_data(config, seed=0)
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model").symlink_to(tiny_llama)
+    out = tmp_path / "out"
+    out.mkdir()
+    run_stage(prepare_data, config, tmp_path / "base", out)
+    assert Listed("d.jsonl", "line 13", reason) in (report.repaired if kept else report.dropped)
+    used = [c for split in ("train", "val", "test") for c in read_jsonl(out / f"{split}.jsonl")]
+    assert [(c.id, c.category) for c in used if c.messages[0].content == "A new one?"] == ([kept] if kept else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (b"caf\xe9.jsonl", "/caf\\xe9.jsonl: its name is not UTF-8"),
+        (b"a\x1b[31m.json", "/a\\x1b[31m.json: its name holds control characters"),
+        (b"a\n.csv", "/a\\n.csv: its name holds control characters"),
+    ],
+)
+def test_file_names_that_cannot_be_stored(name, problem, tmp_path):
+    file = os.path.join(os.fsencode(tmp_path), name)
+    with open(file, "w") as stream:
+        stream.write(good_lines())
+    for path in (tmp_path, os.fsdecode(file)):
+        assert problem in message_for(path)
+
+
+def test_odd_names_of_files_that_are_no_data_are_shown_escaped(tmp_path):
+    (tmp_path / "good.jsonl").write_text(good_lines())
+    os.mkdir(os.path.join(os.fsencode(tmp_path), b"\xff"))
+    with open(os.path.join(os.fsencode(tmp_path), b"\xff", b"\x1b.txt"), "w"):
+        pass
+    report = check_data(DataConfig(path=str(tmp_path)), seed=0)
+    assert report.notes == ("skipped, not data files: \\xff/\\x1b.txt",)

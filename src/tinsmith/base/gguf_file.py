@@ -24,8 +24,18 @@ _MAX_STRINGS = 1 << 22
 """Strings in one list. The largest vocabularies have 262,144 tokens and about twice as many merges."""
 
 _SCALARS = {
-    0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8",
-}  # fmt: skip
+    0: "u1",
+    1: "i1",
+    2: "<u2",
+    3: "<i2",
+    4: "<u4",
+    5: "<i4",
+    6: "<f4",
+    7: "?",
+    10: "<u8",
+    11: "<i8",
+    12: "<f8",
+}
 """Metadata type -> NumPy's name of it."""
 _STRING, _ARRAY = 8, 9
 

@@ -1,1 +1,1 @@
-"""Conversations in any common file format -> checked, de-duplicated, split conversations and a report of every change."""
+"""Read conversations in common file formats, check, de-duplicate and split them, and report every change."""

@@ -1,4 +1,4 @@
-"""Exact duplicates out; near-duplicates found, so that no test question has a near copy among the training ones."""
+"""Drop exact duplicates and group near-duplicates, so that no test question has a near copy in training."""
 
 import re
 from collections import Counter, defaultdict
@@ -9,11 +9,11 @@ from tinsmith.model.conversations import Conversation
 
 SHINGLE_CHARACTERS = 5
 NEAR_DUPLICATE_TENTHS = 7
-"""Jaccard similarity of shingle sets from which two first questions are near-duplicates, in whole tenths to stay exact."""
+"""Least Jaccard similarity of the shingle sets of near-duplicate first questions, in tenths to stay exact."""
 
 
 def content_hash(conversation: Conversation) -> str:
-    """sha256 of roles and texts alone; equal for exact duplicates wherever they come from."""
+    """sha256 of roles and texts alone, so equal for exact duplicates from different places."""
     return combined_sha256([[message.role, message.content] for message in conversation.messages])
 
 
@@ -38,7 +38,7 @@ def near_duplicate_clusters(conversations: Sequence[Conversation]) -> list[list[
 
     Source: prefix filtering after Bayardo, Ma and Srikant, "Scaling Up All Pairs Similarity Search" (2007): with
         shingles in one global order, two sets this similar share one among their first |x| - ceil(0.7 |x|) + 1.
-        It finds every pair, unlike MinHash.
+        Unlike MinHash, it finds every pair.
     """
     texts = [_normalised(conversation) for conversation in conversations]
     parents = list(range(len(texts)))
@@ -64,20 +64,20 @@ def _shingles(text: str) -> frozenset[str]:
 
 
 def _join_similar(parents: list[int], shingles: dict[int, frozenset[str]]) -> None:
-    frequency = Counter(shingle for found in shingles.values() for shingle in found)
+    frequency = Counter(shingle for members in shingles.values() for shingle in members)
     by_prefix: dict[str, list[int]] = defaultdict(list)
-    # Shorter sets first, so that an indexed candidate is never larger than the set that looks for it.
-    for index, found in sorted(shingles.items(), key=lambda item: (len(item[1]), item[0])):
+    # Smaller sets first: an indexed candidate is then never larger than the set compared with it.
+    for index, members in sorted(shingles.items(), key=lambda item: (len(item[1]), item[0])):
         # Rare shingles first: a shared rare shingle leaves few candidates to compare.
-        ordered = sorted(found, key=lambda shingle: (frequency[shingle], shingle))
-        needed = -(-NEAR_DUPLICATE_TENTHS * len(found) // 10)  # rounded up
+        ordered = sorted(members, key=lambda shingle: (frequency[shingle], shingle))
+        needed = -(-NEAR_DUPLICATE_TENTHS * len(members) // 10)  # rounded up
         seen = set()
-        for shingle in ordered[: len(found) - needed + 1]:
+        for shingle in ordered[: len(members) - needed + 1]:
             for other in by_prefix[shingle]:
                 if other not in seen:
                     seen.add(other)
                     if len(shingles[other]) >= needed and _root(parents, other) != _root(parents, index):
-                        _join_if_similar(parents, index, other, found, shingles[other])
+                        _join_if_similar(parents, index, other, members, shingles[other])
             by_prefix[shingle].append(index)
 
 

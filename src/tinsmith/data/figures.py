@@ -1,4 +1,4 @@
-"""The numbers of the data stage, recorded for the card, and the gates on the loss mask."""
+"""Record the numbers of the data stage for the card, and the gates on the loss mask."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,9 +12,11 @@ def record_counts(recorder: Recorder, report: DataReport) -> None:
     method, raw = "tinsmith.data.stage.prepare_data", "data/report.json"
     records = report.steps[0].before
     for name, value in {
-        "read": records, "dropped": len(report.dropped), "repaired": report.repaired_records,
+        "read": records,
+        "dropped": len(report.dropped),
+        "repaired": report.repaired_records,
         "duplicates": len(report.duplicates),
-    }.items():  # fmt: skip
+    }.items():
         recorder.add(f"data.records.{name}", value, "count", records, "records", method, raw=raw)
     for step in report.steps:
         recorder.add(f"data.step.{step.name}.after", step.after, "count", step.before, "records", method, raw=raw)
@@ -23,9 +25,14 @@ def record_counts(recorder: Recorder, report: DataReport) -> None:
         recorder.add(f"data.conversations.{name}", value, "count", total, "conversations", method, raw=raw)
     for category in report.categories:
         recorder.add(
-            f"data.category.{category.name}", category.share, "fraction", total, "conversations",
-            "tinsmith.data.report.categories_of", raw=raw,
-        )  # fmt: skip
+            f"data.category.{category.name}",
+            category.share,
+            "fraction",
+            total,
+            "conversations",
+            "tinsmith.data.report.categories_of",
+            raw=raw,
+        )
     recorder.add("data.truncated", len(report.truncated), "count", records, "records", "tinsmith.data.fit.fit", raw=raw)
 
 

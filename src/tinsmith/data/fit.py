@@ -1,4 +1,4 @@
-"""Conversations cut to the token limit after a whole assistant turn, with the counts the gates and the card need."""
+"""Cut conversations to the token limit after a whole assistant turn, and count tokens for the gates and the card."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from tinsmith.model.tokens import ChatTokenizer, Tokens
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """What one conversation is in tokens."""
+    """Token counts of one conversation."""
 
     tokens: int
     supervised: int
@@ -17,7 +17,7 @@ class TokenCounts:
     """Supervised end-of-turn tokens."""
     assistant_turns: int
     is_bos_right: bool
-    """One beginning-of-sequence token, in front, where the family has one; else none that the text does not show."""
+    """Whether the first token, and no other, begins a sequence; in a family without one, whether none was added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,15 @@ class Fitted:
     conversation: Conversation
     counts: TokenCounts
     change: str
-    """How it was cut; empty if it was not."""
+    """Description of the cut; empty if there is none."""
 
 
 class TooLong(Exception):
-    """Not even the first question and answer fit; its text is the reason."""
+    """Even the first question and answer are too long; the text says by how much."""
 
 
 def fit(conversation: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -> Fitted:
-    """The longest beginning of `conversation` that ends with an assistant turn and has at most `max_tokens` tokens.
+    """The longest start of `conversation` that ends with an assistant turn and has at most `max_tokens` tokens.
 
     Raises:
         TooLong: there is none.
@@ -44,7 +44,7 @@ def fit(conversation: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -
     full_length, full_turns = len(tokens.ids), len(conversation.messages)
     kept = conversation
     while len(tokens.ids) > max_tokens:
-        # role_problem has checked that user and assistant take turns, so the last two messages are one pair.
+        # User and assistant take turns (role_problem checked it), so the last two messages are a pair.
         shorter = kept.messages[:-2]
         if not any(message.role == "assistant" for message in shorter):
             raise TooLong(f"first question and answer have {len(tokens.ids)} tokens, data.max_tokens is {max_tokens}")
@@ -66,7 +66,7 @@ def _counts(conversation: Conversation, tokens: Tokens, tokenizer: ChatTokenizer
     if tokenizer.family.has_bos:
         is_bos_right = tokens.ids[0] == inner.bos_token_id and tokens.ids.count(inner.bos_token_id) == 1
     else:
-        # SmolLM2 names <|im_start|>, which opens every turn, as its BOS: one more than rendered means one was added.
+        # SmolLM2 names <|im_start|> as its BOS, and it opens every turn: one more than rendered was added.
         rendered = tokenizer.text(conversation.messages).count(inner.bos_token) if inner.bos_token else 0
         is_bos_right = tokens.ids.count(inner.bos_token_id) == rendered
     turns = sum(message.role == "assistant" for message in conversation.messages)

@@ -1,9 +1,11 @@
-"""Files -> records with file, position and category. Reads everything before it complains about anything."""
+"""Read files into records with file, position and category. All files are read before any problem is raised."""
 
 import csv
 import hashlib
 import io
+import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,7 @@ ENDINGS = (".json", ".jsonl", ".ndjson", *_DELIMITERS)
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record as read; not yet known to be a conversation."""
+    """One record as read. It may or may not be a conversation."""
 
     file: str
     """Relative to the data folder."""
@@ -33,37 +35,54 @@ class Record:
 
 @dataclass(slots=True)
 class Loaded:
-    """Everything the data path holds."""
+    """Contents of the data path."""
 
     records: list[Record] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     """Relative name -> sha256 of every file read."""
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """`file:line:column: what is wrong`; the data cannot be used while there is one."""
+    """Such as `file:line:column: empty file`; the data cannot be used while there is one."""
 
 
 def load_records(path: Path) -> Loaded:
     """All records of a file, or of every data file below a folder in order of name.
 
     Raises:
-        DataError: the path does not exist, or nothing in it has a known ending.
+        DataError: the path does not exist, its name cannot be stored, or nothing in it has a known ending.
     """
     hint = f"Set data.path to a file or folder of {', '.join(ending[1:] for ending in ENDINGS)} files."
     if not path.exists():
         raise DataError(f"data path does not exist: {path}", hint)
+    if problem := _name_problem(path.name):
+        raise DataError(f"{shown_name(path)}: its name {problem}", "Rename it, and set data.path to the new name.")
     loaded = Loaded()
     root = path if path.is_dir() else path.parent
     for file in _data_files(path, loaded.notes):
         _load_file(file, file.relative_to(root).as_posix(), loaded)
     if not loaded.files and not loaded.problems:
-        found = f"found {'; '.join(loaded.notes)}" if loaded.notes else "it is empty"
-        raise DataError(f"no data file in {path}: {found}", hint)
+        contents = f"found {'; '.join(loaded.notes)}" if loaded.notes else "it is empty"
+        raise DataError(f"no data file in {path}: {contents}", hint)
     return loaded
 
 
+def shown_name(path: Path) -> str:
+    """A path for people: characters that cannot be printed, and bytes that are not UTF-8, as escapes."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _name_problem(name: str) -> str | None:
+    """Why a file's name cannot be part of ids and reports, or None. Bytes that are not UTF-8 come as surrogates."""
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "is not UTF-8"
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        return "holds control characters"
+    return None
+
+
 def _data_files(path: Path, notes: list[str]) -> list[Path]:
-    """Files with a known ending, sorted; the others are named in `notes`."""
+    """Files with a known ending, sorted. The others are named in `notes`."""
     if path.is_file():
         candidates, root = [path], path.parent
     else:
@@ -74,11 +93,14 @@ def _data_files(path: Path, notes: list[str]) -> list[Path]:
         is_hidden = any(part.startswith(".") for part in name.parts)
         (skipped if is_hidden or file.suffix.lower() not in ENDINGS else usable).append(file)
     if skipped:
-        notes.append("skipped, not data files: " + ", ".join(file.relative_to(root).as_posix() for file in skipped))
+        notes.append("skipped, not data files: " + ", ".join(shown_name(file.relative_to(root)) for file in skipped))
     return usable
 
 
 def _load_file(file: Path, name: str, loaded: Loaded) -> None:
+    if problem := _name_problem(name):
+        loaded.problems.append(f"{shown_name(file)}: its name {problem}; rename it")
+        return
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -110,8 +132,8 @@ def _decoded(content: bytes, file: Path, problems: list[str]) -> str | None:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        seems = "; it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-        problems.append(f"{file}:{line}: not UTF-8 at byte {error.start} (found 0x{content[error.start]:02x}){seems}")
+        guess = "; it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        problems.append(f"{file}:{line}: not UTF-8 at byte {error.start} (found 0x{content[error.start]:02x}){guess}")
         return None
     if not text.strip():
         problems.append(f"{file}: empty file")
@@ -135,7 +157,7 @@ def _document(text: str, notes: list[str]) -> Iterator[tuple[str, Any, str]]:
         parsed = parse(text, with_lines=True)
     except NotStrictJson as error:
         if error.is_extra_data and _is_json(text.lstrip().split("\n", 1)[0]):
-            # The first line is a whole value and more follows: JSON lines in a file called .json.
+            # The first line is a whole value and more follow: JSON lines in a file called .json.
             yield from _lines(text, notes)
             return
         raise
@@ -168,9 +190,9 @@ def _lines(text: str, notes: list[str]) -> Iterator[tuple[str, Any, str]]:
             return
         raise NotStrictJson(problems)
     for number, value in values:
-        found = list(unwrap(value, notes))
-        for index, wrapped in enumerate(found, start=1):
-            part = f", record {index}" if len(found) > 1 else ""
+        records = list(unwrap(value, notes))
+        for index, wrapped in enumerate(records, start=1):
+            part = f", record {index}" if len(records) > 1 else ""
             yield f"line {number}{part}", wrapped.value, wrapped.category
 
 
@@ -201,7 +223,7 @@ def _header(row: list[str], line: int) -> list[str]:
     if repeated:
         raise NotStrictJson([Problem(line, 1, f"column {repeated[0]!r} appears {names.count(repeated[0])} times")])
     if not pairs:
-        wanted = " or ".join("/".join(pair) for pair in QUESTION_ANSWER_KEYS[:4])
-        found = ", ".join(map(repr, names))
-        raise NotStrictJson([Problem(line, 1, f"the first row must name columns {wanted}; found {found}")])
+        expected = " or ".join("/".join(pair) for pair in QUESTION_ANSWER_KEYS[:4])
+        columns = ", ".join(map(repr, names))
+        raise NotStrictJson([Problem(line, 1, f"the first row must name columns {expected}; found {columns}")])
     return names

@@ -1,27 +1,30 @@
-"""Record -> valid conversation, with every change named; or the reason why there is none."""
+"""Turn a record into a valid conversation and name every change, or say why that is impossible."""
 
 import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from tinsmith.data.load import Record
+from tinsmith.data.load import Record, category_from_name
 from tinsmith.data.shapes import Unusable, messages_of, plain_name
 from tinsmith.model.conversations import Conversation, Message, role_problem
 from tinsmith.model.families import GEMMA3, LLAMA3, SMOLLM2
 
-# Zero-width characters, bidirectional controls and the tag block can carry text nobody sees. Flags such as
-# Scotland's are the one honest use of tags, so a whole flag matches first and is kept.
+# Zero-width characters, bidirectional controls and the tag block can carry hidden text. Flags such as Scotland's are
+# the one honest use of tags, so a whole flag matches first and is kept.
 _FLAG_OR_HIDDEN = re.compile(
     "\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
     "|[\u200b-\u200f\u061c\u202a-\u202e\u2060\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
 )
 _JOINERS = "\u200c\u200d"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+"""The escape character among them, with which a name could command the terminal that prints it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """A valid conversation and what had to be changed."""
+    """A valid conversation and the changes that made it so."""
 
     conversation: Conversation
     changes: tuple[str, ...]
@@ -57,9 +60,10 @@ def repair(record: Record, special_tokens: re.Pattern | None) -> Repaired:
     if problem := role_problem(messages):
         raise Unusable(problem)
     id = plain_name(record.value.get("id")) if isinstance(record.value, dict) else ""
+    category = _clean_name(record.category, "category", changes, hidden)
     conversation = Conversation(
-        id=id or f"{record.file}:{record.position}",
-        category=unicodedata.normalize("NFC", record.category),
+        id=_clean_name(id, "id", changes, hidden) or f"{record.file}:{record.position}",
+        category=category or category_from_name(Path(record.file)),
         messages=tuple(messages),
         source={"file": record.file, "position": record.position},
     )
@@ -78,16 +82,16 @@ def clean_text(text: str, special_tokens: re.Pattern | None) -> str:
 
 
 def known_special_tokens() -> set[str]:
-    """Control tokens of every supported family, for checking data before a base model is at hand."""
-    found = {"<bos>", "<|begin_of_text|>"}
+    """Control tokens of every supported family, for checking data without a base model."""
+    tokens = {"<bos>", "<|begin_of_text|>"}
     for family in (SMOLLM2, GEMMA3, LLAMA3):
-        found |= {family.end_of_turn, *family.also_ends}
-        found |= set(re.findall(r"<[a-z_|]+>", family.chat_template))
-    return found
+        tokens |= {family.end_of_turn, *family.also_ends}
+        tokens |= set(re.findall(r"<[a-z_|]+>", family.chat_template))
+    return tokens
 
 
 def _clean(text: str, number: int, changes: list[str], hidden: list[str]) -> str:
-    r"""Line ends as \n, NFC, no hidden characters, no surrounding space; what changed is added to the two lists."""
+    r"""`text` in NFC, with \n as line end, without hidden characters and surrounding space; logs its changes."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -98,27 +102,40 @@ def _clean(text: str, number: int, changes: list[str], hidden: list[str]) -> str
         ("hidden characters removed", lambda old: _without_hidden(old, hidden)),
         ("surrounding space removed", str.strip),
     )
-    for what, step in steps:
-        new = step(text)
-        if new != text:
-            changes.append(f"message {number}: {what}")
-        text = new
+    for change, step in steps:
+        repaired = step(text)
+        if repaired != text:
+            changes.append(f"message {number}: {change}")
+        text = repaired
     return text
+
+
+def _clean_name(name: str, what: str, changes: list[str], hidden: list[str]) -> str:
+    """An id or category in NFC without control and hidden characters; a removal is added to `changes`."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Unusable(f"{what} holds half of a surrogate pair at character {error.start + 1}") from error
+    name = unicodedata.normalize("NFC", name)
+    cleaned = plain_name(_without_hidden(_CONTROL.sub("", name), hidden))
+    if cleaned != name:
+        changes.append(f"{what}: control or hidden characters removed")
+    return cleaned
 
 
 def _without_hidden(text: str, hidden: list[str]) -> str:
     def replacement(match: re.Match) -> str:
-        found = match.group()
-        if len(found) > 1 or (found in _JOINERS and _joins(text, match.start())):
-            return found
-        hidden.append(found)
+        characters = match.group()
+        if len(characters) > 1 or (characters in _JOINERS and _joins(text, match.start())):
+            return characters
+        hidden.append(characters)
         return ""
 
     return text if text.isascii() else _FLAG_OR_HIDDEN.sub(replacement, text)
 
 
 def _joins(text: str, at: int) -> bool:
-    """Whether a joiner at `at` stands between two non-ASCII characters, as in emoji, Persian and Indic text."""
+    """Whether the joiner at index `at` is between two non-ASCII characters, as in emoji, Persian and Indic text."""
     around = text[at - 1 : at] + text[at + 1 : at + 2]
     return len(around) == 2 and not any(c.isascii() or _FLAG_OR_HIDDEN.match(c) for c in around)
 
@@ -127,18 +144,18 @@ def _refuse_special_tokens(messages: list[Message], pattern: re.Pattern | None) 
     if pattern is None:
         return
     for number, message in enumerate(messages, start=1):
-        if found := pattern.search(message.content):
-            raise Unusable(f"message {number} contains {found.group()!r}, a control token of the base model")
+        if match := pattern.search(message.content):
+            raise Unusable(f"message {number} contains {match.group()!r}, a control token of the base model")
 
 
 def _merged(messages: list[Message], changes: list[str]) -> list[Message]:
     """Consecutive messages of one role joined by a blank line."""
-    found: list[Message] = []
+    merged: list[Message] = []
     for number, message in enumerate(messages, start=1):
-        if found and found[-1].role == message.role:
-            both = [text for text in (found[-1].content, message.content) if text]
-            found[-1] = Message(message.role, "\n\n".join(both))
+        if merged and merged[-1].role == message.role:
+            both = [text for text in (merged[-1].content, message.content) if text]
+            merged[-1] = Message(message.role, "\n\n".join(both))
             changes.append(f"message {number} joined to the one before, also from {message.role!r}")
         else:
-            found.append(message)
-    return found
+            merged.append(message)
+    return merged

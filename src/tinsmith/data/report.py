@@ -1,4 +1,4 @@
-"""What became of every record: the data report, as JSON for the card and as lines for a person."""
+"""Report what happened to every record, as JSON for the card and as lines for a person."""
 
 import math
 from collections import Counter
@@ -21,7 +21,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One record that was left out or changed."""
+    """A record that was left out or changed."""
 
     file: str
     position: str
@@ -30,7 +30,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A category of conversations and how many are used."""
+    """A category and the number of its conversations in use."""
 
     name: str
     count: int
@@ -40,7 +40,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Conversations with a length of at least `low` and below `high`."""
+    """Number of conversations with a length from `low` to below `high`."""
 
     low: int
     high: int
@@ -49,12 +49,12 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """Everything a person may ask about what happened to their data."""
+    """Answers to what a person may ask about their data."""
 
     data: str
-    """Last component of the data path; the rest is nobody's business."""
+    """Last component of the data path. The rest is private."""
     system_prompt: str
-    """The most common one of the conversations used, or empty."""
+    """The most common one, or empty."""
     categories: tuple[Category, ...]
     splits: dict[str, int]
     steps: tuple[Step, ...]
@@ -66,7 +66,7 @@ class DataReport:
     files: dict[str, str]
     """Name relative to the data folder -> sha256."""
     lengths_unit: str
-    """`tokens` where a base model was at hand, else `characters`."""
+    """`tokens` with a base model, else `characters`."""
     lengths: tuple[Bin, ...]
     language: str
     source: str
@@ -92,13 +92,13 @@ def categories_of(conversations: Sequence[Conversation]) -> tuple[Category, ...]
 
 
 def common_system_prompt(conversations: Sequence[Conversation]) -> str:
-    """The system prompt most conversations have; empty if most have none."""
+    """The most common system prompt; empty if having none is more common."""
     counts = Counter(c.messages[0].content if c.messages[0].role == "system" else "" for c in conversations)
     return min(counts, key=lambda text: (-counts[text], text), default="")
 
 
 def histogram(lengths: Sequence[int], bins: int = 10) -> tuple[Bin, ...]:
-    """At most about `bins` bins of equal, round width that hold every length."""
+    """About `bins` bins at most, of equal, round width, that hold every length."""
     if not lengths:
         return ()
     widest = max(1, max(lengths) - min(lengths) + 1) / bins
@@ -120,10 +120,10 @@ def report_lines(report: DataReport, shown: int = 20) -> list[str]:
     for category in report.categories:
         lines.append(f"  {category.count:>6}  {category.share:>6.1%}  {category.name}")
     lines += ["", f"length in {report.lengths_unit}"]
-    tallest = max((found.count for found in report.lengths), default=1)
-    for found in report.lengths:
-        bar = "#" * math.ceil(40 * found.count / tallest)
-        lines.append(f"  {found.low:>6} - {found.high - 1:<6} {found.count:>6}  {bar}".rstrip())
+    tallest = max((bin.count for bin in report.lengths), default=1)
+    for bin in report.lengths:
+        bar = "#" * math.ceil(40 * bin.count / tallest)
+        lines.append(f"  {bin.low:>6} - {bin.high - 1:<6} {bin.count:>6}  {bar}".rstrip())
     prompt = " ".join(report.system_prompt.split())
     lines += ["", f"system prompt: {prompt[:100] + ('...' if len(prompt) > 100 else '') if prompt else 'none'}"]
     for title in ("dropped", "duplicates", "truncated", "repaired"):

@@ -1,4 +1,4 @@
-"""Which messages a record holds, whatever shape it has; decided for each record on its own."""
+"""Find the messages in a record of any known shape; each record is looked at on its own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,9 +8,15 @@ from tinsmith.model.conversations import Message
 
 ROLE_ALIASES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant", "bot": "assistant"}
 QUESTION_ANSWER_KEYS = (
-    ("question", "answer"), ("q", "a"), ("prompt", "completion"), ("prompt", "response"), ("instruction", "output"),
-    ("instruction", "response"), ("input", "output"), ("user", "assistant"),
-)  # fmt: skip
+    ("question", "answer"),
+    ("q", "a"),
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("input", "output"),
+    ("user", "assistant"),
+)
 _WRAPPER_KEYS = ("conversations", "questions", "records", "data", "items", "examples", "rows")
 _CONTENT_KEYS = {"content", "value", "tool_calls", "function_call"}
 _DEEPEST_WRAPPER = 8
@@ -18,12 +24,12 @@ _TOOL_ROLES = ("tool", "function", "function_call", "observation", "ipython")
 
 
 class Unusable(Exception):
-    """A record that cannot become a conversation; its text is the reason."""
+    """A record that cannot become a conversation; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """One record as it stands in its file."""
+    """One record as it is in its file."""
 
     value: Any
     category: str
@@ -45,7 +51,7 @@ def is_record(value: Any) -> bool:
 
 
 def unwrap(value: Any, notes: list[str], category: str = "", depth: int = 0) -> Iterator[Wrapped]:
-    """Every record inside `value`, in order; a wrong `count` of a wrapper is added to `notes`."""
+    """Every record inside `value`, in order. A wrapper's wrong `count` is added to `notes`."""
     if is_record(value) or depth > _DEEPEST_WRAPPER:
         yield Wrapped(value, category)
     elif isinstance(value, list):
@@ -69,7 +75,7 @@ def plain_name(value: Any) -> str:
 
 
 def messages_of(value: Any) -> list[Message]:
-    """The messages of one record with role aliases resolved, otherwise as written.
+    """The messages of one record, with role aliases resolved and otherwise as written.
 
     Raises:
         Unusable: no known shape, content that is not text, or tool calls.
@@ -82,14 +88,14 @@ def messages_of(value: Any) -> list[Message]:
     if "messages" in value or isinstance(turns, list):
         if not isinstance(turns, list):
             raise Unusable(f"'messages' is {_kind(turns)}, expected a list")
-        found = messages_of(turns)
+        messages = messages_of(turns)
     elif keys := _question_answer(value):
-        found = _pair(value, *keys)
+        messages = _pair(value, *keys)
     else:
         raise Unusable(f"no conversation in it; keys found: {', '.join(map(repr, value)) or 'none'}")
-    if value.get("system") and not any(message.role == "system" for message in found):
-        found.insert(0, Message("system", _text(value["system"], "'system'")))
-    return found
+    if value.get("system") and not any(message.role == "system" for message in messages):
+        messages.insert(0, Message("system", _text(value["system"], "'system'")))
+    return messages
 
 
 def _is_message(value: Any) -> bool:
@@ -132,22 +138,22 @@ def _message(value: Any, number: int) -> Message:
 
 
 def _pair(value: dict, question: str, answer: str) -> list[Message]:
-    found = []
-    # LLaMA-Factory's Alpaca files carry earlier turns as [question, answer] pairs.
+    messages = []
+    # LLaMA-Factory's Alpaca files hold earlier turns as [question, answer] pairs.
     for past in value.get("history") or []:
         if not (isinstance(past, list) and len(past) == 2):
             raise Unusable(f"'history' holds {_kind(past)}, expected [question, answer] pairs")
-        found += [
+        messages += [
             Message(role, _text(text, "'history'")) for role, text in zip(("user", "assistant"), past, strict=True)
         ]
-    asked = _text(value[question], repr(question))
+    text = _text(value[question], repr(question))
     if question == "instruction" and value.get("input"):
-        asked += "\n\n" + _text(value["input"], "'input'")
-    return [*found, Message("user", asked), Message("assistant", _text(value[answer], repr(answer)))]
+        text += "\n\n" + _text(value["input"], "'input'")
+    return [*messages, Message("user", text), Message("assistant", _text(value[answer], repr(answer)))]
 
 
 def _text(value: Any, where: str) -> str:
-    """Text, or the text parts of a multi-part content joined."""
+    """Text; the parts of a multi-part content are joined."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -165,7 +171,7 @@ def _text(value: Any, where: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    """What `value` is, in JSON's words."""
+    """Kind of `value` in JSON's words."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Train, validation and test: reproducible, stratified by category, near-duplicates kept on one side."""
+"""Split conversations into train, val and test: reproducible, by category, near-duplicates on one side."""
 
 import hashlib
 import math
@@ -18,7 +18,7 @@ class _Cluster:
     members: tuple[int, ...]
     category: str
     rank: str
-    """Decides the order of drawing: a hash of the seed and the contents, so the order of files does not matter."""
+    """Hash of seed and contents that decides the order of drawing, so that the order of files does not matter."""
 
 
 def split_conversations(
@@ -26,9 +26,9 @@ def split_conversations(
 ) -> dict[str, list[Conversation]]:
     """The conversations of `train`, `val` and `test`, each in an order drawn from the contents and `seed`.
 
-    `fractions` holds the shares of `val` and `test`. Totals come first: each category gets its share by largest
-    remainder, so many small categories do not round the total away. A cluster is never divided, so a data set of
-    few large clusters gets other sizes than asked for. Because the order is drawn, the first n are a fair sample.
+    `fractions` holds the shares of `val` and `test`. Each category gets its share of the total by largest remainder, so
+    rounding in many small categories does not change the total. A cluster is never divided, so a data set of few large
+    clusters gets other sizes. Because the order is drawn, the first n are a fair sample.
 
     Raises:
         DataError: fewer than 3 clusters, or nothing left to train on.
@@ -36,26 +36,27 @@ def split_conversations(
     total = len(conversations)
     if len(clusters) < len(SPLITS):
         raise DataError(
-            f"the {total} conversations ask only {len(clusters)} different question(s), at least {len(SPLITS)} are needed",
+            f"the {total} conversations ask only {len(clusters)} different question(s), at least {len(SPLITS)} are "
+            "needed",
             "Near-duplicate first questions must stay in one split. Add conversations with other questions.",
         )
     hashes = [content_hash(conversation) for conversation in conversations]
     waiting = sorted((_cluster(members, conversations, hashes, seed) for members in clusters), key=lambda c: c.rank)
-    chosen: dict[str, list[_Cluster]] = {}
+    drawn: dict[str, list[_Cluster]] = {}
     for split in ("test", "val"):
         target = round(total * fractions[split])
-        chosen[split], waiting = _draw(waiting, target, seed, split)
-    chosen["train"] = waiting
+        drawn[split], waiting = _draw(waiting, target, seed, split)
+    drawn["train"] = waiting
     if not waiting:
         raise DataError(
             f"data.val_fraction and data.test_fraction leave none of the {total} conversations to train on",
             "Make them smaller.",
         )
-    return {split: [conversations[index] for index in _shuffled(chosen[split], hashes, seed)] for split in SPLITS}
+    return {split: [conversations[index] for index in _shuffled(drawn[split], hashes, seed)] for split in SPLITS}
 
 
 def _cluster(members: Sequence[int], conversations: Sequence, hashes: Sequence[str], seed: int) -> _Cluster:
-    """The cluster with the category most of its members have."""
+    """The cluster, with its most common category."""
     counts: dict[str, int] = defaultdict(int)
     for index in members:
         counts[conversations[index].category] += 1
@@ -64,7 +65,7 @@ def _cluster(members: Sequence[int], conversations: Sequence, hashes: Sequence[s
 
 
 def _draw(waiting: list[_Cluster], target: int, seed: int, split: str) -> tuple[list[_Cluster], list[_Cluster]]:
-    """`(drawn, left)`: whole clusters of about `target` conversations, as many per category as its share."""
+    """`(drawn, left)`: whole clusters of about `target` conversations, each category with its share."""
     sizes: dict[str, int] = defaultdict(int)
     for cluster in waiting:
         sizes[cluster.category] += len(cluster.members)
@@ -75,13 +76,13 @@ def _draw(waiting: list[_Cluster], target: int, seed: int, split: str) -> tuple[
         (drawn if fits else left).append(cluster)
         room[cluster.category] -= len(cluster.members) * fits
     missing = target - sum(len(cluster.members) for cluster in drawn)
-    # A category whose clusters are too large for its share leaves room that other categories fill.
+    # Where a category's clusters are too large for its share, other categories fill the room.
     for cluster in list(left):
         if len(cluster.members) <= missing:
             left.remove(cluster)
             drawn.append(cluster)
             missing -= len(cluster.members)
-    if not drawn:  # every cluster is too large, or the fraction too small: one all the same
+    if not drawn:  # every cluster is too large, or the fraction too small: draw one anyway
         smallest = min(left, key=lambda cluster: len(cluster.members))
         left.remove(smallest)
         drawn.append(smallest)
@@ -89,9 +90,9 @@ def _draw(waiting: list[_Cluster], target: int, seed: int, split: str) -> tuple[
 
 
 def _quotas(sizes: Mapping[str, int], target: int, seed: int, split: str) -> dict[str, int]:
-    """How many conversations each category gives: its share of `target`, and `target` in total if there are enough.
+    """Number of conversations from each category: its share of `target`, and `target` in total if there are enough.
 
-    Every category keeps one conversation for training as long as others can give instead.
+    Every category keeps one conversation for training while others can give more.
     """
     total = sum(sizes.values())
     shares = {name: target * size / total for name, size in sizes.items()}

@@ -1,4 +1,4 @@
-"""The data stage: a file or folder of conversations -> train, val and test, and a report of every change."""
+"""Run the data stage: split a file or folder of conversations, and report every change."""
 
 import re
 from collections import Counter
@@ -31,12 +31,12 @@ from tinsmith.model.message_text import token_pattern
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 MINIMUM = 10
-"""Conversations below which no split says anything."""
+"""Fewest conversations that can be split in a meaningful way."""
 
 
 @dataclass(slots=True)
 class _Work:
-    """What the steps have found so far."""
+    """Results of the steps so far."""
 
     config: DataConfig
     loaded: Loaded
@@ -69,8 +69,12 @@ def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: Sta
     record_tokens(context.recorder, {split: [work.counts[_place(c)] for c in splits[split]] for split in SPLITS})
     sizes = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
     summary = [f"{sizes} conversations in {len(report.categories)} categories"]
-    changes = {"dropped": len(report.dropped), "exact duplicates": len(report.duplicates),
-               "repaired": report.repaired_records, "cut": len(report.truncated)}  # fmt: skip
+    changes = {
+        "dropped": len(report.dropped),
+        "exact duplicates": len(report.duplicates),
+        "repaired": report.repaired_records,
+        "cut": len(report.truncated),
+    }
     if any(changes.values()):
         summary.append(
             ", ".join(f"{count} {what}" for what, count in changes.items() if count) + ": see data/report.json"
@@ -79,7 +83,7 @@ def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: Sta
 
 
 def check_data(config: DataConfig, seed: int) -> DataReport:
-    """What a run would use, drop and repair, without a base model: lengths in characters, none too long.
+    """Report what a run would use, drop and repair, without a base model: lengths are in characters, none is too long.
 
     Raises:
         DataError: as `prepare_data`.
@@ -116,8 +120,8 @@ def _prepared(
 
 
 def _usable(work: _Work, pattern: re.Pattern | None) -> list[Conversation]:
-    """Valid conversations without special tokens; what was dropped and repaired is listed."""
-    found = []
+    """Valid conversations without special tokens; the dropped and repaired ones are listed in `work`."""
+    usable = []
     hidden: Counter[str] = Counter()
     for record in work.loaded.records:
         try:
@@ -125,15 +129,15 @@ def _usable(work: _Work, pattern: re.Pattern | None) -> list[Conversation]:
         except Unusable as error:
             work.dropped.append(Listed(record.file, record.position, str(error)))
             continue
-        found.append(result.conversation)
+        usable.append(result.conversation)
         work.repaired += [Listed(record.file, record.position, change) for change in result.changes]
         hidden.update(result.hidden)
     if hidden:
         named = ", ".join(f"U+{ord(character):04X} x {count}" for character, count in sorted(hidden.items()))
         work.loaded.notes.append(f"hidden characters removed: {named}")
     repaired = len({(item.file, item.position) for item in work.repaired})
-    work.step("valid", len(work.loaded.records), len(found), f"{len(work.dropped)} dropped, {repaired} repaired")
-    return found
+    work.step("valid", len(work.loaded.records), len(usable), f"{len(work.dropped)} dropped, {repaired} repaired")
+    return usable
 
 
 def _with_system_prompt(
@@ -147,14 +151,16 @@ def _with_system_prompt(
         raise DataError(f"data.system_prompt cannot be used: {error}", "Correct it in the configuration.") from error
     if not prompt.content:
         raise DataError("data.system_prompt holds nothing but space", "Write a prompt, or leave it out.")
-    found = [c if c.messages[0].role == "system" else replace(c, messages=(prompt, *c.messages)) for c in conversations]
-    added = sum(old is not new for old, new in zip(conversations, found, strict=True))
-    work.step("system_prompt", len(found), len(found), f"put in front of {added} conversations that had none")
-    return found
+    prompted = [
+        c if c.messages[0].role == "system" else replace(c, messages=(prompt, *c.messages)) for c in conversations
+    ]
+    added = sum(old is not new for old, new in zip(conversations, prompted, strict=True))
+    work.step("system_prompt", len(prompted), len(prompted), f"put in front of {added} conversations that had none")
+    return prompted
 
 
 def _within_limit(work: _Work, conversations: list[Conversation], tokenizer: ChatTokenizer) -> list[Conversation]:
-    found = []
+    fitting = []
     dropped = 0
     for conversation in tqdm(conversations, desc="data: counting tokens", unit="conversation", delay=2, mininterval=1):
         try:
@@ -163,17 +169,17 @@ def _within_limit(work: _Work, conversations: list[Conversation], tokenizer: Cha
             work.dropped.append(_listed(conversation, str(error)))
             dropped += 1
             continue
-        found.append(result.conversation)
+        fitting.append(result.conversation)
         work.counts[_place(conversation)] = result.counts
         if result.change:
             work.truncated.append(_listed(conversation, result.change))
     note = f"{len(work.truncated)} cut, {dropped} dropped, limit {work.config.max_tokens} tokens"
-    work.step("length", len(conversations), len(found), note)
-    return found
+    work.step("length", len(conversations), len(fitting), note)
+    return fitting
 
 
 def _refuse_problems(work: _Work, conversations: list[Conversation]) -> None:
-    """Stop, naming everything at once, if the data must not or cannot be used.
+    """Stop if the data cannot be used, and name all problems at once.
 
     Raises:
         DataError: broken files; unusable records with `drop_invalid = false`; or nothing left.
@@ -195,7 +201,7 @@ def _refuse_problems(work: _Work, conversations: list[Conversation]) -> None:
 
 
 def _refuse_too_few(work: _Work, conversations: list[Conversation]) -> None:
-    """Stop if too little is left, naming what was left out.
+    """Stop if too little is left, and name the records left out.
 
     Raises:
         DataError: fewer than `MINIMUM` conversations.
@@ -205,21 +211,22 @@ def _refuse_too_few(work: _Work, conversations: list[Conversation]) -> None:
     left_out = [f"{item.file}, {item.position}: {item.reason}" for item in (*work.dropped, *work.duplicates)]
     named = f"; left out were\n{listing(left_out)}" if left_out else ""
     raise DataError(
-        f"only {len(conversations)} usable conversation(s), at least {MINIMUM} are needed to train, choose and test{named}",
-        "Add conversations" + (", or mend what was left out." if left_out else "."),
+        f"only {len(conversations)} usable conversation(s), at least {MINIMUM} are needed to train, choose and "
+        f"test{named}",
+        "Add conversations" + (", or correct those left out." if left_out else "."),
     )
 
 
 def _without_duplicates(work: _Work, conversations: list[Conversation]) -> list[Conversation]:
-    """Each distinct conversation once, with an id of its own."""
-    found, duplicates = drop_duplicates(conversations)
+    """Each distinct conversation once, with a unique id."""
+    distinct, duplicates = drop_duplicates(conversations)
     for duplicate, original in duplicates:
         work.duplicates.append(
             _listed(duplicate, f"same messages as {original.source['file']}, {original.source['position']}")
         )
-    work.step("duplicates", len(conversations), len(found), f"{len(duplicates)} exact duplicates removed")
+    work.step("duplicates", len(conversations), len(distinct), f"{len(duplicates)} exact duplicates removed")
     used: dict[str, Conversation] = {}
-    for conversation in found:
+    for conversation in distinct:
         is_taken = conversation.id in used
         if is_taken:
             work.repaired.append(
@@ -259,7 +266,7 @@ def _report(work: _Work, splits: dict[str, list[Conversation]]) -> DataReport:
 
 
 def _place(conversation: Conversation) -> str:
-    """Where a conversation comes from; unique in a data set."""
+    """File and position of a conversation; unique in a data set."""
     return f"{conversation.source['file']}:{conversation.source['position']}"
 
 

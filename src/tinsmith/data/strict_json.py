@@ -1,4 +1,4 @@
-"""JSON read strictly: duplicate keys and NaN are problems with a line and column, and every object knows its line."""
+"""Parse JSON strictly: duplicate keys and NaN are problems with line and column, and every object knows its line."""
 
 import json
 import re
@@ -10,7 +10,7 @@ _TOKEN = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|[{}\[\]\n]|-?Infinity|Na
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in a JSON text that cannot be accepted; `line` and `column` count from 1."""
+    """A place in a JSON text that cannot be accepted; `line` and `column` count from 1."""
 
     line: int
     column: int
@@ -56,17 +56,17 @@ def parse(text: str, with_lines: bool = False) -> Parsed:
     suspicious = []
 
     def keep(pairs: list[tuple[str, Any]]) -> dict:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        mapping = dict(pairs)
+        if len(mapping) != len(pairs):
             suspicious.append("duplicate key")
-        objects.append(found)
-        return found
+        objects.append(mapping)
+        return mapping
 
     try:
         value = json.loads(text, object_pairs_hook=keep, parse_constant=suspicious.append)
     except json.JSONDecodeError as error:
-        found = repr(text[error.pos : error.pos + 20]) if error.pos < len(text) else "the end of the text"
-        problem = Problem(error.lineno, error.colno, f"not JSON: {error.msg}, found {found}")
+        rest = repr(text[error.pos : error.pos + 20]) if error.pos < len(text) else "the end of the text"
+        problem = Problem(error.lineno, error.colno, f"not JSON: {error.msg}, found {rest}")
         raise NotStrictJson([problem], is_extra_data=error.msg.startswith("Extra data")) from error
     except RecursionError as error:
         raise NotStrictJson([Problem(1, 1, "not usable: lists or objects nested too deeply")]) from error
@@ -78,11 +78,11 @@ def parse(text: str, with_lines: bool = False) -> Parsed:
     starts, problems = _scan(text)
     if problems:
         raise NotStrictJson(problems)
-    return Parsed(value, {id(found): line for found, line in zip(objects, starts, strict=True)})
+    return Parsed(value, {id(value): line for value, line in zip(objects, starts, strict=True)})
 
 
 def _scan(text: str) -> tuple[list[int], list[Problem]]:
-    """Lines on which the objects of a valid JSON text start, in the order they end, and what strictness forbids."""
+    """The lines on which objects of a valid JSON text start, in the order they end, and the problems in it."""
     starts: list[int] = []
     problems: list[Problem] = []
     open_values: list[tuple[int, dict[str, int]]] = []

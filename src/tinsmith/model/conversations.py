@@ -1,4 +1,4 @@
-"""Conversations: the one definition of what a valid one is, and how they are stored between stages."""
+"""Define valid conversations, and how they are stored between stages."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ class Conversation:
     """An optional system message, then user and assistant in turn, ending with the assistant."""
 
     id: str
-    """Stable over runs: from the record, else its file and position."""
+    """The record's own, else its file and position, so that it is stable over runs."""
     category: str
     messages: tuple[Message, ...]
     source: dict[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Conversation:
 
 
 def role_problem(messages: Sequence[Message]) -> str | None:
-    """Why `messages` is not a valid conversation, or None if it is."""
+    """Reason why `messages` is not a valid conversation, or None if it is."""
     if not messages:
         return "no messages"
     for index, message in enumerate(messages):
@@ -60,9 +60,9 @@ def write_jsonl(path: Path, conversations: Iterable[Conversation]) -> None:
 
 def read_jsonl(path: Path) -> list[Conversation]:
     """Conversations written by `write_jsonl`, in order."""
-    found = []
+    conversations = []
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         record = json.loads(line)
         record["messages"] = tuple(Message(**m) for m in record["messages"])
-        found.append(Conversation(**record))
-    return found
+        conversations.append(Conversation(**record))
+    return conversations
