@@ -11,8 +11,10 @@ from stage_runs import run_stage
 from tinsmith.base.license import GEMMA_NOTICE
 from tinsmith.base.license_files import is_license_name
 from tinsmith.base.stage import resolve_base
-from tinsmith.core.config import BaseConfig
+from tinsmith.core.config import BaseConfig, RunConfig
 from tinsmith.core.errors import BaseModelError
+from tinsmith.core.run_dir import RunDir
+from tinsmith.pipeline.stages import STAGES
 
 STRANGERS_README = "---\nlicense: gpl-3.0\n---\n# Another project\n"
 
@@ -74,6 +76,20 @@ def test_files_named_after_a_gguf_file_are_its_own(downloads, tmp_path):
     _, names, said = placed(downloads / "tiny.gguf", tmp_path, license="mit")
     assert names == {"tiny.LICENSE", "Tiny-notice.md", "COPYING.tiny.txt"}
     assert "licence file tiny.LICENSE: named after tiny.gguf" in said
+
+
+def test_the_base_stage_is_out_of_date_once_a_file_is_named_after_the_model(downloads):
+    (downloads / "holiday.jpg").write_bytes(b"\xff\xd8")
+    (downloads / "LICENSE").write_text("the licence")
+    config = RunConfig(base=BaseConfig(model=str(downloads / "tiny.gguf")))
+    outside = STAGES[0].outside
+    before = outside(config, RunDir(downloads))
+    (downloads / "holiday.jpg").write_bytes(b"another picture")
+    assert outside(config, RunDir(downloads)) == before
+    (downloads / "LICENSE").rename(downloads / "tiny.LICENSE")
+    renamed = outside(config, RunDir(downloads))
+    (downloads / "tiny.LICENSE").write_text("a newer licence")
+    assert len({json.dumps(hashes) for hashes in (before, renamed, outside(config, RunDir(downloads)))}) == 3
 
 
 def test_a_folder_with_nothing_but_the_gguf_file_is_its_own(downloads, tmp_path):

@@ -4,6 +4,7 @@ Whatever is found here is published with the model. So a file counts only if its
 must be a small text, and links are not followed.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,32 +43,36 @@ class LicenseFiles:
 
     taken: tuple[LicenseText, ...]
     left: tuple[str, ...]
-    """Such as `LICENSE: a link`."""
+    """Such as `LICENSE: a link, and links are not followed`."""
 
 
 def is_license_name(name: str) -> bool:
     """Whether a file is called as licence files are, in any case: `LICENSE`, `Licence.txt`, `gemma terms.html`."""
     lower = name.lower()
     return (
-        name.isascii() and name.isprintable() and bool(_WORDS.fullmatch(lower) and _ENDINGS.fullmatch(_ending(lower)))
+        name.isascii()
+        and name.isprintable()
+        and bool(_WORDS.fullmatch(lower) and _ENDINGS.fullmatch(Path(lower).suffix))
     )
 
 
 def folder_files(folder: Path, reason: str) -> LicenseFiles:
     """The licence files directly in a model's own folder."""
-    return _sorted_out({path: reason for path in _entries(folder) if is_license_name(path.name)})
+    return _sorted_out({path: reason for path in sorted(folder.iterdir()) if is_license_name(path.name)})
 
 
 def gguf_files(path: Path) -> LicenseFiles:
     """The licence files beside a GGUF file that belong to it: by name, or because the folder holds nothing else."""
-    reasons = {entry: f"named after {path.name}" for entry in _entries(path.parent) if _is_named_after(entry, path)}
-    beside = [entry for entry in _entries(path.parent) if is_license_name(entry.name) and entry not in reasons]
+    reasons = {
+        entry: f"named after {path.name}" for entry in sorted(path.parent.iterdir()) if _is_named_after(entry, path)
+    }
+    beside = [entry for entry in sorted(path.parent.iterdir()) if is_license_name(entry.name) and entry not in reasons]
     if is_alone(path):
         return _sorted_out(reasons | dict.fromkeys(beside, f"its folder holds nothing but {path.name}"))
     files = _sorted_out(reasons)
     strangers = f"its folder holds more than {path.name}"
     left = [f"{entry.name}: {strangers}; if it belongs to it, name it {path.stem}.{entry.name}" for entry in beside]
-    left += [f"{entry.name}: {strangers}" for entry in _entries(path.parent) if _is_readme(entry)]
+    left += [f"{entry.name}: {strangers}" for entry in sorted(path.parent.iterdir()) if _is_readme(entry)]
     return LicenseFiles(files.taken, (*files.left, *left))
 
 
@@ -78,29 +83,29 @@ def is_alone(path: Path) -> bool:
         or entry.name.startswith(".")
         or (not entry.is_dir() and (_is_readme(entry) or entry.name in _MODEL_FILES or is_license_name(entry.name)))
         or _is_named_after(entry, path)
-        for entry in _entries(path.parent)
+        for entry in sorted(path.parent.iterdir())
     )
+
+
+def gguf_license_inputs(path: Path) -> list[str]:
+    """Everything beside a GGUF file that decides on its licence, as text for a fingerprint."""
+    files = gguf_files(path)
+    readme = readme_of(path.parent) if is_alone(path) else None
+    texts = [*files.taken, *([readme] if readme else [])]
+    return [*(f"{text.name}: {hashlib.sha256(text.content).hexdigest()}" for text in texts), *files.left]
 
 
 def readme_of(folder: Path) -> LicenseText | None:
     """The README of a model's own folder, if there is one and it is a small text."""
-    for entry in _entries(folder):
+    for entry in sorted(folder.iterdir()):
         if _is_readme(entry):
             content = _read(entry)
             return None if isinstance(content, str) else LicenseText(entry.name, content, "")
     return None
 
 
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())
-
-
 def _is_readme(entry: Path) -> bool:
     return entry.name.lower() == "readme.md"
-
-
-def _ending(name: str) -> str:
-    return Path(name).suffix
 
 
 def _is_named_after(entry: Path, path: Path) -> bool:
@@ -109,7 +114,9 @@ def _is_named_after(entry: Path, path: Path) -> bool:
     if name.startswith(stem):
         return name[len(stem) :][:1] in tuple(" ._-") and is_license_name(name[len(stem) + 1 :])
     before, _, ending = name.partition(stem)
-    return _ending("x" + ending) == ending and before[-1:] in tuple(" ._-") and is_license_name(before[:-1] + ending)
+    return (
+        Path("x" + ending).suffix == ending and before[-1:] in tuple(" ._-") and is_license_name(before[:-1] + ending)
+    )
 
 
 def _sorted_out(reasons: dict[Path, str]) -> LicenseFiles:

@@ -140,8 +140,12 @@ def _file_sha256s(path: Path) -> dict[str, str]:
 
 
 def _base_files(config: RunConfig, run: RunDir) -> Any:
-    """Hashes of a local base model's and tokenizer's files."""
-    return [_file_sha256s(Path(name)) for name in (config.base.model, config.base.tokenizer) if _is_local(name)]
+    """Hashes of a local base model's and tokenizer's files, and of the licence files beside a GGUF file."""
+    from tinsmith.base.license_files import gguf_license_inputs
+
+    hashes = [_file_sha256s(Path(name)) for name in (config.base.model, config.base.tokenizer) if _is_local(name)]
+    model = Path(config.base.model)
+    return [*hashes, gguf_license_inputs(model)] if _is_local(config.base.model) and model.is_file() else hashes
 
 
 def _conversations(config: RunConfig, run: RunDir) -> Any:
