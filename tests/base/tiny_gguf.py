@@ -120,10 +120,10 @@ def _gguf_name(name: str, kind: str) -> str:
 def _interleaved(value: numpy.ndarray, heads: int) -> numpy.ndarray:
     """Row 2i of a head is its i-th, row 2i + 1 the i-th of its second half; written as a loop on purpose."""
     head_dim = len(value) // heads
-    found = numpy.empty_like(value)
+    interleaved = numpy.empty_like(value)
     for head in range(heads):
         for index in range(head_dim // 2):
             start = head * head_dim
-            found[start + 2 * index] = value[start + index]
-            found[start + 2 * index + 1] = value[start + head_dim // 2 + index]
-    return found
+            interleaved[start + 2 * index] = value[start + index]
+            interleaved[start + 2 * index + 1] = value[start + head_dim // 2 + index]
+    return interleaved

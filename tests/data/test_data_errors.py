@@ -2,12 +2,14 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError
+from tinsmith.data.load import load_records
 from tinsmith.data.report import Listed
 from tinsmith.data.stage import check_data, prepare_data
 from tinsmith.model.conversations import read_jsonl
@@ -206,8 +208,10 @@ def test_file_names_that_cannot_be_stored(name, problem, tmp_path):
     file = os.path.join(os.fsencode(tmp_path), name)
     with open(file, "w") as stream:
         stream.write(good_lines())
-    for path in (tmp_path, os.fsdecode(file)):
-        assert problem in message_for(path)
+    assert problem in message_for(tmp_path)
+    with pytest.raises(DataError) as caught:
+        load_records(Path(os.fsdecode(file)))
+    assert problem in caught.value.message
 
 
 def test_odd_names_of_files_that_are_no_data_are_shown_escaped(tmp_path):

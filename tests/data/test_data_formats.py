@@ -59,17 +59,17 @@ def test_a_record_of_any_shape_on_a_line_or_in_a_document(shape, tmp_path):
     for name, text in files.items():
         path = tmp_path / name
         path.write_text(text, encoding="utf-8")
-        found = conversations(path)
-        assert len(found) == (2 if text.count("A pot.") == 2 else 1), name
-        assert all(list(c.messages) == EXPECTED for c in found), name
+        converted = conversations(path)
+        assert len(converted) == (2 if text.count("A pot.") == 2 else 1), name
+        assert all(list(c.messages) == EXPECTED for c in converted), name
 
 
 def test_every_record_of_a_mixed_file_is_told_apart(tmp_path):
     path = tmp_path / "mixed.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in SHAPES.values()))
-    found = conversations(path)
-    assert [list(c.messages) for c in found] == [EXPECTED] * len(SHAPES)
-    assert [c.source["position"] for c in found] == [f"line {n}" for n in range(1, len(SHAPES) + 1)]
+    converted = conversations(path)
+    assert [list(c.messages) for c in converted] == [EXPECTED] * len(SHAPES)
+    assert [c.source["position"] for c in converted] == [f"line {n}" for n in range(1, len(SHAPES) + 1)]
 
 
 def test_alpaca_input_history_and_system(tmp_path):
@@ -129,9 +129,9 @@ def test_json_position_is_record_and_line(tmp_path):
 def test_line_separators_inside_text_do_not_end_a_line(tmp_path):
     path = tmp_path / "u.jsonl"
     path.write_text('{"q": "one\u2028two", "a": "three\u2029four\x85five"}\n' * 2, encoding="utf-8")
-    found, again = conversations(path)
-    assert again.messages == found.messages and again.source["position"] == "line 2"
-    assert [m.content for m in found.messages] == ["one\u2028two", "three\u2029four\x85five"]
+    first, again = conversations(path)
+    assert again.messages == first.messages and again.source["position"] == "line 2"
+    assert [m.content for m in first.messages] == ["one\u2028two", "three\u2029four\x85five"]
 
 
 def test_hidden_and_other_files_are_skipped_and_named(tmp_path):

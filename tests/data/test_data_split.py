@@ -47,10 +47,10 @@ def jaccard(a, b):
 def test_totals_are_right_with_many_small_categories():
     conversations = random_conversations({f"cat{n}": 13 if n < 35 else 12 for n in range(39)})
     splits = split_conversations(conversations, alone(conversations), TENTH, seed=0)
-    assert {name: len(found) for name, found in splits.items()} == {"train": 403, "val": 50, "test": 50}
+    assert {name: len(members) for name, members in splits.items()} == {"train": 403, "val": 50, "test": 50}
     for split in ("val", "test"):
         assert set(Counter(c.category for c in splits[split]).values()) == {1, 2}, "each category gives its share"
-    ids = [c.id for found in splits.values() for c in found]
+    ids = [c.id for members in splits.values() for c in members]
     assert sorted(ids) == sorted(c.id for c in conversations)
 
 
@@ -85,7 +85,7 @@ def test_no_cluster_is_divided_and_large_ones_do_not_stop_the_split(seed):
         *([a, b] for a, b in zip(order[52::2], order[53::2], strict=True)),
     ]
     splits = split_conversations(conversations, clusters, TENTH, seed)
-    where = {c.id: name for name, found in splits.items() for c in found}
+    where = {c.id: name for name, members in splits.items() for c in members}
     for cluster in clusters:
         assert len({where[conversations[index].id] for index in cluster}) == 1
     assert 9 <= len(splits["val"]) <= 10 and 9 <= len(splits["test"]) <= 10
@@ -94,7 +94,7 @@ def test_no_cluster_is_divided_and_large_ones_do_not_stop_the_split(seed):
 def test_clusters_larger_than_a_split_give_one_whole_cluster():
     conversations = random_conversations({"a": 12})
     splits = split_conversations(conversations, [list(range(n, n + 3)) for n in range(0, 12, 3)], TENTH, seed=0)
-    assert {name: len(found) for name, found in splits.items()} == {"train": 6, "val": 3, "test": 3}
+    assert {name: len(members) for name, members in splits.items()} == {"train": 6, "val": 3, "test": 3}
 
 
 def test_split_depends_on_contents_and_seed_not_on_the_order_of_files(tiny_llama, tmp_path):
@@ -137,10 +137,10 @@ def test_clusters_are_exactly_the_components_of_pairwise_similarity():
             if questions[i] == questions[j] or jaccard(questions[i], questions[j]) >= 0.7:
                 parents = [parents[j] if p == parents[i] else p for p in parents]
     expected = Counter(parents)
-    found = near_duplicate_clusters([conversation(n, q) for n, q in enumerate(questions)])
-    assert sorted(map(len, found)) == sorted(expected.values())
-    assert all(len({parents[index] for index in cluster}) == 1 for cluster in found)
-    assert max(map(len, found)) > 1
+    clusters = near_duplicate_clusters([conversation(n, q) for n, q in enumerate(questions)])
+    assert sorted(map(len, clusters)) == sorted(expected.values())
+    assert all(len({parents[index] for index in cluster}) == 1 for cluster in clusters)
+    assert max(map(len, clusters)) > 1
 
 
 @pytest.mark.parametrize("a", ["abcdefghijklmnopqrstu", "abcdefghijklmnopqrstuvwx"])
@@ -156,13 +156,13 @@ def test_a_similarity_of_exactly_seven_tenths_counts(a, extra):
 def test_shares_above_a_half_do_not_round_the_total_up():
     conversations = random_conversations({f"cat{n}": 16 for n in range(10)})
     splits = split_conversations(conversations, alone(conversations), TENTH, seed=0)
-    assert {name: len(found) for name, found in splits.items()} == {"train": 128, "val": 16, "test": 16}
+    assert {name: len(members) for name, members in splits.items()} == {"train": 128, "val": 16, "test": 16}
 
 
 def test_case_and_punctuation_do_not_make_another_question():
     questions = ["What is it?", "what is   IT", "¿?", "!!", "Où?", "où"]
-    found = near_duplicate_clusters([conversation(n, q) for n, q in enumerate(questions)])
-    assert sorted(found) == [[0, 1], [2], [3], [4, 5]]
+    clusters = near_duplicate_clusters([conversation(n, q) for n, q in enumerate(questions)])
+    assert sorted(clusters) == [[0, 1], [2], [3], [4, 5]]
 
 
 def test_exact_duplicates_point_at_the_first():

@@ -87,7 +87,7 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
     assert report["system_prompt"] == "Be kind." and (report["language"], report["license"]) == ("en", "CC0-1.0")
     assert report["categories"] == [{"name": "words", "count": 19, "share": 1.0}]
     assert report["files"] == {"01_words.jsonl": file_sha256(source / "01_words.jsonl")}
-    assert sum(found["count"] for found in report["lengths"]["bins"]) == 19
+    assert sum(bin["count"] for bin in report["lengths"]["bins"]) == 19
     assert report["data"] == "chats" and "private" not in (out / "report.json").read_text()
     values = {
         id: numbers[id].value
@@ -160,10 +160,10 @@ def test_an_added_bos_is_noticed(kind, request):
                 return getattr(tokenizer.tokenizer, name)
 
             def __call__(self, text, **options):
-                found = tokenizer.tokenizer(text, **options)
+                encoded = tokenizer.tokenizer(text, **options)
                 return {
-                    "input_ids": [self.bos_token_id, *found["input_ids"]],
-                    "offset_mapping": [(0, 0), *found["offset_mapping"]],
+                    "input_ids": [self.bos_token_id, *encoded["input_ids"]],
+                    "offset_mapping": [(0, 0), *encoded["offset_mapping"]],
                 }
 
         assert not fit(conversation, replace(tokenizer, tokenizer=AddsBos()), 500).counts.is_bos_right
@@ -227,9 +227,9 @@ def test_check_without_a_base_names_the_same_changes(source):
 
 def test_histogram_bins_are_round_and_hold_everything():
     bins = histogram([3, 17, 94, 95, 102])
-    assert sum(found.count for found in bins) == 5
-    assert [(found.low, found.high) for found in bins][:2] == [(0, 10), (10, 20)] and bins[-1].high == 110
-    assert [(found.low, found.count) for found in histogram([0, 60, 349])] == [
+    assert sum(bin.count for bin in bins) == 5
+    assert [(bin.low, bin.high) for bin in bins][:2] == [(0, 10), (10, 20)] and bins[-1].high == 110
+    assert [(bin.low, bin.count) for bin in histogram([0, 60, 349])] == [
         (0, 1),
         (50, 1),
         (100, 0),
