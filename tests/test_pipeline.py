@@ -157,6 +157,19 @@ def test_a_torn_last_line_is_repaired_with_a_message(line):
     assert len(measurements) == 3 and len(calls) == 3
 
 
+def test_a_stage_whose_measurement_is_lost_runs_again(line):
+    run, calls, _, _ = line
+    _go(run)
+    lines = run.measurements.read_text().splitlines(keepends=True)
+    run.measurements.write_text(lines[0] + "damaged\n" + lines[2])
+    with pytest.raises(ArtifactError, match=r"measurements.jsonl:2: not a measurement"):
+        _go(run)
+    run.measurements.write_text(lines[0] + lines[2])
+    _, measurements = _go(run)
+    assert calls == ["base", "train", "merge", "train"]
+    assert sorted(m.id for m in measurements) == ["base.n", "merge.n", "train.n"]
+
+
 def test_forcing_a_stage_does_not_count_its_measurements_twice(line):
     run, calls, _, _ = line
     _go(run)

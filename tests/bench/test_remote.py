@@ -21,8 +21,9 @@ from tinsmith.bench.remote_stage import browser_and_system, take_results
 from tinsmith.browser.chromium import Browser
 from tinsmith.core.config import BenchConfig
 from tinsmith.core.errors import ArtifactError, UserError
-from tinsmith.core.run_dir import file_sha256, read_json, write_json
+from tinsmith.core.run_dir import RunDir, file_sha256, read_json, write_json
 from tinsmith.model.conversations import read_jsonl
+from tinsmith.pipeline.ownership import mark_run
 
 CONFIG = BenchConfig(new_tokens=4, runs=5, prompt_tokens=(120,), prompt_new_tokens=2, prompt_runs=1, warmup_runs=1)
 
@@ -205,10 +206,12 @@ def test_the_command_prints_an_address_and_puts_the_device_on_the_card(tmp_path,
     run = tmp_path / "run"
     shutil.copytree(tiny_run("llama", tmp_path_factory), run)
     write_json(run / "config.json", {"data": {"path": "x"}})
+    mark_run(RunDir(run), None)
     command = [sys.executable, "-m", "tinsmith", "bench", str(run), "--remote"]
     refused = subprocess.run(command, capture_output=True, text=True)
     assert refused.returncode == 2 and "there is no benchmark yet" in refused.stderr
     write_json(run / "stamps/bench.json", {})
+    (run / "bench").mkdir()
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     # A shell has its background jobs ignore interrupts, and so would what they start.
     with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
@@ -225,6 +228,7 @@ def test_the_command_prints_an_address_and_puts_the_device_on_the_card(tmp_path,
 
 def test_options_of_the_page_need_it(tmp_path):
     write_json(tmp_path / "config.json", {"data": {"path": "x"}})
+    mark_run(RunDir(tmp_path), None)
     done = subprocess.run(
         [sys.executable, "-m", "tinsmith", "bench", str(tmp_path), "--lan"], capture_output=True, text=True
     )

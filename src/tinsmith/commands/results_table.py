@@ -12,10 +12,10 @@ _MODELS = ("base", "tuned", "int4")
 
 def results_table(measurements: Sequence[Measurement]) -> str:
     """The main results as aligned text; what was not measured is shown as `-`."""
-    found = {m.id: m for m in measurements}
+    by_id = {m.id: m for m in measurements}
 
     def cell(identifier: str, form: str, factor: float = 1.0) -> str:
-        return form.format(found[identifier].value * factor) if identifier in found else "-"
+        return form.format(by_id[identifier].value * factor) if identifier in by_id else "-"
 
     rows = [("", *_MODELS)]
     for split in ("train", "val", "test"):

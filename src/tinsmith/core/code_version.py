@@ -15,9 +15,9 @@ def code_version(module: str) -> str:
 
 
 def sources_behind(module: str) -> dict[str, Path]:
-    """The files of `module` and of everything in its project that it imports, directly or not, by module and name.
+    """The files of `module` and of all modules of its project that it imports, directly or not, by module and name.
 
-    Importing a module also imports the packages above it. Each package counts with the files it carries, since
+    Importing a module also imports the packages above it. A package counts with the other files in its folder, because
     templates and the browser's files are code too.
     """
     project = module.partition(".")[0]
@@ -36,7 +36,7 @@ def sources_behind(module: str) -> dict[str, Path]:
 
 
 def _imports(source: Path) -> set[str]:
-    """Dotted names that the file at `source` may import: modules, and names imported from modules."""
+    """Dotted names that the file at `source` imports: modules, and names from modules, which may be modules too."""
     names = set()
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -47,7 +47,7 @@ def _imports(source: Path) -> set[str]:
 
 
 def _files_of(name: str) -> list[Path]:
-    """The file of module `name`, or what lies in the folder of a package beside its modules; none for other names."""
+    """The file of a module, and for a package all files in its folder but its modules; none if `name` is neither."""
     try:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError:

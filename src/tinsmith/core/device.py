@@ -9,19 +9,20 @@ from typing import Any, NamedTuple
 from tinsmith.core.parallel import local_index
 
 _CPU_BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
-"""Names in /proc/cpuinfo of matrix instructions that take bfloat16 (x86 twice, then Arm)."""
+"""Names in /proc/cpuinfo of instructions that multiply bfloat16: two of x86, then Arm's."""
 
 _COMPILED_KERNELS = 192
-"""Matrix kernels kept of those that oneDNN compiles for every shape it meets, at 0.4 MB each.
+"""Size of the cache for the matrix kernels that oneDNN compiles for each new shape, at 0.4 MB each.
 
-A training pass uses about 100. The default, 1,024, makes packs of ever new lengths pile them up.
+A training pass uses about 100. Packs have ever new lengths, so the default of 1,024 would fill up with kernels that are
+never used again.
 """
 
 _KERNEL_CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
-"""PyTorch's and oneDNN's own; both must forget a kernel before it is freed. Read at the first product."""
+"""PyTorch's and oneDNN's cache sizes. A kernel is freed when both have dropped it. Read at the first product."""
 
 _PROBE_SIZE = 512
-"""Side of the matrices multiplied where the processor's features cannot be read."""
+"""Side of the matrices that are multiplied in a trial if the processor's features cannot be read."""
 
 
 class Device(NamedTuple):
@@ -68,14 +69,14 @@ def _cuda_device(index: int) -> Device:
     properties = torch.cuda.get_device_properties(index)
     capability = f"{properties.major}.{properties.minor}"
     memory = "memory shared with the CPU" if properties.is_integrated else f"{properties.total_memory / 1e9:.0f} GB"
-    found = f"CUDA device {properties.name} ({memory}, compute capability {capability})"
+    name = f"CUDA device {properties.name} ({memory}, compute capability {capability})"
     if properties.major >= 8:
-        return Device(torch.device("cuda", index), torch.bfloat16, f"{found}; bfloat16 because it is native there")
-    return Device(torch.device("cuda", index), torch.float32, f"{found}; float32 because bfloat16 needs capability 8.0")
+        return Device(torch.device("cuda", index), torch.bfloat16, f"{name}; bfloat16 because it is native there")
+    return Device(torch.device("cuda", index), torch.float32, f"{name}; float32 because bfloat16 needs capability 8.0")
 
 
 def _cpu_flags() -> frozenset[str]:
-    """Feature names of the first processor; empty where the system does not tell."""
+    """Feature names of the first processor; empty if the system does not list them."""
     for line in _cpuinfo():
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
@@ -89,7 +90,7 @@ def _cpuinfo() -> list[str]:
 
 
 def _bf16_speedup() -> float:
-    """How many times quicker a bfloat16 matrix product is than a float32 one here; best of 5 each."""
+    """Time of a float32 matrix product over that of a bfloat16 one on this machine; best of 5 each."""
     import torch
 
     def best_seconds(dtype: Any) -> float:
@@ -157,9 +158,9 @@ def memory_limit_bytes() -> int:
 
 
 def device_memory_bytes(device: Any) -> int:
-    """All memory of a `torch.device`: the GPU's own, or what the process may use of the computer's.
+    """Total memory of a `torch.device`: the GPU's own, or as much of the computer's as the process may use.
 
-    The total and not what happens to be free, so that choices made from it are the same when a run resumes.
+    The total and not the free memory, so that choices made from it are the same when a run resumes.
     """
     import torch
 
@@ -193,7 +194,7 @@ def free_memory_bytes(device: Any) -> int:
 
 
 def return_freed_memory() -> None:
-    """Give freed memory back to the system where glibc would keep it; `gc.collect()` first frees what is in cycles."""
+    """Give freed memory back to the system, which glibc would keep. Call `gc.collect()` before to free cycles."""
     import ctypes
 
     if platform.system() == "Linux":
@@ -203,10 +204,10 @@ def return_freed_memory() -> None:
 
 
 class PeakMemory:
-    """Highest memory use since this object was made: CUDA allocations on a GPU, resident memory elsewhere.
+    """Highest memory use since this object was created: CUDA allocations on a GPU, resident memory elsewhere.
 
-    Linux lets a process reset its own high-water mark, so what an earlier stage used is not counted. Elsewhere the
-    figure is the highest of the samples taken at each reading, which can miss short peaks.
+    Linux lets a process reset its own high-water mark, so memory that an earlier stage used is not counted. Other
+    systems give the highest of the samples taken at each reading, which can miss short peaks.
     """
 
     def __init__(self, device: Any) -> None:
@@ -227,7 +228,7 @@ class PeakMemory:
 
     @property
     def method(self) -> str:
-        """How the figure comes about."""
+        """How the peak is measured, for a measurement's `method`."""
         if self._device.type == "cuda":
             return "torch.cuda.max_memory_allocated"
         return "peak resident set size" if self._is_exact else "highest sampled resident set size"

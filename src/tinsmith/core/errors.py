@@ -26,7 +26,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Conversations that cannot be used as they are."""
+    """Conversations that cannot be used."""
 
 
 class BaseModelError(UserError):
@@ -34,7 +34,7 @@ class BaseModelError(UserError):
 
 
 class MissingDependency(UserError):
-    """A program or package this step needs is not installed."""
+    """A program or package that a step needs is not installed."""
 
 
 class ArtifactError(UserError):

@@ -1,7 +1,7 @@
-"""95 % intervals: percentile bootstrap over conversations for pooled ratios, Wilson for shares.
+"""95 % intervals: percentile bootstrap over conversations for pooled ratios, Wilson intervals for shares.
 
-Tokens of one conversation are not independent, so whole conversations are resampled. Comparisons between models
-are paired: a resample picks the same conversations for both.
+Tokens of one conversation are not independent, so whole conversations are resampled. Comparisons of models are paired:
+a resample picks the same conversations for both.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 
 RESAMPLES = 10_000
 MIN_CLUSTERS = 5
-"""Below this many conversations (or answers) no interval is given: a bootstrap of so few is far too narrow."""
+"""Fewer conversations or answers get no interval: a bootstrap of so few is far too narrow."""
 
 # Resampled positions held at once, so that memory stays near 32 MB however large the data set.
 _POSITIONS_AT_ONCE = 2**22

@@ -21,7 +21,7 @@ _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operato
 
 
 class Gate(TypedDict, total=False):
-    """What a measurement must hold for the run to go on."""
+    """The comparison that must be true for the run to go on."""
 
     op: Literal["<=", ">=", "<", ">", "=="]
     bound: float
@@ -67,7 +67,7 @@ class Measurement:
     @property
     def passed(self) -> bool:
         """Whether the gate holds; True for a measurement that is not a gate."""
-        return not self.gate or _COMPARE[str(self.gate["op"])](self.value, float(self.gate["bound"]))
+        return not self.gate or _COMPARE[self.gate["op"]](self.value, self.gate["bound"])
 
 
 class Recorder:
@@ -128,7 +128,7 @@ def repair(path: Path) -> str:
     `append` leaves no torn line; a copy that was cut short or an editor may.
 
     Returns:
-        What was done, as a sentence for the person watching; empty if nothing had to be.
+        What was done, as a sentence for the person watching; empty if there was nothing to do.
     """
     content = path.read_bytes() if path.exists() else b""
     whole, newline, tail = content.rpartition(b"\n")
@@ -138,7 +138,7 @@ def repair(path: Path) -> str:
         write_bytes(path, content + b"\n")
         return f"{path}: ended the last line with a newline"
     write_bytes(path, whole + newline)
-    return f"{path}: removed a torn last line of {len(tail)} bytes; no finished stage had written it"
+    return f"{path}: removed a torn last line of {len(tail)} bytes"
 
 
 def _is_measurement(line: bytes) -> bool:
@@ -168,8 +168,8 @@ def read(path: Path, length_bytes: int | None = None) -> list[Measurement]:
         except (ValueError, TypeError) as error:
             raise ArtifactError(
                 f"{path}:{number}: not a measurement ({error})",
-                f"Restore the file from a copy, or delete its line {number} and run the stage that wrote it again "
-                "with --force.",
+                f"Restore the file from a copy, or delete its line {number} and run again: the stage that took this "
+                "measurement repeats it.",
             ) from error
     return measurements
 

@@ -1,8 +1,8 @@
 """Several processes that train together, started with `accelerate launch -m tinsmith ...`.
 
 The first process, the leader, does everything that one process would do alone. The others, its followers, wait until
-it trains, take their share of every step, and are told when there is nothing more to do. Messages are JSON, gradients
-plain tensors; nothing is pickled.
+it trains, take their share of every step, and stop when the leader tells them to. Messages are JSON and gradients plain
+tensors; nothing is pickled.
 """
 
 import json
@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 _PATIENCE = timedelta(days=2)
-"""Followers wait through the leader's other stages."""
+"""How long followers wait while the leader runs its other stages."""
 
 
 def process_count() -> int:
@@ -37,7 +37,7 @@ def is_leader() -> bool:
 
 
 def join() -> None:
-    """Meet the other processes; does nothing for a single one or the second time."""
+    """Connect to the other processes; does nothing for a single process or the second time."""
     if process_count() > 1:
         from accelerate import PartialState
 
@@ -46,9 +46,9 @@ def join() -> None:
 
 @contextmanager
 def leading() -> Generator[None]:
-    """What the leader does from beginning to end; followers are sent home when it is done.
+    """The leader's work, from beginning to end. Followers are told to stop at its end.
 
-    When it fails they are not told: they may be in the middle of a step. The launcher ends them.
+    They are not told if it fails, because they may be in the middle of a step. The launcher ends them then.
     """
     join()
     yield
@@ -67,7 +67,7 @@ def next_message() -> dict[str, Any]:
 
 
 def _share(content: bytes) -> bytes:
-    """The leader's bytes, on every process."""
+    """The leader's `content` on every process; that of the others is ignored."""
     import torch
     from accelerate import PartialState
     from torch import distributed
@@ -75,11 +75,11 @@ def _share(content: bytes) -> bytes:
     state = PartialState(timeout=_PATIENCE)
     length = torch.tensor([len(content)], device=state.device)
     distributed.broadcast(length, src=0)
-    letters = torch.zeros(int(length), dtype=torch.uint8, device=state.device)
+    shared = torch.zeros(int(length), dtype=torch.uint8, device=state.device)
     if is_leader():
-        letters.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-    distributed.broadcast(letters, src=0)
-    return bytes(letters.cpu().tolist())
+        shared.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+    distributed.broadcast(shared, src=0)
+    return bytes(shared.cpu().tolist())
 
 
 def sum_over_processes(tensor: Any) -> Any:
@@ -114,10 +114,10 @@ def _reduced(value: float, operation: str) -> float:
 
 
 def wait_for_all() -> None:
-    """Return when every process has come here."""
+    """Return when every process has called this."""
     sum_number(0.0)
 
 
 def my_share(items: list) -> list:
-    """Every n-th of `items` for n processes: this one's part of work that all of them have listed."""
+    """This process's part of `items`, which all processes have: every n-th one for n processes."""
     return items[process_index() :: process_count()]

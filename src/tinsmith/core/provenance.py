@@ -41,11 +41,11 @@ def environment() -> dict[str, Any]:
 
 def record_environment(folder: Path) -> str:
     """Write `environments/<id>.json` below `folder` if it is new, and return the id."""
-    found = environment()
-    identifier = combined_sha256(found)[:12]
+    description = environment()
+    identifier = combined_sha256(description)[:12]
     path = folder / f"{identifier}.json"
     if not path.exists():
-        write_json(path, found)
+        write_json(path, description)
     return identifier
 
 

@@ -1,4 +1,4 @@
-"""What the pipeline lends to every stage."""
+"""What every stage gets from the pipeline, and what it returns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from tinsmith.core.measure import Recorder
 
 Say = Callable[[str], None]
-"""Shows one line to the person watching."""
+"""Takes one line of progress for the person watching."""
 
 Summary = tuple[str, ...]
-"""What a stage returns: one to three short lines, such as `453 train, 25 val, 25 test conversations`."""
+"""What a stage returns: its result in one to three short lines, such as `403 train, 50 val, 50 test conversations`."""
 
 
 def say_nothing(line: str) -> None:
-    """Drop the line."""
+    """Ignore the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """The seed of a run, a voice, and a place for measurements. Stages do not print."""
+    """The run's seed, a way to report progress, and a place for measurements. A stage prints nothing itself."""
 
     seed: int = 0
     say: Say = say_nothing

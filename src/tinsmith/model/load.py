@@ -1,4 +1,4 @@
-"""Transformers models and configurations from a local folder, and never any code from there."""
+"""Loads Transformers models and configurations from a local folder, and never runs code from there."""
 
 from pathlib import Path
 from typing import Any

@@ -171,11 +171,15 @@ def _fingerprint(config: RunConfig, run: RunDir, stage: Stage, inputs: dict[str,
 
 
 def _is_current(run: RunDir, stage: Stage, fingerprint: str) -> bool:
+    """Whether the stage has run with this fingerprint, and its files and measurements are all still there."""
     stamp_path, folder = run.stamp(stage.name), run.stage(stage.name)
     if not (stamp_path.exists() and folder.is_dir()):
         return False
     stamp = read_stamp(stamp_path)
-    return stamp["fingerprint"] == fingerprint and tree_sha256s(folder) == stamp["outputs"]
+    if stamp["fingerprint"] != fingerprint or tree_sha256s(folder) != stamp["outputs"]:
+        return False
+    taken = sum((m.stage, m.fingerprint) == (stage.name, fingerprint) for m in measure.read(run.measurements))
+    return taken >= stamp["measurements"]
 
 
 def _input_sha256s(run: RunDir, stage: Stage) -> dict[str, str]:
