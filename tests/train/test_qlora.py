@@ -5,10 +5,12 @@ import time
 import pytest
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.device import Device
+from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import read_json
 from tinsmith.model.packed.packing import make_pack
 from tinsmith.model.tokens import Tokens
@@ -113,3 +115,16 @@ def test_saved_adapter_is_what_peft_loads(tiny_llama, tmp_path):
     loaded = PeftModel.from_pretrained(fresh, tmp_path)
     ids = torch.arange(10, 40)[None]
     torch.testing.assert_close(loaded(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
+def test_a_full_disk_is_named_when_the_adapter_is_saved(tiny_llama, tmp_path, monkeypatch):
+    def fail(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    model = load_qlora(tiny_llama, TrainConfig(quantization="none"), CPU, seed=0).model
+    weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    with pytest.raises(ArtifactError, match=r"adapter_model\.safetensors: cannot be written .*No space left"):
+        save_adapter(model, weights, "org/base", tmp_path)
+    assert not (tmp_path / "adapter_model.safetensors").exists()

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ import torch
 
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.device import Device, device_memory_bytes, return_freed_memory
+from tinsmith.core.run_dir import write_json
 from tinsmith.model.families import decoder_of
 from tinsmith.model.load import load_model
+from tinsmith.model.save import save_weights
 
 TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -193,20 +194,18 @@ def save_adapter(model: Any, weights: dict[str, torch.Tensor], base_id: str, fol
     Args:
         weights: Adapter weights under the model's parameter names.
         base_id: Public name of the base. The path it was loaded from means nothing on another machine.
+
+    Raises:
+        ArtifactError: the disk is full or not writable.
     """
     from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
-
-    from tinsmith.core.run_dir import write_json
 
     folder.mkdir(parents=True, exist_ok=True)
     settings = model.peft_config["default"].to_dict()
     settings.update(base_model_name_or_path=base_id, inference_mode=True)
     write_json(folder / "adapter_config.json", {key: _jsonable(value) for key, value in settings.items()})
     tensors = get_peft_model_state_dict(model, state_dict=weights)
-    temporary = folder / "adapter_model.safetensors.tmp"
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
-    os.replace(temporary, folder / "adapter_model.safetensors")
+    save_weights({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "adapter_model.safetensors")
 
 
 def _jsonable(value: Any) -> Any:
