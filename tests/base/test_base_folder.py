@@ -292,3 +292,12 @@ def test_other_file_is_refused(out, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"x")
     with pytest.raises(BaseModelError, match=r"'model.onnx': a file, but not a .gguf"):
         run_stage(resolve_base, BaseConfig(model=str(tmp_path / "model.onnx")), out)
+
+
+def test_a_folder_of_the_current_directory_is_not_taken_for_the_base(tiny_llama, tmp_path, monkeypatch):
+    shutil.copytree(tiny_llama, tmp_path / "my-model")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BaseModelError, match=r"base\.model = 'my-model': no such alias, folder or file") as caught:
+        run_stage(resolve_base, BaseConfig(model="my-model"), tmp_path / "out")
+    assert "relative to the configuration file" in caught.value.hint

@@ -42,24 +42,29 @@ def resolve(config: BaseConfig, work: Path) -> Source:
     if config.model.startswith("hf:"):
         return fetch_from_hub(config.model.removeprefix("hf:"), config.revision)
     path = Path(config.model)
-    if config.model in ALIASES and not path.is_absolute():
-        return fetch_alias(ALIASES[config.model])
+    # The configuration's loader makes local paths absolute. A name that is still relative is none, even if the current
+    # folder has something of that name.
+    if not path.is_absolute():
+        if config.model in ALIASES:
+            return fetch_alias(ALIASES[config.model])
+        raise _unknown(config.model)
     if path.is_file() and path.suffix == ".gguf":
-        return _gguf_file(path.absolute(), config.tokenizer, work)
+        return _gguf_file(path, config.tokenizer, work)
     if path.is_dir():
         return _folder(path)
     raise _unknown(config.model)
 
 
 def _unknown(model: str) -> BaseModelError:
-    if Path(model).exists():
+    if Path(model).is_file():
         return BaseModelError(
             f"base.model = {Path(model).name!r}: a file, but not a .gguf", "Give a model folder or a GGUF file."
         )
     close = difflib.get_close_matches(model, ALIASES, n=1)
     return BaseModelError(
         f"base.model = {model!r}: no such alias, folder or file" + (f"; did you mean {close[0]!r}?" if close else ""),
-        f"Aliases: {', '.join(ALIASES)}. Else hf:organisation/name, a model folder, or a GGUF file.",
+        f"Aliases: {', '.join(ALIASES)}. Else hf:organisation/name, or the path of a model folder or GGUF "
+        "file, relative to the configuration file.",
     )
 
 
