@@ -139,7 +139,7 @@ def test_an_agreed_example_whose_text_changed_in_the_data_is_left_out_with_a_war
     evidence = read_evidence(run)
     assert examples(Facts(evidence, config)) == []
     (warning,) = example_warnings(evidence, config)
-    assert warning.startswith("warning: 1 of 1 card.examples left out") and "tinsmith approve" in warning
+    assert warning.startswith("warning: left out 1 of 1 card.examples") and "tinsmith approve" in warning
     unchanged = CardConfig.model_validate({"examples": [example]})
     assert len(examples(Facts(evidence, unchanged))) == 1 and example_warnings(evidence, unchanged) == []
 

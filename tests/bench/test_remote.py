@@ -183,7 +183,7 @@ def test_a_code_takes_one_result_and_only_a_signed_one(served, tmp_path):
 def test_a_browser_measures_over_https_and_its_result_arrives(served, tmp_path, tmp_path_factory, monkeypatch):
     # Open as to the network, with a certificate, but on this machine's own address only.
     monkeypatch.setattr("tinsmith.bench.remote_server._EVERYWHERE", "127.0.0.1")
-    monkeypatch.setattr("tinsmith.bench.remote_server.own_address", lambda: "127.0.0.1")
+    monkeypatch.setattr("tinsmith.bench.remote_server.local_address", lambda: "127.0.0.1")
     with served(is_open=True) as server, Browser(webgpu="none", flags=("--ignore-certificate-errors",)) as browser:
         assert server.url.startswith("https://")
         page = browser.open(server.url)

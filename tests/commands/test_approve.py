@@ -112,7 +112,7 @@ def test_agreement_can_be_withdrawn(project):
 
 def test_an_agreed_example_that_the_run_no_longer_has_is_pointed_out(project):
     set_keys(project, {("card", "examples"): [CardExample(question="What was it?", reference="Tea.")]})
-    assert "not in this run" in approve(project, "q\n").stdout
+    assert "left out of the card" in approve(project, "q\n").stdout
 
 
 def test_the_list_is_toml_to_paste_and_writes_nothing(project):

@@ -1,4 +1,4 @@
-"""Convert the tokenizer inside a GGUF file to `tokenizer.json`, or prove that a given one has the same tokens."""
+"""Convert the tokenizer inside a GGUF file to `tokenizer.json`, or check that another one has the same tokens."""
 
 import shutil
 from pathlib import Path
@@ -11,26 +11,26 @@ from tinsmith.core.run_dir import read_json, write_json, write_text
 _CONTROL, _USER_DEFINED = 3, 4
 """GGUF token types: special tokens, and added tokens that are ordinary text. Source: the GGUF specification."""
 
-_AGAIN_HINT = "Fetch the file again; it may be damaged."
+_DOWNLOAD_HINT = "Download the file again; it may be damaged."
 
 
 def write_tokenizer(file: GgufFile, tokenizer_json: Path | None, context_length: int, out_dir: Path) -> None:
-    """Write `tokenizer.json` and `tokenizer_config.json` for a GGUF file's metadata.
+    """Write `tokenizer.json` and `tokenizer_config.json` for the tokenizer of a GGUF file.
 
     Args:
         file: The GGUF file.
-        tokenizer_json: Copied after every token was compared with the file's own; None converts the file's own.
-        context_length: Recorded as the longest input, in tokens.
-        out_dir: Where to write.
+        tokenizer_json: Copied if its tokens equal the GGUF file's. If None, the GGUF file's tokenizer is converted.
+        context_length: The longest input in tokens, for `tokenizer_config.json`.
+        out_dir: Folder for both files.
 
     Raises:
-        BaseModelError: no tokenizer, one of a kind that is not converted, or tokens that differ.
+        BaseModelError: the file has no tokenizer or one that cannot be converted, or the tokens differ.
     """
     if not file.fields.get("tokenizer.ggml.tokens"):
         raise BaseModelError(f"{file.name}: the GGUF file has no tokenizer", "Use a complete GGUF file.")
     tokens, types = file.texts("tokenizer.ggml.tokens"), file.integers("tokenizer.ggml.token_type")
     if len(types) != len(tokens):
-        raise BaseModelError(f"{file.name}: {len(tokens)} tokens, but {len(types)} token types", _AGAIN_HINT)
+        raise BaseModelError(f"{file.name}: {len(tokens)} tokens, but {len(types)} token types", _DOWNLOAD_HINT)
     if tokenizer_json is not None:
         _compare(file.name, tokens, types, tokenizer_json)
         shutil.copyfile(tokenizer_json, out_dir / "tokenizer.json")
@@ -46,28 +46,30 @@ def write_tokenizer(file: GgufFile, tokenizer_json: Path | None, context_length:
     write_json(out_dir / "tokenizer_config.json", config)
 
 
-def token_id_of(file: GgufFile, key: str, tokens: int) -> int | None:
-    """Id of the file's `bos`, `eos`, `padding` or `unknown` token, or None if it names none.
+def token_id_of(file: GgufFile, key: str, vocab_size: int) -> int | None:
+    """Id of the file's `bos`, `eos`, `padding` or `unknown` token, or None if the file does not set it.
 
     Raises:
-        BaseModelError: not an id below `tokens`.
+        BaseModelError: the id is not between 0 and `vocab_size` - 1.
     """
     name = f"tokenizer.ggml.{key}_token_id"
-    return file.integer(name, 0, tokens - 1) if name in file.fields else None
+    return file.integer(name, 0, vocab_size - 1) if name in file.fields else None
 
 
 def _byte_level_bpe(file: GgufFile, tokens: list[str], types: list[int]) -> Any:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-    kind, before = file.text("tokenizer.ggml.model"), file.text("tokenizer.ggml.pre")
-    if (kind, before) != ("gpt2", "smollm"):
+    kind, pre_tokenizer = file.text("tokenizer.ggml.model"), file.text("tokenizer.ggml.pre")
+    if (kind, pre_tokenizer) != ("gpt2", "smollm"):
         raise BaseModelError(
-            f"{file.name}: its tokenizer (model {kind!r}, pre-tokenizer {before!r}) cannot be converted",
+            f"{file.name}: its tokenizer (model {kind!r}, pre-tokenizer {pre_tokenizer!r}) cannot be converted",
             "Set base.tokenizer to a folder with the model's own tokenizer.json.",
         )
     vocabulary = {token: index for index, token in enumerate(tokens)}
     if len(vocabulary) != len(tokens):
-        raise BaseModelError(f"{file.name}: {len(tokens) - len(vocabulary)} tokens occur twice", _AGAIN_HINT)
+        raise BaseModelError(
+            f"{file.name}: {len(tokens) - len(vocabulary)} of its tokens are duplicates", _DOWNLOAD_HINT
+        )
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=_merges(file, vocabulary)))
     # SmolLM splits numbers into single digits before the GPT-2 pattern; without it "12" becomes one unseen token.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -89,29 +91,29 @@ def _merges(file: GgufFile, vocabulary: dict[str, int]) -> list[tuple[str, str]]
         left, _, right = merge.partition(" ")
         if left not in vocabulary or right not in vocabulary or left + right not in vocabulary:
             raise BaseModelError(
-                f"{file.name}: merge {number} of its tokenizer, {merge!r}, is not of two tokens that make a third",
-                _AGAIN_HINT,
+                f"{file.name}: merge {number} of its tokenizer, {merge!r}, does not join two known tokens into a third",
+                _DOWNLOAD_HINT,
             )
         merges.append((left, right))
     return merges
 
 
-def _compare(where: str, tokens: list[str], types: list[int], tokenizer_json: Path) -> None:
-    """Refuse a `tokenizer_json` in which any id of the GGUF file is another token."""
+def _compare(name: str, tokens: list[str], types: list[int], tokenizer_json: Path) -> None:
+    """Check that `tokenizer_json` has the same token as the GGUF file at every id."""
     tree = read_json(tokenizer_json)
     vocabulary = dict(tree["model"]["vocab"])
     vocabulary |= {added["content"]: added["id"] for added in tree.get("added_tokens", [])}
     by_id = {token_id: token for token, token_id in vocabulary.items()}
     different = []
     for index, (token, kind) in enumerate(zip(tokens, types, strict=True)):
-        given = by_id.get(index)
+        other = by_id.get(index)
         # llama.cpp writes the added tokens of SentencePiece models with real spaces instead of U+2581.
-        same = given == token or (kind == _USER_DEFINED and (given or "").replace("\u2581", " ") == token)
+        same = other == token or (kind == _USER_DEFINED and (other or "").replace("\u2581", " ") == token)
         if not same:
-            different.append(f"id {index}: {given!r} here, {token!r} in the GGUF file")
+            different.append(f"id {index}: {other!r} in {tokenizer_json.name}, {token!r} in the GGUF file")
     if different:
         raise BaseModelError(
-            f"{where}: {len(different)} of {len(tokens)} tokens differ from {tokenizer_json.name}\n"
+            f"{name}: {len(different)} of {len(tokens)} tokens differ from {tokenizer_json.name}\n"
             + listing(different, shown=5),
             "Use the tokenizer that belongs to exactly this model.",
         )

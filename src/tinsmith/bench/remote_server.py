@@ -1,8 +1,8 @@
 """A page that another browser opens to run the benchmark and send its result back.
 
-Whoever has the link may download the model and send one result. The code in the link is then spent, and a new one is
-made. The page is plain http on this machine alone. On the network it is https under a certificate that is made for the
-occasion, because browsers give threads, WebGPU and cryptography to secure pages only.
+Anyone with the link can download the model and send one result. Then the code in the link expires, and a new one
+replaces it. Browsers of this machine get the page over HTTP. Devices on the network get it over HTTPS with a temporary
+certificate, because browsers allow threads, WebGPU and cryptography only on secure pages.
 """
 
 import base64
@@ -52,11 +52,11 @@ class RemoteBench:
     """Serves the page while used as a context manager.
 
     Args:
-        plan: Of `bench.plan.plan`; the page chooses the device.
+        plan: Result of `bench.plan.plan`; the page picks the device.
         package_dir: The package to measure.
         received_dir: Folder for accepted results.
-        is_open: Whether to serve the local network, in https, and not only this machine, in http.
-        port: 0 takes a free one.
+        is_open: Serve the local network over HTTPS instead of only this machine over HTTP.
+        port: Port to listen on; 0 picks a free one.
         on_result: Called with every accepted result, from a thread of the server.
     """
 
@@ -78,7 +78,7 @@ class RemoteBench:
         self._lock = threading.Lock()
         self._mounts: dict[str, Path] = {}
         self.is_open = is_open
-        names = tuple(dict.fromkeys((own_address() if is_open else _LOOPBACK, _LOOPBACK, "localhost")))
+        names = tuple(dict.fromkeys((local_address() if is_open else _LOOPBACK, _LOOPBACK, "localhost")))
         handler = type("Handler", (_Handler,), {"bench": self})
         self._server = SiteServer(
             {},
@@ -86,7 +86,7 @@ class RemoteBench:
             address=_EVERYWHERE if is_open else _LOOPBACK,
             hosts=names,
             handler=handler,
-            tls=own_certificate(names) if is_open else None,
+            tls=self_signed_tls(names) if is_open else None,
         )
         self._renew()
 
@@ -103,7 +103,7 @@ class RemoteBench:
         return f"{self._server.origin}/{self._code}/remote.html"
 
     def receive(self, path: str, body: bytes, signature: str) -> HTTPStatus:
-        """Store a result that was posted to `path`, and spend its code."""
+        """Store a result that was posted to `path`, replace the code, and return the status for the sender."""
         with self._lock:
             code = self._code
             if path != f"/{code}/result":
@@ -130,7 +130,7 @@ class RemoteBench:
 
 
 class _Handler(SiteHandler):
-    """Serves the page and takes its results."""
+    """Serves the page and receives its results."""
 
     bench: RemoteBench
 
@@ -146,29 +146,29 @@ class _Handler(SiteHandler):
 
 
 def _content_length(header: str) -> int | None:
-    """Bytes of a body, or None if the header is no number of a sane size."""
+    """Size of a body in bytes, or None if the header is not a number of at most 9 digits."""
     return int(header) if re.fullmatch("[0-9]{1,9}", header) else None
 
 
-def own_address() -> str:
-    """This machine's address on the network of its default route. Nothing is sent to find it.
+def local_address() -> str:
+    """This machine's IPv4 address on the network of its default route. Sends nothing.
 
     Raises:
-        UserError: there is no network.
+        UserError: this machine is not connected to a network.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # of a block reserved for documentation
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737)
         except OSError as error:
             raise UserError(
-                "this machine is on no network from which another device could reach it",
-                "Join one, or leave out --lan to measure browsers on this machine.",
+                "this machine is not connected to a network, so no other device can reach it",
+                "Connect it, or leave out --lan to measure browsers on this machine.",
             ) from error
         return probe.getsockname()[0]
 
 
-def own_certificate(names: tuple[str, ...]) -> ssl.SSLContext:
-    """A server context with a new key and a certificate for `names`, valid for a day and self-signed."""
+def self_signed_tls(names: tuple[str, ...]) -> ssl.SSLContext:
+    """A TLS context with a new key and a self-signed certificate for `names`, valid for one day."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -22,27 +22,29 @@ def first_token_seconds(run: TimedRun) -> float:
 
 
 def prefill_tokens_per_second(run: TimedRun) -> float:
-    """Tokens of the prompt over the seconds to the first new token."""
+    """Prompt tokens divided by the seconds until the first new token."""
     return run.prompt_tokens / first_token_seconds(run)
 
 
 def decode_tokens_per_second(run: TimedRun) -> float:
-    """(n - 1) / (time of the last token - time of the first), for n new tokens: the speed after the prompt.
+    """Speed after the prompt: (n - 1) / (time of the last token - time of the first), for n new tokens.
 
-    It cannot be compared with tokens per second of a whole request, which depend on the length of the prompt.
+    Do not compare it with tokens per second of a whole request, which depend on the length of the prompt.
 
     Raises:
-        ValueError: fewer than two tokens, or a clock that did not move between them.
+        ValueError: there are fewer than two tokens, or all have the same time.
     """
     elapsed_ms = run.token_ms[-1] - run.token_ms[0]
     if elapsed_ms <= 0:
-        raise ValueError(f"{len(run.token_ms)} tokens in {elapsed_ms} ms have no decode speed")
+        raise ValueError(
+            f"no decode speed from {len(run.token_ms)} tokens in {elapsed_ms} ms: two at different times are needed"
+        )
     return (len(run.token_ms) - 1) * 1000 / elapsed_ms
 
 
-def median_and_range(runs: Sequence[TimedRun], number: Callable[[TimedRun], float]) -> tuple[float, dict[str, float]]:
-    """Median of `number` over the runs, and their range as a measurement's spread; a single run has none."""
-    values = [number(run) for run in runs]
+def median_and_range(runs: Sequence[TimedRun], metric: Callable[[TimedRun], float]) -> tuple[float, dict[str, float]]:
+    """Median of `metric` over the runs, and its `min` and `max`; the range of a single run is empty."""
+    values = [metric(run) for run in runs]
     if len(values) == 1:
         return values[0], {}
     return statistics.median(values), {"min": min(values), "max": max(values)}

@@ -1,1 +1,1 @@
-"""A real browser: its start, its control, its runtime, and the server of its pages."""
+"""Start and control a real Chromium, and serve it pages and their runtime."""

@@ -14,7 +14,7 @@ Row = dict[str, str]
 
 
 def example_of(answer: dict[str, Any]) -> CardExample:
-    """The texts that an owner agrees to when they agree to a line of `answers.jsonl`."""
+    """Question and reference of a line of `answers.jsonl`: the texts that the owner can agree to publish."""
     question, reference = (required(answer, key, f"evaluate/{FILE}") for key in ("question", "reference"))
     return CardExample(question=question, reference=reference)
 
@@ -22,8 +22,8 @@ def example_of(answer: dict[str, Any]) -> CardExample:
 def answer_texts(answer: dict[str, Any]) -> dict[str, str]:
     """Each model's answer as the card shows it.
 
-    Models can repeat what they saw in training. The owner has not agreed to that, so an answer with something
-    private that neither question nor reference has is left out.
+    Models can repeat training data that the owner did not agree to publish. So an answer is left out if it contains
+    something private that is in neither question nor reference.
     """
     agreed = example_of(answer)
     texts = {}
@@ -35,7 +35,7 @@ def answer_texts(answer: dict[str, Any]) -> dict[str, str]:
 
 
 def agreed_answers(evidence: Evidence, agreed: tuple[CardExample, ...]) -> dict[CardExample, int]:
-    """Line number in `answers.jsonl`, from 0, of each agreed example that this run answered, in the owner's order."""
+    """Agreed examples that this run answered, in the owner's order, and their line in `answers.jsonl`, from 0."""
     lines: dict[CardExample, int] = {}
     for number, answer in enumerate(evidence.lines("evaluate", FILE)):
         lines.setdefault(example_of(answer), number)

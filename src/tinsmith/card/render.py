@@ -28,7 +28,7 @@ _NOTICES = {
         "Copyright © Meta Platforms, Inc. All Rights Reserved."
     ),
 }
-"""Notices that some licences require wherever the model is offered, by the start of the licence's id."""
+"""Notices that some licences require wherever the model is published. Keys are prefixes of licence ids."""
 
 
 def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, SnippetRun]) -> tuple[str, str]:
@@ -38,10 +38,10 @@ def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, Sn
         evidence: From the run folder.
         config: The author's words.
         name: The run's name.
-        runs: Result of the How-to-Use code, by form. A missing form is marked as not run.
+        runs: Results of the How-to-Use code, by form. The card says that a form without a result was not run.
     """
     facts = Facts(evidence, config)
-    page = _template().render(_names(facts, name, runs))
+    page = _template().render(_template_variables(facts, name, runs))
     return page, _card_json(facts, name, runs)
 
 
@@ -61,7 +61,7 @@ def _template() -> Any:
     return environment.get_template("model_card.md.j2")
 
 
-def _names(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, Any]:
+def _template_variables(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, Any]:
     """Everything the template may use; its only source of numbers."""
     return {
         "title": plain(facts.config.title or name),
@@ -161,14 +161,14 @@ def _license(facts: Facts) -> str:
 
 
 def _card_json(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> str:
-    """Every printed text with its source, and every measurement, printed or not."""
+    """Every printed text with its source, and all measurements, including those that are not printed."""
     evidence = facts.evidence
     stamps = {stage: file_sha256(evidence.run.stamp(stage)) for stage in evidence.stamps}
     tree = {
         "schema": SCHEMA,
         "name": name,
         "fields": [asdict(use) for use in facts.uses],
-        # Without `inputs`: they are the same for all of a stage's measurements and stand in its stamp, hashed below.
+        # `inputs` are left out: all measurements of a stage share them, and they are in its stamp, whose hash is below.
         "measurements": [{k: v for k, v in asdict(m).items() if k != "inputs"} for m in evidence.measurements.values()],
         "snippets": [asdict(run) for run in runs.values()],
         "stamps": stamps,

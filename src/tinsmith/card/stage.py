@@ -17,19 +17,19 @@ from tinsmith.core.stage_context import StageContext, Summary
 def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, context: StageContext) -> Summary:
     """Write a run's card.
 
-    Fields of unfinished stages are plainly marked. Once there is a package, the How-to-Use code runs in a browser
-    first, and the card shows its answer.
+    Fields of unfinished stages say "Not measured". If there is a package, the How-to-Use code runs in a browser first,
+    and the card shows its answer.
 
     Raises:
         ArtifactError: a finished stage's record is missing or broken.
-        MissingDependency: there is a package, but no browser to run the code in.
-        BrowserError: the printed code does not work.
+        MissingDependency: there is no browser to run the How-to-Use code in.
+        BrowserError: the How-to-Use code does not work.
     """
     evidence = read_evidence(run)
     results = _run_snippets(evidence, config, name, context.recorder)
-    page, tree = render(evidence, config, name, {result.form: result for result in results})
+    page, card_json = render(evidence, config, name, {result.form: result for result in results})
     write_text(out_dir / "README.md", page)
-    write_text(out_dir / "card.json", tree)
+    write_text(out_dir / "card.json", card_json)
     write_json(out_dir / "snippets.json", [asdict(result) for result in results])
     if evidence.sha256("train/loss.png"):
         shutil.copyfile(run.stage("train") / "loss.png", out_dir / "loss.png")
@@ -44,14 +44,14 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
 
 
 def example_warnings(evidence: Evidence, config: CardConfig) -> list[str]:
-    """A warning if agreed examples cannot be shown because the run has no such question and reference."""
+    """A warning if this run has no answers to some of the agreed examples, so that the card cannot show them."""
     answered = agreed_answers(evidence, config.examples)
-    absent = sum(example not in answered for example in config.examples)
-    if not absent or "evaluate" not in evidence.stamps:
+    missing = sum(example not in answered for example in config.examples)
+    if not missing or "evaluate" not in evidence.stamps:
         return []
     return [
-        f"warning: {absent} of {len(config.examples)} card.examples left out, because this run answered no question "
-        "with exactly this text and reference; choose others with: tinsmith approve CONFIG"
+        f"warning: left out {missing} of {len(config.examples)} card.examples, because this run has no answer to "
+        "exactly this question and reference; choose others with: tinsmith approve CONFIG"
     ]
 
 

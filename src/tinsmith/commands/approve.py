@@ -1,4 +1,4 @@
-"""`tinsmith approve`: shows texts of the data and asks which of them page and card may publish."""
+"""`tinsmith approve`: ask the owner which texts from the data the chat page and the card may publish."""
 
 import textwrap
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ from tinsmith.model.conversations import read_jsonl
 from tinsmith.pipeline.ownership import check_run_folder, configuration_id
 
 _INTRODUCTION = """\
-Page and card publish texts of your data only if you agree to them here. You see each text as it would be published.
-The names of your categories and of the data's file are on the card in any case.
-y agrees, n declines, q stops. Every answer is kept at once.
+The chat page and the card publish texts from your data only if you agree here. Each text is shown exactly as it would
+be published. The card always names your categories and your data file.
+y agrees, n declines, q stops. Each answer is saved immediately.
 """
 _LABELS = {"base": "Base", "tuned": "Fine-tuned", "int4": "INT4 package"}
 
@@ -41,21 +41,22 @@ _LIMITS = {PROMPT_KEY: 1, QUESTIONS_KEY: MAX_QUESTIONS, EXAMPLES_KEY: MAX_EXAMPL
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One text, or texts that belong together, and the key that would publish them."""
+    """A text, or a group of texts, that the owner may publish."""
 
     key: Key
+    """The configuration key that publishes it."""
     text: Text
-    """What the key would publish; for an example, its question and reference."""
+    """The key's value; for an example, its question and reference."""
     place: str
     """Where it would be published, such as `on the chat page, as a suggested question`."""
     note: str
-    """Such as its category."""
+    """A remark for the owner, such as the question's category."""
     shown: dict[str, str]
-    """Everything that would be published, by label."""
+    """All texts that would be published, by label."""
 
     @property
     def warnings(self) -> list[str]:
-        """What looks private in its texts."""
+        """One line for each part of the texts that looks private."""
         return [
             f"careful: {printable(part.text)!r} looks like {part.kind}"
             for text in self.shown.values()
@@ -68,17 +69,18 @@ def approve(config_path: Path, runs_dir: Path, list_only: bool) -> None:
 
     Args:
         config_path: The owner's `tinsmith.toml`.
-        runs_dir: Holds the run of that configuration.
+        runs_dir: Folder that contains the configuration's run.
         list_only: Print the candidates as TOML; ask nothing and write nothing.
 
     Raises:
-        UserError: there is no run with finished data, or nothing to agree to.
+        UserError: the run has no text to agree to, or does not exist.
+        ArtifactError: its data stage has not finished.
         ConfigError: the configuration cannot be read or changed.
     """
     config = load_config(config_path)
     run = existing_run(runs_dir / config.name)
     check_run_folder(run, configuration_id(config_path, run))
-    require_stage(run, "data", "its conversations are not read yet")
+    require_stage(run, "data", "the data stage has not finished")
     evidence = read_evidence(run)
     candidates = [*_agreed(config, evidence), *_new(config, run, evidence)]
     if not candidates:
@@ -92,26 +94,31 @@ def approve(config_path: Path, runs_dir: Path, list_only: bool) -> None:
             say(f"careful: the category {printable(category['name'])!r} looks like {part.kind}")
     _ask_all(candidates, config, config_path)
     if "evaluate" not in evidence.stamps:
-        say("Candidates for the card come with the evaluation; this run has none yet.")
+        say("There are no examples for the card yet, because the evaluate stage has not finished.")
     say_next("run", config_path, "--runs", runs_dir)
 
 
 def _agreed(config: RunConfig, evidence: Evidence) -> Iterator[Candidate]:
-    """What the owner has agreed to before."""
+    """Texts that the configuration already publishes."""
     if config.app.system_prompt:
         yield _prompt(config.app.system_prompt, "agreed before")
     for text in config.app.questions:
         yield _question(QuestionCandidate(text, ""), "agreed before")
     current = agreed_answers(evidence, config.card.examples)
     for example in config.card.examples:
-        note = "agreed before" if example in current else "agreed before, but not in this run: the card leaves it out"
+        note = (
+            "agreed before"
+            if example in current
+            else "agreed before, but left out of the card because this run does not have it"
+        )
         yield _example(ExampleCandidate(example, {}, ""), note)
 
 
 def _new(config: RunConfig, run: RunDir, evidence: Evidence) -> Iterator[Candidate]:
+    """Texts of the run that the configuration does not publish."""
     prompt = evidence.record("data", "report.json")["system_prompt"]
     if prompt and not config.public_system_prompt:
-        yield _prompt(prompt, "the most common one of the conversations; without it, the page's model has none")
+        yield _prompt(prompt, "the most common system prompt in the data; if you decline, the chat page uses none")
     for question in question_candidates(read_jsonl(run.stage("data") / "test.jsonl"), config.seed):
         if question.text not in config.app.questions:
             yield _question(question, f"category {question.category}")
@@ -138,7 +145,7 @@ def _example(candidate: ExampleCandidate, note: str) -> Candidate:
 
 
 def _ask_all(candidates: list[Candidate], config: RunConfig, config_path: Path) -> None:
-    """Ask about the candidates in turn, and write each answer that changes something before the next question."""
+    """Ask about each candidate and save every change before the next question."""
     agreed: dict[Key, list[Text]] = {
         PROMPT_KEY: [config.app.system_prompt] if config.app.system_prompt else [],
         QUESTIONS_KEY: list(config.app.questions),
@@ -164,8 +171,8 @@ def _ask_all(candidates: list[Candidate], config: RunConfig, config_path: Path) 
     say(f"Examples agreed for the card: {len(agreed[EXAMPLES_KEY])}")
 
 
-def _show(candidate: Candidate, number: str) -> None:
-    show(f"\n[{number}] {printable(candidate.note)}")
+def _show(candidate: Candidate, progress: str) -> None:
+    show(f"\n[{progress}] {printable(candidate.note)}")
     for label, text in candidate.shown.items():
         lines = "\n".join(printable(line) for line in text.split("\n"))
         show(textwrap.indent(f"{label}: {lines}", "  "))
@@ -174,7 +181,7 @@ def _show(candidate: Candidate, number: str) -> None:
 
 
 def _answer(question: str) -> str:
-    """`y`, `n` or `q`; the end of input and Ctrl-C are `q`."""
+    """Ask until the answer is `y`, `n` or `q`. The end of input and Ctrl-C count as `q`."""
     while True:
         try:
             reply = click.prompt(f"{question} [y/n/q]", default="", show_default=False, prompt_suffix=" ", err=True)
@@ -186,18 +193,18 @@ def _answer(question: str) -> str:
 
 
 def _as_toml(candidates: list[Candidate]) -> str:
-    """All candidates as TOML to paste from, each below its note and warnings."""
-    lines = ["# Texts of your data. Copy into your tinsmith.toml only what may be published."]
+    """All candidates as TOML to copy from, each with its note and warnings above it."""
+    lines = ["# Texts from your data. Copy only those that you want to publish into your tinsmith.toml."]
     for section, keys in (("app", (PROMPT_KEY, QUESTIONS_KEY)), ("card", (EXAMPLES_KEY,))):
         lines += ["", f"[{section}]"]
         for key in keys:
-            of_key = [candidate for candidate in candidates if candidate.key == key]
+            matches = [candidate for candidate in candidates if candidate.key == key]
             if key == PROMPT_KEY:
-                for candidate in of_key:
+                for candidate in matches:
                     lines += [*_comments(candidate), f"{key[1]} = {toml_text(candidate.text)}"]
                 continue
             lines.append(f"{key[1]} = [")
-            for candidate in of_key:
+            for candidate in matches:
                 lines += [f"    {comment}" for comment in _comments(candidate)]
                 lines.append(f"    {toml_text(candidate.text)},")
             lines.append("]")

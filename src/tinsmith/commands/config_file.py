@@ -1,4 +1,4 @@
-"""Changes of single keys in an owner's `tinsmith.toml`; comments and everything else in it stay as they are."""
+"""Change single keys in a user's `tinsmith.toml` and keep its comments and all other keys."""
 
 import json
 import tomllib
@@ -20,7 +20,7 @@ Value = str | CardExample | Sequence[str | CardExample]
 
 
 def printable(text: str) -> str:
-    """`text` with control, format and other invisible characters as escapes; a terminal obeys none of them."""
+    """`text` with control and other invisible characters escaped, so that it cannot control a terminal."""
     return "".join(c if c.isprintable() or c in _JOINERS else _escape(c) for c in text)
 
 
@@ -30,7 +30,7 @@ def _escape(character: str) -> str:
 
 
 def toml_text(value: Value) -> str:
-    """`value` as TOML; a list has one item a line."""
+    """`value` as TOML; a list has one item per line."""
     if isinstance(value, str):
         return printable(json.dumps(value, ensure_ascii=False))
     if isinstance(value, CardExample):
@@ -42,7 +42,7 @@ def set_keys(path: Path, values: dict[tuple[str, str], Value]) -> None:
     """Set keys in a TOML file, each given as section and name.
 
     Raises:
-        ConfigError: the file cannot be read or written, or cannot be changed without changing something else.
+        ConfigError: the file cannot be read or written, or the change would affect other keys.
     """
     try:
         before = path.read_bytes().decode()
@@ -55,7 +55,7 @@ def set_keys(path: Path, values: dict[tuple[str, str], Value]) -> None:
     except (OSError, ValueError, TOMLKitError, TypeError) as error:
         raise ConfigError(f"{path}: cannot be changed ({error})", _HINT) from error
     if _without(tomllib.loads(after), values) != _without(tomllib.loads(before), values):
-        raise ConfigError(f"{path}: another key would change with {_names(values)}", _HINT)
+        raise ConfigError(f"{path}: setting {_names(values)} would also change other keys", _HINT)
     try:
         write_text(path.resolve(), after)
     except OSError as error:
@@ -70,7 +70,7 @@ def _names(keys: dict[tuple[str, str], Any]) -> str:
 
 
 def _without(tree: dict[str, Any], keys: dict[tuple[str, str], Any]) -> dict[str, Any]:
-    """`tree` without `keys`, and without sections that are then empty."""
+    """`tree` without `keys`, and without sections that this empties."""
     rest = {name: dict(value) if isinstance(value, dict) else value for name, value in tree.items()}
     for section, key in keys:
         rest.get(section, {}).pop(key, None)
