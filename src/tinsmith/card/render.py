@@ -41,7 +41,7 @@ def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, Sn
         runs: Results of the How-to-Use code, by form. The card says that a form without a result was not run.
     """
     facts = Facts(evidence, config)
-    page = _template().render(_template_variables(facts, name, runs))
+    page = _template().render(_variables(facts, name, runs))
     return page, _card_json(facts, name, runs)
 
 
@@ -61,7 +61,7 @@ def _template() -> Any:
     return environment.get_template("model_card.md.j2")
 
 
-def _template_variables(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, Any]:
+def _variables(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, Any]:
     """Everything the template may use; its only source of numbers."""
     return {
         "title": plain(facts.config.title or name),
