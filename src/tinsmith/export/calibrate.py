@@ -23,7 +23,7 @@ from tqdm import tqdm
 from tinsmith.core.device import return_freed_memory
 from tinsmith.export.blocks import BLOCK_SIZE, Blocks, Refinement, round_to_nearest, step_sizes, stored_bits, unpack
 from tinsmith.export.gptq import corrected, prepare, quantize_matrix
-from tinsmith.model.packed.attention import Take
+from tinsmith.model.packed.attention import Allocate
 from tinsmith.model.packed.decoder import PackedDecoder
 from tinsmith.model.packed.loss import head_loss_sum
 from tinsmith.model.packed.operations import Frozen
@@ -265,9 +265,9 @@ class _Observed:
     def __init__(self, module: Any, observe: Callable[[torch.Tensor], None]) -> None:
         self._module, self._observe = module, observe
 
-    def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def forward(self, allocate: Allocate, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         self._observe(x)
-        return Frozen.of(self._module).forward(take, x)
+        return Frozen.of(self._module).forward(allocate, x)
 
     def backward(
         self,

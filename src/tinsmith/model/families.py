@@ -1,8 +1,8 @@
 """Everything that differs between model families: chat format, end-of-turn token, and decoder architecture.
 
-A family's `segments` is the only source of training text, and says which characters carry loss. Its `chat_template` is
-the same format in Jinja; it ships with the package, so that a browser renders what was trained. `tokens.py` proves
-both equal for every conversation.
+A family's `segments` is the only source of training text, and marks its supervised parts. Its `chat_template` is the
+same format in Jinja; it ships with the package, so that a browser renders prompts as in training. `tokens.py` checks
+for every conversation that both give the same text.
 """
 
 import math
@@ -30,11 +30,11 @@ class Family:
     end_of_turn: str
     """Token that ends an assistant turn; supervised, and an end token for generation."""
     also_ends: tuple[str, ...]
-    """Further tokens at which generation stops."""
+    """More tokens that end generation."""
     has_bos: bool
     """Whether rendered text starts with the beginning-of-sequence token."""
     title: str
-    """Name for people, as on the card."""
+    """Display name, as on the card."""
 
 
 def _segments_chatml(default_system: str, messages: Sequence[Message], bos_token: str) -> Segments:
@@ -193,7 +193,7 @@ LLAMA3 = Family(
 
 
 def family_of(model_type: str, vocabulary: dict[str, int]) -> Family:
-    """The family of a model, from its `model_type` and the special tokens it knows.
+    """The family of a model with this `model_type` and `vocabulary`.
 
     Raises:
         BaseModelError: the architecture or chat format is not supported.
@@ -217,7 +217,7 @@ def family_of(model_type: str, vocabulary: dict[str, int]) -> Family:
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """Sizes and options of a decoder-only model, for the ONNX graph builder."""
+    """Sizes and options of a decoder-only model, for the ONNX graph and for packs."""
 
     layers: int
     hidden_size: int
@@ -249,7 +249,7 @@ class Decoder:
 
 ARCHITECTURES = ("llama", "gemma3_text", "qwen2", "qwen3")
 _ROPE_TYPES = {"default", "linear", "llama3", "yarn"}
-"""RoPE kinds whose frequencies do not depend on the length of the text, because a graph holds constants."""
+"""RoPE types whose frequencies do not depend on the text's length, so that a graph can store them as constants."""
 
 
 def decoder_of(config: Any) -> Decoder:
@@ -262,7 +262,7 @@ def decoder_of(config: Any) -> Decoder:
         raise BaseModelError(
             f"unsupported architecture {config.model_type!r}", f"Supported: {', '.join(map(repr, ARCHITECTURES))}."
         )
-    for option, harmless in {
+    for option, supported in {
         "attention_bias": False,
         "mlp_bias": False,
         "attn_logit_softcapping": None,
@@ -270,8 +270,8 @@ def decoder_of(config: Any) -> Decoder:
         "use_bidirectional_attention": False,
         "use_sliding_window": False,
     }.items():
-        value = getattr(config, option, harmless)
-        if value != harmless and not (value is None or value is False):
+        value = getattr(config, option, supported)
+        if value != supported and not (value is None or value is False):
             raise BaseModelError(
                 f"unsupported option in the base model's config.json: {option} = {value!r}",
                 "Choose a model without it.",
@@ -309,6 +309,6 @@ def decoder_of(config: Any) -> Decoder:
 
 
 def _rope_by_kind(config: Any) -> list[dict[str, Any]]:
-    """The RoPE parameters of each kind of layer."""
+    """The RoPE parameters of each layer type, or of all layers."""
     parameters = config.rope_parameters
     return list(parameters.values()) if config.model_type == "gemma3_text" else [parameters]

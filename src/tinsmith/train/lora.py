@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from tinsmith.model.packed.decoder import PackedDecoder, Take
+from tinsmith.model.packed.attention import Allocate
+from tinsmith.model.packed.decoder import PackedDecoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,10 @@ class LoraLinear:
 
         return dequantize_4bit(weight.data, state)
 
-    def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def forward(self, allocate: Allocate, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         a, b = self.trained
-        low = torch.mm(x, a.T, out=take((len(x), len(a)), x.dtype))  # (T, r)
-        out = torch.mm(x, self.weight().T, out=take((len(x), len(b)), x.dtype))
+        low = torch.mm(x, a.T, out=allocate((len(x), len(a)), x.dtype))  # (T, r)
+        out = torch.mm(x, self.weight().T, out=allocate((len(x), len(b)), x.dtype))
         if self.layer.base_layer.bias is not None:
             out.add_(self.layer.base_layer.bias)
         return out.addmm_(low, b.T, alpha=self.scaling), (low,)

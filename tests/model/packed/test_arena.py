@@ -7,18 +7,18 @@ from tinsmith.model.packed.arena import Arena
 
 def test_tensors_do_not_overlap_and_keep_what_is_written():
     arena = Arena(torch.device("cpu"))
-    taken = [arena.take((rows, 7), dtype) for rows in (1, 3, 64) for dtype in (torch.bfloat16, torch.float32)]
-    for number, tensor in enumerate(taken):
+    tensors = [arena.allocate((rows, 7), dtype) for rows in (1, 3, 64) for dtype in (torch.bfloat16, torch.float32)]
+    for number, tensor in enumerate(tensors):
         tensor.fill_(number)
-    assert [tensor.unique().tolist() for tensor in taken] == [[number] for number in range(6)]
-    assert all(tensor.data_ptr() % 64 == 0 and tensor.is_contiguous() for tensor in taken)
+    assert [tensor.unique().tolist() for tensor in tensors] == [[number] for number in range(6)]
+    assert all(tensor.data_ptr() % 64 == 0 and tensor.is_contiguous() for tensor in tensors)
 
 
 def test_reset_gives_the_same_places_again():
     arena = Arena(torch.device("cpu"))
-    first = [arena.take((5, 3), torch.float32).data_ptr() for _ in range(4)]
+    first = [arena.allocate((5, 3), torch.float32).data_ptr() for _ in range(4)]
     arena.reset()
-    assert [arena.take((5, 3), torch.float32).data_ptr() for _ in range(4)] == first
+    assert [arena.allocate((5, 3), torch.float32).data_ptr() for _ in range(4)] == first
 
 
 def test_a_full_block_is_followed_by_another_and_all_are_used_again(monkeypatch):
@@ -26,7 +26,7 @@ def test_a_full_block_is_followed_by_another_and_all_are_used_again(monkeypatch)
     arena = Arena(torch.device("cpu"))
     sizes = [(100,), (200,), (1000,), (10,)]  # the third is larger than a block
     for _ in range(3):
-        tensors = [arena.take(size, torch.float32) for size in sizes]
+        tensors = [arena.allocate(size, torch.float32) for size in sizes]
         for number, tensor in enumerate(tensors):
             tensor.fill_(number)
         assert [tensor[0].item() for tensor in tensors] == [0, 1, 2, 3]
@@ -39,6 +39,6 @@ def test_tensors_can_be_saved_by_one_pass_and_overwritten_by_the_next():
     weight = torch.ones(3, requires_grad=True)
     for value in (2.0, 5.0):
         arena.reset()
-        kept = arena.take((3,), torch.float32).fill_(value)
+        kept = arena.allocate((3,), torch.float32).fill_(value)
         (gradient,) = torch.autograd.grad((weight * kept).sum(), weight)
         assert gradient.tolist() == [value] * 3

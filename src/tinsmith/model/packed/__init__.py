@@ -1,1 +1,1 @@
-"""Conversations that share an opening in one pass: packing, attention, decoder and loss, used by several stages."""
+"""Run conversations that share an opening in one forward pass: packing, attention, decoder and loss."""

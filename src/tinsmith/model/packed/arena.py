@@ -1,7 +1,7 @@
-"""Memory for what a forward pass keeps until its backward pass: a few large blocks that every pass fills anew.
+"""Memory for tensors that a forward pass saves for its backward pass: a few large blocks that all passes reuse.
 
-A general allocator puts these tensors between short-lived ones, and the next pass, whose sizes differ, cannot fill the
-gaps: a pass that keeps 1.0 GB then takes 1.5. Here every pass places them end to end.
+A general allocator puts these tensors between short-lived ones. The next pass has other sizes and cannot fill the gaps,
+so that a pass that saves 1.0 GB needs 1.5 GB. Here every pass places its tensors end to end.
 """
 
 import math
@@ -13,7 +13,7 @@ _ALIGNMENT_BYTES = 64
 
 
 class Arena:
-    """Allocator of tensors that live until `reset` and must not be used after it."""
+    """Allocates tensors. They must not be used after the next `reset`."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -24,15 +24,15 @@ class Arena:
         """Free all tensors, but keep the memory."""
         self._block, self._offset = 0, 0
 
-    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        """A tensor with undefined content."""
+    def allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A contiguous tensor with undefined content, aligned to 64 bytes."""
         size_bytes = math.prod(shape) * dtype.itemsize
         while self._block < len(self._blocks) and self._offset + size_bytes > len(self._blocks[self._block]):
             self._block, self._offset = self._block + 1, 0
         if self._block == len(self._blocks):
             self._blocks.append(torch.empty(max(_BLOCK_BYTES, size_bytes), dtype=torch.uint8, device=self._device))
         storage = self._blocks[self._block].untyped_storage()
-        # Not a view of the block, which autograd would tie to it.
+        # Not a view of the block: autograd would tie all views of a block together.
         tensor = torch.empty(0, dtype=dtype, device=self._device)
         tensor.set_(storage, self._offset // dtype.itemsize, shape)  # ty: ignore[no-matching-overload]  (strides follow)
         self._offset += math.ceil(size_bytes / _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
@@ -40,5 +40,5 @@ class Arena:
 
     @property
     def size_bytes(self) -> int:
-        """Memory held."""
+        """Size of all blocks."""
         return sum(len(block) for block in self._blocks)

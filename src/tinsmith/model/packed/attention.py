@@ -1,7 +1,8 @@
 """Attention over a pack's tree: every row sees the rows before it in its own conversations, and no others.
 
-On a CPU, small blocks of rows are multiplied by exactly the keys they can see: no product is wasted on masked pairs, no
-probabilities are kept, and scores stay in cache. On a GPU the same rule is a block mask for PyTorch's FlexAttention.
+On a CPU, each small block of rows is multiplied only by the keys that it can see. This wastes few products on masked
+pairs, stores no probabilities, and keeps scores in cache. On a GPU the same rule is a block mask for PyTorch's
+FlexAttention.
 """
 
 import itertools
@@ -16,55 +17,55 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from tinsmith.model.packed.packing import Node, Pack
 
 _BLOCK_ROWS = 128
-"""Query rows of one tile: their scores fit in cache, and little of the causal diagonal is wasted."""
+"""Query rows per tile: few enough that scores fit in cache and little of the causal diagonal is wasted."""
 
-Take = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
-"""`(shape, dtype) -> tensor`: allocates a result that the backward pass needs."""
+Allocate = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
+"""`(shape, dtype) -> tensor`: allocates a result."""
 
 
 class Rotation(Protocol):
     """Norms and RoPE of projected queries or keys."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Heads (H, T, D) float32 of a projection (T, H * D)."""
+        """Split a projection (T, H * D) into rotated heads (H, T, D) in float32."""
 
     def backward(self, grad: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """A tuple of one: the gradient of `x`, from `grad`, that of `forward(x)`."""
+        """The gradient of `x`, as a tuple of one. `grad` is the gradient of `forward(x)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A block of query rows and the range of its run's keys that they see."""
+    """A block of a node's query rows, and the range of the node's keys that they see."""
 
     rows: slice
     keys: slice
-    hidden: torch.Tensor
-    """0 where a query sees a key and -inf where not (rows, M), for the last M of the keys; all see the others."""
+    mask: torch.Tensor
+    """(rows, M) for the last M keys: 0 where a query sees a key, else -inf. All queries see the keys before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One node's query rows in tiles, and the ranges of rows with their keys."""
+class TiledNode:
+    """A node's query rows in tiles, and the row ranges of all keys that they see."""
 
     keys: tuple[tuple[int, int], ...]
     tiles: tuple[Tile, ...]
 
 
 def attention_over(pack: Pack) -> Callable[..., torch.Tensor]:
-    """`attend(take, queries, keys, values, rotate_queries, rotate_keys, window)` over the rows of `pack`.
+    """The function `attend(allocate, queries, keys, values, rotate_queries, rotate_keys, window)` for `pack`.
 
-    It takes projected queries (T, H * D), keys and values (T, K * D) and returns (T, H * D). The queries' rotation
-    includes the attention scale. `window` is how many of the latest positions a row sees, itself included; 0 means all.
-    `take(shape, dtype)` allocates the result on a CPU.
+    It maps projected queries (T, H * D), keys and values (T, K * D) to (T, H * D). The rotation of queries includes the
+    attention scale. A row sees its own and the latest positions, `window` in all, or all positions if `window` is 0.
+    `allocate` is used on a CPU only.
     """
     return _flex_over(pack, _compiled_flex()) if pack.ids.device.type == "cuda" else _tiles_over(pack)
 
 
 def _tiles_over(pack: Pack) -> Callable[..., torch.Tensor]:
-    runs: dict[int, list[Run]] = {}
+    tiled_nodes: dict[int, list[TiledNode]] = {}
 
     def attend(
-        take: Take,
+        allocate: Allocate,
         queries: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,
@@ -72,9 +73,10 @@ def _tiles_over(pack: Pack) -> Callable[..., torch.Tensor]:
         rotate_keys: Rotation,
         window: int,
     ) -> torch.Tensor:
-        if window not in runs:
-            runs[window] = [_run(node, window) for node in pack.nodes]
-        return _TiledAttention.apply(take, queries, keys, values, rotate_queries, rotate_keys, runs[window])
+        if window not in tiled_nodes:
+            tiled_nodes[window] = [_tiled(node, window) for node in pack.nodes]
+        nodes = tiled_nodes[window]
+        return _TiledAttention.apply(allocate, queries, keys, values, rotate_queries, rotate_keys, nodes)
 
     return attend
 
@@ -85,7 +87,7 @@ def _compiled_flex() -> Callable[..., torch.Tensor]:
 
 
 def _flex_over(pack: Pack, flex: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """Do the same with `flex`, which is `flex_attention` or compiled from it."""
+    """The function `attend` with `flex`: `flex_attention`, compiled or not."""
     stops, positions = pack.subtree_stops, pack.positions
     masks: dict[int, BlockMask] = {}
 
@@ -97,7 +99,7 @@ def _flex_over(pack: Pack, flex: Callable[..., torch.Tensor]) -> Callable[..., t
         return create_block_mask(sees, None, None, pack.rows, pack.rows, device=str(stops.device))
 
     def attend(
-        take: Take,
+        allocate: Allocate,
         queries: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,
@@ -119,7 +121,7 @@ def _flex_over(pack: Pack, flex: Callable[..., torch.Tensor]) -> Callable[..., t
 
 
 class Recomputed(torch.autograd.Function):
-    """Computes `step.forward(*inputs)` and keeps only the inputs, for `step.backward(grad, *inputs)`."""
+    """Runs `step.forward(*inputs)` and saves only the inputs, for `step.backward(grad, *inputs)`."""
 
     @staticmethod
     def forward(ctx: Any, step: Rotation, *inputs: torch.Tensor) -> torch.Tensor:
@@ -132,8 +134,8 @@ class Recomputed(torch.autograd.Function):
         return None, *ctx.step.backward(grad, *ctx.saved_tensors)
 
 
-def _run(node: Node, window: int) -> Run:
-    oldest = max(0, node.position - window + 1) if window else 0  # position that the node's first row sees
+def _tiled(node: Node, window: int) -> TiledNode:
+    oldest = max(0, node.position - window + 1) if window else 0  # the first position that its first row sees
     ranges, position = [], 0
     for low, high in (*node.ancestors, (node.start, node.stop)):
         skipped = min(max(0, oldest - position), high - low)
@@ -144,14 +146,14 @@ def _run(node: Node, window: int) -> Run:
         _tile(node.start, first, last, node.position - oldest, window)
         for first, last in itertools.pairwise(_block_bounds(node))
     ]
-    return Run(tuple(ranges), tuple(tiles))
+    return TiledNode(tuple(ranges), tuple(tiles))
 
 
 def _block_bounds(node: Node) -> list[int]:
-    """First row of each of the node's blocks and the end of the last, counted from the node's first row.
+    """Start of each block of rows and end of the last, counted from the node's first row.
 
-    Blocks end at multiples of `_BLOCK_ROWS` in the conversation, so that most tiles of a pack, and of all packs with
-    the same opening, have the same shapes: the CPU's matrix library compiles and caches a kernel for every shape.
+    Blocks end at multiples of `_BLOCK_ROWS` in the conversation. This gives most tiles the same shapes, also in other
+    packs with the same opening. The CPU's matrix library compiles a kernel for each new shape.
     """
     rows = node.stop - node.start
     first = _BLOCK_ROWS - node.position % _BLOCK_ROWS
@@ -159,54 +161,54 @@ def _block_bounds(node: Node) -> list[int]:
 
 
 def _tile(start: int, first: int, last: int, before: int, window: int) -> Tile:
-    """Rows `first` to `last` of a node at `start`, whose run has `before` keys ahead of the node's own."""
+    """Rows `first` to `last` of a node that starts at row `start` and sees `before` keys ahead of its own."""
     high = before + last
     low = max(0, before + first - window + 1) if window else 0
     rows, keys = slice(start + first, start + last), slice(low, high)
     if not window or high - low <= window:
         return Tile(rows, keys, _causal(last - first))
     age = torch.arange(before + first, high)[:, None] - torch.arange(low, high)[None, :]
-    return Tile(rows, keys, _minus_infinity_where((age < 0) | (age >= window)))
+    return Tile(rows, keys, _additive_mask((age < 0) | (age >= window)))
 
 
 @lru_cache(maxsize=_BLOCK_ROWS)
 def _causal(rows: int) -> torch.Tensor:
-    return _minus_infinity_where(torch.ones(rows, rows, dtype=torch.bool).triu_(1))
+    return _additive_mask(torch.ones(rows, rows, dtype=torch.bool).triu_(1))
 
 
-def _minus_infinity_where(hidden: torch.Tensor) -> torch.Tensor:
-    return torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)
+def _additive_mask(is_hidden: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(is_hidden.shape).masked_fill_(is_hidden, -torch.inf)
 
 
 class _TiledAttention(torch.autograd.Function):
-    """Attention in tiles, with scores in float32 and products with probabilities in the compute format.
+    """Attention in tiles. Scores are float32; products with probabilities have the dtype of the values.
 
-    The backward pass computes probabilities again, and the cheap rotation of queries and keys too.
+    The backward pass recomputes the probabilities, and the rotation of queries and keys, which is cheap.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        take: Take,
+        allocate: Allocate,
         queries: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,
         rotate_queries: Rotation,
         rotate_keys: Rotation,
-        runs: Sequence[Run],
+        nodes: Sequence[TiledNode],
     ) -> torch.Tensor:
         q, k = rotate_queries.forward(queries), rotate_keys.forward(keys)
         groups, width = len(q) // len(k), q.shape[2]
         v = values.view(len(values), -1, width).transpose(0, 1)  # (K, T, D)
-        out = take(queries.shape, queries.dtype)
+        out = allocate(queries.shape, queries.dtype)
         by_row = out.view(len(out), -1, width)  # (T, H, D)
-        for run in runs:
-            run_k, run_v = _gather(k, run.keys, groups), _gather(v, run.keys, groups)
-            for tile in run.tiles:
-                probabilities = _probabilities(q, run_k, tile, v.dtype)
-                by_row[tile.rows] = torch.bmm(probabilities, run_v[:, tile.keys]).transpose(0, 1)
+        for node in nodes:
+            node_k, node_v = _gather(k, node.keys, groups), _gather(v, node.keys, groups)
+            for tile in node.tiles:
+                probabilities = _probabilities(q, node_k, tile, v.dtype)
+                by_row[tile.rows] = torch.bmm(probabilities, node_v[:, tile.keys]).transpose(0, 1)
         ctx.save_for_backward(queries, keys, values)
-        ctx.rotate_queries, ctx.rotate_keys, ctx.runs = rotate_queries, rotate_keys, runs
+        ctx.rotate_queries, ctx.rotate_keys, ctx.nodes = rotate_queries, rotate_keys, nodes
         return out
 
     @staticmethod
@@ -217,22 +219,22 @@ class _TiledAttention(torch.autograd.Function):
         v = values.view(len(values), -1, width).transpose(0, 1)
         grad_out = grad_out.view(len(queries), -1, width).transpose(0, 1).contiguous()  # (H, T, D)
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(k)
-        low_q = q.to(v.dtype)
-        for run in ctx.runs:
-            run_k, run_v = _gather(k, run.keys, groups), _gather(v, run.keys, groups)
-            low_k = run_k.to(v.dtype)
-            run_grad_k, run_grad_v = torch.zeros_like(run_k), torch.zeros_like(run_k)
-            for tile in run.tiles:
+        cast_q = q.to(v.dtype)
+        for node in ctx.nodes:
+            node_k, node_v = _gather(k, node.keys, groups), _gather(v, node.keys, groups)
+            cast_k = node_k.to(v.dtype)
+            node_grad_k, node_grad_v = torch.zeros_like(node_k), torch.zeros_like(node_k)
+            for tile in node.tiles:
                 grad = grad_out[:, tile.rows]
-                probabilities = _probabilities(q, run_k, tile, v.dtype)  # (H, rows, keys)
-                run_grad_v[:, tile.keys] += torch.bmm(probabilities.mT, grad)
-                slopes = torch.ops.aten._softmax_backward_data(
-                    torch.bmm(grad, run_v[:, tile.keys].mT), probabilities, -1, v.dtype
+                probabilities = _probabilities(q, node_k, tile, v.dtype)  # (H, rows, keys)
+                node_grad_v[:, tile.keys] += torch.bmm(probabilities.mT, grad)
+                grad_scores = torch.ops.aten._softmax_backward_data(
+                    torch.bmm(grad, node_v[:, tile.keys].mT), probabilities, -1, v.dtype
                 )
-                grad_q[:, tile.rows] = torch.bmm(slopes, low_k[:, tile.keys])
-                run_grad_k[:, tile.keys] += torch.bmm(slopes.mT, low_q[:, tile.rows])
-            _scatter(grad_k, run.keys, run_grad_k)
-            _scatter(grad_v, run.keys, run_grad_v)
+                grad_q[:, tile.rows] = torch.bmm(grad_scores, cast_k[:, tile.keys])
+                node_grad_k[:, tile.keys] += torch.bmm(grad_scores.mT, cast_q[:, tile.rows])
+            _scatter(grad_k, node.keys, node_grad_k)
+            _scatter(grad_v, node.keys, node_grad_v)
         return (
             None,
             *ctx.rotate_queries.backward(grad_q, queries),
@@ -247,7 +249,7 @@ class _TiledAttention(torch.autograd.Function):
 def _probabilities(q: torch.Tensor, keys: torch.Tensor, tile: Tile, dtype: torch.dtype) -> torch.Tensor:
     """Attention probabilities (H, rows, keys) of a tile."""
     scores = torch.bmm(q[:, tile.rows], keys[:, tile.keys].mT)
-    scores[..., -tile.hidden.shape[1] :] += tile.hidden
+    scores[..., -tile.mask.shape[1] :] += tile.mask
     return scores.softmax(-1).to(dtype)
 
 
@@ -258,7 +260,7 @@ def _gather(tensor: torch.Tensor, ranges: Sequence[tuple[int, int]], groups: int
 
 
 def _scatter(total: torch.Tensor, ranges: Sequence[tuple[int, int]], part: torch.Tensor) -> None:
-    """Add `part` (H, rows, D) to the rows of `total` (K, T, D) it was gathered from."""
+    """Undo `_gather`: add `part` (H, rows, D) to the rows of `total` (K, T, D) in `ranges`."""
     part = part.view(len(total), -1, *part.shape[1:]).sum(1)
     start = 0
     for low, high in ranges:

@@ -1,9 +1,7 @@
 """The decoder's forward pass over a pack, for every family.
 
-For the backward pass it keeps only what is expensive to compute.
-
-It uses the weights of the Transformers model in place. The caller decides what the linear layers compute and which of
-their tensors are trained.
+It saves only what would be expensive to recompute in the backward pass. It uses the Transformers model's weights in
+place. The caller decides what linear layers compute and which of their tensors are trained.
 """
 
 from collections import deque
@@ -16,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from tinsmith.model.families import decoder_of
 from tinsmith.model.packed.arena import Arena
-from tinsmith.model.packed.attention import Recomputed, Take, attention_over
-from tinsmith.model.packed.operations import Add, Gated, Linear, Norm, Rotate, Same, project
+from tinsmith.model.packed.attention import Allocate, Recomputed, attention_over
+from tinsmith.model.packed.operations import Add, Gated, Identity, Linear, Norm, Rotate, project
 from tinsmith.model.packed.packing import Pack
 
 
@@ -42,15 +40,15 @@ class Layer:
 
 
 class PackedDecoder:
-    """A Transformers causal language model's decoder, run over packs.
+    """Runs the decoder of a Transformers causal language model over packs.
 
-    Runs one forward pass at a time: its graph must be used or dropped before the next begins.
+    Only one forward pass at a time: call its backward pass or drop its result before the next one starts.
 
     Args:
-        model: The model; its weights are used in place.
-        linear: Makes the layer to run from a linear module of the model.
-        recomputed_layers: How many layers keep only their input and are computed again in the backward pass, which
-            saves memory and costs time (gradient checkpointing).
+        model: The Transformers model.
+        linear: Maps each linear module of the model to the layer that runs in its place.
+        recomputed_layers: Number of layers with gradient checkpointing. They save only their input and run again in the
+            backward pass, which saves memory and costs time.
         embed: Maps token ids (T,) to the first layer's input (T, D), in place of the model's embedding.
     """
 
@@ -70,7 +68,7 @@ class PackedDecoder:
         """Vocabulary weights (V, D)."""
         self._arena = Arena(self.head.device)
         self._final_norm = self._norm(self._decoder.norm)
-        # Gemma 3 rotates layers with and without a window differently; its rotary module takes the kind of layer.
+        # Gemma 3 has different RoPE for layers with and without a window; its rotary module needs the layer type.
         kinds = model.config.layer_types if model.config.model_type == "gemma3_text" else [None] * self._shape.layers
         self._layers = [
             self._layer(layer, window, kind)
@@ -83,55 +81,55 @@ class PackedDecoder:
         return Recomputed.apply(self._final_norm, last)
 
     def layer_outputs(self, pack: Pack) -> Iterator[torch.Tensor]:
-        """The embedded tokens (T, D), then each layer's output, computed lazily; the last layer's is (N, D)."""
+        """Yield the embedded tokens (T, D), then each layer's output (T, D), the last for predictors only (N, D)."""
         x = self._embed(pack.ids)
         yield x
         attend = attention_over(pack)
         ropes = {kind: self._rope(pack, x, kind) for kind in {layer.rope_type for layer in self._layers}}
         self._arena.reset()
-        keep = self._arena.take if torch.is_grad_enabled() else self._allocate
+        save = self._arena.allocate if torch.is_grad_enabled() else self._allocate
         for index, layer in enumerate(self._layers):
             # After the last attention, only rows that predict a target matter.
             rows = pack.predictors if layer is self._layers[-1] else None
             if index < self.recomputed_layers and torch.is_grad_enabled():
-                arguments = (self._allocate, keep, layer, x, ropes[layer.rope_type], attend, rows)
-                x = checkpoint(self._run, *arguments, use_reentrant=False, preserve_rng_state=False)
+                arguments = (self._allocate, save, layer, x, ropes[layer.rope_type], attend, rows)
+                x = checkpoint(self._layer_output, *arguments, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = self._run(keep, keep, layer, x, ropes[layer.rope_type], attend, rows)
+                x = self._layer_output(save, save, layer, x, ropes[layer.rope_type], attend, rows)
             yield x
 
     def _allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, device=self.head.device)
 
-    def _run(
+    def _layer_output(
         self,
-        take: Take,
-        take_last: Take,
+        allocate: Allocate,
+        allocate_output: Allocate,
         layer: Layer,
         x: torch.Tensor,
         rope: tuple[torch.Tensor, torch.Tensor],
         attend: Callable[..., torch.Tensor],
         rows: torch.Tensor | None,
     ) -> torch.Tensor:
-        q, k, v = project(take, layer.attention_norm, layer.queries_keys_values, x)
+        q, k, v = project(allocate, layer.attention_norm, layer.queries_keys_values, x)
         cosines, sines = rope
         scale = self._shape.attention_scale
         rotate_queries = Rotate(cosines * scale, sines * scale, layer.query_norm)
-        attended = attend(take, q, k, v, rotate_queries, Rotate(cosines, sines, layer.key_norm), layer.window)
+        attended = attend(allocate, q, k, v, rotate_queries, Rotate(cosines, sines, layer.key_norm), layer.window)
         if rows is not None:
             x, attended = x[rows], attended[rows]
-        out = project(take, Same(), [layer.attention_out], attended)
-        x = Add.apply(take, layer.attention_post_norm, x, out)
-        gate, up = project(take, layer.mlp_norm, layer.gate_up, x)
-        # Only a norm needs its input again in the backward pass.
-        take_down = self._allocate if layer.mlp_post_norm is None else take
-        out = project(take_down, layer.activation, [layer.down], gate, up)
-        return Add.apply(take_last, layer.mlp_post_norm, x, out)
+        out = project(allocate, Identity(), [layer.attention_out], attended)
+        x = Add.apply(allocate, layer.attention_post_norm, x, out)
+        gate, up = project(allocate, layer.mlp_norm, layer.gate_up, x)
+        # The backward pass needs the MLP's result only if a norm follows.
+        allocate_down = self._allocate if layer.mlp_post_norm is None else allocate
+        out = project(allocate_down, layer.activation, [layer.down], gate, up)
+        return Add.apply(allocate_output, layer.mlp_post_norm, x, out)
 
     def _rope(self, pack: Pack, x: torch.Tensor, kind: str | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines (T, D / 2) in float32, as the model computes them."""
-        like = torch.empty(0, dtype=torch.float32, device=x.device)
-        cosines, sines = self._decoder.rotary_emb(like, pack.positions[None], *(() if kind is None else (kind,)))
+        """Cosines and sines (T, D / 2) in float32, from the model's own rotary module."""
+        example = torch.empty(0, dtype=torch.float32, device=x.device)  # the module reads only its dtype and device
+        cosines, sines = self._decoder.rotary_emb(example, pack.positions[None], *(() if kind is None else (kind,)))
         half = cosines.shape[-1] // 2
         return cosines[0, :, :half], sines[0, :, :half]
 

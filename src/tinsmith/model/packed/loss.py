@@ -10,15 +10,17 @@ from tinsmith.model.packed.packing import Pack
 
 _CHUNK_ROWS = 512
 _VOCABULARY_BLOCK = 4096
-"""Rows and vocabulary entries of one block of logits: large enough for quick products, small enough for the cache."""
+"""Rows and vocabulary entries of one block of logits: large enough for fast products, small enough for the cache."""
 
 
 class _HeadLoss(torch.autograd.Function):
     """Summed negative log-likelihood of a frozen head, and its gradient in the same pass.
 
     The gradient of a hidden state is softmax @ head minus the target's row of the head. The sum of exponentials and
-    their product with the head are accumulated from block to block and rescaled when a larger logit comes, so every
-    logit is computed and used once.
+    their product with the head are accumulated over blocks of the vocabulary, and rescaled when a block has a larger
+    logit. So each logit is computed only once.
+
+    Source: Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
     """
 
     @staticmethod
@@ -29,13 +31,13 @@ class _HeadLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         for start in range(0, hidden.shape[0], _CHUNK_ROWS):
             rows = slice(start, start + _CHUNK_ROWS)
-            logsum, mean = _expected_head(hidden[rows], head, needs_grad)
-            wanted = head[targets[rows]].float()  # (rows, D)
-            # Rounded as a product in this format is, so that it equals the logit inside the sum.
-            logits = (hidden[rows].float() * wanted).sum(-1).to(head.dtype).float()
-            total += (logsum - logits).sum(dtype=torch.float64)
+            logsum, mean = _logsum_and_mean_row(hidden[rows], head, needs_grad)
+            target_rows = head[targets[rows]].float()  # (rows, D)
+            # Rounded like a product in the head's dtype, so that it equals the target's logit in the sum.
+            target_logits = (hidden[rows].float() * target_rows).sum(-1).to(head.dtype).float()
+            total += (logsum - target_logits).sum(dtype=torch.float64)
             if grad is not None:
-                grad[rows] = mean.sub_(wanted)
+                grad[rows] = mean.sub_(target_rows)
         if grad is not None:
             ctx.save_for_backward(grad)
         return total.float()
@@ -46,8 +48,10 @@ class _HeadLoss(torch.autograd.Function):
         return grad * upstream.to(grad.dtype), None, None
 
 
-def _expected_head(hidden: torch.Tensor, head: torch.Tensor, needs_mean: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log of the sum of exponentials of the logits (rows,), and the mean head row (rows, D) under their softmax."""
+def _logsum_and_mean_row(
+    hidden: torch.Tensor, head: torch.Tensor, needs_mean: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-sum-exp of the logits (rows,), and the mean of the head's rows weighted by their softmax (rows, D)."""
     highest = torch.full((len(hidden), 1), -torch.inf, device=hidden.device)
     total = torch.zeros_like(highest)
     weighted = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device)
@@ -67,12 +71,12 @@ def head_loss_sum(hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tenso
     """Summed negative log-likelihood in nats of `targets` (N,) under `softmax(hidden @ head.T)`; a scalar.
 
     Args:
-        hidden: Final hidden states (N, D); receives the gradient.
+        hidden: Final hidden states (N, D); gradients flow to them.
         head: Frozen vocabulary weights (V, D).
         targets: Token ids (N,).
 
     Raises:
-        ValueError: the head is trainable; this computes no gradient for it.
+        ValueError: `head` requires a gradient, which this does not compute.
     """
     if head.requires_grad:
         raise ValueError("head_loss_sum computes no gradient for the head; freeze it")

@@ -1,7 +1,7 @@
-"""Operations of a decoder layer with their own backward passes, which keep only their inputs.
+"""Operations of a decoder layer that save only their inputs for the backward pass.
 
-Norms, activations and rotations are computed again in the backward pass: they are cheap, and their results are most of
-what a plain autograd graph keeps.
+Norms, activations and rotations are recomputed in the backward pass: they are cheap, but their results are most of what
+plain autograd would save.
 """
 
 import itertools
@@ -12,18 +12,18 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 
-from tinsmith.model.packed.attention import Take
+from tinsmith.model.packed.attention import Allocate
 
 
 class Linear(Protocol):
-    """A linear layer as a pack runs it: with a LoRA adapter, with weights in INT4, or plain."""
+    """A linear layer that runs over packs: plain, with a LoRA adapter, or with INT4 weights."""
 
     @property
     def trained(self) -> tuple[torch.Tensor, ...]:
         """Tensors that get gradients."""
 
-    def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """The output (T, N) for `x` (T, D), and tensors that the backward pass needs besides `x`."""
+    def forward(self, allocate: Allocate, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """The output (T, N) for `x` (T, D), and tensors besides `x` that the backward pass needs."""
 
     def backward(
         self,
@@ -33,7 +33,15 @@ class Linear(Protocol):
         grad_x: torch.Tensor | None,
         needs_grad_x: bool,
     ) -> tuple[torch.Tensor | None, tuple[torch.Tensor | None, ...]]:
-        """Gradients of the input (T, D), added to `grad_x` if given, and of each of `trained`, from `grad` (T, N)."""
+        """Gradients of the input (T, D) and of each tensor of `trained`.
+
+        Args:
+            grad: Gradient of the output (T, N).
+            x: The input of `forward`.
+            kept: The tensors that `forward` returned for this.
+            grad_x: Gradient of the same input from other layers; this layer's is added in place.
+            needs_grad_x: Whether to compute the gradient of the input; None is returned if not.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +55,11 @@ class Frozen:
 
     @classmethod
     def of(cls, module: Any) -> "Frozen":
-        """The layer of a `torch.nn.Linear`."""
+        """Wrap a `torch.nn.Linear`."""
         return cls(module.weight, module.bias)
 
-    def forward(self, take: Take, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        out = torch.mm(x, self.weight.T, out=take((len(x), len(self.weight)), x.dtype))
+    def forward(self, allocate: Allocate, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        out = torch.mm(x, self.weight.T, out=allocate((len(x), len(self.weight)), x.dtype))
         return (out if self.bias is None else out.add_(self.bias)), ()
 
     def backward(
@@ -69,7 +77,10 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """RMS norm with a frozen scale."""
+    """RMS norm with a frozen scale.
+
+    Source: Zhang and Sennrich, Root Mean Square Layer Normalization, 2019.
+    """
 
     scale: torch.Tensor
     """(D,) float32, including the family's offset."""
@@ -98,10 +109,10 @@ class Gated:
 
     def backward(self, grad: torch.Tensor, gate: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, ...]:
         grad_up = self._activate(gate).mul_(grad)
-        slope = grad * up
+        grad_activated = grad * up
         if self.activation == "silu":
-            return torch.ops.aten.silu_backward(slope, gate), grad_up
-        return torch.ops.aten.gelu_backward(slope, gate, approximate="tanh"), grad_up
+            return torch.ops.aten.silu_backward(grad_activated, gate), grad_up
+        return torch.ops.aten.gelu_backward(grad_activated, gate, approximate="tanh"), grad_up
 
     def _activate(self, gate: torch.Tensor) -> torch.Tensor:
         return F.silu(gate) if self.activation == "silu" else F.gelu(gate, approximate="tanh")
@@ -112,7 +123,7 @@ class Rotate:
     """RoPE of projected heads, after a norm if the family has one."""
 
     cosines: torch.Tensor
-    """(T, D / 2) float32, multiplied by the scale of the result."""
+    """(T, D / 2) float32; for queries, multiplied by the attention scale, like `sines`."""
     sines: torch.Tensor
     norm: Norm | None
 
@@ -133,15 +144,15 @@ class Rotate:
 
     def _rotated(self, heads: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
         """`heads` (H, T, D) rotated, in float32 and contiguous."""
-        turned = torch.empty(heads.shape, dtype=torch.float32, device=heads.device)
-        (first, second), (low, high) = heads.chunk(2, dim=-1), turned.chunk(2, dim=-1)
+        rotated = torch.empty(heads.shape, dtype=torch.float32, device=heads.device)
+        (first, second), (low, high) = heads.chunk(2, dim=-1), rotated.chunk(2, dim=-1)
         torch.mul(first, self.cosines, out=low).addcmul_(second, sines, value=-1)
         torch.mul(second, self.cosines, out=high).addcmul_(first, sines)
-        return turned
+        return rotated
 
 
-class Same:
-    """No operation before a product."""
+class Identity:
+    """Stands for no operation before a linear layer."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
@@ -150,10 +161,12 @@ class Same:
         return (grad,)
 
 
-def project(take: Take, before: Norm | Gated | Same, linears: Sequence[Linear], *inputs: torch.Tensor) -> Any:
-    """Apply each linear layer to `before(*inputs)`: one output (T, N) each. Keeps only the inputs (T, D)."""
+def project(
+    allocate: Allocate, before: Norm | Gated | Identity, linears: Sequence[Linear], *inputs: torch.Tensor
+) -> Any:
+    """Apply each linear layer to `before(*inputs)`: one output (T, N) each. Saves only the inputs (T, D)."""
     trained = [tensor for linear in linears for tensor in linear.trained]
-    outputs = _Project.apply(take, before, linears, len(inputs), *inputs, *trained)
+    outputs = _Project.apply(allocate, before, linears, len(inputs), *inputs, *trained)
     return outputs if len(linears) > 1 else outputs[0]
 
 
@@ -161,14 +174,14 @@ class _Project(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        take: Take,
-        before: Norm | Gated | Same,
+        allocate: Allocate,
+        before: Norm | Gated | Identity,
         linears: Sequence[Linear],
         count: int,
         *tensors: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         x = before.forward(*tensors[:count])
-        outputs, kept = zip(*(linear.forward(take, x) for linear in linears), strict=True)
+        outputs, kept = zip(*(linear.forward(allocate, x) for linear in linears), strict=True)
         ctx.save_for_backward(*tensors[:count], *itertools.chain.from_iterable(kept))
         ctx.before, ctx.linears, ctx.count, ctx.kept = before, linears, count, [len(each) for each in kept]
         return outputs
@@ -192,12 +205,14 @@ class Add(torch.autograd.Function):
     """Adds a branch to the residual stream, after a norm if there is one."""
 
     @staticmethod
-    def forward(ctx: Any, take: Take, norm: Norm | None, residual: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, allocate: Allocate, norm: Norm | None, residual: torch.Tensor, branch: torch.Tensor
+    ) -> torch.Tensor:
         ctx.norm = norm
         if norm is not None:
             ctx.save_for_backward(branch)
             branch = norm.forward(branch)
-        return torch.add(residual, branch, out=take(residual.shape, residual.dtype))
+        return torch.add(residual, branch, out=allocate(residual.shape, residual.dtype))
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

@@ -1,8 +1,8 @@
 """Packs: the conversations of one forward pass as a tree, so that shared tokens are computed once.
 
-Conversations of one domain open with the same system prompt, and often with the same question. A pack holds every such
-run of tokens once, followed by its continuations. Rows are in depth-first order: a row sees exactly the earlier rows
-whose subtree contains it, and nothing is padded.
+Conversations of one domain open with the same system prompt, and often with the same question. A pack contains each
+shared span of tokens once, followed by its continuations. Rows are in depth-first order: a row sees exactly the earlier
+rows whose subtree contains it. There is no padding.
 """
 
 import itertools
@@ -14,44 +14,44 @@ import torch
 from tinsmith.model.tokens import Tokens
 
 _MIN_SHARED_TOKENS = 16
-"""Shorter shared runs are computed for each conversation: splitting attention there costs more than it saves."""
+"""Shorter shared spans are computed once per conversation: splitting attention there costs more than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A run of tokens that the same conversations share, in rows `start` to `stop` of the pack."""
+    """A span of tokens that the same conversations share, in rows `start` to `stop` (exclusive) of the pack."""
 
     start: int
     stop: int
     subtree_stop: int
     """End of the rows of its continuations, which begin at `stop`."""
     ancestors: tuple[tuple[int, int], ...]
-    """Row ranges of the runs before it, in order."""
+    """Row ranges of the spans before it, in order."""
     position: int
-    """Position in the conversation of its first token."""
+    """Position of its first token in the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """The token tree of one forward pass; its tensors are on the device that computes it."""
+    """The token tree of one forward pass; its tensors are on the device of the model."""
 
     ids: torch.Tensor
     """Token ids (T,)."""
     positions: torch.Tensor
     """Position of each row in its conversations (T,)."""
     subtree_stops: torch.Tensor
-    """Row t is seen by rows t to `subtree_stops[t]`, exclusive (T,)."""
+    """Rows t to `subtree_stops[t]` (exclusive) see row t (T,)."""
     nodes: tuple[Node, ...]
     predictors: torch.Tensor
     """The row whose hidden state predicts each supervised token (N,)."""
     targets: torch.Tensor
-    """Supervised tokens (N,), those of one conversation adjacent."""
+    """Supervised tokens (N,), grouped by conversation."""
     supervised: tuple[int, ...]
-    """Number of targets of each conversation; `targets` has conversations sorted by their token ids."""
+    """Number of targets of each conversation. Here and in `targets`, conversations are sorted by token ids."""
     paths: tuple[tuple[tuple[int, int], ...], ...]
     """The row ranges of each conversation, in the same order."""
     tokens: int
-    """Tokens of all conversations, shared ones counted in each."""
+    """Number of tokens of all conversations; a shared token counts once per conversation."""
 
     @property
     def rows(self) -> int:
@@ -90,7 +90,7 @@ def pack_groups(
 
 
 def packed_rows(conversations: Sequence[Tokens]) -> int:
-    """Estimated rows of the pack of `conversations`; the pack has a few more where a shared opening is very short."""
+    """Estimate the rows of a pack. The pack itself has a few more if a shared opening is very short."""
     ordered = sorted(conversations, key=lambda tokens: tokens.ids)
     shared = sum(_shared(one.ids, other.ids) for one, other in itertools.pairwise(ordered))
     return sum(len(tokens.ids) for tokens in ordered) - shared
@@ -134,21 +134,21 @@ class _Tree:
         self.paths: list[tuple[tuple[int, int], ...]] = []
 
     def add(self, sequences: Sequence[Tokens], depth: int, ancestors: tuple[tuple[int, int], ...]) -> None:
-        """Add sorted `sequences` that are equal before position `depth`, whose rows are `ancestors`."""
+        """Add sorted `sequences` that share their first `depth` tokens, which are in the row ranges `ancestors`."""
         for group in _openings(sequences, depth):
-            # In sorted order, all share what the first and the last share.
+            # In sorted order, all sequences of a group share what the first and the last share.
             end = len(group[0].ids) if len(group) == 1 else _shared(group[0].ids, group[-1].ids)
-            start, place = len(self.ids), len(self.nodes)
+            start, node_index = len(self.ids), len(self.nodes)
             self.ids += group[0].ids[depth:end]
             stop = len(self.ids)
-            below = (*ancestors, (start, stop)) if stop > start else ancestors
+            path = (*ancestors, (start, stop)) if stop > start else ancestors
             if stop > start:
                 self.nodes.append(Node(start, stop, stop, ancestors, depth))
-            self._add_targets([tokens for tokens in group if len(tokens.ids) == end], below)
+            self._add_targets([tokens for tokens in group if len(tokens.ids) == end], path)
             longer = [tokens for tokens in group if len(tokens.ids) > end]
             if longer:
-                self.add(longer, end, below)
-                self.nodes[place] = Node(start, stop, len(self.ids), ancestors, depth)
+                self.add(longer, end, path)
+                self.nodes[node_index] = Node(start, stop, len(self.ids), ancestors, depth)
 
     def _add_targets(self, complete: Sequence[Tokens], path: tuple[tuple[int, int], ...]) -> None:
         rows = _rows_of(path) if complete else []
@@ -162,7 +162,7 @@ class _Tree:
 
 
 def _openings(sequences: Sequence[Tokens], depth: int) -> list[list[Tokens]]:
-    """Group sorted `sequences` that share enough tokens after `depth`; each of the others is a group of its own."""
+    """Group sorted `sequences` that share enough tokens after `depth`. One that shares fewer is its own group."""
     groups: list[list[Tokens]] = []
     for tokens in sequences:
         if groups and _shared(groups[-1][0].ids, tokens.ids) - depth >= _MIN_SHARED_TOKENS:
