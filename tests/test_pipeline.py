@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import safetensors.numpy
+from pydantic import create_model
 
 from fake_stages import files_end_at
 from tinsmith.core.code_version import code_version, sources_behind
@@ -244,6 +245,16 @@ def test_two_processes_cannot_share_a_run_folder(line):
 
     monkeypatch.setattr(runner, "STAGES", (replace(stages[0], run=nested),))
     runner.run_pipeline(RunConfig(), run, lambda text: None, "base", "base")
+
+
+@pytest.mark.parametrize("section", [s.name for s in STAGES if s.name in RunConfig.model_fields])
+def test_a_new_key_of_a_section_changes_what_its_stage_depends_on(section):
+    """A stage whose settings are picked by hand would go on skipping after a change of the key."""
+    config = RunConfig()
+    wider = create_model("Wider", __base__=type(getattr(config, section)), new_key=(int, 1))
+    (stage,) = [stage for stage in STAGES if stage.name == section]
+    one, other = (config.model_copy(update={section: wider(new_key=value)}) for value in (1, 2))
+    assert stage.settings(one) != stage.settings(other)
 
 
 def test_no_absolute_path_is_kept(line, tmp_path):

@@ -163,6 +163,18 @@ def test_the_card_says_whether_webgpu_was_quicker(tmp_path, monkeypatch, speed, 
     assert ("was not the case" in line) == (not is_quicker)
 
 
+def test_a_recipe_whose_perplexity_is_not_a_number_is_marked(tmp_path, monkeypatch):
+    """Export records no ratio that is infinite or undefined; the recipe stays in the table with its size and time."""
+    run = write_run(tmp_path / "tea-bot")
+    lines = run.measurements.read_text().splitlines(keepends=True)
+    run.measurements.write_text("".join(line for line in lines if "export.recipe.rtn.perplexity_ratio" not in line))
+    page = render_card_page(run, monkeypatch)
+    (row,) = [line for line in page.split("\n") if line.startswith("| `rtn`")]
+    _, _, made, size, ratio, seconds, count, _ = (cell.strip() for cell in row.split("|"))
+    assert (made, size, seconds, count) == ("rounded to nearest", "84 MB", "9.50 s", "")
+    assert ratio.startswith("Not measured")
+
+
 def test_examples_are_the_agreed_ones_in_the_authors_order(tmp_path, monkeypatch):
     examples = AUTHOR["examples"][::-1]
     run = write_run(tmp_path / "tea-bot")

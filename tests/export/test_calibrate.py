@@ -13,7 +13,7 @@ from tinsmith.export.gptq import corrected, prepare, quantize_matrix
 from tinsmith.export.models import frozen_model
 from tinsmith.model.packed.packing import make_pack
 from tinsmith.model.tokens import load_tokenizer
-from tiny import build_tiny, tiny_conversations
+from tiny import FAMILIES, build_tiny, tiny_conversations
 
 CPU = Device(torch.device("cpu"), torch.float32, "tests")
 
@@ -123,9 +123,9 @@ def test_drifted_inputs_are_made_good(correlated, format):
     assert torch.equal(corrected(weight, prepare(drifted)), weight)
 
 
-@pytest.fixture(scope="module", params=["llama", "gemma3", "qwen2"])
+@pytest.fixture(scope="module", params=FAMILIES)
 def case(request, tmp_path_factory):
-    """(model folder, conversations) for a tied, a scaled and an untied embedding."""
+    """(model folder, conversations) of each family: tied, scaled and separate embeddings among them."""
     folder = build_tiny(request.param, tmp_path_factory.mktemp(request.param))
     return folder, load_tokenizer(folder).encode_all(tiny_conversations(8, "You sell tea and know what a cup costs. "))
 

@@ -30,7 +30,7 @@ from tinsmith.export.search import Choice
 from tinsmith.export.stage import export_int4
 from tinsmith.model.families import decoder_of
 from tinsmith.model.onnx_decoder import load_onnx
-from tiny import build_tiny
+from tiny import FAMILIES, build_tiny
 
 
 def test_gates_cover_prefill_and_decode_below_and_past_the_window(exported):
@@ -43,7 +43,7 @@ def test_gates_cover_prefill_and_decode_below_and_past_the_window(exported):
             assert gates[f"gate.{graph_kind}.top1.{case}"].value == 1.0
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma3", "qwen2", "qwen3", "llama3"])
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_every_family_passes_the_same_gates_in_4_and_8_bits(kind, data_dir, tmp_path, monkeypatch):
     """Tied and separate heads, biases, norms of queries and keys, scaled RoPE; products split by bit width."""
     build_tiny(kind, tmp_path / "merge" / "model")

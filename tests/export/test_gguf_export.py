@@ -17,12 +17,12 @@ from tinsmith.core.errors import GateError
 from tinsmith.export import gguf as exporting
 from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
 from tinsmith.export.stage import export_int4
-from tiny import build_tiny
+from tiny import FAMILIES, build_tiny
 
 IDS = torch.randint(6, 380, (1, 40), generator=torch.Generator().manual_seed(5))
 
 
-@pytest.fixture(scope="module", params=["llama", "llama3", "qwen2", "qwen3", "gemma3"])
+@pytest.fixture(scope="module", params=FAMILIES)
 def model(request, tmp_path_factory):
     """(kind, model folder)"""
     folder = build_tiny(request.param, tmp_path_factory.mktemp(request.param))
@@ -86,9 +86,8 @@ def test_tokenizer_and_chat_format_are_inside(model, tmp_path):
     assert (
         fields["tokenizer.chat_template"] == json.loads((folder / "tokenizer_config.json").read_text())["chat_template"]
     )
-    end = {"gemma3": "<end_of_turn>", "llama3": "<|eot_id|>"}.get(kind, "<|im_end|>")
-    assert fields["tokenizer.ggml.tokens"][fields["tokenizer.ggml.eos_token_id"]] == end
-    assert fields["tokenizer.ggml.add_bos_token"] == (kind in ("gemma3", "llama3"))
+    assert fields["tokenizer.ggml.tokens"][fields["tokenizer.ggml.eos_token_id"]] == FAMILIES[kind].end_of_turn
+    assert fields["tokenizer.ggml.add_bos_token"] == FAMILIES[kind].has_bos
     if kind == "llama3":
         factors = next(
             tensor for tensor in GGUFReader(tmp_path / "model.gguf").tensors if tensor.name == "rope_freqs.weight"

@@ -23,7 +23,7 @@ _IDS = (
     (r"base\.(parameters|files_bytes)", "base"),
     (r"data\.(records|conversations|tokens|supervised_tokens|step)\..+|data\.truncated|data\.category\..+", "data"),
     (r"train\.(loss\.)?\w+", "train"),
-    (r"export\.\w+", "export"),
+    (r"export\.(recipe\.\w+\.)?\w+", "export"),
     (
         rf"evaluate\.(loss|perplexity|bits_per_byte)\.{_SPLITS}\.(base|tuned|{_GRAPHS})(\.category\..+)?",
         "evaluate",

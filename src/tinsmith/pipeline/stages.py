@@ -128,8 +128,8 @@ def _card_settings(config: RunConfig) -> Any:
 
 
 def _app_settings(config: RunConfig) -> Any:
-    questions = list(config.app.questions)
-    return {"title": _title(config), "system_prompt": config.public_system_prompt, "questions": questions}
+    section = config.app.model_dump(mode="json")
+    return section | {"title": _title(config), "system_prompt": config.public_system_prompt}
 
 
 def _file_sha256s(path: Path) -> dict[str, str]:
