@@ -18,7 +18,7 @@ from tinsmith import merge
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.device import Device
 from tinsmith.core.errors import ArtifactError, GateError
-from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.core.run_dir import copy_file, read_json, write_json
 from tinsmith.merge import merge_adapter
 from tinsmith.model.conversations import write_jsonl
 from tinsmith.train.qlora import load_qlora, save_adapter
@@ -147,14 +147,12 @@ def test_full_disk_names_the_file_and_leaves_no_part_of_it(run, name, monkeypatc
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
-    copyfile = shutil.copyfile
-
     def copy(source, target):
-        (full_disk if target.name == name else copyfile)(source, target)
+        (full_disk if target.name == name else copy_file)(source, target)
 
     if name == "model.safetensors":
         monkeypatch.setattr("safetensors.torch.save_file", full_disk)
-    monkeypatch.setattr(shutil, "copyfile", copy)
+    monkeypatch.setattr("tinsmith.model.save.copy_file", copy)
     with pytest.raises(
         ArtifactError, match=rf"merge/model/{name}: cannot be written \(.*No space left on device"
     ) as caught:

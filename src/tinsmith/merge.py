@@ -19,7 +19,7 @@ from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.load import load_model
-from tinsmith.model.save import copy_file, save_weights
+from tinsmith.model.save import copy_weights, save_weights
 from tinsmith.model.tokens import Tokens, load_tokenizer
 
 _CONVERSATIONS = 8
@@ -152,7 +152,7 @@ def _write_merged(base_dir: Path, deltas: Deltas, out_dir: Path) -> None:
     missing = set(deltas)
     for source in sorted(base_dir.iterdir()):
         if source.suffix != ".safetensors":
-            copy_file(source, out_dir / source.name)
+            copy_weights(source, out_dir / source.name)
             continue
         tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(source).items()}
         for name in missing & set(tensors):

@@ -127,7 +127,7 @@ def test_full_disk_names_the_file_and_leaves_no_part_of_it(as_it_is, model, out,
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("safetensors.torch.save_file", full_disk)
-    monkeypatch.setattr(shutil, "copyfile", full_disk)
+    monkeypatch.setattr("tinsmith.model.save.copy_file", full_disk)
     with pytest.raises(ArtifactError, match=r"out/model/model\.safetensors: cannot be written \(.*No space") as caught:
         run_stage(resolve_base, BaseConfig(model=str(model)), out)
     assert "Free some space" in caught.value.hint

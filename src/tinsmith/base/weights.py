@@ -8,7 +8,7 @@ from typing import Any
 
 from tinsmith.core.errors import BaseModelError, listing
 from tinsmith.core.run_dir import link_or_copy, read_json, write_json
-from tinsmith.model.save import copy_file, save_weights
+from tinsmith.model.save import copy_weights, save_weights
 
 _FLOATS = ("BF16", "F16", "F32")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -173,7 +173,7 @@ def _place(source: Path, target: Path, may_link: bool) -> None:
     if may_link:
         link_or_copy(source.resolve(), target)  # the Hub's cache holds symbolic links
     else:
-        copy_file(source, target)
+        copy_weights(source, target)
 
 
 def _cast(source: Path, target: Path) -> None:

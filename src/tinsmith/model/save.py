@@ -1,12 +1,12 @@
 """Write files of weights, whole or not at all."""
 
-import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tinsmith.core.errors import ArtifactError
+from tinsmith.core.run_dir import copy_file
 
 
 def save_weights(weights: dict[str, Any], path: Path) -> None:
@@ -23,14 +23,14 @@ def save_weights(weights: dict[str, Any], path: Path) -> None:
         path.chmod(0o644)  # safetensors writes 0600, which a web server of another user could not read
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy the contents of a file.
+def copy_weights(source: Path, target: Path) -> None:
+    """Copy a file of weights.
 
     Raises:
         ArtifactError: as `save_weights`.
     """
     with _whole_file(target, source.stat().st_size):
-        shutil.copyfile(source, target)
+        copy_file(source, target)
 
 
 @contextmanager
