@@ -2,9 +2,9 @@
 
 ECHO = """
 self.addEventListener("message", ({ data: { type, id, messages } }) => {
-  const device = "wasm", dtype = "q4", notice = "", threads = 1;
+  const device = "wasm", graph = "float32", notice = "", threads = 1;
   if (type === "load") {
-    postMessage({ type: "ready", id, device, dtype, notice, threads, crossOriginIsolated: true, isKept: true });
+    postMessage({ type: "ready", id, device, graph, notice, threads, crossOriginIsolated: true, isKept: true });
   }
   if (type !== "generate") return;
   const text = messages.at(-1).content;

@@ -14,7 +14,7 @@ def result(**changes) -> dict:
     long = {"name": "256", "promptTokens": 255, "newTokens": 3, "notMeasured": "", "runs": [run]}
     ready = {
         "device": "wasm",
-        "dtype": "q8",
+        "graph": "int8_page",
         "notice": "",
         "adapter": None,
         "crossOriginIsolated": True,

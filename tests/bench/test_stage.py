@@ -104,7 +104,7 @@ def test_records_say_what_ran(benched):
     )
     assert webgpu["backend"] == "webgpu" and webgpu["adapter"]["vendor"]
     assert "Chromium" in wasm["browser"] and wasm["threads"] >= 1
-    assert (wasm["dtype"], webgpu["dtype"]) == ("q8", "q4")
+    assert (wasm["graph"], webgpu["graph"]) == ("int8_page", "float32")
     for record, build, graph in (
         (wasm, "ort-wasm-simd-threaded.wasm", "model_int8.onnx"),
         (webgpu, "ort-wasm-simd-threaded.asyncify.wasm", "model_q4.onnx"),

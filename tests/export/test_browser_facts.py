@@ -3,9 +3,11 @@
 import json
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from tinsmith.model.onnx_decoder import load_onnx
+from tinsmith.model.package_format import GRAPHS
 from tinsmith.model.tokens import load_tokenizer
 
 
@@ -22,6 +24,28 @@ def test_the_reference_is_what_the_packaged_graph_computes_at_once(exported):
     for row, ids, values in zip(logits, reference["likely_ids"], reference["likely_logits"], strict=True):
         assert len(set(ids)) == 16 and row[ids] == pytest.approx(values, abs=1e-3)
         assert min(values) >= np.sort(row)[-17] - 1e-3
+
+
+def test_graphs_and_weights_are_listed_as_the_table_has_them(exported):
+    package = exported[2] / "package"
+    facts = json.loads((package / "browser.json").read_text())
+    assert facts["weights"] == ["model_q4.onnx_data"]
+    assert [(one["id"], one["file"], one["dtype"]) for one in facts["graphs"]] == [
+        (graph.id, graph.file, graph.dtype) for graph in GRAPHS
+    ]
+    for one in facts["graphs"]:
+        planned = one.get("unpack", {})
+        graph = ir.load(package / one["file"]).graph
+        locations = {
+            str(value.const_value.location)
+            for value in graph.initializers.values()
+            if isinstance(value.const_value, ir.ExternalTensor)
+        }
+        # What a page has to give the runtime are exactly the files that the graph names.
+        assert locations - {planned.get("data")} == set(facts["weights"]) and locations >= set(
+            planned and [planned["data"]]
+        )
+        assert not planned or (package / planned["plan"]).exists()
 
 
 def test_the_largest_tensor_is_the_largest_stored_one(exported):

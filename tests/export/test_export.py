@@ -272,6 +272,13 @@ def _drop_template(folder):
     path.write_text(json.dumps(config))
 
 
+def _list_another_graph(folder):
+    path = folder / "browser.json"
+    facts = json.loads(path.read_text())
+    facts["graphs"][0]["id"] = "other"
+    path.write_text(json.dumps(facts))
+
+
 def _plan_for_others(folder):
     path = folder / "onnx/model_int8.json"
     plan = json.loads(path.read_text())
@@ -282,6 +289,7 @@ def _plan_for_others(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (_list_another_graph, r"browser.json: graphs are .*'id': 'other'.*, expected "),
         (_plan_for_others, r"onnx/model_int8.json: the files of weights have"),
         (_flip_last_byte, r"onnx/model_q4.onnx_data: differs from SHA256SUMS"),
         (_drop_template, "no inline chat_template"),

@@ -214,8 +214,8 @@ let device;
 self.addEventListener("message", ({ data: { type, id, ...request } }) => {
   if (type === "load") {
     device = request.device === "wasm" ? "wasm" : "webgpu";
-    const notice = request.notice ?? "", dtype = "q4";
-    postMessage({ type: "ready", id, device, dtype, notice, threads: 1, crossOriginIsolated: true, isKept: true });
+    const notice = request.notice ?? "", graph = "float32";
+    postMessage({ type: "ready", id, device, graph, notice, threads: 1, crossOriginIsolated: true, isKept: true });
   }
   if (type !== "generate") return;
   if (device === "webgpu" && request.messages.at(-1).content === "Why?") {

@@ -85,7 +85,7 @@ def test_the_page_loads_with_workers_and_without(package, runtime, helper, tmp_p
             'bench.generate({messages: [{role: "user", content: "tea"}], maxNewTokens: 2, minNewTokens: 2})', 60
         )
         fetched = [one.url.rpartition("/")[2] for one in page.requests]
-    assert ready["dtype"] == "q8" and len(done["tokenIds"]) == 2
+    assert ready["graph"] == "int8_page" and len(done["tokenIds"]) == 2
     assert "unpack_worker.js" in fetched
 
 
@@ -117,7 +117,7 @@ def test_without_memory_the_4_bit_graph_runs(package, runtime, file, old, new, t
         done = page.evaluate(
             'bench.generate({messages: [{role: "user", content: "tea"}], maxNewTokens: 2, minNewTokens: 2})', 60
         )
-    assert ready["dtype"] == ("q8" if "Shared" in new else "q4") and len(done["tokenIds"]) == 2
+    assert ready["graph"] == ("int8_page" if "Shared" in new else "float32") and len(done["tokenIds"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ def test_without_an_adapter_webgpu_falls_back_and_says_why(opened):
 
 def test_the_float16_graph_takes_its_weights_from_the_same_file(opened, tmp_path_factory):
     page, _ = opened
-    ready = load(page, "./deep/er/model/", dtype="q4f16")
-    assert ready["dtype"] == "q4f16"
+    ready = load(page, "./deep/er/model/", graph="float16")
+    assert ready["graph"] == "float16"
     assert {"onnx/model_q4f16.onnx", "onnx/model_q4.onnx_data"} <= set(
         ready["files"]
     ) and "onnx/model_q4.onnx" not in ready["files"]
@@ -104,7 +104,7 @@ def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tm
         page.wait_for("!!globalThis.bench")
         ready = load(page, "./model/", "webgpu")
         assert (ready["device"], ready["adapter"]["software"]) == ("webgpu", True)
-        assert ready["dtype"] == "q4"  # the software adapter has no shader-f16
+        assert ready["graph"] == "float32"  # the software adapter has no shader-f16
         for conversation in tiny_conversations(2):
             prompt = first_prompt(conversation)
             expected = reference_answer(session, tokenizer.encode_prompt(prompt), tokenizer.end_ids, 6)
@@ -139,7 +139,8 @@ def test_a_gpu_that_cannot_or_computes_otherwise_is_not_used(
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("!!globalThis.bench")
         ready = load(page, "./model/", "webgpu")
-        assert (ready["device"], ready["dtype"], ready["notice"]) == ("wasm", "q8", f"Running on the processor, {why}")
+        assert (ready["device"], ready["graph"]) == ("wasm", "int8_page")
+        assert ready["notice"] == f"Running on the processor, {why}"
         fetched = [request.url.rpartition("/model/")[2] for request in page.requests if "/model/" in request.url]
         assert ("onnx/model_q4.onnx" in fetched) == has_weights
         assert fetched.count("onnx/model_q4.onnx_data") == 1  # never twice

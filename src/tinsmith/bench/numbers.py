@@ -35,7 +35,7 @@ def record_of(device: str, measured: dict[str, Any], reloaded: dict[str, Any]) -
     return {
         "device": device,
         "backend": ready["device"],
-        "dtype": ready["dtype"],
+        "graph": ready["graph"],
         "adapter": ready["adapter"],
         "software": measured["software"],
         "threads": ready["threads"],

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tinsmith.core.errors import ArtifactError, UserError
 from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.model.package_format import GRAPHS
 
 _Word = Annotated[str, Field(max_length=200)]
 _Count = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -31,7 +32,7 @@ class _Adapter(_Part):
 
 class _Ready(_Part):
     device: Literal["wasm", "webgpu"]
-    dtype: Literal["q4", "q4f16", "q8"]
+    graph: Annotated[str, Field(pattern=f"^({'|'.join(graph.id for graph in GRAPHS)})$")]
     notice: _Word
     adapter: _Adapter | None
     crossOriginIsolated: bool

@@ -25,14 +25,13 @@ from tinsmith.core.scratch import scratch_folder
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
-from tinsmith.model.package_format import FLOAT16, FLOAT32, INT8_PAGE, Graph
+from tinsmith.model.package_format import GRAPHS, Graph
 from tinsmith.model.reference import reference_answer
 from tinsmith.model.tokens import load_tokenizer
 
 _COMPARED_PROMPTS = 5
 _COMPARED_TOKENS = 32
-_GRAPHS = {"q4": FLOAT32, "q4f16": FLOAT16, "q8": INT8_PAGE}
-"""Name of a graph in the page's messages -> the graph."""
+_GRAPHS = {graph.id: graph for graph in GRAPHS}
 _POLL_SECONDS = 0.5
 
 
@@ -166,7 +165,7 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
         if (ready["adapter"] or {}).get("software"):
             raise BrowserError(f"{device}: the model runs on {ready['device']} instead: {ready['notice']}")
         return _not_measured(session, ready["notice"])
-    graph = _GRAPHS[ready["dtype"]]
+    graph = _GRAPHS[ready["graph"]]
     peak_bytes = browser.peak_memory_bytes()
     files = _fetched_files(bench.page, session.origin, graph.file)
     if device == "wasm":

@@ -1,4 +1,4 @@
-"""What a page checks about its GPU: whether the largest weight fits, and whether it computes what a processor does."""
+"""What a page needs to know about a package before it loads one of its graphs, and to check its GPU by."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import onnx_ir as ir
 from tinsmith.export.onnx_nodes import tensor_of
 from tinsmith.model.conversations import Message
 from tinsmith.model.onnx_decoder import load_onnx
-from tinsmith.model.package_format import FLOAT32
+from tinsmith.model.package_format import FLOAT32, list_graphs, weights_files
 from tinsmith.model.reference import reference_answer
 from tinsmith.model.tokens import ChatTokenizer
 
@@ -21,14 +21,17 @@ _QUESTION = (
 
 
 def browser_facts(package_dir: Path, tokenizer: ChatTokenizer) -> dict[str, Any]:
-    """The content of a package's `browser.json`.
+    """The content of a package's `browser.json`: its graphs and weights by name, and what GPUs are checked by.
 
     `reference` is the float32 graph's answer to a question, computed by ONNX Runtime.
     """
-    graph = ir.load(package_dir / FLOAT32.file).graph
+    path = package_dir / FLOAT32.file
+    graph = ir.load(path).graph
     prompt_ids = tokenizer.encode_prompt((Message("user", _QUESTION),))
-    decoder = load_onnx(package_dir / FLOAT32.file)
+    decoder = load_onnx(path)
     return {
+        "graphs": list_graphs(package_dir),
+        "weights": [file.name for file in weights_files(path.parent)],
         "largest_tensor_bytes": max(tensor_of(value).nbytes for value in graph.initializers.values()),
         "reference": reference_answer(decoder, prompt_ids, tokenizer.end_ids, REFERENCE_TOKENS),
     }

@@ -21,6 +21,7 @@ from tinsmith.model.package_format import (
     GRAPHS,
     UNPACK_PLAN_FILE,
     is_weights_file,
+    list_graphs,
     weights_files,
 )
 
@@ -178,6 +179,7 @@ def check_package(package_dir: Path) -> None:
         _file_problems(package_dir)
         + _config_problems(package_dir)
         + _graph_problems(package_dir)
+        + _browser_problems(package_dir)
         + _plan_problems(package_dir)
     )
     if problems:
@@ -200,6 +202,15 @@ def _file_problems(package_dir: Path) -> list[str]:
             problems.append(f"{name}: differs from {CHECKSUMS_FILE}")
         if not is_weights_file(name) and path.suffix.lower() not in _ALLOWED_SUFFIXES:
             problems.append(f"{name}: unexpected kind of file")
+    return problems
+
+
+def _browser_problems(package_dir: Path) -> list[str]:
+    facts, problems = read_json(package_dir / BROWSER_FILE), []
+    weights = [file.name for file in weights_files((package_dir / FLOAT32.file).parent)]
+    for key, expected in (("graphs", list_graphs(package_dir)), ("weights", weights)):
+        if facts.get(key) != expected:
+            problems.append(f"{BROWSER_FILE}: {key} are {facts.get(key)}, expected {expected}")
     return problems
 
 

@@ -7,6 +7,7 @@ that runs them fastest. Export, evaluation, benchmark, card and pages take names
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _OPERATORS = frozenset(
     """Add BitShift BitwiseAnd Cast Concat Cos FastGelu Floor Gather GroupQueryAttention MatMulNBits Mul Neg Range
@@ -118,13 +119,25 @@ MEASURED_GRAPHS = {graph.model: graph for graph in GRAPHS if graph.is_measured}
 """Name in measurements -> the graph that is measured under it."""
 
 BROWSER_FILE = "browser.json"
-"""What a page needs to know of the package before and after it loads the weights."""
+"""Names of graphs and weights, and a reference answer, for pages."""
 UNPACK_PLAN_FILE = "onnx/model_int8.json"
 """Where each matrix of `INT8_PAGE` comes from and goes to; beside the graph."""
 UNPACKED_DATA = f"{INT8_PAGE.name}_data"
 """Name under which `INT8_PAGE` expects its unpacked weights. Exists in memory only."""
 CHECKSUMS_FILE = "SHA256SUMS"
 """SHA-256 of every other file."""
+
+
+def list_graphs(package_dir: Path) -> list[dict[str, Any]]:
+    """The graphs of a package as `browser.json` lists them; `web/types.d.ts` describes the fields."""
+    listed = []
+    for graph in GRAPHS:
+        if (package_dir / graph.file).exists():
+            entry: dict[str, Any] = {"id": graph.id, "file": graph.file, "dtype": graph.dtype}
+            if graph is INT8_PAGE:
+                entry["unpack"] = {"plan": UNPACK_PLAN_FILE, "data": UNPACKED_DATA}
+            listed.append(entry)
+    return listed
 
 
 def is_weights_file(name: str) -> bool:

@@ -135,7 +135,7 @@ export class ModelClient {
     this.close();
     this.worker = this.#startWorker();
     const notice = `Running on the processor, ${reason}`;
-    return this.ask({ type: "load", ...request, device: "wasm", dtype: undefined, notice }, onProgress);
+    return this.ask({ type: "load", ...request, device: "wasm", graph: undefined, notice }, onProgress);
   }
 
   /**

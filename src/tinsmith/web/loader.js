@@ -4,8 +4,8 @@
  * Transformers.js takes the name of a Hub repository, not an address, and hangs when a download of weights fails. Here its
  * files come from store.js, which downloads, verifies and caches them.
  *
- * @import { Device, Dtype } from "./messages.js"
- * @import { BrowserFacts, Model, PackageConfig, Tokenizer, Transformers } from "./types.d.ts"
+ * @import { Device, GraphId } from "./messages.js"
+ * @import { BrowserFacts, GraphFacts, Model, Tokenizer, Transformers } from "./types.d.ts"
  * @import { Plan } from "./unpack.js"
  */
 
@@ -14,23 +14,14 @@ import { readInPieces } from "./rows.js";
 import { FileBuffer, Store } from "./store.js";
 import { Unpackers, unpack } from "./unpack.js";
 
-/**
- * Files of the package. All graphs have the same 4-bit weights. Those of `q8` are unpacked to INT8 by this page, faster than
- * the runtime would, as `plan` says; the runtime gets them as `unpackedWeights`, a file that exists in memory only.
- */
-const PACKAGE = {
-  /** @type {Record<Dtype, string>} */
-  graphs: { q4: "onnx/model_q4.onnx", q4f16: "onnx/model_q4f16.onnx", q8: "onnx/model_int8.onnx" },
-  weights: "model_q4.onnx_data",
-  plan: "onnx/model_int8.json",
-  unpackedWeights: "model_int8.onnx_data",
-};
+/** Names the package's other files. */
+const FACTS = "browser.json";
 
-/** Names of the graphs in Transformers.js. @type {Record<Dtype, "q4" | "q4f16" | "int8">} */
-const TRANSFORMERS_DTYPES = { q4: "q4", q4f16: "q4f16", q8: "int8" };
+/** The graph that runs wherever another one is missing, and after whose file the weights are named. @type {GraphId} */
+const FALLBACK = "float32";
 
-/** What the tokenizer and generation need. */
-const SETTINGS = ["generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+/** What Transformers.js needs beside a graph and its weights. */
+const SETTINGS = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
 
 const MAX_UNPACKERS = 3;
 
@@ -47,7 +38,7 @@ const OUT_OF_MEMORY = /bad_alloc|memory|allocation|invalid (typed )?array/i;
  * @typedef {object} LoadOptions
  * @property {Device} device
  * @property {boolean} [canFloat16] whether the adapter has `shader-f16`; then the package's float16 graph is used, if any
- * @property {Dtype} [dtype] the graph to load; by default the fastest one on the device
+ * @property {GraphId} [graph] the graph to load; by default the fastest one on the device
  * @property {(progress: {file: string, loaded: number, total: number}) => void} [onProgress] bytes of one file
  * @property {Record<string, unknown>} [sessionOptions] passed on to ONNX Runtime
  * @property {GPUDevice} [gpuDevice] the device to use instead of ONNX Runtime's own choice
@@ -58,7 +49,7 @@ const OUT_OF_MEMORY = /bad_alloc|memory|allocation|invalid (typed )?array/i;
  * @typedef {object} Chat
  * @property {Tokenizer} tokenizer
  * @property {Model} model
- * @property {Dtype} dtype the graph that was loaded
+ * @property {GraphId} graph the graph that was loaded
  * @property {string[]} files that were used, from the network or the browser's cache
  * @property {boolean} isKept whether the next visit needs no download
  *
@@ -66,8 +57,7 @@ const OUT_OF_MEMORY = /bad_alloc|memory|allocation|invalid (typed )?array/i;
  * @property {Transformers} transformers
  * @property {Store} store
  * @property {string} name for `from_pretrained`
- * @property {string[]} weights names of its files of weights
- * @property {BrowserFacts | null} facts for GPUs
+ * @property {BrowserFacts} facts
  * @property {Plan | null} plan for unpacking weights to INT8; null if the package has none or it is not needed
  * @property {() => Promise<Tokenizer>} loadTokenizer
  * @property {LoadOptions} options
@@ -101,11 +91,11 @@ export async function loadChat(transformers, url, options) {
     options.onProgress?.(progress);
   });
   const opened = await openPackage(transformers, store, options);
-  const { dtype, model } = await loadModel(opened, chooseGraph(opened));
-  if (opened.facts) await proveGpu(opened, model, opened.facts);
+  const { graph, model } = await loadModel(opened, chooseGraph(opened));
+  if (options.device === "webgpu") await proveGpu(opened, model);
   const tokenizer = await opened.loadTokenizer();
   await store.finish();
-  return { tokenizer, model, dtype, files: [...files], isKept: store.isKept };
+  return { tokenizer, model, graph, files: [...files], isKept: store.isKept };
 }
 
 /**
@@ -116,56 +106,54 @@ export async function loadChat(transformers, url, options) {
  * @throws {Unsuitable} if the GPU takes no tensor as large as the model's
  */
 async function openPackage(transformers, store, options) {
-  const config = /** @type {PackageConfig} */ (await store.json("config.json"));
-  const isOnGpu = options.device === "webgpu";
-  const hasFacts = isOnGpu && store.sums.has("browser.json");
-  const facts = hasFacts ? /** @type {BrowserFacts} */ (await store.json("browser.json")) : null;
-  if (facts && facts.largest_tensor_bytes > (options.maxTensorBytes ?? Infinity)) {
+  const facts = /** @type {BrowserFacts} */ (await store.json(FACTS));
+  if (options.device === "webgpu" && facts.largest_tensor_bytes > (options.maxTensorBytes ?? Infinity)) {
     throw new Unsuitable("this GPU takes no tensor as large as the model's");
   }
-  const needsPlan = fastestGraph(options) === "q8" && store.sums.has(PACKAGE.plan);
+  const plan = facts.graphs.find(({ id }) => id === fastestGraph(options))?.unpack?.plan;
   const name = pointAt(transformers.env, store.folder);
   Object.assign(transformers.env, { useCustomCache: true, customCache: store });
   return {
     transformers,
     store,
     name,
-    weights: weightFiles(config),
     facts,
-    plan: needsPlan ? /** @type {Plan} */ (await store.json(PACKAGE.plan)) : null,
+    plan: plan ? /** @type {Plan} */ (await store.json(plan)) : null,
     loadTokenizer: tokenizerLoader(transformers, store, name),
     options,
   };
 }
 
-/** @param {LoadOptions} options @returns {Dtype} the requested graph, or the fastest one on the device */
-function fastestGraph({ device, canFloat16 = false, dtype }) {
-  if (dtype) return dtype;
-  if (device === "wasm") return "q8";
-  return canFloat16 ? "q4f16" : "q4";
+/** @param {LoadOptions} options @returns {GraphId} the requested graph, or the fastest one on the device */
+function fastestGraph({ device, canFloat16 = false, graph }) {
+  if (graph) return graph;
+  if (device === "wasm") return "int8_page";
+  return canFloat16 ? "float16" : "float32";
 }
 
-/** @param {Package} opened @returns {Dtype} the fastest graph that the package has and that fits into memory */
-function chooseGraph({ store, plan, options }) {
-  if (options.dtype) return options.dtype;
+/** @param {Package} opened @returns {GraphId} the fastest graph that the package has and that fits into memory */
+function chooseGraph({ facts, plan, options }) {
+  if (options.graph) return options.graph;
   const fastest = fastestGraph(options);
-  const isUsable = fastest === "q8" ? plan && hasRoom(plan.bytes, navigator) : store.sums.has(PACKAGE.graphs[fastest]);
-  return isUsable ? fastest : "q4";
+  const isUsable = facts.graphs.some(({ id }) => id === fastest) && (!plan || hasRoom(plan.bytes, navigator));
+  return isUsable ? fastest : FALLBACK;
 }
 
 /**
- * The model of a graph, or of the 4-bit graph if a small machine has too little memory to unpack weights for INT8.
+ * The model of a graph, or of the float32 graph if a small machine has too little memory to unpack weights for INT8.
  *
  * @param {Package} opened
- * @param {Dtype} dtype
- * @returns {Promise<{dtype: Dtype, model: Model}>}
+ * @param {GraphId} id
+ * @returns {Promise<{graph: GraphId, model: Model}>}
  */
-async function loadModel(opened, dtype) {
+async function loadModel(opened, id) {
+  const graph = opened.facts.graphs.find((listed) => listed.id === id);
+  if (!graph) throw new Error(`The package has no graph ${id}; ${FACTS} lists what it has.`);
   try {
-    return { dtype, model: await makeSession(opened, dtype, await fetchGraph(opened, dtype)) };
+    return { graph: id, model: await makeSession(opened, graph, await fetchGraph(opened, graph)) };
   } catch (error) {
-    if (opened.options.dtype || dtype !== "q8" || !OUT_OF_MEMORY.test(String(error))) throw error;
-    return loadModel(opened, "q4");
+    if (opened.options.graph || !graph.unpack || !OUT_OF_MEMORY.test(String(error))) throw error;
+    return loadModel(opened, FALLBACK);
   }
 }
 
@@ -173,23 +161,23 @@ async function loadModel(opened, dtype) {
  * Have everything in the store that the graph needs.
  *
  * @param {Package} opened
- * @param {Dtype} dtype
+ * @param {GraphFacts} graph
  * @returns {Promise<ExternalData>}
  */
-async function fetchGraph(opened, dtype) {
-  const { store, weights, plan } = opened;
-  const settings = fetchAll(store, [...SETTINGS, PACKAGE.graphs[dtype]]);
+async function fetchGraph(opened, { file, unpack: unpacking }) {
+  const { store, facts, plan } = opened;
+  const settings = fetchAll(store, [...SETTINGS, file]);
   settings.catch(() => {}); // the error reaches whoever awaits it
-  if (dtype !== "q8") {
-    const externalData = weights.map((path) => ({ path, data: `onnx/${path}` }));
+  if (!unpacking || !plan) {
+    const externalData = facts.weights.map((path) => ({ path, data: `onnx/${path}` }));
     const addresses = externalData.map(({ data }) => data);
     await Promise.all([settings, fetchAll(store, addresses)]);
     return externalData;
   }
-  if (!plan) throw new Error(`The package has no ${PACKAGE.plan}, so its INT8 graph cannot be loaded.`);
   const unpackers = startUnpackers();
   try {
-    return await fetchUnpacked(opened, plan, unpackers, settings);
+    const { files, unpacked } = await fetchUnpacked(opened, plan, unpackers, settings);
+    return [...files].map(([path, data]) => ({ path, data })).concat({ path: unpacking.data, data: unpacked });
   } finally {
     unpackers?.end();
   }
@@ -197,21 +185,21 @@ async function fetchGraph(opened, dtype) {
 
 /**
  * @param {Package} opened
- * @param {Dtype} dtype
+ * @param {GraphFacts} graph
  * @param {ExternalData} externalData
  * @returns {Promise<Model>}
  */
-async function makeSession({ transformers, name, options }, dtype, externalData) {
+async function makeSession({ transformers, name, options }, graph, externalData) {
   const loading = transformers.AutoModelForCausalLM.from_pretrained(name, {
     device: options.device,
-    dtype: TRANSFORMERS_DTYPES[dtype],
+    dtype: graph.dtype,
     session_options: {
       ...options.sessionOptions,
       ...(options.gpuDevice && { executionProviders: [{ name: "webgpu", device: options.gpuDevice }] }),
-      // Transformers.js finds the weights of `q4` itself; those of other graphs are not named after them.
-      ...(dtype !== "q4" && { externalData }),
+      // Transformers.js finds weights that are named after the graph itself.
+      ...(graph.id !== FALLBACK && { externalData }),
       // Looking for what could be optimized takes a third of the time, and the INT8 graph has nothing left.
-      ...(dtype === "q8" && { graphOptimizationLevel: "disabled" }),
+      ...(graph.unpack && { graphOptimizationLevel: "disabled" }),
     },
   });
   const model = /** @type {Model} */ (
@@ -228,11 +216,10 @@ async function makeSession({ transformers, name, options }, dtype, externalData)
  *
  * @param {Package} opened
  * @param {Model} model
- * @param {BrowserFacts} facts
  * @throws {Unsuitable} if the GPU fails or computes other logits
  */
-async function proveGpu({ transformers, options }, model, { reference }) {
-  const comparing = disagreement(transformers, model, reference, options.referenceTokens ?? Infinity);
+async function proveGpu({ transformers, facts, options }, model) {
+  const comparing = disagreement(transformers, model, facts.reference, options.referenceTokens ?? Infinity);
   const difference = await comparing.catch((error) => {
     throw gpuFailed(error);
   });
@@ -310,15 +297,15 @@ function startUnpackers() {
 }
 
 /**
- * The package's files of weights, which the embedding reads, and the unpacked file, which is made while they arrive.
+ * The package's files of weights, which the embedding reads, and the unpacked weights, which are made while they arrive.
  *
  * @param {Package} opened
  * @param {Plan} plan
  * @param {Unpackers | null} unpackers
  * @param {Promise<unknown>} settings files that are fetched at the same time
- * @returns {Promise<ExternalData>} verified, where browsers can do that
+ * @returns {Promise<{files: Map<string, Uint8Array>, unpacked: Uint8Array}>} verified, where browsers can do that
  */
-async function fetchUnpacked({ store, weights, loadTokenizer }, plan, unpackers, settings) {
+async function fetchUnpacked({ store, facts: { weights }, loadTokenizer }, plan, unpackers, settings) {
   const received = new Int32Array(newBuffer(4 * (weights.length + 1)));
   const buffers = weights.map((path, index) => {
     const bytes = new Uint8Array(newBuffer(plan.files[path]));
@@ -342,22 +329,13 @@ async function fetchUnpacked({ store, weights, loadTokenizer }, plan, unpackers,
     return unpack(plan, files);
   };
   const unpacked = unpackers && isUsable ? await unpackers.finish().catch(unpackAlone) : unpackAlone();
-  return [...files].map(([path, data]) => ({ path, data })).concat({ path: PACKAGE.unpackedWeights, data: unpacked });
+  return { files, unpacked };
 }
 
 /** @param {number} bytes @returns {ArrayBuffer} shared with workers, if the page may do that */
 function newBuffer(bytes) {
   const Buffer = crossOriginIsolated ? SharedArrayBuffer : ArrayBuffer;
   return /** @type {ArrayBuffer} */ (new Buffer(bytes));
-}
-
-/**
- * @param {PackageConfig} config
- * @returns {string[]} names of the files of weights
- */
-function weightFiles(config) {
-  const count = config["transformers.js_config"].use_external_data_format["model_q4.onnx"];
-  return Array.from({ length: count }, (_, index) => `${PACKAGE.weights}${index ? `_${index}` : ""}`);
 }
 
 /**

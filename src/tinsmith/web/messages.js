@@ -14,8 +14,8 @@
  *
  * @typedef {"wasm" | "webgpu"} Device
  *
- * @typedef {"q4" | "q4f16" | "q8"} Dtype a graph of the package. All have the same 4-bit weights; they compute in float32,
- *   compute in float16, or multiply in INT8
+ * @typedef {"float32" | "float16" | "int8_page"} GraphId a graph of the package. All have the same 4-bit weights; they compute
+ *   in float32, compute in float16, or multiply in INT8
  *
  * @typedef {object} Adapter what a WebGPU adapter says about itself
  * @property {string} vendor
@@ -29,7 +29,7 @@
  * @typedef {object} LoadRequest loads a package; a worker loads once
  * @property {string} modelUrl
  * @property {"auto" | Device} [device] `auto`, the default, takes WebGPU on a hardware adapter and WASM otherwise
- * @property {Dtype} [dtype] the package's fastest graph for the device by default
+ * @property {GraphId} [graph] the package's fastest graph for the device by default
  * @property {number} [threads] 0, the default, chooses by the number of cores
  * @property {boolean} [reportsPlacement] whether `ready` counts the graph's nodes by execution provider, which slows loading
  * @property {string} [notice] what `ready` is to say about the device
@@ -87,7 +87,7 @@
  * @property {"ready"} type
  * @property {number} id
  * @property {Device} device
- * @property {Dtype} dtype
+ * @property {GraphId} graph the graph that was loaded
  * @property {string} notice empty, or why the device is not the requested one
  * @property {number} contextTokens the longest conversation, in tokens
  * @property {number} threads

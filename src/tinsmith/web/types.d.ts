@@ -20,17 +20,29 @@ export interface Session extends InferenceSession {
 /** A causal language model of one session. */
 export type Model = PreTrainedModel & { sessions: { model: Session } };
 
-/** What the loader reads of a package's `config.json`. */
-export interface PackageConfig {
-  "transformers.js_config": {
-    /** Number of files of weights, by graph. */
-    use_external_data_format: Record<string, number>;
+/** One graph of a package. */
+export interface GraphFacts {
+  /** A `GraphId`, or one that pages do not use. */
+  id: string;
+  /** Path inside the package. */
+  file: string;
+  /** Option of Transformers.js that loads it. */
+  dtype: "q4" | "q4f16" | "int8" | "q8";
+  /** How a page unpacks its weights, if it has to. */
+  unpack?: {
+    /** Path of the plan inside the package. */
+    plan: string;
+    /** Name of the file that the graph expects. It exists in memory only. */
+    data: string;
   };
 }
 
-/** A package's `browser.json`. */
+/** What a package's `browser.json` says. */
 export interface BrowserFacts {
-  /** Largest tensor of the 4-bit graph. */
+  graphs: GraphFacts[];
+  /** Names of the files of weights in `onnx/`, which all graphs share. */
+  weights: string[];
+  /** Largest tensor of the float32 graph. */
   largest_tensor_bytes: number;
   reference: import("./reference.js").Reference;
 }

@@ -80,9 +80,9 @@ async function load({ id, ...request }) {
   const transformers = await importTransformers(device, threads);
   // Watching takes time, which says nothing on a software adapter anyway.
   const placement = request.reportsPlacement || adapter?.software ? watchPlacement() : null;
-  const { tokenizer, model, dtype, files, isKept } = await loadChat(transformers, request.modelUrl, {
+  const { tokenizer, model, graph, files, isKept } = await loadChat(transformers, request.modelUrl, {
     device,
-    dtype: request.dtype,
+    graph: request.graph,
     onProgress: (progress) => post({ type: "progress", id, ...progress }),
     isStopped,
     sessionOptions: placement ? { logSeverityLevel: 0 } : {},
@@ -94,7 +94,7 @@ async function load({ id, ...request }) {
   const encoder = new ChatEncoder(tokenizer);
   const past = new Past(transformers);
   loaded = { transformers, tokenizer, encoder, model, device, stopping, past, contextTokens };
-  const settings = { device, dtype, notice: request.notice ?? notice, contextTokens, threads, crossOriginIsolated };
+  const settings = { device, graph, notice: request.notice ?? notice, contextTokens, threads, crossOriginIsolated };
   const versions = versionsOf(transformers.env);
   post({ type: "ready", id, ...settings, adapter, files, isKept, versions, placement, time: now() });
 }
