@@ -146,15 +146,15 @@ def _one_by_one(
     order, upper = elimination.order, elimination.upper
     blocks = order // BLOCK_SIZE
     exact, column_scales, column_lowest = columns[order], scales[blocks], lowest[blocks]
-    wanted, integers = exact.clone(), torch.empty_like(exact)
+    compensated, integers = exact.clone(), torch.empty_like(exact)
     for start in range(0, len(exact), BLOCK_SIZE):
         stop = start + BLOCK_SIZE
         errors = torch.empty_like(exact[start:stop])
         for offset, column in enumerate(range(start, stop)):
-            integers[column] = to_integers(wanted[column], column_scales[column], column_lowest[column])
+            integers[column] = to_integers(compensated[column], column_scales[column], column_lowest[column])
             errors[offset] = exact[column] - integers[column] * column_scales[column]
-            wanted[column + 1 : stop].addr_(upper[column, column + 1 : stop], errors[offset])
-        wanted[stop:].addmm_(upper[start:stop, stop:].t(), errors)
+            compensated[column + 1 : stop].addr_(upper[column, column + 1 : stop], errors[offset])
+        compensated[stop:].addmm_(upper[start:stop, stop:].t(), errors)
     return integers[order.argsort()]
 
 
@@ -179,8 +179,8 @@ def _refit(
         scales[block] = stored_scale(scales[block] + (part * here).sum(0) / along)
         here.addmm_(curvature, part * scales[block] - before, alpha=-1)
         for offset in range(BLOCK_SIZE):
-            wanted = part[offset] * scales[block] + here[offset] / curvature[offset, offset]
-            integer = to_integers(wanted, scales[block], lowest[block])
+            best = part[offset] * scales[block] + here[offset] / curvature[offset, offset]
+            integer = to_integers(best, scales[block], lowest[block])
             here.addr_(curvature[:, offset], (integer - part[offset]) * scales[block], alpha=-1)
             part[offset] = integer
         pull.addmm_(hessian[:, own], part * scales[block] - before, alpha=-1)

@@ -74,7 +74,7 @@ class NodeMaker:
         return self.nodes[-1].outputs
 
     def constant(self, values: Any, dtype: Any) -> ir.Value:
-        """A small constant, stored once however often it is asked for."""
+        """A small constant; equal ones are stored once."""
         array = np.array(values, dtype)
         key = (array.tobytes(), array.shape, str(array.dtype))
         if key not in self._constants:

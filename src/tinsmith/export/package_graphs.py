@@ -11,7 +11,7 @@ _OTHERS = {FLOAT16: float16, INT8_PAGE: int8_page, INT8_STOCK: int8_stock}
 
 
 def build_graphs(source: Source, config: ExportConfig) -> list[str]:
-    """Write the weights and every graph that is wanted and possible into the package.
+    """Write the weights and every configured graph that is possible into the package.
 
     Returns:
         Lines on the graphs beside the float32 one, for people.

@@ -54,7 +54,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The quantized model that ships, and every recipe that was tried."""
+    """The quantized model that ships, and the trials of all recipes up to it."""
 
     recipe: str
     model: Quantized

@@ -43,13 +43,13 @@ def padded(rows: int) -> int:
 
 
 def unpacked_weights(graphs_dir: Path) -> np.ndarray:
-    """uint8 (bytes,): the content of `UNPACKED_DATA`, from the plan and the weights in a package's folder of graphs."""
+    """The content of `UNPACKED_DATA`, uint8 (bytes,), from the plan and the weights in a package's folder of graphs."""
     plan = json.loads((graphs_dir / Path(UNPACK_PLAN_FILE).name).read_text())
     return unpack(plan["products"], plan["bytes"], graphs_dir)
 
 
 def unpack(products: list[dict[str, Any]], nbytes: int, folder: Path) -> np.ndarray:
-    """As `unpacked_weights`, by the products of a plan; `web/unpack.js` describes its form."""
+    """Unpack the products of a plan, which `web/unpack.js` describes, from the files in `folder`: uint8 (`nbytes`,)."""
     files = {part["file"] for product in products for part in product["parts"]}
     stored = {name: np.memmap(folder / name, np.uint8, "r") for name in files}
     data = np.zeros(nbytes, np.uint8)
@@ -60,41 +60,43 @@ def unpack(products: list[dict[str, Any]], nbytes: int, folder: Path) -> np.ndar
         scales = data[product["scales_at"] :][: 4 * rows].view(np.float32)
         for part in product["parts"]:
             for start in range(0, part["rows"], _ROWS):
-                some = range(start, min(start + _ROWS, part["rows"]))
-                at = first + np.arange(some.start, some.stop)
-                levels[at // width, at % width], scales[at] = _levels(
-                    part, some, columns, product["factors"], stored[part["file"]]
+                chunk = range(start, min(start + _ROWS, part["rows"]))
+                rows_at = first + np.arange(chunk.start, chunk.stop)
+                levels[rows_at // width, rows_at % width], scales[rows_at] = _levels(
+                    part, chunk, columns, product["factors"], stored[part["file"]]
                 )
             first += part["rows"]
     return data
 
 
 def _levels(
-    part: dict, some: range, columns: int, factors: list[float] | None, stored: np.ndarray
+    part: dict, chunk: range, columns: int, factors: list[float] | None, stored: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (rows, K) of `some` of the part's rows, and the scale of each (rows,) float32."""
-    bits, blocks, rows = part["bits"], columns // _BLOCK_SIZE, len(some)
-    points = np.full((rows, blocks), 2 ** (bits - 1), np.float32)
+    """Levels (rows, K) uint8 of a chunk of the part's rows, and the scale of each row (rows,) float32."""
+    bits, blocks, rows = part["bits"], columns // _BLOCK_SIZE, len(chunk)
+    zero_points = np.full((rows, blocks), 2 ** (bits - 1), np.float32)
     if "zeros_at" in part:
         zero_bytes = -(-blocks // 2)
-        zeros = stored[part["zeros_at"] + some.start * zero_bytes :][: rows * zero_bytes].reshape(rows, zero_bytes)
-        points = np.stack([zeros & 15, zeros >> 4], axis=2).reshape(rows, -1)[:, :blocks].astype(np.float32)
+        zeros = stored[part["zeros_at"] + chunk.start * zero_bytes :][: rows * zero_bytes].reshape(rows, zero_bytes)
+        zero_points = np.stack([zeros & 15, zeros >> 4], axis=2).reshape(rows, -1)[:, :blocks].astype(np.float32)
     row_bytes = columns * bits // 8
-    packed = stored[part["packed_at"] + some.start * row_bytes :][: rows * row_bytes].reshape(rows, blocks, -1)
+    packed = stored[part["packed_at"] + chunk.start * row_bytes :][: rows * row_bytes].reshape(rows, blocks, -1)
     scales = (
-        stored[part["scales_at"] + 2 * some.start * blocks :][: 2 * rows * blocks]
+        stored[part["scales_at"] + 2 * chunk.start * blocks :][: 2 * rows * blocks]
         .view(np.float16)
         .reshape(rows, blocks)
     )
     integers = packed if bits == 8 else np.stack([packed & 15, packed >> 4], axis=3).reshape(rows, blocks, _BLOCK_SIZE)
-    wide = scales.astype(np.float32)
+    float_scales = scales.astype(np.float32)
     if factors is not None:
-        wide = wide * np.array(factors, np.float32)
-        scales = wide.astype(np.float16)
-    farthest = np.maximum(points, np.float32(2**bits - 1) - points)
-    step = np.maximum((np.abs(wide) * farthest).max(axis=1) * np.float32(1 / LARGEST_LEVEL), np.float32(SMALLEST_STEP))
+        float_scales = float_scales * np.array(factors, np.float32)
+        scales = float_scales.astype(np.float16)
+    farthest = np.maximum(zero_points, np.float32(2**bits - 1) - zero_points)
+    step = np.maximum(
+        (np.abs(float_scales) * farthest).max(axis=1) * np.float32(1 / LARGEST_LEVEL), np.float32(SMALLEST_STEP)
+    )
     step = step.astype(np.float16).astype(np.float32)
-    centred = integers.astype(np.float32) - points[:, :, None]
+    centred = integers.astype(np.float32) - zero_points[:, :, None]
     values = (centred * scales.astype(np.float32)[:, :, None]).astype(np.float16)
     levels = np.rint(values.astype(np.float32) / step[:, None, None]) + MIDDLE
     return levels.clip(0, 255).astype(np.uint8).reshape(rows, columns), step

@@ -42,7 +42,7 @@ class Sequencer:
         return self.outputs(ids, keep)["logits"].numpy()[0]
 
     def outputs(self, ids: Sequence[int], keep: int) -> dict[str, Any]:
-        """Everything the graph gives for `ids`, by name, in ONNX Runtime's own memory; the cache goes on from there."""
+        """Everything the graph returns for `ids`, by name, in ONNX Runtime's own memory; extends the cache."""
         import onnxruntime as ort
 
         total = self.length + len(ids)
