@@ -1,4 +1,4 @@
-"""The device and number format, each with its reason; memory peaks that belong to what was measured."""
+"""The device and number format come with a reason, and a memory peak counts only what it should."""
 
 import gc
 import os
@@ -27,8 +27,8 @@ def cpu_only(monkeypatch):
 )
 def test_cpu_features_decide(cpu_only, monkeypatch, flags, dtype, reason):
     monkeypatch.setattr(device, "_cpu_flags", lambda: frozenset(flags))
-    chosen = device.choose_device()
-    assert (chosen.device.type, chosen.dtype) == ("cpu", dtype) and reason in chosen.reason
+    choice = device.choose_device()
+    assert (choice.device.type, choice.dtype) == ("cpu", dtype) and reason in choice.reason
 
 
 _GROWTH = """
@@ -45,14 +45,14 @@ print(peak() - before)
 """
 
 
-def test_kernels_for_ever_new_shapes_do_not_pile_up():
+def test_kernels_for_new_shapes_do_not_accumulate():
     caches = device._KERNEL_CACHES
     mine = {name: value for name, value in os.environ.items() if name not in caches}
     bounded, unbounded = (
         int(subprocess.run([sys.executable, "-c", _GROWTH], capture_output=True, check=True, env=environment).stdout)
         for environment in (mine, mine | dict.fromkeys(caches, "1024"))
     )
-    # Where the matrix library compiles nothing, neither grows.
+    # If the matrix library compiles no kernels, neither grows.
     assert bounded < 0.75 * unbounded or unbounded < 20_000_000, (bounded, unbounded)
 
 
@@ -60,8 +60,8 @@ def test_kernels_for_ever_new_shapes_do_not_pile_up():
 def test_trial_decides_where_features_cannot_be_read(cpu_only, monkeypatch, ratio, dtype):
     monkeypatch.setattr(device, "_cpu_flags", frozenset)
     monkeypatch.setattr(device, "_bf16_speedup", lambda: ratio)
-    chosen = device.choose_device()
-    assert chosen.dtype == dtype and f"took {1 / ratio:.2f}x the time" in chosen.reason
+    choice = device.choose_device()
+    assert choice.dtype == dtype and f"took {1 / ratio:.2f}x the time" in choice.reason
 
 
 def test_trial_measures_a_ratio_of_times():
@@ -78,19 +78,19 @@ def test_cuda_capability_decides(monkeypatch, major, integrated, dtype):
     Properties.major = major
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: Properties)
-    chosen = device.choose_device()
-    assert chosen.device.type == "cuda" and chosen.dtype == dtype
-    assert f"capability {major}.1" in chosen.reason
-    assert ("memory shared with the CPU" in chosen.reason) == bool(integrated)
+    choice = device.choose_device()
+    assert choice.device.type == "cuda" and choice.dtype == dtype
+    assert f"capability {major}.1" in choice.reason
+    assert ("memory shared with the CPU" in choice.reason) == bool(integrated)
 
 
 def test_hardware_names_the_machine_in_usable_units():
-    found = device.hardware()
-    assert found["cpu"] and found["cores"] >= 1 and 2**28 < found["memory_bytes"] < 2**50
-    assert set(found) == {"cpu", "cores", "memory_bytes", "gpu"}
+    hardware = device.hardware()
+    assert hardware["cpu"] and hardware["cores"] >= 1 and 2**28 < hardware["memory_bytes"] < 2**50
+    assert set(hardware) == {"cpu", "cores", "memory_bytes", "gpu"}
 
 
-def test_peak_counts_what_was_freed_again_and_not_what_came_before():
+def test_peak_counts_freed_memory_but_nothing_from_before():
     cpu = torch.device("cpu")
     earlier = torch.ones(100_000_000, dtype=torch.uint8)
     before = device.PeakMemory(cpu).read_bytes()

@@ -1,4 +1,4 @@
-"""A full disk is recognized whoever reports it; other errors are not taken for one."""
+"""A full disk is recognized whichever library reports it, and no other error is mistaken for one."""
 
 import errno
 
@@ -36,7 +36,7 @@ def _plain(path):
 
 
 @pytest.mark.parametrize("save", [_safetensors, _tokenizer, _numpy, _onnx, _plain])
-def test_whoever_writes_a_full_disk_is_recognized(tmp_path, save):
+def test_a_full_disk_is_recognized_in_every_library(tmp_path, save):
     with files_end_at(100_000), pytest.raises(Exception) as error:  # noqa: PT011 (libraries raise all kinds)
         save(tmp_path / "file")
     assert disk_problem(error.value)
@@ -53,5 +53,5 @@ def test_the_cause_of_another_error_counts(code):
     "error",
     [ValueError("28"), FileNotFoundError(errno.ENOENT, "No such file", "x"), Exception("gone (os error 2)"), None],
 )
-def test_other_errors_are_not_the_disks(error):
+def test_other_errors_are_not_disk_errors(error):
     assert disk_problem(error) == ""

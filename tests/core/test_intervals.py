@@ -15,8 +15,8 @@ def ratio(sums):
     [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)],
 )
 def test_wilson_hand_computed(successes, count, low, high):
-    found = wilson(successes, count)
-    assert (round(found["ci95_low"], 4), round(found["ci95_high"], 4)) == (low, high)
+    interval = wilson(successes, count)
+    assert (round(interval["ci95_low"], 4), round(interval["ci95_high"], 4)) == (low, high)
 
 
 def test_too_few_items_have_no_interval():
@@ -26,7 +26,7 @@ def test_too_few_items_have_no_interval():
 
 
 def test_resampled_sums_draw_whole_rows():
-    # Powers of 8 make every sum of 7 rows spell out how often each row was drawn; the second column repeats it.
+    # Rows are powers of 8, so the octal digits of a sum say how often each row was drawn. Column 2 is column 1 doubled.
     rows = np.array([[8.0**k, 2 * 8.0**k] for k in range(7)])
     sums = resampled_sums(rows, resamples=500, seed=3)
     assert sums.shape == (500, 2)
@@ -56,6 +56,6 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     for seed in range(200):
         tokens = rng.integers(20, 200, 40)
         difficulty = rng.normal(2, 0.5, 40)
-        found = bootstrap(np.stack([tokens * difficulty, tokens], axis=1), ratio, seed, resamples=2000)
-        covered += found["ci95_low"] <= 2 <= found["ci95_high"]
+        interval = bootstrap(np.stack([tokens * difficulty, tokens], axis=1), ratio, seed, resamples=2000)
+        covered += interval["ci95_low"] <= 2 <= interval["ci95_high"]
     assert 0.90 <= covered / 200 <= 0.98

@@ -1,4 +1,4 @@
-"""Without a launcher a process is its own leader and nothing waits; with one, work is divided without gaps."""
+"""A single process leads itself and never waits; several processes divide all work among them."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_a_single_process_leads_and_sums_alone():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_shares_of_all_processes_make_the_whole(count, monkeypatch):
+def test_shares_of_all_processes_cover_all_items(count, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", str(count))
     shares = []
     for index in range(count):
@@ -26,7 +26,7 @@ def test_shares_of_all_processes_make_the_whole(count, monkeypatch):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_a_failing_leader_does_not_send_followers_home(monkeypatch):
+def test_a_failing_leader_does_not_tell_followers_to_stop(monkeypatch):
     sent = []
     monkeypatch.setattr(parallel, "tell_followers", sent.append)
     with pytest.raises(ValueError, match="out of rows"), parallel.leading():

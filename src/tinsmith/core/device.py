@@ -1,4 +1,4 @@
-"""The machine: its hardware, the device and number format to compute with and why, and the memory in use."""
+"""The hardware: which device and number format to compute with, how much memory it has, and how much is used."""
 
 import os
 import platform
@@ -26,19 +26,20 @@ _PROBE_SIZE = 512
 
 
 class Device(NamedTuple):
-    """Where to compute, in which number format, and the reason as a sentence."""
+    """A device to compute on, the number format to use there, and why."""
 
     device: Any
     """A `torch.device`."""
     dtype: Any
     """`torch.bfloat16` or `torch.float32`."""
     reason: str
+    """Printed and recorded, such as `no CUDA device; bfloat16 because the CPU has amx_bf16`."""
 
 
 def choose_device() -> Device:
-    """This process's CUDA device if there is one, else the CPU; bfloat16 where it is computed natively, else float32.
+    """Prefer this process's CUDA device to the CPU, and bfloat16 to float32 if the device computes it natively.
 
-    float16 is never chosen: it needs loss scaling, and its range is too small for some Gemma activations.
+    float16 is never used: it needs loss scaling, and its range is too small for some Gemma activations.
     """
     import torch
 
@@ -148,7 +149,7 @@ def usable_cores() -> int:
 
 
 def memory_limit_bytes() -> int:
-    """Physical memory, or the container's limit where that is lower."""
+    """Physical memory, or the container's limit if that is lower."""
     import psutil
 
     total = psutil.virtual_memory().total
@@ -160,7 +161,7 @@ def memory_limit_bytes() -> int:
 def device_memory_bytes(device: Any) -> int:
     """Total memory of a `torch.device`: the GPU's own, or as much of the computer's as the process may use.
 
-    The total and not the free memory, so that choices made from it are the same when a run resumes.
+    This is not the free memory, so that a resumed run makes the same choices as before.
     """
     import torch
 
@@ -181,20 +182,20 @@ def used_memory_bytes(device: Any) -> int:
 
 
 def free_memory_bytes(device: Any) -> int:
-    """Memory this process could still take on a `torch.device`."""
+    """Memory that this process can still allocate on a `torch.device`."""
     import psutil
 
     if device.type == "cuda":
         import torch
 
-        # What the caching allocator holds without using it is free to this process.
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + held
+        # Blocks that the caching allocator keeps but does not use are free to this process.
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     return min(psutil.virtual_memory().available, memory_limit_bytes() - used_memory_bytes(device))
 
 
 def return_freed_memory() -> None:
-    """Give freed memory back to the system, which glibc would keep. Call `gc.collect()` before to free cycles."""
+    """Return freed memory, which glibc would keep, to the system. Call `gc.collect()` first to free cycles."""
     import ctypes
 
     if platform.system() == "Linux":
@@ -206,8 +207,8 @@ def return_freed_memory() -> None:
 class PeakMemory:
     """Highest memory use since this object was created: CUDA allocations on a GPU, resident memory elsewhere.
 
-    Linux lets a process reset its own high-water mark, so memory that an earlier stage used is not counted. Other
-    systems give the highest of the samples taken at each reading, which can miss short peaks.
+    On Linux a process can reset its own peak, so memory that an earlier stage used is not counted. On other systems
+    the peak is the highest value seen by `read_bytes`, which can miss short peaks.
     """
 
     def __init__(self, device: Any) -> None:
@@ -223,7 +224,7 @@ class PeakMemory:
             try:
                 Path("/proc/self/clear_refs").write_text("5")
                 self._is_exact = True
-            except OSError:  # a hardened kernel refuses; sampling still gives an honest lower bound
+            except OSError:  # a hardened kernel refuses; samples still give a lower bound
                 self._is_exact = False
 
     @property
@@ -234,7 +235,7 @@ class PeakMemory:
         return "peak resident set size" if self._is_exact else "highest sampled resident set size"
 
     def read_bytes(self) -> int:
-        """The peak so far."""
+        """Peak so far, in bytes."""
         if self._device.type == "cuda":
             import torch
 
@@ -247,7 +248,7 @@ class PeakMemory:
 
 
 def high_water_bytes(process_id: int | str = "self") -> int:
-    """Peak resident memory of a process as Linux keeps it; 0 if it is gone."""
+    """Peak resident memory of a process on Linux; 0 if the process has ended."""
     try:
         text = Path(f"/proc/{process_id}/status").read_text()
     except OSError:

@@ -11,20 +11,20 @@ import numpy as np
 
 RESAMPLES = 10_000
 MIN_CLUSTERS = 5
-"""Fewer conversations or answers get no interval: a bootstrap of so few is far too narrow."""
+"""Fewer conversations or answers get no interval, because a bootstrap of so few would be far too narrow."""
 
-# Resampled positions held at once, so that memory stays near 32 MB however large the data set.
+# Draws of rows in memory at a time: 32 MB, whatever the size of the data set.
 _POSITIONS_AT_ONCE = 2**22
 _Z95 = 1.959963984540054
 
 
 def resampled_sums(columns: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Column sums of `resamples` draws of all rows with replacement; one row per draw.
+    """Draw as many rows as there are, with replacement, and sum each column; `resamples` times.
 
     Args:
         columns: `(clusters, columns)`, one row per conversation.
-        resamples: How many draws.
-        seed: Same seed and number of rows: same draws.
+        resamples: Number of draws.
+        seed: The same seed and number of rows give the same draws.
 
     Returns:
         `(resamples, columns)` float64.
@@ -48,8 +48,8 @@ def bootstrap(
     Args:
         columns: `(clusters, columns)`, one row per conversation.
         statistic: `(resamples, columns)` sums -> `(resamples,)` values, such as `lambda s: s[:, 0] / s[:, 1]`.
-        seed: Of the draws.
-        resamples: How many draws.
+        seed: Seed of the draws.
+        resamples: Number of draws.
 
     Returns:
         Empty for fewer than `MIN_CLUSTERS` rows.
@@ -76,5 +76,5 @@ def wilson(successes: int, count: int) -> dict[str, float]:
     share, z2 = successes / count, _Z95**2
     centre = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = _Z95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    # Rounding may carry the ends past 0 or 1 by 1e-17.
+    # Rounding errors can move the ends past 0 or 1 by 1e-17.
     return {"ci95_low": max(0.0, centre - half), "ci95_high": min(1.0, centre + half)}

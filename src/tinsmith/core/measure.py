@@ -2,7 +2,7 @@
 
 A stage records `Measurement`s without knowing where they go. The pipeline stamps each with the stage, its fingerprint,
 the hashes of what the stage read, and the environment, then appends it to `measurements.jsonl` at full precision.
-Rounding happens once, in `card/facts.py`. Not measured is never 0: a number that was not taken has no line.
+Rounding happens once, in `card/facts.py`. A number that was not measured has no line, and is never recorded as 0.
 """
 
 import json
@@ -39,15 +39,15 @@ class Measurement:
     """Dotted name the card uses, such as `evaluate.perplexity.test.int4`."""
     value: float
     unit: str
-    """Such as `nats/token`, `perplexity`, `tokens/s`, `bytes`, `seconds`, `fraction`, `count`, `ratio`."""
+    """Unit, such as `nats/token`, `perplexity`, `tokens/s`, `bytes`, `seconds`, `fraction`, `count`, `ratio`."""
     count: int
-    """How many items the value rests on."""
+    """Number of items that the value was computed from."""
     count_of: str
-    """What those items are: `conversations`, `tokens`, `runs`, `files`, ..."""
+    """Kind of these items: `conversations`, `tokens`, `runs`, `files`, ..."""
     method: str
     """Dotted name of the function that defines the number, or a short name of the protocol."""
     spread: dict[str, float] = field(default_factory=dict)
-    """Named, never a bare +-: `min`, `max`, `ci95_low`, `ci95_high`. Empty if the value is exact or single."""
+    """Values by name: `min`, `max`, `ci95_low`, `ci95_high`. Empty if the value is exact or single."""
     raw: str = ""
     """Run-relative path of the raw observations, if they were kept."""
     gate: Gate = field(default_factory=Gate)
@@ -114,8 +114,8 @@ class Recorder:
 def append(path: Path, measurements: Iterable[Measurement]) -> None:
     """Append one JSON line per measurement to `path`.
 
-    The whole file is written anew and then renamed into place. At a few hundred kilobytes that is cheap, and it leaves
-    no moment at which a killed process, a full disk or a power failure could tear a line.
+    The whole file is written again and then renamed into place, so that a killed process, a full disk or a power
+    failure cannot tear a line. This is cheap, because the file has a few hundred kilobytes.
     """
     lines = "".join(json.dumps(asdict(m), ensure_ascii=False, allow_nan=False) + "\n" for m in measurements)
     earlier = path.read_bytes() if path.exists() else b""
@@ -125,7 +125,7 @@ def append(path: Path, measurements: Iterable[Measurement]) -> None:
 def repair(path: Path) -> str:
     """Remove a torn last line from a file of measurements, or end a whole one with its newline.
 
-    `append` leaves no torn line; a copy that was cut short or an editor may.
+    `append` leaves no torn line, but an editor or an incomplete copy can.
 
     Returns:
         What was done, as a sentence for the person watching; empty if there was nothing to do.
@@ -150,11 +150,11 @@ def _is_measurement(line: bytes) -> bool:
 
 
 def read(path: Path, length_bytes: int | None = None) -> list[Measurement]:
-    """All measurements ever appended to `path`, oldest first; an absent file has none, a torn last line is left out.
+    """All measurements in `path`, oldest first. A torn last line is ignored, and a missing file has none.
 
     Args:
         path: A file that `append` wrote.
-        length_bytes: Read only this much of the start.
+        length_bytes: Read only the first `length_bytes` of the file.
 
     Raises:
         ArtifactError: a line is not a measurement.
@@ -175,13 +175,11 @@ def read(path: Path, length_bytes: int | None = None) -> list[Measurement]:
 
 
 def current_measurements(run: RunDir, length_bytes: int | None = None) -> list[Measurement]:
-    """The measurements of the stages as they stand now, in the order taken.
-
-    A stage that ran again, with other settings or with --force, counts with its last run only.
+    """The measurements from the latest run of each finished stage, in the order they were recorded.
 
     Args:
         run: The run folder.
-        length_bytes: Read only this much of the start of `measurements.jsonl`.
+        length_bytes: Read only the first `length_bytes` of `measurements.jsonl`.
     """
     stamps = {path.stem: read_stamp(path) for path in run.stamps.glob("*.json")}
     of_stamps = [

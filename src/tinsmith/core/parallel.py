@@ -1,8 +1,8 @@
 """Several processes that train together, started with `accelerate launch -m tinsmith ...`.
 
 The first process, the leader, does everything that one process would do alone. The others, its followers, wait until
-it trains, take their share of every step, and stop when the leader tells them to. Messages are JSON and gradients plain
-tensors; nothing is pickled.
+it trains, compute their share of every step, and stop when the leader tells them to. Messages are JSON, gradients are
+plain tensors; nothing is pickled.
 """
 
 import json
@@ -17,7 +17,7 @@ _PATIENCE = timedelta(days=2)
 
 
 def process_count() -> int:
-    """How many processes work together; 1 without a launcher."""
+    """Number of processes that train together; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -32,7 +32,7 @@ def local_index() -> int:
 
 
 def is_leader() -> bool:
-    """Whether this process decides, writes and prints."""
+    """Whether this is the process that writes and prints."""
     return process_index() == 0
 
 
@@ -46,9 +46,9 @@ def join() -> None:
 
 @contextmanager
 def leading() -> Generator[None]:
-    """The leader's work, from beginning to end. Followers are told to stop at its end.
+    """Wrap the leader's work. When it succeeds, tell the followers to stop.
 
-    They are not told if it fails, because they may be in the middle of a step. The launcher ends them then.
+    If it fails, the followers may be in the middle of a step and cannot listen; the launcher ends them.
     """
     join()
     yield
@@ -62,12 +62,12 @@ def tell_followers(message: dict[str, Any]) -> None:
 
 
 def next_message() -> dict[str, Any]:
-    """The leader's next message; a follower waits for it."""
+    """Wait for the leader's next message, as a follower."""
     return json.loads(_share(b""))
 
 
 def _share(content: bytes) -> bytes:
-    """The leader's `content` on every process; that of the others is ignored."""
+    """Send the leader's `content` to all processes and return it; followers pass anything."""
     import torch
     from accelerate import PartialState
     from torch import distributed
@@ -83,7 +83,7 @@ def _share(content: bytes) -> bytes:
 
 
 def sum_over_processes(tensor: Any) -> Any:
-    """`tensor` summed over all processes, in place; the same on each."""
+    """Sum `tensor` over all processes, in place. All get the same result."""
     if process_count() > 1:
         from torch import distributed
 
@@ -92,7 +92,7 @@ def sum_over_processes(tensor: Any) -> Any:
 
 
 def sum_number(value: float) -> float:
-    """`value` summed over all processes."""
+    """Sum of `value` over all processes."""
     return _reduced(value, "SUM")
 
 
@@ -114,10 +114,10 @@ def _reduced(value: float, operation: str) -> float:
 
 
 def wait_for_all() -> None:
-    """Return when every process has called this."""
+    """Block until every process has called this."""
     sum_number(0.0)
 
 
 def my_share(items: list) -> list:
-    """This process's part of `items`, which all processes have: every n-th one for n processes."""
+    """Every n-th of `items` for n processes. All processes must pass the same list."""
     return items[process_index() :: process_count()]

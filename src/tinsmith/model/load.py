@@ -1,4 +1,4 @@
-"""Loads Transformers models and configurations from a local folder, and never runs code from there."""
+"""Load Transformers models and configurations from local folders, without running code from them."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def load_model(model_dir: Path, dtype: Any, device: Any = "cpu") -> Any:
 
     Args:
         dtype: `torch.dtype` of its weights and arithmetic.
-        device: Where it goes.
+        device: Device to load it to.
     """
     from transformers import AutoModelForCausalLM
 

@@ -1,11 +1,11 @@
-"""The arena lays tensors end to end, never two on one place, and starts over at the same place."""
+"""The arena places tensors end to end without overlap, and a reset starts over at the same addresses."""
 
 import torch
 
 from tinsmith.model.packed.arena import Arena
 
 
-def test_tensors_do_not_overlap_and_keep_what_is_written():
+def test_tensors_do_not_overlap():
     arena = Arena(torch.device("cpu"))
     tensors = [arena.allocate((rows, 7), dtype) for rows in (1, 3, 64) for dtype in (torch.bfloat16, torch.float32)]
     for number, tensor in enumerate(tensors):
@@ -14,14 +14,14 @@ def test_tensors_do_not_overlap_and_keep_what_is_written():
     assert all(tensor.data_ptr() % 64 == 0 and tensor.is_contiguous() for tensor in tensors)
 
 
-def test_reset_gives_the_same_places_again():
+def test_reset_gives_the_same_addresses_again():
     arena = Arena(torch.device("cpu"))
     first = [arena.allocate((5, 3), torch.float32).data_ptr() for _ in range(4)]
     arena.reset()
     assert [arena.allocate((5, 3), torch.float32).data_ptr() for _ in range(4)] == first
 
 
-def test_a_full_block_is_followed_by_another_and_all_are_used_again(monkeypatch):
+def test_a_full_block_is_followed_by_another_and_all_are_reused(monkeypatch):
     monkeypatch.setattr("tinsmith.model.packed.arena._BLOCK_BYTES", 1024)
     arena = Arena(torch.device("cpu"))
     sizes = [(100,), (200,), (1000,), (10,)]  # the third is larger than a block

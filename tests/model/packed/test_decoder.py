@@ -1,4 +1,4 @@
-"""Packs train as separate conversations do: same loss and same gradients, for every family, window and memory plan."""
+"""A pack has the loss and gradients of its separate conversations, for every family, window and checkpointing."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ SYSTEM = "You sell tea and you know what every cup costs. "
 
 @pytest.fixture(scope="module", params=[(kind, 16) for kind in FAMILIES] + [("gemma3", 400)], ids=str)
 def case(request, tmp_path_factory):
-    """(model, its parameters, conversations, reference loss, reference gradients): one conversation at a time."""
+    """(model, its parameters, conversations, loss, gradients); the last two from one conversation at a time."""
     kind, window = request.param
     folder = build_tiny(kind, tmp_path_factory.mktemp(kind), window=window)
     conversations = load_tokenizer(folder).encode_all(tiny_conversations(10, SYSTEM))
@@ -44,10 +44,10 @@ def case(request, tmp_path_factory):
 
 def assert_same(case, loss):
     _, parameters, _, reference, expected = case
-    found = dict(zip(parameters, torch.autograd.grad(loss, parameters.values()), strict=True))
+    gradients = dict(zip(parameters, torch.autograd.grad(loss, parameters.values()), strict=True))
     torch.testing.assert_close(loss.detach().double(), reference, rtol=1e-6, atol=1e-4)
     for name in parameters:
-        assert (found[name] - expected[name]).norm() <= 1e-5 * expected[name].norm(), name
+        assert (gradients[name] - expected[name]).norm() <= 1e-5 * expected[name].norm(), name
 
 
 @pytest.mark.parametrize("recomputed", [0, 1, 2])
@@ -66,7 +66,7 @@ def test_tiles_smaller_than_windows_and_openings(case, monkeypatch):
 
 
 def test_flex_attention_follows_the_same_rule(case, monkeypatch):
-    """What runs on a GPU, uncompiled on the CPU, where PyTorch computes it forward only."""
+    """The GPU's attention, uncompiled on the CPU, where PyTorch has only its forward pass."""
     monkeypatch.setattr(decoder, "attention_over", lambda pack: attention._flex_over(pack, attention.flex_attention))
     model, _, conversations, reference, _ = case
     with torch.no_grad():
@@ -85,10 +85,12 @@ def test_passes_of_different_sizes_use_the_same_memory(case):
             sums[name] += grad
     assert total == pytest.approx(reference.item(), rel=1e-6)
     assert all((sums[name] - expected[name]).norm() <= 1e-5 * expected[name].norm() for name in parameters)
-    assert engine._arena.size_bytes == 512 * 2**20  # one block, its pages untouched but for what was needed
+    assert (
+        engine._arena.size_bytes == 512 * 2**20
+    )  # one block; the system gives it real memory only as far as it is used
 
 
-def test_no_gradient_no_memory(case):
+def test_the_arena_stays_empty_without_gradients(case):
     model, _, conversations, reference, _ = case
     engine = lora_decoder(model)
     with torch.no_grad():
@@ -128,8 +130,8 @@ def test_on_a_gpu_gradients_equal_those_of_the_cpu(case):
     model.to("cuda")
     try:
         loss = pack_loss_sum(lora_decoder(model), make_pack(conversations, torch.device("cuda")))
-        found = torch.autograd.grad(loss, parameters.values())
-        for (name, expected), grad in zip(case[4].items(), found, strict=True):
+        gradients = torch.autograd.grad(loss, parameters.values())
+        for (name, expected), grad in zip(case[4].items(), gradients, strict=True):
             assert (grad.cpu() - expected).norm() <= 1e-3 * expected.norm(), name
     finally:
         model.to("cpu")

@@ -1,4 +1,4 @@
-"""The vocabulary head's loss: any logits, any block, no gradient where none is wanted."""
+"""The vocabulary head's loss equals PyTorch's for large logits and any block, and computes only needed gradients."""
 
 import pytest
 import torch
@@ -15,19 +15,19 @@ def test_logits_of_any_size_and_a_maximum_in_any_block(monkeypatch):
     targets = torch.tensor([0, 9, 3, 4, 7, 2])
     expected = F.cross_entropy(hidden @ head.T, targets, reduction="sum")
     assert (hidden @ head.T).abs().max() > 500
-    found = loss.head_loss_sum(hidden, head, targets)
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-3)
+    total = loss.head_loss_sum(hidden, head, targets)
+    torch.testing.assert_close(total, expected.detach(), rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(
-        *(torch.autograd.grad(value, hidden)[0] for value in (found, expected)), rtol=1e-4, atol=1e-4
+        *(torch.autograd.grad(value, hidden)[0] for value in (total, expected)), rtol=1e-4, atol=1e-4
     )
 
 
 def test_validation_keeps_no_gradient():
     hidden, head, targets = torch.randn(5, 8), torch.randn(11, 8), torch.arange(5)
     with torch.no_grad():
-        found = loss.head_loss_sum(hidden, head, targets)
-    assert not found.requires_grad
-    torch.testing.assert_close(found, F.cross_entropy(hidden @ head.T, targets, reduction="sum"))
+        total = loss.head_loss_sum(hidden, head, targets)
+    assert not total.requires_grad
+    torch.testing.assert_close(total, F.cross_entropy(hidden @ head.T, targets, reduction="sum"))
 
 
 def test_trainable_head_is_refused():

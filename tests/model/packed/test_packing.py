@@ -1,4 +1,4 @@
-"""A pack holds every common opening once, in an order where visibility is an interval, with every target."""
+"""A pack contains every shared opening once, in an order where each row is seen by an interval of rows."""
 
 import pytest
 import torch
@@ -18,12 +18,12 @@ def tokens(*parts, supervised=2):
 
 
 def paths(pack):
-    """The rows seen by the last row of every leaf: whole conversations."""
+    """The rows that the last row of each leaf sees, which are whole conversations."""
     leaves = [node for node in pack.nodes if node.subtree_stop == node.stop]
     return [[row for span in (*leaf.ancestors, (leaf.start, leaf.stop)) for row in range(*span)] for leaf in leaves]
 
 
-def test_nested_openings_are_each_there_once():
+def test_each_nested_opening_is_stored_once():
     one, two = tokens(SYSTEM, QUESTION, (1, 2, 3)), tokens(SYSTEM, QUESTION, (4, 5))
     three = tokens(SYSTEM, (7, 8, 9))
     pack = make_pack([three, one, two], CPU)
@@ -41,7 +41,7 @@ def test_nested_openings_are_each_there_once():
     assert [pack.ids[pack.rows_of(index)].tolist() for index in range(3)] == sorted(
         list(t.ids) for t in (one, two, three)
     )
-    # Each target beside the row before it in its own conversation.
+    # Pairs of the row that predicts a target and the target.
     assert sorted(zip(pack.predictors.tolist(), pack.targets.tolist(), strict=True)) == [
         (20, 8),
         (21, 9),
@@ -52,12 +52,12 @@ def test_nested_openings_are_each_there_once():
     ]
 
 
-def test_a_common_run_too_short_to_pay_is_computed_for_each():
+def test_a_very_short_shared_opening_is_not_shared():
     pack = make_pack([tokens(tuple(range(10)), (50, 51)), tokens(tuple(range(10)), (60, 61))], CPU)
     assert len(pack.nodes) == 2 and pack.rows == 24
 
 
-def test_a_conversation_that_opens_another_and_one_that_is_there_twice():
+def test_a_conversation_that_begins_another_and_a_duplicate():
     short, long = tokens(SYSTEM), tokens(SYSTEM, (1, 2, 3))
     pack = make_pack([long, short, short], CPU)
     assert pack.rows == 23 and pack.tokens == 63
@@ -78,13 +78,13 @@ def test_every_path_is_a_conversation_and_visibility_is_an_interval(kind, reques
         assert seen == path and pack.positions[path].tolist() == list(range(len(path)))
     expected = sorted((c.ids[: at + 1]) for c in conversations for at, on in enumerate(c.mask) if on)
     ends = {row: tuple(pack.ids[path[: place + 1]].tolist()) for path in paths(pack) for place, row in enumerate(path)}
-    found = sorted(
+    actual = sorted(
         (*ends[row], target) for row, target in zip(pack.predictors.tolist(), pack.targets.tolist(), strict=True)
     )
-    assert found == expected
+    assert actual == expected
 
 
-def test_groups_put_common_openings_together_within_both_limits():
+def test_groups_keep_shared_openings_together_within_both_limits():
     conversations = [tokens(SYSTEM, (1, 2)), tokens((9,) * 30), tokens(SYSTEM, (3, 4)), tokens(SYSTEM, (5, 6))]
     assert pack_groups(conversations, [0, 1, 2, 3], batch_size=3, max_rows=1000) == [[1, 0, 2], [3]]
     assert pack_groups(conversations, [0, 1, 2, 3], batch_size=4, max_rows=26) == [[1], [0, 2, 3]]
