@@ -1,4 +1,4 @@
-"""Download a model from the Hugging Face Hub: one commit, and only the files that are read."""
+"""Download one commit of a model from the Hugging Face Hub, and only the files that tinsmith reads."""
 
 import errno
 import glob
@@ -15,7 +15,7 @@ from tinsmith.core.run_dir import file_sha256
 
 _WANTED = """*.safetensors *.safetensors.index.json config.json generation_config.json tokenizer.json
     tokenizer_config.json special_tokens_map.json chat_template.jinja README.md""".split()
-"""Files at the top of a repository that are read, beside licences. Folders hold other formats of the same weights."""
+"""Top-level files to download, besides licences. Subfolders contain the same weights in other formats."""
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
@@ -26,9 +26,9 @@ _OFFLINE_HINT = (
 
 
 def fetch_from_hub(repository: str, revision: str) -> Source:
-    """The model at the commit that `revision` names now; an empty revision is the default branch.
+    """Fetch the commit that `revision` names now; an empty revision is the default branch.
 
-    Without a network, a snapshot that is already in the Hub's own cache is used.
+    Without a network, a snapshot in the Hub's cache is used.
 
     Raises:
         BaseModelError: no such model or revision, no access, no network, no safetensors, or a damaged download.
@@ -58,7 +58,7 @@ def fetch_from_hub(repository: str, revision: str) -> Source:
 
 
 def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
-    """The snapshot folder, named after its commit, and the sha256 the Hub lists for its large files."""
+    """The snapshot folder, named after its commit, and the sha256 that the Hub lists for each large file."""
     import huggingface_hub
     from huggingface_hub import errors
 
@@ -94,8 +94,8 @@ def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
 def _http_errors() -> tuple[type[Exception], ...]:
     """Classes of the Hub client's connection errors.
 
-    A refused connection or a time-out is an error of the HTTP library beneath the client. That library has changed
-    before, so its class is taken from what the client's own error derives from.
+    Refused connections and timeouts raise errors of the HTTP library that the client uses. The client has changed that
+    library before, so its error class is taken from the bases of the client's own error.
     """
     from huggingface_hub import errors
 

@@ -1,7 +1,7 @@
-"""The plan of a browser benchmark: prompts and numbers of runs, as JSON for the pages.
+"""Plan a browser benchmark: prompts and numbers of runs, as JSON for the pages.
 
-Prompts are made of fixed words. The time of a token depends on how many come before it, not on which, and so a page
-that measures other devices carries no text of the person's data.
+Prompts consist of fixed words, so that the page for other devices contains no text from the data. Times do not suffer:
+the time of a token depends on how many tokens come before it, not on which.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from tinsmith.model.conversations import Conversation, Message
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 QUESTION = "question"
-"""Name of the prompt whose numbers stand for the model's. The others are named after their number of tokens."""
+"""Name of the main prompt, whose numbers are reported as the model's. Others are named after their length in tokens."""
 
 MOST_CONTEXT_TOKENS = 4096
 """As in `web/worker.js`."""
@@ -35,12 +35,12 @@ PROMPT_WORDS = tuple(
 def plan(config: BenchConfig, package_dir: Path, conversations: Sequence[Conversation], device: str) -> dict[str, Any]:
     """The plan for `device`: a prompt as long as the first test question's, then prompts of `config.prompt_tokens`.
 
-    A length that the model's context or the chat format does not allow is left out.
+    Lengths are skipped if they are too long for the model's context or too short for the chat format.
     """
     tokenizer = load_tokenizer(package_dir)
     limit = min(MOST_CONTEXT_TOKENS, read_json(package_dir / "config.json")["max_position_embeddings"])
     first = first_prompt(conversations[0])
-    # With a system message where the data has one: without it, templates put in a long one of their own.
+    # Keep a system message if the data has one. Without it, templates insert a long default.
     opening = tuple(Message("system", _SYSTEM_PROMPT) for message in first if message.role == "system")
     question = question_of(tokenizer, PROMPT_WORDS, len(tokenizer.encode_prompt(first)), opening)
     prompts = [_prompt(QUESTION, (*opening, question), config.new_tokens, config.runs)]
@@ -64,12 +64,12 @@ def question_of(
 ) -> Message:
     """The longest question of `words`, repeated as needed, whose prompt has at most `max_tokens` tokens.
 
-    It has one word at least, even if that is too long.
+    It has at least one word, even if that exceeds `max_tokens`.
 
     Args:
-        tokenizer: Of the model.
-        words: Words to take, in this order.
-        max_tokens: Of the whole prompt in the chat format.
+        tokenizer: The model's tokenizer.
+        words: Words of the question, in order.
+        max_tokens: Limit for the whole prompt in the chat format.
         opening: Messages before the question.
     """
 

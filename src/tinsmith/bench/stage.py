@@ -1,4 +1,4 @@
-"""Bench: the packaged model in headless Chromium, once per device, with the worker the chat page ships."""
+"""Run the bench stage: measure the package in headless Chromium on each device, with the chat page's own worker."""
 
 import json
 import time
@@ -38,19 +38,21 @@ _POLL_SECONDS = 0.5
 def bench_browser(
     config: BenchConfig, data_dir: Path, export_dir: Path, out_dir: Path, context: StageContext
 ) -> Summary:
-    """Measure every device of `config.devices` and write `<device>.json` for each, and the gates' `gates.json`.
+    """Measure every device of `config.devices`, and write `<device>.json` for each and `gates.json`.
 
-    A device this machine does not have leaves a record with the reason and no number.
+    For a device that this machine does not have, the record contains the reason instead of numbers.
 
     Raises:
         GateError: the browser tokenizes or answers differently from Python.
         BrowserError: the page fails, or takes longer than `config.timeout_seconds`.
-        DataError: there is no test conversation to ask.
+        DataError: the test split is empty.
     """
     package_dir = export_dir / "package"
     conversations = read_jsonl(data_dir / "test.jsonl")
     if not conversations:
-        raise DataError("no test conversation to ask the browser", "Check the split in data/report.json.")
+        raise DataError(
+            "the test split is empty, so there is no question for the browser", "Check the split in data/report.json."
+        )
     summary = []
     with _site(package_dir) as server:
         for device in config.devices:
@@ -90,7 +92,7 @@ class _BenchPage:
         self.page.wait_for("globalThis.bench", self._left())
 
     def run(self, phase: str, plan: dict[str, Any], *more: Any) -> dict[str, Any]:
-        """Result of the page's `measure` or `reload`, with a progress bar meanwhile."""
+        """Run the page's `measure` or `reload` with a progress bar, and return its result."""
         from tqdm import tqdm
 
         arguments = json.dumps([plan, *more])
@@ -114,7 +116,7 @@ class _BenchPage:
         return self._call("compare", reference)
 
     def tokenize(self, conversations: list[Conversation]) -> list[list[int]]:
-        """Ids of every conversation by the package's own chat template in Transformers.js."""
+        """Token ids of each conversation from Transformers.js, with the package's chat template."""
         return self._call("tokenize", [conversation.as_dicts() for conversation in conversations])
 
     def check_clean(self) -> None:
@@ -161,7 +163,7 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     measured = bench.run("measure", device_plan)
     ready = measured["ready"]
     if ready["device"] != device:
-        # A software adapter computes correctly, so there the package or its reference is wrong.
+        # Software adapters compute correctly, so the package or its reference must be wrong.
         if (ready["adapter"] or {}).get("software"):
             raise BrowserError(f"{device}: the model runs on {ready['device']} instead: {ready['notice']}")
         return _not_measured(session, ready["notice"])
@@ -225,10 +227,10 @@ def _refuse_other_hosts(page: Page, origin: str) -> None:
 
 
 def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Recorder, graph: Graph) -> None:
-    """Check both gates. The evidence is written first, so that it is there when one stops the run."""
+    """Check both gates. Write the evidence first, so that it remains if a gate stops the run."""
     from tqdm import tqdm
 
-    assert graph.max_browser_error is not None  # only graphs that pages load come here
+    assert graph.max_browser_error is not None  # true of every graph that pages load
     tokenizer = load_tokenizer(session.package_dir)
     differences = gates.token_differences(session.conversations, tokenizer, bench.tokenize(session.conversations))
     decoder = load_onnx(session.package_dir / graph.file)

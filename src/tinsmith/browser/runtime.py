@@ -23,13 +23,13 @@ _SERVED = (
 """Files of ONNX Runtime's `dist/` that pages load."""
 _FILES = {
     TRANSFORMERS: (_LIBRARY, _LICENSE),
-    # Transformers.js without our patches, as in the card's code, loads the last one too.
+    # The card's code uses Transformers.js without patches, which loads the last file too.
     ONNX_RUNTIME: tuple(f"dist/{name}" for name in (*_SERVED, "ort-wasm-simd-threaded.asyncify.mjs")),
 }
 
-# Transformers.js 4.3.1 splits each merge of a tokenizer and writes it as JSON, to be a key. With the 514,906 merges of
-# Gemma 3 that takes half a second of loading, and memory. As they stand in tokenizer.json they are keys already.
-# This goes when https://github.com/huggingface/tokenizers.js keeps merges as they come.
+# Transformers.js 4.3.1 splits each merge of a tokenizer and turns it into JSON for use as a map key. With the 514,906
+# merges of Gemma 3 this takes memory and half a second. The patches use the strings of tokenizer.json as keys instead.
+# Remove them when https://github.com/huggingface/tokenizers.js does the same.
 _PATCHES = {
     'this.merges=e?t.merges:t.merges.map(s=>s.split(" ",2)),'
     "this.bpe_ranks=new Map(this.merges.map((s,r)=>[JSON.stringify(s),r]))": (
@@ -39,25 +39,25 @@ _PATCHES = {
         'this.bpe_ranks.get(this.isSplit?JSON.stringify([e.token,e.next.token]):e.token+" "+e.next.token)'
     ),
 }
-"""Text of Transformers.js -> its replacement."""
+"""Text of Transformers.js -> replacement."""
 
 
 def runtime_packages() -> Iterator[Package]:
-    """The two pinned packages that the runtime is made of."""
+    """The two pinned npm packages of the runtime."""
     for name in _FILES:
         yield pinned_package(WEB_DIR / "package-lock.json", name)
 
 
 def missing_packages() -> list[Package]:
-    """Packages of the runtime that have to be fetched before it can be used."""
+    """Packages of the runtime that are not in the cache yet."""
     return [package for package in runtime_packages() if not is_cached(package, _FILES[package.name])]
 
 
 def runtime_folders(archives: Path | None = None) -> dict[str, Path]:
-    """Package name -> folder with its files, for both packages; fetched on first use.
+    """Folder of each package by its name. Packages are fetched on first use.
 
     Args:
-        archives: Folder with the packages' archives, to be used in place of the registry.
+        archives: Folder with the packages' archives, used instead of the registry.
 
     Raises:
         MissingDependency: a package cannot be fetched.
@@ -72,7 +72,7 @@ def write_runtime(folder: Path) -> None:
     replaced in the copy. The plain WASM build loads in half the time of the asyncify build that WebGPU needs.
 
     Raises:
-        MissingDependency: the runtime cannot be fetched, or is a version that the patches do not fit.
+        MissingDependency: the runtime cannot be fetched, or its version does not match the patches.
     """
     folders = runtime_folders()
     for name in _SERVED:

@@ -1,4 +1,4 @@
-"""A check for Chromium and the browser runtime before a long run."""
+"""Check for Chromium and the browser runtime before a long run."""
 
 from tinsmith.browser.chromium import find_browser
 from tinsmith.browser.runtime import runtime_folders
@@ -10,7 +10,7 @@ _STAGES_WITH_RUNTIME = ("bench", "card", "app")
 
 
 def require_browser(run: RunDir, first: str, last: str) -> None:
-    """Find Chromium and fetch the browser runtime if a stage from `first` to `last` needs them for the first time.
+    """Find Chromium and fetch the browser runtime if a stage from `first` to `last` needs them and has never finished.
 
     Raises:
         MissingDependency: there is no Chromium, or the runtime cannot be fetched.

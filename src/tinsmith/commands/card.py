@@ -1,4 +1,4 @@
-"""`tinsmith card`: the model card rendered again, or verified."""
+"""`tinsmith card`: render the model card again, or verify it."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tinsmith.core.errors import ArtifactError, listing
 
 
 def card(run_path: Path, check_only: bool) -> None:
-    """Render a run's card, or with `check_only` verify the one that is there.
+    """Render a run's card again, or only verify it if `check_only`.
 
     Raises:
         ArtifactError: a number or file has changed since it was recorded.
@@ -23,7 +23,7 @@ def card(run_path: Path, check_only: bool) -> None:
     problems = check_card(run)
     if problems:
         raise ArtifactError(
-            f"{run.root}: the card does not hold ({len(problems)} problem(s))\n{listing(problems)}",
+            f"{run.root}: the card does not match the run ({len(problems)} problem(s))\n{listing(problems)}",
             f"If the change was intended, render it again: {typed('card', run.root)}",
         )
     show(f"{run.root}: every number on the card matches its source, every file its hash")

@@ -22,10 +22,10 @@ def chat(run_path: Path, system: str | None) -> None:
 
     Args:
         run_path: A run with a finished export.
-        system: System prompt; None takes the data set's own.
+        system: System prompt; None uses the most common one in the data.
 
     Raises:
-        ArtifactError: the package has not been exported.
+        ArtifactError: the export stage has not finished.
     """
     run = existing_run(run_path)
     require_stage(run, "export", "no package yet")
@@ -51,7 +51,7 @@ def chat(run_path: Path, system: str | None) -> None:
 
 
 class _Model:
-    """The packaged model. It keeps what it has read, so each turn costs only its own tokens."""
+    """The packaged model. It caches the conversation, so that each turn computes only its new tokens."""
 
     def __init__(self, tokenizer: ChatTokenizer, decoder: OnnxDecoder) -> None:
         self._tokenizer = tokenizer

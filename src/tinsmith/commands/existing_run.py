@@ -1,4 +1,4 @@
-"""The run folder that a command names."""
+"""Open the run folder on a command's command line."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from tinsmith.pipeline.ownership import is_run
 
 
 def existing_run(path: Path) -> RunDir:
-    """The run in `path`.
+    """The run in folder `path`.
 
     Raises:
-        UserError: `path` holds no run.
+        UserError: `path` is not a run folder.
     """
     run = RunDir(path)
     if not is_run(run):
         raise UserError(
             f"{path}: not a run folder (it has no {run.mark.name})",
-            "Name one such as runs/demo, which this command makes: tinsmith demo",
+            "Give a run folder, such as runs/demo. To create that one: tinsmith demo",
         )
     return run
 
@@ -29,7 +29,7 @@ def config_of(run: RunDir) -> RunConfig:
 
     Raises:
         ArtifactError: its `config.json` is missing or not JSON.
-        ConfigError: its keys or values do not fit.
+        ConfigError: a key or value in it is invalid.
     """
     return validated(read_json(run.config), str(run.config))
 
@@ -38,7 +38,7 @@ def require_stage(run: RunDir, stage: str, problem: str) -> None:
     """Stop with `problem` unless `stage` has finished.
 
     Raises:
-        ArtifactError: it has not.
+        ArtifactError: `stage` has not finished.
     """
     if not (run.stamp(stage).is_file() and run.stage(stage).is_dir()):
         raise ArtifactError(f"{run.root}: {problem}", "Finish the run first: tinsmith run CONFIG")

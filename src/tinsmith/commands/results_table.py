@@ -1,4 +1,4 @@
-"""The table a run ends with, in the terminal."""
+"""The table of results that a run prints when it ends."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +11,7 @@ _MODELS = ("base", "tuned", "int4")
 
 
 def results_table(measurements: Sequence[Measurement]) -> str:
-    """The main results as aligned text; what was not measured is shown as `-`."""
+    """The main results as aligned text, with `-` for numbers that were not measured."""
     by_id = {m.id: m for m in measurements}
 
     def cell(identifier: str, form: str, factor: float = 1.0) -> str:
@@ -47,5 +47,5 @@ def results_table(measurements: Sequence[Measurement]) -> str:
 
 
 def as_document(root: Path, measurements: Sequence[Measurement]) -> dict[str, Any]:
-    """The same as one JSON value: the run folder's name and every current measurement."""
+    """The results as one JSON value: the run folder's name and all current measurements."""
     return {"run": root.name, "measurements": [asdict(m) for m in measurements]}

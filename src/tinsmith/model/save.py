@@ -1,4 +1,4 @@
-"""Write files of weights, whole or not at all."""
+"""Write files of weights, and leave no partial file if that fails."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ def save_weights(weights: dict[str, Any], path: Path) -> None:
     """Write named tensors to the safetensors file `path`, readable for everyone.
 
     Raises:
-        ArtifactError: the disk is full, or the file cannot be written for another reason; nothing is left of it.
+        ArtifactError: the file cannot be written, for example on a full disk.
     """
     from safetensors.torch import save_file
 
@@ -27,7 +27,7 @@ def copy_weights(source: Path, target: Path) -> None:
     """Copy a file of weights.
 
     Raises:
-        ArtifactError: as `save_weights`.
+        ArtifactError: the file cannot be written.
     """
     with _whole_file(target, source.stat().st_size):
         copy_file(source, target)
@@ -39,7 +39,7 @@ def _whole_file(path: Path, size_bytes: int) -> Generator[None]:
 
     try:
         yield
-    # safetensors reports a full disk as an error of its own.
+    # safetensors raises its own error on a full disk.
     except (SafetensorError, OSError) as error:
         path.unlink(missing_ok=True)
         raise ArtifactError(
