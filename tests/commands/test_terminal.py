@@ -143,17 +143,22 @@ def test_ordinary_text_is_shown_as_it_is(capfd):
     assert capfd.readouterr().out == text + "\n"
 
 
-def test_escape_sequences_in_data_do_not_reach_the_terminal(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "exit_code", "shown"),
+    [("chats", 0, "0]0;owned[2J31mgnp.exe"), (f"chats{ESCAPES}", 2, "chats\\x1b]0;owned")],
+    ids=["in records", "in a file name"],
+)
+def test_escape_sequences_in_data_do_not_reach_the_terminal(tmp_path, name, exit_code, shown):
     records = [
         {"messages": c.as_dicts(), "category": f"{i % 3}{ESCAPES}", "id": f"{i}{ESCAPES}"}
         for i, c in enumerate(tiny_conversations(40))
     ]
     records[3]["messages"] = records[3]["messages"][:1]
-    (tmp_path / f"chats{ESCAPES}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
     (tmp_path / "tinsmith.toml").write_text('[data]\npath = "."\n')
     done = CliRunner().invoke(main, ["check", str(tmp_path / "tinsmith.toml")])
-    assert done.exit_code == 0, done.output
-    assert "chats\\x1b]0;owned" in done.output
+    assert done.exit_code == exit_code, done.output
+    assert shown in done.output
     assert not set(done.output) & set(ESCAPES) - set("]0;owned[2J31mgnp.exe")
 
 
