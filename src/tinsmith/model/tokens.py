@@ -1,7 +1,7 @@
-"""Tokenize conversations and mask what carries loss; training, calibration and evaluation share this one way.
+"""Tokenize conversations and mask what counts in the loss; training, calibration and evaluation share this one way.
 
 The whole text is tokenized at once, as a browser does. The mask comes from the character spans of the family's
-segments: assistant content and the end-of-turn token carry loss, nothing else.
+segments: assistant content and the end-of-turn token count in the loss, nothing else.
 """
 
 import re
@@ -32,7 +32,7 @@ class Tokens:
 
     @property
     def supervised(self) -> int:
-        """Number of tokens that carry loss."""
+        """Number of tokens that count in the loss."""
         return sum(self.mask)
 
 
