@@ -29,11 +29,11 @@ def rewritten(request, exported):
 @pytest.mark.parametrize("pieces", [(40,), (1,) * 40, (16, 1, 1, 22), (3, 37), (30, 10)])
 def test_a_prompt_in_any_pieces_gives_the_same_logits(rewritten, pieces):
     """The window of the tiny Gemma is 16 tokens."""
-    found = []
+    logits = []
     for graph in rewritten:
         ids, sequence = list(range(10, 50)), graph.start()
-        found.append(np.concatenate([sequence.feed([ids.pop(0) for _ in range(count)], count) for count in pieces]))
-    assert np.abs(found[0] - found[1]).max() < 1e-5 * np.abs(found[0]).max()
+        logits.append(np.concatenate([sequence.feed([ids.pop(0) for _ in range(count)], count) for count in pieces]))
+    assert np.abs(logits[0] - logits[1]).max() < 1e-5 * np.abs(logits[0]).max()
 
 
 def test_rows_padded_at_their_ends_are_what_they_are_alone(rewritten):

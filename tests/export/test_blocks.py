@@ -60,11 +60,11 @@ def test_rounding_to_4_bits_spends_its_steps_where_a_blocks_weights_are(shift):
     weight = torch.rand(5, 96, generator=torch.Generator().manual_seed(0)) - 0.5 + shift
     matrix = round_to_nearest(weight)
     blocks = weight.numpy().reshape(5, 3, 32)
-    wanted = (np.maximum(blocks.max(2), 0) - np.minimum(blocks.min(2), 0)) / 15
-    np.testing.assert_allclose(matrix.scales.astype(np.float32), wanted, rtol=2**-10)
+    steps = (np.maximum(blocks.max(2), 0) - np.minimum(blocks.min(2), 0)) / 15
+    np.testing.assert_allclose(matrix.scales.astype(np.float32), steps, rtol=2**-10)
     error = np.abs(unpack(matrix) - weight.numpy()).reshape(5, 3, 32)
     # Zero has an integer of its own, which moves both ends by up to half a step; then a float16 scale's rounding.
-    assert (error <= wanted[..., None] * (1 + 15 * 2**-11)).all() and np.mean(error <= wanted[..., None] * 0.51) > 0.95
+    assert (error <= steps[..., None] * (1 + 15 * 2**-11)).all() and np.mean(error <= steps[..., None] * 0.51) > 0.95
 
 
 def test_a_blocks_range_is_narrowed_where_its_ends_matter_less():
@@ -73,10 +73,10 @@ def test_a_blocks_range_is_narrowed_where_its_ends_matter_less():
     importance[0] = 0.01
     scales, lowest = block_steps(weight, importance)
     assert (lowest + 15 >= 0).all() and (lowest <= 0).all()
-    found = to_integers(weight, scales[:, None], lowest[:, None]) * scales[:, None]
+    narrowed = to_integers(weight, scales[:, None], lowest[:, None]) * scales[:, None]
     losses = [
         ((values - weight).square() @ importance).sum()
-        for values in (found, torch.from_numpy(unpack(round_to_nearest(weight))))
+        for values in (narrowed, torch.from_numpy(unpack(round_to_nearest(weight))))
     ]
     assert losses[0] < 0.85 * losses[1]
 

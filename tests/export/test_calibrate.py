@@ -34,8 +34,8 @@ def output_error(inputs, blocks, weight):
 
 def test_gptq_leaves_less_than_half_the_output_error_of_rounding(correlated):
     inputs, weight = correlated
-    found = output_error(inputs, quantize_matrix(weight, prepare(inputs)), weight).sum()
-    assert found < 0.5 * output_error(inputs, round_to_nearest(weight), weight).sum()
+    error = output_error(inputs, quantize_matrix(weight, prepare(inputs)), weight).sum()
+    assert error < 0.5 * output_error(inputs, round_to_nearest(weight), weight).sum()
 
 
 def test_columns_are_what_the_inverse_hessian_asks_for(correlated):
@@ -52,11 +52,11 @@ def test_columns_are_what_the_inverse_hessian_asks_for(correlated):
         expected[:, place] = to_integers(rest[:, column], scales[place // 32], lowest[place // 32])
         error = (rest[:, column] - expected[:, place] * scales[place // 32]) / factor[column, column]
         rest[:, column:] -= error[:, None] * factor[column, column:]
-    found = gptq._one_by_one(weight.T.contiguous(), scales, lowest, gptq._eliminate(hessian)).T
-    assert (found != expected).float().mean() < 1e-3
+    integers = gptq._one_by_one(weight.T.contiguous(), scales, lowest, gptq._eliminate(hessian)).T
+    assert (integers != expected).float().mean() < 1e-3
 
 
-def test_the_integer_refitd_last_could_not_be_better(correlated):
+def test_the_integer_refitted_last_could_not_be_better(correlated):
     """Nothing after it changes what was best for it."""
     inputs, weight = correlated
     prepared = prepare(inputs)
@@ -64,8 +64,8 @@ def test_the_integer_refitd_last_could_not_be_better(correlated):
     scales, integers = torch.from_numpy(blocks.scales).float(), torch.from_numpy(integers_of(blocks)).float()
 
     def error(integers, scales):
-        lacking = (integers * scales[..., None]).reshape(weight.shape) - weight
-        return ((lacking @ prepared.hessian) * lacking).sum(1)
+        errors = (integers * scales[..., None]).reshape(weight.shape) - weight
+        return ((errors @ prepared.hessian) * errors).sum(1)
 
     best = error(integers, scales)
     for step in (-1, 1):
@@ -118,8 +118,8 @@ def test_drifted_inputs_are_made_good(correlated, format):
     best = torch.linalg.lstsq(drifted, expected).solution.T
     assert error(corrected(weight, inputs)) < 1.3 * error(best) + 0.05 * error(weight)
     blocks = quantize_matrix(weight, inputs)
-    unmoved = quantize_matrix(weight, prepare(drifted))
-    assert error(torch.from_numpy(unpack(blocks))) < 0.5 * error(torch.from_numpy(unpack(unmoved)))
+    uncorrected = quantize_matrix(weight, prepare(drifted))
+    assert error(torch.from_numpy(unpack(blocks))) < 0.5 * error(torch.from_numpy(unpack(uncorrected)))
     assert torch.equal(corrected(weight, prepare(drifted)), weight)
 
 
@@ -146,10 +146,10 @@ def test_row_weights_are_the_squared_gradients_autograd_finds(case):
     assert set(seen) == set(guide.row_weights)
     for name, grad in seen.items():
         expected = grad.square().mean(-1)
-        found = guide.row_weights[name]
-        if len(found) < len(expected):  # past the last attention, only rows that predict a target are computed
+        row_weights = guide.row_weights[name]
+        if len(row_weights) < len(expected):  # past the last attention, only rows that predict a target are computed
             expected = expected[:-1][mask]
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * expected.max().item(), msg=name)
+        torch.testing.assert_close(row_weights, expected, rtol=1e-3, atol=1e-5 * expected.max().item(), msg=name)
 
 
 def test_row_weights_of_several_passes_lie_at_the_rows_of_the_whole_pack(case, monkeypatch):
@@ -159,9 +159,9 @@ def test_row_weights_of_several_passes_lie_at_the_rows_of_the_whole_pack(case, m
     alone = {tokens.ids: make_guide(model, [tokens]) for tokens in conversations}
     monkeypatch.setattr("tinsmith.export.calibrate._rows_at_once", lambda config: 80)
     guide = make_guide(model, conversations)
-    for found in (whole, guide):
+    for one in (whole, guide):
         torch.testing.assert_close(
-            found.finals, torch.cat([alone[ids].finals for ids in sorted(alone)]), rtol=1e-4, atol=1e-5
+            one.finals, torch.cat([alone[ids].finals for ids in sorted(alone)]), rtol=1e-4, atol=1e-5
         )
     shared = {
         row
@@ -216,8 +216,8 @@ def test_estimated_losses_are_those_of_errors_spread_evenly_over_a_step(case):
         steps = (blocks.amax(-1, keepdim=True).clamp_min(0) - blocks.amin(-1, keepdim=True).clamp_max(0)) / 15
         noise = torch.rand(32, *weight.shape, generator=generator) - 0.5
         errors = (noise.reshape(32, len(weight), -1, 32) * steps).reshape(noise.shape)
-        found = (weights @ (rows @ errors.mT).square().sum(-1).mean(0)).item()
-        assert alone.losses[name] == pytest.approx(found, rel=0.1), name
+        loss = (weights @ (rows @ errors.mT).square().sum(-1).mean(0)).item()
+        assert alone.losses[name] == pytest.approx(loss, rel=0.1), name
 
 
 def test_the_heads_most_predicted_rows_are_refined_and_the_embeddings_are_not(case, monkeypatch):

@@ -55,8 +55,8 @@ def test_every_family_passes_the_same_gates_in_4_and_8_bits(kind, data_dir, tmp_
     result = run_stage(export_int4, config, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
     gates = [m for m in result.measurements if m.id.startswith(("gate.graph.max_abs_diff", "gate.int4.max_abs_diff"))]
     assert len(gates) == 10 and all(gate.value < 1e-4 for gate in gates)
-    siblings = {m.id: m.value for m in result.measurements if m.id.endswith(".divergence")}
-    assert 0 < siblings["gate.float16.divergence"] < 1e-4 and 0 < siblings["gate.int8.divergence"] < 1e-2
+    divergences = {m.id: m.value for m in result.measurements if m.id.endswith(".divergence")}
+    assert 0 < divergences["gate.float16.divergence"] < 1e-4 and 0 < divergences["gate.int8.divergence"] < 1e-2
     # In INT8 products of one input are one, whatever their bits: four in each layer, and the head with its refinement.
     operators = [node.op_type for node in ir.load(tmp_path / "out/package/onnx/model_quantized.onnx").graph]
     assert operators.count("MatMulIntegerToFloat") == 4 * 2 + 1
@@ -96,8 +96,8 @@ def test_far_positions_are_turned_as_by_the_model_and_by_half_a_turn_at_most(rop
     with torch.no_grad():
         expected = model(input_ids=torch.tensor([ids]), use_cache=False, logits_to_keep=64).logits[0].numpy()
     sequence = load_onnx(tmp_path / "m.onnx").start()
-    found = np.concatenate([sequence.feed(ids[:5990], 54), *(sequence.feed([token], 1) for token in ids[5990:])])
-    assert np.abs(found - expected).max() < 1e-3
+    logits = np.concatenate([sequence.feed(ids[:5990], 54), *(sequence.feed([token], 1) for token in ids[5990:])])
+    assert np.abs(logits - expected).max() < 1e-3
     angles = next(node for node in built.graph if node.op_type == "Cos").inputs[0]
     angles.dtype = ir.DataType.FLOAT
     built.graph.outputs[:] = [angles]
@@ -220,9 +220,9 @@ def test_the_embedding_gathers_what_its_blocks_stand_for(blocks):
     rows = gather_blocks(g, ids, *store(g, "embedding", [stored]))
     rows.dtype = ir.DataType.FLOAT
     model = ir.to_proto(decoder_graph._model(g, [ids], [rows])).SerializeToString()
-    wanted = np.array([[3, 0, 6], [6, 3, 1]])
-    (found,) = ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"ids": wanted})
-    np.testing.assert_array_equal(found, unpack(stored)[wanted])
+    ids = np.array([[3, 0, 6], [6, 3, 1]])
+    (gathered,) = ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"ids": ids})
+    np.testing.assert_array_equal(gathered, unpack(stored)[ids])
 
 
 def test_embedding_and_head_are_stored_once(exported):

@@ -100,8 +100,8 @@ def test_largest_values_are_those_of_transformers(tiny_llama, data_dir, tmp_path
 def test_a_large_residual_stream_of_gemma_is_made_smaller_without_changing_an_answer(tiny_gemma, data_dir, tmp_path):
     merge_dir = edited(tiny_gemma, tmp_path / "merge", post_feedforward_layernorm=1e6)
     result = run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
-    found = measured(result)["export.float16_range"]
-    assert 0.25 < found.value <= 0.5 and not found.method.endswith("times 1")
+    used = measured(result)["export.float16_range"]
+    assert 0.25 < used.value <= 0.5 and not used.method.endswith("times 1")
     package = tmp_path / "out" / "package"
     ids = list(range(10, 60))
     single, half = (load_onnx(package / file).start().feed(ids, 8) for file in (FLOAT32.file, FLOAT16.file))

@@ -42,10 +42,12 @@ def logits(folder, **arguments):
 def test_every_format_reads_back_within_what_rounding_can_cause(model, weights, tmp_path):
     path = tmp_path / f"{weights}.gguf"
     write_gguf(model[1], path, weights)
-    found = check_gguf(model[1], path)
-    assert found.largest_error <= LARGEST_ERRORS[weights]
-    assert weights == "f16" or found.largest_error > LARGEST_ERRORS[weights] / 4  # bfloat16 weights lose nothing in f16
-    assert found.tensors == len(GGUFReader(path).tensors)
+    result = check_gguf(model[1], path)
+    assert result.largest_error <= LARGEST_ERRORS[weights]
+    assert (
+        weights == "f16" or result.largest_error > LARGEST_ERRORS[weights] / 4
+    )  # bfloat16 weights lose nothing in f16
+    assert result.tensors == len(GGUFReader(path).tensors)
 
 
 def test_beside_4_bits_the_head_has_8(model, tmp_path):
@@ -61,8 +63,8 @@ def test_transformers_reads_the_same_model(model, tmp_path):
     if kind == "llama3":
         pytest.skip("Transformers drops the RoPE factors of GGUF files")
     write_gguf(folder, tmp_path / "model.gguf", "f16")
-    found = logits(tmp_path, gguf_file="model.gguf", config=AutoConfig.from_pretrained(folder))
-    assert (found - logits(folder)).abs().max() < 0.02
+    read_back = logits(tmp_path, gguf_file="model.gguf", config=AutoConfig.from_pretrained(folder))
+    assert (read_back - logits(folder)).abs().max() < 0.02
 
 
 def test_the_base_stages_converter_reads_the_same_model(model, tmp_path):

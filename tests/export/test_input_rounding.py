@@ -1,4 +1,4 @@
-"""Factors are found where a few loud activations leave few levels to the others, and change no exact result."""
+"""Factors are chosen where a few loud activations leave few levels to the others, and change no exact result."""
 
 import numpy as np
 import onnx_ir as ir
@@ -45,21 +45,21 @@ def test_factors_change_no_exact_result_whatever_takes_them(exported, data_dir, 
     package = out_dir / "package"
     four = package / "onnx/model_q4.onnx"
     tokens = load_tokenizer(package).encode_all(read_jsonl(data_dir / "train.jsonl"))
-    found = choose_rounding(four, tokens)
+    rounding = choose_rounding(four, tokens)
     names = {products[0].name: products[0].inputs[1].shape[1] for products in products_by_input(ir.load(four).graph)}
-    assert {"lm_head"} <= found.twice <= set(names) and set(found.factors) <= set(names)
+    assert {"lm_head"} <= rounding.twice <= set(names) and set(rounding.factors) <= set(names)
     assert not (package / "onnx/watched.onnx").exists()
     # Factors everywhere: what is divided is multiplied again.
     strong = {name: np.where(np.arange(blocks) % 2, 1.25, 0.8).astype(np.float32) for name, blocks in names.items()}
     ids = list(range(10, 60))
-    wanted = load_onnx(four).start().feed(ids, 50)
+    expected = load_onnx(four).start().feed(ids, 50)
     path = four.with_name("strong.onnx")
     ir.save(with_int8_products(ir.load(four), Rounding(strong), FoldedWeights()), path)
     operators = [node.name for node in ir.load(path).graph if node.name and node.name.endswith("/smoothed")]
     logits = load_onnx(path).start().feed(ids, 50)
     path.unlink()
     # 0.001 and 0.0015 seen; 0.6 and 0.9 with norms multiplied where they should be divided.
-    assert np.square(logits - wanted).mean() < 1e-2 * np.square(wanted).mean()
+    assert np.square(logits - expected).mean() < 1e-2 * np.square(expected).mean()
     # Two inputs of each layer follow a norm. Attention's output, gate times up, and the head's slice do not.
     assert len(operators) == sum(
         not any(part in name for part in ("q_k_v", "q_proj", "q_k", "gate", "k_v")) for name in names

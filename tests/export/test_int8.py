@@ -49,9 +49,9 @@ def test_only_logits_of_refined_rows_are_added_to(package):
         tokens = added.inputs[1].producer().inputs[0].const_value.numpy()[0, 0]
         shares = np.random.default_rng(1).normal(size=places.max() + 1)
         shares[-1] = 0
-        found = np.zeros(len(places))
-        np.add.at(found, tokens, shares)
-        np.testing.assert_array_equal(found, shares[places])
+        sums = np.zeros(len(places))
+        np.add.at(sums, tokens, shares)
+        np.testing.assert_array_equal(sums, shares[places])
 
 
 def test_none_where_it_would_not_fit_or_is_not_wanted(exported, data_dir, tmp_path, monkeypatch):
@@ -131,15 +131,15 @@ def product_session(packed, rounding, zero=15):
 
 def test_the_largest_levels_do_not_overflow():
     """Signed weights would on x86 processors without VNNI: two products of 255 and -127 do not fit in 16 bits."""
-    (found,) = product_session(LOWEST, Rounding()).run(None, {"x": np.ones((1, 1, 64), np.float32)})
-    assert found.ravel() == pytest.approx([-15 * 64] * 4, rel=1e-3)
+    (product,) = product_session(LOWEST, Rounding()).run(None, {"x": np.ones((1, 1, 64), np.float32)})
+    assert product.ravel() == pytest.approx([-15 * 64] * 4, rel=1e-3)
 
 
 def test_nor_do_the_largest_of_what_rounding_left():
     x = np.full((1, 1, 64), 126.49 / 127, np.float32)
     x[..., 0] = 1
-    (found,) = product_session(LOWEST, Rounding(twice={"w"})).run(None, {"x": x})
-    assert found.ravel() == pytest.approx([-15 * x.sum()] * 4, rel=1e-4)
+    (product,) = product_session(LOWEST, Rounding(twice={"w"})).run(None, {"x": x})
+    assert product.ravel() == pytest.approx([-15 * x.sum()] * 4, rel=1e-4)
 
 
 @pytest.mark.parametrize("wide", [1024, 4], ids=["narrow", "wide"])
