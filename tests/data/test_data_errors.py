@@ -105,7 +105,7 @@ UNUSABLE = [
     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ASSISTANT]}, "a part of type 'image_url'"),
     ({"q": "What is <|im_start|>?", "a": "A token."}, "message 1 contains '<|im_start|>', a control token"),
     ({"q": "Hi", "a": "Hello<end_of_turn>"}, "message 2 contains '<end_of_turn>', a control token"),
-    ({"q": "Half \ud83d", "a": "x"}, "message 1 holds half of a surrogate pair at character 6"),
+    ({"q": "Half \ud83d", "a": "x"}, "message 1 contains half of a surrogate pair at character 6"),
     ({"text": "Hi", "label": 1}, "no conversation in it; keys found: 'text', 'label'"),
     ({"instruction": "a", "output": "b", "history": ["x"]}, "'history' holds text, expected [question, answer] pairs"),
     ("Hi", "found text, expected an object or a list of messages"),
@@ -168,8 +168,8 @@ def test_a_system_prompt_that_cannot_be_used(tmp_path):
 
 
 NAMES = [
-    ({"id": "a\ud83d"}, None, "id holds half of a surrogate pair at character 2"),
-    ({"category": "\udc00"}, None, "category holds half of a surrogate pair at character 1"),
+    ({"id": "a\ud83d"}, None, "id contains half of a surrogate pair at character 2"),
+    ({"category": "\udc00"}, None, "category contains half of a surrogate pair at character 1"),
     ({"id": "red\x1b[31m\x00 one"}, ("red[31m one", "d"), "id: control or hidden characters removed"),
     (
         {"category": "a\x1b]0;b\x07\u202e\x9b"},

@@ -1,7 +1,6 @@
-"""A real Chromium, headless, driven with its DevTools commands.
+"""Run a real headless Chromium and control it with DevTools commands.
 
-It runs with an empty profile in a temporary folder, so that every load is a first visit, and it opens only the pages it
-is sent to.
+Its profile is an empty temporary folder, so that every load is a first visit. It opens no pages by itself.
 """
 
 import os
@@ -44,10 +43,10 @@ _FLAGS = (
     "--disable-extensions",
     "--remote-debugging-pipe",
 )
-# Without a screen, Chromium on Linux draws on the CPU and then takes WebGPU's adapter from there too.
+# Without a screen, Chromium on Linux draws on the CPU, and then has no WebGPU adapter on the GPU either.
 _ON_THE_GPU = ("--use-angle=vulkan", "--disable-vulkan-surface") if sys.platform == "linux" else ()
 _WEBGPU = ("--enable-unsafe-webgpu", "--enable-features=Vulkan,WebGPU", "--ignore-gpu-blocklist")
-# SwiftShader runs WebGPU on the CPU: right results, no meaning for speed.
+# SwiftShader runs WebGPU on the CPU. Its results are right, but its speed says nothing about WebGPU.
 _WEBGPU_FLAGS = {
     "none": ("--disable-gpu",),
     "auto": (*_WEBGPU, *_ON_THE_GPU),
@@ -62,7 +61,7 @@ def find_browser() -> str:
     """Path of the Chromium to use: `TINSMITH_BROWSER`, else the first known name on PATH, else a Mac application.
 
     Raises:
-        MissingDependency: there is none.
+        MissingDependency: there is no Chromium.
     """
     if sys.platform == "win32":
         raise MissingDependency("tinsmith drives Chromium on Linux and macOS only", _INSTALL_HINT)
@@ -80,17 +79,17 @@ def find_browser() -> str:
 
 
 class Browser:
-    """A Chromium process of its own while used as a context manager.
+    """Runs a separate Chromium process while used as a context manager.
 
-    It ends with the process that started it, even if that one is killed.
+    The process ends with its parent, even if the parent is killed.
 
     Args:
         webgpu: `none` gives no adapter, `auto` the machine's, `software` SwiftShader.
         flags: Further command-line flags of Chromium.
 
     Raises:
-        MissingDependency: no Chromium.
-        BrowserError: it does not start.
+        MissingDependency: there is no Chromium.
+        BrowserError: Chromium does not start.
     """
 
     def __init__(self, webgpu: Literal["none", "auto", "software"] = "none", flags: Sequence[str] = ()) -> None:
@@ -139,7 +138,7 @@ class Browser:
         self._stack.close()
 
     def open(self, url: str = "about:blank") -> Page:
-        """A new tab with `url` loaded, listened to from its first request."""
+        """Open `url` in a new tab, and record its events from the first request on."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         page = Page(self, session)
@@ -150,7 +149,7 @@ class Browser:
         return page
 
     def peak_memory_bytes(self) -> int | None:
-        """Peak resident memory of its largest process, the tab's if the page holds a model. None off Linux."""
+        """Peak resident memory of the browser's largest process: the tab's, if its page loads a model. Linux only."""
         import psutil
 
         if not Path("/proc/self/status").exists():
@@ -159,11 +158,11 @@ class Browser:
         return max(peaks, default=0) or None
 
     def adopt(self, session: str, page: Page) -> None:
-        """Hand the events of a session to `page`."""
+        """Deliver the events of a session to `page`."""
         self._pages[session] = page
 
     def send(self, method: str, params: dict, session: str = "") -> Future:
-        """Send a command without waiting; the future holds its response."""
+        """Send a command without waiting. The future gets its response."""
         future: Future = Future()
         with self._lock:
             if self._is_gone:
@@ -181,7 +180,7 @@ class Browser:
         return future
 
     def call(self, method: str, params: dict, session: str = "", timeout_seconds: float = 30) -> dict:
-        """The response to a DevTools command.
+        """Send a DevTools command and return the result.
 
         Raises:
             BrowserError: the command fails, the browser is gone, or `timeout_seconds` pass.
@@ -206,7 +205,7 @@ class Browser:
             self._fail_pending()
 
     def _fail_pending(self) -> None:
-        """End every wait for a response: the browser is gone."""
+        """Fail all commands that wait for a response, because the browser has ended."""
         with self._lock:
             self._is_gone = True
             while self._pending:

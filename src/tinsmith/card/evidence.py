@@ -83,7 +83,7 @@ def read_evidence(run: RunDir, log_bytes: int | None = None) -> Evidence:
     Args:
         run: A folder that does not exist counts as an empty run.
         log_bytes: Read only the first bytes of `measurements.jsonl`, to see it as an earlier card did; None reads
-            all of it.
+            everything.
 
     Raises:
         ArtifactError: the configuration, a stamp, an environment or a measurement cannot be read.
@@ -110,7 +110,7 @@ def _config(run: RunDir) -> RunConfig:
         return RunConfig.model_validate(read_json(run.config))
     except ValidationError as error:
         raise ArtifactError(
-            f"{run.config}: not a configuration of this tinsmith ({error.error_count()} problem(s))",
+            f"{run.config}: not valid for this version of tinsmith ({error.error_count()} problem(s))",
             "Run again with your tinsmith.toml: tinsmith run CONFIG",
         ) from error
 
@@ -120,7 +120,7 @@ def _current(run: RunDir, log_bytes: int | None) -> list[Measurement]:
         return current_measurements(run, log_bytes)
     except UnicodeDecodeError as error:
         raise ArtifactError(
-            f"{run.measurements}: not UTF-8 text (byte {error.start})", "Restore it, or make the run again."
+            f"{run.measurements}: not UTF-8 text (byte {error.start})", "Restore it from a copy, or start a new run."
         ) from error
 
 

@@ -11,7 +11,7 @@ _BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 def supported_decimals(value: float, spread: Mapping[str, float], digits: int = 3) -> int:
     """Number of decimals that `value` may show; a negative number rounds to tens, hundreds and so on.
 
-    With a 95 % interval, the last digit is the second significant one of half the interval's width, and there are at
+    With a 95 % interval, `value` is rounded where half the interval's width has its second significant digit, and to at
     most six digits. Without an interval, or with one of zero width, `value` has `digits` significant digits.
     """
     magnitude = math.floor(math.log10(abs(value))) if value else 0
@@ -61,7 +61,7 @@ def number_text(value: float, unit: str, spread: Mapping[str, float] | None = No
     if not wide and float(value * factor).is_integer():
         decimals = 0
     if not {"ci95_low", "ci95_high"} <= set(wide):
-        decimals = max(decimals, 0)  # without an interval, nothing shows that whole digits are noise
+        decimals = max(decimals, 0)  # only an interval can show that whole digits are noise
     return fixed(value * factor, decimals) + suffix
 
 
@@ -72,5 +72,5 @@ def interval_text(value: float, unit: str, spread: Mapping[str, float], low: str
     decimals = supported_decimals(value * factor, wide)
     if low != "ci95_low":
         decimals = max(decimals, 0)
-    # The unit already stands beside the value; a percent sign is part of the number.
+    # The value next to it shows the unit already; only a percent sign is repeated.
     return f"{fixed(wide[low], decimals)} to {fixed(wide[high], decimals)}" + (suffix if unit == "fraction" else "")

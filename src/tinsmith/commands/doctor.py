@@ -74,11 +74,11 @@ def _unsloth() -> Finding:
         return Finding("Unsloth", True, "not needed: no CUDA device; Transformers + PEFT train on the CPU")
     if importlib.util.find_spec("unsloth") is None:
         return Finding("Unsloth", True, "not installed; Transformers + PEFT train on the GPU")
-    return Finding("Unsloth", True, "installed; probed before it is used")
+    return Finding("Unsloth", True, "installed; tested before it is used")
 
 
 def _browser() -> Finding:
-    """Started, not only looked for: a program that is there may lack a library or a permission."""
+    """Start Chromium instead of only looking for it: an installed program may lack a library or a permission."""
     from tinsmith.browser.chromium import Browser
 
     try:

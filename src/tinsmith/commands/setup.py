@@ -1,4 +1,4 @@
-"""`tinsmith setup`: the browser runtime before its first use."""
+"""`tinsmith setup`: get the browser runtime before its first use."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from tinsmith.commands.terminal import say, show
 
 
 def setup(archives: Path | None) -> None:
-    """Fetch the browser runtime into the user's cache, or take it from archives that are here already.
+    """Put the browser runtime into the user's cache, from the registry or from archives.
 
     Args:
         archives: Folder with the packages' `.tgz` files, for a machine without a network.

@@ -11,15 +11,15 @@ from tinsmith.data.shapes import Unusable, messages_of, plain_name
 from tinsmith.model.conversations import Conversation, Message, role_problem
 from tinsmith.model.families import GEMMA3, LLAMA3, SMOLLM2
 
-# Zero-width characters, bidirectional controls and the tag block can carry hidden text. Flags such as Scotland's are
-# the one honest use of tags, so a whole flag matches first and is kept.
+# Zero-width characters, bidirectional controls and the tag block can hide text. Tags have one legitimate use, in flags
+# such as Scotland's, so a whole flag matches first and is kept.
 _FLAG_OR_HIDDEN = re.compile(
     "\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
     "|[\u200b-\u200f\u061c\u202a-\u202e\u2060\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
 )
 _JOINERS = "\u200c\u200d"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-"""The escape character among them, with which a name could command the terminal that prints it."""
+"""Control characters. With the escape character, a name could control the terminal that prints it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Repaired:
 
 
 def repair(record: Record, special_tokens: re.Pattern | None) -> Repaired:
-    """The conversation in `record` after harmless repairs.
+    """Repair a record and return its conversation.
 
     Raises:
-        Unusable: the record has no valid conversation, or its text holds one of `special_tokens`.
+        Unusable: the record has no valid conversation, or its text contains one of `special_tokens`.
     """
     if isinstance(record.value, Unusable):
         raise record.value
@@ -71,10 +71,10 @@ def repair(record: Record, special_tokens: re.Pattern | None) -> Repaired:
 
 
 def clean_text(text: str, special_tokens: re.Pattern | None) -> str:
-    """`text` of a first message with the repairs every message gets.
+    """Apply the repairs of a message's text to a system prompt.
 
     Raises:
-        Unusable: half of a surrogate pair, which no UTF-8 file can hold, or one of `special_tokens`.
+        Unusable: `text` contains half of a surrogate pair, which UTF-8 cannot encode, or one of `special_tokens`.
     """
     cleaned = _clean(text, 1, [], [])
     _refuse_special_tokens([Message("system", cleaned)], special_tokens)
@@ -91,11 +91,14 @@ def known_special_tokens() -> set[str]:
 
 
 def _clean(text: str, number: int, changes: list[str], hidden: list[str]) -> str:
-    r"""`text` in NFC, with \n as line end, without hidden characters and surrounding space; logs its changes."""
+    r"""`text` in NFC, with \n as line end, without hidden characters and surrounding space.
+
+    Adds its changes to `changes`, and the characters it removes to `hidden`.
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise Unusable(f"message {number} holds half of a surrogate pair at character {error.start + 1}") from error
+        raise Unusable(f"message {number} contains half of a surrogate pair at character {error.start + 1}") from error
     steps: tuple[tuple[str, Callable[[str], str]], ...] = (
         ("line ends changed to \\n", lambda old: old.replace("\r\n", "\n").replace("\r", "\n")),
         ("Unicode normalised to NFC", lambda old: unicodedata.normalize("NFC", old)),
@@ -111,11 +114,11 @@ def _clean(text: str, number: int, changes: list[str], hidden: list[str]) -> str
 
 
 def _clean_name(name: str, what: str, changes: list[str], hidden: list[str]) -> str:
-    """An id or category in NFC without control and hidden characters; a removal is added to `changes`."""
+    """An id or category in NFC, without control and hidden characters. Adds to `changes` and `hidden`, as `_clean`."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise Unusable(f"{what} holds half of a surrogate pair at character {error.start + 1}") from error
+        raise Unusable(f"{what} contains half of a surrogate pair at character {error.start + 1}") from error
     name = unicodedata.normalize("NFC", name)
     cleaned = plain_name(_without_hidden(_CONTROL.sub("", name), hidden))
     if cleaned != name:
@@ -149,7 +152,7 @@ def _refuse_special_tokens(messages: list[Message], pattern: re.Pattern | None) 
 
 
 def _merged(messages: list[Message], changes: list[str]) -> list[Message]:
-    """Consecutive messages of one role joined by a blank line."""
+    """Join consecutive messages of the same role with a blank line."""
     merged: list[Message] = []
     for number, message in enumerate(messages, start=1):
         if merged and merged[-1].role == message.role:

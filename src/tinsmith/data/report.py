@@ -49,7 +49,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """Answers to what a person may ask about their data."""
+    """Everything the data stage did and found out, for the owner of the data and the card."""
 
     data: str
     """Last component of the data path. The rest is private."""
@@ -98,7 +98,7 @@ def common_system_prompt(conversations: Sequence[Conversation]) -> str:
 
 
 def histogram(lengths: Sequence[int], bins: int = 10) -> tuple[Bin, ...]:
-    """About `bins` bins at most, of equal, round width, that hold every length."""
+    """Bins of equal, round width that cover all lengths; about `bins` of them, or fewer."""
     if not lengths:
         return ()
     widest = max(1, max(lengths) - min(lengths) + 1) / bins

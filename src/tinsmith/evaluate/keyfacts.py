@@ -1,4 +1,4 @@
-"""Key facts of a reference answer, which another answer states or not.
+"""Find the key facts of a reference answer, and which of them another answer states.
 
 There are three kinds: numbers with their unit or currency, names (capitalised words), and addresses (URLs and e-mail).
 Facts that the question or the system prompt gives away do not count. Matching compares normalised values and whole
@@ -46,14 +46,14 @@ def common_words(texts: Iterable[str]) -> frozenset[str]:
     return frozenset(counts)
 
 
-def key_facts(reference: str, given: str, common: frozenset[str]) -> list[Fact]:
-    """Facts of `reference` that `given` does not state, each once, ordered by kind and then by position.
+def key_facts(reference: str, prompt: str, common: frozenset[str]) -> list[Fact]:
+    """Facts of `reference` that `prompt` does not state, each once, ordered by kind and then by position.
 
-    A name counts as given if all its words are, in any order: a menu with `Giru: Straight | Latte` gives `Giru Latte`.
+    `prompt` states a name if it has all its words, in any order: the menu `Giru: Straight | Latte` states `Giru Latte`.
 
     Args:
-        reference: The answer in the data set. JSON objects and tags in it are format and hold no facts.
-        given: Question and system prompt.
+        reference: The answer in the data set. JSON objects and tags in it are ignored.
+        prompt: Question and system prompt.
         common: From `common_words` of the whole data set.
     """
     facts: dict[str, Fact] = {}
@@ -65,13 +65,13 @@ def key_facts(reference: str, given: str, common: frozenset[str]) -> list[Fact]:
         facts.setdefault(number.text, Fact("number", number.text, number))
     for name in _names(prose, common):
         facts.setdefault(_folded(name), Fact("name", name))
-    already = stated_facts(list(facts.values()), given)
-    given_words = set(_WORD.findall(_folded(given)))
+    already_stated = stated_facts(list(facts.values()), prompt)
+    prompt_words = set(_WORD.findall(_folded(prompt)))
     return [
         fact
         for fact in facts.values()
-        if fact not in already
-        and not (fact.kind == "name" and given_words.issuperset(_WORD.findall(_folded(fact.text))))
+        if fact not in already_stated
+        and not (fact.kind == "name" and prompt_words.issuperset(_WORD.findall(_folded(fact.text))))
     ]
 
 
@@ -105,7 +105,7 @@ def _addresses(text: str) -> list[str]:
 
 
 def _names(prose: str, common: frozenset[str]) -> list[str]:
-    """Sequences of capitalised words that are more than the start of a sentence, in order."""
+    """Names in `prose`: sequences of capitalised words, without the mere start of a sentence, in order."""
     names = []
     at = 0
     while match := _WORD.search(prose, at):

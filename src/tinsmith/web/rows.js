@@ -1,5 +1,6 @@
 /**
- * Reads long prompts in pieces, between which a stop is noticed, and stores keys and values beside the session.
+ * Reads long prompts in pieces, so that a stop takes effect after one of them, and stores keys and values outside the
+ * session.
  *
  * ONNX Runtime copies every input into its memory and every output out of it. A graph that joined old and new rows would
  * copy all of them out again for every token, into newly allocated memory. So the graph returns the rows of new tokens only.
@@ -13,20 +14,20 @@
 /** Rows allocated at first. */
 const INITIAL_ROWS = 256;
 
-/** How much more than needed is allocated later. */
+/** Size of later buffers, as a multiple of what is needed. */
 const GROWTH = 1.5;
 
 /** Tokens read at once. Attention scores take memory for every pair of tokens, and a stop waits for the end of a piece. */
 const PIECE_TOKENS = 256;
 
 /**
- * Make `session` read long prompts in pieces, and return what Transformers.js expects: `present.*` of all tokens, even where
- * the graph returns those of new tokens only, as (1, S, W).
+ * Make `session` read long prompts in pieces, and return `present.*` of all tokens, as Transformers.js expects. The graph
+ * itself may return the rows of new tokens only, as (1, S, W).
  *
- * Such a tensor is a view of a larger buffer, and the next token's rows go right behind it. Of two continuations of one
- * past, only the later one is valid.
+ * Each of these tensors is a view of a larger buffer, and the next token's rows are written right behind it. So if one past
+ * is continued twice, only the later continuation is valid.
  *
- * @param {Session} session on a processor; gets `unread`, the number of tokens that its last run did not read
+ * @param {Session} session on the CPU; gets `unread`, the number of tokens that its last run did not read
  * @param {() => Promise<boolean>} [isStopped] called before every piece but the first. If true, the rest stays unread, and the
  *   outputs are those of the last piece that was read.
  */
@@ -54,8 +55,7 @@ export function readInPieces(session, isStopped = async () => false) {
 }
 
 /**
- * Feeds of the pieces to read one after the other, without the past. A run whose caller wants more than the last token's
- * logits is one piece.
+ * Split feeds into pieces, without the past. There is only one piece if the caller wants logits of more than the last token.
  *
  * @param {Tensors} feeds
  * @returns {Tensors[]}
@@ -92,7 +92,7 @@ function pastOf(session, tensors) {
 }
 
 /**
- * Both tensors one after the other, in the buffer of `past` if it has room.
+ * Append `rows` to `past`, in the buffer of `past` if it has room.
  *
  * @param {Tensor} past (1, P, W)
  * @param {Tensor} rows (1, S, W)
@@ -112,7 +112,7 @@ function appendRows(past, rows) {
 }
 
 /**
- * A tensor of the same class and type: the runtime's module is not imported here.
+ * A tensor of the same class and type as `tensor`. This module does not import the runtime.
  *
  * @param {Tensor} tensor
  * @param {BigInt64Array | Float32Array} data
