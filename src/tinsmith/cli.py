@@ -19,7 +19,7 @@ from tinsmith.pipeline.stages import STAGE_NAMES
 
 
 class _Group(click.Group):
-    """Prints what a person can act on as message and hint and exits with code 2; a traceback only with `--debug`."""
+    """Prints errors that a person can act on as message and hint, and exits with code 2. `--debug` shows tracebacks."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -61,7 +61,7 @@ _CHUNK_VALUES = 1 << 23
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
-    """Statements of a GGUF file about itself."""
+    """Format, quantization and licence, from a GGUF file's metadata."""
 
     format: str
     """Such as `GGUF Q4_1`."""
@@ -199,7 +199,7 @@ def _gemma3_config(config: dict[str, Any], file: GgufFile) -> dict[str, Any]:
 
 
 def _refuse_unknown_rope(file: GgufFile, architecture: str) -> None:
-    """Refuse a scaled RoPE: a model that ignores it is wrong at long range alone."""
+    """Refuse a scaled RoPE: a model that ignores it is wrong, but only at long range."""
     scaling = file.text(f"{architecture}.rope.scaling.type", "none")
     if scaling != "none" or any(tensor.name.startswith("rope_freqs") for tensor in file.tensors):
         raise BaseModelError(

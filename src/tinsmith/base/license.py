@@ -36,7 +36,7 @@ class License:
 
 
 def named(license_id: str, stated_in: str, name: str = "", link: str = "") -> License:
-    """The licence with this id; a missing name or link is that of a well-known licence, else the id and nothing."""
+    """The licence with this id. A missing name or link is filled in if the licence is well known."""
     known_name, known_link = _KNOWN.get(license_id, (license_id, ""))
     return License(license_id, name or known_name, link or known_link, stated_in)
 

@@ -65,7 +65,7 @@ def _text(member: Member, folder: Path) -> LicenseText:
 
 
 def _published(folder: Path, build: Callable[[Path], dict]) -> Path:
-    """`folder` if its files are the recorded ones; else it is built anew by `build`, which returns facts to keep."""
+    """Return `folder`, built again by `build` if its files do not match its record. `build` returns facts to record."""
     if _is_intact(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

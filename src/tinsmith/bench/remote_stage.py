@@ -78,7 +78,7 @@ def _device(
 
 
 def browser_and_system(user_agent: str) -> tuple[str, str]:
-    """Such as `("Firefox 140", "Android")`; empty where the user agent does not say."""
+    """Browser and system in a user agent, such as `("Firefox 140", "Android")`; empty strings if it names none."""
     browser = ""
     for token, name in _BROWSERS:
         if version := re.search(rf"\b{token}/(\d+)", user_agent):

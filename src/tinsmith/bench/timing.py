@@ -43,7 +43,7 @@ def decode_tokens_per_second(run: TimedRun) -> float:
 
 
 def median_and_range(runs: Sequence[TimedRun], metric: Callable[[TimedRun], float]) -> tuple[float, dict[str, float]]:
-    """Median of `metric` over the runs, and its `min` and `max`; the range of a single run is empty."""
+    """Median of `metric` over the runs, and its range as `min` and `max`, which is empty for a single run."""
     values = [metric(run) for run in runs]
     if len(values) == 1:
         return values[0], {}

@@ -73,7 +73,7 @@ class Page:
         return response["result"].get("value")
 
     def wait_for(self, expression: str, timeout_seconds: float = 30) -> Any:
-        """First truthy value of an expression, which is evaluated again and again.
+        """Evaluate an expression until its value is truthy, and return that value.
 
         Raises:
             BrowserError: it stays falsy for `timeout_seconds`, or throws.
@@ -81,7 +81,7 @@ class Page:
         deadline = time.monotonic() + timeout_seconds
         while not (value := self.evaluate(expression)):
             if time.monotonic() > deadline:
-                raise BrowserError(f"the page did not get there in {timeout_seconds:g} s: {expression}")
+                raise BrowserError(f"the page did not reach this state in {timeout_seconds:g} s: {expression}")
             time.sleep(0.05)
         return value
 

@@ -17,7 +17,7 @@ class TokenCounts:
     """Supervised end-of-turn tokens."""
     assistant_turns: int
     is_bos_right: bool
-    """Whether the first token, and no other, begins a sequence; in a family without one, whether none was added."""
+    """Whether there is exactly one beginning-of-sequence token, in front; none for a family without one."""
 
 
 @dataclass(frozen=True, slots=True)

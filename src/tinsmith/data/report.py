@@ -49,7 +49,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """Everything the data stage did and found out, for the owner of the data and the card."""
+    """Results of the data stage, for the owner of the data and the card."""
 
     data: str
     """Last component of the data path. The rest is private."""
