@@ -226,7 +226,7 @@ def test_a_link_among_unfinished_stages_is_removed_and_its_target_kept(line, tmp
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("run/data/chats.jsonl", "lies in the run folder"), (".", "holds the run folder")]
+    ("path", "words"), [("run/data/chats.jsonl", "lies in the run folder"), (".", "contains the run folder")]
 )
 def test_conversations_and_run_folder_do_not_lie_in_each_other(line, tmp_path, path, words):
     run, calls, _, _ = line

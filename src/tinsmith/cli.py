@@ -19,7 +19,7 @@ from tinsmith.pipeline.stages import STAGE_NAMES
 
 
 class _Group(click.Group):
-    """Prints errors that a person can act on as message and hint, and exits with code 2. `--debug` shows tracebacks."""
+    """Prints errors that a user can act on as message and hint, and exits with code 2. `--debug` shows tracebacks."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -32,7 +32,7 @@ class _Group(click.Group):
             say("\nstopped; run the same command again to continue")
             sys.exit(130)
         except BrokenPipeError:
-            raise  # click ends quietly when nobody reads on, as in `tinsmith check ... | head`
+            raise  # click exits quietly when the reader of a pipe stops, as in `tinsmith check ... | head`
         except OSError as error:
             problem = disk_problem(error)
             if ctx.params.get("debug") or not problem:
@@ -52,7 +52,7 @@ def _exit_with(message: str, hint: str) -> None:
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Turn a folder of conversations into a small chat model in a browser tab, with its model card."""
-    # PEFT 0.21 reads a property that Transformers 5.23 renamed; nothing a person can act on. Goes with a newer PEFT.
+    # PEFT 0.21 reads a property that Transformers 5.23 renamed, which users cannot fix. Remove this with a newer PEFT.
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
@@ -60,7 +60,7 @@ _PATH = click.Path(path_type=Path)
 _CONFIG = click.argument("config_path", metavar="CONFIG", type=_PATH)
 _RUN = click.argument("run_path", metavar="RUN", type=_PATH)
 _RUNS = click.option(
-    "--runs", "runs_dir", type=_PATH, default=Path("runs"), show_default=True, help="Folder that holds the runs."
+    "--runs", "runs_dir", type=_PATH, default=Path("runs"), show_default=True, help="Folder that contains the runs."
 )
 _SET = click.option(
     "--set",
@@ -73,7 +73,7 @@ _FROM = click.option("--from", "first", type=click.Choice(STAGE_NAMES), default=
 _TO = click.option("--to", "last", type=click.Choice(STAGE_NAMES), default="app", help="Last stage to run.")
 _FORCE = click.option("--force", is_flag=True, help="Run the stages even if they are up to date.")
 _ADOPT = click.option(
-    "--adopt", is_flag=True, help="Continue a run whose configuration file was moved or renamed, or is another one."
+    "--adopt", is_flag=True, help="Continue a run of another configuration file, or of one that was moved or renamed."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Also print the results as one line of JSON.")
 
@@ -128,7 +128,7 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
 def run(config_path: Path, **options: Any) -> None:
     """Run the whole pipeline, or continue a run.
 
-    Stages that are up to date are skipped. The run's folder is RUNS/NAME, with the name that CONFIG gives.
+    Stages that are up to date are skipped. The run's folder is RUNS/NAME; NAME is set in CONFIG.
     """
     from tinsmith.commands.run import RunOptions, run
 
@@ -147,7 +147,7 @@ def chat(run_path: Path, system: str | None) -> None:
 
 @main.command()
 @_RUN
-@click.option("--port", type=int, default=0, help="Port on 127.0.0.1; 0 takes a free one.")
+@click.option("--port", type=int, default=0, help="Port on 127.0.0.1; 0 picks a free one.")
 def serve(run_path: Path, port: int) -> None:
     """Serve the chat page and the card on 127.0.0.1."""
     from tinsmith.commands.serve import serve
@@ -167,18 +167,18 @@ def serve(run_path: Path, port: int) -> None:
     "--lan",
     "is_open",
     is_flag=True,
-    help="With --remote: open the page to the local network, not to this machine alone.",
+    help="With --remote: open the page to the local network, not only to this machine.",
 )
-@click.option("--port", type=int, default=0, help="With --remote: port of the page; 0 takes a free one.")
+@click.option("--port", type=int, default=0, help="With --remote: port of the page; 0 picks a free one.")
 @click.option(
     "--minutes",
     type=click.IntRange(1),
     default=60,
     show_default=True,
-    help="With --remote: close the page after this long.",
+    help="With --remote: close the page after this many minutes.",
 )
 def bench(**options: Any) -> None:
-    """Measure again in this browser or others, and renew the card."""
+    """Repeat the browser benchmark, here or on other devices, and update the card."""
     from tinsmith.commands.bench import bench
 
     bench(**options)
@@ -188,7 +188,7 @@ def bench(**options: Any) -> None:
 @_RUN
 @click.option("--check", "check_only", is_flag=True, help="Compare every number with its source and change nothing.")
 def card(run_path: Path, check_only: bool) -> None:
-    """Render the model card, or verify the one that is there."""
+    """Render the model card again, or verify it."""
     from tinsmith.commands.card import card
 
     card(run_path, check_only)
@@ -200,12 +200,12 @@ def card(run_path: Path, check_only: bool) -> None:
     "archives",
     metavar="FOLDER",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Take the packages' .tgz archives from FOLDER, for a machine without a network.",
+    help="Read the packages' .tgz archives from FOLDER, for a machine without a network.",
 )
 def setup(archives: Path | None) -> None:
     """Fetch the browser runtime (36 MB) before it is first needed.
 
-    Two packages are fetched from the npm registry, checked against pinned digests, and kept in tinsmith's cache. The
+    Two packages are fetched from the npm registry, checked against pinned digests, and stored in tinsmith's cache. The
     registry is the one in npm_config_registry or the user's npm configuration, else the public one.
     """
     from tinsmith.commands.setup import setup
@@ -226,7 +226,7 @@ def approve(**options: Any) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say what this machine can do, and how to install what is missing."""
+    """Report what this machine can do, and how to install what is missing."""
     from tinsmith.commands.doctor import doctor
 
     doctor()

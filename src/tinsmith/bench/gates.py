@@ -1,4 +1,4 @@
-"""Token ids in Python and in the browser. They must be equal before logits can be."""
+"""Compare token ids from Python and from the browser. Logits can only agree if these are equal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,17 +20,17 @@ def token_differences(
 ) -> list[dict[str, Any]]:
     """One record per conversation that Transformers.js tokenizes differently, with the first position that differs."""
     differences = []
-    for conversation, javascript in zip(conversations, browser_ids, strict=True):
-        python = list(tokenizer.encode(conversation).ids)
-        if python != list(javascript):
-            position = _first_difference(python, javascript)
+    for conversation, javascript_ids in zip(conversations, browser_ids, strict=True):
+        python_ids = list(tokenizer.encode(conversation).ids)
+        if python_ids != list(javascript_ids):
+            position = _first_difference(python_ids, javascript_ids)
             shown = slice(position, position + _SHOWN_TOKENS)
             differences.append(
                 {
                     "conversation": conversation.id,
                     "position": position,
-                    "python": python[shown],
-                    "javascript": list(javascript[shown]),
+                    "python": python_ids[shown],
+                    "javascript": list(javascript_ids[shown]),
                 }
             )
     return differences

@@ -1,4 +1,4 @@
-"""From the pages' measurements to a record of a device, and from a record to numbers."""
+"""Turn the results of the benchmark page into one record per device, and each record into measurements."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,11 +20,11 @@ _NUMBERS: dict[str, tuple[Callable[[TimedRun], float], str]] = {
     "prefill_tokens_per_second": (prefill_tokens_per_second, "tokens/s"),
     "decode_tokens_per_second": (decode_tokens_per_second, "tokens/s"),
 }
-"""Name of a number in ids and in `timing` -> its function of a run, and its unit."""
+"""Name in measurement ids and in `timing` -> function that computes the number from a run, and the number's unit."""
 
 
 def record_of(device: str, measured: dict[str, Any], reloaded: dict[str, Any]) -> dict[str, Any]:
-    """The record of one device, in which the times of a run count from its request.
+    """The record of one device. Token times are milliseconds since the run's request.
 
     Args:
         device: `wasm` or `webgpu`.
@@ -59,14 +59,14 @@ def _prompt_record(prompt: dict[str, Any]) -> dict[str, Any]:
 
 
 def record_numbers(recorder: Recorder, prefix: str, record: dict[str, Any], raw: str) -> str:
-    """Add the record's numbers and return its speed as a sentence.
+    """Record the numbers of one device, and return its speed as a sentence.
 
     Args:
-        recorder: Takes the numbers.
-        prefix: Start of their ids, such as `bench.wasm`. Ids of the first question's numbers have no further name,
-            ids of other prompts end in their length in tokens.
-        record: Of `record_of`.
-        raw: File of the record in the run folder.
+        recorder: Collects the numbers.
+        prefix: Start of their ids, such as `bench.wasm`. Ids for prompts other than the main one end in the prompt's
+            length in tokens.
+        record: Result of `record_of`.
+        raw: Run-relative path of the record.
     """
     add = partial(recorder.add, raw=raw)
     method = "from creating the worker to its ready"
@@ -76,14 +76,14 @@ def record_numbers(recorder: Recorder, prefix: str, record: dict[str, Any], raw:
         add(f"{prefix}.warm_load_seconds", record["warm_load_seconds"], "seconds", 1, "warm loads", method)
     add(f"{prefix}.threads", record["threads"], "count", 1, "settings", "the worker's own report")
     medians = {}
-    for name, prompt, runs in _timed_prompts(record):
+    for suffix, prompt, runs in _timed_prompts(record):
         for number, (function, unit) in _NUMBERS.items():
-            id = f"{prefix}.{number}{name}"
+            id = f"{prefix}.{number}{suffix}"
             medians[id], spread = median_and_range(runs, function)
             add(id, medians[id], unit, len(runs), "runs", f"{_TIMING}.{number}", spread=spread)
         tokens, new_tokens = prompt["prompt_tokens"], prompt["new_tokens"]
-        add(f"{prefix}.prompt_tokens{name}", tokens, "count", 1, "prompts", "length of the model's input")
-        add(f"{prefix}.new_tokens{name}", new_tokens, "count", len(runs), "runs", "length of the model's output")
+        add(f"{prefix}.prompt_tokens{suffix}", tokens, "count", 1, "prompts", "length of the model's input")
+        add(f"{prefix}.new_tokens{suffix}", new_tokens, "count", len(runs), "runs", "length of the model's output")
     label = "WebGPU on a software adapter, not a GPU" if record["software"] else record["backend"]
     first = medians[f"{prefix}.first_token_seconds"]
     speed = medians[f"{prefix}.decode_tokens_per_second"]
@@ -93,7 +93,7 @@ def record_numbers(recorder: Recorder, prefix: str, record: dict[str, Any], raw:
 
 
 def _timed_prompts(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], list[TimedRun]]]:
-    """`(end of the ids, prompt, runs)` of each prompt with runs."""
+    """`(id suffix, prompt, runs)` of each prompt that has runs."""
     for prompt in record["prompts"]:
         runs = [TimedRun(0.0, tuple(run["token_ms"]), prompt["prompt_tokens"]) for run in prompt["runs"]]
         if runs:

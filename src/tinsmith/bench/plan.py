@@ -19,7 +19,7 @@ QUESTION = "question"
 """Name of the main prompt, whose numbers are reported as the model's. Others are named after their length in tokens."""
 
 MOST_CONTEXT_TOKENS = 4096
-"""As in `web/worker.js`."""
+"""Longest context on the page; must equal the limit in `web/worker.js`."""
 
 _SYSTEM_PROMPT = "Answer briefly."
 PROMPT_WORDS = tuple(

@@ -1,4 +1,4 @@
-"""The result that another device sends: its shape, its signature, and its file until it is on the card."""
+"""Results from other devices: schema, signature, and storage until they are on the card."""
 
 import hashlib
 import hmac
@@ -64,7 +64,7 @@ class _Prompt(_Part):
     @model_validator(mode="after")
     def _has_its_tokens(self) -> Self:
         if any(len(run.times) != self.newTokens for run in self.runs):
-            raise ValueError("a run has another number of tokens than its prompt says")
+            raise ValueError("the number of tokens in a run differs from its prompt's newTokens")
         return self
 
 
@@ -92,7 +92,7 @@ class _Backend(_Part):
 
 
 class RemoteResult(_Part):
-    """The body of a result; everything else in it is dropped."""
+    """The body of a result. Unknown fields are dropped."""
 
     package: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """sha256 of the package's SHA256SUMS."""
@@ -109,10 +109,10 @@ def signature_of(code: str, body: bytes) -> str:
 
 
 def accept(code: str, body: bytes, signature: str) -> RemoteResult:
-    """The result in `body`.
+    """Check the signature of `body` and return the result in it.
 
     Raises:
-        UserError: it is not signed with `code`, or not a result.
+        UserError: `body` is not signed with `code`, or is not a valid result.
     """
     if not hmac.compare_digest(signature_of(code, body).encode(), signature.lower().encode()):
         raise UserError("not signed with the code of this page")
@@ -127,7 +127,7 @@ def accept(code: str, body: bytes, signature: str) -> RemoteResult:
 
 
 def store(folder: Path, code: str, body: bytes, signature: str) -> Path:
-    """Write an accepted result into `folder`, as it was signed, and return its path."""
+    """Write an accepted result and its signature to a new file in `folder`, and return its path."""
     now = datetime.now(UTC)
     path = folder / f"{now:%Y%m%dT%H%M%S%fZ}.json"
     received_at = now.isoformat(timespec="seconds")
@@ -139,7 +139,7 @@ def stored(folder: Path) -> list[tuple[str, RemoteResult]]:
     """`(time it was received, result)` of every file in `folder`, oldest first.
 
     Raises:
-        ArtifactError: a file is no longer as its device signed it.
+        ArtifactError: a file no longer matches its device's signature.
     """
     results = []
     for path in sorted(folder.glob("*.json")):

@@ -1,7 +1,7 @@
 """A page that another browser opens to run the benchmark and send its result back.
 
 Anyone with the link can download the model and send one result. Then the code in the link expires, and a new one
-replaces it. Browsers of this machine get the page over HTTP. Devices on the network get it over HTTPS with a temporary
+replaces it. Browsers on this machine get the page over HTTP. Devices on the network get it over HTTPS with a temporary
 certificate, because browsers allow threads, WebGPU and cryptography only on secure pages.
 """
 
@@ -57,7 +57,7 @@ class RemoteBench:
         received_dir: Folder for accepted results.
         is_open: Serve the local network over HTTPS instead of only this machine over HTTP.
         port: Port to listen on; 0 picks a free one.
-        on_result: Called with every accepted result, from a thread of the server.
+        on_result: Called with every accepted result, on a server thread.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Remote: the results that other devices sent for the current package, as records and numbers for the card."""
+"""Run the remote stage: turn results that other devices sent for this package into records and measurements."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ _BROWSERS = (
     ("Chrome", "Chrome"),
     ("Version", "Safari"),
 )
-"""Token in a user agent -> browser, the most particular first: most browsers name others too."""
+"""Token in a user agent -> browser. The most specific come first, because most browsers also name others."""
 
 _SYSTEMS = (
     ("Android", "Android"),
@@ -36,7 +36,7 @@ def take_results(export_dir: Path, received_dir: Path, out_dir: Path, context: S
     """Write `<number>.json` for every result in `received_dir` that was measured with the package in `export_dir`.
 
     Raises:
-        ArtifactError: a result is no longer what its device signed.
+        ArtifactError: a result no longer matches its device's signature.
     """
     package = file_sha256(export_dir / "package" / "SHA256SUMS")
     results = stored(received_dir)
@@ -54,7 +54,7 @@ def take_results(export_dir: Path, received_dir: Path, out_dir: Path, context: S
 def _device(
     received_at: str, result: RemoteResult, recorder: Recorder, number: int
 ) -> tuple[dict[str, Any], list[str]]:
-    """The record of one device, and a line about each of its backends."""
+    """Record one device's numbers; return its record and one line for each backend."""
     browser, system = browser_and_system(result.userAgent)
     records, lines = {}, []
     for backend in result.backends:
@@ -78,7 +78,7 @@ def _device(
 
 
 def browser_and_system(user_agent: str) -> tuple[str, str]:
-    """Browser and system in a user agent, such as `("Firefox 140", "Android")`; empty strings if it names none."""
+    """Browser and operating system in a user agent, such as `("Firefox 140", "Android")`; empty strings if unknown."""
     browser = ""
     for token, name in _BROWSERS:
         if version := re.search(rf"\b{token}/(\d+)", user_agent):

@@ -40,7 +40,7 @@ def bench_browser(
 ) -> Summary:
     """Measure every device of `config.devices`, and write `<device>.json` for each and `gates.json`.
 
-    For a device that this machine does not have, the record contains the reason instead of numbers.
+    The record of a device that this machine lacks contains the reason instead of numbers.
 
     Raises:
         GateError: the browser tokenizes or answers differently from Python.
@@ -63,7 +63,7 @@ def bench_browser(
 
 @contextmanager
 def _site(package_dir: Path) -> Generator[SiteServer]:
-    """The bench page, its runtime and the package, as the chat page's host would serve them."""
+    """Serve the bench page, its runtime and the package the way a host serves the chat page."""
     with scratch_folder("tinsmith-runtime-") as runtime:
         write_runtime(runtime)
         with SiteServer({"/": WEB_DIR, "/runtime/": runtime, "/model/": package_dir}) as server:
@@ -83,13 +83,13 @@ class _Session:
 
 
 class _BenchPage:
-    """bench.html in one tab, with one deadline for all its work."""
+    """bench.html in one tab, with a single deadline for all of its work."""
 
     def __init__(self, browser: Browser, session: _Session) -> None:
         self._deadline = time.monotonic() + session.config.timeout_seconds
         self._origin = session.origin
         self.page: Page = browser.open(f"{session.origin}/bench.html")
-        self.page.wait_for("globalThis.bench", self._left())
+        self.page.wait_for("globalThis.bench", self._seconds_left())
 
     def run(self, phase: str, plan: dict[str, Any], *more: Any) -> dict[str, Any]:
         """Run the page's `measure` or `reload` with a progress bar, and return its result."""
@@ -100,7 +100,7 @@ class _BenchPage:
             f"void (globalThis.result = bench.{phase}(...{arguments}).finally(() => (result.isSettled = true)))"
         )
         with tqdm(desc=f"{plan['device']}: {phase}", unit="run") as bar:
-            while not self.page.evaluate("!!result.isSettled", self._left()):
+            while not self.page.evaluate("!!result.isSettled", self._seconds_left()):
                 bar.total, bar.n = (self.page.evaluate(f"bench.progress.{key}") for key in ("total", "done"))
                 bar.refresh()
                 if time.monotonic() > self._deadline:
@@ -109,7 +109,7 @@ class _BenchPage:
                     )
                 time.sleep(_POLL_SECONDS)
             bar.n = bar.total or 0
-        return self.page.evaluate("result", self._left())
+        return self.page.evaluate("result", self._seconds_left())
 
     def compare(self, reference: dict[str, Any]) -> float:
         """Distance between the logits of the loaded graph and `reference`, as `web/reference.js` defines it."""
@@ -127,9 +127,9 @@ class _BenchPage:
             raise BrowserError(f"the page reported {len(problems)} errors, the first: {problems[0]}")
 
     def _call(self, name: str, argument: Any) -> Any:
-        return self.page.evaluate(f"bench.{name}({json.dumps(argument)})", self._left())
+        return self.page.evaluate(f"bench.{name}({json.dumps(argument)})", self._seconds_left())
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return max(1.0, self._deadline - time.monotonic())
 
 
@@ -139,7 +139,7 @@ def _bench_wasm(session: _Session, recorder: Recorder) -> str:
 
 
 def _bench_webgpu(session: _Session, recorder: Recorder) -> str:
-    """Measure on the machine's adapter, else on a software one; without either, write a record that says so."""
+    """Measure on the machine's adapter, or else on a software one. Without either, write a record that says so."""
     for mode in ("auto", "software"):
         with Browser(webgpu=mode) as browser:
             bench = _BenchPage(browser, session)
@@ -252,7 +252,7 @@ def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Reco
         count=len(session.conversations),
         count_of="conversations",
         method="tinsmith.bench.gates.token_differences",
-        hint="The browser would feed the model other tokens than it was trained on; see token_differences.",
+        hint="The browser would feed the model different tokens from those in training; see token_differences.",
         raw="bench/gates.json",
     )
     recorder.gate(
@@ -264,6 +264,6 @@ def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Reco
         count=len(comparisons),
         count_of="prompts",
         method="web/reference.js, mean over prompts",
-        hint="The browser's kernels do not compute what was evaluated; see logits.",
+        hint="The browser's kernels compute different logits from those evaluated; see logits.",
         raw="bench/gates.json",
     )

@@ -17,7 +17,7 @@ class TimedRun:
 
 
 def first_token_seconds(run: TimedRun) -> float:
-    """Seconds from the request to the first new token: the message to the worker and the prompt's forward pass."""
+    """Seconds from the request to the first new token. Includes the message to the worker and the prompt's prefill."""
     return (run.token_ms[0] - run.request_ms) / 1000
 
 
@@ -37,7 +37,7 @@ def decode_tokens_per_second(run: TimedRun) -> float:
     elapsed_ms = run.token_ms[-1] - run.token_ms[0]
     if elapsed_ms <= 0:
         raise ValueError(
-            f"no decode speed from {len(run.token_ms)} tokens in {elapsed_ms} ms: two at different times are needed"
+            f"no decode speed from {len(run.token_ms)} tokens in {elapsed_ms} ms: need two tokens at different times"
         )
     return (len(run.token_ms) - 1) * 1000 / elapsed_ms
 

@@ -54,7 +54,7 @@ _WEBGPU_FLAGS = {
 }
 _START_SECONDS = 60
 _MAX_PARENT_BYTES = 36
-"""A socket's path has 107 bytes, of which our folder and Chromium's names below it take 71."""
+"""The path of a Unix socket has at most 107 bytes. tinsmith's folder and Chromium's names below it need 71 of them."""
 
 
 def find_browser() -> str:
@@ -65,10 +65,10 @@ def find_browser() -> str:
     """
     if sys.platform == "win32":
         raise MissingDependency("tinsmith drives Chromium on Linux and macOS only", _INSTALL_HINT)
-    if named := os.environ.get("TINSMITH_BROWSER", ""):
-        if program := shutil.which(named):
+    if name := os.environ.get("TINSMITH_BROWSER", ""):
+        if program := shutil.which(name):
             return program
-        raise MissingDependency(f"TINSMITH_BROWSER={named}: no such program", "Set it to a Chromium or Chrome program.")
+        raise MissingDependency(f"TINSMITH_BROWSER={name}: no such program", "Set it to a Chromium or Chrome program.")
     candidates = (*_NAMES, *(_MAC_PROGRAMS if sys.platform == "darwin" else ()))
     for candidate in candidates:
         if program := shutil.which(candidate):
@@ -84,7 +84,7 @@ class Browser:
     The process ends with its parent, even if the parent is killed.
 
     Args:
-        webgpu: `none` gives no adapter, `auto` the machine's, `software` SwiftShader.
+        webgpu: Adapter that pages get: `none`, `auto` (the machine's) or `software` (SwiftShader).
         flags: Further command-line flags of Chromium.
 
     Raises:
@@ -96,7 +96,7 @@ class Browser:
         self._program = find_browser()
         self._flags = [*_FLAGS, *_WEBGPU_FLAGS[webgpu], *flags]
         if os.geteuid() == 0:
-            # Chromium refuses its sandbox to root, which is what containers usually run as.
+            # Chromium does not start its sandbox as root, the usual user in containers.
             self._flags.append("--no-sandbox")
         self._pending: dict[int, Future] = {}
         self._pages: dict[str, Page] = {}
@@ -104,7 +104,7 @@ class Browser:
         self._last_id = 0
         self._is_gone = False
         self.version = ""
-        """Such as `Chromium 156.0.8078.79`."""
+        """Name and version, such as `Chromium 156.0.8078.79`."""
         self.user_agent = ""
 
     def __enter__(self) -> "Browser":
@@ -112,7 +112,7 @@ class Browser:
             folder = stack.enter_context(scratch_folder("tinsmith-browser-", _temporary_parent()))
             log = stack.enter_context(tempfile.TemporaryFile())
             command = [self._program, *self._flags, f"--user-data-dir={folder / 'profile'}", "about:blank"]
-            # Chromium leaves folders of its own beside the profile; TMPDIR puts them where they are removed.
+            # Chromium also leaves folders in TMPDIR. Put them into the folder that is removed on exit.
             self._process = PipedProcess(command, log, {**os.environ, "TMPDIR": str(folder)})
             stack.callback(self._process.close)
             reader = threading.Thread(target=self._read, daemon=True)
@@ -120,7 +120,7 @@ class Browser:
             stack.callback(reader.join, _START_SECONDS)
             stack.callback(self._process.stop)
             try:
-                about = self.call("Browser.getVersion", {}, timeout_seconds=_START_SECONDS)
+                version = self.call("Browser.getVersion", {}, timeout_seconds=_START_SECONDS)
             except BrowserError as error:
                 self._process.stop()
                 log.seek(0)
@@ -130,8 +130,8 @@ class Browser:
                     "Try it by hand with --headless.",
                 ) from error
             self._stack = stack.pop_all()
-        self.version = about["product"].replace("HeadlessChrome/", "Chromium ").replace("Chrome/", "Chromium ")
-        self.user_agent = about["userAgent"]
+        self.version = version["product"].replace("HeadlessChrome/", "Chromium ").replace("Chrome/", "Chromium ")
+        self.user_agent = version["userAgent"]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -162,7 +162,7 @@ class Browser:
         self._pages[session] = page
 
     def send(self, method: str, params: dict, session: str = "") -> Future:
-        """Send a command without waiting. The future gets its response."""
+        """Send a command and return a future of its response, without waiting."""
         future: Future = Future()
         with self._lock:
             if self._is_gone:
@@ -205,7 +205,7 @@ class Browser:
             self._fail_pending()
 
     def _fail_pending(self) -> None:
-        """Fail all commands that wait for a response, because the browser has ended."""
+        """Fail every command that still waits for a response: the browser has ended."""
         with self._lock:
             self._is_gone = True
             while self._pending:

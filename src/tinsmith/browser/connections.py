@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _MAX_CONNECTIONS = 128
-"""Open at the same time. A browser opens six to a host; a new connection takes the place of the longest idle one."""
+"""Limit for open connections. A browser opens six per host. At the limit, a new one replaces the one idle longest."""
 
 
 class HttpServer(ThreadingHTTPServer):
@@ -26,7 +26,7 @@ class HttpServer(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def set_idle(self, connection: socket.socket, is_idle: bool) -> None:
-        """Record whether a connection waits for a request or has one that is being answered."""
+        """Record whether a connection is idle, which means that it waits for a request, or is answering one."""
         with self._lock:
             if not is_idle:
                 self._idle_since.pop(connection, None)
@@ -52,15 +52,15 @@ class HttpServer(ThreadingHTTPServer):
         """Close the connection that has waited longest for a request; its thread then ends. False if all are busy."""
         if not self._idle_since:
             return False
-        connection = min(self._idle_since, key=lambda one: self._idle_since[one])
+        connection = min(self._idle_since, key=lambda idle: self._idle_since[idle])
         del self._idle_since[connection]
         self._connections.discard(connection)
         with suppress(OSError):
-            # The plain socket's method: that of a TLS socket is not for use while another thread reads.
+            # Call the plain socket's method: a TLS socket's own is unsafe while another thread reads.
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
         return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that hang up or refuse the certificate; anything else is a mistake here."""
+        """Ignore clients that hang up or refuse the certificate. Report any other error: it is a bug in the server."""
         if not isinstance(sys.exception(), ssl.SSLError | ConnectionError | TimeoutError):
             super().handle_error(request, client_address)

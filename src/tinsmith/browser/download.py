@@ -23,14 +23,15 @@ _TIMEOUT_SECONDS = 30
 _PIECE_BYTES = 1 << 16
 _MAX_BYTES = 500_000_000
 _CERTIFICATE_VARIABLES = ("NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Each names a file of further certificates to trust. OpenSSL itself reads `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
+"""Variables that name a file of additional trusted certificates. OpenSSL reads `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
 
 
 def registry_address(package_name: str = "") -> str:
-    """Address of the npm registry, without a slash at its end.
+    """Address of the npm registry, without a trailing slash.
 
-    A registry for the package's scope, such as `@huggingface:registry`, in the user's npm configuration comes first,
-    then the environment variable `npm_config_registry`, then `registry` in that configuration, then the public one.
+    It is the first of these that is set: the registry for the package's scope (such as `@huggingface:registry`) in the
+    user's npm configuration, the environment variable `npm_config_registry`, `registry` in that configuration, and the
+    public registry.
 
     Raises:
         MissingDependency: it is not an http or https address.
@@ -49,13 +50,13 @@ def registry_address(package_name: str = "") -> str:
 
 
 def without_credentials(url: str) -> str:
-    """`url` without user name and password, to be shown."""
+    """`url` without user name and password, for messages."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def is_reachable(url: str, timeout_seconds: float = 5) -> bool:
-    """Whether a server has the file at `url`; nothing is downloaded."""
+    """Whether a server has the file at `url`. Downloads nothing."""
     try:
         with _open(_request(url, "HEAD"), timeout_seconds):
             return True
@@ -66,16 +67,16 @@ def is_reachable(url: str, timeout_seconds: float = 5) -> bool:
 def download(what: str, url: str, target: Path) -> Path:
     """Fetch `url` into `target` with a progress bar; return `target`.
 
-    A broken download continues where it stopped if the server supports that, else it starts again. The environment
-    variables `https_proxy`, `http_proxy` and `no_proxy` choose the proxy.
+    An interrupted download continues where it stopped if the server supports that; otherwise it starts again. The
+    environment variables `https_proxy`, `http_proxy` and `no_proxy` set the proxy.
 
     Args:
-        what: Name of the file, to be shown.
+        what: Name of the file for messages.
         url: An http or https address.
         target: A new file.
 
     Raises:
-        MissingDependency: it cannot be fetched; the message says what, from where, and why.
+        MissingDependency: the file cannot be fetched; the message says what, from where, and why.
     """
     from tqdm import tqdm
 
@@ -96,17 +97,17 @@ def download(what: str, url: str, target: Path) -> Path:
 
 
 def _save(response: http.client.HTTPResponse, target: Path, bar: Any) -> None:
-    """Write a response to `target`, after what is there if it continues that.
+    """Write a response to `target`. A partial response is appended to the part already there.
 
     Raises:
         ConnectionError: the connection closed before the end.
-        ValueError: the file is larger than any package, or the response is another part of it.
+        ValueError: the file is larger than any package, or the partial response starts at the wrong byte.
     """
     start = 0
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
         start = target.stat().st_size
         if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise ValueError("the server sent another part than the missing one")
+            raise ValueError("the server sent the wrong part of the file")
     length = response.headers.get("Content-Length", "")
     end = start + int(length) if length.isdecimal() else None
     bar.total, bar.n = end, start
@@ -121,7 +122,7 @@ def _save(response: http.client.HTTPResponse, target: Path, bar: Any) -> None:
 
 
 def _request(url: str, method: str, partial: Path | None = None, etag: str = "") -> urllib.request.Request:
-    """A request for `url`; with a partial file, for its missing end, as long as the server's file is the same one."""
+    """A request for `url`. With a partial file, it asks for the rest, or for all of it if the server's file changed."""
     parts = urlsplit(url)
     request = urllib.request.Request(without_credentials(url), method=method, headers={"User-Agent": "tinsmith"})
     if parts.username:
@@ -148,7 +149,7 @@ def _open(request: urllib.request.Request, timeout_seconds: float) -> http.clien
 
 
 def _user_settings() -> dict[str, str]:
-    """The user's npm configuration: lines of `key=value`, where `${NAME}` stands for an environment variable."""
+    """The user's npm configuration: lines of `key=value`, with each `${NAME}` replaced from the environment."""
     path = Path(_npm_variable("userconfig") or Path.home() / ".npmrc")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -164,7 +165,7 @@ def _user_settings() -> dict[str, str]:
 
 
 def _npm_variable(name: str) -> str:
-    """Environment variable by which npm takes a setting; npm reads it in either case."""
+    """Value of npm's environment variable for a setting, in lower or upper case; empty if neither is set."""
     lower = f"npm_config_{name}"
     return os.environ.get(lower) or os.environ.get(lower.upper()) or ""
 

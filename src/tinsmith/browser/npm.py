@@ -1,8 +1,7 @@
 """Files from packages of the npm registry, without npm or Node.
 
-`web/package-lock.json` pins each package by version and digest. An archive is fetched once, compared with its pinned
-digest, and the few files that are needed are kept in tinsmith's cache, where each is checked against its recorded
-sha256 once per process.
+`web/package-lock.json` pins each package by version and digest. An archive is fetched once and compared with its pinned
+digest. Only the files that are needed are cached, and each process checks them once against their recorded sha256.
 """
 
 import base64
@@ -23,7 +22,7 @@ from tinsmith.core.scratch import scratch_folder
 _MANIFEST = "MANIFEST.json"
 _MAX_FILE_BYTES = 200_000_000
 _MAX_ARCHIVE_BYTES = 1_000_000_000
-"""Unpacked, up to the last file that is needed."""
+"""Limit for the unpacked archive, up to the last file that is needed."""
 
 _intact: set[Path] = set()
 """Cache entries whose files this process has checked."""
@@ -40,7 +39,7 @@ class Package:
 
     @property
     def pin(self) -> str:
-        """Such as `axe-core@4.14.1`."""
+        """Name and version, such as `axe-core@4.14.1`."""
         return f"{self.name}@{self.version}"
 
     @property
@@ -63,23 +62,23 @@ def pinned_package(lock: Path, name: str) -> Package:
 
 
 def package_folder(package: Package, files: Sequence[str]) -> Path:
-    """Place of `files` of a package in the cache, whether or not they are there."""
+    """Folder in the cache for `files` of a package. It may not exist yet."""
     key = combined_sha256([package.integrity, sorted(files)])[:12]
     return cache_dir() / "npm" / f"{package.name.replace('/', '-').removeprefix('@')}-{package.version}-{key}"
 
 
 def is_cached(package: Package, files: Sequence[str]) -> bool:
-    """Whether the cache has `files` of a package, undamaged."""
+    """Whether the cache contains undamaged `files` of a package."""
     return _is_intact(package_folder(package, files))
 
 
 def package_files(package: Package, files: Sequence[str], archives: Path | None = None) -> Path:
-    """Folder with `files` of a package under their paths in it; fetched if the cache does not have them.
+    """Fetch `files` of a package unless they are cached. Return a folder that has them at the same relative paths.
 
     Several processes may call it at the same time.
 
     Args:
-        package: Which package.
+        package: Package and version.
         files: Paths inside the package, such as `dist/ort.wasm.bundle.min.mjs`.
         archives: Folder with the package's archive, under any name, in place of the registry.
 
@@ -102,10 +101,10 @@ def package_files(package: Package, files: Sequence[str], archives: Path | None 
 
 
 def extract(archive: Path, files: Sequence[str], folder: Path) -> None:
-    """Write `files` of an npm archive into `folder`. Nothing else in the archive is written anywhere.
+    """Write `files` of an npm archive into `folder`, and nothing else from the archive.
 
     Raises:
-        MissingDependency: a file is missing, is not a plain file, or is too large; or the archive is damaged.
+        MissingDependency: a file is missing, too large or not a plain file, or the archive is damaged.
     """
     missing = set(files)
     try:
@@ -180,7 +179,7 @@ def _is_intact(entry: Path) -> bool:
 
 
 def _publish(folder: Path, entry: Path) -> None:
-    """Move `folder/files` to `entry`, unless another process has put the same files there meanwhile."""
+    """Move `folder/files` to `entry`, unless another process has already put the same files there."""
     if _is_intact(entry):
         return
     if entry.exists():

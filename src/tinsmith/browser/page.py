@@ -1,6 +1,6 @@
-"""One browser tab and its evidence: every URL requested, every console message, every exception.
+"""One browser tab, with a record of every requested URL, console message and exception.
 
-The model runs in a worker, so workers are followed too, from before their first line.
+The model runs in a worker, so workers are recorded too, from their first line on.
 """
 
 import base64
@@ -99,11 +99,11 @@ class Page:
     def serve(self, sources: Mapping[str, Path | str]) -> None:
         """Answer requests for these URL prefixes, such as `https://host/path/`, from local folders or other URLs.
 
-        Call it before `navigate`. A page that names a public address then runs without a network.
+        Call it before `navigate`. A page that loads from a public address then runs without a network.
 
         Args:
-            sources: Prefix -> folder, or prefix -> URL prefix that is requested instead without the page's knowledge.
-                A folder's files travel over the DevTools pipe, which Chromium closes above 100 MB. Serve larger ones
+            sources: Prefix -> folder, or prefix -> URL prefix to request instead, invisibly to the page. A folder's
+                files travel over the DevTools pipe, which Chromium closes above 100 MB. Serve larger ones
                 with a `SiteServer` that sends `Access-Control-Allow-Origin: *` and
                 `Cross-Origin-Resource-Policy: cross-origin`.
         """
@@ -121,7 +121,7 @@ class Page:
         path.write_bytes(base64.b64decode(image["data"]))
 
     def listen(self, session: str) -> None:
-        """Record the events of a session: of the tab itself or of one of its workers."""
+        """Record the events of a DevTools session, which belongs to the tab or one of its workers."""
         self._browser.adopt(session, self)
         for domain in ("Network", "Runtime", "Log"):
             self._browser.send(f"{domain}.enable", {}, session)

@@ -1,7 +1,7 @@
-"""A browser process and the pair of pipes over which it takes commands.
+"""A browser process that is controlled over a pair of pipes.
 
 A debugging port would let every user of the machine read files and pages through the browser. Nobody else can open a
-pipe, and a browser whose pipe closes ends by itself, even when the process that started it was killed.
+pipe. When the pipe closes, the browser exits by itself, even if the process that started it was killed.
 """
 
 import json
@@ -69,12 +69,12 @@ class PipedProcess:
             self._commands.flush()
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """Every message from the browser, until it ends. Only one thread may read."""
+        """Every message from the browser, until the browser ends. Only one thread may read."""
         pieces: list[bytes] = []
         while piece := self._replies.read(_READ_BYTES):
-            *ends, rest = piece.split(b"\0")
-            for end in ends:
-                yield json.loads(b"".join([*pieces, end]))
+            *last_pieces, rest = piece.split(b"\0")
+            for last_piece in last_pieces:
+                yield json.loads(b"".join([*pieces, last_piece]))
                 pieces = []
             if rest:
                 pieces.append(rest)
@@ -91,7 +91,7 @@ class PipedProcess:
             self._process.wait()
 
     def close(self) -> None:
-        """Close the reading end. Call it when nobody reads any more."""
+        """Close the reading end. Call it after the last read."""
         self._replies.close()
 
 

@@ -1,4 +1,4 @@
-"""The browser runtime: Transformers.js and ONNX Runtime for the web, with the few patches that pages need."""
+"""The browser runtime: Transformers.js and ONNX Runtime Web, with the patches that the pages need."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +23,12 @@ _SERVED = (
 """Files of ONNX Runtime's `dist/` that pages load."""
 _FILES = {
     TRANSFORMERS: (_LIBRARY, _LICENSE),
-    # The card's code uses Transformers.js without patches, which loads the last file too.
+    # The last file is for the card's code, which uses Transformers.js without patches.
     ONNX_RUNTIME: tuple(f"dist/{name}" for name in (*_SERVED, "ort-wasm-simd-threaded.asyncify.mjs")),
 }
 
 # Transformers.js 4.3.1 splits each merge of a tokenizer and turns it into JSON for use as a map key. With the 514,906
-# merges of Gemma 3 this takes memory and half a second. The patches use the strings of tokenizer.json as keys instead.
+# merges of Gemma 3 this costs memory and half a second. The patches use the strings of tokenizer.json as keys instead.
 # Remove them when https://github.com/huggingface/tokenizers.js does the same.
 _PATCHES = {
     'this.merges=e?t.merges:t.merges.map(s=>s.split(" ",2)),'
@@ -54,7 +54,7 @@ def missing_packages() -> list[Package]:
 
 
 def runtime_folders(archives: Path | None = None) -> dict[str, Path]:
-    """Folder of each package by its name. Packages are fetched on first use.
+    """Package name -> folder with its files, fetched on first use.
 
     Args:
         archives: Folder with the packages' archives, used instead of the registry.
@@ -66,7 +66,7 @@ def runtime_folders(archives: Path | None = None) -> dict[str, Path]:
 
 
 def write_runtime(folder: Path) -> None:
-    """Put the browser runtime into `folder`: Transformers.js once for WASM and once for WebGPU, and ONNX Runtime.
+    """Write the browser runtime to `folder`: Transformers.js once for WASM and once for WebGPU, and ONNX Runtime.
 
     Transformers.js imports `onnxruntime-web/webgpu` by a bare name. A worker has no import map, so the name is
     replaced in the copy. The plain WASM build loads in half the time of the asyncify build that WebGPU needs.

@@ -1,8 +1,8 @@
 """A static file server for one machine.
 
-It answers GET and HEAD for files below its mounts and nothing else: no listing, no symbolic links, no other host's
-name in the request, real 404s (a fallback page would be parsed as a model file). Every response carries the headers
-that give the page `crossOriginIsolated`, without which WASM has one thread.
+It answers GET and HEAD for files below its mounts. It lists no folders, follows no symbolic links, and refuses requests
+that name another host. A missing file is a real 404, because a fallback page would be parsed as a model file. Every
+response has the headers that make a page `crossOriginIsolated`; without them, WASM has only one thread.
 """
 
 import re
@@ -25,10 +25,10 @@ ISOLATION_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""Headers that give a page `crossOriginIsolated`."""
+"""Headers that make a page `crossOriginIsolated`."""
 
-# The pages carry a narrower policy of their own. Workers, in which the model runs, take theirs from this header alone,
-# and only a header can forbid other sites to frame the page.
+# The pages also set a stricter policy themselves. Workers, which run the model, get a policy only from this header, and
+# only a header can stop other sites from framing the page.
 HOST_HEADERS = {
     **ISOLATION_HEADERS,
     "Content-Security-Policy": (
@@ -36,7 +36,7 @@ HOST_HEADERS = {
         "img-src 'self' data:; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 }
-"""Headers that a static host must send; `app.py` writes them in the form of the common hosts."""
+"""Headers that a static host must send. `app.py` writes them in the formats of common hosts."""
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -53,9 +53,9 @@ _TYPES = {
 }
 _PIECE_BYTES = 1 << 20
 _IDLE_SECONDS = 60
-"""Time without a byte after which a connection is closed."""
+"""A connection is closed after this long without a byte."""
 _MAX_POSITION_DIGITS = 18
-"""Digits of a file position; a longer number is beyond the end of every file."""
+"""Most digits of a file position. A longer number is beyond the end of every file."""
 
 
 class SiteServer:
@@ -63,11 +63,11 @@ class SiteServer:
 
     Args:
         mounts: URL prefix ending in `/` -> folder, or full URL path -> file. The longest prefix wins.
-        port: 0 takes a free one.
+        port: Port to listen on; 0 picks a free one.
         headers: Sent with every response, after `ISOLATION_HEADERS`.
-        address: Address to listen on. Only a person who asked for it gets another one.
-        hosts: Names and numbers that a request may call this machine; the first is the origin's.
-        tls: Certificate and key, for https.
+        address: Address to listen on. Listen on the network only if the user asked for it.
+        hosts: Names and addresses that a request's Host header may contain. The first is part of `origin`.
+        tls: Certificate and key, for HTTPS.
         handler: Class that handles requests.
 
     Raises:
@@ -107,17 +107,17 @@ class SiteServer:
         self._http.server_close()
 
     def remount(self, mounts: Mapping[str, Path]) -> None:
-        """Serve these from now on, and nothing else."""
+        """Serve `mounts` from now on, in place of the earlier ones."""
         self._handler.mounts = dict(mounts)
 
     def wait(self) -> None:
-        """Return when the server stops, such as after an interrupt in the calling thread."""
+        """Block until the server stops or Ctrl-C interrupts the calling thread."""
         while self._thread.is_alive():
             self._thread.join(timeout=0.5)
 
 
 class SiteHandler(BaseHTTPRequestHandler):
-    """One request. Subclassed per server with its mounts."""
+    """Handles requests. Each server makes a subclass with its own mounts."""
 
     mounts: Mapping[str, Path]
     extra_headers: Mapping[str, str]
@@ -136,7 +136,7 @@ class SiteHandler(BaseHTTPRequestHandler):
         super().handle_one_request()
 
     def parse_request(self) -> bool:
-        """Read the headers; only a connection with a whole request counts as busy."""
+        """Read the headers. Only a connection with a complete request counts as busy."""
         is_whole = super().parse_request()
         self._server.set_idle(self.connection, False)
         return is_whole
@@ -149,7 +149,7 @@ class SiteHandler(BaseHTTPRequestHandler):
 
     @property
     def is_for_us(self) -> bool:
-        """Whether the Host header names this server. Another site can point its own name here but not forge that."""
+        """Whether the Host header names this server. A site whose own domain points here cannot forge that header."""
         port = self._server.server_port
         return self.headers.get("Host") in [f"{host}:{port}" for host in self.hosts]
 
@@ -178,18 +178,18 @@ class SiteHandler(BaseHTTPRequestHandler):
 
     def _send(self, file: BinaryIO, start: int, end: int) -> None:
         file.seek(start)
-        left = end - start
+        bytes_left = end - start
         try:
-            while left > 0:
-                piece = file.read(min(_PIECE_BYTES, left))
+            while bytes_left > 0:
+                piece = file.read(min(_PIECE_BYTES, bytes_left))
                 if not piece:
                     break
                 self.wfile.write(piece)
-                left -= len(piece)
+                bytes_left -= len(piece)
         except (BrokenPipeError, ConnectionResetError):
             # Browsers cancel downloads when a tab closes.
             self.close_connection = True
-        if left:
+        if bytes_left:
             self.close_connection = True
 
     def refuse(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
@@ -207,7 +207,7 @@ class SiteHandler(BaseHTTPRequestHandler):
     def end_headers(self) -> None:
         for name, value in {**ISOLATION_HEADERS, **self.extra_headers}.items():
             self.send_header(name, value)
-        # A run is replaced in place, so a cached file of the same name may be an old one.
+        # A new run replaces files under the same names, so a cached file may be outdated.
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
@@ -216,7 +216,7 @@ class SiteHandler(BaseHTTPRequestHandler):
 
 
 def resolve(mounts: Mapping[str, Path], target: str) -> Path | None:
-    """File that a request target names, or None if it names none that may be served.
+    """File that a request target names, or None if there is no such file to serve.
 
     Args:
         mounts: As for `SiteServer`.
@@ -247,14 +247,14 @@ def resolve(mounts: Mapping[str, Path], target: str) -> Path | None:
 
 
 def content_type(path: Path) -> str:
-    """MIME type by file name; browsers refuse modules and WASM under a wrong one."""
+    """MIME type for a file name. Browsers refuse modules and WASM with a wrong one."""
     return _TYPES.get(path.suffix, "application/octet-stream")
 
 
 def _plain_file(path: Path) -> Path | None:
     try:
         return path if path.is_file() and not path.is_symlink() else None
-    except OSError:  # a name longer than the file system takes
+    except OSError:  # a name longer than the file system allows
         return None
 
 
@@ -266,7 +266,7 @@ def _is_link(path: Path) -> bool:
 
 
 def _byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """Half-open byte range of a Range header; the whole file for none or several, None if it is outside the file."""
+    """Half-open byte range of a Range header: the whole file for none or several, None for one outside the file."""
     match = re.fullmatch(r"\s*bytes\s*=([0-9]*)-([0-9]*)", header)
     if match is None or match[0].endswith("=-"):
         return 0, size
@@ -278,7 +278,7 @@ def _byte_range(header: str, size: int) -> tuple[int, int] | None:
 
 
 def _position(digits: str) -> int | None:
-    """File position in decimal digits, or None without any."""
+    """The file position that `digits` spell, or None without digits."""
     if not digits:
         return None
     return int(digits) if len(digits) <= _MAX_POSITION_DIGITS else 10**_MAX_POSITION_DIGITS

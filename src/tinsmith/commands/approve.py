@@ -73,7 +73,7 @@ def approve(config_path: Path, runs_dir: Path, list_only: bool) -> None:
         list_only: Print the candidates as TOML; ask nothing and write nothing.
 
     Raises:
-        UserError: the run has no text to agree to, or does not exist.
+        UserError: the run does not exist, or has no text to approve.
         ArtifactError: its data stage has not finished.
         ConfigError: the configuration cannot be read or changed.
     """
@@ -84,7 +84,7 @@ def approve(config_path: Path, runs_dir: Path, list_only: bool) -> None:
     evidence = read_evidence(run)
     candidates = [*_agreed(config, evidence), *_new(config, run, evidence)]
     if not candidates:
-        raise UserError(f"{run.root}: no text to agree to", f"Finish the run first: {typed('run', config_path)}")
+        raise UserError(f"{run.root}: no text to approve", f"Finish the run first: {typed('run', config_path)}")
     if list_only:
         show(_as_toml(candidates), end="")
         return
@@ -99,7 +99,7 @@ def approve(config_path: Path, runs_dir: Path, list_only: bool) -> None:
 
 
 def _agreed(config: RunConfig, evidence: Evidence) -> Iterator[Candidate]:
-    """Texts that the configuration already publishes."""
+    """Candidates that the configuration already publishes."""
     if config.app.system_prompt:
         yield _prompt(config.app.system_prompt, "agreed before")
     for text in config.app.questions:
@@ -115,7 +115,7 @@ def _agreed(config: RunConfig, evidence: Evidence) -> Iterator[Candidate]:
 
 
 def _new(config: RunConfig, run: RunDir, evidence: Evidence) -> Iterator[Candidate]:
-    """Texts of the run that the configuration does not publish."""
+    """Candidates from the run that the configuration does not publish yet."""
     prompt = evidence.record("data", "report.json")["system_prompt"]
     if prompt and not config.public_system_prompt:
         yield _prompt(prompt, "the most common system prompt in the data; if you decline, the chat page uses none")
@@ -193,7 +193,7 @@ def _answer(question: str) -> str:
 
 
 def _as_toml(candidates: list[Candidate]) -> str:
-    """All candidates as TOML to copy from, each with its note and warnings above it."""
+    """All candidates as TOML for the owner to copy, each below its note and warnings."""
     lines = ["# Texts from your data. Copy only those that you want to publish into your tinsmith.toml."]
     for section, keys in (("app", (PROMPT_KEY, QUESTIONS_KEY)), ("card", (EXAMPLES_KEY,))):
         lines += ["", f"[{section}]"]

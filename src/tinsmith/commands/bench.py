@@ -1,4 +1,4 @@
-"""`tinsmith bench`: the browser benchmark again, here or in other browsers."""
+"""`tinsmith bench`: repeat the browser benchmark, here or on other devices."""
 
 import sys
 import threading
@@ -13,27 +13,27 @@ from tinsmith.core.run_dir import RunDir
 
 _OPEN = (
     "This page is open to the local network: whoever has its address can download the model and send one result.\n"
-    "The browser will warn about an unknown certificate, which this command has just made; go on from there."
+    "The browser will warn about an unknown certificate, because this command has just created it. Accept it."
 )
 _CLOSED = "This page is open to browsers on this machine only; --lan lets in a phone or laptop on the local network."
 _SERVED = (
-    "This serves the model ({package_dir}, {size_mb:.0f} MB) and a page that times it. The page's prompts are made of\n"
-    "fixed words: it holds no text of your conversations. The model itself may repeat what it was trained on."
+    "This serves the model ({package_dir}, {size_mb:.0f} MB) and a page that times it. The page's prompts are fixed:\n"
+    "it contains no text from your conversations. The model itself may repeat what it was trained on."
 )
 
 
 def bench(run_path: Path, is_remote: bool, is_open: bool, port: int, minutes: int) -> None:
-    """Measure a run again, and renew its card and page.
+    """Repeat a run's benchmark, and update its card and chat page.
 
     Args:
         run_path: The run's folder.
-        is_remote: Serve a page that other browsers run, instead of starting one here.
+        is_remote: Serve a page that runs the benchmark in other browsers, instead of starting one here.
         is_open: With `is_remote`, open the page to the local network.
-        port: With `is_remote`, the port to serve it on; 0 takes a free one.
-        minutes: With `is_remote`, close the page after this long.
+        port: With `is_remote`, port of the page; 0 picks a free one.
+        minutes: With `is_remote`, close the page after this many minutes.
 
     Raises:
-        UserError: options that do not go together, or no finished run.
+        UserError: the options do not go together, or the run has not finished.
     """
     run = existing_run(run_path)
     if not is_remote:
@@ -43,7 +43,7 @@ def bench(run_path: Path, is_remote: bool, is_open: bool, port: int, minutes: in
     elif _receive_results(run, is_open, port, minutes):
         run_and_report(config_of(run), run, RunOptions(first="remote", last="app"))
     else:
-        say("No result came; nothing was changed.")
+        say("No results arrived; nothing was changed.")
 
 
 def _size_mb(folder: Path) -> float:
@@ -51,7 +51,7 @@ def _size_mb(folder: Path) -> float:
 
 
 def _receive_results(run: RunDir, is_open: bool, port: int, minutes: int) -> int:
-    """Serve the page until Ctrl-C or the end of the time, and return the number of results."""
+    """Serve the page until Ctrl-C or the time limit, and return the number of results."""
     import segno
 
     from tinsmith.bench.plan import plan

@@ -10,7 +10,12 @@ _STAGES_WITH_RUNTIME = ("bench", "card", "app")
 
 
 def require_browser(run: RunDir, first: str, last: str) -> None:
-    """Find Chromium and fetch the browser runtime if a stage from `first` to `last` needs them and has never finished.
+    """Find Chromium and fetch the browser runtime if a selected stage needs them and has never finished.
+
+    Args:
+        run: The run folder.
+        first: First selected stage.
+        last: Last selected stage.
 
     Raises:
         MissingDependency: there is no Chromium, or the runtime cannot be fetched.

@@ -1,4 +1,4 @@
-"""Texts of a run that its owner may agree to publish."""
+"""Texts from a run that its owner may choose to publish."""
 
 import random
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class ExampleCandidate:
 
 
 def question_candidates(conversations: Sequence[Conversation], seed: int) -> list[QuestionCandidate]:
-    """Up to 12 different first questions, drawn by `seed`, from as many categories as there are."""
+    """Up to 12 different first questions, shuffled with `seed` and spread evenly over the categories."""
     order = list(conversations)
     random.Random(seed).shuffle(order)
     counts: dict[str, int] = {}
@@ -59,11 +59,11 @@ def example_candidates(evidence: Evidence) -> list[ExampleCandidate]:
     """
     answers = evidence.lines("evaluate", "answers.jsonl")
     ranked = sorted((a for a in answers if a["facts"]), key=lambda a: len(a["int4_facts"]) / len(a["facts"]))
-    ends: list[dict[str, Any]] = []
+    ordered: list[dict[str, Any]] = []
     while ranked:
-        ends.append(ranked.pop(-1 if len(ends) % 2 == 0 else 0))
-    ends += [answer for answer in answers if not answer["facts"]]
-    return [_example(answer) for answer in ends[:_EXAMPLES]]
+        ordered.append(ranked.pop(-1 if len(ordered) % 2 == 0 else 0))
+    ordered += [answer for answer in answers if not answer["facts"]]
+    return [_example(answer) for answer in ordered[:_EXAMPLES]]
 
 
 def _example(answer: dict[str, Any]) -> ExampleCandidate:

@@ -1,4 +1,4 @@
-"""`tinsmith check`: what would be used of the data, dropped and repaired, and why."""
+"""`tinsmith check`: report which records a run would use, drop or repair, and why."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
     """Print the data report of a configuration file.
 
     Raises:
-        ConfigError: keys or values do not fit.
+        ConfigError: keys or values are invalid.
         DataError: the data cannot be used.
     """
     config = load_config(config_path, settings)

@@ -14,7 +14,7 @@ from tinsmith.core.errors import ConfigError
 from tinsmith.core.run_dir import write_text
 
 _JOINERS = "\u200c\u200d"
-"""Invisible characters that many scripts and emoji need."""
+"""Invisible characters that many scripts and emoji need, so they are not escaped."""
 
 Value = str | CardExample | Sequence[str | CardExample]
 

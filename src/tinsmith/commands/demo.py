@@ -13,7 +13,7 @@ DATA_PACKAGE = "zaragoza_construction_faq"
 INSTALL_HINT = "pip install 'tinsmith[demo]'"
 
 _CONFIGURATION = "tinsmith demo"
-"""Stands for the demo's configuration file, which lies wherever tinsmith is installed."""
+"""Id in place of the configuration file's, because the file's path differs between installations."""
 
 
 def demo(options: RunOptions) -> None:

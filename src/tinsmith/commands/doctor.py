@@ -16,7 +16,7 @@ _DEMO_DISK_BYTES = 5e9
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The state of one thing that tinsmith uses."""
+    """Whether this machine has one thing that tinsmith uses."""
 
     what: str
     is_ok: bool

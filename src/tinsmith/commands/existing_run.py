@@ -1,4 +1,4 @@
-"""Open the run folder on a command's command line."""
+"""Open the run folder that the user names on the command line."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def existing_run(path: Path) -> RunDir:
 
 
 def config_of(run: RunDir) -> RunConfig:
-    """The configuration that a run was made with.
+    """The configuration that a run was last run with.
 
     Raises:
         ArtifactError: its `config.json` is missing or not JSON.

@@ -15,7 +15,7 @@ def init(folder: Path) -> None:
     """Write a commented `tinsmith.toml` into `folder`; the run is named after the folder.
 
     Raises:
-        UserError: there is one already, or `folder` is a file.
+        UserError: `folder` already contains one, or is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: a file, not a folder", "Choose another folder.")
@@ -27,7 +27,7 @@ def init(folder: Path) -> None:
 
 
 def run_name(folder_name: str) -> str:
-    """A valid name for a run, as close to `folder_name` as possible; the default name if nothing of it is valid."""
+    """A valid run name that is close to `folder_name`; the default name if no character of it is valid."""
     ascii_name = unicodedata.normalize("NFKD", folder_name.casefold()).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9._]+", "-", ascii_name).strip("-._")[:MAX_NAME_LENGTH]
     return name or RunConfig().name

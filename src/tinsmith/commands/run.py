@@ -1,4 +1,4 @@
-"""`tinsmith run`: the whole pipeline, or a part of it, and the table of results. Other commands renew runs with it."""
+"""`tinsmith run`: run all or some stages and print the results. Other commands use it to update a run."""
 
 import json
 import sys
@@ -60,10 +60,10 @@ def run_and_report(
     """Run stages, print the results, and name the next command.
 
     Args:
-        config: What to make.
-        run: Where.
-        options: `runs_dir` and `settings` are not looked at.
-        configuration: The `configuration_id` that the run must belong to; None accepts any.
+        config: The run's configuration.
+        run: The run folder.
+        options: `runs_dir` and `settings` are ignored.
+        configuration: The `configuration_id` that an existing run must have; None accepts any.
         command: Arguments that continue the run if this call does not finish it.
     """
     if not is_leader():
@@ -84,7 +84,7 @@ def run_and_report(
 
 
 def _follow() -> None:
-    """Help the leader train. What fails here fails in the leader too, which reports it."""
+    """Help the leader train. An error here also occurs in the leader, which reports it."""
     from tinsmith.train.stage import follow_leader
 
     join()

@@ -1,4 +1,4 @@
-"""`tinsmith setup`: get the browser runtime before its first use."""
+"""`tinsmith setup`: fetch the browser runtime before its first use."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from tinsmith.commands.terminal import say, show
 
 
 def setup(archives: Path | None) -> None:
-    """Put the browser runtime into the user's cache, from the registry or from archives.
+    """Store the browser runtime in the user's cache, from the registry or from archives.
 
     Args:
         archives: Folder with the packages' `.tgz` files, for a machine without a network.

@@ -1,4 +1,4 @@
-"""The one place where commands print: text from data cannot steer the terminal, and commands to type are quoted."""
+"""All output of commands: control characters from data are escaped, and commands to type are quoted."""
 
 import shlex
 import unicodedata
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 _DIRECTION_OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that make a terminal show text in another order than it is written."""
+"""Characters that make a terminal display text in a different order from how it is stored."""
 
 
 def show(text: str = "", end: str = "\n") -> None:
@@ -21,28 +21,28 @@ def say(text: str = "") -> None:
 
 
 def say_next(*command: str | Path) -> None:
-    """End a success with the next command to type: `tinsmith` and these arguments."""
+    """Print the next command to type after a success: `tinsmith` and these arguments."""
     say(f"\nNext: {typed(*command)}")
 
 
 def typed(*command: str | Path) -> str:
-    """The `tinsmith` command with these arguments, as it is typed in a shell."""
+    """The `tinsmith` command with these arguments, quoted for a shell."""
     return shlex.join(("tinsmith", *map(_argument, command)))
 
 
 def _argument(argument: str | Path) -> str:
-    """`argument` as text; a path that begins with a dash would be taken for an option."""
+    """`argument` as text. A path that begins with a dash gets a `./`, or it would be read as an option."""
     is_like_an_option = isinstance(argument, Path) and str(argument).startswith("-")
     return f"./{argument}" if is_like_an_option else str(argument)
 
 
 def set_options(settings: tuple[str, ...]) -> list[str]:
-    """`--set` options with these settings, as arguments of a command."""
+    """Arguments that pass these settings to a command: `--set` before each."""
     return [argument for setting in settings for argument in ("--set", setting)]
 
 
 def ask(prompt: str) -> str:
-    """A line from stdin, asked for on stderr.
+    """Prompt on stderr, and return a line from stdin.
 
     Raises:
         EOFError, click.Abort: there is no more input.
@@ -51,7 +51,7 @@ def ask(prompt: str) -> str:
 
 
 def for_terminal(text: str) -> str:
-    r"""`text` with control characters, halves of surrogate pairs and direction overrides as escapes such as `\x1b`."""
+    r"""`text` with control characters, lone surrogates and direction overrides escaped, such as `\x1b`."""
     return "".join(character if _is_harmless(character) else _escaped(character) for character in text)
 
 

@@ -1,1 +1,1 @@
-"""What every part of tinsmith stands on; it knows nothing of models or browsers."""
+"""Foundations that every other package uses. They know nothing of models or browsers."""

@@ -15,9 +15,9 @@ def code_version(module: str) -> str:
 
 
 def sources_behind(module: str) -> dict[str, Path]:
-    """The files of `module` and of all modules of its project that it imports, directly or not, by module and name.
+    """`module:file name` -> path, for `module` and every module of its project that it imports, even indirectly.
 
-    Importing a module also imports the packages above it. A package counts with the other files in its folder, because
+    Importing a module also imports the packages above it. A package includes the other files in its folder, because
     templates and the browser's files are code too.
     """
     project = module.partition(".")[0]
@@ -47,7 +47,7 @@ def _imports(source: Path) -> set[str]:
 
 
 def _files_of(name: str) -> list[Path]:
-    """The file of a module, and for a package all files in its folder but its modules; none if `name` is neither."""
+    """The file of module `name`; for a package, also the non-Python files in its folder. Empty if there is none."""
     try:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError:

@@ -18,7 +18,7 @@ MAX_QUESTIONS = 8
 MAX_EXAMPLE_CHARACTERS = 100_000
 MAX_QUESTION_CHARACTERS = 500
 _MAX_SEED = 2**32 - 1
-"""The largest seed that Python, numpy and PyTorch all take."""
+"""The largest seed that Python, numpy and PyTorch all accept."""
 
 
 def _without_control_characters(text: str) -> str:
@@ -29,7 +29,7 @@ def _without_control_characters(text: str) -> str:
 
 
 def _as_tuple(value: Any) -> Any:
-    """TOML and JSON have lists; a frozen section has tuples."""
+    """Convert a list from TOML or JSON into a tuple, so that a section stays immutable."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -75,11 +75,11 @@ class DataConfig(Section):
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
     """Share of conversations used to choose the best epoch and the INT4 recipe."""
     test_fraction: float = Field(0.1, gt=0, lt=0.5)
-    """Share of conversations kept aside for the numbers on the card."""
+    """Share of conversations held out for the numbers on the card."""
     max_tokens: int = Field(1024, ge=16, le=131_072)
     """Longer conversations are cut after the last whole turn that fits, and listed."""
     drop_invalid: bool = True
-    """Whether records that cannot be used are left out and listed; `false` stops the run with their list."""
+    """Leave out unusable records and list them. `false` stops the run with that list instead."""
     language: Text = ""
     """Language of the conversations as an ISO 639-1 code, printed on the card."""
     license: Text = ""
@@ -99,12 +99,12 @@ class TrainConfig(Section):
     """Whether NF4 weights stay packed in memory. Results are the same; `auto` packs them where unpacking costs
     little."""
     gradient_checkpointing: Literal["auto", "always", "never"] = "auto"
-    """Whether layers are computed again in the backward pass instead of being kept: less memory, about a quarter
-    slower, same result. `auto` does it in as many layers as free memory makes necessary."""
+    """Whether the backward pass recomputes layers instead of storing their activations: less memory, about a quarter
+    slower, same result. `auto` recomputes only as many layers as free memory requires."""
     epochs: int = Field(3, ge=1, le=10_000)
     """Passes over the training conversations. The adapter of the epoch with the lowest validation loss is kept."""
     steps: int = Field(0, ge=0, le=10_000_000)
-    """Optimizer steps, instead of `epochs`. 0 means as many as the epochs have."""
+    """Number of optimizer steps, in place of `epochs`. 0 trains for `epochs`."""
     patience: int = Field(0, ge=0, le=10_000)
     """Stop after this many epochs without a lower validation loss. 0 never stops early."""
     learning_rate: float = Field(5e-4, gt=0, le=1)
@@ -118,7 +118,7 @@ class TrainConfig(Section):
     lora_alpha: int = Field(16, ge=1, le=65_536)
     """LoRA scaling: adapters are multiplied by `lora_alpha / lora_rank`."""
     batch_size: int = Field(4, ge=1, le=1024)
-    """Conversations in one forward pass, fewer where memory is short. Openings they share are computed once."""
+    """Conversations in one forward pass, fewer if memory is short. Shared openings are computed once."""
     grad_accum_steps: int = Field(4, ge=1, le=65_536)
     """Forward passes per optimizer step. The effective batch is `batch_size x grad_accum_steps`, over all processes."""
     weight_decay: float = Field(0.0, ge=0, le=10)
@@ -137,24 +137,24 @@ class ExportConfig(Section):
     max_perplexity_ratio: float = Field(1.03, gt=1, le=100)
     """Highest perplexity of INT4 over the tuned model on the validation split that `auto` accepts."""
     max_bits_per_parameter: float = Field(5.0, ge=4.7, le=8.5)
-    """Size limit over all matrices, which `mixed` uses up. All in INT4 take 4.66 in SmolLM2-135M. The run stops if the
-    weights are more than 50 kB a layer larger."""
+    """Size limit, averaged over all matrices; `mixed` uses it in full. SmolLM2-135M needs 4.66 with every matrix in
+    INT4. The run stops if the weights exceed the limit by more than 50 kB per layer."""
     calibration_tokens: int = Field(0, ge=0, le=100_000_000)
-    """Training tokens that calibration reads, in whole conversations; a shared opening counts once. 0 means 16,384. To
-    save time and memory, a processor then reads half as many above 275 million parameters and halves again at every
-    doubling: 4,096 for Gemma 3 1B."""
+    """Training tokens that calibration reads, in whole conversations; a shared opening counts once. 0 means 16,384. On
+    a CPU, that default is halved above 275 million parameters and again at every doubling, to save time and memory:
+    4,096 for Gemma 3 1B."""
     float16: bool = True
-    """Add a graph over the same weights (about 0.2 MB) that computes in float16, for GPUs that can. It is left out
-    where values come near the end of float16's range."""
+    """Add a graph over the same weights (about 0.2 MB) that computes in float16, for GPUs that support it. It is left
+    out if values come close to float16's limits."""
     int8: bool = True
     """Add graphs over the same weights (about 1.4 MB) that multiply in INT8, because WASM has no fast 4-bit product.
-    Made up to 1.3 billion parameters for the chat page, up to 400 million for plain Transformers.js."""
+    The chat page gets one up to 1.3 billion parameters, plain Transformers.js up to 400 million."""
     gguf: Literal["", "f16", "q8_0", "q4_0"] = ""
     """Also write the tuned model as one GGUF file in this format, for llama.cpp, Ollama and wllama. Empty writes
     none."""
     max_chunk_mb: int = Field(95, ge=1, le=2000)
     """Largest file of weights, in MB of 10^6 bytes. A larger matrix gets a file of its own, with its scales and zero
-    points. GitHub takes no file over 100 MiB."""
+    points. GitHub rejects files over 100 MiB."""
 
 
 class EvaluateConfig(Section):
@@ -179,7 +179,7 @@ class BenchConfig(Section):
     new_tokens: int = Field(64, ge=2, le=8192)
     """Tokens decoded in one timed run."""
     software_new_tokens: int = Field(2, ge=2, le=8192)
-    """The same on a software WebGPU adapter, in one run: its speed says nothing about a GPU."""
+    """Tokens decoded in the only run on a software WebGPU adapter, whose speed says nothing about a GPU."""
     warmup_runs: int = Field(1, ge=1, le=100)
     """Untimed answers before the timed ones."""
     runs: int = Field(5, ge=5, le=1000)
@@ -208,7 +208,7 @@ class CardExample(Section):
 
 
 class CardConfig(Section):
-    """What only the author can say. Everything left empty is marked as not stated."""
+    """Facts that only the author knows. The card marks empty ones as not stated."""
 
     title: Text = ""
     """Model name on the card. Empty uses the run's name."""
@@ -221,7 +221,7 @@ class CardConfig(Section):
     github: Text = ""
     """GitHub account or page of the author."""
     url: Text = ""
-    """Where the model will live, for the citation."""
+    """Address where the model will be published, for the citation."""
     hub_id: Text = ""
     """Hub repository as `org/name`, for the How-to-Use snippet."""
     domain: Text = ""
@@ -233,15 +233,15 @@ class CardConfig(Section):
     benefits: Texts = ()
     """Benefits to name under ethical considerations."""
     risks: Texts = ()
-    """Risks to name there."""
+    """Risks to name under ethical considerations."""
     mitigations: Texts = ()
     """What was done about these risks."""
     knowledge_cutoff: Text = ""
     """Knowledge cutoff of base model and data, as far as the author knows it."""
     examples: Annotated[tuple[CardExample, ...], *_LIST, Field(max_length=MAX_EXAMPLES)] = ()
     """Test questions that the card may show with their reference and each model's answer, as
-    `{ question = "...", reference = "..." }`. Conversations appear on the card only if they stand here word for word;
-    `tinsmith approve` lists candidates, asks, and writes this key."""
+    `{ question = "...", reference = "..." }`. Conversations appear on the card only if they are repeated here word for
+    word; `tinsmith approve` lists candidates, asks, and writes this key."""
 
 
 _Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION_CHARACTERS)]
@@ -254,7 +254,7 @@ class AppConfig(Section):
     """Suggested questions on the page, exactly as written here; empty shows none. `tinsmith approve` lists candidates
     from the test split, asks, and writes this key."""
     system_prompt: Text = ""
-    """System prompt of the page and of the card's code. Empty uses `data.system_prompt`. A prompt that stands only in
+    """System prompt of the page and of the card's code. Empty uses `data.system_prompt`. A prompt that occurs only in
     the conversations is published only if it is repeated here; `tinsmith approve` asks and writes this key."""
 
 

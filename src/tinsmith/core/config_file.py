@@ -37,7 +37,7 @@ _PLAIN_WORDS = {
     "too_short": "must have at least {min_length} entry",
     "tuple_type": "must be a list in square brackets",
 }
-"""What a value must be, by pydantic's type of error."""
+"""Type of a pydantic error -> what the value must be."""
 
 
 def load_config(path: Path, settings: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> RunConfig:
@@ -45,11 +45,11 @@ def load_config(path: Path, settings: Sequence[str] = (), values: Mapping[str, A
 
     Args:
         path: A TOML file. `data.path` and a local `base.model` are relative to its folder.
-        settings: Such as `train.epochs=1`; the right side is read as TOML if it is TOML, else as text.
-        values: Dotted key -> value, taken as it is.
+        settings: Such as `train.epochs=1`. The right side is parsed as TOML; if that fails, it is text.
+        values: Dotted key -> value, used unchanged.
 
     Raises:
-        ConfigError: no such file, not TOML, or keys or values that do not fit; all of them at once.
+        ConfigError: the file is missing or not TOML, or keys or values are invalid; it lists all of these.
     """
     tree = _read_toml(path)
     for key, value in (values or {}).items():
@@ -66,11 +66,11 @@ def validated(tree: Any, where: str) -> RunConfig:
     """The configuration that a tree of plain values describes.
 
     Args:
-        tree: As TOML or JSON give it.
+        tree: Parsed TOML or JSON.
         where: The file it comes from, for the message.
 
     Raises:
-        ConfigError: keys or values do not fit; all of them at once.
+        ConfigError: keys or values are invalid; it lists all of them.
     """
     try:
         return RunConfig.model_validate(tree)
@@ -82,7 +82,7 @@ def validated(tree: Any, where: str) -> RunConfig:
 
 
 def _problem(location: tuple[int | str, ...], kind: str, context: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-    """One line on one of pydantic's errors: which key, what it must be, what was found."""
+    """One line for one pydantic error: the key, what its value must be, and what was found."""
     key = _shown_key(location)
     if kind == "extra_forbidden":
         return f"{key}: unknown key{_nearest(location)}"
@@ -92,12 +92,12 @@ def _problem(location: tuple[int | str, ...], kind: str, context: Mapping[str, A
 
 
 def _readable(limit: Any) -> Any:
-    """A whole number with separators between its thousands; anything else as it is."""
+    """A whole number with thousands separators; anything else unchanged."""
     return f"{int(limit):,}" if isinstance(limit, int | float) and limit == int(limit) else limit
 
 
 def _shown_key(location: tuple[int | str, ...]) -> str:
-    """A dotted key; inside a list with the entry, such as `card.examples entry 2, question`."""
+    """A dotted key, with the number of a list's entry, such as `card.examples entry 2, question`."""
     key = ""
     for part, previous in zip(location, (None, *location), strict=False):
         if isinstance(part, int):
@@ -112,7 +112,7 @@ def _shown_key(location: tuple[int | str, ...]) -> str:
 def _nearest(location: tuple[int | str, ...]) -> str:
     """`, did you mean ...` for the known key closest to an unknown one, or a list of the known keys."""
     if len(location) > 2:
-        return ""  # inside an entry of a list, whose keys are few
+        return ""  # an entry of a list has too few keys to need a hint
     section = RunConfig.model_fields[str(location[0])].annotation if len(location) > 1 else RunConfig
     names = list(getattr(section, "model_fields", {}))
     close = difflib.get_close_matches(str(location[-1]), names, n=1)
@@ -120,7 +120,7 @@ def _nearest(location: tuple[int | str, ...]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """`value` as in a TOML file as far as possible, cut to a readable length."""
+    """`value` much as a TOML file would show it, cut to a readable length."""
     text = str(value).lower() if isinstance(value, bool) else repr(list(value) if isinstance(value, tuple) else value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 

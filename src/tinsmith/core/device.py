@@ -14,15 +14,15 @@ _CPU_BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 _COMPILED_KERNELS = 192
 """Size of the cache for the matrix kernels that oneDNN compiles for each new shape, at 0.4 MB each.
 
-A training pass uses about 100. Packs have ever new lengths, so the default of 1,024 would fill up with kernels that are
-never used again.
+A training pass uses about 100. Almost every pack has a new length, so the default of 1,024 would fill up with kernels
+that are never used again.
 """
 
 _KERNEL_CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
-"""PyTorch's and oneDNN's cache sizes. A kernel is freed when both have dropped it. Read at the first product."""
+"""Cache sizes of PyTorch and oneDNN, read at the first product. A kernel is freed when both caches have dropped it."""
 
 _PROBE_SIZE = 512
-"""Side of the matrices that are multiplied in a trial if the processor's features cannot be read."""
+"""Side of the matrices in the speed trial that runs if the CPU's features cannot be read."""
 
 
 class Device(NamedTuple):
@@ -77,7 +77,7 @@ def _cuda_device(index: int) -> Device:
 
 
 def _cpu_flags() -> frozenset[str]:
-    """Feature names of the first processor; empty if the system does not list them."""
+    """Feature names of the first CPU; empty if the system does not list them."""
     for line in _cpuinfo():
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
@@ -117,7 +117,7 @@ def hardware() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The processor's model name as the operating system gives it."""
+    """The CPU's model name as the operating system reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(errors="replace").splitlines():
@@ -127,7 +127,7 @@ def cpu_name() -> str:
 
 
 def os_name() -> str:
-    """The operating system's name and version for people, such as `Debian GNU/Linux 12 (bookworm)`."""
+    """Readable name and version of the operating system, such as `Debian GNU/Linux 12 (bookworm)`."""
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
@@ -161,7 +161,7 @@ def memory_limit_bytes() -> int:
 def device_memory_bytes(device: Any) -> int:
     """Total memory of a `torch.device`: the GPU's own, or as much of the computer's as the process may use.
 
-    This is not the free memory, so that a resumed run makes the same choices as before.
+    Total, not free, memory lets a resumed run make the same choices as before.
     """
     import torch
 
@@ -195,7 +195,7 @@ def free_memory_bytes(device: Any) -> int:
 
 
 def return_freed_memory() -> None:
-    """Return freed memory, which glibc would keep, to the system. Call `gc.collect()` first to free cycles."""
+    """Return freed memory, which glibc keeps by default, to the system. Call `gc.collect()` first to free cycles."""
     import ctypes
 
     if platform.system() == "Linux":

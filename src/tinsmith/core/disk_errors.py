@@ -25,23 +25,23 @@ _CODES = frozenset(
         errno.EXDEV,
     }
 )
-"""Errors of the machine or of its permissions. A missing file is not among them: that is a bug or a lost input."""
+"""Errors caused by the machine or by permissions. ENOENT is left out: a missing file is a bug or a lost input."""
 
 _RUST = re.compile(r"\(os error (\d+)\)")
-"""How safetensors and tokenizers, which are written in Rust, quote the system's error in an exception of their own."""
+"""How the Rust libraries safetensors and tokenizers quote a system error in their own exceptions."""
 
 _SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
-"""How numpy reports a write that the disk cut short; it passes on no error code."""
+"""How numpy reports an incomplete write; its exception has no error code."""
 
 
 def disk_problem(error: BaseException | None) -> str:
-    """What the system said about a disk, file or permission, such as `weights.bin: No space left on device`.
+    """The system's message about a disk, file or permission, such as `weights.bin: No space left on device`.
 
     Args:
-        error: Any exception. Those it was raised from, or raised while handling, are looked at too.
+        error: Any exception. Its chain of causes and contexts is searched too.
 
     Returns:
-        Empty if no such problem is behind it.
+        Empty if the exception has another cause.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

@@ -1,4 +1,4 @@
-"""Errors a person can act on: what is wrong, where, what was found, what to do.
+"""Errors that a user can act on: what is wrong, where, what was found, what to do.
 
 The command line prints `message` and `hint` to stderr and exits with code 2; `--debug` shows the traceback.
 Library code raises these and never prints or exits.
@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """A `tinsmith.toml` (or `--set`) that does not describe a run."""
+    """An invalid `tinsmith.toml` or `--set`."""
 
 
 class DataError(UserError):
@@ -42,11 +42,11 @@ class ArtifactError(UserError):
 
 
 class GateError(UserError):
-    """A parity gate did not hold, so the run stops instead of shipping a wrong model."""
+    """A gate failed, so the run stops instead of shipping a wrong model."""
 
 
 def listing(problems: Sequence[str], shown: int = 20) -> str:
-    """All problems as indented lines, the first `shown` of them and a count of the rest."""
+    """The first `shown` problems as indented lines, and a count of the rest."""
     lines = [f"  {problem}" for problem in problems[:shown]]
     if len(problems) > shown:
         lines.append(f"  ... and {len(problems) - shown} more")

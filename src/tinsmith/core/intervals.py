@@ -13,13 +13,13 @@ RESAMPLES = 10_000
 MIN_CLUSTERS = 5
 """Fewer conversations or answers get no interval, because a bootstrap of so few would be far too narrow."""
 
-# Draws of rows in memory at a time: 32 MB, whatever the size of the data set.
+# Row indices drawn at a time. They take 32 MB, whatever the size of the data set.
 _POSITIONS_AT_ONCE = 2**22
 _Z95 = 1.959963984540054
 
 
 def resampled_sums(columns: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Draw as many rows as there are, with replacement, and sum each column; `resamples` times.
+    """Draw as many rows as `columns` has, with replacement, and sum each column. Repeat `resamples` times.
 
     Args:
         columns: `(clusters, columns)`, one row per conversation.

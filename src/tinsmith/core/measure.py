@@ -1,7 +1,7 @@
 """Measurements: the only way a number gets from a stage into the model card.
 
 A stage records `Measurement`s without knowing where they go. The pipeline stamps each with the stage, its fingerprint,
-the hashes of what the stage read, and the environment, then appends it to `measurements.jsonl` at full precision.
+the hashes of what the stage read, and the environment, then adds it to `measurements.jsonl` at full precision.
 Rounding happens once, in `card/facts.py`. A number that was not measured has no line, and is never recorded as 0.
 """
 
@@ -21,7 +21,7 @@ _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operato
 
 
 class Gate(TypedDict, total=False):
-    """The comparison that must be true for the run to go on."""
+    """The comparison that must be true for the run to continue."""
 
     op: Literal["<=", ">=", "<", ">", "=="]
     bound: float
@@ -32,7 +32,7 @@ class Measurement:
     """One number, with everything needed to defend it.
 
     Raises:
-        ValueError: `value` or a spread is not finite; a number that does not exist must not be written.
+        ValueError: `value` or a spread is not finite. Leave out a number that could not be measured.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Measurement:
     spread: dict[str, float] = field(default_factory=dict)
     """Values by name: `min`, `max`, `ci95_low`, `ci95_high`. Empty if the value is exact or single."""
     raw: str = ""
-    """Run-relative path of the raw observations, if they were kept."""
+    """Run-relative path of the raw observations, if they were saved."""
     gate: Gate = field(default_factory=Gate)
     """`{"op": "<=", "bound": 0.01}` if the run depends on this number; empty otherwise."""
     stage: str = ""
@@ -66,18 +66,18 @@ class Measurement:
 
     @property
     def passed(self) -> bool:
-        """Whether the gate holds; True for a measurement that is not a gate."""
+        """Whether the gate passes; True for a measurement without a gate."""
         return not self.gate or _COMPARE[self.gate["op"]](self.value, self.gate["bound"])
 
 
 class Recorder:
-    """Collects a stage's measurements and stops the stage at the first gate that does not hold."""
+    """Collects a stage's measurements and stops the stage at the first gate that fails."""
 
     def __init__(self) -> None:
         self.measurements: list[Measurement] = []
 
     def add(self, id: str, value: float, unit: str, count: int, count_of: str, method: str, **more: Any) -> Measurement:
-        """Record one number; `more` takes `spread` and `raw` (see `Measurement`)."""
+        """Record one number. `more` may contain `spread`, `raw` and `gate` (see `Measurement`)."""
         measurement = Measurement(id, float(value), unit, int(count), count_of, method, **more)
         self.measurements.append(measurement)
         return measurement
@@ -95,7 +95,7 @@ class Recorder:
         hint: str = "",
         raw: str = "",
     ) -> Measurement:
-        """Record a number the run depends on.
+        """Record a number and stop unless `value op bound` is true.
 
         Raises:
             GateError: the comparison `value op bound` is false, or `value` is not finite.
@@ -112,10 +112,10 @@ class Recorder:
 
 
 def append(path: Path, measurements: Iterable[Measurement]) -> None:
-    """Append one JSON line per measurement to `path`.
+    """Add one JSON line per measurement to the end of `path`.
 
-    The whole file is written again and then renamed into place, so that a killed process, a full disk or a power
-    failure cannot tear a line. This is cheap, because the file has a few hundred kilobytes.
+    The whole file is rewritten and renamed into place, so that a killed process, a full disk or a power failure
+    cannot leave half a line. This is cheap, because the file has only a few hundred kilobytes.
     """
     lines = "".join(json.dumps(asdict(m), ensure_ascii=False, allow_nan=False) + "\n" for m in measurements)
     earlier = path.read_bytes() if path.exists() else b""
@@ -123,12 +123,12 @@ def append(path: Path, measurements: Iterable[Measurement]) -> None:
 
 
 def repair(path: Path) -> str:
-    """Remove a torn last line from a file of measurements, or end a whole one with its newline.
+    """Remove half a last line from a file of measurements, or add the newline that a complete one lacks.
 
-    `append` leaves no torn line, but an editor or an incomplete copy can.
+    `append` never leaves half a line, but an editor or an interrupted copy can.
 
     Returns:
-        What was done, as a sentence for the person watching; empty if there was nothing to do.
+        What was repaired, as a sentence for the user; empty if nothing was.
     """
     content = path.read_bytes() if path.exists() else b""
     whole, newline, tail = content.rpartition(b"\n")
@@ -150,7 +150,7 @@ def _is_measurement(line: bytes) -> bool:
 
 
 def read(path: Path, length_bytes: int | None = None) -> list[Measurement]:
-    """All measurements in `path`, oldest first. A torn last line is ignored, and a missing file has none.
+    """All measurements in `path`, oldest first. A last line without a newline is ignored; a missing file has none.
 
     Args:
         path: A file that `append` wrote.
@@ -182,17 +182,18 @@ def current_measurements(run: RunDir, length_bytes: int | None = None) -> list[M
         length_bytes: Read only the first `length_bytes` of `measurements.jsonl`.
     """
     stamps = {path.stem: read_stamp(path) for path in run.stamps.glob("*.json")}
-    of_stamps = [
+    same_fingerprint = [
         m
         for m in read(run.measurements, length_bytes)
         if m.stage in stamps and stamps[m.stage]["fingerprint"] == m.fingerprint
     ]
-    outdated = Counter(m.stage for m in of_stamps)
-    outdated.subtract({stage: stamp["measurements"] for stage, stamp in stamps.items()})
+    # A stage may have run several times with this fingerprint. Its stamp says how many of the last lines are current.
+    outdated_count = Counter(m.stage for m in same_fingerprint)
+    outdated_count.subtract({stage: stamp["measurements"] for stage, stamp in stamps.items()})
     current = []
-    for m in of_stamps:
-        if outdated[m.stage] > 0:
-            outdated[m.stage] -= 1
+    for m in same_fingerprint:
+        if outdated_count[m.stage] > 0:
+            outdated_count[m.stage] -= 1
         else:
             current.append(m)
     return current

@@ -1,8 +1,8 @@
 """Several processes that train together, started with `accelerate launch -m tinsmith ...`.
 
-The first process, the leader, does everything that one process would do alone. The others, its followers, wait until
-it trains, compute their share of every step, and stop when the leader tells them to. Messages are JSON, gradients are
-plain tensors; nothing is pickled.
+The first process, the leader, does everything that a single process would do. The others, its followers, wait for
+training to start, compute their share of every step, and stop when the leader tells them to. Messages are JSON and
+gradients are plain tensors; nothing is pickled.
 """
 
 import json
@@ -46,9 +46,9 @@ def join() -> None:
 
 @contextmanager
 def leading() -> Generator[None]:
-    """Wrap the leader's work. When it succeeds, tell the followers to stop.
+    """Wrap the leader's work, and stop the followers when it succeeds.
 
-    If it fails, the followers may be in the middle of a step and cannot listen; the launcher ends them.
+    If it fails, the followers may be in the middle of a step and cannot receive messages; the launcher ends them.
     """
     join()
     yield
@@ -67,7 +67,7 @@ def next_message() -> dict[str, Any]:
 
 
 def _share(content: bytes) -> bytes:
-    """Send the leader's `content` to all processes and return it; followers pass anything."""
+    """Send the leader's `content` to all processes and return it. What followers pass is ignored."""
     import torch
     from accelerate import PartialState
     from torch import distributed

@@ -40,7 +40,7 @@ def environment() -> dict[str, Any]:
 
 
 def record_environment(folder: Path) -> str:
-    """Write `environments/<id>.json` below `folder` if it is new, and return the id."""
+    """Write the environment to `<id>.json` in `folder`, unless that file exists, and return the id."""
     description = environment()
     identifier = combined_sha256(description)[:12]
     path = folder / f"{identifier}.json"

@@ -1,6 +1,6 @@
 """Every path in a run folder, by name; hashes of files and folders; crash-safe writes.
 
-A run folder is the whole truth: copy it, and the card can be rebuilt and verified from it.
+A run folder is self-contained: the card can be rebuilt and verified from a copy of it.
 """
 
 import errno
@@ -32,7 +32,7 @@ class RunDir:
 
     @property
     def mark(self) -> Path:
-        """Says that tinsmith made this folder, and for which configuration file."""
+        """File that marks the folder as tinsmith's and identifies its configuration file."""
         return self.root / "tinsmith-run.json"
 
     @property
@@ -42,22 +42,22 @@ class RunDir:
 
     @property
     def measurements(self) -> Path:
-        """Every measurement ever taken in this run, append-only."""
+        """Every measurement of this run. Lines are only added; the whole file is rewritten and renamed each time."""
         return self.root / "measurements.jsonl"
 
     @property
     def failed_gates(self) -> Path:
-        """What gates measured that stopped the run, append-only."""
+        """Measurements of stages that a gate stopped. Lines are added as to `measurements`."""
         return self.root / "failed_gates.jsonl"
 
     @property
     def environments(self) -> Path:
-        """What the measurements were taken on: one file per combination of hardware and software."""
+        """Hardware and software behind the measurements, one file per combination."""
         return self.root / "environments"
 
     @property
     def received(self) -> Path:
-        """Results that other devices sent, as they signed them."""
+        """Results that other devices sent, with their signatures."""
         return self.root / "received"
 
     @property
@@ -89,7 +89,7 @@ def tree_sha256s(folder: Path) -> dict[str, str]:
     """Relative POSIX path -> sha256 of every file below `folder`, sorted by path.
 
     Raises:
-        ArtifactError: the folder holds a symbolic link; its target could change unnoticed.
+        ArtifactError: the folder contains a symbolic link, whose target could change unnoticed.
     """
     sha256s = {}
     for path in sorted(folder.rglob("*")):
@@ -106,7 +106,7 @@ def combined_sha256(parts: Any) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace the file at `path`, so that a crash or a full disk leaves the old file or the new one, never a part.
+    """Replace the file at `path`. A crash or a full disk leaves either the old file or the new one, never a part.
 
     The content goes to a new file with a random name beside it, so nothing is ever written through a link.
     """
@@ -128,7 +128,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` outlive a power failure; does nothing on Windows, which cannot open folders."""
+    """Make renames in `folder` survive a power failure. Does nothing on Windows, which cannot open folders."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -157,7 +157,7 @@ def read_json(path: Path) -> Any:
     """The JSON value in `path`.
 
     Raises:
-        ArtifactError: missing or not JSON.
+        ArtifactError: the file is missing or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -171,7 +171,7 @@ def read_stamp(path: Path) -> dict[str, Any]:
     """The stamp of a finished stage.
 
     Raises:
-        ArtifactError: missing, not JSON, or without what every stamp says.
+        ArtifactError: the stamp is missing, not JSON, or lacks a required key.
     """
     stamp = read_json(path)
     for key in ("fingerprint", "outputs", "measurements"):
@@ -181,7 +181,7 @@ def read_stamp(path: Path) -> dict[str, Any]:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy `source` to `target`. If the file system can, both share disk space until one of them changes."""
+    """Copy `source` to `target`. If the file system supports it, both share disk space until one of them changes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     with source.open("rb") as reader, target.open("xb") as writer:
@@ -190,7 +190,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def _clone(reader: BinaryIO, writer: BinaryIO) -> bool:
-    """Whether the kernel copied the whole file by itself."""
+    """Let the kernel copy the file. False if it cannot; both files are then back at their start."""
     if sys.platform != "linux":
         return False
     try:
@@ -205,9 +205,9 @@ def _clone(reader: BinaryIO, writer: BinaryIO) -> bool:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Put `source` at `target`, as a hard link if the file system allows one, to save disk space.
+    """Make `target` a hard link to `source` if the file system allows it, to save disk space; otherwise a copy.
 
-    A link and its source are one file, so use this within a run only, never for files of the installation or a person.
+    A link and its source are one file, so use this only within a run, never for installed files or the user's own.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Temporary folders that do not outlive their process for long: the next run removes what a killed one left."""
+"""Temporary folders. What a killed process leaves behind, the next one removes."""
 
 import os
 import shutil
@@ -18,8 +18,8 @@ _MIN_AGE_SECONDS = 60
 def scratch_folder(prefix: str, parent: Path | None = None) -> Generator[Path]:
     """A new folder below `parent`, removed on exit.
 
-    The folder is locked while it is in use. Folders of this user with the same prefix that nobody locks were left by
-    killed processes and are removed first.
+    The folder is locked while it is in use. An unlocked folder of this user with the same prefix was left by a killed
+    process, and is removed first.
 
     Args:
         prefix: Start of the folder's name, such as `tinsmith-browser-`.
@@ -38,7 +38,7 @@ def scratch_folder(prefix: str, parent: Path | None = None) -> Generator[Path]:
 
 
 def _remove_abandoned(prefix: str, parent: Path) -> None:
-    if sys.platform == "win32":  # it has no locks on folders
+    if sys.platform == "win32":  # Windows cannot lock folders
         return
     for path in parent.glob(f"{prefix}*"):
         try:
@@ -55,7 +55,7 @@ def _remove_abandoned(prefix: str, parent: Path) -> None:
 
 
 def _lock(folder: Path) -> int | None:
-    """Descriptor that holds the folder's lock; None if another process holds it or the folder is gone."""
+    """Lock the folder until the returned descriptor is closed. None if it is gone or another process has locked it."""
     if sys.platform == "win32":
         return None
     import fcntl

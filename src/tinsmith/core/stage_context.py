@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tinsmith.core.measure import Recorder
 
 Say = Callable[[str], None]
-"""Takes one line of progress for the person watching."""
+"""Shows the user one line of progress."""
 
 Summary = tuple[str, ...]
 """What a stage returns: its result in one to three short lines, such as `403 train, 50 val, 50 test conversations`."""

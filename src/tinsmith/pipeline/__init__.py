@@ -1,1 +1,1 @@
-"""The stages, and what brings a run up to date."""
+"""The stages, and the runner that brings a run up to date."""

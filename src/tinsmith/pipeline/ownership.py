@@ -1,8 +1,8 @@
-"""Which folders tinsmith may replace: a run folder that carries a mark, and in it the folders of stamped stages.
+"""Decide which folders tinsmith may replace: a run folder with its mark, and in it the folders of stamped stages.
 
-The mark, `tinsmith-run.json`, is written when a run starts in a place that did not exist or was empty. It also says
-which configuration file the run belongs to. Everything else that happens to lie at a run's place is somebody's work:
-tinsmith stops with a message and touches nothing.
+The mark, `tinsmith-run.json`, is written when a run starts in a folder that is new or empty. It also says which
+configuration file the run belongs to. Any other folder or file belongs to the user: tinsmith stops with a message and
+touches nothing.
 """
 
 import os
@@ -17,9 +17,9 @@ _ELSEWHERE = 'Choose another name (name = "..." in the configuration, or --set n
 
 
 def configuration_id(config_path: Path, run: RunDir) -> str:
-    """Identifies a configuration file by where it lies relative to a run folder.
+    """Id of a configuration file, from its path relative to the run folder.
 
-    A project that is moved as a whole keeps its id, and the id gives no path away.
+    A project that is moved as a whole keeps its id. The id is a hash, so it reveals no path.
     """
     try:
         place = os.path.relpath(config_path.resolve(), run.root.resolve())
@@ -33,7 +33,7 @@ def check_run_folder(run: RunDir, configuration: str | None) -> None:
 
     Args:
         run: The run folder.
-        configuration: A `configuration_id`; None accepts a run of any configuration. So does a run of none.
+        configuration: A `configuration_id`. None matches every run, and a run without an id matches every id.
 
     Raises:
         UserError: the folder is somebody else's, or the run belongs to another configuration file.
@@ -62,7 +62,7 @@ def check_run_folder(run: RunDir, configuration: str | None) -> None:
 
 
 def mark_run(run: RunDir, configuration: str | None) -> None:
-    """Make `run` a run of `configuration`; None keeps the configuration that it has."""
+    """Mark the folder as a run of `configuration`. None leaves an existing mark unchanged."""
     if not is_run(run) or configuration not in (None, _marked_configuration(run)):
         write_json(run.mark, {"made_by": "tinsmith", "configuration": configuration})
 
@@ -80,10 +80,10 @@ def _marked_configuration(run: RunDir) -> str | None:
 
 
 def check_stage_folder(run: RunDir, stage: str) -> None:
-    """Stop if something lies in the place of a stage's output that tinsmith did not put there; changes nothing.
+    """Stop if a stage would replace something that tinsmith did not write; changes nothing.
 
     Raises:
-        UserError: it is a link or a file, or the stage has never finished in this run.
+        UserError: the stage's folder is a link or a file, or the stage has never finished in this run.
     """
     folder = run.stage(stage)
     _refuse_link(folder)
@@ -104,10 +104,10 @@ def _refuse_link(path: Path) -> None:
 
 
 def replace_stage_folder(run: RunDir, stage: str, work_dir: Path) -> None:
-    """Move the complete output in `work_dir` to its place. The stage's stamp must have been written already.
+    """Move the complete output in `work_dir` to the stage's folder. Write the stage's stamp before you call this.
 
     Raises:
-        UserError: something else lies there (see `check_stage_folder`).
+        UserError: the folder is not tinsmith's to replace (see `check_stage_folder`).
     """
     check_stage_folder(run, stage)
     folder, outdated = run.stage(stage), run.work / f"{stage}-outdated"
@@ -120,7 +120,7 @@ def replace_stage_folder(run: RunDir, stage: str, work_dir: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link (not its target), or a folder with all it holds; does nothing if there is none."""
+    """Remove a file, a link (not its target), or a folder with its contents; ignores a missing path."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():

@@ -1,8 +1,8 @@
-"""Brings a run up to date, and knows everything about running stages that no stage should know.
+"""Bring a run up to date: fingerprints, stamps, locks and crash safety, so that stages need none of them.
 
-A stage is skipped when its stamp carries the same fingerprint and its files are still what the stamp says. Its output
-is written to `.work/<stage>-<fingerprint>` and renamed into place when complete. Kill it anywhere: nothing half-written
-counts as done.
+A stage is skipped when its stamp has the same fingerprint and its files still match the stamp. Its output is written to
+`.work/<stage>-<fingerprint>` and renamed into place when complete. A process killed at any point leaves nothing
+half-written that counts as done.
 """
 
 import os
@@ -55,18 +55,18 @@ def run_pipeline(
     """Bring the run up to date from stage `first` to stage `last`, and return its current measurements.
 
     Args:
-        config: What to make.
-        run: Where; its folder is created if there is none.
-        say: Called with one line at a time for the person watching.
+        config: The run's configuration.
+        run: The run folder, created if it is missing.
+        say: Shows the user one line of progress.
         first: Name of the first stage.
         last: Name of the last stage.
         force: Run these stages even if they are up to date.
-        configuration: The `configuration_id` that a new run belongs to and an old one must belong to. None works on
-            an old run whatever its configuration.
-        adopt: Let an old run belong to `configuration` from now on.
+        configuration: The `configuration_id` to record in a new run; an existing run must have the same one. None
+            accepts an existing run of any configuration.
+        adopt: Assign an existing run to `configuration`.
 
     Raises:
-        UserError: a stage could not do its work; earlier results stay as they were.
+        UserError: a stage failed; earlier results are unchanged.
     """
     selected = STAGES[STAGE_NAMES.index(first) : STAGE_NAMES.index(last) + 1]
     if not selected:
@@ -95,7 +95,7 @@ def run_pipeline(
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """What a stage's measurements and its stamp say about where they come from."""
+    """Provenance that a stage's stamp and each of its measurements record."""
 
     stage: str
     fingerprint: str
@@ -114,8 +114,8 @@ class _Origin:
 def _run_stage(config: RunConfig, run: RunDir, stage: Stage, origin: _Origin, say: Say) -> None:
     """Run one stage and put its output in place.
 
-    Measurements and stamp are written before the output moves: a stage's folder always has a stamp, which is how
-    tinsmith knows its own folders, and a disk that is full by then has cost no earlier result.
+    Measurements and stamp are written before the output moves. So a stage's folder always has a stamp, by which
+    tinsmith recognizes its own folders, and a full disk destroys no earlier result.
     """
     started = datetime.now(UTC)
     started_seconds = time.monotonic()
@@ -171,15 +171,15 @@ def _fingerprint(config: RunConfig, run: RunDir, stage: Stage, inputs: dict[str,
 
 
 def _is_current(run: RunDir, stage: Stage, fingerprint: str) -> bool:
-    """Whether the stage has run with this fingerprint, and its files and measurements are all still there."""
+    """Whether the stage has run with this fingerprint, its files are unchanged and its measurements complete."""
     stamp_path, folder = run.stamp(stage.name), run.stage(stage.name)
     if not (stamp_path.exists() and folder.is_dir()):
         return False
     stamp = read_stamp(stamp_path)
     if stamp["fingerprint"] != fingerprint or tree_sha256s(folder) != stamp["outputs"]:
         return False
-    taken = sum((m.stage, m.fingerprint) == (stage.name, fingerprint) for m in measure.read(run.measurements))
-    return taken >= stamp["measurements"]
+    recorded = sum((m.stage, m.fingerprint) == (stage.name, fingerprint) for m in measure.read(run.measurements))
+    return recorded >= stamp["measurements"]
 
 
 def _input_sha256s(run: RunDir, stage: Stage) -> dict[str, str]:
@@ -198,7 +198,7 @@ def _input_sha256s(run: RunDir, stage: Stage) -> dict[str, str]:
 
 
 def _verify_unselected(run: RunDir, selected: tuple[Stage, ...]) -> None:
-    """Stop if a stage that is read but not run this time is no longer what its stamp says."""
+    """Stop if the files of a stage that is read, but not run this time, no longer match its stamp."""
     names = {stage.name for stage in selected}
     for name in {name for stage in selected for name in stage.reads} - names:
         stamp = run.stamp(name)
@@ -210,7 +210,7 @@ def _verify_unselected(run: RunDir, selected: tuple[Stage, ...]) -> None:
 
 
 def _check_inputs_lie_outside(config: RunConfig, run: RunDir) -> None:
-    """Stop if the run folder holds an input, which a stage would replace, or lies in one."""
+    """Stop if an input lies in the run folder, where stages would replace it, or the run folder lies in an input."""
     paths = {"data.path": config.data.path, "base.model": config.base.model, "base.tokenizer": config.base.tokenizer}
     root = run.root.resolve()
     for key, text in paths.items():
@@ -224,13 +224,13 @@ def _check_inputs_lie_outside(config: RunConfig, run: RunDir) -> None:
             )
         if path.is_dir() and root.is_relative_to(path.resolve()):
             raise UserError(
-                f"{key}: the folder {path} holds the run folder {run.root}, whose files would be read as input",
-                "Choose a folder that holds nothing else, or another --runs folder.",
+                f"{key}: the folder {path} contains the run folder {run.root}, whose files would be read as input",
+                "Choose a folder that contains nothing else, or another --runs folder.",
             )
 
 
 def _public(config: RunConfig) -> dict[str, Any]:
-    """The configuration as kept in the run folder: paths outside it shortened to their last part."""
+    """The configuration as saved in the run folder: paths outside it are shortened to their last part."""
     values = config.model_dump(mode="json")
     for section, key in (("data", "path"), ("base", "model"), ("base", "tokenizer")):
         if Path(values[section][key]).is_absolute():
@@ -240,12 +240,12 @@ def _public(config: RunConfig) -> dict[str, Any]:
 
 @contextmanager
 def _owned(run: RunDir, configuration: str | None, adopt: bool) -> Generator[None]:
-    """Hold the run folder: checked and marked as `configuration`'s, and closed to other processes.
+    """Check the run folder, lock out other processes, and mark the folder as `configuration`'s.
 
-    The lock goes with the process, however it ends.
+    The system releases the lock when the process ends, even if it is killed.
     """
-    wanted = None if adopt else configuration
-    check_run_folder(run, wanted)
+    required = None if adopt else configuration
+    check_run_folder(run, required)
     run.root.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(run.root / LOCK, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o666)
     with os.fdopen(descriptor, "w") as file:
@@ -259,7 +259,7 @@ def _owned(run: RunDir, configuration: str | None, adopt: bool) -> Generator[Non
                     f"{run.root}: another tinsmith is working in this run folder",
                     "Wait for it, or choose another name.",
                 ) from None
-        check_run_folder(run, wanted)  # another process may have made the folder its own meanwhile
+        check_run_folder(run, required)  # another process may have claimed the folder meanwhile
         mark_run(run, configuration)
         yield
 

@@ -1,4 +1,4 @@
-"""The stages in their order: what each reads, what it runs, and what a change of its result depends on."""
+"""The stages in order: what each reads, what it runs, and what its result depends on."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ class Stage:
     """One row of the pipeline."""
 
     name: str
-    """Also its folder in the run and, where it has one, its section of the configuration."""
+    """Also the name of its folder in the run and of its section in the configuration, if it has one."""
     title: str
     module: str
     """Module with the stage's function; its imports are part of the fingerprint."""
@@ -30,7 +30,7 @@ class Stage:
     outside: Callable[[RunConfig, RunDir], Any] = lambda config, run: None
     """What else the result depends on, such as hashes of the files it reads outside the run, as JSON-able values."""
     resumes: bool = False
-    """Whether it continues from its own unfinished output after it was stopped."""
+    """Whether an interrupted stage continues from its unfinished output."""
 
 
 def _base(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
@@ -108,7 +108,7 @@ def _with_seed(name: str) -> Callable[[RunConfig], Any]:
 
 
 def _base_settings(config: RunConfig) -> Any:
-    """A local model or tokenizer counts by its name here and by its content in `_base_files`, wherever it lies."""
+    """The section, with local paths shortened to their names. `_base_files` covers content, so files may move."""
     settings = config.base.model_dump(mode="json")
     return settings | {key: Path(settings[key]).name for key in ("model", "tokenizer") if _is_local(settings[key])}
 
@@ -157,7 +157,7 @@ def _received(config: RunConfig, run: RunDir) -> Any:
 
 
 def _evidence(config: RunConfig, run: RunDir) -> Any:
-    """What a card shows beside the stages' files: hashes of their stamps, and their measurements."""
+    """What a card shows besides the stages' files: hashes of their stamps, and their measurements."""
     stamps = {name: file_sha256(run.stamp(name)) for name in CARD_READS if run.stamp(name).exists()}
     return stamps, [asdict(m) for m in current_measurements(run) if m.stage in CARD_READS]
 
