@@ -52,7 +52,7 @@ def test_columns_are_what_the_inverse_hessian_asks_for(correlated):
         expected[:, place] = to_integers(rest[:, column], scales[place // 32], lowest[place // 32])
         error = (rest[:, column] - expected[:, place] * scales[place // 32]) / factor[column, column]
         rest[:, column:] -= error[:, None] * factor[column, column:]
-    integers = gptq._one_by_one(weight.T.contiguous(), scales, lowest, gptq._eliminate(hessian)).T
+    integers = gptq._quantize_columns(weight.T.contiguous(), scales, lowest, gptq._eliminate(hessian)).T
     assert (integers != expected).float().mean() < 1e-3
 
 

@@ -290,7 +290,7 @@ def _plan_for_others(folder):
     ("damage", "message"),
     [
         (_list_another_graph, r"browser.json: graphs are .*'id': 'other'.*, expected "),
-        (_plan_for_others, r"onnx/model_int8.json: the files of weights have"),
+        (_plan_for_others, r"onnx/model_int8.json: expects weights files of"),
         (_flip_last_byte, r"onnx/model_q4.onnx_data: differs from SHA256SUMS"),
         (_drop_template, "no inline chat_template"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json: missing"),

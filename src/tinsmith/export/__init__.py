@@ -1,1 +1,1 @@
-"""The INT4 package: quantization, ONNX graphs, and the checks that they compute what they should."""
+"""Export of the INT4 package: quantization, ONNX graphs, and checks of what the graphs compute."""

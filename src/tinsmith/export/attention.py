@@ -1,17 +1,16 @@
-"""Replaces GroupQueryAttention by ONNX's own Attention operator in graphs for processors.
+"""Replaces GroupQueryAttention with ONNX's own Attention operator in graphs for processors.
 
 ONNX Runtime computes GroupQueryAttention over a prompt in tiles. In its WASM build that takes ten times as long as
 the plain products of Attention (1.7 and 16 GFLOP/s for 1,024 tokens of SmolLM2-135M on one thread). GPUs keep
 GroupQueryAttention.
 
-There are two forms. With the cache that Transformers.js expects, Attention joins past and new rows and returns both.
-For a page that joins the rows itself, the graph returns the new rows alone, which saves copying the whole cache out of
-the runtime's memory and back for every token.
+There are two forms. For Transformers.js, Attention joins past and new rows and returns the whole cache. For a page that
+joins the rows itself, the graph returns only the new rows. That saves copying the whole cache out of the runtime's
+memory and back for every token.
 
-Source: https://github.com/microsoft/onnxruntime/pull/28962 introduced the tiles and can turn them off by an
-environment variable, which a page cannot set; `ComputeAttentionProbs` in
-onnxruntime/core/providers/cpu/llm/attention.cc. Remove this module when a prompt of 1,024 tokens takes no longer
-without it.
+Source: https://github.com/microsoft/onnxruntime/pull/28962 introduced the tiles. An environment variable turns them
+off, but a page cannot set one. See also `ComputeAttentionProbs` in onnxruntime/core/providers/cpu/llm/attention.cc.
+Remove this module when a prompt of 1,024 tokens is as fast without it.
 """
 
 from collections.abc import Sequence
@@ -20,16 +19,16 @@ from typing import Any, cast
 import numpy as np
 import onnx_ir as ir
 
-from tinsmith.export.onnx_nodes import NodeMaker, drop_unused, input_of, take_over
+from tinsmith.export.onnx_nodes import NodeMaker, drop_unused, input_of, replace_value
 
 _OPSET = 23
-"""The first with Attention."""
+"""The first opset that has Attention."""
 
 
 def with_standard_attention(model: ir.Model) -> ir.Model:
     """Replace every GroupQueryAttention of `model`, a packaged graph loaded from its file; changes it in place.
 
-    The result has no padding mask: rows may be padded at their ends, which no token attends to, but not at the start.
+    The result has no padding mask. Sequences may be padded at the end, which no token attends to, but not at the start.
     """
     masks = _Masks(model.graph)
     for node in _attentions(model.graph):
@@ -44,11 +43,11 @@ def with_standard_attention(model: ir.Model) -> ir.Model:
             num_outputs=3,
         )
         _replace(model.graph, node, [attention], attention.outputs)
-    return _finished(model)
+    return _finish(model)
 
 
 def with_row_attention(model: ir.Model) -> ir.Model:
-    """Do the same, with a cache in rows: the page joins past and new rows itself.
+    """Replace every GroupQueryAttention of `model` for pages that join cache rows themselves; changes it in place.
 
     `past_key_values.<i>.key|value` become (B, P, G * D), and `present.<i>.key|value` (B, S, G * D) of the new tokens.
     """
@@ -67,7 +66,7 @@ def with_row_attention(model: ir.Model) -> ir.Model:
         inputs = [query, *(concat.outputs[0] for concat in joined), masks.before(node, _window(node))]
         attention = ir.node("Attention", inputs, _attributes(node) | {"is_causal": 0}, name=node.name)
         _replace(graph, node, [*joined, attention], attention.outputs)
-    return _finished(model)
+    return _finish(model)
 
 
 def _attentions(graph: ir.Graph) -> list[ir.Node]:
@@ -75,7 +74,7 @@ def _attentions(graph: ir.Graph) -> list[ir.Node]:
 
 
 def _window(node: ir.Node) -> int:
-    """How many of the latest tokens are seen; 0 means all."""
+    """Number of latest tokens that attention sees; 0 means all."""
     return node.attributes["local_window_size"].as_int() if "local_window_size" in node.attributes else 0
 
 
@@ -88,21 +87,21 @@ def _attributes(node: ir.Node) -> dict[str, int | float]:
 
 
 def _replace(graph: ir.Graph, node: ir.Node, nodes: list[ir.Node], outputs: Sequence[ir.Value]) -> None:
-    """Put `nodes` in the place of `node`, and `outputs` in the place of its first outputs."""
+    """Replace `node` with `nodes`, and its first outputs with `outputs`."""
     graph.insert_before(node, nodes)
     for old, new in zip(node.outputs, outputs, strict=False):
-        take_over(old, new)
+        replace_value(old, new)
     graph.remove(node, safe=True)
 
 
-def _finished(model: ir.Model) -> ir.Model:
+def _finish(model: ir.Model) -> ir.Model:
     model.graph.opset_imports[""] = _OPSET
     drop_unused(model.graph)
     return model
 
 
 class _Masks:
-    """Masks (S, T) added to attention scores, one for each window, computed before the first node that needs it."""
+    """Masks (S, T) to add to attention scores, one per window size, computed before the first node that needs it."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
@@ -118,7 +117,10 @@ class _Masks:
 
 
 def _mask(nodes: NodeMaker, graph: ir.Graph, window: int) -> ir.Value:
-    """0 for a token and the `window - 1` before it (0: all before it), the lowest float for every other."""
+    """0 where a token may attend, the lowest float elsewhere.
+
+    A token attends to itself and the `window - 1` tokens before it, or to all of them if `window` is 0.
+    """
     inputs = {value.name: value for value in graph.inputs}
     name = f"window_{window}"
 

@@ -1,7 +1,7 @@
 """The package's block format of 4 or 8 bits, and rounding to it.
 
 A matrix (N out features, K in features) is cut along K into blocks of 32. Each block has one float16 scale and 32
-unsigned integers q. In 4 bits it also has a zero point z, and q stands for (q - z) * scale, so that the sixteen steps
+unsigned integers q. In 4 bits it also has a zero point z, and q stands for (q - z) * scale, so that the sixteen values
 cover the block's range. In 8 bits q stands for (q - 128) * scale. A byte holds two 4-bit integers or zero points, the
 even one in the low nibble.
 
@@ -33,11 +33,11 @@ class Blocks:
     scales: np.ndarray
     """float16 (N, K / 32)."""
     zeros: np.ndarray | None = None
-    """Zero points of 4 bits, uint8 (N, K / 64), rounded up; None in 8 bits, where 128 stands for zero."""
+    """Packed 4-bit zero points, uint8 (N, K / 64 rounded up); None in 8 bits, where the zero point is 128."""
 
     @property
     def bits(self) -> int:
-        """Bits of an integer: 4 or 8."""
+        """Bits per integer: 4 or 8."""
         return bits_of(self.packed.shape)
 
     @property
@@ -53,7 +53,7 @@ class Refinement:
     rows: np.ndarray
     """Each token's row in `blocks` (V,), int32."""
     blocks: Blocks
-    """Added to the head's rows (R + 1, D). The last row is zero, for all other tokens."""
+    """Rows to add to the head's (R + 1, D). The last one is zero; all other tokens use it."""
 
     @property
     def nbytes(self) -> int:
@@ -62,40 +62,40 @@ class Refinement:
 
 
 def bits_of(packed_shape: Sequence[int]) -> int:
-    """Bits of an integer in a `packed` array of that shape, whose last axis is the bytes of a block."""
+    """Bits per integer in a `packed` array of this shape, whose last axis is the bytes of a block."""
     return 8 * packed_shape[-1] // BLOCK_SIZE
 
 
 def stored_bits(bits: int) -> float:
-    """Bits that a weight takes with its share of the scale and of the zero point."""
+    """Stored bits per weight, including its share of the block's scale and zero point."""
     return bits + (20 if bits == 4 else 16) / BLOCK_SIZE
 
 
 def pack(integers: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor | None = None) -> Blocks:
-    """The stored form of a rounded matrix.
+    """Convert a rounded matrix to its stored form.
 
     Args:
-        integers: (N, K), with 0 for a weight of zero.
+        integers: (N, K), where 0 stands for a weight of zero.
         scales: (N, K / 32).
-        lowest: In 4 bits each block's lowest integer (N, K / 32), -15 to 0; its highest is 15 more. None for 8 bits,
-            whose integers are -128 to 127.
+        lowest: Each 4-bit block's lowest integer (N, K / 32), -15 to 0; its highest is 15 more. None for 8 bits, whose
+            integers are -128 to 127.
 
     Raises:
-        ValueError: a scale is not a float16 number; `stored_scale` rounds to one.
+        ValueError: a scale is not exactly a float16 number; `stored_scale` rounds to one.
     """
     half = scales.to(torch.float16)
     if not torch.equal(half.float(), scales.float()) or not half.isfinite().all():
-        raise ValueError("scales are not float16 numbers")
+        raise ValueError("scales are not float16 numbers; round them with stored_scale first")
     stored_scales, blocks = half.contiguous().cpu().numpy(), integers.reshape(len(integers), -1, BLOCK_SIZE)
     if lowest is None:
         return Blocks((blocks + 128).to(torch.uint8).contiguous().cpu().numpy(), stored_scales)
     unsigned = (blocks - lowest[..., None]).to(torch.uint8).cpu().numpy()
     zeros = (-lowest).to(torch.uint8).cpu().numpy()
     even_zeros = np.pad(zeros, ((0, 0), (0, zeros.shape[1] % 2)))
-    return Blocks(_two_to_a_byte(unsigned), stored_scales, _two_to_a_byte(even_zeros))
+    return Blocks(_pack_nibbles(unsigned), stored_scales, _pack_nibbles(even_zeros))
 
 
-def _two_to_a_byte(nibbles: np.ndarray) -> np.ndarray:
+def _pack_nibbles(nibbles: np.ndarray) -> np.ndarray:
     return nibbles[..., 0::2] | (nibbles[..., 1::2] << 4)
 
 
@@ -105,28 +105,28 @@ def nibbles_of(stored: np.ndarray) -> np.ndarray:
 
 
 def integers_of(blocks: Blocks) -> np.ndarray:
-    """The stored integers as int8 (N, K / 32, 32), with 0 for a weight of zero: -15 to 15, or -128 to 127."""
+    """The stored integers as int8 (N, K / 32, 32), where 0 stands for a weight of zero: -15 to 15, or -128 to 127."""
     if blocks.bits == 8:
         return (blocks.packed ^ 128).view(np.int8)
-    assert blocks.zeros is not None  # matrices in 4 bits have them
+    assert blocks.zeros is not None  # 4-bit matrices always have zero points
     zeros = nibbles_of(blocks.zeros)[:, : blocks.packed.shape[1], None]
     return nibbles_of(blocks.packed).view(np.int8) - zeros.view(np.int8)
 
 
 def unpack(blocks: Blocks) -> np.ndarray:
-    """The weights (N, K) float32 that `blocks` stand for. The numpy oracle of the package's graph."""
+    """Unpack the weights (N, K) float32 of `blocks`. The package's graph is checked against this numpy version."""
     values = integers_of(blocks) * blocks.scales.astype(np.float32)[:, :, None]
     return values.reshape(len(values), -1)
 
 
 def stored_scale(scale: torch.Tensor) -> torch.Tensor:
-    """The nearest scales that float16 can hold, as float32; 1 in place of 0, the scale of a block of zeros."""
+    """Round scales to float16, and return them as float32. Zeros, such as the scale of a block of zeros, become 1."""
     half = scale.to(torch.float16).float()
     return torch.where(half == 0, torch.ones_like(half), half)
 
 
 def block_steps(weight: torch.Tensor, importance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scales and lowest integers (N) of one block in 4 bits: of a few ranges, the one with the least weighted error.
+    """Choose scales and lowest integers (N) of one 4-bit block, by trying ranges for the least weighted error.
 
     Args:
         weight: float32 (N, 32).
@@ -149,12 +149,12 @@ def block_steps(weight: torch.Tensor, importance: torch.Tensor) -> tuple[torch.T
 
 
 def _range(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lowest and highest of each row (N) of `weight` (N, 32), widened to include zero, which blocks hold exactly."""
+    """Lowest and highest weight per row (N) of `weight` (N, 32), and at least zero, which blocks represent exactly."""
     return weight.amin(1).clamp_max_(0), weight.amax(1).clamp_min_(0)
 
 
 def step_sizes(weight: torch.Tensor) -> torch.Tensor:
-    """Step between two 4-bit integers (N, K / 32) if `weight` (N, K) is rounded to nearest."""
+    """Step between adjacent 4-bit values (N, K / 32) when `weight` (N, K) is rounded to nearest."""
     low, high = _range(weight.float().reshape(-1, BLOCK_SIZE))
     return ((high - low) / _STEPS).reshape(len(weight), -1)
 
@@ -167,14 +167,14 @@ def to_integers(weight: torch.Tensor, scale: torch.Tensor, lowest: torch.Tensor)
 def round_to_nearest(weight: torch.Tensor, bits: int = 4) -> Blocks:
     """Round `weight` (N, K) block by block.
 
-    4 bits cover a block's range from its lowest to its highest weight. In 8 bits its largest weight becomes -128.
+    In 4 bits, the integers span the block's range. In 8 bits, the weight of largest magnitude becomes -128.
 
     Raises:
         ValueError: K is not a multiple of 32.
     """
     rows, columns = weight.shape
     if columns % BLOCK_SIZE:
-        raise ValueError(f"in features {columns} is not a multiple of {BLOCK_SIZE}")
+        raise ValueError(f"{columns} in features are not a multiple of {BLOCK_SIZE}")
     blocks = weight.float().reshape(-1, BLOCK_SIZE)
     if bits == 8:
         largest = blocks.gather(1, blocks.abs().argmax(dim=1, keepdim=True))

@@ -1,4 +1,4 @@
-"""What a page needs to know about a package before it loads one of its graphs, and to check its GPU by."""
+"""Facts about a package that a page needs to choose a graph, and a reference answer to check its GPU against."""
 
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ _QUESTION = (
     "Hello! Please tell me in two or three short sentences who you are, what you know about, and which questions you "
     "can answer well; then give me one example of such a question, and say how sure you would be of your answer to it."
 )
-"""Written for this, because it is published. Long enough for the attention kernels that GPUs use from 32 tokens on."""
+"""Not from any data set, because it is published. Long enough for the attention kernels of 32 tokens and more."""
 
 
 def browser_facts(package_dir: Path, tokenizer: ChatTokenizer) -> dict[str, Any]:
-    """The content of a package's `browser.json`: its graphs and weights by name, and what GPUs are checked by.
+    """Content of a package's `browser.json`: its graphs and weights by name, and the reference to check GPUs against.
 
     `reference` is the float32 graph's answer to a question, computed by ONNX Runtime.
     """

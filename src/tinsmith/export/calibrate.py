@@ -1,13 +1,13 @@
 """Quantizes a whole model, calibrated on training conversations and guided by their loss.
 
-1. The full-precision model runs forward and backward over the conversations. The gradient at a matrix's output says
-   how much each row matters there: attention reads some tokens again and again, and errors in those cost most.
-2. The full-precision model and the quantized one go through the layers side by side, all conversations in one pack. A
-   matrix is quantized when both its inputs are known: the quantized model's, which has passed everything quantized so
-   far, and the full-precision model's, whose outputs it should reproduce.
+1. The full-precision model runs forward and backward over the conversations. The gradient at a matrix's output shows
+   how much each row matters: later tokens attend to some rows again and again, and errors in those cost most.
+2. The full-precision and the quantized model run side by side, layer by layer, over all conversations in one pack. A
+   matrix is quantized once its inputs in both models are known. Its input in the quantized model contains the error of
+   everything quantized so far; its input in the full-precision model gives the outputs to reproduce.
 
-The head goes first, on the full-precision model's final states, because the embedding shares its storage and every
-layer should see the embedding that ships.
+The head is quantized first, on the full-precision model's final states, because the embedding shares its storage and
+every layer should see the embedding that ships.
 
 Source: gradients as weights of GPTQ's rows are from GuidedQuant (arXiv 2505.07004).
 """
@@ -33,35 +33,36 @@ from tinsmith.model.tokens import Tokens
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 
-_KEPT_BYTES = 2_000_000_000
-"""What one pass with gradients may keep for its backward pass, unless `_MIN_ROWS` rows need more."""
+_MAX_BACKWARD_BYTES = 2_000_000_000
+"""Bytes that a forward pass may store for its backward pass, unless `_MIN_ROWS` rows need more."""
 _MIN_ROWS = 1024
 
 _BEFORE_ATTENTION = ("q_proj.weight", "k_proj.weight", "v_proj.weight")
 
 _REFINED_ROWS = 1023
-"""Tokens with a refined row in the head. With the row of zeros for all others, a round number for GPU kernels.
+"""Tokens with a refined row in the head. The row of zeros for all others makes it 1,024, which suits GPU kernels.
 
-In SmolLM2 tuned on a tea shop the 1,024 most frequent tokens are 88 % of what is predicted, and take 0.3 MB.
+In SmolLM2 tuned on a tea shop's conversations, the 1,024 most frequent tokens are 88 % of all targets. Their rows need
+0.3 MB.
 """
 _ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What the full-precision model's loss says about the calibration conversations."""
+    """What gradients of the full-precision model's loss show about its matrices."""
 
     pack: Pack
     """All conversations."""
     row_weights: dict[str, torch.Tensor]
     """Mean squared gradient at each row of a matrix's output in `pack` (T,), for every matrix but embedding and head.
 
-    Past the last layer's attention only rows that predict a target are computed, once for each target (N,).
+    After the last layer's attention, only rows that predict a target are computed: one weight per target (N,).
     """
     losses: dict[str, float]
-    """Estimated cost of rounding each of these matrices to 4 bits: squared errors of its outputs times `row_weights`.
+    """Estimated loss from rounding each of these matrices to 4 bits: squared errors of its outputs times `row_weights`.
 
-    Assumes that errors are spread evenly over a step.
+    Assumes that rounding errors are uniform over a step.
     """
     finals: torch.Tensor
     """Final hidden states (N, D) that predict supervised tokens."""
@@ -84,10 +85,10 @@ class Quantized:
 
 def make_guide(model: Any, conversations: Sequence[Tokens]) -> Guide:
     """Run the full-precision `model`, a frozen Transformers causal language model, forward and backward."""
-    names, embed, seen = _names(model), model.get_input_embeddings(), {}
+    names, embed, sums_by_name = _names(model), model.get_input_embeddings(), {}
 
     def watch(module: Any) -> _Watched:
-        return _Watched(module.weight, module.bias, lambda *sums: seen.__setitem__(names[module], sums))
+        return _Watched(module.weight, module.bias, lambda *sums: sums_by_name.__setitem__(names[module], sums))
 
     last, device = f"model.layers.{model.config.num_hidden_layers - 1}.", embed.weight.device
     decoder = PackedDecoder(model, watch, embed=lambda ids: embed(ids).detach().requires_grad_())
@@ -100,16 +101,16 @@ def make_guide(model: Any, conversations: Sequence[Tokens]) -> Guide:
         pack = make_pack([conversations[index] for index in group], device)
         states = decoder.hidden(pack)
         head_loss_sum(states, decoder.head, pack.targets).backward()
-        # Groups and packs keep one order of conversations, so these are the next ones of the whole pack.
+        # Groups and packs order conversations alike, so these are the next ones in the whole pack.
         rows, targets = torch.empty(pack.rows, dtype=torch.long), torch.arange(len(states)) + sum(map(len, finals))
         for index in range(len(pack.paths)):
             rows[pack.rows_of(index)] = torch.tensor(whole.rows_of(done + index))
         done += len(pack.paths)
         finals.append(states.detach())
-        for name, (square, energy) in seen.items():
-            is_of_targets = name.startswith(last) and not name.endswith(_BEFORE_ATTENTION)
-            at, size = (targets, len(whole.targets)) if is_of_targets else (rows, whole.rows)
-            row_weights.setdefault(name, torch.zeros(size, device=device)).index_add_(0, at.to(device), square)
+        for name, (square, energy) in sums_by_name.items():
+            has_target_rows = name.startswith(last) and not name.endswith(_BEFORE_ATTENTION)
+            indices, size = (targets, len(whole.targets)) if has_target_rows else (rows, whole.rows)
+            row_weights.setdefault(name, torch.zeros(size, device=device)).index_add_(0, indices.to(device), square)
             energies[name] = energies.get(name, 0) + energy
         if device.type == "cpu":
             return_freed_memory()
@@ -118,7 +119,7 @@ def make_guide(model: Any, conversations: Sequence[Tokens]) -> Guide:
 
 
 def _rounding_loss(weight: torch.Tensor, energy: torch.Tensor) -> float:
-    """Weighted squared error of the outputs if `weight` (N, K) were rounded to nearest and errors spread evenly.
+    """Weighted squared error of the outputs if `weight` (N, K) were rounded to nearest, with uniform errors.
 
     Args:
         weight: The matrix.
@@ -129,18 +130,18 @@ def _rounding_loss(weight: torch.Tensor, energy: torch.Tensor) -> float:
 
 def _rows_at_once(config: Any) -> int:
     """Rows of one pass with gradients, limited by the memory that its backward pass needs."""
-    kept_bytes = 2 * config.num_hidden_layers * (5 * config.hidden_size + 2 * config.intermediate_size)
-    return max(_MIN_ROWS, _KEPT_BYTES // kept_bytes)
+    row_bytes = 2 * config.num_hidden_layers * (5 * config.hidden_size + 2 * config.intermediate_size)
+    return max(_MIN_ROWS, _MAX_BACKWARD_BYTES // row_bytes)
 
 
 @torch.no_grad()
 def calibrate(model: Any, guide: Guide, max_bits: float = 0.0) -> Quantized:
-    """Quantize every matrix of `model` to 4 bits, or to 8 the layers' most sensitive ones for which there is room.
+    """Quantize every matrix of `model` to 4 bits, but to 8 as many of the layers' most sensitive ones as fit.
 
     Args:
-        model: The model that `guide` is from; its weights are replaced by the quantized ones.
+        model: The model that `guide` was made from; its weights are replaced with the quantized ones.
         guide: Row weights and estimated losses of its matrices.
-        max_bits: Average bits per parameter. What remains after 4 bits for each is the room for 8.
+        max_bits: Limit of average bits per parameter. Bits that 4-bit matrices leave unused go to 8-bit ones.
     """
     matrices, refinement = _quantize_head(model, guide)
     sizes = {name: model.get_parameter(name).numel() for name in guide.losses}
@@ -183,7 +184,7 @@ def round_all(model: Any) -> Quantized:
 
 @torch.no_grad()
 def apply_quantized(model: Any, quantized: Quantized) -> None:
-    """Replace the weights of `model` by those of `quantized`; a refined head is no longer tied to the embedding."""
+    """Replace the weights of `model` with those of `quantized`; a refined head is no longer tied to the embedding."""
     for name, blocks in quantized.matrices.items():
         _replace(model.get_parameter(name), blocks)
     if quantized.refinement:
@@ -194,14 +195,14 @@ def _refine_head(model: Any, matrices: Mapping[str, Blocks], refinement: Refinem
     head = model.get_output_embeddings()
     values = unpack(matrices.get(HEAD, matrices[EMBEDDING]))
     added = unpack(refinement.blocks)
-    for start in range(0, len(values), _ROWS_AT_ONCE):  # all at once would take another head's memory
+    for start in range(0, len(values), _ROWS_AT_ONCE):  # all rows at once would need the head's memory a second time
         rows = slice(start, start + _ROWS_AT_ONCE)
         values[rows] += added[refinement.rows[rows]]
     head.weight = torch.nn.Parameter(torch.from_numpy(values).to(head.weight), requires_grad=False)
 
 
 def _replace(weight: torch.Tensor, blocks: Blocks) -> None:
-    """Overwrite `weight` (N, K) by the values of `blocks`."""
+    """Overwrite `weight` (N, K) with the values of `blocks`."""
     weight.data.copy_(torch.from_numpy(unpack(blocks)))
 
 
@@ -210,7 +211,7 @@ class _Watched(Frozen):
     """A linear layer that reports its gradients and inputs during the backward pass."""
 
     report: Callable[[torch.Tensor, torch.Tensor], None]
-    """Gets each output row's mean squared gradient (T,), and squared inputs summed with these weights (K,)."""
+    """Receives each output row's mean squared gradient (T,), and the sum of squared inputs weighted by it (K,)."""
 
     def backward(
         self,
@@ -226,7 +227,7 @@ class _Watched(Frozen):
 
 
 class _Calibration:
-    """Quantizes each linear layer of a model when both its inputs are known."""
+    """Quantizes each linear layer of a model once its inputs in both models are known."""
 
     progress: tqdm
 
@@ -246,7 +247,7 @@ class _Calibration:
     def _quantize(self, module: Any, x: torch.Tensor) -> None:
         name = self._names[module]
         squares = self._row_weights[name]
-        # The squares themselves are too noisy: in value projections three rows would outweigh all others.
+        # Square roots, because the squares are too noisy: in value projections three rows would outweigh all others.
         weights = squares.sqrt()
         inputs = prepare(x, weights / weights.mean(), self._full_inputs.pop(name))
         if name in self._in_8_bits:

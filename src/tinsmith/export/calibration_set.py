@@ -1,4 +1,4 @@
-"""Conversations that export reads: training ones to calibrate on, validation ones to compare recipes on."""
+"""Conversations for export: training ones to calibrate on, validation ones to compare recipes on."""
 
 import bisect
 import math
@@ -32,7 +32,7 @@ def read_conversations(tokenizer: ChatTokenizer, data_dir: Path, seed: int) -> t
 
 
 def default_calibration_tokens(parameters: int, device: Device) -> int:
-    """Tokens to calibrate on: on a processor half as many for every doubling of a large model."""
+    """Number of tokens to calibrate on. On a processor, every doubling of a large model's size halves it."""
     if device.device.type != "cpu":
         return _DEFAULT_TOKENS
     doublings = math.ceil(math.log2(max(1.0, parameters / _MAX_PARAMETERS_ON_CPU)))

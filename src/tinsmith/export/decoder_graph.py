@@ -1,8 +1,8 @@
-"""The decoder as an ONNX graph, for every supported family, written with the fused operators that browsers run.
+"""Builds the decoder as an ONNX graph, for every supported family, from the fused operators that browsers run.
 
-No exporter at hand gives a correct Gemma 3 that loads in a browser, so the graph is built here, node by node. The same
-code builds it with full-precision matrices, to prove it equal to the Transformers model, and with matrices in blocks of
-4 or 8 bits for the package. Matrices that share an input and a format become one product.
+No available exporter produces a correct Gemma 3 that loads in a browser, so the graph is built here, node by node. The
+same code builds two graphs: one with full-precision matrices, to prove that it equals the Transformers model, and one
+with matrices in blocks of 4 or 8 bits, for the package. Matrices that share an input and a format become one product.
 
 Shapes: B batch, S new tokens, P past tokens, T = P + S, H hidden size, N heads, G key/value heads, D head size,
 V vocabulary, K inner size of a matrix product.
@@ -25,7 +25,7 @@ OPSET = 21
 REFINED_ROWS = "lm_head.refined.places"
 """Initializer with each token's row in the head's refinement."""
 _MOST_OF_A_TURN = 6.28125
-"""2 pi, cut after eight bits."""
+"""2 pi, truncated to eight significant bits."""
 _KEEP_ALL_ROWS = np.iinfo(np.int64).max
 
 
@@ -34,8 +34,8 @@ def build_decoder(
 ) -> ir.Model:
     """Build the decoder as an ONNX model with a key/value cache, computing in `floats` (F), float32 or float16.
 
-    In a model with post-norms, `residual_scale` can make the residual stream smaller without changing a result: what is
-    added to the stream is multiplied by it, and every norm that reads the stream divides by the stream's size.
+    In a model with post-norms, `residual_scale` shrinks the residual stream without changing any result: everything
+    added to the stream is multiplied by it, and every norm that reads the stream cancels it.
 
     Inputs: `input_ids` (B, S) int64, `attention_mask` (B, T) int64, `position_ids` (B, S) int64,
     `num_logits_to_keep` () int64 (0 keeps all, k the last k; runtimes ask for 1 while generating),
@@ -60,12 +60,12 @@ def build_decoder(
             attended = _post_norm(g, f"{prefix}.post_attention_layernorm", attended)
         before_mlp = "pre_feedforward_layernorm" if decoder.has_post_norms else "post_attention_layernorm"
         normed, residual = _add_and_norm(g, f"{prefix}.{before_mlp}", attended, residual)
-        changed = _mlp(g, prefix, normed)
+        change = _mlp(g, prefix, normed)
         if decoder.has_post_norms:
-            changed = _post_norm(g, f"{prefix}.post_feedforward_layernorm", changed)
+            change = _post_norm(g, f"{prefix}.post_feedforward_layernorm", change)
         is_last = index + 1 == decoder.layers
-        following = "model.norm" if is_last else f"model.layers.{index + 1}.input_layernorm"
-        normed, residual = _add_and_norm(g, following, changed, residual)
+        next_norm = "model.norm" if is_last else f"model.layers.{index + 1}.input_layernorm"
+        normed, residual = _add_and_norm(g, next_norm, change, residual)
     logits = _logits(g, normed, inputs["num_logits_to_keep"], head)
     if floats != ir.DataType.FLOAT:
         logits = g.op("logits/float", "Cast", [logits], {"to": ir.DataType.FLOAT})
@@ -86,7 +86,7 @@ def _inputs(decoder: Decoder, floats: ir.DataType) -> dict[str, ir.Value]:
         "position_ids": value("position_ids", ["batch_size", "sequence_length"], integers),
         "num_logits_to_keep": value("num_logits_to_keep", [], integers),
     }
-    # The head size must be a number: Transformers.js makes the first, empty cache from these shapes.
+    # The head size must be a number: Transformers.js creates the first, empty cache from these shapes.
     shape = ["batch_size", decoder.kv_heads, "past_sequence_length", decoder.head_dim]
     for index in range(decoder.layers):
         for part in ("key", "value"):
@@ -118,10 +118,10 @@ def _distinct_ropes(decoder: Decoder) -> list[tuple[int, dict]]:
 
 
 def _rotation(g: DecoderNodes, rope: dict, position_ids: ir.Value, index: int) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """Cosines and sines (B*S, D/2) of the given positions, and each token's row in them (B, S).
+    """Cosines and sines (B*S, D/2) for `position_ids`, and each token's row in them (B, S).
 
-    They are computed at run time, because a table up to Gemma's context length would be as large as a fifth of the
-    package, and in float32, because float16 cannot count beyond 2,048. Whole turns are subtracted first, because WGSL
+    They are computed at run time, because a table for Gemma's whole context would add a fifth to the package, and in
+    float32, because float16 cannot represent all integers above 2,048. Whole turns are subtracted first, because WGSL
     guarantees accurate sines between -pi and pi only (https://www.w3.org/TR/WGSL/#floating-point-accuracy).
     """
     frequencies, scaling = inverse_frequencies(rope, g.decoder)
@@ -207,7 +207,7 @@ def _norm_weight(g: DecoderNodes, name: str, scale: float = 1.0) -> ir.Value:
 
 
 def _residual_epsilon(g: DecoderNodes) -> float:
-    """Epsilon of a norm that reads the residual stream. It is added to a square, so it scales with the square."""
+    """Epsilon of a norm that reads the residual stream. It is added to a mean square, so it scales by the square."""
     return g.decoder.norm_epsilon * g.residual_scale**2
 
 
@@ -271,7 +271,7 @@ def _attention(
 
 
 def _head_norm(g: DecoderNodes, name: str, hidden: ir.Value, heads: int) -> ir.Value:
-    """RMS norm of every head by itself; (B, S, heads * D) in and out."""
+    """RMS norm of each head separately; (B, S, heads * D) in and out."""
     size = g.decoder.head_dim
     split = g.op(f"{name}/split", "Reshape", [hidden, g.constant([0, 0, heads, size], np.int64)])
     normed = _rms_norm(g, name, split)

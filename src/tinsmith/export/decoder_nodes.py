@@ -28,8 +28,8 @@ class Weights:
 class DecoderNodes(NodeMaker):
     """Nodes of one decoder graph.
 
-    `floats` is the format the graph computes in. Weights are stored in one format whatever it is, so that the graphs of
-    a package share them.
+    `floats` is the format the graph computes in. Weights are stored in the same format for all of them, so that the
+    graphs of a package can share the files.
     """
 
     def __init__(self, decoder: Decoder, weights: Weights, floats: ir.DataType, residual_scale: float) -> None:
@@ -40,7 +40,7 @@ class DecoderNodes(NodeMaker):
         self.residual_scale = residual_scale
 
     def initializer(self, name: str, array: np.ndarray) -> ir.Value:
-        """A named constant. A scalar becomes a vector of one, which ONNX Runtime takes for a scalar."""
+        """A named constant. A scalar becomes a vector of one element, which ONNX Runtime accepts as a scalar."""
         return super().initializer(name, np.ascontiguousarray(array))
 
     def number(self, value: float) -> ir.Value:
@@ -91,7 +91,7 @@ def linear(g: DecoderNodes, name: str, hidden: ir.Value, storage: tuple[ir.Value
 def projections(
     g: DecoderNodes, prefix: str, hidden: ir.Value, sizes: dict[str, int], has_bias: bool = False
 ) -> list[ir.Value]:
-    """The projections of `hidden` (B, S, K) named in `sizes`, each (B, S, size); one product for each format."""
+    """Project `hidden` (B, S, K) to each part named in `sizes`: (B, S, size), in one product per weight format."""
     matrices = {part: g.weights.matrix(f"{prefix}.{part}_proj.weight") for part in sizes}
     formats: dict[Any, list[str]] = {}
     for part, matrix in matrices.items():

@@ -30,17 +30,18 @@ _FILE_TYPES = {"f16": 1, "q8_0": 7, "q4_0": 2}
 """`general.file_type`: llama.cpp's number for the format of most weights."""
 
 LARGEST_ERRORS = {"f16": 2.0**-11, "q8_0": 0.5 / 127 + 2.0**-11, "q4_0": 1 / 8 + 2.0**-10}
-"""Largest error in a block of 32, as a share of its largest weight, that rounding alone can cause.
+"""Largest error that rounding alone can cause in a block of 32, as a share of the block's largest weight.
 
-In `q4_0` that is one step of eight: a weight as large as the largest but of the other sign has no integer of its own.
+`q4_0` has integers from -8 to 7. The largest weight becomes -8; its opposite needs 8 and is off by one step.
 """
 
 _SMALLEST_ERROR = 2.0**-25
-_SCALED_BY = {"F32": 0, "F16": 1, "Q8_0": 127, "Q4_0": 8}
-"""Format -> multiple of `_SMALLEST_ERROR`, half of float16's smallest step, that weights or scales below 6e-5 lose."""
+"""Half of float16's smallest step: the rounding error of numbers below 6e-5."""
+_ERROR_MULTIPLES = {"F32": 0, "F16": 1, "Q8_0": 127, "Q4_0": 8}
+"""Format -> how often `_SMALLEST_ERROR` counts in a weight: as often as the largest integer that multiplies a scale."""
 
 _BLOCK = 32
-_WITHOUT = 'Set export.gguf = "" to go on without it, and please report the model.'
+_HINT = 'Set export.gguf = "" to export without GGUF, and please report the model.'
 
 _NAMES = {
     "model.embed_tokens": "token_embd",
@@ -77,14 +78,14 @@ class GgufCheck:
 
     tensors: int
     largest_error: float
-    """Largest error in a block of 32, as a share of its largest weight, beyond what float16 loses of small numbers."""
+    """Largest error in a block of 32, as a share of its largest weight, after subtracting float16's error at zero."""
 
 
 def export_gguf(recorder: Recorder, model_dir: Path, out_dir: Path, weights: str) -> None:
     """Write `gguf/model-<weights>.gguf`, read it back and compare it with the tuned model.
 
     Raises:
-        GateError: the file does not hold the tuned model.
+        GateError: the file's weights are not the tuned model's.
     """
     path = out_dir / "gguf" / f"model-{weights}.gguf"
     write_gguf(model_dir, path, weights)
@@ -98,7 +99,7 @@ def export_gguf(recorder: Recorder, model_dir: Path, out_dir: Path, weights: str
         result.tensors,
         "tensors",
         "tinsmith.export.gguf.check_gguf",
-        f"The file does not hold the tuned model; do not ship it. {_WITHOUT}",
+        f"The file's weights differ from the tuned model's by more than rounding; do not ship it. {_HINT}",
     )
     recorder.add("export.gguf_bytes", path.stat().st_size, "bytes", 1, "files", f"GGUF, {weights}")
 
@@ -110,7 +111,7 @@ def write_gguf(model_dir: Path, path: Path, weights: str) -> None:
         model_dir: The tuned model.
         path: The file to write.
         weights: `f16`, `q8_0` or `q4_0`: the format of matrices. Norms and biases stay float32. With `q4_0` the head is
-            in `q8_0`, as in llama.cpp's own tool where rows are no multiple of 256.
+            in `q8_0`, as in llama.cpp's own tool when row lengths are not a multiple of 256.
 
     Raises:
         GateError: the model has a property that GGUF cannot express.
@@ -128,8 +129,8 @@ def write_gguf(model_dir: Path, path: Path, weights: str) -> None:
         if kind == "F32":
             writer.add_tensor(name, values)
         else:
-            packed = GGMLQuantizationType[kind]
-            writer.add_tensor(name, quantize(values, packed), raw_dtype=packed)
+            quantization = GGMLQuantizationType[kind]
+            writer.add_tensor(name, quantize(values, quantization), raw_dtype=quantization)
     path.parent.mkdir(parents=True, exist_ok=True)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -141,7 +142,7 @@ def check_gguf(model_dir: Path, path: Path) -> GgufCheck:
     """Read `path` back and compare every tensor and token with the model in `model_dir`.
 
     Raises:
-        GateError: a tensor or token is missing, added, or of another shape or text.
+        GateError: a tensor or token is missing, unexpected, or differs in shape or text.
     """
     from gguf import GGUFReader, dequantize
 
@@ -157,19 +158,19 @@ def check_gguf(model_dir: Path, path: Path) -> GgufCheck:
         errors = dequantize(tensor.data, tensor.tensor_type).reshape(values.shape) - values
         errors, blocks = (np.abs(a).reshape(-1, _BLOCK if a.size % _BLOCK == 0 else 1) for a in (errors, values))
         peaks = blocks.max(1)
-        beyond = errors.max(1) - _SMALLEST_ERROR * _SCALED_BY[tensor.tensor_type.name]
+        beyond = errors.max(1) - _SMALLEST_ERROR * _ERROR_MULTIPLES[tensor.tensor_type.name]
         largest = float(np.maximum(largest, (beyond / np.where(peaks == 0, 1, peaks)).max()))  # NaN stays
         count += 1
     if stored:
         _refuse(path, f"tensors that the model does not have: {', '.join(sorted(stored)[:5])}")
     tokens = reader.fields["tokenizer.ggml.tokens"].contents()
     if tokens != _tokens(load_tokenizer(model_dir), config.vocab_size):
-        _refuse(path, "its tokens are not the tokenizer's")
+        _refuse(path, "its tokens differ from the tokenizer's")
     return GgufCheck(count, largest)
 
 
 def _refuse(path: Path, problem: str) -> NoReturn:
-    raise GateError(f"{path.name}: {problem}", _WITHOUT)
+    raise GateError(f"{path.name}: {problem}", _HINT)
 
 
 def _format(values: np.ndarray, weights: str) -> str:
@@ -203,7 +204,7 @@ def _tensors(model_dir: Path, config: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
-    """Rows of a query or key projection as Llama's GGUF has them: the halves of each head alternate."""
+    """Reorder a query or key projection as Llama's GGUF stores it: rows of each head's two halves alternate."""
     rows, columns = weight.shape
     return weight.view(heads, 2, rows // heads // 2, columns).transpose(1, 2).reshape(rows, columns)
 
@@ -222,10 +223,10 @@ def _add_shape(writer: Any, config: Any) -> None:
     writer.add_layer_norm_rms_eps(decoder.norm_epsilon)
     writer.add_vocab_size(decoder.vocab_size)
     if getattr(config, "query_pre_attn_scalar", decoder.head_dim) != decoder.head_dim:
-        raise GateError("GGUF: attention scaled by another number than the head size is not written", _WITHOUT)
+        raise GateError("GGUF: cannot express attention scaled by a number other than the head size", _HINT)
     for rope in decoder.rope:
         if rope.get("rope_type", "default") not in ("default", "llama3"):
-            raise GateError(f"GGUF: RoPE of type {rope['rope_type']!r} is not written", _WITHOUT)
+            raise GateError(f"GGUF: cannot express RoPE of type {rope['rope_type']!r}", _HINT)
     if max(decoder.windows):
         _add_windows(writer, decoder)
     else:
@@ -233,13 +234,13 @@ def _add_shape(writer: Any, config: Any) -> None:
 
 
 def _add_windows(writer: Any, decoder: Decoder) -> None:
-    """Gemma 3: every n-th layer sees everything, the others a window, and the two rotate differently."""
+    """Describe Gemma 3's layers: every n-th sees all tokens, the others a window, and their RoPE bases differ."""
     full = [index for index, window in enumerate(decoder.windows) if not window]
     every = full[0] + 1 if full else decoder.layers + 1
     if any((index + 1) % every == 0 for index, window in enumerate(decoder.windows) if window) or any(
         (index + 1) % every for index in full
     ):
-        raise GateError("GGUF: full-attention layers at irregular places are not written", _WITHOUT)
+        raise GateError("GGUF: cannot express full-attention layers at irregular intervals", _HINT)
     writer.add_sliding_window(max(decoder.windows))
     writer.add_uint32("gemma3.attention.sliding_window_pattern", every)
     writer.add_rope_freq_base(decoder.rope[full[0] if full else 0]["rope_theta"])
@@ -254,14 +255,14 @@ def _add_tokenizer(writer: Any, chat: ChatTokenizer, config: Any) -> None:
     types = _token_types(chat, tokens)
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
     if model.get("byte_fallback"):
-        # SentencePiece: the pair whose piece has the highest score is merged first, and pieces are in that order.
+        # SentencePiece first merges the pair whose piece has the highest score. Ids are in merge order, so -id serves.
         writer.add_tokenizer_model("llama")
         writer.add_tokenizer_pre("default")
         scores = {_NORMAL: lambda index: float(-index), _BYTE: lambda index: 0.0}
         writer.add_token_scores([scores.get(kind, lambda index: -1000.0)(i) for i, kind in enumerate(types)])
         writer.add_add_space_prefix(False)
     elif chat.family not in _PRE_TOKENIZERS:
-        raise GateError(f"GGUF: the tokenizer of this {chat.family.title} model is not written", _WITHOUT)
+        raise GateError(f"GGUF: cannot express the tokenizer of this {chat.family.title} model", _HINT)
     else:
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre(_PRE_TOKENIZERS[chat.family])

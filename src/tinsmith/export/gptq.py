@@ -1,9 +1,9 @@
 """GPTQ: choose a matrix's integers so that its outputs, not its weights, change least.
 
-A matrix is quantized column by column, and the error of a column is spread over the columns not yet done, according to
-how their inputs correlate. The most expensive columns come first (activation order). Scales are chosen before, so that
-blocks stay where the format has them. If the quantized model's inputs have drifted from the full-precision model's, the
-weights are first corrected, so that the drifted inputs give outputs nearest to the full-precision ones.
+A matrix is quantized column by column. Columns that are not quantized yet compensate each column's error, according to
+how their inputs correlate. The most expensive columns come first (activation order). Scales are chosen beforehand, so
+blocks of neighbouring columns stay together. If the quantized model's inputs have drifted from the full-precision
+model's, the weights are first corrected, so that drifted inputs produce outputs close to the full-precision ones.
 
 Source: GPTQ (arXiv 2210.17323), its activation order with static groups, in the form of LDLQ (QuIP, arXiv 2307.13304),
 which needs one Cholesky factor of the Hessian and no inverse. The correction is that of GPTAQ (arXiv 2504.02692) in
@@ -22,7 +22,7 @@ _CORRECTION_DAMPING = 0.3
 _SMALLEST = 1e-8
 """Keeps the Hessian of inputs that are all zero invertible."""
 _GRAM_BLOCK = 384
-"""Columns of a block: small enough to skip nearly half of the products, large enough for fast ones."""
+"""Columns multiplied at once: few enough to skip nearly half of the work, enough for fast products."""
 _ROWS_AT_ONCE = 16384
 """A 262,144-row head is quantized in pieces; rows do not depend on each other."""
 
@@ -50,11 +50,11 @@ class _Elimination:
     upper: torch.Tensor
     """U (K, K), triangular with ones on its diagonal: the Hessian in that order is U D U^T."""
     cost: torch.Tensor
-    """D (K,), the cost of an error after later columns have compensated it, in the matrix's own order of columns."""
+    """D (K,), the cost of an error after later columns have compensated it, in the matrix's original column order."""
 
 
 def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:
-    """Weighted sum of outer products of the rows of `x` (T, K) with weights `row_weights` (T,): float32 (K, K).
+    """Sum of outer products of the rows of `x` (T, K), weighted by `row_weights` (T,): float32 (K, K).
 
     Only blocks on and below the diagonal are computed. They are computed in float32, because a Hessian rounded to
     bfloat16 need not be positive definite.
@@ -97,10 +97,10 @@ def prepare(
 
 
 def corrected(weight: torch.Tensor, inputs: Inputs) -> torch.Tensor:
-    """`weight` (N, K) changed so that drifted inputs give outputs nearest to the full-precision ones, float32."""
+    """Correct `weight` (N, K) so that drifted inputs produce outputs close to the full-precision ones; float32."""
     if inputs.drift is None or inputs.factor is None:
         return weight.float()
-    # In the model's format, whose rounding errors average out. `multi_dot` picks the cheaper order of products.
+    # Computed in the model's format: rounding errors average out. `multi_dot` picks the cheaper order of products.
     pull = torch.linalg.multi_dot([weight.to(inputs.x.dtype), inputs.drift.T, inputs.x]).float()
     return weight.float() + torch.cholesky_solve(pull.T, inputs.factor).T
 
@@ -134,15 +134,15 @@ def _quantize_rows(weight: torch.Tensor, hessian: torch.Tensor, elimination: _El
     steps = zip(*(block_steps(block.contiguous(), part) for block, part in blocks), strict=True)
     scales, lowest = map(torch.stack, steps)  # (K / 32, N)
     columns = weight.t().contiguous()
-    integers = _one_by_one(columns, scales, lowest, elimination)
+    integers = _quantize_columns(columns, scales, lowest, elimination)
     _refit(columns, integers, scales, lowest, hessian)
     return integers.t().to(torch.int8).contiguous(), scales.t().contiguous(), lowest.t().contiguous()
 
 
-def _one_by_one(
+def _quantize_columns(
     columns: torch.Tensor, scales: torch.Tensor, lowest: torch.Tensor, elimination: _Elimination
 ) -> torch.Tensor:
-    """Integers (K, N) as float32, column by column; each column first compensates the errors of those before it."""
+    """Integers (K, N) as float32. Each column compensates the errors of those before it, then is rounded itself."""
     order, upper = elimination.order, elimination.upper
     blocks = order // BLOCK_SIZE
     exact, column_scales, column_lowest = columns[order], scales[blocks], lowest[blocks]
@@ -173,14 +173,14 @@ def _refit(
     pull = hessian @ (columns - integers * scales.repeat_interleave(BLOCK_SIZE, 0))  # minus half the error's gradient
     for block, start in enumerate(range(0, len(columns), BLOCK_SIZE)):
         own = slice(start, start + BLOCK_SIZE)
-        curvature, part, here = hessian[own, own], integers[own], pull[own].clone()
-        before = part * scales[block]
-        along = (part * (curvature @ part)).sum(0).clamp_min(_SMALLEST)
-        scales[block] = stored_scale(scales[block] + (part * here).sum(0) / along)
-        here.addmm_(curvature, part * scales[block] - before, alpha=-1)
+        curvature, block_integers, block_pull = hessian[own, own], integers[own], pull[own].clone()
+        before = block_integers * scales[block]
+        norm = (block_integers * (curvature @ block_integers)).sum(0).clamp_min(_SMALLEST)
+        scales[block] = stored_scale(scales[block] + (block_integers * block_pull).sum(0) / norm)
+        block_pull.addmm_(curvature, block_integers * scales[block] - before, alpha=-1)
         for offset in range(BLOCK_SIZE):
-            best = part[offset] * scales[block] + here[offset] / curvature[offset, offset]
+            best = block_integers[offset] * scales[block] + block_pull[offset] / curvature[offset, offset]
             integer = to_integers(best, scales[block], lowest[block])
-            here.addr_(curvature[:, offset], (integer - part[offset]) * scales[block], alpha=-1)
-            part[offset] = integer
-        pull.addmm_(hessian[:, own], part * scales[block] - before, alpha=-1)
+            block_pull.addr_(curvature[:, offset], (integer - block_integers[offset]) * scales[block], alpha=-1)
+            block_integers[offset] = integer
+        pull.addmm_(hessian[:, own], block_integers * scales[block] - before, alpha=-1)

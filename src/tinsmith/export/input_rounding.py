@@ -1,11 +1,12 @@
-"""Chooses how each product's input is rounded to 8 bits, so that the product loses little.
+"""Chooses how to round each product's input to 8 bits with little loss.
 
-A token's activations share one scale, so a few large ones leave few levels to all others. Dividing activations by a
-factor for each block of 32, and multiplying the blocks' scales by it, gives the same product and uses the levels
-better. Where rounding still loses too much, its error is rounded and multiplied as well. The loss is measured: inputs
-that the packaged graph has on training conversations are multiplied by its own weights.
+A token's activations share one scale, so a few large ones leave few levels for the others. Dividing each block of 32
+activations by a factor, and multiplying the blocks' scales by it, leaves the product unchanged and uses the levels
+better. Where rounding still loses too much, the rounding error is itself rounded and multiplied too. Losses are
+measured on the packaged graph: its inputs on training conversations times its own weights.
 
-Source: Xiao et al. 2023, SmoothQuant, arXiv 2211.10438, there for single channels; blocks keep the stored integers.
+Source: Xiao et al. 2023, SmoothQuant, arXiv 2211.10438. It scales single channels; scaling whole blocks leaves the
+stored integers unchanged.
 """
 
 from collections.abc import Sequence
@@ -22,19 +23,19 @@ from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.tokens import Tokens
 
 _ROWS = 256
-"""Input rows of a product that are looked at."""
+"""Input rows sampled for each product."""
 _FEATURES = 2048
-"""Outputs of a product that are looked at."""
+"""Output features sampled for each product."""
 _ROW_STEP = 5
 _HEAD_ROWS = 16
 _POWERS = (0.25, 0.5, 0.75)
 _MIN_SHARE = 0.02
 _WORTHWHILE_ERROR = 0.8
-"""A factor must bring the error below this share, since it costs an operator unless a norm can take it."""
+"""Factors must reduce the error to this share, because they cost an operator unless a norm can absorb them."""
 _MAX_LOSS = 5e-4
-"""Share of a product's square that rounding its input once may lose.
+"""Largest loss from rounding an input once, as a share of the product's square. Above it, inputs are rounded twice.
 
-A second row costs little for one token but doubles the work of a prompt's product.
+Rounding twice costs little for a single token, but doubles a product's work for a prompt.
 """
 
 
@@ -84,7 +85,7 @@ def _inputs(onnx_path: Path, conversations: Sequence[Tokens]) -> dict[str, np.nd
 
 
 def _weight(graph: ir.Graph, product: ir.Node) -> np.ndarray:
-    """Some rows (N, K) float32 of a product's weights."""
+    """Evenly spaced rows of a product's weights, at most `_FEATURES`: float32 (N, K)."""
     matrix = StoredMatrix.of(graph, product)
     step = -(-shape_of(matrix.packed)[0] // _FEATURES)
     packed, scales = (tensor_of(value).numpy()[::step] for value in (matrix.packed, matrix.scales))
@@ -94,7 +95,7 @@ def _weight(graph: ir.Graph, product: ir.Node) -> np.ndarray:
 def _best_factors(rows: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
     """Factors (K / 32,) with the least error, or None if no factors reduce it enough.
 
-    Candidates are powers of the share of a row's largest value that each block reaches on average.
+    Candidates are powers of each block's relative size: its largest value over the row's largest, averaged over rows.
     """
     exact = rows @ weight.T
     blocks = np.abs(rows).reshape(len(rows), -1, BLOCK_SIZE).max(axis=2)

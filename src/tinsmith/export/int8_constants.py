@@ -65,7 +65,7 @@ def _unpacked(
     else:
         zero_points = _zero_points(nodes, name, matrix.zeros, rows, blocks)
     half_step = _row_steps(nodes, name, float_scales, zero_points, bits)
-    # Cast would do, but the runtime's build for WebGPU has none to 4 bits.
+    # QuantizeLinear in place of Cast, because ONNX Runtime's WebGPU build cannot cast to 4 bits.
     zero_column = nodes.op(f"{name}/zero_column", "Unsqueeze", [zero_points, last])
     integer = ir.DataType.UINT4 if bits == 4 else ir.DataType.UINT8
     one = nodes.constant(1.0, np.float32)
@@ -84,8 +84,8 @@ def _unpacked(
 def _row_steps(nodes: NodeMaker, name: str, scales: ir.Value, zero_points: ir.Value, bits: int) -> ir.Value:
     """Steps (N,) float16 of rows in 8 bits.
 
-    They follow from scales and zero points (N, K / 32) alone: the integer farthest from a block's zero point times the
-    block's scale bounds its weights.
+    They depend on scales and zero points (N, K / 32) alone: a block's weights are at most its scale times the integer
+    farthest from its zero point.
     """
     above = nodes.op(f"{name}/above", "Sub", [nodes.constant(2**bits - 1, np.float32), zero_points])
     farthest = nodes.op(f"{name}/farthest", "Max", [zero_points, above])

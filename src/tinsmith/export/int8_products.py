@@ -23,7 +23,7 @@ from tinsmith.export.onnx_nodes import (
     input_of,
     name_of,
     producer_of,
-    take_over,
+    replace_value,
     tensor_of,
 )
 from tinsmith.model.int8_weights import LARGEST_LEVEL, MIDDLE, padded, width_of
@@ -31,15 +31,15 @@ from tinsmith.model.int8_weights import LARGEST_LEVEL, MIDDLE, padded, width_of
 _FINE_STEP = 0.5 / LARGEST_LEVEL
 """Step of the second rounding, in levels of the first, which leaves at most half a level."""
 _NORMS = {"SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}
-"""Operators that end in a product with a weight, and the position of that weight among their inputs."""
+"""Normalization operators -> position of the weight among their inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """How inputs of products are rounded to 8 bits, each under the name of its first product."""
+    """How inputs of products are rounded to 8 bits. An input goes by the name of the first product that reads it."""
 
     factors: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Divisors of the input's blocks of 32, by which the weights are multiplied instead: (K / 32,) float32."""
+    """Factors that divide the input's blocks of 32 and multiply the weights' blocks: (K / 32,) float32."""
     twice: Set[str] = frozenset()
     """Inputs whose rounding error is rounded too and multiplied as another row."""
 
@@ -52,7 +52,7 @@ class WeightSource(Protocol):
     ) -> tuple[ir.Value, ir.Value]:
         """Weights (K, N) uint8 around 128 and scales (N,) float32 of `products` side by side.
 
-        Those of a wide product come in matrices: (M, K, N / M) and (M, 1, N / M); see `int8_weights.width_of`.
+        A wide product is cut into M matrices: (M, K, N / M) and (M, 1, N / M); see `int8_weights.width_of`.
         """
         ...
 
@@ -98,7 +98,7 @@ def with_int8_products(model: ir.Model, rounding: Rounding, source: WeightSource
 def _replace(
     nodes: NodeMaker, graph: ir.Graph, products: Sequence[ir.Node], rounding: Rounding, source: WeightSource
 ) -> None:
-    """Put one INT8 product in the place of `products`, which share an input."""
+    """Replace `products`, which share an input, with one INT8 product."""
     name, rows = name_of(products[0]), [node.attributes["N"].as_int() for node in products]
     total = sum(rows)
     factors, is_twice = rounding.factors.get(name), name in rounding.twice
@@ -118,7 +118,7 @@ def _replace(
         outputs = nodes.ops(f"{name}/parts", "Split", [product, splits], len(lengths), {"axis": -1})
     nodes.insert_before(graph, products[0])
     for node, output in zip(products, outputs, strict=False):  # padding of the last matrix has no node
-        take_over(node.outputs[0], output)
+        replace_value(node.outputs[0], output)
         graph.remove(node, safe=True)
 
 
@@ -141,7 +141,7 @@ def _multiplied(
 def _smoothed(nodes: NodeMaker, graph: ir.Graph, products: Sequence[ir.Node], factors: np.ndarray) -> ir.Value:
     """The input of `products`, its blocks divided by `factors`.
 
-    If only `products` read the output of a norm, its weight is divided, which costs nothing at run time.
+    If the input comes from a norm that only `products` read, the norm's weight is divided: no cost at run time.
     """
     hidden, name = input_of(products[0], 0), name_of(products[0])
     shares = nodes.constant((1 / factors)[:, None], np.float32)  # (K / 32, 1)
@@ -162,7 +162,7 @@ def _smoothed(nodes: NodeMaker, graph: ir.Graph, products: Sequence[ir.Node], fa
 def _rounded(nodes: NodeMaker, hidden: ir.Value, name: str, is_twice: bool) -> tuple[ir.Value, ir.Value]:
     """Round `hidden` (B, S, K) to uint8 around 128, with a float32 scale (B, S, 1) for each token.
 
-    With `is_twice` the result is (B, 2 S, K): behind all tokens, each token's rounding error in steps of `_FINE_STEP`.
+    With `is_twice` the result is (B, 2 S, K): first the tokens, then their rounding errors in steps of `_FINE_STEP`.
     """
     last = nodes.constant([-1], np.int64)
     sizes = nodes.op(f"{name}/sizes", "Abs", [hidden])
@@ -203,7 +203,7 @@ def _add_refined_logits_alone(nodes: NodeMaker, graph: ir.Graph) -> None:
     ((spread, _),) = initializer.uses()
     ((add, position),) = spread.outputs[0].uses()
     shares, logits, refined_logits = spread.inputs[0], add.inputs[1 - position], add.outputs[0]
-    rows = tensor_of(initializer).numpy()  # for each token; the last row adds nothing, to whatever token it is added
+    rows = tensor_of(initializer).numpy()  # row of each token; the last row is zero, so it may be added to any token
     tokens = np.zeros(rows.max() + 1, np.int64)
     refined = np.flatnonzero(rows < rows.max())
     tokens[rows[refined]] = refined
@@ -213,5 +213,5 @@ def _add_refined_logits_alone(nodes: NodeMaker, graph: ir.Graph) -> None:
     attributes = {"axis": 2, "reduction": "add"}
     scattered = nodes.op("logits/scattered", "ScatterElements", [logits, indices, shares], attributes)
     nodes.insert_before(graph, add)
-    take_over(refined_logits, scattered)
+    replace_value(refined_logits, scattered)
     graph.remove(add, safe=True)

@@ -1,4 +1,4 @@
-"""The tuned model from its files, and how well a model predicts conversations: the measure of every INT4 recipe."""
+"""Loads the tuned model, and measures how well a model predicts conversations, to compare INT4 recipes."""
 
 import math
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class StoredWeights:
         self._files = {name: file for file in files for name in file.keys()}
 
     def __call__(self, name: str) -> torch.Tensor:
-        """The tensor of a parameter, as stored."""
+        """The stored tensor of a parameter."""
         return self._files[name].get_tensor(name)
 
     @property
@@ -46,7 +46,7 @@ class StoredWeights:
 
     @property
     def count(self) -> int:
-        """Numbers in all tensors."""
+        """Number of parameters."""
         return sum(math.prod(file.get_slice(name).get_shape()) for name, file in self._files.items())
 
 
@@ -88,17 +88,17 @@ def conversation_losses(model: Any, conversations: Sequence[Tokens]) -> list[flo
 
 
 def perplexity_ratio(
-    losses: Sequence[float], others: Sequence[float], counts: Sequence[int], seed: int
+    losses: Sequence[float], other_losses: Sequence[float], counts: Sequence[int], seed: int
 ) -> tuple[float, dict[str, float]]:
     """Perplexity of one model over another's, and its 95 % bootstrap interval over conversations, resampled in pairs.
 
     Args:
         losses: Summed negative log-likelihood of each conversation in nats.
-        others: The other model's.
+        other_losses: The same for the other model.
         counts: Supervised tokens of each conversation.
         seed: Draws the resamples.
     """
-    rows = np.array([np.subtract(losses, others), counts]).T  # (conversations, 2)
+    rows = np.array([np.subtract(losses, other_losses), counts]).T  # (conversations, 2)
 
     def ratio(sums: np.ndarray) -> np.ndarray:
         return np.exp(sums[:, 0] / sums[:, 1])

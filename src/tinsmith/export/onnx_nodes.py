@@ -1,4 +1,4 @@
-"""Makes nodes and constants of ONNX graphs, and tidies graphs whose nodes were replaced."""
+"""Creates nodes and constants of ONNX graphs, and cleans up graphs after nodes were replaced."""
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,18 +13,18 @@ CONTRIB = "com.microsoft"
 
 
 class NodeMaker:
-    """Collects nodes and initializers until they go into a graph; their names say where they belong.
+    """Collects nodes and initializers until they are inserted into a graph.
 
-    Names are in the package's files, so a change to them changes its digests.
+    Names are stored in the package's files, so changing one changes the package's digests.
     """
 
     def __init__(self, constants: str = "constant_", single_output: str = "output", has_types: bool = True) -> None:
-        """Set how names are formed.
+        """Set the naming scheme.
 
         Args:
-            constants: What names of constants begin with.
-            single_output: What the output of a node with one output is called.
-            has_types: Whether graphs repeat type and shape of initializers, which runtimes know from their values.
+            constants: Prefix of constants' names.
+            single_output: Name of the output of a node that has only one.
+            has_types: Whether the graph states types and shapes of initializers. Runtimes can do without.
         """
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
@@ -87,7 +87,7 @@ class NodeMaker:
         return self.stored(tensor) if self._has_types else self._add(ir.Value(name=name, const_value=tensor))
 
     def stored(self, tensor: Any) -> ir.Value:
-        """An initializer with the content of `tensor`, which may lie in a file."""
+        """An initializer with the content of `tensor`, which may be stored in a file."""
         typed = ir.TensorType(tensor.dtype)
         return self._add(ir.Value(name=tensor.name, const_value=tensor, type=typed, shape=tensor.shape))
 
@@ -96,28 +96,28 @@ class NodeMaker:
         return value
 
     def insert_before(self, graph: ir.Graph, node: ir.Node) -> None:
-        """Move what was made into `graph`, in front of `node`."""
+        """Move the collected nodes and initializers into `graph`, before `node`."""
         graph.insert_before(node, self.nodes)
-        self._moved(graph)
+        self._register_initializers(graph)
 
     def insert_after(self, graph: ir.Graph, node: ir.Node) -> None:
-        """Move what was made into `graph`, behind `node`."""
+        """Move the collected nodes and initializers into `graph`, after `node`."""
         graph.insert_after(node, self.nodes)
-        self._moved(graph)
+        self._register_initializers(graph)
 
     def append(self, graph: ir.Graph) -> None:
-        """Move what was made to the end of `graph`."""
+        """Move the collected nodes and initializers to the end of `graph`."""
         graph.extend(self.nodes)
-        self._moved(graph)
+        self._register_initializers(graph)
 
-    def _moved(self, graph: ir.Graph) -> None:
+    def _register_initializers(self, graph: ir.Graph) -> None:
         for value in self.initializers.values():
             graph.register_initializer(value)
         self.nodes, self.initializers = [], {}
 
     @contextmanager
     def inserting_before(self, graph: ir.Graph, node: ir.Node) -> Generator[None]:
-        """Within this context, nodes go in front of `node`; those made before it stay where they are."""
+        """Insert nodes created in this context before `node`; nodes collected earlier stay collected."""
         nodes, self.nodes = self.nodes, []
         yield
         self.insert_before(graph, node)
@@ -125,20 +125,20 @@ class NodeMaker:
 
 
 def name_of(value: ir.Value | ir.Node) -> str:
-    """The name of a value or node that was given one."""
+    """The name of a value or node that has one."""
     assert value.name is not None
     return value.name
 
 
 def input_of(node: ir.Node, index: int) -> ir.Value:
-    """An input that the node cannot do without."""
+    """A required input of `node`."""
     value = node.inputs[index]
     assert value is not None
     return value
 
 
 def producer_of(value: ir.Value) -> ir.Node:
-    """The node whose output `value` is."""
+    """The node that computes `value`."""
     node = value.producer()
     assert node is not None
     return node
@@ -151,7 +151,7 @@ def tensor_of(value: ir.Value) -> ir.TensorProtocol:
 
 
 def external_tensor_of(value: ir.Value) -> ir.ExternalTensor:
-    """The content of an initializer that lies in a file of weights."""
+    """The content of an initializer that is stored in a weights file."""
     assert isinstance(value.const_value, ir.ExternalTensor)
     return value.const_value
 
@@ -161,8 +161,8 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
     return cast("tuple[int, ...]", tuple(tensor_of(value).shape))
 
 
-def take_over(old: ir.Value, new: ir.Value) -> None:
-    """Give `new` the name, type, shape and readers of `old`."""
+def replace_value(old: ir.Value, new: ir.Value) -> None:
+    """Replace `old` with `new`, which gets its name, type, shape and readers."""
     replace_all_uses_with(old, new, replace_graph_outputs=True)
     new.name, new.type, new.shape = old.name, old.type, old.shape
     old.name = None
@@ -179,7 +179,7 @@ def drop_unused(graph: ir.Graph) -> None:
 
 
 def shorten_names(graph: ir.Graph) -> None:
-    """Give values short names and nodes none: visitors download them, and runtimes ask for inputs and outputs only."""
+    """Shorten values' names and drop nodes', to save download. Graph inputs and outputs, read by name, keep theirs."""
     fixed = {value.name for value in (*graph.inputs, *graph.outputs)}
     values = [*graph.initializers.values(), *(output for node in graph for output in node.outputs)]
     for index, value in enumerate(values):

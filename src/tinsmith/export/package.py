@@ -28,7 +28,7 @@ from tinsmith.model.package_format import (
 _INLINE_BYTES = 1024
 """Smaller constants stay in the graph file."""
 _MATRIX_PARTS = (".scales", ".zeros", ".packed")
-"""Endings of a matrix's initializers, in the order in which they are stored: a page can unpack rows as they arrive."""
+"""Name endings of a matrix's initializers, in storage order. It lets a page unpack rows as they arrive."""
 _ALIGNMENT = 64
 _REQUIRED_FILES = (
     "config.json",
@@ -45,17 +45,17 @@ _ALLOWED_SUFFIXES = {".json", ".jinja", ".onnx", ".md", ".txt", ".html", ""}
 
 
 def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
-    """Write `model` to `path` with its weights beside it; returns every file written.
+    """Write `model` to `path` and its weights beside it; returns all written files.
 
-    Weights go to `<name>_data`, `<name>_data_1`, ..., the names Transformers.js asks for, of at most `max_chunk_bytes`
-    each. A matrix, its scales and its zero points stay together; a larger group gets a file to itself.
+    Weights go into files of at most `max_chunk_bytes`: `<name>_data`, `<name>_data_1`, ..., as Transformers.js expects.
+    A matrix, its scales and its zero points share a file. A group larger than the limit gets a file of its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     chunks: list[Path] = []
     file, position = None, 0
     for group in _stored_together(model.graph):
-        need = sum(size + -size % _ALIGNMENT for size in (tensor_of(value).nbytes for value in group))
-        if file is None or position + -position % _ALIGNMENT + need > max_chunk_bytes:
+        group_bytes = sum(size + -size % _ALIGNMENT for size in (tensor_of(value).nbytes for value in group))
+        if file is None or position + -position % _ALIGNMENT + group_bytes > max_chunk_bytes:
             if file:
                 file.close()
             suffix = f"_{len(chunks)}" if chunks else ""
@@ -65,9 +65,9 @@ def save_graph(model: ir.Model, path: Path, max_chunk_bytes: int) -> list[Path]:
             tensor = tensor_of(value)
             position += file.write(b"\0" * (-position % _ALIGNMENT))
             data = tensor.tobytes()
-            place = (chunks[-1].name, position, len(data))
+            extent = (chunks[-1].name, position, len(data))
             value.const_value = ir.ExternalTensor(
-                *place, tensor.dtype, shape=ir.Shape(shape_of(value)), name=name_of(value), base_dir=path.parent
+                *extent, tensor.dtype, shape=ir.Shape(shape_of(value)), name=name_of(value), base_dir=path.parent
             )
             position += file.write(data)
     if file:
@@ -86,22 +86,22 @@ def _stored_together(graph: ir.Graph) -> Iterator[list[ir.Value]]:
             yield [value]
 
 
-def save_sibling(model: ir.Model, path: Path, of: ir.Model) -> None:
-    """Write `model` to `path`, sharing the weights that `of` has stored in the same folder.
+def save_sibling(model: ir.Model, path: Path, sibling: ir.Model) -> None:
+    """Write `model` to `path`, sharing the weights that `sibling` has stored in the same folder.
 
     Raises:
-        ValueError: a weight of 1 kB or more is not stored there.
+        ValueError: a weight of 1 kB or more is not among them.
     """
     for name, value in model.graph.initializers.items():
         if tensor_of(value).nbytes < _INLINE_BYTES and not name.endswith(_MATRIX_PARTS):
             continue
-        stored = of.graph.initializers[name].const_value if name in of.graph.initializers else None
+        stored = sibling.graph.initializers[name].const_value if name in sibling.graph.initializers else None
         if (
             not isinstance(stored, ir.ExternalTensor)
             or stored.dtype != tensor_of(value).dtype
             or stored.shape != value.shape
         ):
-            raise ValueError(f"{name} is not stored with {of.graph.name}")
+            raise ValueError(f"{name} is not among the stored weights of {sibling.graph.name}")
         value.const_value = stored
     ir.save(model, path)
 
@@ -115,8 +115,8 @@ def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...]) -
         end_ids: Token ids at which generation stops.
     """
     config = read_json(model_dir / "config.json")
-    kept = {key: value for key, value in config.items() if key not in ("quantization_config", "_name_or_path")}
-    write_json(out_dir / "config.json", kept | {"transformers.js_config": _transformers_js_config(out_dir)})
+    settings = {key: value for key, value in config.items() if key not in ("quantization_config", "_name_or_path")}
+    write_json(out_dir / "config.json", settings | {"transformers.js_config": _transformers_js_config(out_dir)})
     generation = read_json(model_dir / "generation_config.json")
     generation["eos_token_id"] = list(end_ids)
     write_json(out_dir / "generation_config.json", generation)
@@ -138,9 +138,9 @@ def _transformers_js_config(package_dir: Path) -> dict[str, Any]:
 
 
 def _with_short_merges(tokenizer: dict[str, Any]) -> dict[str, Any]:
-    """The same tokenizer with merges as "a b", not as ["a", "b"], if no part has a space.
+    """Write merges as "a b" in place of ["a", "b"], unless a part contains a space.
 
-    That and leaving out indentation make Gemma 3's file 12.3 MB instead of 33.4.
+    Short merges without indentation shrink Gemma 3's file from 33.4 to 12.3 MB.
     """
     model = tokenizer["model"]
     pairs = model.get("merges")
@@ -170,7 +170,7 @@ def check_package(package_dir: Path) -> None:
     """Check that a folder is a complete package as `docs/package-format.md` describes it.
 
     Raises:
-        ArtifactError: a file is missing, unexpected, unlisted or not what was listed; the message names all of them.
+        ArtifactError: a file is missing, unexpected, not in the checksums, or broken; the message lists all problems.
     """
     problems = [f"{name}: missing" for name in _REQUIRED_FILES if not (package_dir / name).is_file()]
     if problems:
@@ -183,7 +183,7 @@ def check_package(package_dir: Path) -> None:
         + _plan_problems(package_dir)
     )
     if problems:
-        raise ArtifactError(f"{package_dir}: package contract broken\n{listing(problems)}", "Export it again.")
+        raise ArtifactError(f"{package_dir}: not a valid package\n{listing(problems)}", "Export it again.")
 
 
 def _file_problems(package_dir: Path) -> list[str]:
@@ -219,7 +219,7 @@ def _plan_problems(package_dir: Path) -> list[str]:
     sizes = {file.name: file.stat().st_size for file in weights_files(path.parent)}
     if not path.exists() or read_json(path)["files"] == sizes:
         return []
-    return [f"{UNPACK_PLAN_FILE}: the files of weights have {read_json(path)['files']} bytes, found {sizes}"]
+    return [f"{UNPACK_PLAN_FILE}: expects weights files of {read_json(path)['files']} bytes, found {sizes}"]
 
 
 def _config_problems(package_dir: Path) -> list[str]:
@@ -260,5 +260,5 @@ def _problems_of_graph(model: ir.Model, file: str, allowed: frozenset[str], laye
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and Path(tensor.location).name != str(tensor.location):
-            problems.append(f"{file}: {value.name} lies outside the package ({tensor.location})")
+            problems.append(f"{file}: {value.name} is stored outside the package ({tensor.location})")
     return problems

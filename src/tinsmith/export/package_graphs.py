@@ -7,14 +7,14 @@ from tinsmith.export.input_rounding import choose_rounding
 from tinsmith.export.parity import Logits, Probe
 from tinsmith.model.package_format import FLOAT16, FLOAT32, INT8_PAGE, INT8_STOCK
 
-_OTHERS = {FLOAT16: float16, INT8_PAGE: int8_page, INT8_STOCK: int8_stock}
+_OPTIONAL_GRAPHS = {FLOAT16: float16, INT8_PAGE: int8_page, INT8_STOCK: int8_stock}
 
 
 def build_graphs(source: Source, config: ExportConfig) -> list[str]:
-    """Write the weights and every configured graph that is possible into the package.
+    """Write the weights, the float32 graph, and every other configured graph that suits the model.
 
     Returns:
-        Lines on the graphs beside the float32 one, for people.
+        A line on each other graph, for the stage's summary.
     """
     float32.build(source, config.max_chunk_mb * 1_000_000)
     notes = [float16.build(source)] if config.float16 else []
@@ -35,10 +35,10 @@ def check_graphs(source: Source, probe: Probe, expected: Logits) -> None:
     """Gate every graph of the package against `expected`, the logits of the model with the package's weights.
 
     Raises:
-        GateError: a graph computes something else.
+        GateError: a graph computes other logits.
     """
     float32_logits = float32.check(source, probe, expected)
     checked = Checked(source.package_dir, source.recorder, probe, expected, float32_logits)
-    for graph, module in _OTHERS.items():
+    for graph, module in _OPTIONAL_GRAPHS.items():
         if (source.package_dir / graph.file).exists():
             module.check(checked)

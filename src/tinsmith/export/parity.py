@@ -1,8 +1,9 @@
-"""Proof that ONNX graphs compute what the Transformers model computes, before anything is built on them.
+"""Proves that ONNX graphs compute what the Transformers model computes.
 
-The full-precision graph is compared with the model, and the package's graphs with the same model after its weights were
-replaced by those that numpy unpacks from the package's matrices. Compared are prompts and cached decoding, shorter and
-longer than the sliding window. Model and graphs run one after the other, so that one of them is in memory at a time.
+The full-precision graph is compared with the tuned model. The package's graphs are compared with the same model after
+its weights were replaced with those that numpy unpacks from the package's matrices. Each comparison covers prompts and
+cached decoding, at lengths below and above the sliding window. Model and graphs run one after another, so that only one
+is in memory at a time.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from tinsmith.model.package_format import Graph
 from tinsmith.model.tokens import Tokens
 
 _COMPARED_ROWS = 64
-"""Of a prompt only the last rows are compared; a 262,144-token vocabulary at every position would be gigabytes."""
+"""Rows compared at the end of a prompt. Logits at every position would need gigabytes with 262,144 tokens."""
 _DECODED_TOKENS = 8
 _MAX_ABS_DIFF = 1e-2
 
@@ -47,7 +48,7 @@ class Probe:
 
     @classmethod
     def of(cls, decoder: Decoder, conversations: Sequence[Tokens]) -> "Probe":
-        """Real tokens, joined until there are enough for every compared length."""
+        """Join tokens of `conversations`, repeated if necessary, until they suffice for every compared length."""
         lengths, ids = compared_lengths(decoder), []
         needed = max(lengths) + _DECODED_TOKENS
         while len(ids) < needed:
@@ -56,30 +57,30 @@ class Probe:
         return cls(lengths, ids[:needed])
 
     def model_logits(self, model: Any) -> Logits:
-        """What a float32 Transformers model computes in every case."""
+        """Logits of a float32 Transformers model in every case."""
         logits = {}
         for length in self.lengths:
-            decoded = _decoded(length)
-            rows = _reference_logits(model, self.ids[: length + decoded], min(_COMPARED_ROWS, length) + decoded)
-            logits[f"prefill_{length}"] = rows[: len(rows) - decoded]
-            if decoded:
-                logits[f"decode_{length}"] = rows[-decoded:]
+            count = _decode_count(length)
+            rows = _reference_logits(model, self.ids[: length + count], min(_COMPARED_ROWS, length) + count)
+            logits[f"prefill_{length}"] = rows[: len(rows) - count]
+            if count:
+                logits[f"decode_{length}"] = rows[-count:]
         return logits
 
     def graph_logits(self, path: Path) -> Logits:
-        """What the ONNX graph at `path` computes: a prompt at once, then tokens one by one from its cache."""
+        """Logits of the ONNX graph at `path`: a prompt in one pass, then single tokens with its cache."""
         graph, logits = load_onnx(path), {}
         for length in self.lengths:
             sequence = graph.start()
             logits[f"prefill_{length}"] = sequence.feed(self.ids[:length], min(_COMPARED_ROWS, length))
-            if _decoded(length):
+            if _decode_count(length):
                 steps = [sequence.feed([token], 1) for token in self.ids[length : length + _DECODED_TOKENS]]
                 logits[f"decode_{length}"] = np.concatenate(steps)
         return logits
 
 
 def compared_lengths(decoder: Decoder) -> tuple[int, ...]:
-    """Compared lengths in tokens: 1, 100, and half as much again as the largest sliding window if there is one."""
+    """Prompt lengths to compare, in tokens: 1, 100, and 1.5 times the largest sliding window, or 300 without one."""
     window = max(decoder.windows)
     past_window = (window + max(window // 2, 16),) if window else (300,)
     return (1, 100, *past_window)
@@ -96,13 +97,13 @@ def _compared(case: str, expected: np.ndarray, logits: np.ndarray) -> Comparison
 
 
 def divergence(expected: np.ndarray, logits: np.ndarray) -> float:
-    """Mean KL divergence over positions in nats, of `logits` (rows, V) from `expected` (rows, V), logits too."""
+    """Mean KL divergence of `logits` from the logits `expected`, both (rows, V), in nats per position."""
     right, wrong = (torch.from_numpy(values).double().log_softmax(-1) for values in (expected, logits))
     return torch.nn.functional.kl_div(wrong, right, reduction="batchmean", log_target=True).item()
 
 
 def gate_logits(recorder: Recorder, kind: str, expected: Logits, logits: Logits) -> None:
-    """Require that `logits` are those of the model, in gates named after `kind`.
+    """Require that `logits` equal the model's, which are `expected`. Gates are named after `kind`.
 
     Raises:
         GateError: they differ, or another token is the most likely one.
@@ -119,12 +120,12 @@ def gate_logits(recorder: Recorder, kind: str, expected: Logits, logits: Logits)
 
 
 def gate_divergence(recorder: Recorder, graph: Graph, kind: str, expected: Logits, logits: Logits) -> None:
-    """Require that `graph` predicts nearly what the float32 graph does, whose logits are `expected`.
+    """Require that `graph` predicts nearly the same as the float32 graph.
 
     Args:
-        recorder: Gets the gate.
+        recorder: Records the gate.
         graph: The graph, with its bound.
-        kind: What the gate and the key of `export` that leaves the graph out are called.
+        kind: Name of the gate, and of the key of `export` that turns the graph off.
         expected: Logits of the float32 graph.
         logits: Logits of `graph`.
 
@@ -142,13 +143,13 @@ def gate_divergence(recorder: Recorder, graph: Graph, kind: str, expected: Logit
         len(all_logits),
         "positions",
         "tinsmith.export.parity.divergence: from the graph in float32, all cases together",
-        f"{graph.file} computes something else; set export.{kind} = false to go on without it, and please report the "
-        "model.",
+        f"{graph.file} predicts something else than the float32 graph. Set export.{kind} = false to export without it, "
+        "and please report the model.",
     )
 
 
-def _decoded(length: int) -> int:
-    """Tokens decoded after a prompt of `length`; none after a single one, which is such a step itself."""
+def _decode_count(length: int) -> int:
+    """Number of tokens to decode after a prompt of `length`: none after one token, which is a decoding step itself."""
     return _DECODED_TOKENS if length > _DECODED_TOKENS else 0
 
 

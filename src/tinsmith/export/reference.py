@@ -1,4 +1,4 @@
-"""The Transformers model as the reference for graphs, and proof that the graph builder matches it."""
+"""Computes reference logits with the Transformers model, and proves that the graph builder matches it."""
 
 import shutil
 from pathlib import Path
@@ -22,14 +22,14 @@ def check_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, 
     """Require that the full-precision graph computes the model's logits.
 
     Args:
-        recorder: Gets the gates.
+        recorder: Records the gates.
         model_dir: The tuned model.
         decoder: Its shape.
         probe: Tokens to compare on.
-        folder: Holds the graph meanwhile and is removed again.
+        folder: Temporary folder for the graph; removed afterwards.
 
     Raises:
-        GateError: the graph computes something else.
+        GateError: the graph computes other logits.
     """
     expected = probe.model_logits(frozen_model(model_dir, _CPU))
     save_graph(build_decoder(decoder, full_precision_weights(model_dir)), folder / "model.onnx", _MAX_FILE_BYTES)
@@ -39,7 +39,7 @@ def check_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, 
 
 
 def quantized_logits(model_dir: Path, quantized: Quantized, probe: Probe) -> Logits:
-    """What the Transformers model computes with the weights that numpy unpacks; freed before any graph is loaded."""
+    """Logits of the Transformers model with the weights that numpy unpacks; it is freed before any graph is loaded."""
     model = frozen_model(model_dir, _CPU)
     apply_quantized(model, quantized)
     return probe.model_logits(model)

@@ -1,4 +1,4 @@
-"""Numbers of a finished package, and `export.json`, which says how it was made."""
+"""Records the sizes of a finished package, and describes in `export.json` how it was made."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from tinsmith.model.package_format import FLOAT32
 from tinsmith.model.tokens import Tokens
 
 _LAYER_BYTES = 50_000
-"""What a layer's nodes, norms and biases may take beside `export.max_bits_per_parameter`."""
+"""Bytes allowed for a layer's nodes, norms and biases, on top of `export.max_bits_per_parameter`."""
 _MIN_LISTED_BYTES = 1024
 
 
 def record_size(recorder: Recorder, config: ExportConfig, package_dir: Path, parameters: int, layers: int) -> None:
-    """Record the package's sizes, and gate that of its weights.
+    """Record the package's sizes, and gate the size of its weights.
 
     Raises:
         GateError: the weights are larger than the configuration allows.
@@ -48,7 +48,7 @@ def record_size(recorder: Recorder, config: ExportConfig, package_dir: Path, par
         files,
         "files",
         method,
-        "Something is stored twice or too wide; export.json lists every tensor by size.",
+        "A tensor is stored twice or in too many bits. Please report the model.",
     )
     recorder.add("export.bits_per_parameter", 8 * size / parameters, "bits/parameter", parameters, "parameters", method)
     recorder.add("export.block_size", BLOCK_SIZE, "weights", 1, "settings", "tinsmith.export.blocks")
@@ -95,7 +95,7 @@ def _tensor_table(graph: ir.Graph) -> list[dict]:
 
 
 def _bits(name: str, value: ir.Value) -> float:
-    """Bits of one number of a stored tensor."""
+    """Bits per number of a stored tensor."""
     if name.endswith(".zeros"):
         return 4
     return bits_of(shape_of(value)) if name.endswith(".packed") else 8 * tensor_of(value).dtype.itemsize

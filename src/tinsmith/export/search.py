@@ -38,13 +38,13 @@ class Trial:
     perplexity_ratio: float
     """INT4 over tuned on the validation split."""
     interval: dict[str, float]
-    """Its 95 % interval, empty below five conversations."""
+    """95 % interval of the ratio; empty below five conversations."""
     conversations: int
     seconds: float
     """Time to quantize."""
 
     def __str__(self) -> str:
-        """The trial in one line, for people."""
+        """The trial in one line."""
         ends = f" [{self.interval['ci95_low']:.3f}, {self.interval['ci95_high']:.3f}]" if self.interval else ""
         return (
             f"{self.recipe}: {self.weights_bytes / 1e6:.1f} MB, perplexity {self.perplexity_ratio:.3f}{ends} of the "
@@ -69,7 +69,7 @@ def choose_recipe(
     val: Sequence[Tokens],
     context: StageContext,
 ) -> Choice:
-    """Quantize by the configured recipe; `auto` takes the first within `config.max_perplexity_ratio`, else the last.
+    """Quantize by the configured recipe. `auto` tries several, up to the first within `config.max_perplexity_ratio`.
 
     Args:
         config: Recipe and limits.
@@ -77,7 +77,7 @@ def choose_recipe(
         device: Runs the model.
         calibration: Training conversations to calibrate on.
         val: Conversations to compare the recipes on.
-        context: Its seed draws the intervals.
+        context: Its seed drives the bootstrap, and it prints every trial.
     """
     tuned_losses = conversation_losses(frozen_model(model_dir, device), val)
     trials: list[Trial] = []
@@ -97,7 +97,7 @@ def choose_recipe(
 def _quantize(
     recipe: str, config: ExportConfig, model_dir: Path, device: Device, calibration: Sequence[Tokens]
 ) -> tuple[Any, Quantized, float]:
-    """The model with quantized weights, its matrices, and how many seconds they took."""
+    """The model with quantized weights, its quantized matrices, and the seconds that quantizing took."""
     started = time.monotonic()
     model = frozen_model(model_dir, device)
     if recipe == "rtn":
@@ -109,10 +109,10 @@ def _quantize(
 
 
 def record_trials(recorder: Recorder, config: ExportConfig, trials: Sequence[Trial]) -> None:
-    """Record every trial; with `auto` the last one must be good enough.
+    """Record every trial, and gate the last one's perplexity ratio if the recipe is `auto`.
 
     Raises:
-        GateError: it is not.
+        GateError: the ratio is above `config.max_perplexity_ratio`.
     """
     method = (
         "tinsmith.export.search: the INT4 model in the format training computes in, over the tuned one; "

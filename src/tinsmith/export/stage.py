@@ -1,4 +1,4 @@
-"""Export: the tuned model becomes proved graphs over INT4 weights in a complete browser package."""
+"""The export stage: turns the tuned model into a browser package of INT4 weights and verified graphs."""
 
 import time
 from pathlib import Path

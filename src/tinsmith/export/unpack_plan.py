@@ -1,9 +1,9 @@
-"""Plans where each matrix of the INT8 graph for pages comes from and goes to, so that a page can unpack them itself.
+"""Plans how a page unpacks the weights of its INT8 graph: where each matrix is stored, and where the result goes.
 
-ONNX Runtime can unpack a package's weights when it loads an INT8 graph, but it does so one constant after the other and
-copies everything each time. `web/unpack.js` does it in one pass over the bytes, in a tenth of the time, and hands the
-runtime the same numbers to the last bit. `tinsmith.model.int8_weights` is the same arithmetic in numpy; the plan holds
-the digest of its result.
+ONNX Runtime can unpack a package's weights when it loads an INT8 graph, but it processes one constant after another and
+copies everything each time. `web/unpack.js` does it in one pass over the bytes, in a tenth of the time, with the same
+result to the last bit. `tinsmith.model.int8_weights` does the same arithmetic in numpy; the plan contains the digest of
+its result.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class Plan:
 
     def __init__(self) -> None:
         self.products: list[dict[str, Any]] = []
-        """In the order of the graph; `web/unpack.js` describes the fields."""
+        """One entry per product, in graph order; `web/unpack.js` describes the fields."""
         self.size_bytes = 0
 
     def weights(
@@ -40,8 +40,8 @@ class Plan:
         """Weights and scales of `products` side by side, as `WeightSource` describes them."""
         matrices = [StoredMatrix.of(graph, node) for node in products]
         columns = products[0].attributes["K"].as_int()
-        own_rows = sum(shape_of(matrix.packed)[0] for matrix in matrices)
-        width, rows = width_of(own_rows), padded(own_rows)
+        total_rows = sum(shape_of(matrix.packed)[0] for matrix in matrices)
+        width, rows = width_of(total_rows), padded(total_rows)
         weights_at, scales_at = self._reserve(columns * rows), self._reserve(4 * rows)
         self.products.append(
             {
@@ -67,7 +67,7 @@ class Plan:
         return start
 
     def to_json(self, graphs_dir: Path) -> str:
-        """The plan, with the sizes of the files of weights in `graphs_dir` and the digest of what comes out of them."""
+        """The plan as JSON, with the sizes of the weights files in `graphs_dir` and the digest of the result."""
         unpacked = unpack(self.products, self.size_bytes, graphs_dir)
         return json.dumps(
             {
@@ -81,7 +81,7 @@ class Plan:
 
 
 def _part(matrix: StoredMatrix) -> dict[str, Any]:
-    """Where one matrix lies in the package's files."""
+    """Where one matrix is stored in the package's files."""
     packed, scales = external_tensor_of(matrix.packed), external_tensor_of(matrix.scales)
     part = {
         "bits": bits_of(shape_of(matrix.packed)),
@@ -98,11 +98,11 @@ def _tensor(name: str, start: int, size_bytes: int, dtype: ir.DataType, shape: l
 
 
 def count_differences(plan_path: Path, folding_path: Path) -> tuple[int, int]:
-    """Compare what the plan unpacks with what ONNX Runtime makes of the same weights.
+    """Compare the weights unpacked by the plan with those that ONNX Runtime unpacks.
 
     Args:
         plan_path: The plan, beside the package's weights.
-        folding_path: The graph with the same products whose weights ONNX Runtime unpacks, beside them.
+        folding_path: The graph for ONNX Runtime with the same products, in the same folder.
 
     Returns:
         How many numbers differ, and how many bytes were compared.
@@ -115,13 +115,13 @@ def count_differences(plan_path: Path, folding_path: Path) -> tuple[int, int]:
         for product, planned in zip(products, plan["products"], strict=True):
             for index, start in ((1, planned["weights_at"]), (3, planned["scales_at"])):
                 expected = tensor_of(input_of(product, index)).numpy()
-                own = unpacked[start : start + expected.nbytes].view(expected.dtype).reshape(expected.shape)
-                differences += int((own != expected).sum())
+                planned_values = unpacked[start : start + expected.nbytes].view(expected.dtype).reshape(expected.shape)
+                differences += int((planned_values != expected).sum())
     return differences, plan["bytes"]
 
 
 def _folded(path: Path, folder: Path) -> ir.Graph:
-    """The graph at `path` with its constants computed by ONNX Runtime; written to `folder`."""
+    """Let ONNX Runtime fold the constants of the graph at `path`, and load the result from `folder`."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()

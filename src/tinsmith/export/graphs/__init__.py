@@ -1,1 +1,1 @@
-"""The package's ONNX graphs, one module each: `build` writes it into the package, `check` gates what it computes."""
+"""The package's ONNX graphs, one module each: `build` writes the graph, `check` gates what it computes."""

@@ -1,8 +1,8 @@
 """The float16 graph, for GPUs that compute faster in it; built only if nothing overflows.
 
-float16 ends at 65,504, so what matters is the largest value that any tensor of the graph takes. The packaged float32
-graph finds it, on conversations the model was calibrated on. Gemma 3's residual stream goes beyond the range. Where
-every change to the stream passes a norm first, the stream can be scaled by a constant without changing any result.
+float16 ends at 65,504, so the largest value of any tensor decides. The packaged float32 graph measures these values on
+calibration conversations. Gemma 3's residual stream exceeds the range. If every change to the stream passes through a
+norm first, the stream can be scaled by a constant without changing any result.
 """
 
 import bisect
@@ -27,7 +27,7 @@ from tinsmith.model.tokens import Tokens
 
 RANGE_END = float(np.finfo(np.float16).max)
 MAX_VALUE = RANGE_END / 2
-"""Leaves room for partial sums inside operators, and for texts that were not read here."""
+"""Leaves room for partial sums inside operators and for larger values on other texts."""
 
 _SCANNED_TOKENS = 4096
 _WATCHED = frozenset(
@@ -37,7 +37,7 @@ _WATCHED = frozenset(
 """Operators whose results can be larger than their inputs."""
 
 _SUM = 3
-"""SkipSimplifiedLayerNormalization's output that is the sum of its inputs: the residual stream."""
+"""Index of SkipSimplifiedLayerNormalization's output for the sum of its inputs: the residual stream."""
 
 _OUTPUT = "largest"
 
@@ -46,7 +46,7 @@ def build(source: Source) -> str:
     """Write the graph unless a value could leave the range, and record how much of the range is used.
 
     Returns:
-        What became of it, for people.
+        A line for the stage's summary: whether the graph was built, and how much of the range is used.
     """
     counts = list(accumulate(len(tokens.ids) for tokens in source.conversations))
     scanned = max(1, bisect.bisect_right(counts, _SCANNED_TOKENS))
@@ -62,24 +62,24 @@ def build(source: Source) -> str:
         "tokens",
         f"tinsmith.export.graphs.float16: {tensor} over {RANGE_END:g}, the residual stream times {scale:g}",
     )
-    reach = f"{tensor} takes {largest[tensor] / RANGE_END:.0%} of the range"
+    usage = f"{tensor} uses {largest[tensor] / RANGE_END:.0%} of the range"
     if largest[tensor] > MAX_VALUE:
-        return f"no float16 graph for GPUs: {reach}"
+        return f"no float16 graph for GPUs: {usage}"
     model = build_decoder(source.decoder, source.weights, ir.DataType.FLOAT16, scale)
     save_sibling(model, source.package_dir / FLOAT16.file, ir.load(source.package_dir / FLOAT32.file))
-    return f"float16 graph for GPUs: {reach}"
+    return f"float16 graph for GPUs: {usage}"
 
 
 def check(checked: Checked) -> None:
-    """Require that it predicts nearly what the float32 graph does."""
+    """Require that the graph predicts nearly the same as the float32 graph."""
     logits = checked.probe.graph_logits(checked.package_dir / FLOAT16.file)
     gate_divergence(checked.recorder, FLOAT16, "float16", checked.float32, logits)
 
 
 def largest_values(onnx_path: Path, decoder: Decoder, conversations: Sequence[Tokens]) -> dict[str, float]:
-    """Largest magnitudes by tensor while the float32 graph at `onnx_path` reads `conversations`.
+    """Largest magnitude of each tensor while the float32 graph at `onnx_path` reads `conversations`.
 
-    Attention scores are inside an operator; the product of the longest query and the longest key bounds them.
+    Attention scores are internal to an operator, so they get a bound: the longest query times the longest key.
     """
     model = ir.load(onnx_path)
     names = _watch(model, decoder.head_dim)
@@ -106,7 +106,7 @@ def residual_scale(decoder: Decoder, largest: Mapping[str, float]) -> float:
 
 
 def scaled(largest: Mapping[str, float], scale: float) -> dict[str, float]:
-    """`largest` with the residual stream `scale` times its size."""
+    """`largest` with the residual stream multiplied by `scale`."""
     return {name: value * scale if _is_residual(name) else value for name, value in largest.items()}
 
 
@@ -116,7 +116,7 @@ def _is_residual(name: str) -> bool:
 
 
 def _watch(model: ir.Model, head_dim: int) -> list[str]:
-    """Give `model` an output with the largest magnitude of every tensor that can grow; returns their names in order."""
+    """Add an output to `model` with the largest magnitude of every watched tensor; returns their names in order."""
     graph, nodes = model.graph, NodeMaker(constants="largest/constant_")
     last_axis = flat = nodes.constant([-1], np.int64)
     heads = nodes.constant([0, 0, -1, head_dim], np.int64)

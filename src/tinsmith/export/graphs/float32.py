@@ -13,7 +13,7 @@ def build(source: Source, max_chunk_bytes: int) -> None:
 
 
 def check(source: Source, probe: Probe, expected: Logits) -> Logits:
-    """Require that it computes `expected`, the logits of the model with the package's weights; returns its own."""
+    """Require that the graph computes `expected`, the logits of the quantized model; returns the graph's logits."""
     logits = probe.graph_logits(source.package_dir / FLOAT32.file)
     gate_logits(source.recorder, "int4", expected, logits)
     return logits

@@ -1,4 +1,4 @@
-"""The INT8 graph for pages, which unpack its weights and keep its cache in rows."""
+"""The INT8 graph for tinsmith's pages, which unpack its weights and store its cache in rows."""
 
 import onnx_ir as ir
 
@@ -23,7 +23,7 @@ def build(source: Source, rounding: Rounding) -> None:
 
 
 def check(checked: Checked) -> None:
-    """Require that its attention computes the model's logits, and that it predicts nearly what float32 does."""
+    """Require that its attention computes the model's logits, and that it predicts nearly the same as float32."""
     checked.gate_attention("attention", with_row_attention)
     logits = checked.probe.graph_logits(checked.package_dir / INT8_PAGE.file)
     gate_divergence(checked.recorder, INT8_PAGE, "int8", checked.float32, logits)

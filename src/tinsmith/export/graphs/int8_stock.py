@@ -17,9 +17,9 @@ def build(source: Source, rounding: Rounding) -> None:
 
 
 def check(checked: Checked) -> None:
-    """Require that its attention computes the model's logits, and that its weights are those that a page unpacks.
+    """Require that its attention computes the model's logits, and that its weights equal those that a page unpacks.
 
-    So it computes what the graph for pages does, which is measured in its place.
+    Then it computes the same as the graph for pages, so its divergence is not measured again.
     """
     checked.gate_attention("attention_joined", with_standard_attention)
     differences, size_bytes = count_differences(
@@ -34,5 +34,5 @@ def check(checked: Checked) -> None:
         size_bytes,
         "bytes",
         "tinsmith.export.unpack_plan: what the page unpacks, and what ONNX Runtime does",
-        "Set export.int8 = false to go on without the graphs for WASM, and please report the model.",
+        "Set export.int8 = false to export without the graphs for WASM, and please report the model.",
     )

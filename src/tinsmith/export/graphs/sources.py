@@ -1,4 +1,4 @@
-"""What graphs are built from, and what they are checked against."""
+"""Inputs for building graphs, and references for checking them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ class Source:
     package_dir: Path
     decoder: Decoder
     weights: Weights
-    """In the package's blocks."""
+    """In the package's block format."""
     parameters: int
     conversations: Sequence[Tokens]
-    """Training conversations, to see how large activations become."""
+    """Training conversations to measure activations on."""
     recorder: Recorder
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A complete package, and what its graphs should compute."""
+    """A complete package, and the logits that its graphs should compute."""
 
     package_dir: Path
     recorder: Recorder
@@ -43,7 +43,7 @@ class Checked:
     def gate_attention(self, kind: str, rewrite: Callable[[ir.Model], ir.Model]) -> None:
         """Require that the float32 graph with its attention replaced by `rewrite` computes the model's logits.
 
-        An INT8 graph cannot be compared so closely as a whole.
+        A whole INT8 graph differs too much from the model for this comparison.
         """
         path = (self.package_dir / FLOAT32.file).with_name("attention.onnx")  # beside its weights
         ir.save(rewrite(ir.load(self.package_dir / FLOAT32.file)), path)
