@@ -1,4 +1,4 @@
-"""The app stage: a static site with chat page, card page, browser runtime and model, ready for any host."""
+"""Run the app stage: build a static site with chat page, card page, browser runtime and model, for any host."""
 
 import html
 import json
@@ -17,10 +17,10 @@ _PAGES = {
     "index.html": "chat.html",
     **{name: name for name in ("chat.css", "page.css", *(f"{script}.js" for script in _SCRIPTS.split()))},
 }
-"""Name in the site -> name among the pages of the Python package."""
+"""File name in the site -> file name in `WEB_DIR`."""
 _UNPUBLISHED_PROMPT = (
-    "warning: the model was trained with a system prompt that stands in the conversations, and the page has none; "
-    "agree to its publication with: tinsmith approve CONFIG"
+    "warning: the conversations have a system prompt, but the page does not use it, because it may be private; "
+    "to publish it, run: tinsmith approve CONFIG"
 )
 _IMAGES = (".png", ".svg", ".jpg", ".webp")
 
@@ -35,10 +35,10 @@ thread, and the page says so. WebGPU does not need the headers.
 | host | what to do |
 |---|---|
 | Netlify | nothing: `netlify.toml` and `_headers` are read |
-| Cloudflare Pages | does not work as is: it takes no file over 25 MiB; the WebGPU runtime and most weights are larger |
+| Cloudflare Pages | does not work: files are limited to 25 MiB, and the WebGPU runtime and most weights are larger |
 | Vercel | nothing: `vercel.json` is read |
 | Hugging Face static Space | nothing: `README.md` names the headers |
-| GitHub Pages | nothing: the service worker adds the headers. It takes no file over 100 MiB; 1B models have one |
+| GitHub Pages | nothing: the service worker adds the headers. Files are limited to 100 MiB; 1B models exceed it |
 | nginx | change `root` in `nginx.conf` to this folder and put the file into `conf.d` |
 | Apache | nothing if `mod_headers` is on: `.htaccess` is read |
 | another server | send the headers, and `application/wasm` for `.wasm` and `text/javascript` for `.js` and `.mjs` |
@@ -47,8 +47,8 @@ thread, and the page says so. WebGPU does not need the headers.
 {headers}
 ```
 
-The host must answer requests for missing files with status 404, as most do if there is a `404.html`. A fallback page
-with status 200 would be taken for a model file.
+The host must answer requests for missing files with status 404, as most do if there is a `404.html`. With a fallback
+page and status 200, the chat page would read that page as a model file.
 """
 
 
@@ -86,8 +86,8 @@ def build_app(
     """Write the static site into `out_dir`.
 
     Args:
-        config: Its `questions` are the page's suggestions; no question from the data is published otherwise.
-        system_prompt: As the owner wrote it; the conversations' own is not published.
+        config: `questions` are suggested on the page. No other question from the data is published.
+        system_prompt: The owner's own words. System prompts from the conversations are not published.
         data_dir: Its report says whether the conversations have a system prompt.
         export_dir: Holds `package/`.
         card_dir: Holds the model card.
@@ -156,7 +156,7 @@ def without_front_matter(markdown: str) -> str:
 
 
 def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
-    """Write the unchanged package with the card in it, and the card's images for the card page too."""
+    """Copy the package, add the card to it, and copy the card's images for the card page too."""
     if not (package_dir / "config.json").is_file():
         raise ArtifactError(f"{package_dir}: no package", "Run the export stage: tinsmith run")
     if not (card_dir / "README.md").is_file():

@@ -1,6 +1,6 @@
-"""Run the merge stage: fold the adapter into the full-precision base, and prove that the result is the tuned model.
+"""Run the merge stage: add the adapter to the full-precision base, and prove that the result is the tuned model.
 
-A merge can go wrong in silence: into quantized weights, into a copy that is not saved, into one of two tied matrices.
+A merge can fail silently: it may change quantized weights, a copy that is not saved, or one of two tied matrices.
 Here the adapter is added in float32 to the base's own files, tensor by tensor. Four gates then compare the logits of
 the base, the base with its adapter active, the merged weights, and the folder read back from disk.
 """
@@ -27,16 +27,16 @@ _POSITIONS = 16
 """Supervised positions scored in each conversation: the logits of one take 1 MB with a 262,144-word vocabulary."""
 
 _CANDIDATES = 100
-"""Tokens compared at each position: the most probable ones of the tuned model. Rounding moves the logits of tokens that
-are never chosen much more, and would hide a small lost change."""
+"""Tokens compared at each position: the most probable ones of the tuned model. Rounding moves the logits of
+improbable tokens much more, which would hide a small lost change."""
 
 _KL_BOUND = 0.01
-"""Nats per token between active adapter and merged weights that rounding to bfloat16 may cost. It costs 0.0007 on
-SmolLM2-135M after three epochs."""
+"""Largest KL divergence between active adapter and merged weights, in nats per token. Rounding to bfloat16 causes
+0.0007 on SmolLM2-135M after three epochs."""
 
 _SHARE_BOUND = 0.5
-"""Largest logit difference to the active adapter, as a share of the change by tuning. A merge that lost the adapter has
-a share of 1, whatever the data; rounding is far below."""
+"""Largest logit difference from the active adapter, as a share of what tuning changed. A merge that lost the adapter
+has a share of 1 on any data. Rounding causes far less."""
 
 _RELOADED_BOUND = 1e-5
 _TUNED_BOUND = 1e-3
@@ -50,7 +50,7 @@ def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path
 
     Raises:
         ArtifactError: the adapter does not fit the base, or the disk is full.
-        GateError: the merged model is not the base with its adapter, or is the base without it.
+        GateError: the merged model differs from the base with its adapter, or equals the base.
     """
     recorder = context.recorder
     settings = read_json(train_dir / "adapter" / "adapter_config.json")
@@ -81,8 +81,8 @@ def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path
     )
     values = {m.id: m.value for m in recorder.measurements}
     return (
-        f"{len(deltas)} matrices merged; largest logit difference {values['gate.merge.adapter_vs_merged']:.3f} to the "
-        f"active adapter, {values['gate.merge.merged_vs_base']:.3f} to the base",
+        f"{len(deltas)} matrices merged; largest logit difference {values['gate.merge.adapter_vs_merged']:.3f} from "
+        f"the active adapter, {values['gate.merge.merged_vs_base']:.3f} from the base",
     )
 
 
@@ -124,7 +124,7 @@ def load_deltas(adapter_dir: Path, settings: dict[str, Any]) -> Deltas:
 
 
 def _require_fit(deltas: Deltas, model_config: dict[str, Any], adapter_dir: Path) -> None:
-    """Refuse adapters on the embedding or head of a tied model: both use one matrix, and only one use is adapted."""
+    """Refuse adapters on the embedding or head of a tied model: both use one matrix, but only one use is adapted."""
     tied = [name for name in deltas if name.endswith(("embed_tokens.weight", "lm_head.weight"))]
     if tied and model_config.get("tie_word_embeddings", True):
         raise ArtifactError(
@@ -240,7 +240,7 @@ def _gates(recorder: Recorder, logits: _FourLogits) -> None:
         _KL_BOUND,
         "nats/token",
         method="mean KL(active adapter || merged), same positions",
-        hint="Rounding to bfloat16 changed the model too much; a higher train.lora_alpha keeps changes above it.",
+        hint="Rounding to bfloat16 changed the model too much; raise train.lora_alpha to exceed rounding.",
     )
     gate(
         "gate.merge.merged_vs_reloaded",
@@ -263,8 +263,8 @@ def _gates(recorder: Recorder, logits: _FourLogits) -> None:
 
 
 def _adapter_logits(model: Any, adapter_dir: Path, samples: Sequence[tuple[Tokens, list[int]]]) -> tuple[Any, Any]:
-    """Logits with the adapter active in PEFT, and the model with it taken off again."""
-    # PEFT imports bitsandbytes, which warns of an optional inference kernel that nothing here uses.
+    """Logits with the adapter active in PEFT, and the model after removing the adapter."""
+    # PEFT imports bitsandbytes, which warns that an optional kernel is missing. Nothing here uses that kernel.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     from peft import PeftModel
 
@@ -273,7 +273,7 @@ def _adapter_logits(model: Any, adapter_dir: Path, samples: Sequence[tuple[Token
 
 
 def _logits(model: Any, samples: Sequence[tuple[Tokens, list[int]]]) -> Any:
-    """Logits (N, V) at the sampled positions, the head run only there."""
+    """Logits (N, V) at the sampled positions. The head runs only there."""
     import torch
 
     with torch.no_grad():

@@ -256,11 +256,11 @@ def _foreign_tokens(folder):
         (_foreign_tokens, "1 tokens the model has no embedding row for"),
         (
             lambda folder: _edit(folder / "config.json", auto_map={"AutoModel": "modeling.Mine"}),
-            "config.json: auto_map asks to run Python code",
+            "config.json: auto_map refers to Python code",
         ),
         (
             lambda folder: _edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["a.B", None]}),
-            "tokenizer_config.json: auto_map asks to run",
+            "tokenizer_config.json: auto_map refers to",
         ),
         (lambda folder: _edit(folder / "config.json", model_type="mistral"), "unsupported architecture 'mistral'"),
         (lambda folder: _edit(folder / "config.json", model_type="nonesuch"), "unsupported architecture 'nonesuch'"),

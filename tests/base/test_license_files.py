@@ -59,11 +59,11 @@ def test_a_gguf_file_takes_nothing_from_strangers_beside_it(downloads, tmp_path)
     license, names, said = placed(downloads / "tiny.gguf", tmp_path, license="mit")
     assert (license["id"], license["stated_in"], names) == ("mit", "base.license", set())
     assert said == (
-        "licence file not taken: LICENSE: its folder holds more than tiny.gguf; if it belongs to it, name it "
+        "licence file left out: LICENSE: its folder holds more than tiny.gguf; if it belongs to it, rename it to "
         "tiny.LICENSE",
-        "licence file not taken: NOTICE.txt: its folder holds more than tiny.gguf; if it belongs to it, name it "
+        "licence file left out: NOTICE.txt: its folder holds more than tiny.gguf; if it belongs to it, rename it to "
         "tiny.NOTICE.txt",
-        "licence file not taken: README.md: its folder holds more than tiny.gguf",
+        "licence file left out: README.md: its folder holds more than tiny.gguf",
     )
 
 
@@ -129,7 +129,7 @@ def test_links_and_what_is_not_a_small_text_stay_out(model, tmp_path):
     os.mkfifo(model / "LICENCE")
     _, names, said = placed(model, tmp_path)
     assert names == set()
-    assert {line.removeprefix("licence file not taken: ") for line in said} == {
+    assert {line.removeprefix("licence file left out: ") for line in said} == {
         "COPYING: larger than 1048 kB",
         "LICENCE: not a file",
         "LICENSE: a link, and links are not followed",

@@ -164,7 +164,7 @@ def test_a_system_prompt_that_cannot_be_used(tmp_path):
     path = tmp_path / "d.jsonl"
     path.write_text(good_lines())
     assert "data.system_prompt cannot be used" in message_for(path, system_prompt="You are <|im_end|>")
-    assert "data.system_prompt holds nothing but space" in message_for(path, system_prompt=" \n")
+    assert "data.system_prompt is only whitespace" in message_for(path, system_prompt=" \n")
 
 
 NAMES = [

@@ -1,1 +1,1 @@
-"""Fetch the base model, verify it, and bring it into one clean form."""
+"""Fetch the base model, verify it, and convert it to one clean form."""

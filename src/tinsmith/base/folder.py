@@ -1,4 +1,4 @@
-"""Turn a Transformers folder from anywhere into the clean one that every later stage reads."""
+"""Convert any Transformers folder to the clean form that every later stage reads."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from tinsmith.model.load import load_model_config
 
 _CODE_KEYS = ("auto_map", "custom_pipelines")
 _LOCAL_KEYS = ("quantization_config", "transformers_version", "torch_dtype", *_CODE_KEYS)
-"""Keys of `config.json` about files or software elsewhere. They are dropped, as are keys that start with `_`."""
+"""Keys of `config.json` that refer to other files or software. Dropped, like keys that start with `_`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class CleanModel:
 
 
 def place_model(folder: Path, where: str, model_dir: Path, may_link: bool) -> CleanModel:
-    """Write the clean form of `folder` into `model_dir`; only safetensors and JSON of it are read.
+    """Write the clean form of `folder` into `model_dir`. Pickles and Python files are never read.
 
     Args:
         folder: A Transformers folder.
         where: Name of the model, for messages.
         model_dir: Created here.
-        may_link: Whether untouched weights may share disk with the original.
+        may_link: Whether unchanged weights may be hard links to the original.
 
     Raises:
         ArtifactError: the disk is full.
-        BaseModelError: not a model folder, one that brings code, or a model that is not supported.
+        BaseModelError: not a model folder, a model with its own code, or an unsupported model.
     """
     if not (folder / "config.json").is_file():
         raise BaseModelError(
@@ -60,13 +60,13 @@ def place_model(folder: Path, where: str, model_dir: Path, may_link: bool) -> Cl
 
 
 def _refuse_code(folder: Path, where: str) -> None:
-    """Refuse a configuration that names Python files. Such files themselves are never opened."""
+    """Refuse a configuration that refers to Python files. The files themselves are never opened."""
     for name in ("config.json", "tokenizer_config.json"):
         path = folder / name
         keys = [key for key in _CODE_KEYS if path.is_file() and read_json(path).get(key)]
         if keys:
             raise BaseModelError(
-                f"{where}/{name}: {keys[0]} asks to run Python code that comes with the model",
+                f"{where}/{name}: {keys[0]} refers to Python code that comes with the model",
                 "tinsmith never runs a model's own code. Choose a model of a supported architecture without it.",
             )
 
@@ -78,9 +78,7 @@ def _load_config(folder: Path, where: str) -> Any:
         return load_model_config(folder)
     except (ValueError, KeyError, TypeError, OSError, StrictDataclassError) as error:
         model_type = read_json(folder / "config.json").get("model_type")
-        problem = (
-            "values that do not fit" if model_type in ARCHITECTURES else f"unsupported architecture {model_type!r}"
-        )
+        problem = "invalid values" if model_type in ARCHITECTURES else f"unsupported architecture {model_type!r}"
         raise BaseModelError(
             f"{where}/config.json: {problem} ({' '.join(str(error).split())})",
             f"Supported: {', '.join(map(repr, ARCHITECTURES))}, with the model's original config.json.",
@@ -88,7 +86,7 @@ def _load_config(folder: Path, where: str) -> Any:
 
 
 def _write_generation_config(tokenizer: PlacedTokenizer, model_dir: Path) -> None:
-    """Name every end token, so that no runtime runs past the end of a turn. Sampling settings are left out."""
+    """List every end token, so that no runtime generates past the end of a turn. Sampling settings are left out."""
     inner = tokenizer.chat.tokenizer
     ids = {
         "bos_token_id": inner.bos_token_id,

@@ -1,7 +1,7 @@
 """Convert a GGUF file into a Transformers folder with bf16 weights, for Llama and Gemma 3.
 
-Transformers can read the same files, but keeps the weights packed and then refuses to save them. An explicit map of
-names also refuses a tensor it does not know, where Transformers drops it.
+Transformers can read the same files, but keeps the weights packed and then refuses to save them. It also drops unknown
+tensors; the explicit map of names here refuses them.
 """
 
 import math
@@ -19,7 +19,7 @@ from tinsmith.core.run_dir import write_json
 from tinsmith.model.save import save_weights
 
 CONVERTER_VERSION = 1
-"""Raise it with every change to what this module or `gguf_tokenizer.py` writes; cached folders are then rebuilt."""
+"""Increase it when the output of this module or `gguf_tokenizer.py` changes, so that cached folders are rebuilt."""
 
 _MODEL_TYPES = {"llama": "llama", "gemma3": "gemma3_text"}
 
@@ -51,12 +51,12 @@ _NORMS = {
 _OUTSIDE_LAYERS = ("token_embd", "output_norm", "output")
 
 _MAX_WIDTH, _MAX_HEADS, _MAX_CONTEXT = 1 << 20, 1 << 12, 1 << 27
-"""Largest sizes that are believed; each is far above any model that runs in a browser."""
+"""Upper limits for sizes in metadata, far above those of any model that runs in a browser."""
 
 _ORIGINAL_HINT = "Use the model's original safetensors files: hf:org/name or a local folder."
 
 _CHUNK_VALUES = 1 << 23
-"""Weights expanded at once: the float32 copy of a 262,144-row embedding would be 670 MB."""
+"""Weights expanded at a time: a whole 262,144-row embedding in float32 would take 670 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def convert(path: Path, tokenizer_json: Path | None, out_dir: Path) -> GgufFacts
 
     Args:
         path: The GGUF file.
-        tokenizer_json: Used instead of the file's own tokenizer, after comparing every token; or None.
+        tokenizer_json: Replaces the file's own tokenizer, after a check that all tokens are equal; or None.
         out_dir: An existing empty folder.
 
     Raises:
@@ -104,7 +104,7 @@ def _facts(file: GgufFile) -> GgufFacts:
     matrices = [tensor.type.name for tensor in file.tensors if len(tensor.shape) == 2]
     try:
         name = LlamaFileType(file.fields.get("general.file_type")).name
-    except ValueError:  # absent, or a number younger than the library
+    except ValueError:  # absent, or newer than the library
         name = max(set(matrices), key=matrices.count)
     return GgufFacts(
         format=f"GGUF {name.removeprefix('MOSTLY_').removeprefix('ALL_')}",
@@ -116,7 +116,7 @@ def _facts(file: GgufFile) -> GgufFacts:
 
 
 def _config(file: GgufFile, architecture: str) -> dict[str, Any]:
-    """A complete `config.json` for the metadata of a GGUF file."""
+    """A complete `config.json` from the metadata of a GGUF file."""
     _refuse_unknown_rope(file, architecture)
     embedding = next((tensor for tensor in file.tensors if tensor.name == "token_embd.weight"), None)
     if embedding is None or len(embedding.shape) != 2:
@@ -146,13 +146,13 @@ def _config(file: GgufFile, architecture: str) -> dict[str, Any]:
 
 
 def _layers(file: GgufFile, architecture: str) -> int:
-    """Number of layers, the same in metadata and tensors: the model is built from it before a tensor is compared."""
+    """Number of layers. Metadata and tensors must agree, because the model is built before its tensors are compared."""
     layers = file.integer(f"{architecture}.block_count", 1, len(file.tensors))
     numbers = {tensor.name.split(".")[1] for tensor in file.tensors if tensor.name.startswith("blk.")}
     if numbers != {str(index) for index in range(layers)}:
         raise BaseModelError(
-            f"{file.name}: GGUF metadata {architecture}.block_count is {layers}, the tensors are of {len(numbers)} "
-            "layers",
+            f"{file.name}: GGUF metadata {architecture}.block_count is {layers}, but the tensors belong to "
+            f"{len(numbers)} layers",
             "Fetch the file again; it may be incomplete.",
         )
     return layers
@@ -172,7 +172,7 @@ def _gemma3_config(config: dict[str, Any], file: GgufFile) -> dict[str, Any]:
     """Settings that GGUF leaves out because they are the same in every Gemma 3 text model.
 
     Source: google/gemma-3-* `config.json`: five sliding-window layers, then one full layer; RoPE base 10,000 inside
-    windows; attention scaled by the head dimension (the 27B model excepted, which is not small).
+    windows; attention scaled by the head dimension (except in the 27B model, which is too large for a browser).
     """
     pattern = file.integer("gemma3.attention.sliding_window_pattern", 1, _MAX_WIDTH, default=6)
     local_theta = file.positive("gemma3.rope.freq_base_swa", default=10_000.0)
@@ -199,7 +199,7 @@ def _gemma3_config(config: dict[str, Any], file: GgufFile) -> dict[str, Any]:
 
 
 def _refuse_unknown_rope(file: GgufFile, architecture: str) -> None:
-    """Refuse a scaled RoPE: a model that ignores it is wrong, but only at long range."""
+    """Refuse scaled RoPE. Without the scaling, a model would fail only in long contexts, where tests may miss it."""
     scaling = file.text(f"{architecture}.rope.scaling.type", "none")
     if scaling != "none" or any(tensor.name.startswith("rope_freqs") for tensor in file.tensors):
         raise BaseModelError(
@@ -208,7 +208,7 @@ def _refuse_unknown_rope(file: GgufFile, architecture: str) -> None:
 
 
 def _shortest(value: float) -> float:
-    """The shortest decimal that is the same float32: 9.999999747e-06 was written as 1e-05."""
+    """The shortest decimal with the same float32 value: 1e-05 for 9.999999747e-06."""
     return float(str(numpy.float32(value)))
 
 
@@ -217,7 +217,7 @@ def _transformers_name(file: GgufFile, architecture: str, name: str) -> str:
     match = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.weight", name)
     if match is None or match[2] not in known or (match[1] is None) != (match[2] in _OUTSIDE_LAYERS):
         raise BaseModelError(
-            f"{file.name}: tensor {name!r} is not part of a {architecture} model as tinsmith knows it", _ORIGINAL_HINT
+            f"{file.name}: tensor {name!r} is not a known part of a {architecture} model", _ORIGINAL_HINT
         )
     return f"{known[match[2]]}.weight" if match[1] is None else f"model.layers.{match[1]}.{known[match[2]]}.weight"
 
@@ -252,7 +252,7 @@ def _expanded(tensor: GgufTensor, offset: float, progress: Any) -> Any:
     step = max(1, _CHUNK_VALUES // shape[-1])
     for start in range(0, len(rows), step):
         part = dequantize(tensor.rows[start : start + step], tensor.type).reshape(-1, shape[-1])
-        # In float32: 1 + w rounded to bf16 first would lose most of w. The sum is also a copy torch may write to.
+        # In float32: rounding 1 + w to bf16 first would lose most of w. The result is also a copy that torch may write.
         rows[start : start + step] = torch.from_numpy(part - numpy.float32(offset))
         progress.update(part.size)
     return value
@@ -261,12 +261,12 @@ def _expanded(tensor: GgufTensor, offset: float, progress: Any) -> Any:
 def _unpermuted(file: GgufFile, name: str, weight: Any, heads: int) -> Any:
     """Rows of a query or key projection in Transformers' order.
 
-    GGUF interleaves the two halves of each head, as the original Llama code rotates neighbouring pairs;
+    GGUF interleaves the two halves of each head, because the original Llama code rotates neighbouring pairs.
     Transformers rotates the first half against the second. `weight` is (heads * head_dim, hidden).
     """
     if weight.ndim != 2 or len(weight) % (2 * heads):
         raise BaseModelError(
-            f"{file.name}: tensor {name!r} has shape {list(weight.shape)}, which {heads} heads cannot share",
+            f"{file.name}: tensor {name!r} has shape {list(weight.shape)}, not divisible into {heads} heads",
             "Fetch the file again; it may be damaged.",
         )
     rows, columns = weight.shape

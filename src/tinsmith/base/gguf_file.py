@@ -1,6 +1,6 @@
-"""Read GGUF files strictly: no count, length, type or offset is believed before it fits the file.
+"""Read GGUF files strictly: check every count, length, type and offset against the file before using it.
 
-The `gguf` package reads the same files but trusts them, so a damaged one ends in errors of many kinds, or in none.
+The `gguf` package reads the same files but trusts them, so a damaged one raises errors of many kinds, or none.
 
 Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -36,7 +36,7 @@ _SCALARS = {
     11: "<i8",
     12: "<f8",
 }
-"""Metadata type -> NumPy's name of it."""
+"""GGUF metadata type -> NumPy type."""
 _STRING, _ARRAY = 8, 9
 
 
@@ -60,14 +60,14 @@ class GgufFile:
     name: str
     """File name, for messages."""
     fields: dict[str, Any]
-    """Number, text, list of texts, or NumPy array of numbers, by key."""
+    """By key: a number, text, list of texts, or NumPy array of numbers."""
     tensors: tuple[GgufTensor, ...]
 
     def text(self, key: str, default: str = "") -> str:
         """The text at `key`.
 
         Raises:
-            BaseModelError: something else is there.
+            BaseModelError: the value is not text.
         """
         value = self.fields.get(key, default)
         if not isinstance(value, str):
@@ -78,7 +78,7 @@ class GgufFile:
         """The whole number from `low` to `high` at `key`.
 
         Raises:
-            BaseModelError: something else is there, or nothing and there is no default.
+            BaseModelError: the value is something else, or is missing and has no default.
         """
         value = self._value(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -89,7 +89,7 @@ class GgufFile:
         """The number above 0 at `key`.
 
         Raises:
-            BaseModelError: something else is there, or nothing and there is no default.
+            BaseModelError: the value is something else, or is missing and has no default.
         """
         value = self._value(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -100,7 +100,7 @@ class GgufFile:
         """The list of texts at `key`.
 
         Raises:
-            BaseModelError: something else is there, or nothing.
+            BaseModelError: the value is something else or is missing.
         """
         value = self._value(key)
         if not isinstance(value, list):
@@ -111,7 +111,7 @@ class GgufFile:
         """The list of whole numbers at `key`.
 
         Raises:
-            BaseModelError: something else is there, or nothing.
+            BaseModelError: the value is something else or is missing.
         """
         value = self._value(key)
         if not isinstance(value, numpy.ndarray) or value.dtype.kind not in "iu":
@@ -128,7 +128,7 @@ class GgufFile:
         shown = repr(value)[:60] if isinstance(value, str | int | float) else f"a list of {len(value)}"
         return BaseModelError(
             f"{self.name}: GGUF metadata {key} is {shown}, expected {expected}",
-            "Fetch the file again; if it stays so, use the model's original files.",
+            "Fetch the file again; if that does not help, use the model's original files.",
         )
 
 
@@ -140,7 +140,7 @@ def read_gguf(path: Path) -> GgufFile:
     """Metadata and tensors of a GGUF file; the tensors' data stay on disk until they are used.
 
     Raises:
-        BaseModelError: not a GGUF file, a damaged one, or one with a type of tensor that cannot be read.
+        BaseModelError: not a GGUF file, a damaged one, or one with an unreadable tensor type.
     """
     try:
         data = numpy.memmap(path, dtype=numpy.uint8, mode="r") if path.stat().st_size else numpy.empty(0, numpy.uint8)
@@ -165,7 +165,7 @@ class _Header:
         self.fields: dict[str, Any] = {}
 
     def begin(self) -> int:
-        """Read everything before the tensor table into `fields`; returns the number of tensors."""
+        """Read everything before the tensor table. Fill `fields` and return the number of tensors."""
         if self._take(4, "magic number").tobytes() != _MAGIC:
             raise _Damaged("it does not start with GGUF")
         version = self.number("<u4", "version")
@@ -176,7 +176,7 @@ class _Header:
         for index in range(field_count):
             key = self.string(f"metadata key {index + 1} of {field_count}")
             if key in self.fields:
-                raise _Damaged(f"metadata key {key!r} twice")
+                raise _Damaged(f"metadata key {key!r} appears twice")
             self.fields[key] = self._value(self.number("<u4", f"type of {key!r}"), repr(key))
         return tensor_count
 
@@ -238,7 +238,7 @@ def _tensors(header: _Header, count: int, data: numpy.ndarray) -> tuple[GgufTens
     for index in range(count):
         entry = _entry(header, f"tensor {index + 1} of {count}")
         if entry.name in entries:
-            raise _Damaged(f"tensor {entry.name!r} twice")
+            raise _Damaged(f"tensor {entry.name!r} appears twice")
         entries[entry.name] = entry
     alignment = header.fields.get("general.alignment", _ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
@@ -246,12 +246,12 @@ def _tensors(header: _Header, count: int, data: numpy.ndarray) -> tuple[GgufTens
     base = -(-header.position // alignment) * alignment  # rounded up
     end = 0
     for entry in sorted(entries.values(), key=lambda entry: entry.offset):
-        # Tensors that share bytes would let a small file ask for any amount of memory.
+        # Overlapping tensors would let a small file claim any amount of memory.
         if entry.offset % alignment or entry.offset < end:
-            raise _Damaged(f"tensor {entry.name!r} starts at byte {entry.offset} of the data, inside another or askew")
+            raise _Damaged(f"tensor {entry.name!r} starts at byte {entry.offset} of the data, overlapping or unaligned")
         end = entry.offset + entry.size_bytes
         if base + end > len(data):
-            raise _Damaged(f"tensor {entry.name!r} ends at byte {base + end}, the file at {len(data)}")
+            raise _Damaged(f"tensor {entry.name!r} ends at byte {base + end}, but the file at {len(data)}")
     return tuple(
         GgufTensor(
             entry.name,
@@ -284,7 +284,7 @@ def _entry(header: _Header, what: str) -> _Entry:
 
 @cache
 def _readable_type(number: int) -> Any:
-    """The type of tensor with this number, or None if there is none or `gguf.dequantize` does not expand it."""
+    """The tensor type with this number; None if it is unknown or `gguf.dequantize` cannot expand it."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 
     try:

@@ -28,7 +28,7 @@ _OFFLINE_HINT = (
 def fetch_from_hub(repository: str, revision: str) -> Source:
     """Fetch the commit that `revision` names now; an empty revision is the default branch.
 
-    Without a network, a snapshot in the Hub's cache is used.
+    Without a network, use a snapshot from the Hub's cache.
 
     Raises:
         BaseModelError: no such model or revision, no access, no network, no safetensors, or a damaged download.
@@ -95,7 +95,7 @@ def _http_errors() -> tuple[type[Exception], ...]:
     """Classes of the Hub client's connection errors.
 
     Refused connections and timeouts raise errors of the HTTP library that the client uses. The client has changed that
-    library before, so its error class is taken from the bases of the client's own error.
+    library before, so look up its error class among the bases of the client's own.
     """
     from huggingface_hub import errors
 

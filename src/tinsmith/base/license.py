@@ -1,4 +1,4 @@
-"""Find the licence a base model states and the texts that must travel with it. A licence is never assumed."""
+"""Find a base model's licence and the texts that must be published with it. A licence is never assumed."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ class License:
     stated_in: str
     """Where it is stated: `README.md`, `GGUF metadata`, `base.license`."""
     warning: str = ""
-    """Set if the configuration says something else."""
+    """Set if the configuration contradicts the files."""
 
 
 def named(license_id: str, stated_in: str, name: str = "", link: str = "") -> License:
@@ -82,7 +82,7 @@ def _front_matter(readme: LicenseText, where: str) -> dict[str, Any]:
 
 
 def settle(stated: License | None, configured: str, where: str) -> License:
-    """The licence to carry over: the one the files state, else the configured one.
+    """The licence that applies: the one the files state, else the configured one.
 
     Raises:
         BaseModelError: neither exists.
@@ -96,8 +96,8 @@ def settle(stated: License | None, configured: str, where: str) -> License:
         return named(configured, "base.license")
     if configured and configured != stated.id:
         warning = (
-            f"base.license says {configured!r} but the model's {stated.stated_in} says {stated.id!r}; {stated.id!r} is "
-            "carried over"
+            f"base.license says {configured!r} but the model's {stated.stated_in} says {stated.id!r}; {stated.id!r} "
+            "applies"
         )
         return replace(stated, warning=warning)
     return stated

@@ -1,7 +1,7 @@
-"""Find the licence files that belong to a model, and leave those of its neighbours alone.
+"""Find the licence files of a model, without those of other models in the same folder.
 
-Whatever is found here is published with the model. So a file counts only if its place or name ties it to the model; it
-must be a small text, and links are not followed.
+These files are published with the model. So a file counts only if its place or name ties it to the model, and only if
+it is a small text. Links are not followed.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ _WORDS = re.compile(
 _ENDINGS = re.compile(
     r"(\.(txt|md|markdown|rst|html?|\d+|apache\d*|mit|bsd\d*|[la]?gpl\w*|lesser|mpl\w*|gemma|llama\w*))?"
 )
-"""None, a text's, or a licence's as in `LICENSE.MIT` and `LICENSE-2.0`; `license.key` may be a secret."""
+"""Accepted endings: none, a text's, or a licence's as in `LICENSE.MIT`. Others may be secrets, as `license.key`."""
 
 _MODEL_FILES = """config.json generation_config.json tokenizer.json tokenizer_config.json special_tokens_map.json
     added_tokens.json chat_template.jinja chat_template.json vocab.json merges.txt tokenizer.model params template
     system""".split()
-"""Files that come with a GGUF file; a folder with others holds more than one model."""
+"""Files that often accompany a GGUF file. A folder with other files does not belong to the model alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class LicenseText:
 
 @dataclass(frozen=True, slots=True)
 class LicenseFiles:
-    """Licence files in a place: those that are taken, and those that are not, with reasons."""
+    """Licence files in a folder: those to publish, and those left out, with reasons."""
 
-    taken: tuple[LicenseText, ...]
-    left: tuple[str, ...]
+    published: tuple[LicenseText, ...]
+    left_out: tuple[str, ...]
     """Such as `LICENSE: a link, and links are not followed`."""
 
 
 def is_license_name(name: str) -> bool:
-    """Whether a file is called as licence files are, in any case: `LICENSE`, `Licence.txt`, `gemma terms.html`."""
+    """Whether `name` is a usual name for a licence, in any case: `LICENSE`, `Licence.txt`, `gemma terms.html`."""
     lower = name.lower()
     return (
         name.isascii()
@@ -58,7 +58,7 @@ def is_license_name(name: str) -> bool:
 
 def folder_files(folder: Path, reason: str) -> LicenseFiles:
     """The licence files directly in a model's own folder."""
-    return _sorted_out({path: reason for path in sorted(folder.iterdir()) if is_license_name(path.name)})
+    return _read_all({path: reason for path in sorted(folder.iterdir()) if is_license_name(path.name)})
 
 
 def gguf_files(path: Path) -> LicenseFiles:
@@ -68,16 +68,18 @@ def gguf_files(path: Path) -> LicenseFiles:
     }
     beside = [entry for entry in sorted(path.parent.iterdir()) if is_license_name(entry.name) and entry not in reasons]
     if is_alone(path):
-        return _sorted_out(reasons | dict.fromkeys(beside, f"its folder holds nothing but {path.name}"))
-    files = _sorted_out(reasons)
-    strangers = f"its folder holds more than {path.name}"
-    left = [f"{entry.name}: {strangers}; if it belongs to it, name it {path.stem}.{entry.name}" for entry in beside]
-    left += [f"{entry.name}: {strangers}" for entry in sorted(path.parent.iterdir()) if _is_readme(entry)]
-    return LicenseFiles(files.taken, (*files.left, *left))
+        return _read_all(reasons | dict.fromkeys(beside, f"its folder holds nothing but {path.name}"))
+    files = _read_all(reasons)
+    reason = f"its folder holds more than {path.name}"
+    left_out = [
+        f"{entry.name}: {reason}; if it belongs to it, rename it to {path.stem}.{entry.name}" for entry in beside
+    ]
+    left_out += [f"{entry.name}: {reason}" for entry in sorted(path.parent.iterdir()) if _is_readme(entry)]
+    return LicenseFiles(files.published, (*files.left_out, *left_out))
 
 
 def is_alone(path: Path) -> bool:
-    """Whether the folder of a GGUF file holds nothing but this model: no other model, folder or stranger's file."""
+    """Whether the folder of a GGUF file holds nothing but this model: no other model, folder or unrelated file."""
     return all(
         entry.name == path.name
         or entry.name.startswith(".")
@@ -88,11 +90,11 @@ def is_alone(path: Path) -> bool:
 
 
 def gguf_license_inputs(path: Path) -> list[str]:
-    """Everything beside a GGUF file that decides on its licence, as text for a fingerprint."""
+    """Everything beside a GGUF file that determines its licence, as text for a fingerprint."""
     files = gguf_files(path)
     readme = readme_of(path.parent) if is_alone(path) else None
-    texts = [*files.taken, *([readme] if readme else [])]
-    return [*(f"{text.name}: {hashlib.sha256(text.content).hexdigest()}" for text in texts), *files.left]
+    texts = [*files.published, *([readme] if readme else [])]
+    return [*(f"{text.name}: {hashlib.sha256(text.content).hexdigest()}" for text in texts), *files.left_out]
 
 
 def readme_of(folder: Path) -> LicenseText | None:
@@ -119,19 +121,19 @@ def _is_named_after(entry: Path, path: Path) -> bool:
     )
 
 
-def _sorted_out(reasons: dict[Path, str]) -> LicenseFiles:
-    taken, left = [], []
+def _read_all(reasons: dict[Path, str]) -> LicenseFiles:
+    published, left_out = [], []
     for path, reason in sorted(reasons.items()):
         content = _read(path)
         if isinstance(content, str):
-            left.append(f"{path.name}: {content}")
+            left_out.append(f"{path.name}: {content}")
         else:
-            taken.append(LicenseText(path.name, content, reason))
-    return LicenseFiles(tuple(taken), tuple(left))
+            published.append(LicenseText(path.name, content, reason))
+    return LicenseFiles(tuple(published), tuple(left_out))
 
 
 def _read(path: Path) -> bytes | str:
-    """The text in `path`, or the reason why it is none to publish."""
+    """The UTF-8 text in `path`, or the reason not to publish it."""
     if path.is_symlink() and not _is_in_hub_cache(path):
         return "a link, and links are not followed"
     if not path.is_file():
@@ -148,6 +150,6 @@ def _read(path: Path) -> bytes | str:
 
 
 def _is_in_hub_cache(link: Path) -> bool:
-    """Whether a link is one of those that a snapshot in the Hugging Face Hub's cache is made of."""
+    """Whether `link` is part of a snapshot in the Hugging Face Hub's cache, where every file is a link."""
     folder = link.parent.resolve()
     return folder.parent.name == "snapshots" and link.resolve().parent == folder.parent.parent / "blobs"

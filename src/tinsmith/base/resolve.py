@@ -25,7 +25,7 @@ _READ = (
     "model.safetensors.index.json",
     "README.md",
 )
-"""Files of a model folder that are read, beside weights and licences."""
+"""Files of a model folder that are read, besides weights and licences."""
 
 
 def resolve(config: BaseConfig, work: Path) -> Source:
@@ -42,8 +42,8 @@ def resolve(config: BaseConfig, work: Path) -> Source:
     if config.model.startswith("hf:"):
         return fetch_from_hub(config.model.removeprefix("hf:"), config.revision)
     path = Path(config.model)
-    # The configuration's loader makes local paths absolute. A name that is still relative is none, even if the current
-    # folder has something of that name.
+    # Loading the configuration makes local paths absolute. So a relative name is not a path, even if the current folder
+    # has a file of that name.
     if not path.is_absolute():
         if config.model in ALIASES:
             return fetch_alias(ALIASES[config.model])
@@ -58,12 +58,12 @@ def resolve(config: BaseConfig, work: Path) -> Source:
 def _unknown(model: str) -> BaseModelError:
     if Path(model).is_file():
         return BaseModelError(
-            f"base.model = {Path(model).name!r}: a file, but not a .gguf", "Give a model folder or a GGUF file."
+            f"base.model = {Path(model).name!r}: a file, but not a .gguf", "Set it to a model folder or a GGUF file."
         )
     close = difflib.get_close_matches(model, ALIASES, n=1)
     return BaseModelError(
         f"base.model = {model!r}: no such alias, folder or file" + (f"; did you mean {close[0]!r}?" if close else ""),
-        f"Aliases: {', '.join(ALIASES)}. Else hf:organisation/name, or the path of a model folder or GGUF "
+        f"Aliases: {', '.join(ALIASES)}. Or use hf:organisation/name, or the path of a model folder or GGUF "
         "file, relative to the configuration file.",
     )
 
@@ -71,7 +71,7 @@ def _unknown(model: str) -> BaseModelError:
 def _folder(path: Path) -> Source:
     path = path.resolve()
     texts = folder_files(path, "in the model's folder")
-    files = _text_hashes(texts.taken)
+    files = _text_hashes(texts.published)
     if (path / "config.json").is_file():
         names = [name for name in (*_READ, *weight_files(path, path.name)) if (path / name).is_file()]
         files |= {name: file_sha256(path / name) for name in names}
@@ -96,7 +96,8 @@ def _gguf_file(path: Path, tokenizer: str, work: Path) -> Source:
         tokenizer_json = Path(tokenizer) / "tokenizer.json"
         if not tokenizer_json.is_file():
             raise BaseModelError(
-                f"base.tokenizer = {Path(tokenizer).name!r}: no tokenizer.json in it", "Give the folder that holds it."
+                f"base.tokenizer = {Path(tokenizer).name!r}: no tokenizer.json in it",
+                "Set it to the folder that contains it.",
             )
         files[tokenizer_json.name] = file_sha256(tokenizer_json)
     facts = convert(path, tokenizer_json, work)
@@ -111,7 +112,7 @@ def _gguf_file(path: Path, tokenizer: str, work: Path) -> Source:
         requested=path.name,
         kind="local",
         revision=None,
-        files=files | _text_hashes(texts.taken),
+        files=files | _text_hashes(texts.published),
         license=stated,
         gguf=facts,
         may_link=True,

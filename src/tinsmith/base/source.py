@@ -1,4 +1,4 @@
-"""Origin of a base model, before it is brought into its clean form."""
+"""Origin of a base model, before its conversion to the clean form."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ class Source:
     folder: Path
     """Weights, configuration and tokenizer; as downloaded, as given, or converted from a GGUF file."""
     texts: LicenseFiles
-    """Licence and notice files, and those left alone."""
+    """Licence and notice files: those to publish, and those left out."""
     id: str
     """Name on the card, such as `HuggingFaceTB/SmolLM2-135M-Instruct`."""
     requested: str
@@ -31,4 +31,4 @@ class Source:
     gguf: GgufFacts | None
     """None unless the weights come from a GGUF file."""
     may_link: bool
-    """Whether weights may share disk with the run; not for a person's own folder, which they may overwrite."""
+    """Whether the run may hard-link the weights. Not those in a user's own folder, which the user may overwrite."""

@@ -1,4 +1,4 @@
-"""Run the base stage: whatever the configuration names becomes one clean, verified model folder."""
+"""Run the base stage: convert the configured model to one clean, verified folder."""
 
 import hashlib
 import tempfile
@@ -28,23 +28,23 @@ def resolve_base(config: BaseConfig, out_dir: Path, context: StageContext) -> Su
         BaseModelError: the model cannot be found, fetched, verified, or used, or its licence is not stated.
         MissingDependency: a program needed to fetch it is not installed.
     """
-    # GGUF files are converted beside the result, so that the weights move over without being copied.
+    # GGUF files are converted beside the result, so that the weights need no copy.
     with tempfile.TemporaryDirectory(dir=out_dir, prefix=".converted-") as work:
         source = resolve(config, Path(work))
         _say_texts(source, context.say)
         license = settle(source.license, config.license, source.requested)
         clean = place_model(source.folder, source.requested, out_dir / "model", source.may_link)
-    texts = place_texts(license, source.texts.taken, out_dir / "model")
+    texts = place_texts(license, source.texts.published, out_dir / "model")
     write_json(out_dir / "base.json", _record(source, license, texts, clean))
     _record_sizes(context.recorder, clean, out_dir / "model")
     return _summary(source, license, clean)
 
 
 def _say_texts(source: Source, say: Say) -> None:
-    for text in source.texts.taken:
+    for text in source.texts.published:
         say(f"licence file {text.name}: {text.reason}")
-    for text in source.texts.left:
-        say(f"licence file not taken: {text}")
+    for text in source.texts.left_out:
+        say(f"licence file left out: {text}")
 
 
 def _record(source: Source, license: License, texts: list[str], clean: CleanModel) -> dict[str, Any]:

@@ -14,7 +14,7 @@ _TOKEN_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 @dataclass(frozen=True, slots=True)
 class PlacedTokenizer:
-    """The clean tokenizer, and what was left out of it."""
+    """The clean tokenizer, with what was dropped from the base's."""
 
     chat: ChatTokenizer
     base_template: str | None

@@ -31,11 +31,11 @@ class PlacedWeights:
     """Unique parameters; a tied head is counted once."""
     tensors: int
     stored_as: str
-    """Data types of the files as they came, such as `BF16` or `F32`."""
+    """Data types in the original files, such as `BF16` or `F32`."""
 
 
 def only_pickles(where: str, names: Sequence[str]) -> BaseModelError:
-    """The error for a model without safetensors; it names what is there instead."""
+    """The error for a model without safetensors. Its message lists the other weight files."""
     pickles = [name for name in names if name.endswith(_PICKLES)]
     if pickles:
         return BaseModelError(
@@ -74,14 +74,14 @@ def weight_files(folder: Path, where: str) -> list[str]:
 
 
 def place_weights(folder: Path, where: str, config: Any, model_dir: Path, may_link: bool) -> PlacedWeights:
-    """Put the weights of `folder` into `model_dir` as bf16; files that are bf16 already stay as they are.
+    """Write the weights of `folder` to `model_dir` as bf16. Files that are already bf16 stay unchanged.
 
     Args:
         folder: A Transformers folder.
         where: Name of the model, for messages.
         config: Its Transformers configuration.
         model_dir: Where to write.
-        may_link: Whether an untouched file may share disk with the original.
+        may_link: Whether an unchanged file may be a hard link to the original.
 
     Raises:
         ArtifactError: the disk is full.
@@ -130,7 +130,7 @@ def _check_dtypes(where: str, tensors: dict[str, Tensor]) -> None:
 
 
 def _check_architecture(where: str, config: Any, tensors: dict[str, Tensor]) -> None:
-    """Refuse missing, foreign or misshapen weights: Transformers would fill the gaps with noise."""
+    """Refuse missing, unknown or misshapen weights. Transformers would replace them with random ones."""
     expected = _expected_shapes(config)
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
     problems = []
@@ -141,7 +141,7 @@ def _check_architecture(where: str, config: Any, tensors: dict[str, Tensor]) -> 
         elif tensors[name].shape != shape:
             problems.append(f"{name}: shape {list(tensors[name].shape)}, config.json says {list(shape)}")
     for name in tensors:
-        # Older Llama files also hold RoPE frequencies; those are computed from the configuration.
+        # Older Llama files also contain RoPE frequencies, which the model computes from its configuration.
         if name not in expected and not name.endswith("rotary_emb.inv_freq"):
             problems.append(f"{name}: not part of a {config.model_type} model")
     if problems:

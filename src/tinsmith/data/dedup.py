@@ -9,18 +9,18 @@ from tinsmith.model.conversations import Conversation
 
 SHINGLE_CHARACTERS = 5
 NEAR_DUPLICATE_TENTHS = 7
-"""Least Jaccard similarity of the shingle sets of near-duplicate first questions, in tenths to stay exact."""
+"""Minimum Jaccard similarity of the shingle sets of near-duplicates. In tenths, so that comparisons are exact."""
 
 
 def content_hash(conversation: Conversation) -> str:
-    """sha256 of roles and texts alone, so equal for exact duplicates from different places."""
+    """sha256 of roles and texts. Exact duplicates have the same hash, whatever their ids and files."""
     return combined_sha256([[message.role, message.content] for message in conversation.messages])
 
 
 def drop_duplicates(
     conversations: Sequence[Conversation],
 ) -> tuple[list[Conversation], list[tuple[Conversation, Conversation]]]:
-    """The conversations without exact duplicates, and `(duplicate, the first of its kind)` pairs."""
+    """The conversations without exact duplicates, and `(duplicate, original)` pairs."""
     first: dict[str, Conversation] = {}
     duplicates = []
     for conversation in conversations:
@@ -31,7 +31,7 @@ def drop_duplicates(
 
 
 def near_duplicate_clusters(conversations: Sequence[Conversation]) -> list[list[int]]:
-    """Indexes grouped so that any two whose first questions are near-duplicates share a group.
+    """Groups of indexes: conversations with near-duplicate first questions are in the same group.
 
     Two are near-duplicates if their first user messages are equal apart from case and punctuation, or their sets of
     5-character shingles have a Jaccard similarity of at least 0.7. Groups are the connected components, each sorted.
@@ -53,7 +53,7 @@ def near_duplicate_clusters(conversations: Sequence[Conversation]) -> list[list[
 
 
 def _normalised(conversation: Conversation) -> str:
-    """First user message in lower case, words only; as written where it has no words."""
+    """The words of the first user message in lower case. A message without words stays as it is."""
     text = next(message.content for message in conversation.messages if message.role == "user")
     return " ".join(re.findall(r"\w+", text.casefold())) or text
 

@@ -1,4 +1,4 @@
-"""Record the numbers of the data stage for the card, and the gates on the loss mask."""
+"""Record the data stage's numbers for the card, and its gates on the loss mask."""
 
 from collections.abc import Mapping, Sequence
 
@@ -40,8 +40,8 @@ def record_tokens(recorder: Recorder, splits: Mapping[str, Sequence[TokenCounts]
     """Record the tokens of each split, then the gates on the loss mask over all conversations.
 
     Raises:
-        GateError: a conversation without supervised tokens, an assistant turn whose end is not supervised (or the
-            end of another turn that is), or a wrong number of beginning-of-sequence tokens.
+        GateError: a conversation has no supervised tokens, its supervised end-of-turn tokens do not match its
+            assistant turns, or it has a wrong number of beginning-of-sequence tokens.
     """
     every: list[TokenCounts] = []
     method = "tinsmith.model.tokens.ChatTokenizer.encode"

@@ -27,7 +27,7 @@ class Fitted:
     conversation: Conversation
     counts: TokenCounts
     change: str
-    """Description of the cut; empty if there is none."""
+    """Description of the cut; empty if nothing was cut."""
 
 
 class TooLong(Exception):
@@ -35,10 +35,10 @@ class TooLong(Exception):
 
 
 def fit(conversation: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -> Fitted:
-    """The longest start of `conversation` that ends with an assistant turn and has at most `max_tokens` tokens.
+    """Cut `conversation` to at most `max_tokens` tokens, after a whole assistant turn.
 
     Raises:
-        TooLong: there is none.
+        TooLong: the first question and answer exceed `max_tokens`.
     """
     tokens = tokenizer.encode(conversation)
     full_length, full_turns = len(tokens.ids), len(conversation.messages)
@@ -66,7 +66,7 @@ def _counts(conversation: Conversation, tokens: Tokens, tokenizer: ChatTokenizer
     if tokenizer.family.has_bos:
         is_bos_right = tokens.ids[0] == inner.bos_token_id and tokens.ids.count(inner.bos_token_id) == 1
     else:
-        # SmolLM2 names <|im_start|> as its BOS, and it opens every turn: one more than rendered was added.
+        # SmolLM2's BOS is <|im_start|>, which opens every turn. Any beyond the rendered ones were added by mistake.
         rendered = tokenizer.text(conversation.messages).count(inner.bos_token) if inner.bos_token else 0
         is_bos_right = tokens.ids.count(inner.bos_token_id) == rendered
     turns = sum(message.role == "assistant" for message in conversation.messages)

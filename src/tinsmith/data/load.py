@@ -42,11 +42,11 @@ class Loaded:
     """Relative name -> sha256 of every file read."""
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """Such as `file:line:column: empty file`; the data cannot be used while there is one."""
+    """Such as `file:line:column: empty file`. Any of them makes the data unusable."""
 
 
 def load_records(path: Path) -> Loaded:
-    """All records of a file, or of every data file below a folder in order of name.
+    """All records of a file, or of all data files below a folder, sorted by name.
 
     Raises:
         DataError: the path does not exist, its name cannot be stored, or nothing in it has a known ending.
@@ -67,13 +67,13 @@ def load_records(path: Path) -> Loaded:
 
 
 def shown_name(path: Path) -> str:
-    """A path for people: characters that cannot be printed, and bytes that are not UTF-8, as escapes."""
+    """A printable form of `path`, with escapes for unprintable characters and for bytes that are not UTF-8."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _name_problem(name: str) -> str | None:
-    """Why a file's name cannot be part of ids and reports, or None. Bytes that are not UTF-8 come as surrogates."""
+    """Why `name` cannot be part of ids and reports, or None. Python reads other bytes than UTF-8 as surrogates."""
     if any("\ud800" <= character <= "\udfff" for character in name):
         return "is not UTF-8"
     if any(unicodedata.category(character) == "Cc" for character in name):
@@ -82,7 +82,7 @@ def _name_problem(name: str) -> str | None:
 
 
 def _data_files(path: Path, notes: list[str]) -> list[Path]:
-    """Files with a known ending, sorted. The others are named in `notes`."""
+    """Files with a known ending, sorted. Adds the names of the others to `notes`."""
     if path.is_file():
         candidates, root = [path], path.parent
     else:
@@ -197,7 +197,7 @@ def _lines(text: str, notes: list[str]) -> Iterator[tuple[str, Any, str]]:
 
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, Any]]:
-    """`(line of its first character, row as an object)` of every row of a table."""
+    """`(first line, row as an object)` of every row of a table."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     line = 1

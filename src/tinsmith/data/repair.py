@@ -71,7 +71,7 @@ def repair(record: Record, special_tokens: re.Pattern | None) -> Repaired:
 
 
 def clean_text(text: str, special_tokens: re.Pattern | None) -> str:
-    """Apply the repairs of a message's text to a system prompt.
+    """Repair a system prompt like the text of a message.
 
     Raises:
         Unusable: `text` contains half of a surrogate pair, which UTF-8 cannot encode, or one of `special_tokens`.
@@ -114,7 +114,7 @@ def _clean(text: str, number: int, changes: list[str], hidden: list[str]) -> str
 
 
 def _clean_name(name: str, what: str, changes: list[str], hidden: list[str]) -> str:
-    """An id or category in NFC, without control and hidden characters. Adds to `changes` and `hidden`, as `_clean`."""
+    """An id or category in NFC, without control and hidden characters. Adds to `changes` and `hidden` like `_clean`."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -30,7 +30,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A category and the number of its conversations in use."""
+    """A category and its number of conversations."""
 
     name: str
     count: int
@@ -52,7 +52,7 @@ class DataReport:
     """Results of the data stage, for the owner of the data and the card."""
 
     data: str
-    """Last component of the data path. The rest is private."""
+    """Last component of the data path. The folders above it are private."""
     system_prompt: str
     """The most common one, or empty."""
     categories: tuple[Category, ...]

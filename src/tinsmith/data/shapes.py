@@ -1,4 +1,4 @@
-"""Find the messages in a record of any known shape; each record is looked at on its own."""
+"""Find the messages in a record of any known shape. Records of one file may have different shapes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """One record as it is in its file."""
+    """One record as stored in its file."""
 
     value: Any
     category: str
@@ -139,7 +139,7 @@ def _message(value: Any, number: int) -> Message:
 
 def _pair(value: dict, question: str, answer: str) -> list[Message]:
     messages = []
-    # LLaMA-Factory's Alpaca files hold earlier turns as [question, answer] pairs.
+    # LLaMA-Factory's Alpaca files store earlier turns as [question, answer] pairs.
     for past in value.get("history") or []:
         if not (isinstance(past, list) and len(past) == 2):
             raise Unusable(f"'history' holds {_kind(past)}, expected [question, answer] pairs")
@@ -153,7 +153,7 @@ def _pair(value: dict, question: str, answer: str) -> list[Message]:
 
 
 def _text(value: Any, where: str) -> str:
-    """Text; the parts of a multi-part content are joined."""
+    """`value` as text. The parts of multi-part content are joined."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -171,7 +171,7 @@ def _text(value: Any, where: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    """Kind of `value` in JSON's words."""
+    """JSON's name for the type of `value`."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Split conversations into train, val and test: reproducible, by category, near-duplicates on one side."""
+"""Split conversations into train, val and test: reproducibly, by category, near-duplicates together."""
 
 import hashlib
 import math
@@ -18,17 +18,17 @@ class _Cluster:
     members: tuple[int, ...]
     category: str
     rank: str
-    """Hash of seed and contents that decides the order of drawing, so that the order of files does not matter."""
+    """Hash of seed and contents. Clusters are drawn in order of rank, so the order of files does not matter."""
 
 
 def split_conversations(
     conversations: Sequence[Conversation], clusters: Sequence[Sequence[int]], fractions: Mapping[str, float], seed: int
 ) -> dict[str, list[Conversation]]:
-    """The conversations of `train`, `val` and `test`, each in an order drawn from the contents and `seed`.
+    """The conversations of `train`, `val` and `test`, each shuffled by a hash of `seed` and contents.
 
     `fractions` holds the shares of `val` and `test`. Each category gets its share of the total by largest remainder, so
-    rounding in many small categories does not change the total. A cluster is never divided, so a data set of few large
-    clusters gets other sizes. Because the order is drawn, the first n are a fair sample.
+    rounding in many small categories does not change the total. A cluster is never divided, so splits of a
+    data set with few large clusters differ from their shares. Because of the shuffle, the first n are a fair sample.
 
     Raises:
         DataError: fewer than 3 clusters, or nothing left to train on.
@@ -65,34 +65,34 @@ def _cluster(members: Sequence[int], conversations: Sequence, hashes: Sequence[s
 
 
 def _draw(waiting: list[_Cluster], target: int, seed: int, split: str) -> tuple[list[_Cluster], list[_Cluster]]:
-    """`(drawn, left)`: whole clusters of about `target` conversations, each category with its share."""
+    """Draw whole clusters with about `target` conversations, by category; returns `(drawn, remaining)`."""
     sizes: dict[str, int] = defaultdict(int)
     for cluster in waiting:
         sizes[cluster.category] += len(cluster.members)
     room = _quotas(sizes, target, seed, split)
-    drawn, left = [], []
+    drawn, remaining = [], []
     for cluster in waiting:
         fits = len(cluster.members) <= room[cluster.category]
-        (drawn if fits else left).append(cluster)
+        (drawn if fits else remaining).append(cluster)
         room[cluster.category] -= len(cluster.members) * fits
     missing = target - sum(len(cluster.members) for cluster in drawn)
-    # Where a category's clusters are too large for its share, other categories fill the room.
-    for cluster in list(left):
+    # If a category's clusters are too large for its share, other categories make up the number.
+    for cluster in list(remaining):
         if len(cluster.members) <= missing:
-            left.remove(cluster)
+            remaining.remove(cluster)
             drawn.append(cluster)
             missing -= len(cluster.members)
     if not drawn:  # every cluster is too large, or the fraction too small: draw one anyway
-        smallest = min(left, key=lambda cluster: len(cluster.members))
-        left.remove(smallest)
+        smallest = min(remaining, key=lambda cluster: len(cluster.members))
+        remaining.remove(smallest)
         drawn.append(smallest)
-    return drawn, left
+    return drawn, remaining
 
 
 def _quotas(sizes: Mapping[str, int], target: int, seed: int, split: str) -> dict[str, int]:
     """Number of conversations from each category: its share of `target`, and `target` in total if there are enough.
 
-    Every category keeps one conversation for training while others can give more.
+    Every category leaves one conversation for training, unless that would miss `target`.
     """
     total = sum(sizes.values())
     shares = {name: target * size / total for name, size in sizes.items()}

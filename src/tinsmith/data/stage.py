@@ -31,7 +31,7 @@ from tinsmith.model.message_text import token_pattern
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 MINIMUM = 10
-"""Fewest conversations that can be split in a meaningful way."""
+"""Fewest conversations worth splitting."""
 
 
 @dataclass(slots=True)
@@ -83,10 +83,10 @@ def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: Sta
 
 
 def check_data(config: DataConfig, seed: int) -> DataReport:
-    """Report what a run would use, drop and repair, without a base model: lengths are in characters, none is too long.
+    """Report what a run would use, drop and repair, without a base model. Lengths are in characters and unlimited.
 
     Raises:
-        DataError: as `prepare_data`.
+        DataError: as in `prepare_data`.
     """
     return _report(*_prepared(config, seed, tokenizer=None))
 
@@ -100,7 +100,7 @@ def _prepared(
     work.step("read", len(work.loaded.records), len(work.loaded.records), f"from {len(work.loaded.files)} file(s)")
     pattern = token_pattern(tokenizer.special_tokens if tokenizer else known_special_tokens())
     conversations = _usable(work, pattern)
-    # Before the slow step, so that broken files are reported at once.
+    # Checked before the slow step, so that broken files are reported at once.
     _refuse_problems(work, conversations)
     conversations = _with_system_prompt(work, conversations, pattern)
     if tokenizer:
@@ -150,12 +150,12 @@ def _with_system_prompt(
     except Unusable as error:
         raise DataError(f"data.system_prompt cannot be used: {error}", "Correct it in the configuration.") from error
     if not prompt.content:
-        raise DataError("data.system_prompt holds nothing but space", "Write a prompt, or leave it out.")
+        raise DataError("data.system_prompt is only whitespace", "Write a prompt, or leave it out.")
     prompted = [
         c if c.messages[0].role == "system" else replace(c, messages=(prompt, *c.messages)) for c in conversations
     ]
     added = sum(old is not new for old, new in zip(conversations, prompted, strict=True))
-    work.step("system_prompt", len(prompted), len(prompted), f"put in front of {added} conversations that had none")
+    work.step("system_prompt", len(prompted), len(prompted), f"added to {added} conversations that had none")
     return prompted
 
 
@@ -209,9 +209,9 @@ def _refuse_too_few(work: _Work, conversations: list[Conversation]) -> None:
     if len(conversations) >= MINIMUM:
         return
     left_out = [f"{item.file}, {item.position}: {item.reason}" for item in (*work.dropped, *work.duplicates)]
-    named = f"; left out were\n{listing(left_out)}" if left_out else ""
+    named = f"; these were left out\n{listing(left_out)}" if left_out else ""
     raise DataError(
-        f"only {len(conversations)} usable conversation(s), at least {MINIMUM} are needed to train, choose and "
+        f"only {len(conversations)} usable conversation(s), at least {MINIMUM} are needed to train, validate and "
         f"test{named}",
         "Add conversations" + (", or correct those left out." if left_out else "."),
     )
@@ -227,14 +227,14 @@ def _without_duplicates(work: _Work, conversations: list[Conversation]) -> list[
     work.step("duplicates", len(conversations), len(distinct), f"{len(duplicates)} exact duplicates removed")
     used: dict[str, Conversation] = {}
     for conversation in distinct:
-        is_taken = conversation.id in used
-        if is_taken:
+        is_repeated = conversation.id in used
+        if is_repeated:
             work.repaired.append(
                 _listed(
-                    conversation, f"id {conversation.id!r} is also that of {_place(used[conversation.id])}: replaced"
+                    conversation, f"id {conversation.id!r} is also the id of {_place(used[conversation.id])}: replaced"
                 )
             )
-        named = replace(conversation, id=_place(conversation)) if is_taken else conversation
+        named = replace(conversation, id=_place(conversation)) if is_repeated else conversation
         used[named.id] = named
     return list(used.values())
 

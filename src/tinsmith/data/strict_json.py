@@ -1,4 +1,4 @@
-"""Parse JSON strictly: duplicate keys and NaN are problems with line and column, and every object knows its line."""
+"""Parse JSON strictly: report duplicate keys and NaN with line and column, and record the line of every object."""
 
 import json
 import re
@@ -10,7 +10,7 @@ _TOKEN = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|[{}\[\]\n]|-?Infinity|Na
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A place in a JSON text that cannot be accepted; `line` and `column` count from 1."""
+    """An error in a JSON text. `line` and `column` count from 1."""
 
     line: int
     column: int
@@ -18,10 +18,10 @@ class Problem:
 
 
 class NotStrictJson(Exception):
-    """A JSON text cannot be accepted.
+    """A JSON text has errors.
 
     Args:
-        problems: Why, at least one.
+        problems: At least one.
         is_extra_data: Whether the text is one whole JSON value followed by something else.
     """
 
@@ -55,7 +55,7 @@ def parse(text: str, with_lines: bool = False) -> Parsed:
     objects: list[dict] = []
     suspicious = []
 
-    def keep(pairs: list[tuple[str, Any]]) -> dict:
+    def build_object(pairs: list[tuple[str, Any]]) -> dict:
         mapping = dict(pairs)
         if len(mapping) != len(pairs):
             suspicious.append("duplicate key")
@@ -63,7 +63,7 @@ def parse(text: str, with_lines: bool = False) -> Parsed:
         return mapping
 
     try:
-        value = json.loads(text, object_pairs_hook=keep, parse_constant=suspicious.append)
+        value = json.loads(text, object_pairs_hook=build_object, parse_constant=suspicious.append)
     except json.JSONDecodeError as error:
         rest = repr(text[error.pos : error.pos + 20]) if error.pos < len(text) else "the end of the text"
         problem = Problem(error.lineno, error.colno, f"not JSON: {error.msg}, found {rest}")
@@ -82,7 +82,7 @@ def parse(text: str, with_lines: bool = False) -> Parsed:
 
 
 def _scan(text: str) -> tuple[list[int], list[Problem]]:
-    """The lines on which objects of a valid JSON text start, in the order they end, and the problems in it."""
+    """The line on which each object of a valid JSON text starts, in the order they end, and the text's errors."""
     starts: list[int] = []
     problems: list[Problem] = []
     open_values: list[tuple[int, dict[str, int]]] = []
