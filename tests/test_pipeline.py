@@ -146,14 +146,14 @@ def test_a_disk_that_fills_up_while_a_result_is_recorded_costs_no_earlier_result
     assert [text for text in _go(run)[0] if "up to date" not in text] == []
 
 
-def test_a_torn_last_line_is_repaired_with_a_message(line):
+def test_an_incomplete_last_line_is_repaired_with_a_message(line):
     run, calls, _, _ = line
     _go(run)
     whole = run.measurements.read_bytes()
     for path in (run.measurements, run.failed_gates):
         path.write_bytes((whole if path == run.measurements else b"") + b'{"id": "gate.de')
     said, measurements = _go(run)
-    assert sum("removed a torn last line" in text for text in said) == 2
+    assert sum("removed an incomplete last line" in text for text in said) == 2
     assert run.measurements.read_bytes() == whole and run.failed_gates.read_bytes() == b""
     assert len(measurements) == 3 and len(calls) == 3
 

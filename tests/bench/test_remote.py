@@ -15,9 +15,9 @@ from packages import tiny_run
 from signed_results import CODE, result, signed
 from stage_runs import run_stage
 from tinsmith.bench.plan import plan
-from tinsmith.bench.remote_result import accept, signature_of, store, stored
+from tinsmith.bench.remote_result import accept, read_results, signature_of, store
 from tinsmith.bench.remote_server import RemoteBench
-from tinsmith.bench.remote_stage import browser_and_system, take_results
+from tinsmith.bench.remote_stage import browser_and_system, record_results
 from tinsmith.browser.chromium import Browser
 from tinsmith.core.config import BenchConfig
 from tinsmith.core.errors import ArtifactError, UserError
@@ -31,11 +31,11 @@ CONFIG = BenchConfig(new_tokens=4, runs=5, prompt_tokens=(120,), prompt_new_toke
 def test_a_signed_result_is_stored_as_it_was_signed(tmp_path):
     body, signature = signed(result())
     path = store(tmp_path, CODE, body, signature)
-    ((_, received),) = stored(tmp_path)
+    ((_, received),) = read_results(tmp_path)
     assert (received.name, received.backends[0].measured.ready.threads) == ("Pixel 9", 4)
     write_json(path, read_json(path) | {"body": body.decode().replace("3.5", "2.5")})
     with pytest.raises(ArtifactError, match="not what the device signed"):
-        stored(tmp_path)
+        read_results(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,16 @@ def test_results_become_numbers_if_they_are_of_this_package(tmp_path):
     fallen_back = result()
     fallen_back["backends"][0]["asked"] = "webgpu"
     fallen_back["backends"][0]["measured"]["ready"]["notice"] = "Running on the processor, no WebGPU adapter was found"
-    assert run_stage(take_results, tmp_path / "export", received, out).summary == ("no other device has sent results",)
+    assert run_stage(record_results, tmp_path / "export", received, out).summary == (
+        "no other device has sent results",
+    )
     for one in (
         result(package=file_sha256(sums)),
         result(),
         fallen_back | {"package": file_sha256(sums), "name": "Tab"},
     ):
         store(received, CODE, *signed(one))
-    taken = run_stage(take_results, tmp_path / "export", received, out)
+    taken = run_stage(record_results, tmp_path / "export", received, out)
     values = {m.id: m for m in taken.measurements}
     assert values["remote.1.wasm.decode_tokens_per_second"].value == pytest.approx(10)
     assert values["remote.1.wasm.first_token_seconds.256"].value == pytest.approx(0.5)
@@ -194,7 +196,7 @@ def test_a_browser_measures_over_https_and_its_result_arrives(served, tmp_path, 
         assert not page.exceptions and not [text for kind, text in page.console if kind == "error"]
         assert page.evaluate("caches.keys().then((keys) => keys.length)") == 0
     out = tmp_path / "out"
-    taken = run_stage(take_results, tiny_run("llama", tmp_path_factory) / "export", tmp_path / "received", out)
+    taken = run_stage(record_results, tiny_run("llama", tmp_path_factory) / "export", tmp_path / "received", out)
     values = {m.id: m.value for m in taken.measurements}
     assert values["remote.1.wasm.decode_tokens_per_second"] > 0 and values["remote.1.wasm.prompt_tokens.120"] <= 120
     device = read_json(out / "1.json")

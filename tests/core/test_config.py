@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from tinsmith.core.config import CardExample, RunConfig
-from tinsmith.core.config_file import commented_toml, load_config, validated
+from tinsmith.core.config_file import commented_toml, load_config, validate_config
 from tinsmith.core.errors import ConfigError
 
 
@@ -148,7 +148,7 @@ def test_extreme_toml_is_a_message(tmp_path, text):
 
 def test_a_configuration_survives_json(tmp_path):
     config = _load(tmp_path, '[bench]\ndevices = ["webgpu"]\n[card]\nrisks = ["a", "b"]\n')
-    assert validated(config.model_dump(mode="json"), "config.json") == config
+    assert validate_config(config.model_dump(mode="json"), "config.json") == config
 
 
 def test_values_are_taken_as_they_are(tmp_path):

@@ -70,13 +70,13 @@ def test_a_disk_that_fills_up_during_an_append_tears_no_line(tmp_path):
 
 
 @pytest.mark.parametrize("tail", [b'{"id": "a.b", "val', b"\0" * 40, '{"id": "\u00e4'.encode()[:-1], b"[]"])
-def test_a_torn_last_line_is_left_out_and_repaired(tmp_path, tail):
+def test_an_incomplete_last_line_is_left_out_and_repaired(tmp_path, tail):
     path = tmp_path / "m.jsonl"
     measure.append(path, [_count(1)])
     whole = path.read_bytes()
     path.write_bytes(whole + tail)
     assert [m.value for m in measure.read(path)] == [1]
-    assert "removed a torn last line" in measure.repair(path) and path.read_bytes() == whole
+    assert "removed an incomplete last line" in measure.repair(path) and path.read_bytes() == whole
     assert measure.repair(path) == ""
 
 

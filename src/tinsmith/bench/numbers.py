@@ -69,10 +69,10 @@ def record_numbers(recorder: Recorder, prefix: str, record: dict[str, Any], raw:
         raw: Run-relative path of the record.
     """
     add = partial(recorder.add, raw=raw)
-    method = "from creating the worker to its ready"
+    method = "from creating the worker to its ready message"
     add(f"{prefix}.load_seconds", record["load_seconds"], "seconds", 1, "cold loads", method)
     if record["warm_load_seconds"] is not None:
-        method = "the same with the files kept by the browser"
+        method = "the same, with the files in the browser's cache"
         add(f"{prefix}.warm_load_seconds", record["warm_load_seconds"], "seconds", 1, "warm loads", method)
     add(f"{prefix}.threads", record["threads"], "count", 1, "settings", "the worker's own report")
     medians = {}

@@ -135,8 +135,8 @@ def store(folder: Path, code: str, body: bytes, signature: str) -> Path:
     return path
 
 
-def stored(folder: Path) -> list[tuple[str, RemoteResult]]:
-    """`(time it was received, result)` of every file in `folder`, oldest first.
+def read_results(folder: Path) -> list[tuple[str, RemoteResult]]:
+    """`(time received, result)` of every file in `folder`, oldest first.
 
     Raises:
         ArtifactError: a file no longer matches its device's signature.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.bench.numbers import record_numbers, record_of
-from tinsmith.bench.remote_result import RemoteResult, stored
+from tinsmith.bench.remote_result import RemoteResult, read_results
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import file_sha256, write_json
 from tinsmith.core.stage_context import StageContext, Summary
@@ -32,14 +32,14 @@ _SYSTEMS = (
 )
 
 
-def take_results(export_dir: Path, received_dir: Path, out_dir: Path, context: StageContext) -> Summary:
+def record_results(export_dir: Path, received_dir: Path, out_dir: Path, context: StageContext) -> Summary:
     """Write `<number>.json` for every result in `received_dir` that was measured with the package in `export_dir`.
 
     Raises:
         ArtifactError: a result no longer matches its device's signature.
     """
     package = file_sha256(export_dir / "package" / "SHA256SUMS")
-    results = stored(received_dir)
+    results = read_results(received_dir)
     current = [(received_at, result) for received_at, result in results if result.package == package]
     summary = []
     for number, (received_at, result) in enumerate(current, start=1):

@@ -127,7 +127,7 @@ class Browser:
                 last_lines = log.read().decode(errors="replace").strip().splitlines()[-3:]
                 raise BrowserError(
                     f"{self._program} did not start: {' / '.join(last_lines) or error.message}",
-                    "Try it by hand with --headless.",
+                    "Run it in a shell with --headless to see why.",
                 ) from error
             self._stack = stack.pop_all()
         self.version = version["product"].replace("HeadlessChrome/", "Chromium ").replace("Chrome/", "Chromium ")

@@ -182,5 +182,5 @@ def _not_fetched(what: str, url: str, error: Exception) -> MissingDependency:
     return MissingDependency(
         f"cannot fetch {what} from {without_credentials(url)}: {reason}",
         "Check the network, the proxy (https_proxy) and the registry (npm_config_registry)."
-        " Without a network, bring the archives: tinsmith setup --help",
+        " Without a network, copy the archives to this machine: tinsmith setup --help",
     )

@@ -136,7 +136,8 @@ def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -
 
 
 def _bad_archive(archive: Path, problem: str) -> MissingDependency:
-    return MissingDependency(f"{archive.name}: {problem}", "Free disk space or report this; the archive is as pinned.")
+    hint = "Free disk space, or report this as a bug: the archive is the pinned one."
+    return MissingDependency(f"{archive.name}: {problem}", hint)
 
 
 def _digest(archive: Path) -> str:

@@ -107,7 +107,8 @@ def _runtime() -> Finding:
     except UserError as error:
         return Finding("browser runtime", False, error.message, error.hint)
     state = f"not fetched yet, and {registry} does not answer or does not have it"
-    return Finding("browser runtime", False, state, "Check the network, or bring the archives: tinsmith setup --help")
+    remedy = "Check the network, or copy the archives to this machine: tinsmith setup --help"
+    return Finding("browser runtime", False, state, remedy)
 
 
 def _demo_data() -> Finding:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tinsmith.core.config import RunConfig
-from tinsmith.core.config_file import validated
+from tinsmith.core.config_file import validate_config
 from tinsmith.core.errors import ArtifactError, UserError
 from tinsmith.core.run_dir import RunDir, read_json
 from tinsmith.pipeline.ownership import is_run
@@ -31,7 +31,7 @@ def config_of(run: RunDir) -> RunConfig:
         ArtifactError: its `config.json` is missing or not JSON.
         ConfigError: a key or value in it is invalid.
     """
-    return validated(read_json(run.config), str(run.config))
+    return validate_config(read_json(run.config), str(run.config))
 
 
 def require_stage(run: RunDir, stage: str, problem: str) -> None:

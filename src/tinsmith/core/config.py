@@ -62,7 +62,7 @@ class BaseConfig(Section):
     license: Text = ""
     """Licence of a local model whose files do not state one, as an SPDX id or Hub licence name."""
     tokenizer: Text = ""
-    """Folder with the tokenizer of a GGUF file whose own cannot be converted."""
+    """Folder with a tokenizer, for a GGUF file whose own tokenizer cannot be converted."""
 
 
 class DataConfig(Section):
@@ -132,7 +132,7 @@ class ExportConfig(Section):
 
     recipe: Literal["auto", "rtn", "gptq", "mixed"] = "auto"
     """How weights become INT4. `rtn` rounds to nearest in seconds; `gptq` calibrates on training conversations; `mixed`
-    is `gptq` with INT8 for the most sensitive matrices. `auto` tries `rtn`, then `mixed`, takes the first within
+    is `gptq` with INT8 for the most sensitive matrices. `auto` tries `rtn`, then `mixed`, uses the first within
     `max_perplexity_ratio`, and stops the run if neither is."""
     max_perplexity_ratio: float = Field(1.03, gt=1, le=100)
     """Highest perplexity of INT4 over the tuned model on the validation split that `auto` accepts."""

@@ -32,7 +32,7 @@ _PLAIN_WORDS = {
     "string_too_long": "must have at most {max_length} characters",
     "string_too_short": "must not be empty",
     "string_type": "must be text in quotes",
-    "string_unicode": "must not contain half of a surrogate pair, which is no character",
+    "string_unicode": "must not contain half of a surrogate pair, which is not a character",
     "too_long": "must have at most {max_length} entries",
     "too_short": "must have at least {min_length} entry",
     "tuple_type": "must be a list in square brackets",
@@ -59,10 +59,10 @@ def load_config(path: Path, settings: Sequence[str] = (), values: Mapping[str, A
         if not equals or not key:
             raise ConfigError(f"--set {setting}: expected key=value", "Such as --set train.epochs=1")
         _set_key(tree, key, _toml_or_text(text))
-    return _with_absolute_paths(validated(tree, str(path)), path.resolve().parent)
+    return _with_absolute_paths(validate_config(tree, str(path)), path.resolve().parent)
 
 
-def validated(tree: Any, where: str) -> RunConfig:
+def validate_config(tree: Any, where: str) -> RunConfig:
     """The configuration that a tree of plain values describes.
 
     Args:
@@ -133,7 +133,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})", "Save the file as UTF-8.") from error
     except RecursionError as error:
-        raise ConfigError(f"{path}: brackets nested too deeply", "No key takes more than a list.") from error
+        raise ConfigError(f"{path}: brackets nested too deeply", "No key needs brackets nested that deep.") from error
     except ValueError as error:  # tomllib's own, or Python's for a number of thousands of digits
         raise ConfigError(
             f"{path}: not TOML: {error}",

@@ -115,7 +115,7 @@ def append(path: Path, measurements: Iterable[Measurement]) -> None:
     """Add one JSON line per measurement to the end of `path`.
 
     The whole file is rewritten and renamed into place, so that a killed process, a full disk or a power failure
-    cannot leave half a line. This is cheap, because the file has only a few hundred kilobytes.
+    cannot leave an incomplete line. This is cheap, because the file has only a few hundred kilobytes.
     """
     lines = "".join(json.dumps(asdict(m), ensure_ascii=False, allow_nan=False) + "\n" for m in measurements)
     earlier = path.read_bytes() if path.exists() else b""
@@ -123,9 +123,9 @@ def append(path: Path, measurements: Iterable[Measurement]) -> None:
 
 
 def repair(path: Path) -> str:
-    """Remove half a last line from a file of measurements, or add the newline that a complete one lacks.
+    """Remove an incomplete last line from a file of measurements, or add the newline that a complete one lacks.
 
-    `append` never leaves half a line, but an editor or an interrupted copy can.
+    `append` never leaves an incomplete line, but an editor or an interrupted copy can.
 
     Returns:
         What was repaired, as a sentence for the user; empty if nothing was.
@@ -138,7 +138,7 @@ def repair(path: Path) -> str:
         write_bytes(path, content + b"\n")
         return f"{path}: ended the last line with a newline"
     write_bytes(path, whole + newline)
-    return f"{path}: removed a torn last line of {len(tail)} bytes"
+    return f"{path}: removed an incomplete last line of {len(tail)} bytes"
 
 
 def _is_measurement(line: bytes) -> bool:

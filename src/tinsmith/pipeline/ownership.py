@@ -46,8 +46,8 @@ def check_run_folder(run: RunDir, configuration: str | None) -> None:
         names = sorted(path.name for path in run.root.iterdir() if path.name != LOCK and not is_unfinished(path))
         if names:
             raise UserError(
-                f"{run.root}: not made by tinsmith (it has no {run.mark.name}) and not empty (it holds {names[0]!r}); "
-                "nothing was changed",
+                f"{run.root}: not made by tinsmith (it has no {run.mark.name}) and not empty (it contains "
+                f"{names[0]!r}); nothing was changed",
                 _ELSEWHERE,
             )
         return

@@ -77,9 +77,9 @@ def _bench(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext)
 
 
 def _remote(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
-    from tinsmith.bench.remote_stage import take_results
+    from tinsmith.bench.remote_stage import record_results
 
-    return take_results(run.stage("export"), run.received, out_dir, context)
+    return record_results(run.stage("export"), run.received, out_dir, context)
 
 
 def _card(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
