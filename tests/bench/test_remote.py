@@ -86,7 +86,7 @@ def test_results_become_numbers_if_they_are_of_this_package(tmp_path):
     received, out = tmp_path / "received", tmp_path / "out"
     fallen_back = result()
     fallen_back["backends"][0]["asked"] = "webgpu"
-    fallen_back["backends"][0]["measured"]["ready"]["notice"] = "Running on the processor, no WebGPU adapter was found"
+    fallen_back["backends"][0]["measured"]["ready"]["notice"] = "Running on the processor: no WebGPU adapter was found"
     assert run_stage(record_results, tmp_path / "export", received, out).summary == (
         "no other device has sent results",
     )
@@ -192,7 +192,7 @@ def test_a_browser_measures_over_https_and_its_result_arrives(served, tmp_path, 
         page.evaluate("document.getElementById('name').value = '<b>Küche</b> | 1'")
         page.evaluate("document.getElementById('start').click()")
         page.wait_for("/Done|Nothing/.test(document.getElementById('state').textContent)", 120)
-        assert page.evaluate("document.getElementById('state').textContent").startswith("Done, and sent")
+        assert page.evaluate("document.getElementById('state').textContent").startswith("Done: the result was sent")
         assert not page.exceptions and not [text for kind, text in page.console if kind == "error"]
         assert page.evaluate("caches.keys().then((keys) => keys.length)") == 0
     out = tmp_path / "out"

@@ -338,14 +338,14 @@ def test_a_device_that_could_not_says_why(tmp_path, monkeypatch):
     run = write_run(tmp_path / "tea-bot", STAMPED[:-1])
     device = records()["remote/1.json"]
     device["backends"] = {
-        "webgpu": {"device": "webgpu", "not_measured": "this GPU takes no tensor as large as the model's"}
+        "webgpu": {"device": "webgpu", "not_measured": "the model's largest tensor exceeds this GPU's limit"}
     }
     write_json(run.stage("remote") / "1.json", device)
     outputs = {"1.json": file_sha256(run.stage("remote") / "1.json")}
     stamp = {"fingerprint": "x", "finished_at": "2026-11-22T10:30:00+00:00", "outputs": outputs, "measurements": 0}
     write_json(run.stamp("remote"), stamp)
     page = (write_card(run, monkeypatch) / "README.md").read_text()
-    assert "| Pixel \\| \\*9\\*: this GPU takes no tensor as large as the model's | WebGPU | Not measured |" in page
+    assert "| Pixel \\| \\*9\\*: the model's largest tensor exceeds this GPU's limit | WebGPU | Not measured |" in page
 
 
 def test_a_broken_promise_of_a_stage_is_named(tmp_path):

@@ -141,7 +141,7 @@ def test_on_a_host_without_headers_the_service_worker_isolates_the_page(site, br
         said = page.evaluate(
             "document.getElementById('notice').textContent + document.getElementById('fallback').textContent"
         )
-        assert said == "Running on the processor, no WebGPU adapter was found"
+        assert said == "Running on the processor: no WebGPU adapter was found"
         page.evaluate("document.querySelector('#questions button').click()")
         page.wait_for("!!document.querySelector('.measure')", 60)
 
@@ -249,7 +249,7 @@ def test_after_a_gpu_fails_the_question_is_answered_on_the_processor(site, brows
         assert answers == ["on webgpu", "on wasm"]
         assert (
             page.evaluate("document.getElementById('fallback').textContent")
-            == "Running on the processor, this GPU failed (device lost)"
+            == "Running on the processor: this GPU failed (device lost)"
         )
         assert (
             page.evaluate("document.getElementById('notice').textContent + document.getElementById('loading').hidden")

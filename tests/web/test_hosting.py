@@ -90,7 +90,7 @@ def test_nginx_with_the_configuration_beside_the_site(site, tmp_path):
     (tmp_path / "main.conf").write_text(NGINX_MAIN.format(folder=tmp_path, user=user))
     with serving([nginx, "-p", str(tmp_path), "-c", str(tmp_path / "main.conf")], port) as origin:
         facts, notice, fallback = answers(origin)
-    assert "threads" in facts and notice == "" and fallback == "Running on the processor, no WebGPU adapter was found"
+    assert "threads" in facts and notice == "" and fallback == "Running on the processor: no WebGPU adapter was found"
 
 
 def test_a_plain_server_without_headers(site):
@@ -98,4 +98,4 @@ def test_a_plain_server_without_headers(site):
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(site)]
     with serving(command, port) as origin:
         facts, notice, fallback = answers(origin)
-    assert "threads" in facts and notice == "" and fallback == "Running on the processor, no WebGPU adapter was found"
+    assert "threads" in facts and notice == "" and fallback == "Running on the processor: no WebGPU adapter was found"

@@ -114,8 +114,8 @@ def test_webgpu_on_a_software_adapter_answers_like_onnxruntime(kind, runtime, tm
 @pytest.mark.parametrize(
     ("broken", "why", "has_weights"),
     [
-        ("largest_tensor_bytes", "this GPU takes no tensor as large as the model's", False),
-        ("reference", "this GPU computes other answers than the model's", True),
+        ("largest_tensor_bytes", "the model's largest tensor exceeds this GPU's limit", False),
+        ("reference", "this GPU computes wrong results", True),
     ],
 )
 def test_a_gpu_that_cannot_or_computes_otherwise_is_not_used(
@@ -140,7 +140,7 @@ def test_a_gpu_that_cannot_or_computes_otherwise_is_not_used(
         page.wait_for("!!globalThis.bench")
         ready = load(page, "./model/", "webgpu")
         assert (ready["device"], ready["graph"]) == ("wasm", "int8_page")
-        assert ready["notice"] == f"Running on the processor, {why}"
+        assert ready["notice"] == f"Running on the processor: {why}"
         fetched = [request.url.rpartition("/model/")[2] for request in page.requests if "/model/" in request.url]
         assert ("onnx/model_q4.onnx" in fetched) == has_weights
         assert fetched.count("onnx/model_q4.onnx_data") == 1  # never twice

@@ -1,1 +1,1 @@
-"""QLoRA fine-tuning: own batching, loss and loop around Transformers, PEFT and bitsandbytes."""
+"""QLoRA fine-tuning: batching, loss and loop of its own around Transformers, PEFT and bitsandbytes."""

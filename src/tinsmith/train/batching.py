@@ -1,4 +1,4 @@
-"""Assigns conversations to optimizer steps, and builds padded batches for engines that cannot take packs."""
+"""Assigns conversations to optimizer steps, and builds padded batches for engines that cannot process packs."""
 
 import math
 import random
@@ -12,8 +12,8 @@ from tinsmith.model.tokens import Tokens
 def epoch_steps(conversations: int, effective_batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """Indices of the conversations of every optimizer step of one epoch, each conversation exactly once.
 
-    The order is drawn from the seed. Steps have nearly equal sizes, so none rests on a handful of conversations. They
-    depend only on the effective batch size, not on how a step is split into forward passes.
+    The order is drawn from the seed. Steps have nearly equal sizes, so no update depends on a handful of conversations.
+    Steps depend only on the effective batch size, not on how a step is split into forward passes.
     """
     order = list(range(conversations))
     random.Random(f"{seed}:{epoch}").shuffle(order)

@@ -1,6 +1,6 @@
 """Checkpoints that are either complete or absent: written to a temporary folder, hashed, then renamed.
 
-They hold only JSON and safetensors, so loading one runs no code from it.
+They contain only JSON and safetensors, so loading one runs no code from it.
 """
 
 import json
@@ -71,7 +71,7 @@ def newest_checkpoint(root: Path, key: str, say: Say) -> Checkpoint | None:
 
     Args:
         key: Identifies the training that a checkpoint belongs to: `state["key"]`.
-        say: Told which checkpoints are skipped, and why.
+        say: Prints which checkpoints are skipped, and why.
     """
     for folder in _newest_first(root):
         problem = _problem(folder)

@@ -15,7 +15,7 @@ from tinsmith.train.batching import padded, padded_groups
 
 
 class Engine(Protocol):
-    """What the training loop needs of a model."""
+    """What the training loop needs from a model."""
 
     def groups(self, conversations: Sequence[Tokens], indices: Sequence[int]) -> list[list[Tokens]]:
         """Split the conversations at `indices` into groups, one forward pass each."""

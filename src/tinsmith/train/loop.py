@@ -79,7 +79,7 @@ def run_training(
 ) -> dict[str, torch.Tensor]:
     """Train from `progress` to the end, and return the adapter of the epoch with the lowest validation loss.
 
-    `config.steps` may cut the last epoch short; it is validated where it ends. Training ends early after
+    `config.steps` may cut the last epoch short; a short epoch is validated too. Training ends early after
     `config.patience` epochs without a lower validation loss.
 
     Args:
@@ -128,7 +128,7 @@ def _optimizer_step(
     """Update the adapters from the training conversations at `indices`, and return the log entry.
 
     The loss is summed over all supervised tokens of the step and divided by their number, so it does not depend on
-    how the step is split into passes or over processes. A mean of means would, and would favour short answers.
+    how the step is split into passes or over processes. A mean of means would, and it would favour short answers.
     """
     started = time.monotonic()
     supervised = sum(examples.train[index].supervised for index in indices)

@@ -1,4 +1,4 @@
-"""Estimates the memory that training needs, and picks the layers to checkpoint if it does not fit."""
+"""Estimates the memory that training needs, and chooses layers for gradient checkpointing if it does not fit."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _RUNTIME_BYTES = {"cpu": 250_000_000, "cuda": 400_000_000}
 and of compiled attention (without them the estimate was 0.36 GB short for SmolLM2-135M on an H100)."""
 
 _FREE_SHARE = 0.8
-"""Share of free memory to plan for. The rest is a reserve for errors of the estimate."""
+"""Share of free memory to plan for. The rest covers errors of the estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _layer_values(shape: Decoder, lora_rank: int) -> int:
 
 
 def _working_bytes(shape: Decoder, compute: Device) -> int:
-    """Peak of temporary bytes that one row takes inside a layer: the backward pass of an MLP plus that of attention."""
+    """Peak temporary bytes per row inside a layer: the backward pass of an MLP plus that of attention."""
     mlp = 5 * shape.intermediate_size * compute.dtype.itemsize + 3 * shape.hidden_size * 4
     attention = 4 * (shape.heads + 2 * shape.kv_heads) * shape.head_dim * 4
     return mlp + attention

@@ -12,7 +12,7 @@ from tinsmith.core.parallel import process_count, sum_over_processes
 def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
     """Learning rate of optimizer step `step`, counted from 0: linear warm-up to the peak, then the schedule.
 
-    No rate is zero, from the first step of the warm-up to the last of `cosine` or `linear`, so no step is wasted.
+    No rate is zero, not even in the first warm-up step or the last step of `cosine` and `linear`: no step is wasted.
     """
     warmup = round(config.warmup_fraction * total_steps)
     if step < warmup:

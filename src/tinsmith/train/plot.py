@@ -1,4 +1,4 @@
-"""A picture of the loss curve that explains itself."""
+"""Plots the loss curve as a self-explanatory picture."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -36,7 +36,7 @@ class Trainable:
     """A PEFT model. Only its adapters require gradients."""
     backend: str
     method: str
-    """`QLoRA` if the base has 4-bit numerics, else `LoRA`."""
+    """`QLoRA` if the base's weights have 4-bit values, else `LoRA`."""
     quantization: str
     """How the frozen base is stored, as a sentence."""
     framework: str
@@ -96,7 +96,7 @@ def _quantize(base: Any, model_dir: Path, config: TrainConfig, compute: Device) 
         round_to_nf4(base)
         return (
             f"NF4 with double quantization (bitsandbytes), unpacked once to {_dtype_name(compute)}: the weights have "
-            f"4-bit values, their copy in memory is not packed, because {reason}"
+            f"4-bit values, but their copy in memory is not packed, because {reason}"
         )
     pack_nf4(base)
     _share_files(base, model_dir)
@@ -172,10 +172,10 @@ def pack_nf4(model: Any) -> None:
 
 
 def _share_files(model: Any, model_dir: Path) -> None:
-    """Map the weights that were not packed from their files again, to free the pages that packing read.
+    """Remap unpacked weights from their files, to free the pages that packing read.
 
-    Weights that are used as stored stay in the file, as pages that the system can drop. But the first mapping of a
-    file also holds the pages of the packed weights, for as long as any tensor refers to it.
+    Unpacked weights stay in the file, as pages that the system can drop. But while any tensor refers to the first
+    mapping of a file, the pages of the packed weights stay in memory too.
     """
     from safetensors import safe_open
 
@@ -193,7 +193,7 @@ def save_adapter(model: Any, weights: dict[str, torch.Tensor], base_id: str, fol
 
     Args:
         weights: Adapter weights under the model's parameter names.
-        base_id: Public name of the base. The path it was loaded from means nothing on another machine.
+        base_id: Public name of the base. Its local path means nothing on another machine.
 
     Raises:
         ArtifactError: the disk is full or not writable.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """A training that finished on this process."""
+    """A training that this process finished."""
 
     trainable: "Trainable"
     backend_reason: str

@@ -1,4 +1,4 @@
-"""The part of a training that one process does: resuming, checkpoints, time and memory."""
+"""Resumes a training, saves its checkpoints, and measures its time and memory."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Adapter = dict[str, Any]
 
 @dataclass
 class Session:
-    """The part of a training that this process does. Earlier processes may have been killed."""
+    """One process's part of a training. Earlier processes of the same training may have been killed."""
 
     root: Path
     key: str

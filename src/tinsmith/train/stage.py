@@ -1,4 +1,4 @@
-"""The train stage: fine-tunes the base on conversations, and keeps the adapter of the best epoch."""
+"""The train stage: fine-tunes the base on conversations, and saves the adapter of the best epoch."""
 
 import gc
 import time
@@ -28,14 +28,14 @@ _PLANNED_STEPS = 200
 
 
 def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: Path, context: StageContext) -> Summary:
-    """Fine-tune the base on the training conversations and keep the adapter with the lowest validation loss.
+    """Fine-tune the base on the training conversations and save the adapter with the lowest validation loss.
 
     Writes `adapter/`, `train.json`, `log.jsonl` and `loss.png`. Continues from `out_dir/checkpoints` if an earlier
     process with the same settings and data was interrupted, and removes the checkpoints at the end. Processes launched
     together share every step.
 
     Raises:
-        DataError: a split is empty or carries no loss.
+        DataError: a split is empty or has no supervised tokens.
         GateError: the loss mask is empty or misses an end of turn.
         MissingDependency: the configured backend does not work here.
         UserError: a loss became infinite or not a number.
@@ -60,7 +60,7 @@ def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: 
 
 
 def follow_leader() -> None:
-    """Do this process's share of every training that the leader starts, until the leader stops.
+    """Compute this process's share of every training that the leader starts, until the leader stops.
 
     Raises:
         UserError: as `train_adapter`.
@@ -84,12 +84,12 @@ def _train(
     from tinsmith.train.loop import Examples, run_training
     from tinsmith.train.optimizer import MasterAdamW
 
-    named = {name: p for name, p in trainable.model.named_parameters() if p.requires_grad}
-    adapter_weights = sum(p.numel() for p in named.values())
-    optimizer = MasterAdamW(named, compute.dtype, config)
+    parameters = {name: p for name, p in trainable.model.named_parameters() if p.requires_grad}
+    adapter_weights = sum(p.numel() for p in parameters.values())
+    optimizer = MasterAdamW(parameters, compute.dtype, config)
     examples = Examples(train, val)
     engine, memory = _engine(config, trainable, pad_id, examples, adapter_weights, compute, seed)
-    for line in _announcement(config, compute, trainable, backend_reason, memory):
+    for line in _start_lines(config, compute, trainable, backend_reason, memory):
         say(line)
     key = _key(config, base_dir, data_dir, seed, compute, trainable)
     session = Session(out_dir / "checkpoints", key, started, peak)
@@ -103,7 +103,7 @@ def _train(
 def _read_tokens(model_dir: Path, data_dir: Path) -> tuple[list[Tokens], list[Tokens], int]:
     """Training and validation conversations, and the id for padding.
 
-    The tokenizer is dropped: Gemma's takes hundreds of megabytes, and training does not need it.
+    The tokenizer is freed here: Gemma's needs hundreds of megabytes, and training does not use it.
     """
     tokenizer = load_tokenizer(model_dir)
     train, val = (_read_split(data_dir, split, tokenizer) for split in ("train", "val"))
@@ -143,7 +143,7 @@ def _engine(
     compute: Device,
     seed: int,
 ) -> tuple["Engine", "MemoryPlan | None"]:
-    """The engine that computes losses, and how it fits into memory."""
+    """The engine that computes losses, and its memory plan, which only the packed engine has."""
     from tinsmith.model.families import decoder_of
     from tinsmith.model.packed.packing import packed_rows
     from tinsmith.train.batching import epoch_steps
@@ -165,7 +165,7 @@ def _engine(
     return engine, plan
 
 
-def _announcement(
+def _start_lines(
     config: TrainConfig, compute: Device, trainable: "Trainable", backend_reason: str, memory: "MemoryPlan | None"
 ) -> list[str]:
     effective = config.batch_size * config.grad_accum_steps

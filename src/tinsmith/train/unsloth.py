@@ -1,4 +1,4 @@
-"""Unsloth as the training engine where it works; where it does not, the reason.
+"""Trains with Unsloth where it works, and explains why where it does not.
 
 Unsloth replaces parts of Transformers on import, and it can fail on import or in its first step. A trial step in a
 separate process shows whether it works before this process imports it.
@@ -61,10 +61,10 @@ def unsloth_problem(compute: Device, model_dir: Path) -> str | None:
             timeout=_PROBE_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        return f"Unsloth's trial step did not end within {_PROBE_SECONDS} s"
+        return f"Unsloth's trial step did not finish within {_PROBE_SECONDS} s"
     if trial.returncode != 0:
         lines = trial.stderr.strip().splitlines() or ["no message"]
-        # The last line names the error. It ends up on the card, where paths of this machine have no place.
+        # The last line names the error. It is printed on the card, which must not reveal this machine's paths.
         return f"Unsloth's trial step failed: {_without_paths(lines[-1].replace(str(model_dir), 'MODEL'))}"
     return None
 
@@ -73,7 +73,7 @@ def _without_paths(text: str) -> str:
     """`text` with each absolute path shortened to its last part. URLs stay."""
     for folder in (Path.home(), Path.cwd(), Path(sys.prefix)):
         if folder != Path(folder.anchor):
-            text = text.replace(str(folder), "/")  # they may have spaces, which end an unquoted path below
+            text = text.replace(str(folder), "/")  # these may contain spaces, which end an unquoted path below
     return _URL_OR_PATH.sub(
         lambda match: match["url"] or re.split(r"[/\\]", match["quoted"] or match["path"])[-1], text
     )
@@ -83,7 +83,7 @@ def load_unsloth(model_dir: Path, config: TrainConfig, compute: Device, seed: in
     """Load the base in `model_dir` with Unsloth's kernels and fresh adapters, as a `Trainable`.
 
     Args:
-        max_tokens: Length of the longest conversation. Unsloth sizes its position tables by it.
+        max_tokens: Length of the longest conversation. Unsloth sizes its position tables for it.
     """
     from unsloth import FastLanguageModel  # isort: skip  (must come before Transformers and PEFT to patch them)
 
@@ -121,9 +121,9 @@ def try_one_step(model_dir: Path) -> None:
     """Load the model and take one optimizer step on arbitrary ids.
 
     Raises:
-        RuntimeError: the step did not change the adapters. Unsloth raises errors of many other kinds.
+        RuntimeError: the step did not change the adapters. Unsloth itself raises many other kinds of errors.
     """
-    importlib.import_module("unsloth")  # first, so that it can patch what comes after it
+    importlib.import_module("unsloth")  # first, so that it can patch later imports
 
     from tinsmith.core.device import choose_device
 
@@ -136,8 +136,8 @@ def try_one_step(model_dir: Path) -> None:
     from tinsmith.train.engine import batch_loss_sum
     from tinsmith.train.optimizer import MasterAdamW
 
-    named = {name: p for name, p in trainable.model.named_parameters() if p.requires_grad}
-    optimizer = MasterAdamW(named, compute.dtype, config)
+    parameters = {name: p for name, p in trainable.model.named_parameters() if p.requires_grad}
+    optimizer = MasterAdamW(parameters, compute.dtype, config)
     before = optimizer.weights()
     ids = torch.arange(5, 37, device=compute.device)[None]  # (1, T)
     batch_loss_sum(trainable.model, ids, torch.ones_like(ids, dtype=torch.bool)).backward()

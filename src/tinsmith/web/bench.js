@@ -1,5 +1,5 @@
 /**
- * The benchmark's page. `tinsmith bench` drives its global `bench`, and the page shows what was done.
+ * The benchmark page. `tinsmith bench` calls its global `bench`, and the page shows the log.
  */
 
 import { Bench } from "./benchmark.js";

@@ -17,7 +17,7 @@
  * @property {"auto" | "wasm" | "webgpu"} device
  * @property {number} warmUpRuns
  * @property {number} softwareNewTokens on a software WebGPU adapter, which takes seconds per token: it answers the first prompt once
- * @property {number} promptSeconds no more runs of a prompt begin after this time, and none if one would take as long
+ * @property {number} promptSeconds no run of a prompt starts after this time; a prompt is skipped if a single run would exceed it
  * @property {Prompt[]} prompts shortest first
  *
  * @typedef {object} Run
@@ -35,7 +35,7 @@
  * @property {Message[]} messages
  * @property {number} maxNewTokens
  * @property {number} [minNewTokens]
- * @property {boolean} [continued] whether to use what was read for the last answer; false by default
+ * @property {boolean} [continued] whether to reuse the cache of the last answer; false by default
  */
 
 import { ModelClient } from "./client.js";
@@ -44,7 +44,7 @@ const now = () => performance.timeOrigin + performance.now();
 
 /** Measures one model in one worker at a time. */
 export class Bench {
-  /** Of `measure` and `reload`, for a progress bar. */
+  /** Progress of `measure` and `reload`, for a progress bar. */
   progress = { done: 0, total: 0 };
 
   /** @type {ModelClient | null} */
@@ -64,7 +64,7 @@ export class Bench {
    * Start a worker and load the model in it.
    *
    * @param {LoadRequest} request
-   * @returns {Promise<Ready & {seconds: number}>} `seconds` from before the worker exists to its `ready`
+   * @returns {Promise<Ready & {seconds: number}>} `seconds` from creating the worker to its `ready`
    */
   async load(request) {
     this.#client?.close();
@@ -77,7 +77,7 @@ export class Bench {
   }
 
   /**
-   * One greedy answer.
+   * Generate one greedy answer.
    *
    * @param {GenerateOptions} options
    * @returns {Promise<Done & {askedAt: number}>}
@@ -182,8 +182,8 @@ export class Bench {
   }
 
   /**
-   * Measure a second load, from the browser's cache, then load once more to learn where every node of the graph runs. A
-   * software adapter takes a minute to load and learned that the first time.
+   * Measure a second load, from the browser's cache, then load once more to find out where every node of the graph runs. A
+   * software adapter needs a minute to load, and its first load already reported where nodes run.
    *
    * @param {Plan} plan
    * @param {{software: boolean, ready: Ready}} measured the result of `measure`

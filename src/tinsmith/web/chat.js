@@ -1,5 +1,5 @@
 /**
- * The chat page. Answers are shown by markdown.js, as nodes made one by one, so nothing in them can become markup.
+ * The chat page. markdown.js renders answers as DOM nodes and parses nothing as HTML, so an answer cannot inject markup.
  *
  * @import { Done, Message, Progress, Ready, Token } from "./messages.js"
  */
@@ -18,13 +18,13 @@ import { markdown } from "./markdown.js";
  * @typedef {{item: HTMLElement, body: HTMLElement}} Turn
  */
 
-/** File of a package whose size is known by then: the first, and often only, piece of the weights. */
+/** The first file of weights, and often the only one. The total size is unknown until its download starts. */
 const WEIGHTS = "onnx/model_q4.onnx_data";
 
-/** Size of the answer that nobody sees, and the longest time it may take. */
+/** Length and time limit of the hidden answer that warms up the model. */
 const WARM_UP = { tokens: 48, maxMilliseconds: 5000 };
 
-/** Distance from the end of the page up to which it scrolls along with an answer. */
+/** The page scrolls along with an answer while its end is closer than this. */
 const NEAR_BOTTOM_PIXELS = 160;
 
 /** @param {string} id @returns {HTMLElement} */
@@ -46,7 +46,7 @@ let isReady = false;
 let isBusy = false;
 /** Whether the visitor stopped the current answer. */
 let isStopping = false;
-/** Ends the running warm-up, if one runs. @type {ReturnType<typeof setTimeout> | undefined} */
+/** Ends the warm-up, while it runs. @type {ReturnType<typeof setTimeout> | undefined} */
 let warmUpTimer;
 /** Number of the chat; answers to an earlier one are dropped. */
 let chat = 0;
@@ -58,7 +58,7 @@ function showNotice(text, failed = false) {
   notice.textContent = text;
 }
 
-/** Tell people who listen to the page what others see. @param {string} text */
+/** Tell users of screen readers what others see. @param {string} text */
 function announce(text) {
   element("said").textContent = text;
 }
@@ -106,12 +106,12 @@ async function ask(text) {
   update();
 }
 
-/** Replace the last answer by another one: a sampled one, since the most likely answer is there already. */
+/** Replace the last answer with a sampled one, since the most likely answer was already shown. */
 async function answerAgain() {
   if (!isReady || isBusy) return;
   const old = conversation.pop();
   const item = turns.lastElementChild;
-  if (item?.contains(document.activeElement)) question.focus(); // the button that was pressed goes
+  if (item?.contains(document.activeElement)) question.focus(); // the pressed button is removed
   item?.remove();
   if (!(await answer(false)) && old && item) {
     conversation.push(old);
@@ -124,7 +124,7 @@ async function answerAgain() {
  * Let the model answer the conversation's last question.
  *
  * @param {boolean} [greedy]
- * @returns {Promise<boolean>} true if there is an answer or nobody waits for it any more; false if it failed or was stopped
+ * @returns {Promise<boolean>} true if there is an answer or the visitor restarted the chat; false if it failed or was stopped
  *   before its first word
  */
 async function answer(greedy = true) {
@@ -134,11 +134,11 @@ async function answer(greedy = true) {
   if (warmUpTimer) endWarmUp();
   showNotice("");
   const turn = addTurn("assistant", "");
-  turn.item.setAttribute("aria-busy", "true"); // read out once, when it is whole
+  turn.item.setAttribute("aria-busy", "true"); // screen readers read it once, when it is complete
   const focused = document.activeElement;
   const wasOnButton = focused === sendButton || element("questions").contains(focused);
   update();
-  if (wasOnButton) question.focus(); // that button is hidden now
+  if (wasOnButton) question.focus(); // the focused button is hidden now
   try {
     const done = await generateInto(turn, greedy);
     return own !== chat || showAnswer(turn, done);
@@ -200,11 +200,11 @@ function endAnswer() {
 }
 
 /**
- * What to tell the visitor about an error, after an attempt to recover: where the GPU failed, the model is loaded on the
- * processor, since browsers give no sign that the GPU would work again.
+ * Try to recover from an error, and return what to tell the visitor. If the GPU failed, load the model on the processor,
+ * since browsers do not report when a GPU works again.
  *
  * @param {unknown} error
- * @returns {Promise<string>} empty if the processor can go on
+ * @returns {Promise<string>} empty if the processor took over
  */
 async function problemAfterRecovery(error) {
   const { message } = /** @type {Error} */ (error);
@@ -235,7 +235,7 @@ function tokensPerSecond(times) {
   return (((times.length - 1) * 1000) / (times[times.length - 1] - times[0])).toFixed(1);
 }
 
-/** @param {Done} done @returns {HTMLElement} a line of numbers for below an answer */
+/** @param {Done} done @returns {HTMLElement} a line of numbers to show below an answer */
 function statistics(done) {
   const line = document.createElement("span");
   line.className = "measure";
@@ -245,13 +245,13 @@ function statistics(done) {
   if (done.droppedTurns) {
     parts.push(`without the oldest ${done.droppedTurns === 1 ? "turn" : `${done.droppedTurns} turns`}`);
   }
-  if (done.stopped === "length") parts.push("cut off at the longest answer allowed");
+  if (done.stopped === "length") parts.push("cut off at the maximum answer length");
   if (done.stopped === "request") parts.push("stopped");
   line.textContent = parts.join(" · ");
   return line;
 }
 
-/** @param {string} text @returns {HTMLElement} buttons for below an answer */
+/** @param {string} text @returns {HTMLElement} buttons to show below an answer */
 function actions(text) {
   const line = document.createElement("div");
   line.className = "actions";
@@ -292,7 +292,7 @@ function restart() {
   conversation = [];
   turns.replaceChildren();
   showNotice("");
-  if (isReady) client.ask({ type: "forget" }).catch(() => {}); // fails if the worker was closed, with all it had cached
+  if (isReady) client.ask({ type: "forget" }).catch(() => {}); // fails if the worker was closed, which freed the cache
   element("speed").textContent = "";
   update();
   question.focus();
@@ -302,7 +302,7 @@ function restart() {
 async function loadModel(gpuProblem = "") {
   element("loading").hidden = false;
   announce("Loading the model");
-  // Without this a browser may delete the model when the disk fills up. It may ask the visitor, so nothing waits for it.
+  // Without this a browser may delete the model when the disk is full. It may ask the visitor, so do not wait for it.
   navigator.storage?.persist?.().catch(() => {});
   const request = { modelUrl: new URL(app.model, location.href).href };
   const onProgress = progressBar();
@@ -365,8 +365,8 @@ function showDevice({ device, threads, notice, isKept, crossOriginIsolated: isIs
 }
 
 /**
- * Generate an answer that nobody sees, until the visitor asks. Browsers compile code that runs often a second time, for
- * speed, and the beginning of conversations is then already read.
+ * Generate a hidden answer until the visitor asks a question: browsers then compile hot code for speed, and the beginning
+ * of every conversation is cached.
  */
 async function warmUp() {
   const messages = [...systemMessages(), userMessage(app.questions[0] ?? app.title)];
@@ -379,7 +379,7 @@ async function warmUp() {
   );
   clearTimeout(warmUpTimer);
   warmUpTimer = undefined;
-  // While an answer is on its way, it meets the same failure and says so.
+  // An answer in progress runs into the same failure and reports it.
   if (failure && !isBusy) showNotice(await problemAfterRecovery(failure), true);
 }
 
@@ -393,7 +393,7 @@ function stopAnswer() {
   client.stop();
 }
 
-/** @returns {Message[]} the system prompt as it stands; none if it is empty */
+/** @returns {Message[]} the current system prompt; none if it is empty */
 function systemMessages() {
   return system.value.trim() ? [{ role: "system", content: system.value }] : [];
 }
@@ -417,7 +417,7 @@ async function start() {
   await startServiceWorker();
   client = new ModelClient();
   const response = await fetch("./app.json");
-  if (!response.ok) throw new Error(`app.json answered ${response.status}`);
+  if (!response.ok) throw new Error(`The host answered ${response.status} for app.json.`);
   app = await response.json();
   document.title = app.title;
   element("title").textContent = app.title;

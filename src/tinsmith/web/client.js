@@ -22,20 +22,20 @@ function scriptUrl(name) {
   return new URL(SCRIPTS[name], import.meta.url).href;
 }
 
-/** @param {keyof typeof SCRIPTS} name @returns {string} a trusted address, where browsers know such */
+/** @param {keyof typeof SCRIPTS} name @returns {string} a trusted address, where the browser supports Trusted Types */
 function trustedUrl(name) {
   return policy ? policy.createScriptURL(name) : scriptUrl(name);
 }
 
 const SERVICE_WORKER_TIMEOUT_MS = 4000;
 
-/** Key in the session storage, set once this page was loaded again. Other pages of its origin have their own. */
+/** Key in the session storage, set before this page reloads itself. It has an address, because pages of an origin share it. */
 const RELOADED = `tinsmith reloaded ${scriptUrl("service")}`;
 
 /**
- * Put sw.js between the page and its host, where browsers allow it, so that the page opens without a network.
+ * Register sw.js, where the browser allows it, so that the page opens without a network.
  *
- * If sw.js can isolate a page that is not isolated, the page is loaded once more, and the promise never resolves.
+ * If the page is not isolated and sw.js can isolate it, reload the page once. The promise then never resolves.
  */
 export async function startServiceWorker() {
   const { serviceWorker } = navigator;
@@ -82,7 +82,7 @@ export class ModelClient {
   #waiting = new Map();
   #lastId = 0;
 
-  /** Why no request will ever be answered, if the worker did not start. */
+  /** Why the worker could not start; every request then fails with this message. */
   #startFailure = "";
 
   constructor() {
@@ -124,7 +124,7 @@ export class ModelClient {
   }
 
   /**
-   * Load a package on the processor, in place of what is loaded: in a new worker, because a runtime never gives memory back.
+   * Load a package on the processor. A new worker replaces the old one, because a runtime never frees its memory.
    *
    * @param {string} reason why the GPU is not used
    * @param {LoadRequest} request
@@ -134,7 +134,7 @@ export class ModelClient {
   loadOnProcessor(reason, request, onProgress) {
     this.close();
     this.worker = this.#startWorker();
-    const notice = `Running on the processor, ${reason}`;
+    const notice = `Running on the processor: ${reason}`;
     return this.ask({ type: "load", ...request, device: "wasm", graph: undefined, notice }, onProgress);
   }
 
@@ -156,7 +156,7 @@ export class ModelClient {
     });
   }
 
-  /** End the running generation and those that wait; their `done` replies still come. */
+  /** Stop the running generation and all queued ones; each of them still replies `done`. */
   stop() {
     this.worker.postMessage({ type: "stop", id: 0 });
   }

@@ -1,5 +1,5 @@
 /**
- * The model's context: which turns still fit, and the keys and values of tokens that need not be read again.
+ * The model's context: which turns fit, and the cached keys and values of tokens that need not be read again.
  *
  * @import { Tensor } from "@huggingface/transformers"
  * @import { Message } from "./messages.js"
@@ -11,11 +11,11 @@
  */
 
 /**
- * The prompt of a conversation, without its oldest turns where all would not fit.
+ * The prompt of a conversation, without its oldest turns if it would not fit.
  *
- * A question and its answer go together, and the system message always stays. Removing turns changes everything after
- * them, which the model then has to read again. To make that rare, the rest is cut to half of the context, and later
- * prompts leave out the same turns until it is full again.
+ * A question and its answer are dropped together; the system message always stays. After dropped turns, the model has to
+ * read the rest of the conversation again. To make that rare, the prompt is cut to half of the context, and later prompts
+ * leave out the same turns until the context is full again.
  *
  * @param {(messages: Message[]) => Prompt} promptOf
  * @param {Message[]} messages
@@ -45,7 +45,7 @@ export function fitPrompt(promptOf, messages, maxTokens, droppedBefore) {
   return { prompt, droppedTurns };
 }
 
-/** Keys and values of the tokens that were read last, and the conversation they belong to. */
+/** Cached keys and values, and the conversation they belong to. */
 export class Past {
   /** Tokens whose keys and values are cached. @type {number[]} */
   ids = [];
@@ -53,7 +53,7 @@ export class Past {
   /** Turns that the last prompt left out. */
   droppedTurns = 0;
 
-  /** Tokens of the whole conversation, with the last one, which was chosen but not read. @type {number[]} */
+  /** Tokens of the whole conversation, including the last one, which was generated but not read. @type {number[]} */
   #conversationIds = [];
 
   /** Its text. */
@@ -80,9 +80,9 @@ export class Past {
   /**
    * Token ids of a conversation in the chat template.
    *
-   * What was read and chosen before keeps its tokens as far as the text is the same. Encoding an answer often gives other
-   * tokens than the model chose, and everything after them would have to be read again. The text may differ where a
-   * template trims answers or drops what a model thought.
+   * Unchanged text keeps the tokens that were read or generated. Encoding an answer often yields other tokens than the model
+   * generated, and everything after them would have to be read again. The text may change, because some templates trim
+   * answers or drop the model's reasoning.
    *
    * @param {string[]} pieces of the conversation's text
    * @param {(piece: string) => number[]} encode
@@ -92,9 +92,9 @@ export class Past {
     const { characters, tokens } = this.#sharedEnds(pieces).at(-1) ?? { characters: 0, tokens: 0 };
     let start = 0;
     const newPieces = pieces.map((piece) => {
-      const known = Math.max(0, characters - start);
+      const reused = Math.max(0, characters - start);
       start += piece.length;
-      return piece.slice(known);
+      return piece.slice(reused);
     });
     return [...this.#conversationIds.slice(0, tokens), ...newPieces.filter(Boolean).flatMap(encode)];
   }
@@ -113,7 +113,7 @@ export class Past {
    * Keep the cache of the tokens that `ids` begins with, and drop the rest.
    *
    * @param {number[]} ids all tokens of the next prompt
-   * @returns {Promise<number>} how many of them need not be read; the last one always is
+   * @returns {Promise<number>} how many of them are cached; the last one is always read again
    */
   async keepFor(ids) {
     let shared = 0;
@@ -125,7 +125,7 @@ export class Past {
   }
 
   /**
-   * Record what the cache holds after `generate` has added to it.
+   * Record what the cache contains after `generate` has added to it.
    *
    * @param {Prompt} prompt
    * @param {{text: string, ids: number[]}} answer its last token has not been read
@@ -144,7 +144,7 @@ export class Past {
     this.ids = this.#conversationIds.slice(0, -1);
   }
 
-  /** Record that the cache holds `ids`, the beginning of a prompt that was not read to its end. @param {number[]} ids */
+  /** Record that the cache contains `ids`, the beginning of a prompt that was not read to its end. @param {number[]} ids */
   recordPartial(ids) {
     this.ids = ids;
   }
@@ -174,14 +174,14 @@ export class Past {
   }
 }
 
-/** @param {string[]} pieces @returns {number[]} where they begin in the joined text, but for the first */
+/** @param {string[]} pieces @returns {number[]} where each piece but the first begins in the joined text */
 function cutsOf(pieces) {
   let position = 0;
   return pieces.slice(0, -1).map((piece) => (position += piece.length));
 }
 
 /**
- * The first `count` tokens of a tensor (..., tokens, width), in memory.
+ * The first `count` tokens of a tensor (..., tokens, width), in CPU memory.
  *
  * @param {Pick<Transformers, "Tensor">} transformers
  * @param {Tensor} tensor
@@ -195,7 +195,7 @@ async function firstTokens(transformers, tensor, count) {
   const data = /** @type {Float32Array} */ (await tensor.ort_tensor.getData());
   let kept = data.subarray(0, count * width);
   if (sequences > 1) {
-    const Data = /** @type {Float32ArrayConstructor} */ (data.constructor); // halves lie in another type of array
+    const Data = /** @type {Float32ArrayConstructor} */ (data.constructor); // float16 tensors have another type of array
     kept = new Data(sequences * count * width);
     for (let index = 0; index < sequences; index++) {
       const start = index * length * width;

@@ -1,8 +1,8 @@
 /**
  * Loads a tinsmith package from any address: `const { tokenizer, model } = await loadChat(transformers, url, options)`.
  *
- * Transformers.js takes the name of a Hub repository, not an address, and hangs when a download of weights fails. Here its
- * files come from store.js, which downloads, verifies and caches them.
+ * Transformers.js expects the name of a Hub repository, not an address, and hangs when a download of weights fails. Here
+ * store.js downloads, verifies and caches its files.
  *
  * @import { Device, GraphId } from "./messages.js"
  * @import { BrowserFacts, GraphFacts, Model, Tokenizer, Transformers } from "./types.d.ts"
@@ -14,24 +14,24 @@ import { readInPieces } from "./rows.js";
 import { FileBuffer, Store } from "./store.js";
 import { Unpackers, unpack } from "./unpack.js";
 
-/** Names the package's other files. */
+/** File that lists the package's graphs and weights. */
 const FACTS = "browser.json";
 
-/** The graph that runs wherever another one is missing, and after whose file the weights are named. @type {GraphId} */
+/** The graph to use where another one is missing. The weights are named after its file. @type {GraphId} */
 const FALLBACK = "float32";
 
-/** What Transformers.js needs beside a graph and its weights. */
+/** Files that Transformers.js needs besides a graph and its weights. */
 const SETTINGS = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
 
 const MAX_UNPACKERS = 3;
 
-/** A tab took 3.2 times the size of the unpacked weights to load Gemma 3 1B. */
+/** A tab needed 3.2 times the size of the unpacked weights to load Gemma 3 1B. */
 const MEMORY_PER_UNPACKED_BYTE = 3.2;
 
-/** A download that takes longer leaves time to make the tokenizer, which keeps this thread from receiving. */
+/** A download that takes longer leaves time to create the tokenizer, although that blocks receiving for a while. */
 const LONG_DOWNLOAD_MS = 2000;
 
-/** How WebKit, Firefox and Chromium, and ONNX Runtime, say that memory ran out. */
+/** Out-of-memory messages of WebKit, Firefox, Chromium and ONNX Runtime. */
 const OUT_OF_MEMORY = /bad_alloc|memory|allocation|invalid (typed )?array/i;
 
 /**
@@ -43,8 +43,8 @@ const OUT_OF_MEMORY = /bad_alloc|memory|allocation|invalid (typed )?array/i;
  * @property {Record<string, unknown>} [sessionOptions] passed on to ONNX Runtime
  * @property {GPUDevice} [gpuDevice] the device to use instead of ONNX Runtime's own choice
  * @property {number} [maxTensorBytes] the GPU's `maxStorageBufferBindingSize`
- * @property {() => Promise<boolean>} [isStopped] called while a long prompt is read: whether its answer is no longer wanted
- * @property {number} [referenceTokens] how many tokens of the package's reference a GPU has to compute; all by default
+ * @property {() => Promise<boolean>} [isStopped] called while a long prompt is read: whether to stop
+ * @property {number} [referenceTokens] how many tokens of the package's reference to check on a GPU; all by default
  *
  * @typedef {object} Chat
  * @property {Tokenizer} tokenizer
@@ -68,7 +68,7 @@ const OUT_OF_MEMORY = /bad_alloc|memory|allocation|invalid (typed )?array/i;
 /** The GPU cannot run this package, or computes wrong answers; the processor can run it. */
 export class Unsuitable extends Error {}
 
-/** @param {unknown} error @returns {Unsuitable} with the beginning of the runtime's message, which may fill pages */
+/** @param {unknown} error @returns {Unsuitable} with the beginning of the runtime's message, which may be very long */
 export function gpuFailed(error) {
   const [line] = String(error instanceof Error ? error.message : error).split("\n");
   return new Unsuitable(`this GPU failed (${line.length > 120 ? `${line.slice(0, 120)}...` : line})`, { cause: error });
@@ -103,12 +103,12 @@ export async function loadChat(transformers, url, options) {
  * @param {Store} store
  * @param {LoadOptions} options
  * @returns {Promise<Package>}
- * @throws {Unsuitable} if the GPU takes no tensor as large as the model's
+ * @throws {Unsuitable} if the model's largest tensor does not fit into the GPU's limits
  */
 async function openPackage(transformers, store, options) {
   const facts = /** @type {BrowserFacts} */ (await store.json(FACTS));
   if (options.device === "webgpu" && facts.largest_tensor_bytes > (options.maxTensorBytes ?? Infinity)) {
-    throw new Unsuitable("this GPU takes no tensor as large as the model's");
+    throw new Unsuitable("the model's largest tensor exceeds this GPU's limit");
   }
   const plan = facts.graphs.find(({ id }) => id === fastestGraph(options))?.unpack?.plan;
   const name = pointAt(transformers.env, store.folder);
@@ -158,7 +158,7 @@ async function loadModel(opened, id) {
 }
 
 /**
- * Have everything in the store that the graph needs.
+ * Fetch everything that the graph needs into the store.
  *
  * @param {Package} opened
  * @param {GraphFacts} graph
@@ -196,9 +196,9 @@ async function makeSession({ transformers, name, options }, graph, externalData)
     session_options: {
       ...options.sessionOptions,
       ...(options.gpuDevice && { executionProviders: [{ name: "webgpu", device: options.gpuDevice }] }),
-      // Transformers.js finds weights that are named after the graph itself.
+      // Transformers.js finds weights by itself only if they are named after the graph.
       ...(graph.id !== FALLBACK && { externalData }),
-      // Looking for what could be optimized takes a third of the time, and the INT8 graph has nothing left.
+      // Searching for optimizations takes a third of the loading time and finds none in the INT8 graph.
       ...(graph.unpack && { graphOptimizationLevel: "disabled" }),
     },
   });
@@ -216,7 +216,7 @@ async function makeSession({ transformers, name, options }, graph, externalData)
  *
  * @param {Package} opened
  * @param {Model} model
- * @throws {Unsuitable} if the GPU fails or computes other logits
+ * @throws {Unsuitable} if the GPU fails or computes wrong logits
  */
 async function proveGpu({ transformers, facts, options }, model) {
   const comparing = disagreement(transformers, model, facts.reference, options.referenceTokens ?? Infinity);
@@ -225,11 +225,11 @@ async function proveGpu({ transformers, facts, options }, model) {
   });
   if (difference <= MAX_DISAGREEMENT) return;
   await model.dispose();
-  throw new Unsuitable("this GPU computes other answers than the model's");
+  throw new Unsuitable("this GPU computes wrong results");
 }
 
 /**
- * Whether unpacked weights fit on a device. Half of its memory is left to the system.
+ * Whether unpacked weights fit on a device. Half of its memory is reserved for the system.
  *
  * @param {number} unpackedBytes
  * @param {{deviceMemory?: number, userAgent: string}} device its memory in GiB, at most 8, where the browser says
@@ -285,25 +285,25 @@ function fetchAll(store, names) {
   return Promise.all(names.map((name) => store.file(name)));
 }
 
-/** @returns {Unpackers | null} null without shared memory or a second core, or where a page may start no workers */
+/** @returns {Unpackers | null} null without shared memory or a second core, or where the page may not start workers */
 function startUnpackers() {
   const count = Math.min(MAX_UNPACKERS, navigator.hardwareConcurrency - 1);
   if (!crossOriginIsolated || count < 1) return null;
   try {
     return new Unpackers(count);
   } catch {
-    return null; // a page of another origin may start no workers
+    return null; // a page of another origin may not start workers
   }
 }
 
 /**
- * The package's files of weights, which the embedding reads, and the unpacked weights, which are made while they arrive.
+ * Fetch the package's files of weights, which the embedding reads, and unpack the weights while they arrive.
  *
  * @param {Package} opened
  * @param {Plan} plan
  * @param {Unpackers | null} unpackers
- * @param {Promise<unknown>} settings files that are fetched at the same time
- * @returns {Promise<{files: Map<string, Uint8Array>, unpacked: Uint8Array}>} verified, where browsers can do that
+ * @param {Promise<unknown>} settings resolves when the files that are fetched at the same time are there
+ * @returns {Promise<{files: Map<string, Uint8Array>, unpacked: Uint8Array}>} verified, where the browser can compute digests
  */
 async function fetchUnpacked({ store, facts: { weights }, loadTokenizer }, plan, unpackers, settings) {
   const received = new Int32Array(newBuffer(4 * (weights.length + 1)));
@@ -332,14 +332,14 @@ async function fetchUnpacked({ store, facts: { weights }, loadTokenizer }, plan,
   return { files, unpacked };
 }
 
-/** @param {number} bytes @returns {ArrayBuffer} shared with workers, if the page may do that */
+/** @param {number} bytes @returns {ArrayBuffer} shared with workers, if the page is isolated */
 function newBuffer(bytes) {
   const Buffer = crossOriginIsolated ? SharedArrayBuffer : ArrayBuffer;
   return /** @type {ArrayBuffer} */ (new Buffer(bytes));
 }
 
 /**
- * `loading`, or the first error that nobody handled in the meantime.
+ * Wait for `loading`, or fail with the first error that nobody handles meanwhile.
  *
  * Transformers.js 4.3.1 reads weights inside a promise that never settles if that fails, for example for lack of memory.
  *

@@ -1,5 +1,5 @@
 /**
- * Renders the Markdown that chat models write as DOM nodes: paragraphs, lists, headings, code, bold and italic.
+ * Renders chat models' Markdown as DOM nodes: paragraphs, lists, headings, code, bold and italic.
  *
  * All text ends up in text nodes. Nothing is parsed as HTML, and there are no links.
  */

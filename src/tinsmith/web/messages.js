@@ -28,16 +28,16 @@
 /**
  * @typedef {object} LoadRequest loads a package; a worker loads once
  * @property {string} modelUrl
- * @property {"auto" | Device} [device] `auto`, the default, takes WebGPU on a hardware adapter and WASM otherwise
+ * @property {"auto" | Device} [device] `auto`, the default, uses WebGPU on a hardware adapter and WASM otherwise
  * @property {GraphId} [graph] the package's fastest graph for the device by default
- * @property {number} [threads] 0, the default, chooses by the number of cores
+ * @property {number} [threads] 0, the default, sets it by the number of cores
  * @property {boolean} [reportsPlacement] whether `ready` counts the graph's nodes by execution provider, which slows loading
- * @property {string} [notice] what `ready` is to say about the device
+ * @property {string} [notice] the `notice` that `ready` repeats
  *
- * @typedef {object} GenerateRequest asks for an answer. The oldest turns are left out of a conversation that does not fit
+ * @typedef {object} GenerateRequest asks for an answer. If the conversation does not fit, its oldest turns are left out
  * @property {Message[]} messages
  * @property {number} maxNewTokens
- * @property {number} [minNewTokens] no end token is chosen before this many tokens; 0 by default
+ * @property {number} [minNewTokens] no end token is generated before this many tokens; 0 by default
  * @property {boolean} [greedy] true by default; false samples
  *
  * @typedef {object} CompareRequest
@@ -50,10 +50,10 @@
  * @typedef {object} Requests the content of each request, by type
  * @property {LoadRequest} load
  * @property {GenerateRequest} generate
- * @property {{}} forget frees what is cached of the last conversation
+ * @property {{}} forget frees the cache of the last conversation
  * @property {CompareRequest} compare
  * @property {TokenizeRequest} tokenize
- * @property {{}} stop ends the running generation and those that wait
+ * @property {{}} stop ends the running generation and all queued ones
  */
 
 /**
@@ -103,7 +103,7 @@
  * @property {"done"} type
  * @property {number} id
  * @property {number[]} tokenIds
- * @property {number[]} times when each token was chosen
+ * @property {number[]} times when each token was generated
  * @property {string} text
  * @property {number} promptTokens
  * @property {number} keptTokens tokens of the prompt that were still cached and not read again
@@ -140,7 +140,7 @@
  * @property {Compared} compare
  * @property {Tokens} tokenize
  *
- * @typedef {object} Events replies that may come before, by the request's type
+ * @typedef {object} Events replies that may come before the final one, by the request's type
  * @property {Progress} load
  * @property {Token} generate
  * @property {never} forget

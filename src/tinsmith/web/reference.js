@@ -1,5 +1,5 @@
 /**
- * Checks that this device computes what ONNX Runtime computed on a processor when the package was made.
+ * Checks that this device computes the same logits as ONNX Runtime on a processor did during export.
  *
  * @import { Tensor } from "@huggingface/transformers"
  * @import { Model, Transformers } from "./types.d.ts"

@@ -32,7 +32,7 @@ form.addEventListener("submit", async (event) => {
   }, 500);
   try {
     await send(await measureDevice());
-    state.textContent = "Done, and sent. You may close this page.";
+    state.textContent = "Done: the result was sent. You can close this page.";
   } catch (error) {
     state.textContent = `Nothing was sent: ${error instanceof Error ? error.message : error}`;
     startButton.disabled = nameField.disabled = false;
@@ -44,11 +44,11 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
-/** @returns {Promise<object>} the numbers of every backend of this browser, and what it says about the device */
+/** @returns {Promise<object>} measurements of every backend of this browser, and what it reports about the device */
 async function measureDevice() {
   if (!crossOriginIsolated || !crypto.subtle) {
     throw new Error(
-      "the browser does not treat this page as a secure one, so it would measure one thread and no graphics processor",
+      "the browser does not treat this page as secure, so only a single thread could be measured and no graphics processor",
     );
   }
   await keepAwake();
@@ -92,7 +92,7 @@ async function send(result) {
  */
 async function fetchOk(address, options) {
   const response = await fetch(address, options);
-  if (response.status === 404) throw new Error("this address was used before; ask for a new one");
+  if (response.status === 404) throw new Error("this address has been used already; ask for a new one");
   if (!response.ok) throw new Error(`the computer answered ${response.status}`);
   return response;
 }
@@ -105,7 +105,7 @@ async function hasGpu() {
 
 /** Phones stop timers when the screen goes dark. */
 async function keepAwake() {
-  await navigator.wakeLock?.request("screen").catch(() => {}); // refused on low battery; the measurement works without
+  await navigator.wakeLock?.request("screen").catch(() => {}); // refused on low battery; the measurement works without it
 }
 
 /** @param {ArrayBuffer} bytes @returns {string} in hexadecimal */

@@ -1,6 +1,6 @@
 /**
- * Reads long prompts in pieces, so that a stop takes effect after one of them, and stores keys and values outside the
- * session.
+ * Reads long prompts in pieces, so that a stop takes effect after the current piece, and stores keys and values outside
+ * the session.
  *
  * ONNX Runtime copies every input into its memory and every output out of it. A graph that joined old and new rows would
  * copy all of them out again for every token, into newly allocated memory. So the graph returns the rows of new tokens only.
@@ -11,13 +11,13 @@
  * @typedef {Record<string, Tensor>} Tensors
  */
 
-/** Rows allocated at first. */
+/** Rows of the first buffer. */
 const INITIAL_ROWS = 256;
 
 /** Size of later buffers, as a multiple of what is needed. */
 const GROWTH = 1.5;
 
-/** Tokens read at once. Attention scores take memory for every pair of tokens, and a stop waits for the end of a piece. */
+/** Tokens read at once. Attention scores need memory for every pair of tokens, and a stop waits for the end of a piece. */
 const PIECE_TOKENS = 256;
 
 /**

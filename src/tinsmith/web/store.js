@@ -1,8 +1,8 @@
 /**
  * A package's files: downloaded in parts, checked against SHA256SUMS, and cached in the browser for the next visit.
  *
- * A download that breaks or stalls resumes where it stopped, at once or on a later visit. Where the browser has no room,
- * files are used from memory. Without a network, the version cached by an earlier visit is used.
+ * A broken or stalled download resumes where it stopped, at once or on a later visit. If the browser has no room, files
+ * are used from memory. Without a network, the version cached by an earlier visit is used.
  */
 
 import { hex, Version } from "./versions.js";
@@ -24,7 +24,7 @@ export class FileBuffer {
   /** Bytes that have arrived. */
   received = 0;
 
-  /** Whether bytes were replaced, so that whatever was made of the earlier ones is void. */
+  /** Whether bytes were replaced, which invalidates everything computed from them. */
   isOverwritten = false;
 
   /**
@@ -59,22 +59,22 @@ export class Store {
   /** Milliseconds without a byte after which a download is requested again. */
   stallTimeoutMs = STALL_TIMEOUT_MS;
 
-  /** Whether this is the version that the host has now, rather than one cached before. */
+  /** Whether this is the host's current version, rather than an older cached one. */
   #isCurrent = false;
 
   /** Files in use, by name. @type {Map<string, Promise<Blob>>} */
   #files = new Map();
 
-  /** Where the bytes of a file are wanted in memory, by name. @type {Map<string, FileBuffer>} */
+  /** Buffers that receive a file's bytes as they arrive, by name. @type {Map<string, FileBuffer>} */
   #buffers = new Map();
 
-  /** Computes one digest at a time, since each takes a copy of its file. @type {Promise<unknown>} */
+  /** The last digest. They are computed one at a time, since each may need a copy of its file. @type {Promise<unknown>} */
   #digesting = Promise.resolve();
 
   /** Files that another page of this origin is caching right now. @type {Set<string>} */
   #cachedElsewhere = new Set();
 
-  /** Set once the old version was deleted for want of room. @type {Promise<void> | undefined} */
+  /** Deletion of the old version to make room, once it has begun. @type {Promise<void> | undefined} */
   #makingRoom;
 
   /**
@@ -91,7 +91,7 @@ export class Store {
   }
 
   /**
-   * The package at `folder`, in the version that its host has now; without the host, in a cached version.
+   * Open the package at `folder`: the host's current version, or a cached one if the host cannot be reached.
    *
    * @param {URL} folder
    * @param {OnProgress} [onProgress]
@@ -174,7 +174,7 @@ export class Store {
   }
 
   /**
-   * Write a file's bytes into `buffer` as they arrive. When this resolves, they are as verified as those of `file`.
+   * Write a file's bytes into `buffer` as they arrive. When this resolves, they are verified, as `file` does it.
    *
    * @param {string} name
    * @param {FileBuffer} buffer
@@ -195,8 +195,8 @@ export class Store {
   }
 
   /**
-   * Free the files, once a model was made of them. If all are cached and the host has no newer ones, this version is
-   * complete and the others are deleted.
+   * Free the files, after the model was loaded. If all of the host's current version are cached, mark it as complete and
+   * delete the other versions.
    */
   async finish() {
     this.#files.clear();
@@ -238,7 +238,7 @@ export class Store {
       await this.#drop(name, parts);
       if (isLastTry) {
         throw new Error(
-          `${this.#url(name)} is damaged, or not of this version: its SHA-256 is ${digest}, SHA256SUMS says ${expected}.`,
+          `${this.#url(name)} is damaged or belongs to another version: its SHA-256 is ${digest}, SHA256SUMS says ${expected}.`,
         );
       }
     }
@@ -292,7 +292,7 @@ export class Store {
     const restartTimer = () => {
       clearTimeout(timer);
       const seconds = this.stallTimeoutMs / 1000;
-      timer = setTimeout(() => stalled.abort(new Error(`nothing came for ${seconds} s`)), this.stallTimeoutMs);
+      timer = setTimeout(() => stalled.abort(new Error(`no data for ${seconds} s`)), this.stallTimeoutMs);
     };
     try {
       restartTimer();
@@ -317,7 +317,7 @@ export class Store {
         `${this.#url(name)} answered ${response.status}. The address must be the folder that holds config.json.`,
       );
     }
-    const isWholeFile = response.status !== 206; // the host cannot start in the middle
+    const isWholeFile = response.status !== 206; // the host ignored the range
     if (sizeOf(parts) && isWholeFile) await this.#drop(name, parts);
     let loaded = sizeOf(parts);
     const total = loaded + Number(response.headers.get("content-length") ?? 0);
@@ -333,7 +333,7 @@ export class Store {
         buffer?.append(read.value);
         loaded += read.value.length;
         this.onProgress({ file: name, loaded, total: Math.max(loaded, total) });
-        if (await part.append(read.value)) onChunk(); // a slow disk is no silent host
+        if (await part.append(read.value)) onChunk(); // writing to a slow disk is not a stall
       }
     } finally {
       await part.flush();
@@ -357,7 +357,7 @@ export class Store {
   }
 
   /**
-   * Put `content` into the browser's cache. Where there is no room for two versions of the package, the old one goes.
+   * Put `content` into the browser's cache. If there is no room for two versions of the package, delete the old one.
    *
    * @param {string} address
    * @param {Blob} content
@@ -389,7 +389,7 @@ export class Store {
     this.#buffers.get(name)?.reset();
   }
 
-  /** @param {string} name @param {string} [what] @returns {string} address of a file, or of what is cached of it */
+  /** @param {string} name @param {string} [what] @returns {string} address of a file, or of its entry `what` in the cache */
   #url(name, what) {
     const url = new URL(name, this.folder);
     if (what) url.search = what;
@@ -426,7 +426,7 @@ class PartWriter {
   }
 }
 
-/** An answer of the host that a retry will not change. */
+/** The host refused a request, and a retry would not help. */
 class Refused extends Error {}
 
 /** @param {URL} address @returns {Promise<{status: number, text: string} | null>} null if it cannot be reached */
@@ -439,7 +439,7 @@ async function fetchText(address) {
   }
 }
 
-/** @param {Version} version @param {DOMException} error what the browser says */
+/** @param {Version} version @param {DOMException} error the browser's message */
 async function removeOldVersion(version, error) {
   if (!(await version.removeOthers())) return;
   console.info(
@@ -460,8 +460,8 @@ function sizeOf(parts) {
 
 /**
  * @param {Blob} file
- * @param {FileBuffer} [buffer] with the file's bytes, if they are wanted in memory
- * @returns {Promise<string | null>} null outside secure contexts, where browsers compute no digests
+ * @param {FileBuffer} [buffer] with the file's bytes, if a caller uses them
+ * @returns {Promise<string | null>} null outside secure contexts, where browsers cannot compute digests
  */
 async function sha256(file, buffer) {
   if (!globalThis.crypto?.subtle) return null;
@@ -469,7 +469,7 @@ async function sha256(file, buffer) {
 }
 
 /**
- * All bytes of a file in memory that no worker shares, as digests need them.
+ * All bytes of a file in unshared memory, which digests require.
  *
  * @param {Blob} file
  * @param {FileBuffer} [buffer]

@@ -1,9 +1,9 @@
 /**
- * Opens the page without a network, and gives it threads on hosts that cannot send headers.
+ * Opens the page without a network, and enables threads on hosts that cannot send headers.
  *
- * Files come from the network and are cached; without a network they come from the cache. The model's files are left to
- * store.js. Every response gets the headers of cross-origin isolation, which shared memory needs, and the content security
- * policy for workers, which take theirs from their own response only.
+ * Files come from the network and are cached; without a network they come from the cache. store.js handles the model's files.
+ * Every response gets the headers of cross-origin isolation, which shared memory needs. Scripts also get a content security
+ * policy, because a worker's policy comes from its own response.
  */
 
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (globalThis));
@@ -19,7 +19,7 @@ const WORKER_POLICY = `default-src 'none'; script-src 'self' 'wasm-unsafe-eval';
 /** Statuses of responses without a body. */
 const BODILESS = [101, 204, 205, 304];
 
-/** What the page has fetched before this worker runs. */
+/** Files that the page fetched before this worker was running. */
 const OPENING = [
   "./",
   "./app.json",
@@ -76,7 +76,7 @@ function isSame(cached, response) {
   return [...marks, "content-length"].every((name) => cached.headers.get(name) === response.headers.get(name));
 }
 
-/** @param {Response} response @param {string} url @returns {Response} the same with the headers of isolation */
+/** @param {Response} response @param {string} url @returns {Response} the same response with the headers for isolation */
 function isolated(response, url) {
   if (response.type === "opaqueredirect") return response; // the browser follows it, and asks again
   const headers = new Headers(response.headers);

@@ -1,8 +1,8 @@
 /**
- * Turns conversations into tokens. What a message says is read as text, whatever characters it holds.
+ * Encodes conversations. A message is always encoded as plain text, whatever characters it contains.
  *
- * A tokenizer turns the characters `<|im_end|>` into the control token wherever they stand, so a message could end its own
- * turn and open one for the system. The text is therefore cut inside such characters and tokenized piece by piece.
+ * A tokenizer encodes the characters `<|im_end|>` as the control token wherever they occur, so a message could end its own
+ * turn and start a system turn. The text is therefore cut inside such strings and tokenized piece by piece.
  * `tinsmith.model.message_text` does the same in Python.
  *
  * @import { Message } from "./messages.js"
@@ -11,11 +11,11 @@
  * @typedef {(messages: Message[]) => string} Render writes messages in the chat format
  */
 
-/** The first of Unicode's characters without a meaning. Unlike spaces, templates do not trim them. */
+/** The first private-use character of Unicode. Templates trim spaces, but not these characters. */
 const PRIVATE_USE_START = 0xe000;
 
 /**
- * A pattern that finds any of `tokens`, at each place the longest, as tokenizers do.
+ * A pattern that matches any of `tokens`, the longest one where several match, as tokenizers do.
  *
  * @param {string[]} tokens
  * @returns {RegExp | null} null if there are none
@@ -27,13 +27,13 @@ export function tokenPattern(tokens) {
 }
 
 /**
- * The rendered text in pieces that join to it; in no piece does a special token's string touch a message's text.
+ * Cut the rendered text into pieces, so that no piece contains a special token's string that overlaps a message.
  *
  * A string inside a message is cut after its first character. One that begins in the chat format and ends in a message is
  * cut where the message begins. Text without such strings is a single piece.
  *
  * @param {Message[]} messages
- * @param {Render} render may trim space around a message's text, must not change it otherwise
+ * @param {Render} render may trim space around a message's text, but must not change it otherwise
  * @param {RegExp | null} special finds special tokens
  * @returns {string[]}
  */
@@ -77,7 +77,7 @@ function enclose(content, mark) {
 }
 
 /**
- * Start and end of every second part in the joined text: chat format and message text take turns.
+ * Start and end of every second part in the joined text: chat format and message text alternate.
  *
  * @param {string[]} parts
  */

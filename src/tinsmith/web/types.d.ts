@@ -1,4 +1,4 @@
-/** Types of the libraries that the worker's files use, where the libraries' own are missing or too wide. */
+/** Types for libraries that the worker uses, where the libraries' own types are missing or too wide. */
 
 import type { PreTrainedModel, PreTrainedTokenizer } from "@huggingface/transformers";
 import type { InferenceSession } from "onnxruntime-web";
@@ -13,7 +13,7 @@ export type Cache = InstanceType<Transformers["DynamicCache"]>;
 
 /** An ONNX Runtime session, extended by rows.js. */
 export interface Session extends InferenceSession {
-  /** Tokens of the last run that were not read, because it was stopped. */
+  /** Number of tokens that the last run did not read, because it was stopped. */
   unread: number;
 }
 
@@ -22,13 +22,13 @@ export type Model = PreTrainedModel & { sessions: { model: Session } };
 
 /** One graph of a package. */
 export interface GraphFacts {
-  /** A `GraphId`, or one that pages do not use. */
+  /** A `GraphId`, or the id of a graph that pages do not use. */
   id: string;
   /** Path inside the package. */
   file: string;
   /** Option of Transformers.js that loads it. */
   dtype: "q4" | "q4f16" | "int8" | "q8";
-  /** How a page unpacks its weights, if it has to. */
+  /** How a page unpacks the graph's weights; missing if it need not. */
   unpack?: {
     /** Path of the plan inside the package. */
     plan: string;

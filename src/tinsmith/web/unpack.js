@@ -1,5 +1,5 @@
 /**
- * Unpacks a package's 4- and 8-bit weights for its INT8 graph, bit for bit as ONNX Runtime would while it loads one.
+ * Unpacks a package's 4- and 8-bit weights for its INT8 graph, bit for bit as ONNX Runtime unpacks them at load.
  *
  * The arithmetic is that of `tinsmith.model.int8_weights`: products and steps are rounded to halves, quotients to floats.
  *
@@ -11,7 +11,7 @@
  * @property {number} scales_at
  * @property {number} [zeros_at]
  *
- * @typedef {object} Product a matrix of the INT8 graph, made of all rows of its parts. What fills its last tile stays zero
+ * @typedef {object} Product a matrix of the INT8 graph, made of all rows of its parts. Padding in its last tile is zero
  * @property {number} columns
  * @property {number} width columns of a tile: levels are stored in matrices of (columns, width)
  * @property {number} weights_at offset of the levels in the result, in bytes
@@ -31,13 +31,13 @@ const BLOCK = 32;
 /** The level of zero. */
 const MIDDLE = 128;
 
-/** The step is this share of a row's bound, for 127 levels. */
+/** The step as a share of a row's bound: there are 127 levels up to it. */
 const STEP_SHARE = Math.fround(1 / 127);
 
 /** Rows that are transposed together, so that neighbours in memory are written together. */
 const TILE_ROWS = 64;
 
-/** Weights of a piece, about: small enough that workers end together and none waits long for bytes. */
+/** Approximate weights of a piece: so few that workers finish together and none waits long for bytes. */
 const PIECE_WEIGHTS = 2 ** 20;
 
 /** The smallest half that is not subnormal. Below it halves are 2^-24 apart, as doubles are near 1.5 * 2^28. */
@@ -87,7 +87,7 @@ function toHalf(value) {
  * @property {Map<string, Uint8Array<ArrayBufferLike>>} files the package's files of weights, by the names in `plan`
  * @property {Int32Array<ArrayBufferLike>} received bytes of each file that have arrived, in the order of `files`; then a counter of changes
  * @property {Uint8Array<ArrayBufferLike>} data the result
- * @property {Int32Array<ArrayBufferLike>} next of each file, the first piece that nobody has taken
+ * @property {Int32Array<ArrayBufferLike>} next index of each file's first piece that no worker has claimed
  */
 
 /**
@@ -129,11 +129,11 @@ export class Unpackers {
   }
 
   /**
-   * Begin with what has arrived. Workers take a while to start, so call this before anything that blocks the thread.
+   * Start unpacking what has arrived. Workers need time to start, so call this before anything that blocks the thread.
    *
    * @param {Plan} plan
    * @param {Map<string, Uint8Array>} files in shared memory
-   * @param {Int32Array} received see `Work`. Whoever changes it notifies those who wait for its last number
+   * @param {Int32Array} received see `Work`. After a change, notify those who wait for its last number
    */
   async begin(plan, files, received) {
     await this.ready;
@@ -146,14 +146,14 @@ export class Unpackers {
   }
 
   /**
-   * Unpack along with the workers, once all files are there.
+   * Help the workers to unpack, once all files have arrived.
    *
    * @returns {Promise<Uint8Array>} rejects if a worker failed
    */
   async finish() {
     if (!this.work) throw new Error("There is no work to finish; call begin first.");
     const { data } = this.work;
-    takePieces(this.work);
+    unpackPieces(this.work);
     await this.#done;
     return data;
   }
@@ -172,7 +172,7 @@ export class Unpackers {
         new Promise((resolve, reject) => {
           worker.onmessage = resolve;
           worker.onerror = (event) => {
-            event.preventDefault(); // the rejection says it, so the page's console need not
+            event.preventDefault(); // the rejection reports it, so keep it out of the page's console
             reject(new Error("A worker that unpacks weights failed."));
           };
         }),
@@ -182,15 +182,15 @@ export class Unpackers {
 }
 
 /**
- * Unpack pieces that nobody has taken until none is left. Wait while no file has the bytes of its next one.
+ * Claim and unpack pieces until none is left. Wait while no next piece has all its bytes.
  *
  * @param {Work} work
  */
-export function takePieces({ plan, files, received, data, next }) {
+export function unpackPieces({ plan, files, received, data, next }) {
   const pieces = piecesOf(plan, files);
   for (;;) {
     const changes = Atomics.load(received, files.size);
-    const piece = takePiece(pieces, received, next);
+    const piece = claimPiece(pieces, received, next);
     if (piece) unpackPiece(piece, files, data);
     else if (pieces.every((ofFile, file) => Atomics.load(next, file) >= ofFile.length)) return;
     else Atomics.wait(received, files.size, changes);
@@ -203,7 +203,7 @@ export function takePieces({ plan, files, received, data, next }) {
  * @param {Int32Array} next
  * @returns {Piece | null} null if no piece's bytes have arrived
  */
-function takePiece(pieces, received, next) {
+function claimPiece(pieces, received, next) {
   for (let file = 0; file < pieces.length; file++) {
     for (;;) {
       const index = Atomics.load(next, file);
@@ -287,9 +287,9 @@ class RowReader {
     this.zeros = zeros_at === undefined ? null : file.subarray(zeros_at, zeros_at + part.rows * this.zeroBytes);
     this.factors = factors && new Float32Array(factors);
     this.highest = 2 ** part.bits - 1;
-    /** Scale of each block of the row at hand. */
+    /** Scale of each block of the current row. */
     this.scales = new Float32Array(blocks);
-    /** Zero point of each block of the row at hand. */
+    /** Zero point of each block of the current row. */
     this.points = new Uint8Array(blocks).fill(2 ** (part.bits - 1));
   }
 
@@ -352,7 +352,7 @@ function transpose(tile, count, columns, levels, width, target) {
   }
 }
 
-/** Levels of the integers -15 to 15 times the scale of the block at hand, rounded to even and clamped as ONNX does. */
+/** Levels of the integers -15 to 15 times the scale of the current block, rounded to even and clamped as ONNX does. */
 const table = new Uint8ClampedArray(31).fill(MIDDLE);
 const TABLE_ZERO = 15;
 
@@ -374,7 +374,7 @@ function setLevels(size, quotient) {
 function unpackRow4(packed, from, scales, points, step, tile, target) {
   for (let block = 0; block < scales.length; block++) {
     const scale = toHalf(scales[block]);
-    // Twice a half is a half, and twice a quotient a quotient: four roundings do for eight sizes.
+    // Doubling a half or a quotient is exact, so four roundings suffice for eight sizes.
     const one = fround(scale / step);
     const three = fround(toHalf(fround(3 * scale)) / step);
     setLevels(1, one);

@@ -4,10 +4,10 @@
  * @import { Work } from "./unpack.js"
  */
 
-import { takePieces } from "./unpack.js";
+import { unpackPieces } from "./unpack.js";
 
 self.addEventListener("message", (/** @type {MessageEvent<Work>} */ event) => {
-  takePieces(event.data);
+  unpackPieces(event.data);
   postMessage("done");
 });
 postMessage("ready");

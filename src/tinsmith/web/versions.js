@@ -2,8 +2,8 @@
  * The versions of a package that the browser has cached: one Cache for each, named after the package's address and the
  * digest of its SHA256SUMS.
  *
- * The old version stays until a new one is complete, so that a download that fails leaves a model that works. A mark in its
- * Cache says that a version is complete: a model was made of its files.
+ * The old version stays until the new one is complete, so that a failed download leaves a working model. A version is
+ * complete once a model was loaded from its files; a mark in its Cache records that.
  */
 
 const SUMS = "SHA256SUMS";
@@ -26,7 +26,7 @@ export class Version {
   }
 
   /**
-   * The version with these checksums, begun if there is none. Others that are not complete are deleted.
+   * Open the version with these checksums, or start it. Other versions that are not complete are deleted.
    *
    * @param {URL} folder
    * @param {string} sums content of SHA256SUMS
@@ -42,7 +42,7 @@ export class Version {
       }
       return new Version(folder, name, await caches.open(name));
     } catch {
-      return null; // browsers that are set to store nothing refuse here
+      return null; // browsers set to store nothing refuse here
     }
   }
 
@@ -63,7 +63,7 @@ export class Version {
         if (response) return { version: new Version(folder, name, cache), sums: await response.text() };
       }
     } catch {
-      // Browsers that are set to store nothing refuse here.
+      // Browsers set to store nothing refuse here.
     }
     return null;
   }
@@ -92,7 +92,7 @@ async function namesOf(folder) {
 }
 
 /**
- * Whether a Cache has the mark. It is not opened: browsers free the space of a deleted Cache only when nobody holds it open.
+ * Whether a Cache has the mark. It is not opened: browsers free the space of a deleted Cache only once nobody has it open.
  *
  * @param {URL} folder
  * @param {string} cacheName

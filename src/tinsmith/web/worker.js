@@ -1,5 +1,5 @@
 /**
- * Runs the model off the page's thread. The chat page and the benchmark use this same file; messages.js says what is sent.
+ * Runs the model off the page's thread. The chat page and the benchmark both use this file; messages.js defines the messages.
  *
  * @import { Adapter, CompareRequest, Device, Done, GenerateRequest, LoadRequest, Message, Reply, Requests, SentRequest, TokenizeRequest } from "./messages.js"
  * @import { Prompt } from "./context.js"
@@ -33,23 +33,23 @@ let adapter = null;
 /** The last request that uses the cache and the stopping flag; each waits for the one before. @type {Promise<unknown>} */
 let running = Promise.resolve();
 
-/** How many `stop` requests have come. */
+/** Number of `stop` requests so far. */
 let stops = 0;
 
-/** How tokens are chosen when the answer need not be the most likely one. */
+/** Options for sampled answers. */
 const SAMPLING = { do_sample: true, temperature: 0.7, top_k: 50 };
 
-/** Some tokenizers' settings would remove spaces before punctuation. */
+/** Decoding options. Some tokenizers would otherwise remove spaces before punctuation. */
 const EXACT_TEXT = { clean_up_tokenization_spaces: false };
 
 /** Longest conversation, whatever the model allows: keys and values of more tokens would fill a phone's memory. */
 const MOST_CONTEXT_TOKENS = 4096;
 
-/** Tokens of the package's reference that are compared on a software adapter, which takes seconds for each. */
+/** Tokens of the package's reference that are compared on a software adapter, which needs seconds for each. */
 const SOFTWARE_REFERENCE_TOKENS = 2;
 
 // ONNX Runtime's prefill attention computes eight keys at a time across a subgroup. On narrower subgroups its results are
-// wrong from 32 prompt tokens on, without an error; without subgroups it takes another path. Remove this when onnxruntime-web
+// wrong from 32 prompt tokens on, without an error; without subgroups it uses another path. Remove this when onnxruntime-web
 // checks the width: https://github.com/microsoft/onnxruntime/pull/28520 made that path usable.
 const MIN_SUBGROUP_LANES = 8;
 /** @type {(keyof GPUSupportedLimits)[]} */
@@ -78,7 +78,7 @@ async function load({ id, ...request }) {
   const { device, notice } = chooseDevice(request.device ?? "auto", adapter);
   const threads = chooseThreads(request.threads);
   const transformers = await importTransformers(device, threads);
-  // Watching takes time, which says nothing on a software adapter anyway.
+  // Watching slows loading, but load times on a software adapter mean nothing anyway.
   const placement = request.reportsPlacement || adapter?.software ? watchPlacement() : null;
   const { tokenizer, model, graph, files, isKept } = await loadChat(transformers, request.modelUrl, {
     device,
@@ -114,8 +114,8 @@ function versionsOf(env) {
 }
 
 /**
- * The build of Transformers.js for a device, with ONNX Runtime's binary from beside it: the default is a public CDN. The glue
- * code is inside the bundle, so only the binary needs an address.
+ * The build of Transformers.js for a device. It loads ONNX Runtime's binary from this site; the default is a public CDN. The
+ * glue code is inside the bundle, so only the binary needs an address.
  *
  * @param {Device} device
  * @param {number} threads
@@ -168,7 +168,7 @@ async function gpuOptions(gpu) {
  *
  * @param {GPUAdapter} gpu
  * @returns {Promise<GPUDevice | undefined>} undefined if there is nothing to hide
- * @throws {Unsuitable} if the adapter gives no device
+ * @throws {Unsuitable} if the adapter provides no device
  */
 async function deviceWithoutSubgroups(gpu) {
   const { subgroupMinSize = Infinity } = gpu.info ?? {};
@@ -193,7 +193,7 @@ function chooseDevice(requested, gpu) {
   if (requested === "wasm") return { device: "wasm", notice: "" };
   if (gpu && (requested === "webgpu" || !gpu.software)) return { device: "webgpu", notice: "" };
   const reason = gpu ? "only a software WebGPU adapter was found" : "no WebGPU adapter was found";
-  return { device: "wasm", notice: `Running on the processor, ${reason}` };
+  return { device: "wasm", notice: `Running on the processor: ${reason}` };
 }
 
 /**
@@ -210,7 +210,7 @@ function chooseThreads(requested) {
 }
 
 /**
- * Counts of nodes by execution provider, filled while a session is made. ONNX Runtime writes them to its log only.
+ * Counts of nodes by execution provider, filled while a session is created. ONNX Runtime only writes them to its log.
  *
  * @returns {Record<string, number>}
  */
@@ -218,7 +218,7 @@ function watchPlacement() {
   /** @type {Record<string, number>} */
   const placement = {};
   const report = console.error.bind(console);
-  // The log ends in console.error, which the runtime keeps when it starts; this worker makes no other session.
+  // The runtime logs to the console.error of its start, so this is not undone; this worker creates no other session.
   console.error = (/** @type {unknown[]} */ ...words) => {
     const line = words.join(" ");
     const match = /placed on \[(\w+)\]\. Number of nodes: (\d+)/.exec(line);
@@ -229,7 +229,7 @@ function watchPlacement() {
 }
 
 /**
- * Let waiting messages be handled. On WASM a generation never yields to the event loop, so a `stop` would wait for its end.
+ * Handle queued messages. On WASM a generation never yields to the event loop, so a `stop` would wait for its end.
  *
  * @returns {Promise<void>}
  */
@@ -244,7 +244,7 @@ function handleMessages() {
   });
 }
 
-/** Whether the answer whose prompt is being read is no longer wanted. */
+/** Whether the answer whose prompt is being read was stopped. */
 async function isStopped() {
   await handleMessages();
   return !!loaded?.stopping.interrupted;
@@ -265,7 +265,7 @@ function requireLoaded() {
 }
 
 /**
- * Run `action` after everything that was requested before.
+ * Run `action` after all earlier requests.
  *
  * @template T
  * @param {() => T | Promise<T>} action
@@ -283,7 +283,7 @@ function generate(request) {
   return inTurn(() => {
     const { stopping } = requireLoaded();
     stopping.reset();
-    if (stops > stopsBefore) stopping.interrupt(); // a stop also ends requests that were waiting
+    if (stops > stopsBefore) stopping.interrupt(); // a stop also ends queued requests
     return answer(request);
   });
 }
@@ -310,7 +310,7 @@ async function answer({ id, messages, maxNewTokens, minNewTokens = 0, greedy = t
   post({ type: "done", id, tokenIds, times, text, ...counts, stopped: whyStopped(tokenIds) });
 }
 
-/** Collects an answer and posts every token as it comes. */
+/** Collects an answer and posts every token as it is generated. */
 class Output {
   /** @type {number[]} */
   tokenIds = [];
@@ -320,7 +320,7 @@ class Output {
 
   text = "";
 
-  /** Text that is certain but not posted yet. */
+  /** Decoded text that is not posted yet. */
   #pending = "";
 
   /** @param {number} id of the request @param {Tokenizer} tokenizer */
@@ -355,22 +355,22 @@ class Output {
 
   #postToken() {
     const [tokenId, time] = [this.tokenIds.at(-1) ?? NaN, this.times.at(-1) ?? NaN];
-    post({ type: "token", id: this.id, tokenId, time, text: this.#take() });
+    post({ type: "token", id: this.id, tokenId, time, text: this.#flush() });
   }
 
-  #take() {
+  #flush() {
     const piece = this.#pending;
     this.text += piece;
     this.#pending = "";
     return piece;
   }
 
-  /** Add the text that came after the last token. */
+  /** Add the text that was decoded after the last token. */
   end() {
-    this.#take();
+    this.#flush();
   }
 
-  /** Drop tokens that were chosen before the prompt was read to its end. */
+  /** Drop tokens that were generated before the prompt was read to its end. */
   discard() {
     this.tokenIds = [];
     this.times = [];
@@ -397,7 +397,7 @@ async function runModel(ids, output, options) {
       stopping_criteria: stopping,
     });
   } catch (error) {
-    // The cache may hold anything now, and a GPU that failed may be unable to free it.
+    // The cache's content is undefined now, and a GPU that failed may be unable to free it.
     await past.forget().catch((problem) => {
       if (device !== "webgpu") throw problem;
     });
