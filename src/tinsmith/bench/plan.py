@@ -76,11 +76,12 @@ def question_of(
     def length(question: Sequence[str]) -> int:
         return len(tokenizer.encode_prompt((*opening, Message("user", " ".join(question)))))
 
-    supply = itertools.cycle(words)
-    question = [next(supply)]
+    # Add many words at a time, until they no longer all fit. Then add them one by one.
+    next_words = itertools.cycle(words)
+    question = [next(next_words)]
     while True:
         count = max(1, (max_tokens - length(question)) // 4)
-        addition = list(itertools.islice(supply, count))
+        addition = list(itertools.islice(next_words, count))
         if length([*question, *addition]) > max_tokens:
             break
         question += addition

@@ -62,7 +62,7 @@ class _Model:
     def answer(self, messages: Sequence[Message]) -> Iterator[str]:
         """The greedy answer to the last message, in pieces of whole characters."""
         prompt_ids = self._tokenizer.encode_prompt(messages)
-        if prompt_ids[: len(self._read_ids)] != self._read_ids:  # an earlier answer's text tokenizes differently
+        if prompt_ids[: len(self._read_ids)] != self._read_ids:  # an answer's text may tokenize to other ids
             self._sequence, self._read_ids = self._decoder.start(), []
         logits = self._feed(prompt_ids[len(self._read_ids) :])
         answer_ids: list[int] = []

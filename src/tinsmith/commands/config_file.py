@@ -70,7 +70,7 @@ def _names(keys: dict[tuple[str, str], Any]) -> str:
 
 
 def _without(tree: dict[str, Any], keys: dict[tuple[str, str], Any]) -> dict[str, Any]:
-    """`tree` without `keys`, and without sections that this empties."""
+    """`tree` without `keys`, and without sections that become empty."""
     rest = {name: dict(value) if isinstance(value, dict) else value for name, value in tree.items()}
     for section, key in keys:
         rest.get(section, {}).pop(key, None)

@@ -19,7 +19,7 @@ def existing_run(path: Path) -> RunDir:
     if not is_run(run):
         raise UserError(
             f"{path}: not a run folder (it has no {run.mark.name})",
-            "Give a run folder, such as runs/demo. To create that one: tinsmith demo",
+            "Name a run folder, such as runs/demo. To create that one: tinsmith demo",
         )
     return run
 

@@ -14,8 +14,8 @@ def results_table(measurements: Sequence[Measurement]) -> str:
     """The main results as aligned text, with `-` for numbers that were not measured."""
     by_id = {m.id: m for m in measurements}
 
-    def cell(identifier: str, form: str, factor: float = 1.0) -> str:
-        return form.format(by_id[identifier].value * factor) if identifier in by_id else "-"
+    def cell(identifier: str, template: str, factor: float = 1.0) -> str:
+        return template.format(by_id[identifier].value * factor) if identifier in by_id else "-"
 
     rows = [("", *_MODELS)]
     for split in ("train", "val", "test"):

@@ -66,7 +66,7 @@ class BaseConfig(Section):
 
 
 class DataConfig(Section):
-    """Which conversations to learn, and how to split them."""
+    """Which conversations to learn from, and how to split them."""
 
     path: Text = ""
     """A file or folder of JSON, JSONL, CSV or TSV conversations, relative to the configuration file."""

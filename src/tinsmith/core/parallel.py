@@ -37,7 +37,7 @@ def is_leader() -> bool:
 
 
 def join() -> None:
-    """Connect to the other processes; does nothing for a single process or the second time."""
+    """Connect to the other processes. Does nothing for a single process or on a second call."""
     if process_count() > 1:
         from accelerate import PartialState
 
@@ -56,7 +56,7 @@ def leading() -> Generator[None]:
 
 
 def tell_followers(message: dict[str, Any]) -> None:
-    """Send a JSON object to every follower; does nothing for a single process."""
+    """Send a JSON object to every follower. Does nothing for a single process."""
     if process_count() > 1:
         _share(json.dumps(message).encode())
 

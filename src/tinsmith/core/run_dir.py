@@ -164,7 +164,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise ArtifactError(f"{path}: missing", "Run the stage that writes it: tinsmith run") from error
     except ValueError as error:
-        raise ArtifactError(f"{path}: not JSON ({error})", "Rerun its stage with --force.") from error
+        raise ArtifactError(f"{path}: not JSON ({error})", "Run its stage again with --force.") from error
 
 
 def read_stamp(path: Path) -> dict[str, Any]:

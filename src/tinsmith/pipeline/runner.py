@@ -77,8 +77,8 @@ def run_pipeline(
         _check_inputs_lie_outside(config, run)
         _verify_unselected(run, selected)
         for path in (run.measurements, run.failed_gates):
-            if repair := measure.repair(path):
-                say(repair)
+            if message := measure.repair(path):
+                say(message)
         write_json(run.config, _public(config))
         environment = record_environment(run.environments)
         for number, stage in enumerate(selected, start=1):
@@ -122,13 +122,13 @@ def _run_stage(config: RunConfig, run: RunDir, stage: Stage, origin: _Origin, sa
     work_dir = _work_dir(run, stage, origin.fingerprint)
     context = StageContext(config.seed, lambda line: say(f"    {line}"))
 
-    def measurements() -> list[Measurement]:
+    def stamped_measurements() -> list[Measurement]:
         return [replace(m, **origin.as_dict()) for m in context.recorder.measurements]
 
     try:
         summary = stage.run(config, run, work_dir, context)
     except GateError:
-        measure.append(run.failed_gates, measurements())
+        measure.append(run.failed_gates, stamped_measurements())
         raise
     stamp = {
         **origin.as_dict(),
@@ -139,7 +139,7 @@ def _run_stage(config: RunConfig, run: RunDir, stage: Stage, origin: _Origin, sa
         "outputs": tree_sha256s(work_dir),
     }
     check_stage_folder(run, stage.name)
-    measure.append(run.measurements, measurements())
+    measure.append(run.measurements, stamped_measurements())
     write_json(run.stamp(stage.name), stamp)
     replace_stage_folder(run, stage.name, work_dir)
     for line in summary:
@@ -148,7 +148,7 @@ def _run_stage(config: RunConfig, run: RunDir, stage: Stage, origin: _Origin, sa
 
 
 def _work_dir(run: RunDir, stage: Stage, fingerprint: str) -> Path:
-    """The stage's unfinished output: kept if the stage can resume from it, else empty. Other leftovers are removed."""
+    """Folder for the stage's output: its own unfinished one if the stage can resume, else empty. Removes all others."""
     work_dir = run.work / f"{stage.name}-{fingerprint[:16]}"
     for leftover in run.work.glob(f"{stage.name}-*"):
         if leftover != work_dir or leftover.is_symlink() or not stage.resumes:
