@@ -64,7 +64,7 @@ def test_trial_that_hangs_is_ended(broken_unsloth, tiny_llama, monkeypatch):
         raise subprocess.TimeoutExpired(command, timeout)
 
     monkeypatch.setattr(subprocess, "run", hang)
-    assert "did not end within 900 s" in unsloth.unsloth_problem(CUDA, tiny_llama)
+    assert "did not finish within 900 s" in unsloth.unsloth_problem(CUDA, tiny_llama)
 
 
 def test_configured_peft_never_tries_unsloth(tiny_llama, monkeypatch):
