@@ -149,7 +149,7 @@ def block_steps(weight: torch.Tensor, importance: torch.Tensor) -> tuple[torch.T
 
 
 def _range(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lowest and highest weight per row (N) of `weight` (N, 32), and at least zero, which blocks represent exactly."""
+    """Lowest and highest weight of each row (N) of `weight` (N, 32). The range always includes zero."""
     return weight.amin(1).clamp_max_(0), weight.amax(1).clamp_min_(0)
 
 

@@ -38,7 +38,7 @@ LARGEST_ERRORS = {"f16": 2.0**-11, "q8_0": 0.5 / 127 + 2.0**-11, "q4_0": 1 / 8 +
 _SMALLEST_ERROR = 2.0**-25
 """Half of float16's smallest step: the rounding error of numbers below 6e-5."""
 _ERROR_MULTIPLES = {"F32": 0, "F16": 1, "Q8_0": 127, "Q4_0": 8}
-"""Format -> how often `_SMALLEST_ERROR` counts in a weight: as often as the largest integer that multiplies a scale."""
+"""Format -> how many times `_SMALLEST_ERROR` a weight can be off: integers up to this multiply a scale's error."""
 
 _BLOCK = 32
 _HINT = 'Set export.gguf = "" to export without GGUF, and please report the model.'
@@ -78,7 +78,7 @@ class GgufCheck:
 
     tensors: int
     largest_error: float
-    """Largest error in a block of 32, as a share of its largest weight, after subtracting float16's error at zero."""
+    """Largest error in a block of 32, as a share of its largest weight, without float16's error of tiny numbers."""
 
 
 def export_gguf(recorder: Recorder, model_dir: Path, out_dir: Path, weights: str) -> None:
@@ -255,7 +255,7 @@ def _add_tokenizer(writer: Any, chat: ChatTokenizer, config: Any) -> None:
     types = _token_types(chat, tokens)
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
     if model.get("byte_fallback"):
-        # SentencePiece first merges the pair whose piece has the highest score. Ids are in merge order, so -id serves.
+        # SentencePiece first merges the pair whose piece scores highest. Ids are in merge order, so -id is a score.
         writer.add_tokenizer_model("llama")
         writer.add_tokenizer_pre("default")
         scores = {_NORMAL: lambda index: float(-index), _BYTE: lambda index: 0.0}

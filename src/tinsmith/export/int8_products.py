@@ -195,7 +195,7 @@ def _cast_after_gathering(nodes: NodeMaker, graph: ir.Graph) -> None:
 def _add_refined_logits_alone(nodes: NodeMaker, graph: ir.Graph) -> None:
     """Add the head's refined rows to their own logits only.
 
-    Spreading them over all logits first takes a processor 7 % of a token's time (Gemma 3 270M).
+    Spreading them over all logits first costs a processor 7 % of a token's time (Gemma 3 270M).
     """
     initializer = graph.initializers.get(REFINED_ROWS)
     if initializer is None:

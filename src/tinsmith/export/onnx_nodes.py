@@ -179,7 +179,7 @@ def drop_unused(graph: ir.Graph) -> None:
 
 
 def shorten_names(graph: ir.Graph) -> None:
-    """Shorten values' names and drop nodes', to save download. Graph inputs and outputs, read by name, keep theirs."""
+    """Shorten names, which visitors download. Graph inputs and outputs keep theirs, because runtimes use them."""
     fixed = {value.name for value in (*graph.inputs, *graph.outputs)}
     values = [*graph.initializers.values(), *(output for node in graph for output in node.outputs)]
     for index, value in enumerate(values):

@@ -143,7 +143,7 @@ def gate_divergence(recorder: Recorder, graph: Graph, kind: str, expected: Logit
         len(all_logits),
         "positions",
         "tinsmith.export.parity.divergence: from the graph in float32, all cases together",
-        f"{graph.file} predicts something else than the float32 graph. Set export.{kind} = false to export without it, "
+        f"{graph.file} predicts too differently from float32. Set export.{kind} = false to export without it, "
         "and please report the model.",
     )
 

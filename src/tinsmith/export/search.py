@@ -69,7 +69,7 @@ def choose_recipe(
     val: Sequence[Tokens],
     context: StageContext,
 ) -> Choice:
-    """Quantize by the configured recipe. `auto` tries several, up to the first within `config.max_perplexity_ratio`.
+    """Quantize by the configured recipe. `auto` tries recipes until one is within `config.max_perplexity_ratio`.
 
     Args:
         config: Recipe and limits.

@@ -41,7 +41,7 @@ def plot_losses(log: Sequence[dict[str, Any]], best_epoch: int, title: str, path
     axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    # Without version and time in it, the same log always gives the same file.
+    # Without a version and a time in the metadata, the same log always produces the same file.
     figure.savefig(path, metadata={"Software": None})
 
 

@@ -156,7 +156,7 @@ async function answer(greedy = true) {
 }
 
 /**
- * Generate an answer and show it in `turn` as it comes.
+ * Generate an answer and show it in `turn` while it is generated.
  *
  * @param {Turn} turn
  * @param {boolean} greedy
@@ -220,7 +220,7 @@ async function problemAfterRecovery(error) {
   }
 }
 
-/** @returns {(time: number) => string} takes each token's time in milliseconds and returns the speed so far as text */
+/** @returns {(time: number) => string} converts each token's time in milliseconds into the speed so far, as text */
 function speedometer() {
   /** @type {number[]} */
   const times = [];

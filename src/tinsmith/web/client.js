@@ -29,7 +29,7 @@ function trustedUrl(name) {
 
 const SERVICE_WORKER_TIMEOUT_MS = 4000;
 
-/** Key in the session storage, set before this page reloads itself. It has an address, because pages of an origin share it. */
+/** Key in the session storage, set before this page reloads itself. It names the page: an origin's pages share the storage. */
 const RELOADED = `tinsmith reloaded ${scriptUrl("service")}`;
 
 /**

@@ -161,16 +161,16 @@ export class Past {
     this.#ends = [];
   }
 
-  /** @param {number} kept tokens */
-  async #cut(kept) {
+  /** @param {number} count tokens to keep */
+  async #cut(count) {
     /** @type {Record<string, Tensor>} */
     const entries = {};
     for (const [name, tensor] of Object.entries(this.cache)) {
-      entries[name] = await firstTokens(this.transformers, tensor, kept);
+      entries[name] = await firstTokens(this.transformers, tensor, count);
     }
     await this.cache.dispose();
     this.cache = new this.transformers.DynamicCache(entries);
-    this.ids = this.ids.slice(0, kept);
+    this.ids = this.ids.slice(0, count);
   }
 }
 
@@ -193,16 +193,16 @@ async function firstTokens(transformers, tensor, count) {
   const outer = tensor.dims.slice(0, -2);
   const sequences = product(outer);
   const data = /** @type {Float32Array} */ (await tensor.ort_tensor.getData());
-  let kept = data.subarray(0, count * width);
+  let values = data.subarray(0, count * width);
   if (sequences > 1) {
     const Data = /** @type {Float32ArrayConstructor} */ (data.constructor); // float16 tensors have another type of array
-    kept = new Data(sequences * count * width);
+    values = new Data(sequences * count * width);
     for (let index = 0; index < sequences; index++) {
       const start = index * length * width;
-      kept.set(data.subarray(start, start + count * width), index * count * width);
+      values.set(data.subarray(start, start + count * width), index * count * width);
     }
   }
-  return new transformers.Tensor(tensor.type, kept, [...outer, count, width]);
+  return new transformers.Tensor(tensor.type, values, [...outer, count, width]);
 }
 
 /** @param {Tensor} tensor */

@@ -302,7 +302,7 @@ function startUnpackers() {
  * @param {Package} opened
  * @param {Plan} plan
  * @param {Unpackers | null} unpackers
- * @param {Promise<unknown>} settings resolves when the files that are fetched at the same time are there
+ * @param {Promise<unknown>} settings resolves when the settings and the graph have arrived
  * @returns {Promise<{files: Map<string, Uint8Array>, unpacked: Uint8Array}>} verified, where the browser can compute digests
  */
 async function fetchUnpacked({ store, facts: { weights }, loadTokenizer }, plan, unpackers, settings) {

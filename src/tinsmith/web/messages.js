@@ -32,7 +32,7 @@
  * @property {GraphId} [graph] the package's fastest graph for the device by default
  * @property {number} [threads] 0, the default, sets it by the number of cores
  * @property {boolean} [reportsPlacement] whether `ready` counts the graph's nodes by execution provider, which slows loading
- * @property {string} [notice] the `notice` that `ready` repeats
+ * @property {string} [notice] text for the `notice` of `ready`; by default, why the device is not the requested one
  *
  * @typedef {object} GenerateRequest asks for an answer. If the conversation does not fit, its oldest turns are left out
  * @property {Message[]} messages

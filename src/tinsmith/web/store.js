@@ -174,7 +174,7 @@ export class Store {
   }
 
   /**
-   * Write a file's bytes into `buffer` as they arrive. When this resolves, they are verified, as `file` does it.
+   * Write a file's bytes into `buffer` as they arrive. When this resolves, they are verified like those of `file`.
    *
    * @param {string} name
    * @param {FileBuffer} buffer

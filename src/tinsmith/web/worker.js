@@ -218,7 +218,7 @@ function watchPlacement() {
   /** @type {Record<string, number>} */
   const placement = {};
   const report = console.error.bind(console);
-  // The runtime logs to the console.error of its start, so this is not undone; this worker creates no other session.
+  // The runtime binds console.error when it starts, so restoring it later would do nothing; this worker has one session.
   console.error = (/** @type {unknown[]} */ ...words) => {
     const line = words.join(" ");
     const match = /placed on \[(\w+)\]\. Number of nodes: (\d+)/.exec(line);
