@@ -36,7 +36,7 @@ class _Browser:
 
     @property
     def is_software(self) -> bool:
-        """Whether its GPU is only imitated."""
+        """Whether its GPU is emulated in software."""
         return bool(self.record.get("software"))
 
 
@@ -61,7 +61,7 @@ def _browsers(facts: Facts) -> list[_Browser]:
 
 
 def browser_rows(facts: Facts) -> list[Row]:
-    """One row per backend: its device and speed, or why it was not measured. Imitated GPUs come last."""
+    """One row per backend: its device and speed, or why it was not measured. Emulated GPUs come last."""
     return [_row(facts, browser) for browser in sorted(_browsers(facts), key=lambda browser: browser.is_software)]
 
 
@@ -100,14 +100,14 @@ def _device(facts: Facts, browser: _Browser) -> str:
 
 
 def _gpu(record: dict[str, Any]) -> str:
-    """Whatever the browser says about its graphics adapter, each word once."""
+    """The browser's description of its graphics adapter, without repeated parts."""
     adapter = record.get("adapter") or {}
     parts = (adapter.get(key) for key in ("vendor", "architecture", "device", "description"))
     return words(list(dict.fromkeys(filter(None, parts))))
 
 
 def _load(facts: Facts, browser: _Browser) -> str:
-    """Time of a first load, and of another one from the browser's own storage where it was measured."""
+    """Time of the first load, and of a load from the browser's storage if that was measured."""
     first, again = (f"{browser.id}.{key}" for key in ("load_seconds", "warm_load_seconds"))
     return f"{facts.value(first)}, again {facts.value(again)}" if facts.has(again) else facts.value(first)
 
@@ -125,10 +125,10 @@ def performance(facts: Facts) -> str:
             where = f"on {facts.recorded_value('remote', browser.file, 'name', browser.record['name'])}"
         measurements = facts.evidence.measurements
         if measurements[webgpu].value <= measurements[wasm].value:
-            text += " is to be expected, but was not the case in the measurement"
+            text += " in general, but not in this measurement"
         return f"{text}: {where} WebGPU decoded {facts.value(webgpu)}, WASM {facts.value(wasm)}"
     return (
-        f"{text} is to be expected. No device was measured both with a GPU and without. "
+        f"{text}. This was not measured: no device ran the model both with a GPU and without. "
         f"Decoding on WASM: {facts.value('bench.wasm.decode_tokens_per_second')}"
     )
 
@@ -138,7 +138,7 @@ def prompt_rows(facts: Facts) -> list[Row]:
     rows = []
     for browser in _browsers(facts):
         lengths = [prompt["name"] for prompt in browser.record.get("prompts", []) if prompt["name"].isdecimal()]
-        of = [browser.record["name"], browser.title] if browser.is_remote else [browser.title]
+        title = [browser.record["name"], browser.title] if browser.is_remote else [browser.title]
         for length in lengths:
             first, reading, decoding, tokens = (
                 f"{browser.id}.{key}.{length}"
@@ -153,7 +153,7 @@ def prompt_rows(facts: Facts) -> list[Row]:
                 continue
             rows.append(
                 {
-                    "backend": facts.recorded_value(browser.stage, browser.file, f"prompts.{browser.backend}", of),
+                    "backend": facts.recorded_value(browser.stage, browser.file, f"prompts.{browser.backend}", title),
                     "tokens": facts.value(tokens),
                     "first": facts.cell(first),
                     "reading": facts.cell(reading),

@@ -1,4 +1,4 @@
-"""What a run folder proves: its finished stages with their records, current measurements and environments."""
+"""Evidence in a run folder: its finished stages with their records, current measurements and environments."""
 
 import hashlib
 import json
@@ -82,7 +82,7 @@ def read_evidence(run: RunDir, log_bytes: int | None = None) -> Evidence:
 
     Args:
         run: A folder that does not exist counts as an empty run.
-        log_bytes: Read only the first bytes of `measurements.jsonl`, to see it as an earlier card did; None reads
+        log_bytes: Read only the first bytes of `measurements.jsonl`, to see it as an earlier card did. None reads
             everything.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The YAML block that model hubs read: licence, base model and evaluation results, from the page's own facts."""
+"""The YAML block that model hubs read: licence, base model and evaluation results, from the same facts as the page."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ _METRICS = (
 
 
 def front_matter(facts: Facts, title: str) -> str:
-    """YAML for between the card's `---` lines, with a newline at the end.
+    """YAML for the block between the card's `---` lines, with a newline at the end.
 
     Unknown values are left out; a licence is never assumed. `base_model_relation` is `finetune` even though the package
     is quantized: its weights were trained, and without the key the Hub infers `quantized` from the ONNX files.

@@ -27,7 +27,7 @@ class Suspicion:
 
 
 def suspicions(text: str) -> list[Suspicion]:
-    """What looks like an e-mail address, a key, a card number or a phone number, in that order."""
+    """Parts that look like an e-mail address, a key, a card number or a phone number, in that order."""
     parts: list[Suspicion] = []
     rest = text
     for kind, matches in (
@@ -56,6 +56,6 @@ def _phone_numbers(text: str) -> Iterator[str]:
     for match in list(_PHONE.finditer(text)):
         number = match.group()
         count = len(re.sub(r"\D", "", number))
-        # Seven digits can be a price or a range of years; an area code makes a phone number of them.
+        # Seven digits can be a price or a range of years. Only longer numbers count as phone numbers.
         if count >= (8 if number[0] in "+(0" else 10) and not _DATE.match(number):
             yield number

@@ -1,4 +1,4 @@
-"""Renders README.md and card.json from a run folder; the same evidence gives the same bytes."""
+"""Render README.md and card.json from a run folder. The same evidence gives the same bytes."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def _template() -> Any:
 
 
 def _variables(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, Any]:
-    """Everything the template may use; its only source of numbers."""
+    """The template's variables and functions, its only source of numbers."""
     return {
         "title": plain(facts.config.title or name),
         "config": facts.config,

@@ -54,13 +54,13 @@ def number_text(value: float, unit: str, spread: Mapping[str, float] | None = No
     if unit == "exact":
         return np.format_float_positional(value, trim="-")
     factor, suffix = scaled(value, unit)
-    wide = {name: bound * factor for name, bound in (spread or {}).items()}
-    if (not suffix and not wide and 0 < abs(value) < 1e-3) or abs(value) >= 1e15:
+    scaled_spread = {name: bound * factor for name, bound in (spread or {}).items()}
+    if (not suffix and not scaled_spread and 0 < abs(value) < 1e-3) or abs(value) >= 1e15:
         return f"{value:.3g}"
-    decimals = supported_decimals(value * factor, wide)
-    if not wide and float(value * factor).is_integer():
+    decimals = supported_decimals(value * factor, scaled_spread)
+    if not scaled_spread and float(value * factor).is_integer():
         decimals = 0
-    if not {"ci95_low", "ci95_high"} <= set(wide):
+    if not {"ci95_low", "ci95_high"} <= set(scaled_spread):
         decimals = max(decimals, 0)  # only an interval can show that whole digits are noise
     return fixed(value * factor, decimals) + suffix
 
@@ -68,9 +68,10 @@ def number_text(value: float, unit: str, spread: Mapping[str, float] | None = No
 def interval_text(value: float, unit: str, spread: Mapping[str, float], low: str, high: str) -> str:
     """The bounds `spread[low]` and `spread[high]`, rounded like the value: `14.1 to 19.2`."""
     factor, suffix = scaled(value, unit)
-    wide = {name: bound * factor for name, bound in spread.items()}
-    decimals = supported_decimals(value * factor, wide)
+    scaled_spread = {name: bound * factor for name, bound in spread.items()}
+    decimals = supported_decimals(value * factor, scaled_spread)
     if low != "ci95_low":
         decimals = max(decimals, 0)
     # The value next to it shows the unit already; only a percent sign is repeated.
-    return f"{fixed(wide[low], decimals)} to {fixed(wide[high], decimals)}" + (suffix if unit == "fraction" else "")
+    bounds = f"{fixed(scaled_spread[low], decimals)} to {fixed(scaled_spread[high], decimals)}"
+    return bounds + (suffix if unit == "fraction" else "")

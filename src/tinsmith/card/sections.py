@@ -10,7 +10,7 @@ from tinsmith.model.package_format import FLOAT32, GRAPHS, MEASURED_GRAPHS
 Row = dict[str, str]
 
 SHOWN_CATEGORIES = 10
-"""Categories listed under Training Data; the rest stand in the table at the end."""
+"""Categories listed under Training Data; the table at the end lists all of them."""
 FEW_ITEMS = 5
 """A category with fewer test conversations has no interval and is not judged."""
 
@@ -27,7 +27,7 @@ _LANGUAGES = {
 
 
 def language(facts: Facts) -> str:
-    """English name of the data's language; its code if the name is not known here."""
+    """English name of the data's language, or its code if `_LANGUAGES` lacks it."""
     code = facts.raw("data", "report.json", "language")
     if code and code.lower() in _LANGUAGES:
         return facts.recorded_value("data", "report.json", "language", _LANGUAGES[code.lower()])
@@ -76,7 +76,7 @@ def hardware(facts: Facts) -> str:
 
 
 def graphs(facts: Facts) -> list[Row]:
-    """One row per measured graph of the package, together with graphs that compute the same.
+    """One row per measured graph of the package. Graphs that compute the same share a row.
 
     The float32 graph also serves WASM if the package has no graph for it.
     """

@@ -14,7 +14,7 @@ from tinsmith.core.scratch import scratch_folder
 from tinsmith.model.package_format import FLOAT32, INT8_STOCK, is_weights_file
 
 NEUTRAL_QUESTION = "Hello! What can you help me with?"
-"""Printed where the owner has agreed to no example: a question from the data would publish somebody's words."""
+"""Printed if the owner has agreed to no example. A question from the data would publish somebody's words."""
 
 _PLACEHOLDER_URL = "https://your.host/model/"
 _HUB_HOSTS = ("huggingface.co", "hf.co")
@@ -104,7 +104,7 @@ class SnippetRun:
 
 
 def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]:
-    """Both forms of the code: loading the package from a model hub, and from a folder on one's own host."""
+    """Both forms of the code: one loads the package from a model hub, the other from a self-hosted folder."""
     messages = _messages(config, evidence.config.public_system_prompt)
     ask = _ASK.format(messages=messages, max_new_tokens=evidence.config.evaluate.max_new_tokens)
     options = _options(evidence)
@@ -126,7 +126,7 @@ def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]
 
 
 def _options(evidence: Evidence) -> str:
-    """Options that pick a graph of the package for each device, and name the weight files of the one for WASM."""
+    """Options that select a graph for each device, and list the weight files of the graph for WASM."""
     files = [path.removeprefix("package/") for path in evidence.stamps.get("export", {}).get("outputs", {})]
     if INT8_STOCK.file not in files:
         return f"{{ device, dtype: {js_string(FLOAT32.dtype)} }}"
@@ -141,7 +141,7 @@ def _options(evidence: Evidence) -> str:
 def self_hosted_url(config: CardConfig) -> str:
     """URL of the folder that the self-hosted form loads, ending in `/`: the author's if it fits, else a placeholder.
 
-    A page on a model hub is no folder of files, and a URL without a path leaves no name for the model.
+    A page on a model hub is not a folder of files, and a URL without a path contains no name for the model.
     """
     parts = urlsplit(config.url)
     if parts.scheme not in ("http", "https") or parts.hostname in _HUB_HOSTS or not parts.path.strip("/"):
@@ -166,7 +166,7 @@ def _messages(config: CardConfig, system_prompt: str) -> str:
 def run_snippets(printed: list[Snippet], package: Path) -> list[SnippetRun]:
     """Run each snippet in headless Chromium against a package folder.
 
-    The page does what a web project would: it says where `@huggingface/transformers` is. Local files answer the
+    Like a web project, the page defines where `@huggingface/transformers` is. Local files answer the
     requests to the code's URLs and to the CDN from which the runtime loads its WASM. The code itself is unchanged.
 
     Raises:

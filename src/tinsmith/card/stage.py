@@ -1,4 +1,4 @@
-"""The card stage: writes README.md, card.json and snippets.json from a run folder."""
+"""Run the card stage: write README.md, card.json and snippets.json from a run folder."""
 
 import shutil
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Verifies that a card still matches its run: every file, every number, every printed digit."""
+"""Verify that a card still matches its run: every file, every number, every printed digit."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tinsmith.core.run_dir import RunDir, combined_sha256, read_json, tree_sha25
 from tinsmith.model.package_format import MEASURED_GRAPHS
 
 _RELATIVE_TOLERANCE = 1e-9
-"""Sums in float64 may differ by the order of their terms, and by nothing else."""
+"""Allows for float64 sums whose terms were added in another order, and for nothing else."""
 
 _SHOWN_CHARACTERS = 160
 
@@ -69,7 +69,7 @@ def _changed_files(run: RunDir, stage: str) -> Iterator[str]:
 
 
 def _changed_inputs(evidence: Evidence) -> Iterator[str]:
-    """Measurements taken on other files than the earlier stages' current ones."""
+    """Measurements of files that an earlier stage has since changed."""
     reported = set()
     for m in evidence.measurements.values():
         for path, recorded in m.inputs.items():
@@ -114,7 +114,7 @@ def _wrong_sums(evidence: Evidence) -> Iterator[str]:
 
 
 def _changed_card(evidence: Evidence, card: Path) -> Iterator[str]:
-    """What a new rendering of the card would change: the first line of each file, and numbers of the card stage."""
+    """Differences from a newly rendered card: the first changed line of each file, and numbers of the card stage."""
     config, name = evidence.config.card, evidence.config.name
     runs = [_snippet_run(item) for item in read_json(card / "snippets.json")]
     codes = {snippet.form: snippet.code for snippet in snippets(evidence, config, name)}

@@ -18,15 +18,15 @@ MODELS = ("base", "tuned", "int4")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question with each model's answer and the key facts that it states."""
+    """One question with each model's answer and key facts."""
 
     question: Question
     answers: dict[str, Answer]
     """By model."""
     facts: list[Fact]
-    """Of the reference."""
+    """The reference's key facts."""
     stated: dict[str, list[Fact]]
-    """By model; a subset of `facts`."""
+    """By model: those of `facts` that its answer states."""
 
 
 def compare(

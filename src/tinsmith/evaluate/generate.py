@@ -1,6 +1,6 @@
 """Greedy answers of Transformers models and of the packaged ONNX graph to the same prompts.
 
-Both take the most likely token at each step, until an end token or `max_new_tokens`. Sampling or a repetition penalty
+Both pick the most likely token at each step, until an end token or `max_new_tokens`. Sampling or a repetition penalty
 would hide what the weights do.
 """
 
@@ -19,7 +19,7 @@ from tinsmith.model.onnx_decoder import OnnxDecoder
 from tinsmith.model.tokens import ChatTokenizer
 
 _BATCH = 24
-"""Prompts decoded together. A step for 24 costs seven times a step for one."""
+"""Prompts decoded together. A step for 24 takes seven times as long as a step for one."""
 
 _NGRAM_WORDS = 4
 _NGRAM_TIMES = 3

@@ -20,7 +20,7 @@ _WORD = re.compile(r"[^\W\d_][\w\u2019'-]*")
 _NAME_LINK = re.compile(r"(?:[ \t]+(?:of|de|del|la|van|von|der|af|och|&)(?=[ \t]+[^\W\d_]))?[ \t]+")
 _SENTENCE_END = re.compile(r"(?:^|[.!?:;\n]|[\u2013\u2014]\s)[\s*_\"'\u201c\u2018(\[\u00bf\u00a1-]*$")
 
-# Capitalised in mid-sentence, but no names. Currencies are part of numbers.
+# Capitalised in mid-sentence, but not names. Currencies are part of numbers.
 _NOT_NAMES = frozenset(
     "i i'd i'll i'm i've ok yes no the a an rp idr sek usd eur gbp jpy am pm mr mrs ms dr"
     " monday tuesday wednesday thursday friday saturday sunday".split()
@@ -39,7 +39,7 @@ class Fact:
 
 
 def common_words(texts: Iterable[str]) -> frozenset[str]:
-    """Words that occur in lower case anywhere in `texts`. Where they are capitalised, they are still not names."""
+    """Words that occur in lower case anywhere in `texts`. They are not names even when capitalised."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(word for word in _WORD.findall(_prose(text)) if word.islower())
@@ -49,7 +49,7 @@ def common_words(texts: Iterable[str]) -> frozenset[str]:
 def key_facts(reference: str, prompt: str, common: frozenset[str]) -> list[Fact]:
     """Facts of `reference` that `prompt` does not state, each once, ordered by kind and then by position.
 
-    `prompt` states a name if it has all its words, in any order: the menu `Giru: Straight | Latte` states `Giru Latte`.
+    `prompt` states a name if all its words occur, in any order: `Giru: Straight | Latte` states `Giru Latte`.
 
     Args:
         reference: The answer in the data set. JSON objects and tags in it are ignored.
@@ -78,8 +78,8 @@ def key_facts(reference: str, prompt: str, common: frozenset[str]) -> list[Fact]
 def stated_facts(facts: list[Fact], answer: str) -> list[Fact]:
     """The `facts` that `answer` states.
 
-    A number is stated if the answer has its value, with the same unit or without one. A name is stated if its words
-    appear in a row, in any case. An address is stated if it appears.
+    A number is stated if the answer contains its value, with the same unit or without one. A name is stated if its
+    words appear in a row, in any case. An address is stated if it appears.
     """
     numbers = find_numbers(_LIST_MARK.sub("", _URL.sub(" ", answer)))
     folded = _folded(answer)
@@ -105,7 +105,7 @@ def _addresses(text: str) -> list[str]:
 
 
 def _names(prose: str, common: frozenset[str]) -> list[str]:
-    """Names in `prose`: sequences of capitalised words, without the mere start of a sentence, in order."""
+    """Names in `prose`, in order: sequences of capitalised words that do not merely start a sentence."""
     names = []
     at = 0
     while match := _WORD.search(prose, at):

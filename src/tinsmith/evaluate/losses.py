@@ -1,4 +1,4 @@
-"""Loss, perplexity, bits per byte and paired ratios with intervals, from raw sums. See docs/measurements.md."""
+"""Loss, perplexity, bits per byte and paired ratios with intervals, from raw sums; see docs/measurements.md."""
 
 import math
 from collections.abc import Sequence

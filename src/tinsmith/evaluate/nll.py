@@ -1,7 +1,7 @@
 """Negative log-likelihood of each conversation under a model, on given token ids.
 
 Conversations are scored one at a time, so no number depends on batches or padding. Logits are computed in parts: with
-Gemma's vocabulary of 262,144, those of a whole conversation would take gigabytes.
+Gemma's vocabulary of 262,144, a whole conversation's logits would take gigabytes.
 """
 
 import json
@@ -22,7 +22,7 @@ from tinsmith.model.onnx_decoder import OnnxDecoder
 from tinsmith.model.tokens import ChatTokenizer, Tokens
 
 _LOGITS_BYTES = 2**27
-"""Size of the float32 logits held at a time."""
+"""Largest size of the float32 logits in memory."""
 
 Scorer = Callable[[Tokens], float]
 """Returns the summed negative log-likelihood of a conversation's supervised tokens, in nats."""

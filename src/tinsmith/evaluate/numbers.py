@@ -41,7 +41,7 @@ _WORDS: dict[str, int] = dict(
     zip("two three four five six seven eight nine ten eleven twelve".split(), range(2, 13), strict=True)
 )
 
-# Thanks to the look-ahead, the order of spellings does not matter: `m` cannot match the start of `mm`.
+# Because of the look-ahead, the order of spellings does not matter: `m` cannot match the start of `mm`.
 _UNIT = "(?:" + "|".join(_UNITS.values()) + r")(?![^\W_])"
 _PREFIX = "(?:" + "|".join(_UNITS[code] for code in _CURRENCIES) + ")"
 _SPACE = "[ \u00a0\u202f]"
@@ -50,7 +50,7 @@ _MULTIPLIER = rf"(?:(?:k|K|M)(?![^\W_])|{_SPACE}(?:thousand|million|mln|billion)
 _VERBATIM = re.compile(
     r"(?<![\w.:/-])(?:\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{4}|\d{1,4}:\d{1,4})(?![\w:]|[./-]\d)"
 )
-# Parts of codes and versions (`m-003`, `A4`, `1.2.3`) are no numbers.
+# Parts of codes and versions (`m-003`, `A4`, `1.2.3`) are not numbers.
 _NUMBER = re.compile(
     rf"(?:(?<![^\W_])(?P<prefix>{_PREFIX})\.?{_SPACE}?|(?<![\w.,])(?<![^\W\d_][-.])[+~-]?)"
     rf"(?P<body>{_BODY})(?P<multiplier>{_MULTIPLIER})?(?:[ \u00a0\u202f-]?(?P<unit>{_UNIT}))?(?![^\W_]|[.,]\d)"

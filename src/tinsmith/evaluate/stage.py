@@ -1,4 +1,4 @@
-"""The evaluate stage: scores base, tuned and int4 on identical token ids and asks them the same questions."""
+"""Run the evaluate stage: score base, tuned and int4 on identical token ids, and ask them the same questions."""
 
 import gc
 import random
@@ -75,7 +75,7 @@ def evaluate_models(
     """Write `nll/<split>.<model>.jsonl`, `answers.jsonl` and `evaluate.json`.
 
     Args:
-        config: Sizes of the samples and of the answers.
+        config: Sizes of samples and answers.
         base_dir: Holds `model/`, the base model.
         data_dir: Holds `train.jsonl`, `val.jsonl` and `test.jsonl`.
         merge_dir: Holds `model/`, the tuned model.
@@ -141,7 +141,7 @@ def _sample(conversations: Sequence[Conversation], size: int, seed: str) -> list
 
 
 def _gate_tokens(recorder: Recorder, inputs: _Inputs, package_dir: Path) -> None:
-    """Require the scored ids from the package's own tokenizer and chat template."""
+    """Require that the package's own tokenizer and chat template give the scored ids."""
     package = load_tokenizer(package_dir).tokenizer
     # Transformers.js reads only this template; Transformers would prefer the .jinja file.
     template = read_json(package_dir / "tokenizer_config.json").get("chat_template", "")
@@ -225,7 +225,7 @@ def _record_losses(
 
 
 def _record(config: EvaluateConfig, inputs: _Inputs, too_small: list[str]) -> dict:
-    """How the numbers were measured and what they mean, in words."""
+    """Description of the methods and of what the numbers mean."""
     question_ids = [question.id for question in inputs.questions]
     not_assessed = {"status": "not_assessed", "reason": "No person and no judge has assessed the answers."}
     return {
@@ -271,7 +271,7 @@ def _record(config: EvaluateConfig, inputs: _Inputs, too_small: list[str]) -> di
 
 
 def _summary(recorder: Recorder, ratios: dict[str, float]) -> list[str]:
-    """Lines for the person watching, with a warning first if the model did not learn."""
+    """Summary lines, with a warning first if the model did not learn."""
     values = {measurement.id: measurement.value for measurement in recorder.measurements}
     test = {model: values[f"evaluate.perplexity.test.{model}"] for model in ("base", "tuned", "int4")}
     lines = []

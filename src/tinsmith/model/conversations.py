@@ -1,4 +1,4 @@
-"""Define valid conversations, and how they are stored between stages."""
+"""Define valid conversations and their storage between stages."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -21,14 +21,14 @@ class Conversation:
     """An optional system message, then user and assistant in turn, ending with the assistant."""
 
     id: str
-    """The record's own, else its file and position, so that it is stable over runs."""
+    """The record's own id, else its file and position, so that every run gives the same id."""
     category: str
     messages: tuple[Message, ...]
     source: dict[str, str] = field(default_factory=dict)
     """`file` (relative to the data path) and `position` (`line 12` or `record 3`)."""
 
     def as_dicts(self) -> list[dict[str, str]]:
-        """The messages in the form chat templates take."""
+        """The messages as chat templates expect them."""
         return [{"role": m.role, "content": m.content} for m in self.messages]
 
 

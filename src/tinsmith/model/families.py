@@ -15,7 +15,7 @@ from tinsmith.core.errors import BaseModelError
 from tinsmith.model.conversations import Message
 
 Segments = list[tuple[str, bool]]
-"""Pieces of rendered text in order, each with whether its tokens are supervised."""
+"""Pieces of rendered text in order. The flag says whether a piece's tokens are supervised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Family:
     end_of_turn: str
     """Token that ends an assistant turn; supervised, and an end token for generation."""
     also_ends: tuple[str, ...]
-    """More tokens that end generation."""
+    """Other tokens that end generation."""
     has_bos: bool
     """Whether rendered text starts with the beginning-of-sequence token."""
     title: str

@@ -1,7 +1,7 @@
 """Unpack the INT8 graph's weights from the 4- and 8-bit weights of a package, following the package's plan.
 
 `web/unpack.js` does the same in a page. The arithmetic is that of ONNX Runtime's constant folding, which unpacks the
-weights of the other INT8 graph: products and steps are rounded to halves, quotients to floats.
+weights of the other INT8 graph: products and steps are rounded to float16, quotients to float32.
 """
 
 import json
@@ -13,12 +13,12 @@ import numpy as np
 from tinsmith.model.package_format import UNPACK_PLAN_FILE
 
 LARGEST_LEVEL = 127
-"""Largest level in 8 bits. -128 is left out, so that every level has its negative."""
+"""Largest 8-bit level. -128 is not used, so that every level has a negative."""
 MIDDLE = 128
-"""Level that stands for zero in 8 bits. Weights are unsigned, as activations are: for signed weights, x86 processors
-without VNNI add two products in 16 bits, which overflow silently (`vpmaddubsw`)."""
+"""8-bit level of the value zero. Weights are unsigned, like activations: with signed weights, x86 processors without
+VNNI would add two products in 16 bits, which overflows silently (`vpmaddubsw`)."""
 SMALLEST_STEP = 2.0**-24
-"""The smallest half that is not zero."""
+"""Smallest positive float16."""
 _WIDE = 1024
 _WIDTH = 128
 _BLOCK_SIZE = 32
@@ -27,23 +27,24 @@ _ROWS = 4096
 
 
 def width_of(rows: int) -> int:
-    """Columns of a product that are stored together, for a matrix with this many rows (out features).
+    """Number of output columns stored together, for a matrix with this many rows (out features).
 
     ONNX Runtime's WASM build multiplies 128 columns at a time, 8 bytes of each row, and repacks them for every product.
-    In a wide matrix these bytes lie in different memory pages, and if the width is a multiple of a large power of two,
-    in the same few cache lines. Matrices of 128 columns are read in order, 1.7 to 5 times as fast for one token.
+    In a wide matrix these bytes are in different memory pages. If its width is a multiple of a large power of two, they
+    also compete for the same few cache lines. Matrices of 128 columns are read in order, 1.7 to 5 times as fast for one
+    token.
     """
     return _WIDTH if rows >= _WIDE else rows
 
 
 def padded(rows: int) -> int:
-    """Number of columns with the last matrix filled up; scales and levels of the added columns are zero."""
+    """`rows` rounded up to whole matrices of `width_of(rows)` columns. Added columns have zero scales and levels."""
     width = width_of(rows)
     return -(-rows // width) * width
 
 
 def unpacked_weights(graphs_dir: Path) -> np.ndarray:
-    """The content of `UNPACKED_DATA`, uint8 (bytes,), from the plan and the weights in a package's folder of graphs."""
+    """The content of `UNPACKED_DATA`, uint8 (bytes,), from the plan and weights in a package's folder of graphs."""
     plan = json.loads((graphs_dir / Path(UNPACK_PLAN_FILE).name).read_text())
     return unpack(plan["products"], plan["bytes"], graphs_dir)
 

@@ -1,7 +1,7 @@
-"""Keep message text out of the chat format: what a message says is read as text, whatever characters it holds.
+"""Keep messages apart from the chat format: a special token that a message spells is read as text.
 
-A tokenizer turns the characters `<|im_end|>` into the control token wherever they stand, so a message could end its own
-turn and open one for the system. Rendered text is therefore cut inside such characters and tokenized piece by piece.
+A tokenizer turns the characters `<|im_end|>` into the control token wherever they occur, so a message could end its own
+turn and start a system turn. Rendered text is therefore cut inside such characters and tokenized piece by piece.
 `web/tokens.js` does the same in a browser.
 """
 
@@ -11,28 +11,28 @@ from collections.abc import Callable, Iterable, Sequence
 from tinsmith.model.conversations import Message
 
 _PRIVATE_USE = (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE))
-"""Unicode's characters without a meaning. Unlike spaces, templates do not trim them."""
+"""Unicode's private-use characters. Templates trim spaces, but not these."""
 
 Render = Callable[[Sequence[Message]], str]
 """Writes messages in the family's chat format."""
 
 
 def token_pattern(tokens: Iterable[str]) -> re.Pattern[str] | None:
-    """Pattern that finds any of `tokens`, at each place the longest, as tokenizers do; None if there are none."""
+    """Pattern that matches any of `tokens`, the longest first, as tokenizers do; None if there are none."""
     longest_first = sorted({token for token in tokens if token.strip()}, key=lambda token: (-len(token), token))
     return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
 def text_pieces(messages: Sequence[Message], render: Render, special: re.Pattern[str] | None) -> list[str]:
-    """The rendered text in pieces that join to it; in no piece does a special token's string touch a message's text.
+    """Split the rendered text so that no piece has a special token's string that overlaps a message's text.
 
-    A string inside a message is cut after its first character. One that begins in the chat format and ends in a message
-    is cut where the message begins. Text without such strings is a single piece.
+    A string inside a message is cut after its first character. One that starts in the chat format and ends in a message
+    is cut where the message starts. Text without such strings is a single piece.
 
     Args:
         messages: A conversation.
-        render: Writes it; may trim space around a message's text, must not change it otherwise.
-        special: Finds the tokenizer's special tokens, each of two characters or more.
+        render: Renders it. May trim space around a message's text, but must not change the text.
+        special: Matches the tokenizer's special tokens, each of two characters or more.
     """
     mark = _unused_character(messages)
     parts = render([Message(message.role, _enclosed(message.content, mark)) for message in messages]).split(mark)
@@ -65,7 +65,7 @@ def _enclosed(content: str, mark: str) -> str:
 
 
 def _message_bounds(parts: Sequence[str]) -> list[tuple[int, int]]:
-    """Start and end of every second part in the joined text: chat format and message text take turns."""
+    """Start and end of each message in the joined text. Parts alternate between chat format and message."""
     bounds = []
     start = 0
     for index, part in enumerate(parts):

@@ -31,7 +31,7 @@ class OnnxDecoder:
 
 @dataclass(slots=True)
 class Sequencer:
-    """One sequence being fed: its cache and how many tokens the cache holds."""
+    """One sequence: its cache, and the number of tokens in the cache."""
 
     decoder: OnnxDecoder
     length: int = 0
@@ -91,7 +91,7 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
     options.log_severity_level = 3
     try:
         if path.name == INT8_PAGE.name:
-            # Given one file from memory, the runtime wants all of them from there.
+            # If one file comes from memory, ONNX Runtime expects all of them there.
             files: dict[str, np.ndarray] = {
                 file.name: np.memmap(file, np.uint8, "r") for file in weights_files(path.parent)
             }
@@ -99,7 +99,7 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
             sizes = [data.nbytes for data in files.values()]
             options.add_external_initializers_from_files_in_memory(list(files), list(files.values()), sizes)
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises classes of its own that share no public base.
+    except Exception as error:  # ONNX Runtime's error classes share no public base.
         raise ArtifactError(
             f"{path}: ONNX Runtime cannot load it ({error})", "Run the export stage again with --force."
         ) from error

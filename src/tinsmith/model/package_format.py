@@ -1,8 +1,8 @@
 """Files of a browser package, and the one table of its ONNX graphs.
 
-All graphs are the same decoder over the same stored weights. They differ in what they compute in, and so in the device
-that runs them fastest. Export, evaluation, benchmark, card and pages take names, operators and limits from here;
-`docs/package-format.md` describes the graphs.
+All graphs are the same decoder over the same stored weights. They compute in different number formats, so each is
+fastest on a different kind of device. Export, evaluation, benchmark, card and pages read names, operators and limits
+from here; `docs/package-format.md` describes the graphs.
 """
 
 from dataclasses import dataclass
@@ -31,24 +31,24 @@ class Graph:
     file: str
     """Path inside the package. Transformers.js derives it from `dtype`."""
     dtype: str
-    """Option of Transformers.js that loads it."""
+    """Option of Transformers.js that selects it."""
     device: str
     """ONNX Runtime's backend in a page: `webgpu` or `wasm`."""
     computes_in: str
     used_by: str
-    """Whom it is for, as the card says it."""
+    """What uses it, as printed on the card."""
     model: str
-    """Name of its numbers in measurements."""
+    """Name of the model in measurement ids."""
     operators: frozenset[str]
     """ONNX operators it may contain."""
     is_measured: bool = True
-    """False where another graph of the same `model` computes the same numbers and is measured."""
+    """False if another graph of the same `model` computes the same and is measured instead."""
     max_divergence: float | None = None
-    """KL divergence from the float32 graph that export allows, in nats per token."""
+    """Largest KL divergence from the float32 graph that export accepts, in nats per token."""
     max_browser_error: float | None = None
-    """How far logits on WASM may be from ONNX Runtime's: squared differences over their variance; 1 if unrelated."""
+    """Largest error of logits on WASM against native ONNX Runtime: squared differences over variance; 1: unrelated."""
     max_parameters: float = float("inf")
-    """The largest model it is made for."""
+    """Parameters of the largest model that gets this graph."""
 
     @property
     def name(self) -> str:
@@ -67,7 +67,7 @@ FLOAT32 = Graph(
     operators=_OPERATORS,
     max_browser_error=1e-4,
 )
-"""The graph of every package. The weights are stored under its name, and it runs wherever another graph is missing."""
+"""In every package. The files of weights are named after it, and it runs wherever another graph is missing."""
 
 FLOAT16 = Graph(
     id="float16",
@@ -94,9 +94,9 @@ INT8_PAGE = Graph(
     # The last bit of a sum decides which way an activation is rounded, and machines sum in different orders: 0.05 was
     # measured where nothing was wrong.
     max_browser_error=0.25,
-    max_parameters=1_300_000_000,  # ONNX Runtime holds each weight twice while it makes a session; WASM ends at 4 GB
+    max_parameters=1_300_000_000,  # to load it, ONNX Runtime needs each weight twice, and WASM has 4 GB
 )
-"""Multiplies in INT8. The page unpacks its weights as `UNPACK_PLAN_FILE` says."""
+"""Multiplies in INT8. The page unpacks its weights by the plan in `UNPACK_PLAN_FILE`."""
 
 INT8_STOCK = Graph(
     id="int8_stock",
@@ -108,7 +108,7 @@ INT8_STOCK = Graph(
     model="int4_int8",
     operators=_INT8_OPERATORS,
     is_measured=False,
-    max_parameters=400_000_000,  # ONNX Runtime takes about 7 bytes for each while it unpacks them
+    max_parameters=400_000_000,  # ONNX Runtime needs about 7 bytes per parameter to unpack them
 )
 """The same products as `INT8_PAGE`; ONNX Runtime unpacks the weights when it loads the graph."""
 
@@ -121,7 +121,7 @@ MEASURED_GRAPHS = {graph.model: graph for graph in GRAPHS if graph.is_measured}
 BROWSER_FILE = "browser.json"
 """Names of graphs and weights, and a reference answer, for pages."""
 UNPACK_PLAN_FILE = "onnx/model_int8.json"
-"""Where each matrix of `INT8_PAGE` comes from and goes to; beside the graph."""
+"""Plan for unpacking: source and destination of each matrix of `INT8_PAGE`."""
 UNPACKED_DATA = f"{INT8_PAGE.name}_data"
 """Name under which `INT8_PAGE` expects its unpacked weights. Exists in memory only."""
 CHECKSUMS_FILE = "SHA256SUMS"
@@ -141,10 +141,10 @@ def list_graphs(package_dir: Path) -> list[dict[str, Any]]:
 
 
 def is_weights_file(name: str) -> bool:
-    """Whether `name`, a path inside a package, holds weights."""
+    """Whether the file `name`, a path inside a package, contains weights."""
     return name.startswith(f"{FLOAT32.file}_data")
 
 
 def weights_files(graphs_dir: Path) -> list[Path]:
-    """The files of weights beside a package's graphs, in order of name."""
+    """The files of weights beside a package's graphs, sorted by name."""
     return sorted(graphs_dir.glob(f"{FLOAT32.name}_data*"))

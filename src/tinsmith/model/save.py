@@ -1,4 +1,4 @@
-"""Write files of weights, and leave no partial file if that fails."""
+"""Write files of weights. A failed write leaves no partial file."""
 
 from collections.abc import Generator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Tokenize conversations and mask what counts in the loss; training, calibration and evaluation share this one way.
+"""Tokenize conversations and build loss masks, the same way for training, calibration and evaluation.
 
 The whole text is tokenized at once, as a browser does. The mask comes from the character spans of the family's
 segments: assistant content and the end-of-turn token count in the loss, nothing else.
@@ -57,7 +57,7 @@ class ChatTokenizer:
 
     @cached_property
     def special_tokens(self) -> frozenset[str]:
-        """Every token that is control, not text."""
+        """Every control token."""
         added = self.tokenizer.added_tokens_decoder.values()
         return frozenset(self.tokenizer.all_special_tokens) | {token.content for token in added if token.special}
 
@@ -70,7 +70,7 @@ class ChatTokenizer:
         return "".join(piece for piece, _ in self.family.segments(messages, self.bos))
 
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Ids that ask for the next assistant turn; `messages` ends with a user message.
+        """Ids up to the start of the next assistant turn; `messages` ends with a user message.
 
         Special tokens come from the chat format alone; a message that spells one is read as text.
         """
@@ -85,7 +85,7 @@ class ChatTokenizer:
         Special tokens come from the chat format alone; a message that spells one is read as text.
 
         Raises:
-            DataError: the shipped chat template renders other text; nothing would be supervised; an
+            DataError: the shipped chat template renders different text; nothing would be supervised; an
                 end-of-turn token is not supervised; or there is not exactly one beginning-of-sequence token
                 where the family has one.
         """

@@ -1,7 +1,7 @@
 """Memory for tensors that a forward pass saves for its backward pass: a few large blocks that all passes reuse.
 
-A general allocator puts these tensors between short-lived ones. The next pass has other sizes and cannot fill the gaps,
-so that a pass that saves 1.0 GB needs 1.5 GB. Here every pass places its tensors end to end.
+A general allocator mixes these tensors with short-lived ones. The next pass has other sizes and cannot fill the gaps,
+so a pass that saves 1.0 GB needs 1.5 GB. Here every pass places its tensors end to end.
 """
 
 import math

@@ -40,7 +40,7 @@ class Tile:
     rows: slice
     keys: slice
     mask: torch.Tensor
-    """(rows, M) for the last M keys: 0 where a query sees a key, else -inf. All queries see the keys before."""
+    """(rows, M) for the last M keys: 0 where a query sees a key, else -inf. Every query sees the keys before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +152,8 @@ def _tiled(node: Node, window: int) -> TiledNode:
 def _block_bounds(node: Node) -> list[int]:
     """Start of each block of rows and end of the last, counted from the node's first row.
 
-    Blocks end at multiples of `_BLOCK_ROWS` in the conversation. This gives most tiles the same shapes, also in other
-    packs with the same opening. The CPU's matrix library compiles a kernel for each new shape.
+    Blocks end at multiples of `_BLOCK_ROWS` in the conversation, so most tiles have the same shapes, even across packs
+    with the same opening. The CPU's matrix library compiles a kernel for each new shape.
     """
     rows = node.stop - node.start
     first = _BLOCK_ROWS - node.position % _BLOCK_ROWS

@@ -39,7 +39,7 @@ class Linear(Protocol):
             grad: Gradient of the output (T, N).
             x: The input of `forward`.
             kept: The tensors that `forward` returned for this.
-            grad_x: Gradient of the same input from other layers; this layer's is added in place.
+            grad_x: Gradient of the same input from other layers. This layer adds its own in place.
             needs_grad_x: Whether to compute the gradient of the input; None is returned if not.
         """
 
@@ -152,7 +152,7 @@ class Rotate:
 
 
 class Identity:
-    """Stands for no operation before a linear layer."""
+    """No operation before a linear layer."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x

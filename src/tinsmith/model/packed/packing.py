@@ -162,7 +162,7 @@ class _Tree:
 
 
 def _openings(sequences: Sequence[Tokens], depth: int) -> list[list[Tokens]]:
-    """Group sorted `sequences` that share enough tokens after `depth`. One that shares fewer is its own group."""
+    """Group sorted `sequences` that share enough tokens after `depth`. Others are groups of one."""
     groups: list[list[Tokens]] = []
     for tokens in sequences:
         if groups and _shared(groups[-1][0].ids, tokens.ids) - depth >= _MIN_SHARED_TOKENS:
