@@ -12,7 +12,10 @@ from tinsmith.core.run_dir import copy_file, link_or_copy, read_json, write_json
 from tinsmith.core.stage_context import StageContext, Summary
 
 _MAX_NEW_TOKENS = 256
-_SCRIPTS = "chat client context loader markdown reference rows store sw tokens unpack unpack_worker versions worker"
+_SCRIPTS = (
+    "chat client context device files loader markdown reference rows statistics store sw tokens unpack unpack_worker "
+    "versions worker"
+)
 _PAGES = {
     "index.html": "chat.html",
     **{name: name for name in ("chat.css", "page.css", *(f"{script}.js" for script in _SCRIPTS.split()))},

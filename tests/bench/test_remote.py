@@ -224,7 +224,7 @@ def test_the_command_prints_an_address_and_puts_the_device_on_the_card(tmp_path,
             _, stderr = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert "serves the model" in stderr and "no text of your conversations" in stderr
+    assert "serves the model" in stderr and "no text from your conversations" in stderr
     assert "this machine only" in stderr and "nothing was changed" in stderr and process.returncode == 0
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 SCRIPT = """(async () => {
   const { Unpackers, unpack } = await import("./unpack.js");
-  const { FileBuffer } = await import("./store.js");
+  const { FileBuffer } = await import("./files.js");
   const plan = await (await fetch("./model/onnx/model_int8.json")).json();
   const bytes = new Uint8Array(await (await fetch("./model/onnx/model_q4.onnx_data")).arrayBuffer());
   // The same bytes as two files, of which products read one or the other.
@@ -94,7 +94,7 @@ def test_the_page_loads_with_workers_and_without(package, runtime, helper, tmp_p
     [
         ("unpack.js", "const data = new Uint8Array(plan.bytes);", "const data = new Uint8Array(2 ** 53);"),
         ("unpack.js", "new SharedArrayBuffer(plan.bytes)", "new SharedArrayBuffer(2 ** 53)"),
-        ("store.js", "buffer.bytes.slice()", "(() => { throw new RangeError('Array buffer allocation failed'); })()"),
+        ("files.js", "buffer.bytes.slice()", "(() => { throw new RangeError('Array buffer allocation failed'); })()"),
     ],
 )
 def test_without_memory_the_4_bit_graph_runs(package, runtime, file, old, new, tmp_path):

@@ -35,6 +35,8 @@ _PAGES = (
     "worker.js",
     "loader.js",
     "store.js",
+    "files.js",
+    "device.js",
     "unpack.js",
     "unpack_worker.js",
     "reference.js",

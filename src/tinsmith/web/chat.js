@@ -1,11 +1,12 @@
 /**
  * The chat page. markdown.js renders answers as DOM nodes and parses nothing as HTML, so an answer cannot inject markup.
  *
- * @import { Done, Message, Progress, Ready, Token } from "./messages.js"
+ * @import { Done, Message, Ready, Token } from "./messages.js"
  */
 
 import { ModelClient, RequestFailed, startServiceWorker } from "./client.js";
 import { markdown } from "./markdown.js";
+import { progressBar, speedometer, statistics } from "./statistics.js";
 
 /**
  * @typedef {object} App content of `app.json`, which is written when the site is built
@@ -17,9 +18,6 @@ import { markdown } from "./markdown.js";
  *
  * @typedef {{item: HTMLElement, body: HTMLElement}} Turn
  */
-
-/** The first file of weights, and often the only one. The total size is unknown until its download starts. */
-const WEIGHTS = "onnx/model_q4.onnx_data";
 
 /** Length and time limit of the hidden answer that warms up the model. */
 const WARM_UP = { tokens: 48, maxMilliseconds: 5000 };
@@ -220,37 +218,6 @@ async function problemAfterRecovery(error) {
   }
 }
 
-/** @returns {(time: number) => string} converts each token's time in milliseconds into the speed so far, as text */
-function speedometer() {
-  /** @type {number[]} */
-  const times = [];
-  return (time) => {
-    times.push(time);
-    return times.length > 1 ? `${tokensPerSecond(times)} tokens/s` : "";
-  };
-}
-
-/** @param {number[]} times in milliseconds */
-function tokensPerSecond(times) {
-  return (((times.length - 1) * 1000) / (times[times.length - 1] - times[0])).toFixed(1);
-}
-
-/** @param {Done} done @returns {HTMLElement} a line of numbers to show below an answer */
-function statistics(done) {
-  const line = document.createElement("span");
-  line.className = "measure";
-  const parts = [`${done.tokenIds.length} tokens`];
-  if (done.times.length > 1) parts.push(`${tokensPerSecond(done.times)} tokens/s`);
-  parts.push(`context ${done.promptTokens + done.tokenIds.length} of ${done.contextTokens}`);
-  if (done.droppedTurns) {
-    parts.push(`without the oldest ${done.droppedTurns === 1 ? "turn" : `${done.droppedTurns} turns`}`);
-  }
-  if (done.stopped === "length") parts.push("cut off at the maximum answer length");
-  if (done.stopped === "request") parts.push("stopped");
-  line.textContent = parts.join(" · ");
-  return line;
-}
-
 /** @param {string} text @returns {HTMLElement} buttons to show below an answer */
 function actions(text) {
   const line = document.createElement("div");
@@ -305,7 +272,8 @@ async function loadModel(gpuProblem = "") {
   // Without this a browser may delete the model when the disk is full. It may ask the visitor, so do not wait for it.
   navigator.storage?.persist?.().catch(() => {});
   const request = { modelUrl: new URL(app.model, location.href).href };
-  const onProgress = progressBar();
+  const bar = /** @type {HTMLProgressElement} */ (element("loading-bar"));
+  const onProgress = progressBar(bar, element("loading-text"));
   const loading = gpuProblem
     ? client.loadOnProcessor(gpuProblem, request, onProgress)
     : client.load(request, onProgress);
@@ -314,39 +282,6 @@ async function loadModel(gpuProblem = "") {
   update();
   announce("The model is ready");
   warmUp();
-}
-
-/** @returns {(progress: Progress) => void} shows the progress of all files together */
-function progressBar() {
-  /** @type {Map<string, Progress>} */
-  const files = new Map();
-  const bar = /** @type {HTMLProgressElement} */ (element("loading-bar"));
-  const startedAt = performance.now();
-  return (progress) => {
-    files.set(progress.file, progress);
-    if (!files.has(WEIGHTS)) return; // the small files before it say nothing about how long loading takes
-    const all = [...files.values()];
-    const loaded = all.reduce((sum, file) => sum + file.loaded, 0);
-    const total = all.reduce((sum, file) => sum + file.total, 0);
-    bar.value = loaded / total;
-    element("loading-text").textContent =
-      loaded >= total
-        ? `Preparing the model (${megabytes(total)} MB)`
-        : `Loading the model: ${megabytes(loaded)} of ${megabytes(total)} MB${timeLeft(startedAt, loaded, total)}`;
-  };
-}
-
-/** @param {number} bytes */
-function megabytes(bytes) {
-  return (bytes / 1e6).toFixed(bytes < 1e6 ? 1 : 0);
-}
-
-/** @param {number} startedAt @param {number} loaded @param {number} total @returns {string} empty while it is unknown */
-function timeLeft(startedAt, loaded, total) {
-  const seconds = (performance.now() - startedAt) / 1000;
-  if (seconds < 2 || !loaded) return "";
-  const left = (seconds * (total - loaded)) / loaded;
-  return left < 90 ? `, about ${Math.ceil(left)} s left` : `, about ${Math.round(left / 60)} minutes left`;
 }
 
 /** @param {Ready} ready */

@@ -11,7 +11,8 @@
 
 import { disagreement, MAX_DISAGREEMENT } from "./reference.js";
 import { readInPieces } from "./rows.js";
-import { FileBuffer, Store } from "./store.js";
+import { FileBuffer } from "./files.js";
+import { Store } from "./store.js";
 import { Unpackers, unpack } from "./unpack.js";
 
 /** File that lists the package's graphs and weights. */

@@ -3,11 +3,13 @@
  *
  * A broken or stalled download resumes where it stopped, at once or on a later visit. If the browser has no room, files
  * are used from memory. Without a network, the version cached by an earlier visit is used.
+ *
+ * @import { FileBuffer } from "./files.js"
  */
 
-import { hex, Version } from "./versions.js";
+import { parseSums, PartWriter, sha256, sizeOf } from "./files.js";
+import { Version } from "./versions.js";
 
-const PART_BYTES = 8_000_000;
 const MAX_ATTEMPTS = 5;
 const FIRST_DELAY_MS = 500;
 const STALL_TIMEOUT_MS = 30_000;
@@ -18,38 +20,6 @@ const RETRYABLE_STATUSES = [408, 425, 429, 500, 502, 503, 504];
 /**
  * @typedef {(progress: {file: string, loaded: number, total: number}) => void} OnProgress bytes of one file
  */
-
-/** The bytes of one file in memory, for callers that use them while they arrive. */
-export class FileBuffer {
-  /** Bytes that have arrived. */
-  received = 0;
-
-  /** Whether bytes were replaced, which invalidates everything computed from them. */
-  isOverwritten = false;
-
-  /**
-   * @param {Uint8Array} bytes as long as the file
-   * @param {(received: number) => void} [onReceived]
-   */
-  constructor(bytes, onReceived = () => {}) {
-    this.bytes = bytes;
-    this.onReceived = onReceived;
-  }
-
-  /** @param {Uint8Array} chunk the next bytes */
-  append(chunk) {
-    const target = this.bytes.subarray(this.received, this.received + chunk.length);
-    target.set(chunk.subarray(0, target.length));
-    this.received += chunk.length;
-    this.onReceived(this.received);
-  }
-
-  reset() {
-    this.isOverwritten ||= this.received > 0;
-    this.received = 0;
-    this.onReceived(0);
-  }
-}
 
 /** The files of one version of one package. */
 export class Store {
@@ -397,35 +367,6 @@ export class Store {
   }
 }
 
-/** Collects chunks of a download into parts that are worth caching. */
-class PartWriter {
-  /** @type {Uint8Array<ArrayBuffer>[]} */
-  #chunks = [];
-  #size = 0;
-
-  /** @param {(part: Blob) => Promise<void>} write */
-  constructor(write) {
-    this.write = write;
-  }
-
-  /** @param {Uint8Array<ArrayBuffer>} chunk @returns {Promise<boolean>} whether a part was written */
-  async append(chunk) {
-    this.#chunks.push(chunk);
-    this.#size += chunk.length;
-    if (this.#size < PART_BYTES) return false;
-    await this.flush();
-    return true;
-  }
-
-  async flush() {
-    if (!this.#chunks.length) return;
-    const part = new Blob(this.#chunks);
-    this.#chunks = [];
-    this.#size = 0;
-    await this.write(part);
-  }
-}
-
 /** The host refused a request, and a retry would not help. */
 class Refused extends Error {}
 
@@ -451,46 +392,4 @@ async function removeOldVersion(version, error) {
 /** @param {unknown} error @returns {error is DOMException} */
 function isQuotaExceeded(error) {
   return error instanceof DOMException && error.name === "QuotaExceededError";
-}
-
-/** @param {Blob[]} parts @returns {number} bytes */
-function sizeOf(parts) {
-  return parts.reduce((sum, part) => sum + part.size, 0);
-}
-
-/**
- * @param {Blob} file
- * @param {FileBuffer} [buffer] with the file's bytes, if a caller uses them
- * @returns {Promise<string | null>} null outside secure contexts, where browsers cannot compute digests
- */
-async function sha256(file, buffer) {
-  if (!globalThis.crypto?.subtle) return null;
-  return hex(await crypto.subtle.digest("SHA-256", await unsharedBytes(file, buffer)));
-}
-
-/**
- * All bytes of a file in unshared memory, which digests require.
- *
- * @param {Blob} file
- * @param {FileBuffer} [buffer]
- * @returns {Promise<BufferSource>}
- */
-async function unsharedBytes(file, buffer) {
-  if (buffer?.bytes.length !== file.size) return file.arrayBuffer(); // no buffer, or a file of another size
-  const isShared = !(buffer.bytes.buffer instanceof ArrayBuffer);
-  return /** @type {Uint8Array<ArrayBuffer>} */ (isShared ? buffer.bytes.slice() : buffer.bytes);
-}
-
-/** @param {string} text @param {URL} address @returns {Map<string, string>} file name -> SHA-256 */
-function parseSums(text, address) {
-  const lines = text.split("\n").filter(Boolean);
-  return new Map(
-    lines.map((line) => {
-      const match = /^([0-9a-f]{64}) {2}(.+)$/.exec(line);
-      if (!match) {
-        throw new Error(`${address.href} is not a list of checksums; it begins with: ${text.slice(0, 60)}`);
-      }
-      return [match[2], match[1]];
-    }),
-  );
 }

@@ -29,6 +29,7 @@ const OPENING = [
   "./client.js",
   "./markdown.js",
   "./page.css",
+  "./statistics.js",
   "./worker.js",
 ];
 

@@ -3,11 +3,19 @@
  *
  * @import { Adapter, CompareRequest, Device, Done, GenerateRequest, LoadRequest, Message, Reply, Requests, SentRequest, TokenizeRequest } from "./messages.js"
  * @import { Prompt } from "./context.js"
- * @import { LoadOptions } from "./loader.js"
  * @import { Model, Tokenizer, Transformers } from "./types.d.ts"
  */
 
 import { fitPrompt, Past } from "./context.js";
+import {
+  chooseDevice,
+  chooseThreads,
+  describe,
+  gpuOptions,
+  importTransformers,
+  requestAdapter,
+  watchPlacement,
+} from "./device.js";
 import { gpuFailed, loadChat, Unsuitable } from "./loader.js";
 import { disagreement } from "./reference.js";
 import { ChatEncoder } from "./tokens.js";
@@ -45,27 +53,6 @@ const EXACT_TEXT = { clean_up_tokenization_spaces: false };
 /** Longest conversation, whatever the model allows: keys and values of more tokens would fill a phone's memory. */
 const MOST_CONTEXT_TOKENS = 4096;
 
-/** Tokens of the package's reference that are compared on a software adapter, which needs seconds for each. */
-const SOFTWARE_REFERENCE_TOKENS = 2;
-
-// ONNX Runtime's prefill attention computes eight keys at a time across a subgroup. On narrower subgroups its results are
-// wrong from 32 prompt tokens on, without an error; without subgroups it uses another path. Remove this when onnxruntime-web
-// checks the width: https://github.com/microsoft/onnxruntime/pull/28520 made that path usable.
-const MIN_SUBGROUP_LANES = 8;
-/** @type {(keyof GPUSupportedLimits)[]} */
-const DEVICE_LIMITS = [
-  "maxBindGroups",
-  "maxBufferSize",
-  "maxStorageBufferBindingSize",
-  "maxStorageBuffersPerShaderStage",
-  "maxComputeInvocationsPerWorkgroup",
-  "maxComputeWorkgroupSizeX",
-  "maxComputeWorkgroupSizeY",
-  "maxComputeWorkgroupSizeZ",
-  "maxComputeWorkgroupStorageSize",
-  "maxComputeWorkgroupsPerDimension",
-];
-
 const now = () => performance.timeOrigin + performance.now();
 
 /** @param {Reply} reply */
@@ -86,7 +73,7 @@ async function load({ id, ...request }) {
     onProgress: (progress) => post({ type: "progress", id, ...progress }),
     isStopped,
     sessionOptions: placement ? { logSeverityLevel: 0 } : {},
-    ...(device === "webgpu" && gpu ? await gpuOptions(gpu) : {}),
+    ...(device === "webgpu" && gpu ? await gpuOptions(gpu, !!adapter?.software) : {}),
   });
   receiveBetweenTokens(model);
   const contextTokens = contextLength(model);
@@ -111,121 +98,6 @@ function versionsOf(env) {
     "@huggingface/transformers": env.version,
     "onnxruntime-web": env.backends.onnx.versions?.web ?? "",
   };
-}
-
-/**
- * The build of Transformers.js for a device. It loads ONNX Runtime's binary from this site; the default is a public CDN. The
- * glue code is inside the bundle, so only the binary needs an address.
- *
- * @param {Device} device
- * @param {number} threads
- * @returns {Promise<Transformers>}
- */
-async function importTransformers(device, threads) {
-  /** @type {Transformers} */
-  const transformers = await import(`./runtime/transformers.${device}.js`);
-  const build = device === "webgpu" ? "ort-wasm-simd-threaded.asyncify.wasm" : "ort-wasm-simd-threaded.wasm";
-  const wasm = /** @type {NonNullable<Transformers["env"]["backends"]["onnx"]["wasm"]>} */ (
-    transformers.env.backends.onnx.wasm
-  );
-  wasm.wasmPaths = { wasm: new URL(`./runtime/${build}`, import.meta.url).href };
-  wasm.numThreads = threads;
-  return transformers;
-}
-
-/** @returns {Promise<GPUAdapter | null>} */
-async function requestAdapter() {
-  return (await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" })) ?? null;
-}
-
-/** @param {GPUAdapter} gpu @returns {Adapter} */
-function describe(gpu) {
-  /** @type {Partial<GPUAdapterInfo>} */
-  const info = gpu.info ?? {};
-  const { vendor = "", architecture = "", device = "", description = "", isFallbackAdapter = false } = info;
-  const words = `${vendor} ${architecture} ${device} ${description}`;
-  const software = isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|softpipe|basic render|warp/i.test(words);
-  return { vendor, architecture, device, description, software };
-}
-
-/**
- * Options of `loadChat` for a GPU.
- *
- * @param {GPUAdapter} gpu
- * @returns {Promise<Partial<LoadOptions>>}
- */
-async function gpuOptions(gpu) {
-  return {
-    canFloat16: gpu.features.has("shader-f16"),
-    maxTensorBytes: gpu.limits.maxStorageBufferBindingSize,
-    referenceTokens: adapter?.software ? SOFTWARE_REFERENCE_TOKENS : undefined,
-    gpuDevice: await deviceWithoutSubgroups(gpu),
-  };
-}
-
-/**
- * A device that hides subgroups too narrow for ONNX Runtime.
- *
- * @param {GPUAdapter} gpu
- * @returns {Promise<GPUDevice | undefined>} undefined if there is nothing to hide
- * @throws {Unsuitable} if the adapter provides no device
- */
-async function deviceWithoutSubgroups(gpu) {
-  const { subgroupMinSize = Infinity } = gpu.info ?? {};
-  if (!gpu.features.has("subgroups") || subgroupMinSize >= MIN_SUBGROUP_LANES) return undefined;
-  const requesting = gpu.requestDevice({
-    requiredFeatures: gpu.features.has("shader-f16") ? ["shader-f16"] : [],
-    requiredLimits: Object.fromEntries(DEVICE_LIMITS.map((name) => [name, Number(gpu.limits[name])])),
-  });
-  return requesting.catch((error) => {
-    throw gpuFailed(error);
-  });
-}
-
-/**
- * The device to use, and why it is not the requested one.
- *
- * @param {"auto" | Device} requested
- * @param {Adapter | null} gpu
- * @returns {{device: Device, notice: string}}
- */
-function chooseDevice(requested, gpu) {
-  if (requested === "wasm") return { device: "wasm", notice: "" };
-  if (gpu && (requested === "webgpu" || !gpu.software)) return { device: "webgpu", notice: "" };
-  const reason = gpu ? "only a software WebGPU adapter was found" : "no WebGPU adapter was found";
-  return { device: "wasm", notice: `Running on the processor: ${reason}` };
-}
-
-/**
- * One thread without cross-origin isolation, which shared memory needs. Otherwise the requested number, or all cores of a
- * small machine and at most half of a larger one.
- *
- * @param {number} [requested]
- */
-function chooseThreads(requested) {
-  if (!crossOriginIsolated) return 1;
-  if (requested) return requested;
-  const cores = navigator.hardwareConcurrency || 1;
-  return cores <= 4 ? cores : Math.min(8, Math.ceil(cores / 2));
-}
-
-/**
- * Counts of nodes by execution provider, filled while a session is created. ONNX Runtime only writes them to its log.
- *
- * @returns {Record<string, number>}
- */
-function watchPlacement() {
-  /** @type {Record<string, number>} */
-  const placement = {};
-  const report = console.error.bind(console);
-  // The runtime binds console.error when it starts, so restoring it later would do nothing; this worker has one session.
-  console.error = (/** @type {unknown[]} */ ...words) => {
-    const line = words.join(" ");
-    const match = /placed on \[(\w+)\]\. Number of nodes: (\d+)/.exec(line);
-    if (match) placement[match[1]] = (placement[match[1]] ?? 0) + Number(match[2]);
-    else if (!/\[[VIW]:onnxruntime/.test(line)) report(...words);
-  };
-  return placement;
 }
 
 /**
