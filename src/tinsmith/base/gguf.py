@@ -216,9 +216,7 @@ def _transformers_name(file: GgufFile, architecture: str, name: str) -> str:
     known = _NAMES | _NORMS[architecture]
     match = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.weight", name)
     if match is None or match[2] not in known or (match[1] is None) != (match[2] in _OUTSIDE_LAYERS):
-        raise BaseModelError(
-            f"{file.name}: tensor {name!r} is not a known part of a {architecture} model", _ORIGINAL_HINT
-        )
+        raise BaseModelError(f"{file.name}: tensor {name!r} is not part of a {architecture} model", _ORIGINAL_HINT)
     return f"{known[match[2]]}.weight" if match[1] is None else f"model.layers.{match[1]}.{known[match[2]]}.weight"
 
 
