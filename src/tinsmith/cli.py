@@ -19,7 +19,7 @@ from tinsmith.pipeline.stages import STAGE_NAMES
 
 
 class _Group(click.Group):
-    """Prints errors that a user can act on as message and hint, and exits with code 2. `--debug` shows tracebacks."""
+    """Prints user-fixable errors as a message and a hint, and exits with code 2. `--debug` shows tracebacks."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -73,7 +73,9 @@ _FROM = click.option("--from", "first", type=click.Choice(STAGE_NAMES), default=
 _TO = click.option("--to", "last", type=click.Choice(STAGE_NAMES), default="app", help="Last stage to run.")
 _FORCE = click.option("--force", is_flag=True, help="Run the stages even if they are up to date.")
 _ADOPT = click.option(
-    "--adopt", is_flag=True, help="Continue a run of another configuration file, or of one that was moved or renamed."
+    "--adopt",
+    is_flag=True,
+    help="Continue a run even if its configuration file was replaced, moved or renamed.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Also print the results as one line of JSON.")
 

@@ -59,10 +59,10 @@ def test_a_gguf_file_takes_nothing_from_strangers_beside_it(downloads, tmp_path)
     license, names, said = placed(downloads / "tiny.gguf", tmp_path, license="mit")
     assert (license["id"], license["stated_in"], names) == ("mit", "base.license", set())
     assert said == (
-        "licence file left out: LICENSE: its folder holds more than tiny.gguf; if it belongs to it, rename it to "
-        "tiny.LICENSE",
-        "licence file left out: NOTICE.txt: its folder holds more than tiny.gguf; if it belongs to it, rename it to "
-        "tiny.NOTICE.txt",
+        "licence file left out: LICENSE: its folder holds more than tiny.gguf; if this file belongs to that model, "
+        "rename it to tiny.LICENSE",
+        "licence file left out: NOTICE.txt: its folder holds more than tiny.gguf; if this file belongs to that model, "
+        "rename it to tiny.NOTICE.txt",
         "licence file left out: README.md: its folder holds more than tiny.gguf",
     )
 

@@ -26,7 +26,7 @@ def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
         )
     if command[1:3] == ["-m", "pip"] and importlib.util.find_spec("pip") is None:
         raise MissingDependency(f"pip is not installed in {sys.prefix}", f"{sys.executable} -m ensurepip")
-    # pip downloads to TMPDIR and moves the finished archive. In `folder`, the bar can count the bytes.
+    # pip downloads to TMPDIR, then moves the archive; TMPDIR is `folder`, so the bar sees the bytes.
     environment = os.environ | {"TMPDIR": str(folder)}
     with _BytesBar(folder, total_bytes):
         process = subprocess.run(

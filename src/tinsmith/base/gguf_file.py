@@ -125,7 +125,7 @@ class GgufFile:
         return value
 
     def _unexpected(self, key: str, value: Any, expected: str) -> BaseModelError:
-        shown = repr(value)[:60] if isinstance(value, str | int | float) else f"a list of {len(value)}"
+        shown = repr(value)[:60] if isinstance(value, str | int | float) else f"a list of {len(value)} items"
         return BaseModelError(
             f"{self.name}: GGUF metadata {key} is {shown}, expected {expected}",
             "Fetch the file again; if that does not help, use the model's original files.",
@@ -251,7 +251,7 @@ def _tensors(header: _Header, count: int, data: numpy.ndarray) -> tuple[GgufTens
             raise _Damaged(f"tensor {entry.name!r} starts at byte {entry.offset} of the data, overlapping or unaligned")
         end = entry.offset + entry.size_bytes
         if base + end > len(data):
-            raise _Damaged(f"tensor {entry.name!r} ends at byte {base + end}, but the file at {len(data)}")
+            raise _Damaged(f"tensor {entry.name!r} ends at byte {base + end}, the file ends at {len(data)}")
     return tuple(
         GgufTensor(
             entry.name,

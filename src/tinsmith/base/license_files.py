@@ -18,7 +18,8 @@ _WORDS = re.compile(
 _ENDINGS = re.compile(
     r"(\.(txt|md|markdown|rst|html?|\d+|apache\d*|mit|bsd\d*|[la]?gpl\w*|lesser|mpl\w*|gemma|llama\w*))?"
 )
-"""Accepted endings: none, a text's, or a licence's as in `LICENSE.MIT`. Others may be secrets, as `license.key`."""
+"""Accepted endings: no ending, that of a text file, or the name of a licence, as in `LICENSE.MIT`. A file with another
+ending may be a secret, such as `license.key`."""
 
 _MODEL_FILES = """config.json generation_config.json tokenizer.json tokenizer_config.json special_tokens_map.json
     added_tokens.json chat_template.jinja chat_template.json vocab.json merges.txt tokenizer.model params template
@@ -72,7 +73,8 @@ def gguf_files(path: Path) -> LicenseFiles:
     files = _read_all(reasons)
     reason = f"its folder holds more than {path.name}"
     left_out = [
-        f"{entry.name}: {reason}; if it belongs to it, rename it to {path.stem}.{entry.name}" for entry in beside
+        f"{entry.name}: {reason}; if this file belongs to that model, rename it to {path.stem}.{entry.name}"
+        for entry in beside
     ]
     left_out += [f"{entry.name}: {reason}" for entry in sorted(path.parent.iterdir()) if _is_readme(entry)]
     return LicenseFiles(files.published, (*files.left_out, *left_out))

@@ -163,7 +163,7 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     measured = bench.run("measure", device_plan)
     ready = measured["ready"]
     if ready["device"] != device:
-        # Software adapters compute correctly, so the package or its reference must be wrong.
+        # On a correct software adapter, this fallback means a wrong package or reference.
         if (ready["adapter"] or {}).get("software"):
             raise BrowserError(f"{device}: the model runs on {ready['device']} instead: {ready['notice']}")
         return _not_measured(session, ready["notice"])
@@ -264,6 +264,6 @@ def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Reco
         count=len(comparisons),
         count_of="prompts",
         method="web/reference.js, mean over prompts",
-        hint="The browser's kernels compute different logits from those evaluated; see logits.",
+        hint="The browser's logits differ from those evaluated; see bench/gates.json.",
         raw="bench/gates.json",
     )

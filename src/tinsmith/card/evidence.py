@@ -27,7 +27,7 @@ class Evidence:
     stamps: dict[str, dict[str, Any]]
     """By finished stage."""
     measurements: dict[str, Measurement]
-    """By id, in the order written: the newest line whose stage and fingerprint match that stage's stamp."""
+    """By id, in the order recorded; only those from the latest run of each finished stage."""
     environments: dict[str, dict[str, Any]]
     """By id."""
     log_bytes: int
@@ -82,8 +82,7 @@ def read_evidence(run: RunDir, log_bytes: int | None = None) -> Evidence:
 
     Args:
         run: A folder that does not exist counts as an empty run.
-        log_bytes: Read only the first bytes of `measurements.jsonl`, to see it as an earlier card did. None reads
-            everything.
+        log_bytes: Read only this many bytes of `measurements.jsonl`, to see it as an earlier card did. None reads all.
 
     Raises:
         ArtifactError: the configuration, a stamp, an environment or a measurement cannot be read.

@@ -105,5 +105,5 @@ def _args(facts: Facts, m: Measurement) -> dict[str, Any]:
 
 
 def _number(text: str) -> float:
-    """The number as printed on the page, so that the two never differ."""
+    """The number as printed on the page, so that page and YAML agree."""
     return float(text.replace(",", ""))

@@ -38,7 +38,8 @@ def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, Sn
         evidence: From the run folder.
         config: The author's words.
         name: The run's name.
-        runs: Results of the How-to-Use code, by form. The card says that a form without a result was not run.
+        runs: Results of running the How-to-Use code, by its form (`hub` or `self_hosted`). If a form has no result,
+            the card says that its code was not run.
     """
     facts = Facts(evidence, config)
     page = _template().render(_variables(facts, name, runs))

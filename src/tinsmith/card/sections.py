@@ -194,7 +194,7 @@ def sources(facts: Facts) -> list[Row]:
 
 
 def environments(facts: Facts) -> list[Row]:
-    """One row per machine and set of packages that a number of the run was measured with."""
+    """One row per environment (machine and installed packages) in which the run was measured."""
     rows = []
     for id, environment in facts.evidence.environments.items():
         packages = environment.get("packages") or {}

@@ -14,7 +14,7 @@ from tinsmith.core.scratch import scratch_folder
 from tinsmith.model.package_format import FLOAT32, INT8_STOCK, is_weights_file
 
 NEUTRAL_QUESTION = "Hello! What can you help me with?"
-"""Printed if the owner has agreed to no example. A question from the data would publish somebody's words."""
+"""Printed if no example is approved: a question from the data would publish somebody's words."""
 
 _PLACEHOLDER_URL = "https://your.host/model/"
 _HUB_HOSTS = ("huggingface.co", "hf.co")
@@ -63,7 +63,7 @@ const generator = await pipeline(
 _OPTIONS = """\
 {
     device,
-    dtype: device === 'wasm' ? {int8} : {float32}, // the same weights, multiplied in INT8 on processors
+    dtype: device === 'wasm' ? {int8} : {float32}, // the same weights, multiplied in INT8 on CPUs
     session_options: { externalData: [
 {data}    ] },
   }"""
@@ -139,9 +139,9 @@ def _options(evidence: Evidence) -> str:
 
 
 def self_hosted_url(config: CardConfig) -> str:
-    """URL of the folder that the self-hosted form loads, ending in `/`: the author's if it fits, else a placeholder.
+    """URL of the folder that the self-hosted form loads, ending in `/`: `config.url` if usable, else a placeholder.
 
-    A page on a model hub is not a folder of files, and a URL without a path contains no name for the model.
+    A page on a model hub is not a folder of files, and a URL without a path names no model folder.
     """
     parts = urlsplit(config.url)
     if parts.scheme not in ("http", "https") or parts.hostname in _HUB_HOSTS or not parts.path.strip("/"):

@@ -33,7 +33,7 @@ def check_card(run: RunDir) -> list[str]:
             return problems  # the checks below read these records and would report the same change again
         problems += [problem for stage in ("card", "app") for problem in _changed_files(run, stage)]
         for problem in _problems(run):
-            problems.append(problem)  # one by one, to keep those before an error
+            problems.append(problem)  # one by one, so that an error loses none
     except ArtifactError as error:
         problems.append(error.message)
     return problems
@@ -69,7 +69,7 @@ def _changed_files(run: RunDir, stage: str) -> Iterator[str]:
 
 
 def _changed_inputs(evidence: Evidence) -> Iterator[str]:
-    """Measurements of files that an earlier stage has since changed."""
+    """Measurements whose inputs an earlier stage has since changed."""
     reported = set()
     for m in evidence.measurements.values():
         for path, recorded in m.inputs.items():
@@ -114,7 +114,7 @@ def _wrong_sums(evidence: Evidence) -> Iterator[str]:
 
 
 def _changed_card(evidence: Evidence, card: Path) -> Iterator[str]:
-    """Differences from a newly rendered card: the first changed line of each file, and numbers of the card stage."""
+    """Differences from a newly rendered card: each file's first changed line, snippet code and snippet times."""
     config, name = evidence.config.card, evidence.config.name
     runs = [_snippet_run(item) for item in read_json(card / "snippets.json")]
     codes = {snippet.form: snippet.code for snippet in snippets(evidence, config, name)}

@@ -53,7 +53,9 @@ def question_candidates(conversations: Sequence[Conversation], seed: int) -> lis
 
 
 def example_candidates(evidence: Evidence) -> list[ExampleCandidate]:
-    """Up to 8 answered test questions: the best, the worst, the second best, and so on, by key facts that INT4 states.
+    """Up to 8 answered test questions, ranked by the share of key facts that INT4 states.
+
+    They come from both ends of the ranking: best, worst, second best, and so on.
 
     Answers whose reference has no key facts come last, because they cannot be ranked.
     """

@@ -33,7 +33,7 @@ class _HeadLoss(torch.autograd.Function):
             rows = slice(start, start + _CHUNK_ROWS)
             logsum, mean = _logsum_and_mean_row(hidden[rows], head, needs_grad)
             target_rows = head[targets[rows]].float()  # (rows, D)
-            # Rounded like a product in the head's dtype, so that it equals the target's logit in the sum.
+            # Round to the head's dtype, so that this equals the target's logit in the log-sum-exp.
             target_logits = (hidden[rows].float() * target_rows).sum(-1).to(head.dtype).float()
             total += (logsum - target_logits).sum(dtype=torch.float64)
             if grad is not None:
@@ -51,7 +51,7 @@ class _HeadLoss(torch.autograd.Function):
 def _logsum_and_mean_row(
     hidden: torch.Tensor, head: torch.Tensor, needs_mean: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-sum-exp of the logits (rows,), and the mean of the head's rows weighted by their softmax (rows, D)."""
+    """Log-sum-exp of the logits (rows,), and the softmax-weighted mean of the head's rows (rows, D)."""
     highest = torch.full((len(hidden), 1), -torch.inf, device=hidden.device)
     total = torch.zeros_like(highest)
     weighted = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device)
