@@ -127,7 +127,7 @@ class Facts:
             stage: The stage that wrote the record.
             file: Name of the record in the stage's folder.
             key: Dotted path of the value, such as `license.name`.
-            unit: Formats a number like `number_text`; empty for words.
+            unit: A number's unit for `number_text`; empty for words.
         """
         id = f"{stage}/{file}#{key}"
         value = self.raw(stage, file, key)
@@ -136,7 +136,7 @@ class Facts:
         return self.recorded_value(stage, file, key, value, unit)
 
     def recorded_value(self, stage: str, file: str, key: str, value: Any, unit: str = "") -> str:
-        """Text of a value that the caller has read from a record, such as a row of a list, at `key`."""
+        """Text of a value that the caller took from a record, with `key` as its source."""
         text = number_text(value, unit) if unit else plain(words(value))
         source = {"file": f"{stage}/{file}", "sha256": self.evidence.sha256(f"{stage}/{file}")}
         return self._keep(Field(f"{stage}/{file}#{key}", text, "recorded", value, unit, source=source))

@@ -10,7 +10,7 @@ _KEY = re.compile(
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS
     r"|\b(?:gh[pousr]|github_pat|glpat|hf|sk|pk|rk|xox[abprs])[_-][\w-]{16,}"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # JSON web token
-    r"|\b(?=\S*\d)(?=\S*[a-z])(?=\S*[A-Z])[A-Za-z0-9+/_]{32,}={0,2}"  # long, of digits and letters in both cases
+    r"|\b(?=\S*\d)(?=\S*[a-z])(?=\S*[A-Z])[A-Za-z0-9+/_]{32,}={0,2}"  # long, with digits, upper and lower case
 )
 _CARD = re.compile(r"(?<![\d.,])\d(?:[ -]?\d){12,18}(?![\d.,]*\d)")
 _PHONE = re.compile(r"(?<![\w.,/:-])(?<!\d )(?:\+|\(|00?)?\d(?:[ ()/-]{0,2}\d){6,14}(?!\w|[ -]\d)")

@@ -76,7 +76,7 @@ def hardware(facts: Facts) -> str:
 
 
 def graphs(facts: Facts) -> list[Row]:
-    """One row per measured graph of the package. Graphs that compute the same share a row.
+    """One row per measured graph of the package, with any graphs that compute the same.
 
     The float32 graph also serves WASM if the package has no graph for it.
     """
