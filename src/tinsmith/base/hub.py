@@ -94,8 +94,8 @@ def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
 def _http_errors() -> tuple[type[Exception], ...]:
     """Classes of the Hub client's connection errors.
 
-    Refused connections and timeouts raise errors of the HTTP library that the client uses. The client has changed that
-    library before, so look up its error class among the bases of the client's own.
+    Refused connections and timeouts raise errors of the HTTP library that the client uses. The client has switched
+    libraries before, so take that library's error class from the bases of `HfHubHTTPError`.
     """
     from huggingface_hub import errors
 
