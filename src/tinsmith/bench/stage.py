@@ -163,7 +163,7 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     measured = bench.run("measure", device_plan)
     ready = measured["ready"]
     if ready["device"] != device:
-        # A software adapter computes correctly: the package or reference is wrong.
+        # A software adapter is correct, so the package or reference is wrong.
         if (ready["adapter"] or {}).get("software"):
             raise BrowserError(f"{device}: the model runs on {ready['device']} instead: {ready['notice']}")
         return _not_measured(session, ready["notice"])

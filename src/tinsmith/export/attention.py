@@ -1,4 +1,4 @@
-"""Replaces GroupQueryAttention with ONNX's own Attention operator in graphs for processors.
+"""Replaces GroupQueryAttention with ONNX's own Attention operator in graphs for CPUs.
 
 ONNX Runtime computes GroupQueryAttention over a prompt in tiles. In its WASM build that takes ten times as long as
 the plain products of Attention (1.7 and 16 GFLOP/s for 1,024 tokens of SmolLM2-135M on one thread). GPUs keep
@@ -49,7 +49,7 @@ def with_standard_attention(model: ir.Model) -> ir.Model:
 def with_row_attention(model: ir.Model) -> ir.Model:
     """Replace every GroupQueryAttention of `model` for pages that join cache rows themselves; changes it in place.
 
-    `past_key_values.<i>.key|value` become (B, P, G * D), and `present.<i>.key|value` (B, S, G * D) of the new tokens.
+    `past_key_values.<i>.key|value` become (B, P, G * D). `present.<i>.key|value` become the new rows (B, S, G * D).
     """
     graph, masks = model.graph, _Masks(model.graph)
     for node in _attentions(graph):

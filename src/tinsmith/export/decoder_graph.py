@@ -207,7 +207,7 @@ def _norm_weight(g: DecoderNodes, name: str, scale: float = 1.0) -> ir.Value:
 
 
 def _residual_epsilon(g: DecoderNodes) -> float:
-    """Epsilon of a norm that reads the residual stream. It is added to a mean square, so it scales by the square."""
+    """Epsilon of a norm that reads the residual stream. It is added to a mean square, so its scale is squared."""
     return g.decoder.norm_epsilon * g.residual_scale**2
 
 

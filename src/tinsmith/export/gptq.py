@@ -1,11 +1,11 @@
 """GPTQ: choose a matrix's integers so that its outputs, not its weights, change least.
 
-A matrix is quantized column by column. Columns that are not quantized yet compensate each column's error, according to
-how their inputs correlate. The most expensive columns come first (activation order). Scales are chosen beforehand, so
+A matrix is quantized column by column. Columns still to be quantized compensate each column's error, according to how
+their inputs correlate. The most expensive columns come first (activation order). Scales are chosen beforehand, so
 blocks of neighbouring columns stay together. If the quantized model's inputs have drifted from the full-precision
 model's, the weights are first corrected, so that drifted inputs produce outputs close to the full-precision ones.
 
-Source: GPTQ (arXiv 2210.17323), its activation order with static groups, in the form of LDLQ (QuIP, arXiv 2307.13304),
+Source: GPTQ (arXiv 2210.17323) with activation order and static groups, in the form of LDLQ (QuIP, arXiv 2307.13304),
 which needs one Cholesky factor of the Hessian and no inverse. The correction is that of GPTAQ (arXiv 2504.02692) in
 closed form.
 """
@@ -50,7 +50,7 @@ class _Elimination:
     upper: torch.Tensor
     """U (K, K), triangular with ones on its diagonal: the Hessian in that order is U D U^T."""
     cost: torch.Tensor
-    """D (K,), the cost of an error after later columns have compensated it, in the matrix's original column order."""
+    """D (K,) in the matrix's original column order: the cost of an error after later columns have compensated it."""
 
 
 def gram(x: torch.Tensor, row_weights: torch.Tensor) -> torch.Tensor:

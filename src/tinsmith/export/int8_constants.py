@@ -33,7 +33,7 @@ class FoldedWeights:
 
 
 def _arranged(nodes: NodeMaker, name: str, levels: ir.Value, scales: ir.Value, rows: int) -> tuple[ir.Value, ir.Value]:
-    """Transpose `levels` (N, K), after cutting those of a wide product into matrices."""
+    """Transpose `levels` (N, K); those of a wide product are cut into matrices first."""
     width, total = width_of(rows), padded(rows)
     if total > rows:
         padding, axis = nodes.constant([0, total - rows], np.int64), nodes.constant([0], np.int64)
@@ -84,8 +84,8 @@ def _unpacked(
 def _row_steps(nodes: NodeMaker, name: str, scales: ir.Value, zero_points: ir.Value, bits: int) -> ir.Value:
     """Steps (N,) float16 of rows in 8 bits.
 
-    They depend on scales and zero points (N, K / 32) alone: a block's weights are at most its scale times the integer
-    farthest from its zero point.
+    They depend on scales and zero points (N, K / 32) alone: no weight exceeds its block's scale times the largest
+    distance from its zero point.
     """
     above = nodes.op(f"{name}/above", "Sub", [nodes.constant(2**bits - 1, np.float32), zero_points])
     farthest = nodes.op(f"{name}/farthest", "Max", [zero_points, above])

@@ -90,7 +90,7 @@ def conversation_losses(model: Any, conversations: Sequence[Tokens]) -> list[flo
 def perplexity_ratio(
     losses: Sequence[float], other_losses: Sequence[float], counts: Sequence[int], seed: int
 ) -> tuple[float, dict[str, float]]:
-    """Perplexity of one model over another's, and its 95 % bootstrap interval over conversations, resampled in pairs.
+    """Ratio of one model's perplexity to another's, and its 95 % interval from a paired bootstrap over conversations.
 
     Args:
         losses: Summed negative log-likelihood of each conversation in nats.
