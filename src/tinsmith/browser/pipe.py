@@ -10,9 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psutil
 
 _LAUNCHER = """
 import os, sys
@@ -81,18 +85,37 @@ class PipedProcess:
 
     def stop(self) -> None:
         """End the browser and every process it started."""
+        import psutil
+
+        try:
+            children = psutil.Process(self._process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            children = []
         with suppress(BrokenPipeError), self._lock:
             self._commands.close()
         self._process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
+        # Children can outlive the browser for a moment. One that still writes into its folder keeps it from removal.
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
+        deadline = time.monotonic() + _EXIT_SECONDS
+        while any(map(_is_running, children)) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def close(self) -> None:
         """Close the reading end. Call it after the last read."""
         self._replies.close()
+
+
+def _is_running(process: "psutil.Process") -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _pipe() -> tuple[int, int]:
