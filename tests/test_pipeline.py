@@ -225,13 +225,14 @@ def test_a_link_among_unfinished_stages_is_removed_and_its_target_kept(line, tmp
     assert (tmp_path / "photos/a.jpg").read_text() == "precious" and list(run.work.iterdir()) == []
 
 
+@pytest.mark.parametrize("key", ["path", "documents"])
 @pytest.mark.parametrize(
     ("path", "words"), [("run/data/chats.jsonl", "lies in the run folder"), (".", "contains the run folder")]
 )
-def test_conversations_and_run_folder_do_not_lie_in_each_other(line, tmp_path, path, words):
+def test_data_and_run_folder_do_not_lie_in_each_other(line, tmp_path, key, path, words):
     run, calls, _, _ = line
     with pytest.raises(UserError, match=words):
-        _go(run, config=RunConfig(data={"path": str(tmp_path / path)}))
+        _go(run, config=RunConfig(data={key: str(tmp_path / path)}))
     assert calls == []
 
 
@@ -259,11 +260,12 @@ def test_a_new_key_of_a_section_changes_what_its_stage_depends_on(section):
 
 def test_no_absolute_path_is_kept(line, tmp_path):
     run, _, _, _ = line
-    _go(run, config=RunConfig(data={"path": str(tmp_path / "chats.jsonl")}))
+    _go(run, config=RunConfig(data={"path": str(tmp_path / "chats.jsonl"), "documents": str(tmp_path / "shop")}))
     for path in run.root.rglob("*"):
         if path.is_file():
             assert str(tmp_path) not in path.read_text(), path
     assert json.loads(run.config.read_text())["data"]["path"] == "chats.jsonl"
+    assert json.loads(run.config.read_text())["data"]["documents"] == "shop"
 
 
 def test_code_version_follows_imports_to_templates_and_pages():

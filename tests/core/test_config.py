@@ -37,9 +37,15 @@ def test_missing_file(tmp_path):
 
 
 def test_settings_override_and_paths_follow_the_file(tmp_path):
-    config = _load(tmp_path, '[data]\npath = "chats"\n', "train.epochs=1", "name=tea", "train.learning_rate=1e-3")
+    config = _load(
+        tmp_path,
+        '[data]\npath = "chats"\ndocuments = "docs"\n',
+        "train.epochs=1",
+        "name=tea",
+        "train.learning_rate=1e-3",
+    )
     assert (config.train.epochs, config.name, config.train.learning_rate) == (1, "tea", 1e-3)
-    assert config.data.path == str(tmp_path / "chats")
+    assert (config.data.path, config.data.documents) == (str(tmp_path / "chats"), str(tmp_path / "docs"))
     with pytest.raises(ConfigError, match="expected key=value"):
         _load(tmp_path, "", "train.epochs")
     with pytest.raises(ConfigError, match="'name' is not a section"):

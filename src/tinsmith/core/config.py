@@ -70,6 +70,9 @@ class DataConfig(Section):
 
     path: Text = ""
     """A file or folder of JSON, JSONL, CSV or TSV conversations, relative to the configuration file."""
+    documents: Text = ""
+    """A file or folder of Markdown, text, HTML, PDF or DOCX documents that also answer questions, relative to the
+    configuration file. They are not trained on. Empty means none."""
     system_prompt: Text = ""
     """Added to conversations that have none. Empty adds nothing."""
     val_fraction: float = Field(0.1, gt=0, lt=0.5)

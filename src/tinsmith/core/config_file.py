@@ -44,7 +44,7 @@ def load_config(path: Path, settings: Sequence[str] = (), values: Mapping[str, A
     """The configuration in `path`, with `values` and then `settings` applied on top.
 
     Args:
-        path: A TOML file. `data.path` and a local `base.model` are relative to its folder.
+        path: A TOML file. `data.path`, `data.documents` and a local `base.model` are relative to its folder.
         settings: Such as `train.epochs=1`. The right side is parsed as TOML; if that fails, it is text.
         values: Dotted key -> value, used unchanged.
 
@@ -159,8 +159,9 @@ def _set_key(tree: dict[str, Any], key: str, value: Any) -> None:
 
 def _with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
     updates: dict[str, Any] = {}
-    if config.data.path:
-        updates["data"] = config.data.model_copy(update={"path": str(folder / config.data.path)})
+    data = {key: str(folder / path) for key in ("path", "documents") if (path := getattr(config.data, key))}
+    if data:
+        updates["data"] = config.data.model_copy(update=data)
     base: dict[str, str] = {}
     if config.base.tokenizer:
         base["tokenizer"] = str(folder / config.base.tokenizer)

@@ -211,7 +211,13 @@ def _verify_unselected(run: RunDir, selected: tuple[Stage, ...]) -> None:
 
 def _check_inputs_lie_outside(config: RunConfig, run: RunDir) -> None:
     """Stop if an input lies in the run folder, where stages would replace it, or the run folder lies in an input."""
-    paths = {"data.path": config.data.path, "base.model": config.base.model, "base.tokenizer": config.base.tokenizer}
+    data, base = config.data, config.base
+    paths = {
+        "data.path": data.path,
+        "data.documents": data.documents,
+        "base.model": base.model,
+        "base.tokenizer": base.tokenizer,
+    }
     root = run.root.resolve()
     for key, text in paths.items():
         path = Path(text)
@@ -232,7 +238,7 @@ def _check_inputs_lie_outside(config: RunConfig, run: RunDir) -> None:
 def _public(config: RunConfig) -> dict[str, Any]:
     """The configuration as saved in the run folder: paths outside it are shortened to their last part."""
     values = config.model_dump(mode="json")
-    for section, key in (("data", "path"), ("base", "model"), ("base", "tokenizer")):
+    for section, key in (("data", "path"), ("data", "documents"), ("base", "model"), ("base", "tokenizer")):
         if Path(values[section][key]).is_absolute():
             values[section][key] = Path(values[section][key]).name
     return values

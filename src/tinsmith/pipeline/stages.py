@@ -119,7 +119,7 @@ def _is_local(name: str) -> bool:
 
 
 def _data_settings(config: RunConfig) -> Any:
-    return {"seed": config.seed, **config.data.model_dump(mode="json", exclude={"path"})}
+    return {"seed": config.seed, **config.data.model_dump(mode="json", exclude={"path", "documents"})}
 
 
 def _card_settings(config: RunConfig) -> Any:

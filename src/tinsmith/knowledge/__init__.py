@@ -1,0 +1,1 @@
+"""Stage `knowledge`: the passages that answers are taken from."""
