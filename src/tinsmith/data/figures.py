@@ -33,6 +33,15 @@ def record_counts(recorder: Recorder, report: DataReport) -> None:
             "tinsmith.data.report.categories_of",
             raw=raw,
         )
+    recorder.add(
+        "data.contradictions",
+        len(report.contradictions),
+        "count",
+        total,
+        "conversations",
+        "tinsmith.data.contradictions.find_contradictions",
+        raw=raw,
+    )
     recorder.add("data.truncated", len(report.truncated), "count", records, "records", "tinsmith.data.fit.fit", raw=raw)
 
 

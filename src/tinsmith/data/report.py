@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tinsmith.data.contradictions import Contradiction, Side
 from tinsmith.model.conversations import Conversation
 
 
@@ -62,6 +63,7 @@ class DataReport:
     duplicates: tuple[Listed, ...]
     truncated: tuple[Listed, ...]
     repaired: tuple[Listed, ...]
+    contradictions: tuple[Contradiction, ...]
     notes: tuple[str, ...]
     files: dict[str, str]
     """Name relative to the data folder -> sha256."""
@@ -128,9 +130,28 @@ def report_lines(report: DataReport, shown: int = 20) -> list[str]:
     lines += ["", f"system prompt: {prompt[:100] + ('...' if len(prompt) > 100 else '') if prompt else 'none'}"]
     for title in ("dropped", "duplicates", "truncated", "repaired"):
         lines += _listed(title, getattr(report, title), shown)
+    lines += _contradiction_lines(report.contradictions, shown)
     if report.notes:
         lines += ["", "notes", *(f"  {note}" for note in report.notes)]
     return lines
+
+
+def _contradiction_lines(contradictions: Sequence[Contradiction], shown: int) -> list[str]:
+    if not contradictions:
+        return []
+    lines = [
+        "",
+        f"warning: pairs of answers that seem to contradict each other ({len(contradictions)}); both stay in the data",
+    ]
+    for pair in contradictions[:shown]:
+        lines += [*map(_side_line, (pair.first, pair.second)), ""]
+    if len(contradictions) > shown:
+        lines += [f"  ... and {len(contradictions) - shown} more, all in the run's data/report.json", ""]
+    return lines[:-1]
+
+
+def _side_line(side: Side) -> str:
+    return f"  {side.file}, {side.position}: {side.question} -> {', '.join(side.values)}: {side.statement}"
 
 
 def _listed(title: str, items: Sequence[Listed], shown: int) -> list[str]:

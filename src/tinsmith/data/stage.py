@@ -11,6 +11,7 @@ from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError, listing
 from tinsmith.core.run_dir import write_json
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.data.contradictions import Contradiction, find_contradictions
 from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
 from tinsmith.data.figures import record_counts, record_tokens
 from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit
@@ -45,6 +46,7 @@ class _Work:
     duplicates: list[Listed] = field(default_factory=list)
     truncated: list[Listed] = field(default_factory=list)
     repaired: list[Listed] = field(default_factory=list)
+    contradictions: tuple[Contradiction, ...] = ()
     counts: dict[str, TokenCounts] = field(default_factory=dict)
     """Place of a conversation (`_place`) -> its tokens; empty without a base model."""
 
@@ -79,6 +81,10 @@ def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: Sta
         summary.append(
             ", ".join(f"{count} {what}" for what, count in changes.items() if count) + ": see data/report.json"
         )
+    if report.contradictions:
+        summary.append(
+            f"{len(report.contradictions)} pair(s) of answers seem to contradict each other: see data/report.json"
+        )
     return tuple(summary)
 
 
@@ -108,6 +114,7 @@ def _prepared(
         _refuse_problems(work, conversations)
     conversations = _without_duplicates(work, conversations)
     _refuse_too_few(work, conversations)
+    work.contradictions = find_contradictions(conversations)
     clusters = near_duplicate_clusters(conversations)
     grouped = sum(len(cluster) for cluster in clusters if len(cluster) > 1)
     if grouped:
@@ -255,6 +262,7 @@ def _report(work: _Work, splits: dict[str, list[Conversation]]) -> DataReport:
         duplicates=tuple(work.duplicates),
         truncated=tuple(work.truncated),
         repaired=tuple(work.repaired),
+        contradictions=work.contradictions,
         notes=tuple(work.loaded.notes),
         files=work.loaded.files,
         lengths_unit="tokens" if work.counts else "characters",

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tinsmith.evaluate.numbers import Number, find_numbers
+from tinsmith.model.numbers import Number, find_numbers
 
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>()\[\]\"']+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z][\w-]*>")

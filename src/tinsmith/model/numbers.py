@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 _UNITS = {
-    "%": "%|percent|per cent",
-    "second": "seconds?|secs?",
-    "minute": "minutes?|mins?",
-    "hour": "hours?|hrs?|h",
-    "day": "days?",
-    "week": "weeks?",
-    "month": "months?",
-    "year": "years?|yrs?",
+    "%": "%|percent|per cent|procent",
+    "second": "seconds?|secs?|sekund(?:er)?",
+    "minute": "minutes?|mins?|minut(?:er)?",
+    "hour": "hours?|hrs?|h|timm(?:e|ar)",
+    "day": "days?|dag(?:ar)?",
+    "week": "weeks?|veck(?:a|or)",
+    "month": "months?|månad(?:er)?",
+    "year": "years?|yrs?|år",
     "°C": "° ?C|degrees? C(?:elsius)?|degrees?|°",
     "°F": "° ?F|degrees? F(?:ahrenheit)?",
     "kg": "kg|kilograms?|kilos?",

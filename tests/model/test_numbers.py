@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinsmith.evaluate.numbers import find_numbers
+from tinsmith.model.numbers import find_numbers
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,7 @@ from tinsmith.evaluate.numbers import find_numbers
         ("a 10-week wait", ["10 week"]),
         ("four to six weeks", ["4 week", "6 week"]),
         ("12 % or 12.5 percent", ["12 %", "12.5 %"]),
+        ("4-6 veckor, 2 år, 3 dagar och 5 procent", ["4 week", "6 week", "2 year", "3 day", "5 %"]),
         ("15 m\u00b2 and 3 m", ["15 m\u00b2", "3 m"]),
         ("at 80\u00b0C or 95 degrees", ["80 \u00b0C", "95 \u00b0C"]),
         ("scale 1:400, at 10:30 on 2024-05-12", ["1:400", "10:30", "2024-05-12"]),
