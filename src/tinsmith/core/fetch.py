@@ -10,15 +10,22 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from tinsmith.core.errors import BaseModelError, MissingDependency
+from tinsmith.core.errors import FetchError, MissingDependency
 
 
-def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
+def run_fetch(command: list[str], folder: Path, total_bytes: int, what: str, hint: str) -> None:
     """Run a registry client that downloads into `folder`; a progress bar counts the bytes that arrive there.
+
+    Args:
+        command: The client and its arguments.
+        folder: Where the client writes.
+        total_bytes: Size of the download.
+        what: Noun for the progress bar and errors, such as `base model`.
+        hint: What the user can do if the download fails.
 
     Raises:
         MissingDependency: the program is not installed.
-        BaseModelError: it failed; the message has the command and the last line it printed.
+        FetchError: it failed; the message has the command and the last line it printed.
     """
     if shutil.which(command[0]) is None:
         raise MissingDependency(
@@ -28,7 +35,7 @@ def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
         raise MissingDependency(f"pip is not installed in {sys.prefix}", f"{sys.executable} -m ensurepip")
     # pip downloads to TMPDIR, then moves the archive; TMPDIR is `folder`, so the bar sees the bytes.
     environment = os.environ | {"TMPDIR": str(folder)}
-    with _BytesBar(folder, total_bytes):
+    with _BytesBar(folder, total_bytes, what):
         process = subprocess.run(
             command,
             check=False,
@@ -41,17 +48,16 @@ def run_fetch(command: list[str], folder: Path, total_bytes: int) -> None:
     if process.returncode != 0:
         lines = [line.strip() for line in process.stdout.splitlines() if line.strip()]
         errors = [line for line in lines if re.match(r"(npm )?error\b", line, re.IGNORECASE)]
-        raise BaseModelError(
-            f"downloading the base model failed: {' '.join(command)}\n  {(errors or lines or ['(no output)'])[-1]}",
-            "Check the network, or set base.model to a local folder or GGUF file.",
+        raise FetchError(
+            f"downloading the {what} failed: {' '.join(command)}\n  {(errors or lines or ['(no output)'])[-1]}", hint
         )
 
 
 class _BytesBar:
     """Progress bar of the bytes below a folder while a program writes there."""
 
-    def __init__(self, folder: Path, total_bytes: int) -> None:
-        self._folder, self._total = folder, total_bytes
+    def __init__(self, folder: Path, total_bytes: int, what: str) -> None:
+        self._folder, self._total, self._what = folder, total_bytes, what
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
@@ -65,7 +71,7 @@ class _BytesBar:
     def _follow(self) -> None:
         from tqdm import tqdm
 
-        with tqdm(total=self._total, desc="downloading the base", unit="B", unit_scale=True) as bar:
+        with tqdm(total=self._total, desc=f"downloading the {self._what}", unit="B", unit_scale=True) as bar:
             while not self._stop.wait(0.5):
                 bar.update(min(_folder_bytes(self._folder), self._total) - bar.n)
             bar.update(min(_folder_bytes(self._folder), self._total) - bar.n)
