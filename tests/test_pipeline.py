@@ -12,10 +12,10 @@ from pydantic import create_model
 from fake_stages import files_end_at
 from tinsmith.core.code_version import code_version, sources_behind
 from tinsmith.core.config import RunConfig
-from tinsmith.core.errors import ArtifactError, GateError, UserError
+from tinsmith.core.errors import ArtifactError, ConfigError, GateError, UserError
 from tinsmith.core.run_dir import RunDir
 from tinsmith.pipeline import runner
-from tinsmith.pipeline.stages import STAGES
+from tinsmith.pipeline.stages import STAGES, answers_settings, question_files
 
 
 @pytest.fixture
@@ -225,14 +225,14 @@ def test_a_link_among_unfinished_stages_is_removed_and_its_target_kept(line, tmp
     assert (tmp_path / "photos/a.jpg").read_text() == "precious" and list(run.work.iterdir()) == []
 
 
-@pytest.mark.parametrize("key", ["path", "documents"])
+@pytest.mark.parametrize(("section", "key"), [("data", "path"), ("data", "documents"), ("answers", "questions")])
 @pytest.mark.parametrize(
     ("path", "words"), [("run/data/chats.jsonl", "lies in the run folder"), (".", "contains the run folder")]
 )
-def test_data_and_run_folder_do_not_lie_in_each_other(line, tmp_path, key, path, words):
+def test_data_and_run_folder_do_not_lie_in_each_other(line, tmp_path, section, key, path, words):
     run, calls, _, _ = line
     with pytest.raises(UserError, match=words):
-        _go(run, config=RunConfig(data={key: str(tmp_path / path)}))
+        _go(run, config=RunConfig.model_validate({section: {key: str(tmp_path / path)}}))
     assert calls == []
 
 
@@ -260,12 +260,32 @@ def test_a_new_key_of_a_section_changes_what_its_stage_depends_on(section):
 
 def test_no_absolute_path_is_kept(line, tmp_path):
     run, _, _, _ = line
-    _go(run, config=RunConfig(data={"path": str(tmp_path / "chats.jsonl"), "documents": str(tmp_path / "shop")}))
+    data = {"path": str(tmp_path / "chats.jsonl"), "documents": str(tmp_path / "shop")}
+    _go(run, config=RunConfig(data=data, answers={"questions": str(tmp_path / "asked.csv")}))
     for path in run.root.rglob("*"):
         if path.is_file():
             assert str(tmp_path) not in path.read_text(), path
     assert json.loads(run.config.read_text())["data"]["path"] == "chats.jsonl"
     assert json.loads(run.config.read_text())["data"]["documents"] == "shop"
+    assert json.loads(run.config.read_text())["answers"]["questions"] == "asked.csv"
+
+
+def test_the_questions_count_by_their_content_and_consent_does_not(tmp_path):
+    """A file that moved asks the same; consent decides what is published, not what is measured."""
+    hashes = []
+    for name, text in (("a/asked.jsonl", "one"), ("b/asked.jsonl", "one"), ("a/asked.jsonl", "two")):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        hashes.append(question_files(RunConfig(answers={"questions": str(path)})))
+    assert hashes[0] == hashes[1] != hashes[2] and question_files(RunConfig()) == {}
+    before = answers_settings(RunConfig())
+    for name, value in (("publish", True), ("publish_questions", True), ("unknown", "No."), ("questions", "/x")):
+        assert answers_settings(RunConfig(answers={name: value})) == before, name
+    for name, value in (("max_wrong", 0.1), ("mode", "ladder")):
+        assert answers_settings(RunConfig(answers={name: value})) != before, name
+    with pytest.raises(ConfigError, match="no such file"):
+        question_files(RunConfig(answers={"questions": str(tmp_path / "gone.jsonl")}))
 
 
 def test_code_version_follows_imports_to_templates_and_pages():

@@ -39,13 +39,14 @@ def test_missing_file(tmp_path):
 def test_settings_override_and_paths_follow_the_file(tmp_path):
     config = _load(
         tmp_path,
-        '[data]\npath = "chats"\ndocuments = "docs"\n',
+        '[data]\npath = "chats"\ndocuments = "docs"\n[answers]\nquestions = "asked.csv"\n',
         "train.epochs=1",
         "name=tea",
         "train.learning_rate=1e-3",
     )
     assert (config.train.epochs, config.name, config.train.learning_rate) == (1, "tea", 1e-3)
     assert (config.data.path, config.data.documents) == (str(tmp_path / "chats"), str(tmp_path / "docs"))
+    assert config.answers.questions == str(tmp_path / "asked.csv")
     with pytest.raises(ConfigError, match="expected key=value"):
         _load(tmp_path, "", "train.epochs")
     with pytest.raises(ConfigError, match="'name' is not a section"):

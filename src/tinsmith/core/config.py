@@ -1,4 +1,4 @@
-"""The run's configuration: eight sections of one TOML file, with strict types and sane bounds for every key.
+"""The run's configuration: nine sections of one TOML file, with strict types and sane bounds for every key.
 
 The docstring under a field is its documentation; `docs/config.md` is generated from this file. Each stage receives only
 its own section. `config_file.py` reads and writes the file.
@@ -89,6 +89,28 @@ class DataConfig(Section):
     """Licence of the data, printed on the card."""
     source: Text = ""
     """Where the data comes from, printed on the card as the author's words."""
+
+
+class AnswersConfig(Section):
+    """Answers in the owner's own words: which of them are shown, and when the page says that it does not know."""
+
+    mode: Literal["auto", "ladder", "model"] = "auto"
+    """Where an answer comes from. `ladder` shows the owner's words if they are likely to be right, and else says that
+    it does not know. `model` always lets the tuned model answer. `auto` measures which is better, and records why."""
+    max_wrong: float = Field(0.05, gt=0, lt=1)
+    """Highest share of wrong answers among those that the ladder gives as sure. A lower one makes it say more often
+    that it does not know."""
+    questions: Text = ""
+    """A file of questions to measure by (JSONL, CSV or TSV), relative to the configuration file. Empty uses questions
+    made from the data."""
+    unknown: Annotated[Text, Field(min_length=1, max_length=500)] = "I do not know that."
+    """What the page says when no answer is likely enough to be right."""
+    publish: bool = False
+    """Whether the site may contain the answers and documents, word for word. Without it, the tuned model answers
+    alone. `tinsmith approve` asks and writes this key."""
+    publish_questions: bool = False
+    """Whether the site may also contain the questions of the data, as titles of their answers. Without it, an answer's
+    first words are its title. `tinsmith approve` asks and writes this key."""
 
 
 class TrainConfig(Section):
@@ -270,6 +292,7 @@ class RunConfig(Section):
     """Seed of the split, the order of training and all sampling."""
     base: BaseConfig = BaseConfig()
     data: DataConfig = DataConfig()
+    answers: AnswersConfig = AnswersConfig()
     train: TrainConfig = TrainConfig()
     export: ExportConfig = ExportConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -44,7 +44,8 @@ def load_config(path: Path, settings: Sequence[str] = (), values: Mapping[str, A
     """The configuration in `path`, with `values` and then `settings` applied on top.
 
     Args:
-        path: A TOML file. `data.path`, `data.documents` and a local `base.model` are relative to its folder.
+        path: A TOML file. `data.path`, `data.documents`, `answers.questions` and a local `base.model` are relative to
+            its folder.
         settings: Such as `train.epochs=1`. The right side is parsed as TOML; if that fails, it is text.
         values: Dotted key -> value, used unchanged.
 
@@ -162,6 +163,9 @@ def _with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
     data = {key: str(folder / path) for key in ("path", "documents") if (path := getattr(config.data, key))}
     if data:
         updates["data"] = config.data.model_copy(update=data)
+    if config.answers.questions:
+        questions = str(folder / config.answers.questions)
+        updates["answers"] = config.answers.model_copy(update={"questions": questions})
     base: dict[str, str] = {}
     if config.base.tokenizer:
         base["tokenizer"] = str(folder / config.base.tokenizer)

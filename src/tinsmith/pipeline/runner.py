@@ -215,6 +215,7 @@ def _check_inputs_lie_outside(config: RunConfig, run: RunDir) -> None:
     paths = {
         "data.path": data.path,
         "data.documents": data.documents,
+        "answers.questions": config.answers.questions,
         "base.model": base.model,
         "base.tokenizer": base.tokenizer,
     }
@@ -235,10 +236,19 @@ def _check_inputs_lie_outside(config: RunConfig, run: RunDir) -> None:
             )
 
 
+_PATH_KEYS = (
+    ("data", "path"),
+    ("data", "documents"),
+    ("answers", "questions"),
+    ("base", "model"),
+    ("base", "tokenizer"),
+)
+
+
 def _public(config: RunConfig) -> dict[str, Any]:
     """The configuration as saved in the run folder: paths outside it are shortened to their last part."""
     values = config.model_dump(mode="json")
-    for section, key in (("data", "path"), ("data", "documents"), ("base", "model"), ("base", "tokenizer")):
+    for section, key in _PATH_KEYS:
         if Path(values[section][key]).is_absolute():
             values[section][key] = Path(values[section][key]).name
     return values

@@ -7,6 +7,7 @@ from typing import Any
 
 from tinsmith.card.evidence import STAGES as CARD_READS
 from tinsmith.core.config import RunConfig
+from tinsmith.core.errors import ConfigError
 from tinsmith.core.measure import current_measurements
 from tinsmith.core.run_dir import RunDir, file_sha256
 from tinsmith.core.stage_context import StageContext, Summary
@@ -120,6 +121,32 @@ def _is_local(name: str) -> bool:
 
 def _data_settings(config: RunConfig) -> Any:
     return {"seed": config.seed, **config.data.model_dump(mode="json", exclude={"path", "documents"})}
+
+
+def answers_settings(config: RunConfig) -> dict[str, Any]:
+    """What decides how answers are ranked and measured. `question_files` covers the content of the questions' file.
+
+    Left out is what only the site shows or leaves out: `unknown` and the owner's consent.
+    """
+    shown_only = {"questions", "unknown", "publish", "publish_questions"}
+    return {"seed": config.seed, **config.answers.model_dump(mode="json", exclude=shown_only)}
+
+
+def question_files(config: RunConfig) -> dict[str, str]:
+    """File name -> sha256 of the owner's questions; empty if there are none.
+
+    Raises:
+        ConfigError: the file does not exist.
+    """
+    path = Path(config.answers.questions)
+    if not config.answers.questions:
+        return {}
+    if not path.is_file():
+        raise ConfigError(
+            f"answers.questions: no such file: {path}",
+            "Correct the path, or leave the key empty.",
+        )
+    return {path.name: file_sha256(path)}
 
 
 def _card_settings(config: RunConfig) -> Any:
