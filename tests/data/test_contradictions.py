@@ -113,12 +113,23 @@ def test_work_grows_with_the_conversations_and_not_with_their_pairs(monkeypatch)
     for count in (500, 1000, 2000):
         compared = 0
         pairs = [
-            (f"What does a repair in town{n % 97} take?", f"Workshop number{n % 89} repairs take {n} days there.")
+            (f"What does a repair in town{n % (count // 20)} take?", f"Repairs by workshop{n} take 3 days there.")
             for n in range(count)
         ]
         find_contradictions(conversations(*pairs))
         counts.append(compared / count)
-    assert max(counts) < 60 * len("What does repair town take".split())
+    assert counts[0] > 0
+    assert max(counts) < 1.1 * counts[0]
+    # Without the limit on common words, every statement is compared with every other one.
+    monkeypatch.setattr(contradictions, "_MAX_HOLDERS", 10**9)
+    compared = 0
+    crowded = [("What does a repair take?", f"Repairs by workshop{n} take 3 days there.") for n in range(300)]
+    find_contradictions(conversations(*crowded))
+    assert compared > 300 * 299
+    monkeypatch.setattr(contradictions, "_MAX_HOLDERS", 30)
+    compared = 0
+    find_contradictions(conversations(*crowded))
+    assert compared == 0
 
 
 def test_known_contradictions_of_the_public_question_set():
