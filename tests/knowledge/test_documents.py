@@ -39,7 +39,7 @@ def test_sections_of_all_formats(tmp_path):
     ]
     day = ("Hire > Day", "$18.", "hire/prices.html", "Hire > Day", "https://shop.example/hire#day", "")
     assert found == [
-        ("hire/prices.html#hire-day", *day),
+        ("hire/prices.html#day", *day),
         ("notes.txt#notes", "notes", "We are closed in July.", "notes.txt", "notes", "", ""),
         ("returns.md#returns", "Returns", "30 days.", "returns.md", "Returns", "https://shop.example/r", "2026-03-01"),
         ("terms.docx#deposit", "Deposit", "It is $50.\n\na | b", "terms.docx", "Deposit", "", ""),
@@ -143,6 +143,31 @@ def test_pdf_headings_tables_paragraphs_and_running_lines(tmp_path):
         ("Workshop > Services", "page 1", "Service | Price\nPuncture | $14\nBrake bleed | $38"),
         ("Workshop > Rules", "page 2", "We repair what you order and nothing else.\n\nAsk us before."),
     ]
+
+
+def test_a_narrow_table_is_known_by_its_columns(tmp_path):
+    """Three lines begin at the same places, without a wide gap. Prose that is placed word by word does not count."""
+    header = [(70, 700, 11, True, "Fitting"), (182, 700, 11, True, "Length"), (230, 700, 11, True, "Price")]
+    rows = [
+        ("Quick check of the saddle", "20 minutes", "$25"),
+        ("Standard", "90 minutes", "$120"),
+        ("Video", "2 h", "$9"),
+    ]
+    cells = [
+        (x, 686 - 14 * number, 11, False, text)
+        for number, row in enumerate(rows)
+        for x, text in zip((50, 176, 232), row, strict=True)
+    ]
+    words = [(50 + 50 * column, 600 - 14 * line, 11, False, "word") for line in range(4) for column in range(8)]
+    write_pdf(tmp_path / "p.pdf", [[(50, 800, 18, True, "Fitting"), *header, *cells, *words]])
+    (passage,) = passages_of_documents(tmp_path).passages
+    assert passage.text.split("\n")[:4] == [
+        "Fitting | Length | Price",
+        "Quick check of the saddle | 20 minutes | $25",
+        "Standard | 90 minutes | $120",
+        "Video | 2 h | $9",
+    ]
+    assert passage.text.count("word") == 32
 
 
 def test_pages_without_text_are_counted(tmp_path):

@@ -94,6 +94,13 @@ def test_the_footer_does_not_belong_to_the_last_heading():
     assert sections(html_document(page)) == [("Hire", "$18."), ("Shop", "Mill Lane 4")]
 
 
+def test_the_title_stands_above_several_top_headings_and_not_above_a_single_one():
+    page = "<title>Terms</title><h1>Fee</h1><p>$45.<h1>Leaving</h1><h2>Notice</h2><p>30 days."
+    assert [title for title, _ in sections(html_document(page))] == ["Terms > Fee", "Terms > Leaving > Notice"]
+    one_root = html_document("<title>Terms</title><h1>Fee</h1><p>$45.<h2>Leaving</h2><p>30 days.")
+    assert [title for title, _ in sections(one_root)] == ["Fee", "Fee > Leaving"]
+
+
 def test_metadata_gives_link_and_date():
     page = """<link rel="canonical" href="https://shop.example/help"><meta name="date" content="2026-02-03T10:00">"""
     document = html_document(page)

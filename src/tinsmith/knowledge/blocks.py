@@ -51,6 +51,7 @@ class Section:
     """Text below one heading, or a part of it if it is long."""
 
     headings: tuple[str, ...]
+    """From the outermost to its own; empty if the document has neither headings nor a title."""
     text: str
     place: str
     anchor: str
@@ -84,7 +85,13 @@ def iso_date(value: object) -> str:
 
 
 def sections_of(document: Document) -> Iterator[Section]:
-    """Sections of a document in reading order. Headings without text of their own make none."""
+    """Sections of a document in reading order. Headings without text of their own make none.
+
+    The document's title stands above its headings, unless a single one of them stands above all the others.
+    """
+    levels = [block.level for block in document.blocks if block.kind == "heading" and block.text]
+    has_root = levels.count(min(levels, default=0)) == 1
+    above = (document.title,) if document.title and not has_root else ()
     path: list[tuple[int, str]] = []
     anchor = ""
     body: list[Block] = []
@@ -92,7 +99,7 @@ def sections_of(document: Document) -> Iterator[Section]:
         if block.kind != "heading":
             body.append(block)
             continue
-        headings = tuple(text for _, text in path) or ((document.title,) if document.title else ())
+        headings = (*above, *(text for _, text in path)) or ((document.title,) if document.title else ())
         for parts in _groups(body):
             yield Section(headings, _joined(parts), parts[0].block.place, anchor)
         body = []

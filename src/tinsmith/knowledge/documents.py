@@ -35,7 +35,7 @@ class Documents:
     """Reason -> names of the files, or file and part, that are not used."""
     ids: set[str] = field(default_factory=set)
     texts: set[tuple[str, str]] = field(default_factory=set)
-    """Heading and text of every passage."""
+    """Last heading, without the document's own, and text of every passage."""
 
     @property
     def notes(self) -> list[str]:
@@ -88,17 +88,18 @@ def _refuse_too_many(documents: Documents, path: Path) -> None:
 
 def _add(documents: Documents, name: str, file: Path, document: Document) -> None:
     """Add the passages of one document. A text that is already there, such as a page's footer, is not repeated."""
-    document.title = document.title or _title_from_name(file)
     added = 0
     for section in sections_of(document):
         if not any(character.isalnum() for character in section.text):
             continue
-        key = (section.headings[-1], section.text)
+        headings = section.headings or (_title_from_name(file),)
+        # A page's own title differs from page to page, while the footer below it does not.
+        key = (headings[-1] if len(headings) > 1 else "", section.text)
         if key in documents.texts:
-            documents.unused["sections that repeat another"].append(f"{name}: {PATH_SEPARATOR.join(section.headings)}")
+            documents.unused["sections that repeat another"].append(f"{name}: {PATH_SEPARATOR.join(headings)}")
             continue
         documents.texts.add(key)
-        documents.passages.append(_passage(section, name, document, documents.ids))
+        documents.passages.append(_passage(section, headings, name, document, documents.ids))
         added += 1
     for part, count in document.notes.items():
         documents.unused[part].append(f"{name}: {count}")
@@ -108,13 +109,13 @@ def _add(documents: Documents, name: str, file: Path, document: Document) -> Non
         documents.unused["no text of their own"].append(name)
 
 
-def _passage(section: Section, name: str, document: Document, ids: set[str]) -> Passage:
-    title = PATH_SEPARATOR.join(section.headings)
+def _passage(section: Section, headings: tuple[str, ...], name: str, document: Document, ids: set[str]) -> Passage:
+    title = PATH_SEPARATOR.join(headings)
     url = document.url
     if url and section.anchor and "#" not in url:
         url = f"{url}#{section.anchor}"
     source = Source(name, section.place or title, url, document.date)
-    return Passage(_unique(f"{name}#{_slug(section.headings)}", ids), "document", title, section.text, source)
+    return Passage(_unique(f"{name}#{_slug(headings[1:] or headings)}", ids), "document", title, section.text, source)
 
 
 def _unique(wanted: str, ids: set[str]) -> str:
@@ -128,7 +129,7 @@ def _unique(wanted: str, ids: set[str]) -> str:
 
 
 def _slug(headings: tuple[str, ...]) -> str:
-    """The headings in letters, digits and hyphens, such as `returns-refunds`."""
+    """Headings in letters, digits and hyphens, such as `returns-refunds`."""
     return "-".join(re.findall(r"\w+", " ".join(headings).casefold()))[:_MAX_SLUG_CHARACTERS].strip("-")
 
 

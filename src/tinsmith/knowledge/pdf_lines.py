@@ -1,7 +1,7 @@
 """Lines of a PDF with their size, weight and position, which is all that a PDF says about its structure."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,6 +17,9 @@ _CHARACTER_WIDTH = 0.42
 _COLUMN_GAP = 1.2
 """Gap between columns of a table, at least, in font sizes."""
 _ALIGNED_POINTS = 2
+_MIN_TABLE_LINES = 3
+_MAX_TABLE_PIECES = 6
+"""More pieces in a line mean that a program placed each word, and then words line up by chance."""
 CELL_SEPARATOR = " | "
 _PAGE_NUMBER = re.compile(r"(?:\w+\s)?[-–]?\s*\d{1,4}\s*[-–]?(?:\s*(?:/|\w+)\s*\d{1,4})?")
 
@@ -114,33 +117,56 @@ def _placed(page_matrix: Sequence[float], text_matrix: Sequence[float]) -> tuple
 
 
 def _mark_rows(lines: Sequence[Line]) -> None:
-    """Put `|` between the cells of tables: pieces with a gap before them that begin where one of a neighbour does."""
-    starts = [{index: piece.x for index, piece in _pieces_after_gaps(line)} for line in lines]
-    aligned: dict[int, set[int]] = defaultdict(set)
-    for number, (above, below) in enumerate(pairwise(starts)):
-        for index, x in above.items():
-            for other, other_x in below.items():
-                if abs(x - other_x) <= _ALIGNED_POINTS:
-                    aligned[number].add(index)
-                    aligned[number + 1].add(other)
-    for number, indexes in aligned.items():
-        line = lines[number]
-        cells = [""]
+    """Put `|` between the cells of tables.
+
+    A cell begins where pieces of several lines in a row begin: of three lines of few pieces, or of two if there is a
+    wide gap before them. A line in bold above a row, with as many pieces as the row has cells, is its header.
+    """
+    reach = _aligned_lines(lines)
+    cells: list[list[str]] = []
+    for number, line in enumerate(lines):
+        gaps = _pieces_after_gaps(line)
+        texts = [""]
         for index, piece in enumerate(line.pieces):
-            if index in indexes:
-                cells.append("")
-            cells[-1] += piece.text
-        line.text = CELL_SEPARATOR.join(one_line(clean(cell)) for cell in cells)
-        line.is_row = True
+            is_column = len(line.pieces) <= _MAX_TABLE_PIECES and reach[number].get(index, 1) >= _MIN_TABLE_LINES
+            if index and (is_column or (index in gaps and reach[number].get(index, 1) > 1)):
+                texts.append("")
+            texts[-1] += piece.text
+        cells.append(texts)
+    for number, (above, below) in enumerate(pairwise(cells)):
+        if len(above) < len(below) == len(lines[number].pieces) and lines[number].is_bold:
+            cells[number] = [piece.text for piece in lines[number].pieces]
+    for line, texts in zip(lines, cells, strict=True):
+        if len(texts) > 1:
+            line.text = CELL_SEPARATOR.join(one_line(clean(text)) for text in texts)
+            line.is_row = True
 
 
-def _pieces_after_gaps(line: Line) -> list[tuple[int, Piece]]:
-    """`(index, piece)` of pieces that stand clearly apart from the one before."""
-    apart = []
+def _aligned_lines(lines: Sequence[Line]) -> list[dict[int, int]]:
+    """For each line: index of a piece after the first -> how many lines in a row have a piece that begins there."""
+    counts: list[dict[int, int]] = []
+    links: list[dict[int, int]] = []
+    """For each line: index of a piece -> index of the piece above it."""
+    for number, line in enumerate(lines):
+        links.append({})
+        for index, piece in enumerate(line.pieces[1:], start=1):
+            for other, above in enumerate(lines[number - 1].pieces[1:] if number else (), start=1):
+                if abs(piece.x - above.x) <= _ALIGNED_POINTS:
+                    links[-1][index] = other
+        counts.append({index: 1 + counts[-1].get(other, 1) for index, other in links[-1].items()})
+    for number in range(len(lines) - 1, 0, -1):
+        for index, other in links[number].items():
+            counts[number - 1][other] = max(counts[number - 1].get(other, 1), counts[number][index])
+    return counts
+
+
+def _pieces_after_gaps(line: Line) -> set[int]:
+    """Indexes of pieces that stand clearly apart from the one before."""
+    apart = set()
     for index, (before, piece) in enumerate(pairwise(line.pieces), start=1):
         end = before.x + _CHARACTER_WIDTH * line.size * len(before.text.strip())
         if piece.x - end > _COLUMN_GAP * line.size:
-            apart.append((index, piece))
+            apart.add(index)
     return apart
 
 
