@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinsmith.core.intervals import bootstrap, resampled_sums, wilson
+from tinsmith.core.intervals import bootstrap, clustered_wilson, resampled_sums, wilson
 
 
 def ratio(sums):
@@ -59,3 +59,20 @@ def test_interval_covers_the_truth_as_often_as_it_says():
         interval = bootstrap(np.stack([tokens * difficulty, tokens], axis=1), ratio, seed, resamples=2000)
         covered += interval["ci95_low"] <= 2 <= interval["ci95_high"]
     assert 0.90 <= covered / 200 <= 0.98
+
+
+def test_clusters_of_one_give_the_wilson_interval():
+    flags = [True, False, True, True, False, True, True]
+    assert clustered_wilson(flags, range(7)) == pytest.approx(wilson(5, 7))
+
+
+def test_clusters_that_agree_count_once():
+    """Each of 8 answers is given four times. The design effect is (p (1 - p) / 7) / (p (1 - p) / 31)."""
+    flags = [index % 8 < 5 for index in range(32)]
+    clustered = clustered_wilson(flags, [index % 8 for index in range(32)])
+    assert clustered == pytest.approx(wilson(5 / 8 * 32 * 7 / 31, 32 * 7 / 31))
+
+
+def test_clusters_of_equal_results_count_once_each():
+    assert clustered_wilson([True] * 32, [index % 8 for index in range(32)]) == wilson(8, 8)
+    assert clustered_wilson([True, False] * 8, [index % 4 for index in range(16)]) == {}

@@ -5,7 +5,8 @@ a resample picks the same conversations for both.
 """
 
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def bootstrap(
     return {"ci95_low": float(low), "ci95_high": float(high)}
 
 
-def wilson(successes: int, count: int) -> dict[str, float]:
+def wilson(successes: float, count: float) -> dict[str, float]:
     """The 95 % Wilson score interval of a share, as `ci95_low` and `ci95_high`.
 
     Returns:
@@ -78,3 +79,35 @@ def wilson(successes: int, count: int) -> dict[str, float]:
     half = _Z95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
     # Rounding errors can move the ends past 0 or 1 by 1e-17.
     return {"ci95_low": max(0.0, centre - half), "ci95_high": min(1.0, centre + half)}
+
+
+def clustered_wilson(successes: Sequence[bool], clusters: Sequence[Hashable]) -> dict[str, float]:
+    """The 95 % Wilson interval of a share whose items come in clusters, as `ci95_low` and `ci95_high`.
+
+    Items of a cluster succeed and fail together, so they count for less than as many independent ones. The number of
+    items is divided by the design effect: the variance between clusters over that of a simple random sample. Where all
+    items are equal the variance says nothing, and each cluster counts once.
+
+    Args:
+        successes: One per item.
+        clusters: The cluster of each item.
+
+    Returns:
+        Empty for fewer than `MIN_CLUSTERS` clusters.
+
+    Source: Dean and Pagano, Journal of Survey Statistics and Methodology 3 (2015) 484-503 (Wilson with effective size).
+    """
+    count = len(successes)
+    members: dict[Hashable, list[bool]] = defaultdict(list)
+    for success, cluster in zip(successes, clusters, strict=True):
+        members[cluster].append(success)
+    if len(members) < MIN_CLUSTERS:
+        return {}
+    share = sum(successes) / count
+    if share in (0, 1):
+        effective = float(len(members))
+    else:
+        residuals = math.fsum((sum(items) - share * len(items)) ** 2 for items in members.values())
+        between = len(members) / (len(members) - 1) * residuals / count**2
+        effective = count / max(1.0, between / (share * (1 - share) / (count - 1)))
+    return wilson(share * effective, effective)
