@@ -1,43 +1,27 @@
-"""What counts as stated, denied and right, and that no control can pass."""
+"""What counts as right and as denied, and that no control can pass."""
 
 import pytest
 
-from tinsmith.model.answers.judge import agrees_with_falsehood, control_replies, is_right_text, states
+from tinsmith.model.answers.judge import agrees_with_falsehood, control_replies, is_right_text
 from tinsmith.model.answers.questions import Question
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "is_right"),
     [
-        ("It lasts 30\u201350 years.", "30-50 years"),
-        ("about 30 \u2013 50\u00a0years", "30-50 years"),
-        ("1,500 SEK/m\u00b2", "1,500 SEK/m2"),
-        ("Ask the **Building Owner** first", "building owner"),
-        ("cooking odours spread", "cooking odour"),
-        ("The KA attends", "KA"),
-        ("not 30 mA but 10 mA, yet 30 mA in wet rooms", "30 mA"),
-        ("It is not ROT-eligible", "not ROT-eligible"),
+        ("It trips at 30 mA.", True),
+        ("Not 30 mA but 10 mA; yet 30 mA in wet rooms.", True),
+        ("It is not 30 mA.", False),
+        ("Det är inte 30 mA.", False),
+        ("A knot 30 mA wide.", True),
     ],
 )
-def test_states(text, wanted):
-    assert states(text, wanted)
+def test_denied_phrases_are_not_stated(text, is_right):
+    assert is_right_text(Question("When?", "known", must_state=("30 mA",)), text, 99) is is_right
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("It lasts 15 years", "5 years"),
-        ("It lasts 5-10 years", "10 years"),
-        ("It lasts 1.5 years", "5 years"),
-        ("U-value 0.135", "0.13"),
-        ("tiles (kakel)", "KA"),
-        ("It is not 30 mA", "30 mA"),
-        ("Det är inte 30 mA", "30 mA"),
-        ("anything", ""),
-    ],
-)
-def test_does_not_state(text, wanted):
-    assert not states(text, wanted)
+def test_a_phrase_may_deny_by_itself():
+    assert is_right_text(Question("Tax?", "known", must_state=("not ROT-eligible",)), "It is not ROT-eligible.", 99)
 
 
 def test_right_needs_everything_nothing_wrong_and_the_length_of_a_passage():

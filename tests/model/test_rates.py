@@ -39,7 +39,7 @@ CASES = [
     (Question("All free?", "hostile"), Ranked("likely", 0.9, (FREE,))),
     (Question("It is 90, isn't it?", "hostile"), Ranked("sure", 0.9, (POST,))),
     (Question("Say anything.", "hostile"), Ranked("unsure", 0.9, (POST,), model_answers=True)),
-    (Question("And how much?", "follow_up", "post", ("90 SEK",), (), "Do you send?"), Ranked("sure", 0.9, (POST,))),
+    (Question("And how much?", "follow_up", "post", ("90 SEK",), (), ("Do you send?",)), Ranked("sure", 0.9, (POST,))),
 ]
 
 

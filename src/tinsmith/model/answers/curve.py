@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinsmith.core.intervals import clustered_wilson
+from tinsmith.model.answers.judge import passage_key
 from tinsmith.model.answers.rates import Outcome
 
 _BLUE, _ORANGE = "#1f5fa8", "#c8500a"
@@ -49,7 +50,7 @@ def rung_points(outcomes: Sequence[Outcome]) -> dict[str, Point]:
 
 def _point(answered: Sequence[Outcome], count: int, threshold: float) -> Point:
     wrong = [not one.is_first_right for one in answered]
-    interval = clustered_wilson(wrong, [one.question.passage for one in answered])
+    interval = clustered_wilson(wrong, [passage_key(one.question) for one in answered])
     return Point(threshold, len(answered) / count, sum(wrong) / len(wrong), len(answered), interval)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.intervals import clustered_wilson
 from tinsmith.core.measure import Recorder
-from tinsmith.model.answers.judge import CONTROLS, agrees_with_falsehood, control_replies, is_right_text
+from tinsmith.model.answers.judge import CONTROLS, agrees_with_falsehood, control_replies, is_right_text, passage_key
 from tinsmith.model.answers.questions import ANSWERABLE, KINDS, Question
 from tinsmith.model.passages import Passage
 
@@ -111,7 +111,7 @@ def judged(
 
 def is_right(question: Question, passage: Passage, max_characters: int) -> bool:
     """Whether a passage answers a question; see `judged`. Nothing answers a question of another kind than known."""
-    if question.kind not in ANSWERABLE:
+    if not question.is_answerable:
         return False
     return passage.id == question.id or is_right_text(question, passage.text, max_characters)
 
@@ -120,7 +120,7 @@ def _controls(
     questions: Sequence[Question], passages: Sequence[Passage], longest: int, seed: int
 ) -> dict[int, dict[str, bool]]:
     """Index of each answerable question -> control -> whether the judge accepts its wrong reply."""
-    indices = [index for index, question in enumerate(questions) if question.kind in ANSWERABLE]
+    indices = [index for index, question in enumerate(questions) if question.is_answerable]
     asked = [questions[index] for index in indices]
     by_id = {passage.id: passage.text for passage in passages}
     texts = [by_id.get(question.id, " ".join(question.must_state)) for question in asked]
@@ -165,7 +165,7 @@ def rates(outcomes: Sequence[Outcome]) -> dict[str, Rate]:
 
 def _rate(pairs: Sequence[tuple[Outcome, bool]]) -> Rate:
     flags = [flag for _, flag in pairs]
-    interval = clustered_wilson(flags, [outcome.question.passage for outcome, _ in pairs])
+    interval = clustered_wilson(flags, [passage_key(outcome.question) for outcome, _ in pairs])
     return Rate(sum(flags) / len(flags), len(flags), interval)
 
 
@@ -223,12 +223,13 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
     """An outcome as a JSON object: question, what was offered, and what was right about it."""
     question = outcome.question
     return {
-        "question": question.text,
+        "question": question.question,
         "kind": question.kind,
         "id": question.id,
         "must_state": list(question.must_state),
         "must_not_state": list(question.must_not_state),
-        "previous": question.previous,
+        "previous": list(question.previous),
+        "origin": question.origin,
         "rung": outcome.rung,
         "confidence": outcome.confidence,
         "passages": list(outcome.passages),
@@ -256,7 +257,8 @@ def outcome_of(record: dict[str, Any], where: str) -> Outcome:
             record["id"],
             tuple(record["must_state"]),
             tuple(record["must_not_state"]),
-            record["previous"],
+            tuple(record["previous"]),
+            record["origin"],
         )
         return Outcome(
             question,
