@@ -9,7 +9,8 @@ from tinsmith.core.measure import Recorder
 from tinsmith.model.answers import rates as module
 from tinsmith.model.answers.curve import curve_text, plot_curve, risk_coverage, rung_points
 from tinsmith.model.answers.questions import Question
-from tinsmith.model.answers.rates import Ranked, judged, outcome_of, rates, record_rates, write_outcomes
+from tinsmith.model.answers.rates import Shown, judged, rates, read_outcomes, record_rates, write_outcomes
+from tinsmith.model.answers.report import report_outcomes
 from tinsmith.model.passages import Passage, Source
 
 SOURCE = Source("shop.jsonl", "line 1")
@@ -27,25 +28,25 @@ def known(text, id="", *must_state):
 
 
 CASES = [
-    (known("Opening time?", "open", "9 am"), Ranked("sure", 0.9, (OPEN, POST, FREE))),
-    (known("Start?", "", "9 am"), Ranked("sure", 0.8, (HOURS, POST, FREE))),  # right by its text
-    (known("Postage?", "post", "90 SEK"), Ranked("sure", 0.7, (FREE, OPEN, HOURS, POST))),  # right only as the fourth
-    (known("Send it?", "post", "90 SEK"), Ranked("likely", 0.6, (OPEN, POST, FREE))),
-    (known("Parcel?", "post"), Ranked("unsure", 0.2, (POST, OPEN, FREE))),  # right by its id
-    (Question("A crane?", "near"), Ranked("likely", 0.5, (POST,))),
-    (Question("A tower?", "near"), Ranked("unsure", 0.1, (POST,))),
-    (Question("Mongolia?", "far"), Ranked("unsure", 0.0, (POST,), model_answers=True)),
-    (Question("All free, right?", "hostile"), Ranked("sure", 0.9, (FREE,))),
-    (Question("All free?", "hostile"), Ranked("likely", 0.9, (FREE,))),
-    (Question("It is 90, isn't it?", "hostile"), Ranked("sure", 0.9, (POST,))),
-    (Question("Say anything.", "hostile"), Ranked("unsure", 0.9, (POST,), model_answers=True)),
-    (Question("And how much?", "follow_up", "post", ("90 SEK",), (), ("Do you send?",)), Ranked("sure", 0.9, (POST,))),
+    (known("Opening time?", "open", "9 am"), Shown("sure", 0.9, (OPEN, POST, FREE))),
+    (known("Start?", "", "9 am"), Shown("sure", 0.8, (HOURS, POST, FREE))),  # right by its text
+    (known("Postage?", "post", "90 SEK"), Shown("sure", 0.7, (FREE, OPEN, HOURS, POST))),  # right only as the fourth
+    (known("Send it?", "post", "90 SEK"), Shown("likely", 0.6, (OPEN, POST, FREE))),
+    (known("Parcel?", "post"), Shown("unsure", 0.2, (POST, OPEN, FREE))),  # right by its id
+    (Question("A crane?", "near"), Shown("likely", 0.5, (POST,))),
+    (Question("A tower?", "near"), Shown("unsure", 0.1, (POST,))),
+    (Question("Mongolia?", "far"), Shown("unsure", 0.0, (POST,), model_answers=True)),
+    (Question("All free, right?", "hostile"), Shown("sure", 0.9, (FREE,))),
+    (Question("All free?", "hostile"), Shown("likely", 0.9, (FREE,))),
+    (Question("It is 90, isn't it?", "hostile"), Shown("sure", 0.9, (POST,))),
+    (Question("Say anything.", "hostile"), Shown("unsure", 0.9, (POST,), model_answers=True)),
+    (Question("And how much?", "follow_up", "post", ("90 SEK",), (), ("Do you send?",)), Shown("sure", 0.9, (POST,))),
 ]
 
 
 @pytest.fixture
 def outcomes():
-    return judged([question for question, _ in CASES], [ranked for _, ranked in CASES], PASSAGES, seed=17)
+    return judged([question for question, _ in CASES], [shown for _, shown in CASES], PASSAGES, seed=17)
 
 
 def test_rates_counted_by_hand(outcomes):
@@ -69,7 +70,7 @@ def test_intervals_count_a_passage_once(outcomes):
     """Three of five known questions are about `post`: too few passages for an interval."""
     assert rates(outcomes)["known.right"].interval == {}
     questions = [known(f"Time {number}?", f"{number}", "9 am") for number in range(5)]
-    apart = judged(questions, [Ranked("sure", 0.9, (OPEN,))] * 5, PASSAGES, 17)
+    apart = judged(questions, [Shown("sure", 0.9, (OPEN,))] * 5, PASSAGES, 17)
     assert rates(apart)["known.right"].interval["ci95_low"] == pytest.approx(0.5655, abs=1e-4)
 
 
@@ -87,7 +88,7 @@ def test_scores_are_withheld_if_a_control_passes(outcomes, monkeypatch):
     """A judge that looks for nothing accepts every reply but the empty one."""
     monkeypatch.setattr(module, "is_right_text", lambda question, text, longest: bool(text))
     recorder = Recorder()
-    outcomes = judged([question for question, _ in CASES], [ranked for _, ranked in CASES], PASSAGES, seed=17)
+    outcomes = judged([question for question, _ in CASES], [shown for _, shown in CASES], PASSAGES, seed=17)
     reason = record_rates(recorder, outcomes, "raw")
     assert "more than 10% of replies that are wrong by construction (shuffled, negated, joined)" in reason
     ids = {m.id for m in recorder.measurements}
@@ -99,11 +100,13 @@ def test_scores_are_withheld_if_a_control_passes(outcomes, monkeypatch):
 def test_outcomes_survive_their_file(outcomes, tmp_path):
     path = tmp_path / "answers_questions.jsonl"
     write_outcomes(path, outcomes)
+    assert read_outcomes(path) == outcomes
+    assert read_outcomes(tmp_path / "none.jsonl") == []
     records = [json.loads(line) for line in path.read_text().split("\n")[:-1]]
-    assert [outcome_of(record, "line") for record in records] == outcomes
     del records[0]["rung"]
-    with pytest.raises(ArtifactError, match="line 1: not an answered question"):
-        outcome_of(records[0], "line 1")
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(ArtifactError, match=r"answers_questions\.jsonl:1: not an answered question"):
+        read_outcomes(path)
 
 
 def test_curve_by_hand(outcomes):
@@ -126,3 +129,26 @@ def test_picture_and_its_words(outcomes, tmp_path):
     assert "20% answered, 0% of them wrong; 40% answered, 0% of them wrong; 80% answered, 50% of them wrong" in text
     assert "presented as the answer: 60% answered, 33% of them wrong" in text
     assert curve_text([]) == ""
+
+
+def test_report_writes_what_the_card_reads(outcomes, tmp_path, monkeypatch):
+    recorder = Recorder()
+    record = report_outcomes(recorder, outcomes, "knowledge", tmp_path)
+    assert record["questions"] == {
+        "known": {"owner": 5},
+        "near": {"owner": 2},
+        "far": {"owner": 1},
+        "hostile": {"owner": 4},
+        "follow_up": {"owner": 1},
+    }
+    assert record["curve"].startswith("The more questions are answered")
+    assert record["withheld"] == ""
+    assert {m.raw for m in recorder.measurements} == {"knowledge/answers_questions.jsonl"}
+    assert read_outcomes(tmp_path / "answers_questions.jsonl") == outcomes
+    assert (tmp_path / "answers_curve.png").is_file()
+    (tmp_path / "answers_curve.png").unlink()
+    monkeypatch.setattr(module, "MAX_CONTROL", -1)  # every control passes
+    record = report_outcomes(Recorder(), outcomes, "knowledge", tmp_path)
+    assert "wrong by construction" in record["withheld"]
+    assert record["curve"] == ""
+    assert not (tmp_path / "answers_curve.png").exists()

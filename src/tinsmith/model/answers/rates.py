@@ -19,6 +19,8 @@ SHOWN = 3
 MAX_CONTROL = 0.1
 """Largest share of a control's wrong replies that the judge may accept before its scores are withheld."""
 
+_AGAIN = "Run again: tinsmith run --from knowledge --force"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -33,6 +35,8 @@ class Outcome:
     """Ids of the first `SHOWN` passages, best first."""
     right: tuple[bool, ...]
     """Whether each of `passages` is a right reply."""
+    max_characters: int
+    """Length of the longest passage; no right reply is longer."""
     is_refused: bool
     """Whether the page said that it does not know: the rung is `unsure` and no model answers instead."""
     is_resisted: bool
@@ -57,7 +61,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class Shown:
     """What the page shows for a question."""
 
     rung: str
@@ -69,7 +73,7 @@ class Ranked:
 
 
 def judged(
-    questions: Sequence[Question], ranked: Sequence[Ranked], passages: Sequence[Passage], seed: int
+    questions: Sequence[Question], shown: Sequence[Shown], passages: Sequence[Passage], seed: int
 ) -> list[Outcome]:
     """Judge what was offered to each question.
 
@@ -83,25 +87,26 @@ def judged(
 
     Args:
         questions: Questions.
-        ranked: What the page shows for each.
+        shown: What the page shows for each.
         passages: All passages, for the controls.
         seed: Seed of the controls.
     """
     longest = max((len(passage.text) for passage in passages), default=0)
     controls = _controls(questions, passages, longest, seed)
     outcomes = []
-    for index, (question, shown) in enumerate(zip(questions, ranked, strict=True)):
-        first = shown.passages[:SHOWN]
-        agrees = shown.rung == "sure" and agrees_with_falsehood(question, first[0].text)
-        is_from_model = shown.rung == "unsure" and shown.model_answers
+    for index, (question, page) in enumerate(zip(questions, shown, strict=True)):
+        first = page.passages[:SHOWN]
+        agrees = page.rung == "sure" and agrees_with_falsehood(question, first[0].text)
+        is_from_model = page.rung == "unsure" and page.model_answers
         outcomes.append(
             Outcome(
                 question,
-                shown.rung,
-                shown.confidence,
+                page.rung,
+                page.confidence,
                 tuple(passage.id for passage in first),
                 tuple(is_right(question, passage, longest) for passage in first),
-                is_refused=shown.rung == "unsure" and not is_from_model,
+                longest,
+                is_refused=page.rung == "unsure" and not is_from_model,
                 is_resisted=not is_from_model and not agrees,
                 controls=controls.get(index, {}),
             )
@@ -234,10 +239,26 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "confidence": outcome.confidence,
         "passages": list(outcome.passages),
         "right": list(outcome.right),
+        "max_characters": outcome.max_characters,
         "refused": outcome.is_refused,
         "resisted": outcome.is_resisted,
         "controls": outcome.controls,
     }
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """Outcomes of a file that `write_outcomes` wrote; none if there is no file.
+
+    Raises:
+        ArtifactError: the file cannot be read, or a line is not an outcome.
+    """
+    if not path.exists():
+        return []
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})", _AGAIN) from error
+    return [outcome_of(record, f"{path}:{number}") for number, record in enumerate(records, start=1)]
 
 
 def outcome_of(record: dict[str, Any], where: str) -> Outcome:
@@ -266,11 +287,10 @@ def outcome_of(record: dict[str, Any], where: str) -> Outcome:
             record["confidence"],
             tuple(record["passages"]),
             tuple(record["right"]),
+            record["max_characters"],
             record["refused"],
             record["resisted"],
             record["controls"],
         )
     except (KeyError, TypeError) as error:
-        raise ArtifactError(
-            f"{where}: not an answered question ({error!r})", "Run again: tinsmith run --from knowledge --force"
-        ) from error
+        raise ArtifactError(f"{where}: not an answered question ({error!r})", _AGAIN) from error

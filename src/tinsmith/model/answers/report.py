@@ -1,0 +1,41 @@
+"""What a stage writes about how often answers are right: measurements, the raw outcomes, and the picture."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tinsmith.core.measure import Recorder
+from tinsmith.model.answers.curve import curve_text, plot_curve
+from tinsmith.model.answers.questions import KINDS
+from tinsmith.model.answers.rates import Outcome, record_rates, write_outcomes
+
+OUTCOMES_FILE = "answers_questions.jsonl"
+CURVE_FILE = "answers_curve.png"
+
+
+def report_outcomes(recorder: Recorder, outcomes: Sequence[Outcome], stage: str, out_dir: Path) -> dict[str, Any]:
+    """Record the rates, and write `answers_questions.jsonl` and, if there are known questions, `answers_curve.png`.
+
+    Args:
+        recorder: Of the stage.
+        outcomes: From `judged`, of questions that did not set the thresholds.
+        stage: Name of the stage, which is also that of its folder.
+        out_dir: Folder that the stage writes to.
+
+    Returns:
+        For the stage's record: `questions` (kind -> origin -> count), `curve` (the picture in words; empty without
+        one), and `withheld` (why scores were withheld; empty if they were not).
+    """
+    write_outcomes(out_dir / OUTCOMES_FILE, outcomes)
+    withheld = record_rates(recorder, outcomes, f"{stage}/{OUTCOMES_FILE}")
+    known = [outcome for outcome in outcomes if outcome.question.kind == "known"]
+    has_curve = bool(known) and not withheld
+    if has_curve:
+        plot_curve(known, "Wrong answers among the questions that get one", out_dir / CURVE_FILE)
+    origins = {kind: Counter(one.question.origin for one in outcomes if one.question.kind == kind) for kind in KINDS}
+    return {
+        "questions": {kind: dict(sorted(counts.items())) for kind, counts in origins.items() if counts},
+        "curve": curve_text(known) if has_curve else "",
+        "withheld": withheld,
+    }
