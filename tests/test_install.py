@@ -35,14 +35,14 @@ def test_the_wheel_has_every_page_that_is_served(wheel_files):
 
 def test_the_wheel_has_all_code_and_its_data(wheel_files):
     own = (path for path in SOURCE.rglob("*") if "node_modules" not in path.parts and "__pycache__" not in path.parts)
-    code = {path.relative_to(SOURCE).as_posix() for path in own if path.suffix in (".py", ".j2", ".toml")}
+    code = {path.relative_to(SOURCE).as_posix() for path in own if path.suffix in (".py", ".j2", ".toml", ".jsonl")}
     assert code and code <= wheel_files
-    assert "py.typed" in wheel_files
+    assert {"py.typed", "commands/demo.toml", "commands/demo_questions.jsonl"} <= wheel_files
 
 
 def test_the_wheel_has_nothing_of_node_and_no_settings_of_tools(wheel_files):
     suffixes = {Path(path).suffix for path in wheel_files}
-    assert suffixes <= {".py", ".typed", ".j2", ".toml", ".html", ".js", ".css", ".txt", ".json"}
+    assert suffixes <= {".py", ".typed", ".j2", ".toml", ".html", ".js", ".css", ".txt", ".json", ".jsonl"}
     assert {path for path in wheel_files if path.endswith(".json")} == {"web/package-lock.json"}
     assert not any("node_modules" in path or "config.js" in path or "config.mjs" in path for path in wheel_files)
 

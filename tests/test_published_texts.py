@@ -3,10 +3,12 @@
 import html
 import importlib.resources
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from fake_answers import write_fake_answers
 from fake_run import write_card, write_run
 from stage_runs import run_stage
 from tinsmith.app import build_app
@@ -21,7 +23,10 @@ from tinsmith.core.config_file import load_config
 from tinsmith.core.run_dir import read_json, tree_sha256s, write_json, write_text
 from tinsmith.data.stage import prepare_data
 from tinsmith.evaluate.stage import sample_questions
+from tinsmith.knowledge.passages import passages_of
+from tinsmith.model.answers.questions import check_questions, read_questions
 from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.passages import Passage, Source
 from tinsmith.pipeline.stages import STAGES
 
 SECRETS = (
@@ -60,6 +65,12 @@ def run(tmp_path):
         for i in range(2)
     ]
     write_text(run.stage("evaluate") / "answers.jsonl", "".join(json.dumps(answer) + "\n" for answer in answers))
+    title, text = messages[1]["content"], messages[2]["content"]
+    passages = [
+        Passage(f"c{i}", "answer", title, f"{text} And {i} more.", Source("a.json", f"line {i}")) for i in (1, 2)
+    ]
+    passages.append(Passage("d", "document", "Tea > Green", text, Source("tea.md", "Tea > Green")))
+    write_fake_answers(run.stage("knowledge") / "answers", passages)
     for stage in ("data", "evaluate"):
         write_json(run.stamp(stage), {**read_json(run.stamp(stage)), "outputs": tree_sha256s(run.stage(stage))})
     return run
@@ -80,8 +91,8 @@ def leaks(run) -> list[str]:
 def build_site(run, config=None):
     """The site, with the run's own card, as the pipeline builds it for `config`."""
     config = config or RunConfig()
-    folders = map(run.stage, ("data", "export", "card", "app"))
-    return run_stage(build_app, config.app, config.public_system_prompt, *folders, "Tea")
+    folders = map(run.stage, ("data", "knowledge", "export", "card", "app"))
+    return run_stage(build_app, config.app, config.answers, config.public_system_prompt, *folders, "Tea")
 
 
 def test_without_agreement_no_text_of_a_conversation_is_published(run, monkeypatch):
@@ -95,6 +106,44 @@ def test_without_agreement_no_text_of_a_conversation_is_published(run, monkeypat
     assert js_string(NEUTRAL_QUESTION) in card
     said = "\n".join(result.summary)
     assert "suggests no questions" in said and "system prompt" in said and "tinsmith approve" in said
+    assert "have not agreed to publish your answers and documents" in said
+    assert settings["answers"] is None and not (run.stage("app") / "model/answers").exists()
+
+
+QUESTION = "What is a latte?"
+
+
+@pytest.mark.parametrize("with_questions", [False, True])
+def test_answers_are_published_only_in_their_folder_and_questions_only_by_a_consent_of_their_own(
+    run, monkeypatch, with_questions
+):
+    write_card(run, monkeypatch)
+    consent = {"publish": True, "publish_questions": with_questions, "unknown": "No idea."}
+    result = build_site(run, RunConfig.model_validate({"answers": consent}))
+    assert leaks(run) == ["app/model/answers/passages.json"]
+    folder = run.stage("app") / "model/answers"
+    titles = [passage["title"] for passage in read_json(folder / "passages.json")]
+    assert [title.startswith(QUESTION[:-1]) for title in titles] == [with_questions, with_questions, False]
+    assert titles[2] == "Tea > Green"
+    holds_question = [path.name for path in sorted(folder.iterdir()) if QUESTION[:-1].encode() in path.read_bytes()]
+    assert holds_question == (["passages.json"] if with_questions else [])
+    assert read_json(run.stage("app") / "app.json")["answers"] == "./model/answers/"
+    assert read_json(folder / "answers.json")["unknown"] == "No idea."
+    sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert sums == {name: digest for name, digest in tree_sha256s(folder).items() if name != "SHA256SUMS"}
+    said = "\n".join(result.summary)
+    assert "shows 3 answers and sections of documents word for word" in said
+    assert ("the data's questions as titles" if with_questions else "their first words as titles") in said
+
+
+@pytest.mark.parametrize(
+    "answers", [{"publish_questions": True}, {"publish": True, "publish_questions": True, "mode": "model"}]
+)
+def test_questions_alone_and_answers_that_the_page_does_not_use_are_not_published(run, monkeypatch, answers):
+    write_card(run, monkeypatch)
+    result = build_site(run, RunConfig.model_validate({"answers": answers}))
+    assert leaks(run) == [] and not (run.stage("app") / "model/answers").exists()
+    assert any(line.startswith("the model answers alone") for line in result.summary)
 
 
 def test_the_leak_check_sees_every_spelling(run):
@@ -171,11 +220,33 @@ def test_the_demos_examples_are_questions_that_its_run_answers(tiny_llama, tmp_p
     assert set(config.app.questions) <= {conversation.messages[1].content for conversation in test}
 
 
+def test_the_demo_agrees_to_its_answers_and_asks_questions_that_they_answer(tiny_llama, tmp_path):
+    faq = importlib.resources.files("zaragoza_construction_faq") / "data" / "faq-en.jsonl"
+    config = load_config(Path(demo.__file__).with_name("demo.toml"), (f"data.path={json.dumps(str(faq))}",))
+    assert config.answers.publish and config.answers.publish_questions
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model").symlink_to(tiny_llama)
+    run_stage(prepare_data, config.data, tmp_path / "base", tmp_path, seed=config.seed)
+    conversations = [c for split in ("train", "val", "test") for c in read_jsonl(tmp_path / f"{split}.jsonl")]
+    questions = read_questions(Path(config.answers.questions))
+    assert check_questions(questions, passages_of(conversations).passages) == []
+    assert Counter(question.kind for question in questions) == {
+        "known": 120,
+        "near": 60,
+        "far": 40,
+        "hostile": 30,
+        "follow_up": 40,
+    }
+
+
 @pytest.mark.parametrize(
     ("settings", "renewed"),
     [
         ({"app": {"questions": ["What?"]}}, {"app"}),
         ({"app": {"system_prompt": "You sell tea."}}, {"card", "app"}),
+        ({"answers": {"publish": True}}, {"app"}),
+        ({"answers": {"publish_questions": True}}, {"app"}),
+        ({"answers": {"unknown": "No idea."}}, {"app"}),
         ({"card": {"examples": [{"question": "a", "reference": "b"}]}}, {"card"}),
     ],
 )

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import HOST_HEADERS
-from tinsmith.core.config import AppConfig
+from tinsmith.core.config import AnswersConfig, AppConfig
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import copy_file, link_or_copy, read_json, write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.model.answers.publish import publish_answers
 
 _MAX_NEW_TOKENS = 256
 _SCRIPTS = (
@@ -24,6 +25,10 @@ _PAGES = {
 _UNPUBLISHED_PROMPT = (
     "warning: the conversations have a system prompt, but the page does not use it, because it may be private; "
     "to publish it, run: tinsmith approve CONFIG"
+)
+_UNPUBLISHED_ANSWERS = (
+    "the model answers alone, because you have not agreed to publish your answers and documents word for word; "
+    "to let the page show them, run: tinsmith approve CONFIG"
 )
 _IMAGES = (".png", ".svg", ".jpg", ".webp")
 
@@ -78,8 +83,10 @@ _NGINX = """server {
 
 def build_app(
     config: AppConfig,
+    answers: AnswersConfig,
     system_prompt: str,
     data_dir: Path,
+    knowledge_dir: Path,
     export_dir: Path,
     card_dir: Path,
     out_dir: Path,
@@ -90,8 +97,10 @@ def build_app(
 
     Args:
         config: `questions` are suggested on the page. No other question from the data is published.
+        answers: Says what of the owner's answers and documents the site may contain.
         system_prompt: The owner's own words. System prompts from the conversations are not published.
         data_dir: Its report says whether the conversations have a system prompt.
+        knowledge_dir: Holds `answers/`, unless the model answers alone.
         export_dir: Holds `package/`.
         card_dir: Holds the model card.
         out_dir: Existing and empty.
@@ -106,11 +115,13 @@ def build_app(
         copy_file(WEB_DIR / source, out_dir / name)
     write_runtime(out_dir / "runtime")
     _write_model(export_dir / "package", card_dir, out_dir)
+    has_answers, answers_summary = _write_answers(answers, knowledge_dir / "answers", out_dir / "model/answers")
     settings = {
         "title": title,
         "system_prompt": system_prompt,
         "questions": list(config.questions),
         "model": "./model/",
+        "answers": "./model/answers/" if has_answers else None,
         "max_new_tokens": _MAX_NEW_TOKENS,
     }
     write_json(out_dir / "app.json", settings)
@@ -118,18 +129,22 @@ def build_app(
     page = (WEB_DIR / "card.html").read_text(encoding="utf-8")
     write_text(out_dir / "card.html", fill_card_page(page, title, markdown))
     _write_host_files(out_dir, title)
-    sizes = [path.stat().st_size for path in out_dir.rglob("*") if path.is_file()]
-    context.recorder.add("app.files", len(sizes), "count", len(sizes), "files", "files in the folder")
-    context.recorder.add(
-        "app.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sizes of the files in the folder"
-    )
-    size_mb = sum(sizes) / 1e6
-    summary = [f"chat page, card page and model: {len(sizes)} files, {size_mb:.0f} MB, ready for any static host"]
+    summary = [_measure_files(out_dir, context), answers_summary]
     if not config.questions:
         summary.append("the page suggests no questions; choose some with: tinsmith approve CONFIG")
     if not system_prompt and read_json(data_dir / "report.json")["system_prompt"]:
         summary.append(_UNPUBLISHED_PROMPT)
     return tuple(summary)
+
+
+def _measure_files(out_dir: Path, context: StageContext) -> str:
+    """Record number and size of the site's files; returns the summary's first line."""
+    sizes = [path.stat().st_size for path in out_dir.rglob("*") if path.is_file()]
+    context.recorder.add("app.files", len(sizes), "count", len(sizes), "files", "files in the folder")
+    context.recorder.add(
+        "app.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sizes of the files in the folder"
+    )
+    return f"chat page, card page and model: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB, ready for any static host"
 
 
 def fill_card_page(page: str, title: str, markdown: str) -> str:
@@ -172,6 +187,17 @@ def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
         if path.suffix in _IMAGES:
             link_or_copy(path, out_dir / path.name)
             link_or_copy(path, out_dir / "model" / path.name)
+
+
+def _write_answers(config: AnswersConfig, answers_dir: Path, target: Path) -> tuple[bool, str]:
+    """Publish the owner's answers if they agreed; returns whether they are published, and a line that says so."""
+    if config.mode == "model" or not answers_dir.is_dir():
+        return False, "the model answers alone: no answers or documents are published word for word"
+    if not config.publish:
+        return False, _UNPUBLISHED_ANSWERS
+    passages = publish_answers(answers_dir, target, config.unknown, config.publish_questions)
+    titles = "the data's questions" if config.publish_questions else "their first words"
+    return True, f"the page shows {passages:,} answers and sections of documents word for word, with {titles} as titles"
 
 
 def _write_host_files(out_dir: Path, title: str) -> None:

@@ -92,8 +92,9 @@ def _card(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) 
 def _app(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
     from tinsmith.app import build_app
 
-    data, export, card = map(run.stage, ("data", "export", "card"))
-    return build_app(config.app, config.public_system_prompt, data, export, card, out_dir, _title(config), context)
+    folders = map(run.stage, ("data", "knowledge", "export", "card"))
+    prompt = config.public_system_prompt
+    return build_app(config.app, config.answers, prompt, *folders, out_dir, _title(config), context)
 
 
 def _title(config: RunConfig) -> str:
@@ -156,7 +157,8 @@ def _card_settings(config: RunConfig) -> Any:
 
 def _app_settings(config: RunConfig) -> Any:
     section = config.app.model_dump(mode="json")
-    return section | {"title": _title(config), "system_prompt": config.public_system_prompt}
+    answers = config.answers.model_dump(mode="json", include={"mode", "unknown", "publish", "publish_questions"})
+    return section | {"answers": answers, "title": _title(config), "system_prompt": config.public_system_prompt}
 
 
 def _file_sha256s(path: Path) -> dict[str, str]:

@@ -1,0 +1,66 @@
+"""Copy a folder of answers to where visitors get it, with what its owner agreed to publish and nothing else."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.run_dir import link_or_copy, read_json, tree_sha256s, write_json, write_text
+
+SETTINGS_FILE = "answers.json"
+PASSAGES_FILE = "passages.json"
+CHECKSUMS_FILE = "SHA256SUMS"
+
+_TITLE_WORDS = 8
+_TITLE_CHARACTERS = 60
+"""Longest title made from a text, for languages without spaces between words."""
+_ENCODER_FILES = ("graph", "weights", "layout", "tokenizer", "index")
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_LINE_MARK = re.compile(r"^\s*(?:[-*+>]|#+|\d+[.)])\s+|\|", re.MULTILINE)
+"""Markdown's lists, quotes, headings and table cells."""
+_INLINE_MARK = re.compile(r"\*\*|`+|(?<![\w*])\*(?=\w)|(?<=[\w.,:;!?])\*(?!\w)")
+"""Markdown's emphasis and code."""
+
+
+def publish_answers(folder: Path, target: Path, unknown: str, with_questions: bool) -> int:
+    """Write the folder that visitors get, with its own digests, and return the number of passages in it.
+
+    Args:
+        folder: Answers as the knowledge stage writes them, whose titles are questions of the data.
+        target: Existing or not; gets only the files that the settings name, and licences.
+        unknown: What the page says if it does not know.
+        with_questions: Whether titles may be questions of the data. Otherwise, an answer's first words are its title.
+
+    Raises:
+        ArtifactError: a file is missing or not JSON.
+    """
+    settings = read_json(folder / SETTINGS_FILE)
+    passages = read_json(folder / settings["passages"])
+    names = [encoder[kind] for encoder in settings["encoders"] for kind in _ENCODER_FILES]
+    for name in (*names, *(path.name for path in sorted(folder.glob("LICENSE*")))):
+        if not (folder / name).is_file():
+            raise ArtifactError(f"{folder / name}: missing", "Run its stage again: tinsmith run")
+        link_or_copy(folder / name, target / name)
+    write_json(target / PASSAGES_FILE, [_public(passage, with_questions) for passage in passages])
+    write_json(target / SETTINGS_FILE, {**settings, "passages": PASSAGES_FILE, "unknown": unknown})
+    (target / CHECKSUMS_FILE).unlink(missing_ok=True)
+    lines = (f"{sha256}  {name}\n" for name, sha256 in tree_sha256s(target).items())
+    write_text(target / CHECKSUMS_FILE, "".join(lines))
+    return len(passages)
+
+
+def first_words(text: str) -> str:
+    """The beginning of a text as a title of one line, with `...` if the text goes on."""
+    words = _INLINE_MARK.sub("", _LINE_MARK.sub(" ", _LINK.sub(r"\1", text))).split()
+    title = " ".join(words[:_TITLE_WORDS])
+    is_cut = len(words) > _TITLE_WORDS or len(title) > _TITLE_CHARACTERS
+    return f"{title[:_TITLE_CHARACTERS].rstrip(' .,;:!?')}..." if is_cut else title
+
+
+def _public(passage: dict[str, Any], with_questions: bool) -> dict[str, Any]:
+    """The passage with the fields that are published, and no others."""
+    fields = ("id", "kind", "title", "text", "category", "source", "rows")
+    public = {name: passage[name] for name in fields}
+    if passage["kind"] == "answer" and not with_questions:
+        public["title"] = first_words(passage["text"])
+    return public

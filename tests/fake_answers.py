@@ -1,0 +1,32 @@
+"""A folder of answers as the knowledge stage writes it, with files too small to be encoders."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinsmith.core.run_dir import tree_sha256s, write_bytes, write_json, write_text
+from tinsmith.model.passages import Passage
+
+KINDS = {
+    "graph": "minilm.onnx",
+    "weights": "minilm.bin",
+    "layout": "minilm.json",
+    "tokenizer": "minilm.tokenizer.json",
+    "index": "minilm.index.bin",
+}
+
+
+def write_fake_answers(folder: Path, passages: Sequence[Passage]) -> None:
+    """Write the folder; the contents of its five encoder files are their names."""
+    for name in KINDS.values():
+        write_bytes(folder / name, name.encode())
+    fields = ("id", "kind", "title", "text", "category")
+    records = [
+        {name: getattr(passage, name) for name in fields}
+        | {"source": {"name": passage.source.name, "place": passage.source.place, "url": "", "date": ""}, "rows": 2}
+        for passage in passages
+    ]
+    write_json(folder / "passages.json", records)
+    settings = {"encoders": [{"name": "minilm", **KINDS}], "passages": "passages.json", "unknown": "as built"}
+    write_json(folder / "answers.json", settings | {"fallback": "unknown"})
+    lines = (f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items())
+    write_text(folder / "SHA256SUMS", "".join(lines))
