@@ -3,21 +3,39 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from stage_runs import run_stage
 from tinsmith.core.config import EvaluateConfig
 from tinsmith.core.errors import DataError, GateError
+from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.evaluate.closed_book import QUESTIONS, record_closed_book
+from tinsmith.evaluate.generate import Answer
 from tinsmith.evaluate.stage import evaluate_models
+from tinsmith.model.answers.questions import Question
+from tinsmith.model.answers.rates import Shown, judged, write_outcomes
+from tinsmith.model.answers.report import OUTCOMES_FILE
+from tinsmith.model.passages import Passage, Source
 
+SOURCE = Source("shop.jsonl", "line 1")
 CONFIG = EvaluateConfig(train_sample=8, questions=6, max_new_tokens=8)
 
 
 def run(line, out_dir, config=CONFIG, **other):
-    out_dir.mkdir(exist_ok=True)
-    folders = {"base_dir": line.base, "data_dir": line.data, "merge_dir": line.merge, "export_dir": line.export} | other
+    knowledge = out_dir.with_name(f"{out_dir.name}-knowledge")
+    for folder in (out_dir, knowledge):
+        folder.mkdir(exist_ok=True)
+    write_outcomes(knowledge / OUTCOMES_FILE, outcomes(30))
+    folders = {
+        "base_dir": line.base,
+        "data_dir": line.data,
+        "knowledge_dir": knowledge,
+        "merge_dir": line.merge,
+        "export_dir": line.export,
+    } | other
     return run_stage(evaluate_models, config, **folders, out_dir=out_dir, seed=3)
 
 
@@ -25,6 +43,17 @@ def run(line, out_dir, config=CONFIG, **other):
 def done(llama_line, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("evaluate")
     return run(llama_line, out_dir), out_dir
+
+
+def outcomes(count):
+    """Known questions of which the page answers every second one, between others that the model is not asked."""
+    passages = [Passage(f"p{number}", "answer", "", f"It costs {number} euros.", SOURCE) for number in range(count)]
+    questions = [Question("Who won?", "far"), Question("Which?", "known", "p0")]
+    shown = [Shown("unsure", 0.1, (passages[0],))] * 2
+    for number in range(count):
+        questions.append(Question(f"Price of {number}?", "known", f"p{number}", (f"{number} euros",)))
+        shown.append(Shown("sure", 0.9, (passages[number - number % 2],)))
+    return judged(questions, shown, passages, seed=1)
 
 
 def lines(path):
@@ -71,6 +100,39 @@ def test_numbers_follow_from_the_raw_files(done):
     facts = sum(len(answer["facts"]) for answer in answers)
     assert by_id["evaluate.answers.key_fact_recall.base"].count == facts > 0
     assert by_id["evaluate.answers.key_fact_recall.base"].value == sum(len(a["base_facts"]) for a in answers) / facts
+
+
+def test_the_model_alone_is_asked_known_questions(done):
+    result, out_dir = done
+    by_id = {measurement.id: measurement for measurement in result.measurements}
+    answered = lines(out_dir / "closed_book.jsonl")
+    assert len(answered) == len({line["question"] for line in answered}) == QUESTIONS
+    assert all(line["question"].startswith("Price") and line["text"] for line in answered)
+    right = by_id["evaluate.closed_book.page_right"]
+    assert right.value == sum(line["page_right"] for line in answered) / QUESTIONS
+    assert 0.2 < right.value < 0.8
+    assert by_id["evaluate.closed_book.right"].value == sum(line["right"] for line in answered) / QUESTIONS
+    assert read_json(out_dir / "evaluate.json")["closed_book"] == {"withheld": ""}
+
+
+def test_closed_book_answers_are_judged_by_their_text(tmp_path):
+    sample, recorder = outcomes(6)[2:], Recorder()
+    texts = ["0 euros", "1 euro", "It costs 2 euros.", "not 3 euros", "4 euros, " * 9, ""]
+    record_closed_book(recorder, sample, [Answer(text, 5, True) for text in texts], tmp_path)
+    assert [line["right"] for line in lines(tmp_path / "closed_book.jsonl")] == [True, False, True, *[False] * 3]
+    assert {m.id: m.value for m in recorder.measurements} == {
+        "evaluate.closed_book.right": 2 / 6,
+        "evaluate.closed_book.page_right": 3 / 6,
+    }
+
+
+def test_closed_book_is_withheld_if_the_judge_accepts_wrong_replies(tmp_path):
+    sample = [replace(one, controls=one.controls | {"negated": True}) for one in outcomes(6)[2:]]
+    recorder = Recorder()
+    record = record_closed_book(recorder, sample, [Answer("0 euros", 5, True)] * 6, tmp_path)
+    assert "wrong by construction (negated)" in record["withheld"]
+    assert not recorder.measurements
+    assert record_closed_book(recorder, [], [], tmp_path)["withheld"].startswith("no known question")
 
 
 def test_record_says_what_was_not_assessed_and_holds_no_path(done, llama_line):

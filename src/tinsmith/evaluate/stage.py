@@ -14,6 +14,7 @@ from tinsmith.core.run_dir import combined_sha256, read_json, write_json
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.evaluate import answers as comparison
 from tinsmith.evaluate import losses
+from tinsmith.evaluate.closed_book import closed_book_questions, closed_book_sample, record_closed_book
 from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_turn, onnx_answers, torch_answers
 from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import (
@@ -25,6 +26,7 @@ from tinsmith.evaluate.nll import (
     torch_scorer,
     write_scores,
 )
+from tinsmith.model.answers.rates import Outcome
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import FLOAT32, MEASURED_GRAPHS
@@ -47,6 +49,9 @@ class _Inputs:
     """By split, parallel to `conversations`."""
     questions: list[Question]
     prompts: list[list[int]]
+    closed_book: list[Outcome]
+    """Known questions that int4 answers alone."""
+    closed_book_prompts: list[list[int]]
     max_new_tokens: int
 
     def score(
@@ -67,17 +72,19 @@ def evaluate_models(
     config: EvaluateConfig,
     base_dir: Path,
     data_dir: Path,
+    knowledge_dir: Path,
     merge_dir: Path,
     export_dir: Path,
     out_dir: Path,
     context: StageContext,
 ) -> Summary:
-    """Write `nll/<split>.<model>.jsonl`, `answers.jsonl` and `evaluate.json`.
+    """Write `nll/<split>.<model>.jsonl`, `answers.jsonl`, `closed_book.jsonl` and `evaluate.json`.
 
     Args:
         config: Sizes of samples and answers.
         base_dir: Holds `model/`, the base model.
         data_dir: Holds `train.jsonl`, `val.jsonl` and `test.jsonl`.
+        knowledge_dir: Holds `answers_questions.jsonl`, if the page's answers were measured.
         merge_dir: Holds `model/`, the tuned model.
         export_dir: Holds `package/`, the browser package.
         out_dir: Existing and empty.
@@ -91,7 +98,8 @@ def evaluate_models(
     package_dir = export_dir / "package"
     conversations = _read_splits(data_dir)
     common = common_words(m.content for split in SPLITS for c in conversations[split] for m in c.messages)
-    inputs = _inputs(config, base_dir, conversations, context.seed)
+    closed_book = closed_book_sample(knowledge_dir, context.seed)
+    inputs = _inputs(config, base_dir, conversations, closed_book, context.seed)
     recorder, seed = context.recorder, context.seed
     _gate_tokens(recorder, inputs, package_dir)
     scores, answers = _run_models(inputs, base_dir, merge_dir, package_dir, out_dir)
@@ -100,7 +108,8 @@ def evaluate_models(
         items = comparison.compare(inputs.questions, answers, common)
         comparison.write_answers(out_dir / "answers.jsonl", items)
         comparison.record_answers(recorder, items, "evaluate/answers.jsonl", seed)
-    write_json(out_dir / "evaluate.json", _record(config, inputs, too_small))
+    closed_book_record = record_closed_book(recorder, closed_book, answers.get("closed_book", []), out_dir)
+    write_json(out_dir / "evaluate.json", _record(config, inputs, too_small) | {"closed_book": closed_book_record})
     return tuple(_summary(recorder, ratios))
 
 
@@ -115,7 +124,13 @@ def _read_splits(data_dir: Path) -> dict[str, list[Conversation]]:
     return conversations
 
 
-def _inputs(config: EvaluateConfig, base_dir: Path, conversations: dict[str, list[Conversation]], seed: int) -> _Inputs:
+def _inputs(
+    config: EvaluateConfig,
+    base_dir: Path,
+    conversations: dict[str, list[Conversation]],
+    closed_book: list[Outcome],
+    seed: int,
+) -> _Inputs:
     tokenizer = load_tokenizer(base_dir / "model")
     scored = {**conversations, "train": _sample(conversations["train"], config.train_sample, f"{seed} train")}
     questions = sample_questions(conversations["test"], config.questions, seed)
@@ -125,6 +140,8 @@ def _inputs(config: EvaluateConfig, base_dir: Path, conversations: dict[str, lis
         {split: tokenizer.encode_all(scored[split]) for split in SPLITS},
         questions,
         encode_prompts(tokenizer, questions),
+        closed_book,
+        encode_prompts(tokenizer, closed_book_questions(closed_book, conversations["train"])),
         config.max_new_tokens,
     )
 
@@ -169,7 +186,10 @@ def _gate_tokens(recorder: Recorder, inputs: _Inputs, package_dir: Path) -> None
 def _run_models(
     inputs: _Inputs, base_dir: Path, merge_dir: Path, package_dir: Path, out_dir: Path
 ) -> tuple[dict[str, dict[str, list[Score]]], dict[str, list[Answer]]]:
-    """Scores by model and split, and answers by model. One model is in memory at a time."""
+    """Scores by model and split, and answers by model and, as `closed_book`, int4's to known questions.
+
+    One model is in memory at a time.
+    """
     import torch
 
     scores, answers = {}, {}
@@ -188,10 +208,11 @@ def _run_models(
         decoder = load_onnx(package_dir / graph.file, threads=torch.get_num_threads())
         splits = SPLITS if graph is FLOAT32 else ("test",)
         scores[name] = inputs.score(onnx_scorer(decoder), name, out_dir, splits)
-        if graph is FLOAT32 and inputs.prompts:
-            answers[name] = onnx_answers(
-                decoder, inputs.tokenizer, inputs.prompts, inputs.max_new_tokens, f"{name} answers"
-            )
+        prompts = {name: inputs.prompts, "closed_book": inputs.closed_book_prompts} if graph is FLOAT32 else {}
+        for key, asked in prompts.items():
+            if asked:
+                label = f"{key.replace('_', ' ')} answers"
+                answers[key] = onnx_answers(decoder, inputs.tokenizer, asked, inputs.max_new_tokens, label)
         del decoder
     return scores, answers
 

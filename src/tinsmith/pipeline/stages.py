@@ -67,8 +67,8 @@ def _export(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext
 def _evaluate(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
     from tinsmith.evaluate.stage import evaluate_models
 
-    base, data, merge, export = map(run.stage, ("base", "data", "merge", "export"))
-    return evaluate_models(config.evaluate, base, data, merge, export, out_dir, context)
+    base, data, knowledge, merge, export = map(run.stage, ("base", "data", "knowledge", "merge", "export"))
+    return evaluate_models(config.evaluate, base, data, knowledge, merge, export, out_dir, context)
 
 
 def _bench(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:

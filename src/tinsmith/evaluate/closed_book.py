@@ -1,0 +1,96 @@
+"""The model alone on questions that the owner's words answer, beside what the page offers for the same questions.
+
+Closed book: the model sees its system prompt and the question, and no passage.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tinsmith.core.intervals import clustered_wilson
+from tinsmith.core.measure import Recorder
+from tinsmith.core.run_dir import write_text
+from tinsmith.evaluate.generate import Answer, Question, first_turn
+from tinsmith.model.answers.judge import is_right_text, passage_key
+from tinsmith.model.answers.rates import Outcome, passed_controls, rates, read_outcomes, withheld_reason
+from tinsmith.model.answers.report import OUTCOMES_FILE
+from tinsmith.model.conversations import Conversation
+
+FILE = "closed_book.jsonl"
+QUESTIONS = 24
+"""Known questions that the model is asked. Two cores answer one in about a second."""
+
+
+def closed_book_sample(knowledge_dir: Path, seed: int) -> list[Outcome]:
+    """Up to `QUESTIONS` known questions whose right answer can be told from its text, drawn by `seed`.
+
+    Raises:
+        ArtifactError: the knowledge stage's outcomes cannot be read.
+    """
+    outcomes = [
+        outcome
+        for outcome in read_outcomes(knowledge_dir / OUTCOMES_FILE)
+        if outcome.question.kind == "known" and outcome.question.must_state
+    ]
+    indices = random.Random(f"{seed} closed book").sample(range(len(outcomes)), min(QUESTIONS, len(outcomes)))
+    return [outcomes[index] for index in sorted(indices)]
+
+
+def closed_book_questions(sample: Sequence[Outcome], conversations: Sequence[Conversation]) -> list[Question]:
+    """The sample's questions after the system message that most `conversations` begin with."""
+    systems = Counter(first_turn(conversation).system for conversation in conversations)
+    system = systems.most_common(1)[0][0]
+    return [Question(str(number), "", one.question.question, system, "") for number, one in enumerate(sample)]
+
+
+def record_closed_book(
+    recorder: Recorder, sample: Sequence[Outcome], answers: Sequence[Answer], out_dir: Path
+) -> dict[str, Any]:
+    """Write `closed_book.jsonl`, and record how often the model alone and the page are right on the same questions.
+
+    Returns:
+        For the stage's record: `withheld`, which says why nothing was recorded; empty if it was.
+    """
+    if not sample:
+        return {"withheld": "no known question says what its right answer must state"}
+    passed = passed_controls({id: rate.share for id, rate in rates(sample).items()})
+    if passed:
+        return {"withheld": withheld_reason(passed)}
+    lines = [
+        _line(outcome) | {"text": answer.text, "right": _is_right(outcome, answer)}
+        for outcome, answer in zip(sample, answers, strict=True)
+    ]
+    write_text(out_dir / FILE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    clusters = [passage_key(outcome.question) for outcome in sample]
+    for name in ("right", "page_right"):
+        flags = [bool(line[name]) for line in lines]
+        recorder.add(
+            f"evaluate.closed_book.{name}",
+            sum(flags) / len(flags),
+            "fraction",
+            len(flags),
+            "questions",
+            "tinsmith.model.answers.judge.is_right_text" if name == "right" else "tinsmith.model.answers.rates.rates",
+            spread=clustered_wilson(flags, clusters),
+            raw=f"evaluate/{FILE}",
+        )
+    return {"withheld": ""}
+
+
+def _line(outcome: Outcome) -> dict[str, Any]:
+    """A question with how it is judged, and whether the passage that the page offers first is right."""
+    question = outcome.question
+    return {
+        "question": question.question,
+        "id": question.id,
+        "must_state": list(question.must_state),
+        "must_not_state": list(question.must_not_state),
+        "page_right": outcome.is_first_right,
+    }
+
+
+def _is_right(outcome: Outcome, answer: Answer) -> bool:
+    return is_right_text(outcome.question, answer.text, outcome.max_characters)
