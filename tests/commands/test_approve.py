@@ -6,6 +6,7 @@ import tomllib
 import pytest
 from click.testing import CliRunner
 
+from fake_answers import write_fake_answers
 from fake_run import write_run
 from tinsmith.cli import main
 from tinsmith.commands.candidates import question_candidates
@@ -14,6 +15,7 @@ from tinsmith.core.config import CardExample
 from tinsmith.core.config_file import commented_toml, load_config
 from tinsmith.core.errors import ConfigError
 from tinsmith.core.run_dir import read_json, tree_sha256s, write_json, write_text
+from tinsmith.model.passages import Passage, Source
 from tiny import tiny_conversations
 
 CONFIG = """# mine
@@ -189,3 +191,79 @@ def test_questions_cover_categories_and_follow_the_seed():
         assert candidates == question_candidates(conversations, seed)
     assert question_candidates(conversations, 1) != question_candidates(conversations, 2)
     assert [one.text for one in question_candidates(conversations[:1] * 3, 1)] == [conversations[0].messages[1].content]
+
+
+PASSAGES = [
+    Passage(
+        f"c{i}",
+        "answer",
+        f"Does ada@private.example take {i}?",
+        f"Yes, at {i}@tea.example. \x1b[31m",
+        Source("f", "line 1"),
+    )
+    for i in range(1, 6)
+] + [Passage("d", "document", "Tea > Green", "Ask ada@private.example.", Source("tea.md", "Tea > Green"))]
+
+
+@pytest.fixture
+def with_answers(project):
+    write_fake_answers(project.parent / "runs/tea-bot/knowledge/answers", PASSAGES)
+    return project
+
+
+def consent(config):
+    answers = load_config(config).answers
+    return answers.publish, answers.publish_questions
+
+
+@pytest.mark.parametrize(
+    ("replies", "agreed_to"),
+    [("y\ny\nq\n", (True, True)), ("y\nn\nq\n", (True, False)), ("n\nq\n", (False, False)), ("q\n", (False, False))],
+)
+def test_answers_are_agreed_to_as_a_whole_and_questions_apart(with_answers, replies, agreed_to):
+    done = approve(with_answers, replies)
+    assert consent(with_answers) == agreed_to
+    assert agreed(with_answers) == ("", set(), set())
+    assert "5 answers and 1 section of documents" in done.stdout
+    assert ("Publish all 5 questions?" in done.stderr) == replies.startswith("y")
+
+
+def test_consent_shows_counts_the_first_texts_and_what_looks_private(with_answers):
+    done = approve(with_answers, "y\ny\nq\n")
+    lines = done.stdout.splitlines()
+    assert "5 answers and 1 section of documents" in lines
+    assert lines.count("  ... and 2 more") == 2, (
+        "of six texts, four are shown: three answers and the only section; of five questions, three"
+    )
+    assert "Yes, at 3@tea.example." in done.stdout and "Yes, at 4@tea.example." not in done.stdout
+    assert "(tea.md, Tea > Green)" in done.stdout
+    assert "  careful: 6 of 6 texts have what looks like an e-mail address, such as '1@tea.example'" in lines
+    assert "  careful: 5 of 5 texts have what looks like an e-mail address, such as 'ada@private.example'" in lines
+    assert "\x1b" not in done.stdout and "\\u001b[31m" in done.stdout
+
+
+def test_withdrawing_the_answers_withdraws_the_questions(with_answers):
+    approve(with_answers, "y\ny\nq\n")
+    done = approve(with_answers, "n\nq\n")
+    assert done.stdout.count("(agreed before)") == 1 and "Publish all 5 questions?" not in done.stderr
+    assert consent(with_answers) == (False, False)
+
+
+def test_consent_that_stays_changes_nothing(with_answers):
+    approve(with_answers, "y\nn\nq\n")
+    text = with_answers.read_text()
+    approve(with_answers, "y\nn\nq\n")
+    assert with_answers.read_text() == text and "# the shop's" in text
+
+
+def test_nothing_is_asked_about_answers_that_the_page_does_not_use(with_answers):
+    with_answers.write_text(with_answers.read_text() + '\n[answers]\nmode = "model"\n')
+    assert "word for word" not in approve(with_answers, "q\n").stdout
+
+
+def test_the_list_has_both_consents_as_toml(with_answers):
+    before = with_answers.read_text()
+    done = approve(with_answers, "", "--list")
+    assert tomllib.loads(done.stdout)["answers"] == {"publish": True, "publish_questions": True}
+    assert "# 5 answers and 1 section of documents" in done.stdout and "# careful: 6 of 6 texts" in done.stdout
+    assert with_answers.read_text() == before

@@ -12,6 +12,7 @@ from tinsmith.card.examples import agreed_answers
 from tinsmith.card.private_text import suspicions
 from tinsmith.commands.candidates import ExampleCandidate, QuestionCandidate, example_candidates, question_candidates
 from tinsmith.commands.config_file import printable, set_keys, toml_text
+from tinsmith.commands.consent import Consent, ask_consents, consents, consents_toml
 from tinsmith.commands.existing_run import existing_run, require_stage
 from tinsmith.commands.terminal import say, say_next, show, typed
 from tinsmith.core.config import MAX_EXAMPLES, MAX_QUESTIONS, CardExample, RunConfig
@@ -22,8 +23,9 @@ from tinsmith.model.conversations import read_jsonl
 from tinsmith.pipeline.ownership import check_run_folder, configuration_id
 
 _INTRODUCTION = """\
-The chat page and the card publish texts from your data only if you agree here. Each text is shown exactly as it would
-be published. The card always names your categories and your data file.
+The chat page and the card publish texts from your data only if you agree here. First, you are asked for all answers
+and documents at once, then for all their questions. Every other text is shown exactly as it would be published.
+The card always names your categories and your data file.
 y agrees, n declines, q stops. Each answer is saved immediately.
 """
 _LABELS = {"base": "Base", "tuned": "Fine-tuned", "int4": "INT4 package"}
@@ -83,16 +85,18 @@ def approve(config_path: Path, runs_dir: Path, list_only: bool) -> None:
     require_stage(run, "data", "the data stage has not finished")
     evidence = read_evidence(run)
     candidates = [*_agreed(config, evidence), *_new(config, run, evidence)]
-    if not candidates:
+    asked = consents(run, config.answers)
+    if not candidates and not asked:
         raise UserError(f"{run.root}: no text to approve", f"Finish the run first: {typed('run', config_path)}")
     if list_only:
-        show(_as_toml(candidates), end="")
+        show(_as_toml(candidates, asked), end="")
         return
     say(_INTRODUCTION)
     for category in evidence.record("data", "report.json")["categories"]:
         for part in suspicions(category["name"]):
             say(f"careful: the category {printable(category['name'])!r} looks like {part.kind}")
-    _ask_all(candidates, config, config_path)
+    if ask_consents(asked, config_path, _answer):
+        _ask_all(candidates, config, config_path)
     if "evaluate" not in evidence.stamps:
         say("There are no examples for the card yet, because the evaluate stage has not finished.")
     say_next("run", config_path, "--runs", runs_dir)
@@ -192,9 +196,10 @@ def _answer(question: str) -> str:
             return letter
 
 
-def _as_toml(candidates: list[Candidate]) -> str:
+def _as_toml(candidates: list[Candidate], asked: list[Consent]) -> str:
     """All candidates as TOML for the owner to copy, each below its note and warnings."""
     lines = ["# Texts from your data. Copy only those that you want to publish into your tinsmith.toml."]
+    lines += consents_toml(asked) if asked else []
     for section, keys in (("app", (PROMPT_KEY, QUESTIONS_KEY)), ("card", (EXAMPLES_KEY,))):
         lines += ["", f"[{section}]"]
         for key in keys:

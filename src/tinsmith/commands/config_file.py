@@ -16,7 +16,7 @@ from tinsmith.core.run_dir import write_text
 _JOINERS = "\u200c\u200d"
 """Invisible characters that many scripts and emoji need, so they are not escaped."""
 
-Value = str | CardExample | Sequence[str | CardExample]
+Value = bool | str | CardExample | Sequence[str | CardExample]
 
 
 def printable(text: str) -> str:
@@ -31,6 +31,8 @@ def _escape(character: str) -> str:
 
 def toml_text(value: Value) -> str:
     """`value` as TOML; a list has one item per line."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str):
         return printable(json.dumps(value, ensure_ascii=False))
     if isinstance(value, CardExample):
