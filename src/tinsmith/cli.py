@@ -150,11 +150,12 @@ def chat(run_path: Path, system: str | None) -> None:
 @main.command()
 @_RUN
 @click.option("--port", type=int, default=0, help="Port on 127.0.0.1; 0 picks a free one.")
-def serve(run_path: Path, port: int) -> None:
+@click.option("--owner", is_flag=True, help="Show under every answer what was retrieved, its scores, and why.")
+def serve(**options: Any) -> None:
     """Serve the chat page and the card on 127.0.0.1."""
     from tinsmith.commands.serve import serve
 
-    serve(run_path, port)
+    serve(**options)
 
 
 @main.command()
