@@ -1,7 +1,9 @@
 """A folder of documents becomes passages, and everything that does not is named with its reason."""
 
+import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import zipfile
@@ -11,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from document_files import W, write_docx, write_docx_parts, write_pdf, write_pdf_objects
+from tinsmith.commands.check import check
 from tinsmith.core.errors import DataError
 from tinsmith.knowledge import reader, reader_process
 from tinsmith.knowledge.documents import passages_of_documents
 from tinsmith.knowledge.reader_process import DocumentReader
 from tinsmith.knowledge.unreadable import Unreadable
+
+WORDS = "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon".split()
 
 
 def body_lines(texts, top=700, size=11):
@@ -75,17 +80,15 @@ def test_everything_unused_is_named_once(tmp_path):
     documents = passages_of_documents(tmp_path)
     assert [p.id for p in documents.passages] == ["again.md#good"]
     unused = {reason: sorted(names) for reason, names in documents.unused.items()}
-    damaged = {names[0]: reason for reason, names in unused.items() if reason.startswith("is damaged")}
-    assert sorted(damaged) == ["torn.docx", "torn.pdf"]
-    for reason in damaged.values():
-        unused.pop(reason)
+    assert unused.pop("is a damaged Word document; save it again as .docx")[0].startswith("torn.docx: ")
+    assert unused.pop("is a damaged PDF; export it again")[0].startswith("torn.pdf: ")
     assert unused == {
         f"not read, since only {', '.join(reader.ENDINGS)} are": ["a.xlsx", "b.jpg"],
         "hidden files": [".hidden.md"],
         "is empty": ["empty.txt"],
-        "is not UTF-8 at byte 1; save it as UTF-8": ["latin.md"],
+        "is not UTF-8 text; save it as UTF-8": ["latin.md: byte 1"],
         "needs a password, or is in Word's old format; save it as .docx without a password": ["old.docx"],
-        "has no text on its 2 page(s), only pictures; recognise its text (OCR) first": ["scan.pdf"],
+        "has only pictures and no text; recognise its text (OCR) first": ["scan.pdf: 2 pages"],
         "broken links or files that cannot be read (No such file or directory)": ["broken.md"],
         "links to folders, which are not followed": ["loop"],
         "no regular files": ["pipe.txt"],
@@ -95,6 +98,18 @@ def test_everything_unused_is_named_once(tmp_path):
         "no text of their own": ["good.md", "nothing.html"],
     }
     assert f"not read, since only {', '.join(reader.ENDINGS)} are: 2 (a.xlsx, b.jpg)" in documents.notes
+
+
+def test_check_counts_documents_and_names_those_it_cannot_use(tmp_path, capsys):
+    records = [{"q": f"Do you sell {word} {word[::-1]}?", "a": f"About {word}."} for word in WORDS]
+    (tmp_path / "faq.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "hire.md").write_text("# Hire\n\n## Day\n\n$18.\n\n## Week\n\n$80.\n")
+    (tmp_path / "shop" / "empty.txt").write_text("")
+    (tmp_path / "tinsmith.toml").write_text('[data]\npath = "faq.jsonl"\ndocuments = "shop"\n')
+    check(tmp_path / "tinsmith.toml", ())
+    shown = capsys.readouterr().out
+    assert "documents: 2 sections in 1 file(s)\n  not used: is empty: 1 (empty.txt)\n" in shown
 
 
 def test_a_folder_without_a_usable_document_is_an_error(tmp_path):
@@ -128,7 +143,13 @@ def test_pdf_headings_tables_paragraphs_and_running_lines(tmp_path):
     write_pdf(
         tmp_path / "p.pdf",
         [
-            page(1, (50, 780, 22, True, "Workshop"), *body_lines(prose, 750), (50, 640, 15, True, "Services"), *table),
+            page(
+                1,
+                (50, 780, 22, True, "Workshop"),
+                *body_lines([*prose, "Rules . . . . . . . . . 2"], 750),
+                (50, 640, 15, True, "Services"),
+                *table,
+            ),
             page(2, (50, 780, 15, True, "Rules"), *body_lines(more, 750)),
             page(3, *body_lines(["nothing else.", "Ask us before."], 750)),
         ],
@@ -199,7 +220,7 @@ def test_word_files_that_unpack_to_too_much_are_refused_unread(tmp_path):
         for _ in range(reader.MAX_TEXT_BYTES // 1_000_000 * 6):
             part.write(b" " * 1_000_000)
     assert (tmp_path / "bomb.docx").stat().st_size < 100_000
-    with DocumentReader() as documents, pytest.raises(Unreadable, match="unpacks to 60 MB, more than 50 MB"):
+    with DocumentReader() as documents, pytest.raises(Unreadable, match="unpacks to more than 50 MB"):
         documents.read(tmp_path / "bomb.docx", ".docx")
 
 
@@ -228,7 +249,7 @@ def test_large_files_are_refused_by_size(tmp_path):
     for name, size in (("a.pdf", reader.MAX_PACKED_BYTES + 1), ("b.txt", reader.MAX_TEXT_BYTES + 1)):
         with (tmp_path / name).open("wb") as file:
             file.truncate(size)
-        with pytest.raises(Unreadable, match="MB, more than"):
+        with pytest.raises(Unreadable, match="has more than 10"):
             reader.read_document(tmp_path / name, Path(name).suffix)
 
 
@@ -244,7 +265,7 @@ def test_a_file_that_takes_too_long_or_kills_the_reader_does_not_stop_the_others
                     pass
             if "die" in name:
                 raise MemoryError("out of ideas")
-            print(json.dumps({"unreadable": str(os.getpid())}), flush=True)
+            print(json.dumps({"unreadable": "", "detail": str(os.getpid())}), flush=True)
     """
     (tmp_path / "stand_in.py").write_text(program)
     monkeypatch.setattr(reader_process, "_COMMAND", ("-P", str(tmp_path / "stand_in.py")))
@@ -260,6 +281,29 @@ def test_a_file_that_takes_too_long_or_kills_the_reader_does_not_stop_the_others
     assert len({answers[0], answers[2], answers[5]}) == 3
 
 
+def test_the_reader_ends_when_a_file_takes_too_long():
+    code = """if 1:
+        import sys, tinsmith.knowledge.reader as r
+
+        def spin(path):
+            while True:
+                pass
+
+        r.MAX_CPU_SECONDS = 0.2
+        r._READERS[".md"] = (10**9, spin)
+        sys.stdin = ['{"path": "/dev/null", "ending": ".md"}']
+        r.main()
+    """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (-signal.SIGPROF, "")
+
+
+def test_deeply_nested_pages_are_refused_at_once(tmp_path):
+    (tmp_path / "deep.html").write_text("<div>x" * 300_000)
+    with pytest.raises(Unreadable, match="inside each other"):
+        reader.read_document(tmp_path / "deep.html", ".html")
+
+
 def test_the_reader_has_little_memory(tmp_path):
     """An allocation of three gigabytes fails in the reader, whose limit is two."""
     code = "import tinsmith.knowledge.reader as r, resource, sys; sys.stdin = []; r.main(); bytearray(3 * 10**9)"
@@ -273,4 +317,4 @@ def test_html_is_read_in_the_character_set_it_declares(tmp_path):
     (tmp_path / "b.html").write_bytes(b'<meta charset="rot13"><p>x')
     documents = passages_of_documents(tmp_path)
     assert [p.text for p in documents.passages] == ["Öppet måndag"]
-    assert list(documents.unused.values()) == [["b.html"]]
+    assert list(documents.unused.values()) == [["b.html: rot13"]]

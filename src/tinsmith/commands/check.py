@@ -1,11 +1,12 @@
-"""`tinsmith check`: report which records a run would use, drop or repair, and why."""
+"""`tinsmith check`: report which records and documents a run would use, drop or repair, and why."""
 
 from pathlib import Path
 
-from tinsmith.commands.terminal import say_next, set_options, show
+from tinsmith.commands.terminal import say, say_next, set_options, show
 from tinsmith.core.config_file import load_config
 from tinsmith.data.report import report_lines
 from tinsmith.data.stage import check_data
+from tinsmith.knowledge.documents import passages_of_documents
 
 
 def check(config_path: Path, settings: tuple[str, ...]) -> None:
@@ -13,9 +14,14 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
 
     Raises:
         ConfigError: keys or values are invalid.
-        DataError: the data cannot be used.
+        DataError: the data or the documents cannot be used.
     """
     config = load_config(config_path, settings)
     for line in report_lines(check_data(config.data, config.seed)):
         show(line)
+    if config.data.documents:
+        documents = passages_of_documents(Path(config.data.documents), say)
+        show(f"\ndocuments: {len(documents.passages)} sections in {len(documents.files)} file(s)")
+        for note in documents.notes:
+            show(f"  not used: {note}")
     say_next("run", config_path, *set_options(settings))

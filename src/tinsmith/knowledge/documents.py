@@ -68,7 +68,7 @@ def passages_of_documents(path: Path, say: Say = say_nothing) -> Documents:
             try:
                 document = reader.read(file, file.suffix.lower())
             except Unreadable as error:
-                documents.unused[str(error)].append(name)
+                documents.unused[error.reason].append(f"{name}: {error.detail}" if error.detail else name)
                 continue
             _add(documents, name, file, document)
             _refuse_too_many(documents, path)

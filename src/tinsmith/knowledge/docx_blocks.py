@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 from tinsmith.knowledge.blocks import Document
@@ -45,9 +46,9 @@ def _check_archive(path: Path) -> None:
             # Python's zipfile never unpacks more than the size that the archive declares.
             size = sum(part.file_size for part in parts)
             if size > MAX_UNPACKED_BYTES:
-                raise Unreadable(f"unpacks to {size / 1e6:.0f} MB, more than {MAX_UNPACKED_BYTES // 10**6} MB")
+                raise Unreadable(f"unpacks to more than {MAX_UNPACKED_BYTES // 10**6} MB", f"{size / 1e6:.0f} MB")
             for part in parts:
                 if _DOCTYPE.search(archive.read(part)):
-                    raise Unreadable(f"{part.filename} in it declares entities, which Word never writes")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise Unreadable(f"is damaged ({error}); save it again as .docx") from error
+                    raise Unreadable("declares entities, which Word never writes", part.filename)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise Unreadable("is a damaged Word document; save it again as .docx", str(error)) from error

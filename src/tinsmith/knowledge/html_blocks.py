@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 from tinsmith.knowledge.blocks import Block, Document, clean, iso_date, one_line, public_url
 from tinsmith.knowledge.html_tables import Table
+from tinsmith.knowledge.unreadable import Unreadable
 
 _NEVER_CLOSED = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 _UNREAD = frozenset(
@@ -17,6 +18,8 @@ _PARAGRAPHS = frozenset(
     "address article blockquote body caption center div dd dl dt fieldset figcaption figure form hr legend main p pre"
     " section title header footer aside details".split()
 )
+_MAX_DEPTH = 1000
+"""Open elements. Pages have less than a hundred; the work for each tag grows with them."""
 _BOLD = frozenset(("b", "strong"))
 _MAX_BOLD_HEADING = 80
 _DATES = frozenset(("date", "dcterms.modified", "dc.date", "article:modified_time", "article:published_time"))
@@ -24,7 +27,11 @@ _STYLE_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGN
 
 
 def html_document(text: str) -> Document:
-    """The blocks of an HTML page or fragment, with the title, canonical address and date that it states."""
+    """The blocks of an HTML page or fragment, with the title, canonical address and date that it states.
+
+    Raises:
+        Unreadable: too many elements are inside each other.
+    """
     reader = _Reader()
     reader.feed(text)
     reader.close()
@@ -60,6 +67,8 @@ class _Reader(HTMLParser):
             return
         self._close_implied(tag)
         self._open_tags.append(tag)
+        if len(self._open_tags) > _MAX_DEPTH:
+            raise Unreadable(f"has more than {_MAX_DEPTH} elements inside each other; save it in a simpler form")
         if self._unread_depth:
             return
         if tag in _UNREAD or _is_hidden(attributes):

@@ -41,10 +41,10 @@ def pdf_document(path: Path) -> Document:
     except LimitReachedError as error:
         raise Unreadable("has a page that unpacks to more than 75 MB; print it to a new PDF") from error
     except PyPdfError as error:
-        raise Unreadable(f"is damaged ({error}); export it again as PDF") from error
+        raise Unreadable("is a damaged PDF; export it again", str(error)) from error
     empty = [str(number) for number, lines in enumerate(pages, start=1) if not lines]
     if len(empty) == len(pages):
-        raise Unreadable(f"has no text on its {len(pages)} page(s), only pictures; recognise its text (OCR) first")
+        raise Unreadable("has only pictures and no text; recognise its text (OCR) first", f"{len(pages)} pages")
     document = Document(title="" if _FILE_NAME_TITLE.search(title) else title)
     if empty:
         listed = ", ".join(empty[:10]) + (", ..." if len(empty) > 10 else "")
@@ -66,7 +66,8 @@ def blocks_of_lines(lines: Sequence[Line]) -> list[Block]:
     joined_words = frozenset(word.casefold() for line in lines for word in line.text.split())
     blocks: list[Block] = []
     header = ""
-    for previous, line in pairwise([None, *lines]):
+    previous: Line | None = None
+    for line in lines:
         kind, level = _kind(line, levels)
         is_new = previous is None or _starts_block(previous, line, usual_gap, widest)
         last = blocks[-1] if blocks else None
@@ -83,6 +84,7 @@ def blocks_of_lines(lines: Sequence[Line]) -> list[Block]:
             blocks.append(Block(kind, line.text, level, place))
         else:
             blocks[-1] = Block(last.kind, _continued(last.text, line.text, joined_words), place=last.place)
+        previous = line
     return blocks
 
 

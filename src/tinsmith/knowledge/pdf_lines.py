@@ -22,6 +22,8 @@ _MAX_TABLE_PIECES = 6
 """More pieces in a line mean that a program placed each word, and then words line up by chance."""
 CELL_SEPARATOR = " | "
 _PAGE_NUMBER = re.compile(r"(?:\w+\s)?[-–]?\s*\d{1,4}\s*[-–]?(?:\s*(?:/|\w+)\s*\d{1,4})?")
+_LEADERS = re.compile(r"(?:\.\s?){4,}\s*\d+$")
+"""A line of a table of contents: dots, then a page number."""
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ def page_lines(page: "PageObject", number: int) -> list[Line]:
 
 
 def without_running_lines(pages: Sequence[list[Line]]) -> list[Line]:
-    """The lines of all pages without page numbers, and without headers and footers that most pages repeat."""
+    """The lines of all pages without page numbers, headers and footers that most pages repeat, and contents."""
     repeats: Counter[str] = Counter()
     for lines in pages:
         repeats.update({_shape(line) for line in (*lines[:1], *lines[-1:])})
@@ -103,7 +105,8 @@ def without_running_lines(pages: Sequence[list[Line]]) -> list[Line]:
         for line in lines:
             is_repeated = len(pages) > 2 and repeats[_shape(line)] > len(pages) / 2
             is_number = len(pages) > 1 and _PAGE_NUMBER.fullmatch(line.text)
-            if id(line) not in edges or not (is_repeated or is_number):
+            is_running = id(line) in edges and (is_repeated or is_number)
+            if not is_running and not _LEADERS.search(line.text):
                 kept.append(line)
     return kept
 

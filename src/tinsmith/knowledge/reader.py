@@ -39,8 +39,8 @@ def _text(path: Path) -> str:
     try:
         return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError as error:
-        guess = "; it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-        raise Unreadable(f"is not UTF-8 at byte {error.start}{guess}; save it as UTF-8") from error
+        guess = ", it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise Unreadable("is not UTF-8 text; save it as UTF-8", f"byte {error.start}{guess}") from error
 
 
 def _html_text(path: Path) -> str:
@@ -52,7 +52,7 @@ def _html_text(path: Path) -> str:
     try:
         return _content(path).decode(name)
     except (UnicodeDecodeError, LookupError) as error:
-        raise Unreadable(f"is not in {name}, the character set that it declares; save it as UTF-8") from error
+        raise Unreadable("is not in the character set that it declares; save it as UTF-8", name) from error
 
 
 def _content(path: Path) -> bytes:
@@ -83,14 +83,16 @@ def read_document(path: Path, ending: str) -> Document:
     try:
         size = path.stat().st_size
         if size > max_bytes:
-            raise Unreadable(f"has {size / 1e6:.0f} MB, more than {max_bytes // 10**6} MB; split it into smaller files")
+            raise Unreadable(
+                f"has more than {max_bytes // 10**6} MB; split it into smaller files", f"{size / 1e6:.0f} MB"
+            )
         return read(path)
     except MemoryError as error:
         raise Unreadable(f"needs more than {MAX_MEMORY_BYTES / 1e9:.0f} GB of memory; split it") from error
     except RecursionError as error:
         raise Unreadable("is nested too deeply; save it in a simpler form") from error
     except OSError as error:
-        raise Unreadable(f"cannot be read ({error.strerror or error})") from error
+        raise Unreadable("cannot be read", error.strerror or str(error)) from error
 
 
 def main() -> None:
@@ -106,7 +108,7 @@ def main() -> None:
         try:
             answer = asdict(read_document(Path(request["path"]), request["ending"]))
         except Unreadable as error:
-            answer = {"unreadable": str(error)}
+            answer = {"unreadable": error.reason, "detail": error.detail}
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(answer), flush=True)
 

@@ -49,7 +49,7 @@ class DocumentReader:
         if not answer:
             self._process = None
             _, errors = process.communicate()
-            raise Unreadable(_death(process.returncode, errors))
+            raise _death(process.returncode, errors)
         return _document(json.loads(answer))
 
     def _started(self) -> "subprocess.Popen[str]":
@@ -64,16 +64,16 @@ class DocumentReader:
         return self._process
 
 
-def _death(code: int, errors: str) -> str:
+def _death(code: int, errors: str) -> Unreadable:
     """Why the process ended while it read a file, from its exit code and the traceback it left."""
     if code == -signal.SIGPROF:
-        return f"takes more than {reader.MAX_CPU_SECONDS} seconds to read; split it"
+        return Unreadable(f"takes more than {reader.MAX_CPU_SECONDS} seconds to read; split it")
     last_line = errors.strip().rsplit("\n", 1)[-1] or f"the reader ended with code {code}"
-    return f"cannot be read ({last_line}); save it in another format"
+    return Unreadable("cannot be read; save it in another format", last_line)
 
 
 def _document(answer: dict[str, Any]) -> Document:
     if "unreadable" in answer:
-        raise Unreadable(answer["unreadable"])
+        raise Unreadable(answer["unreadable"], answer["detail"])
     blocks = [Block(**block) for block in answer.pop("blocks")]
     return Document(blocks, **answer)
