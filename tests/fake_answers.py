@@ -26,7 +26,13 @@ def write_fake_answers(folder: Path, passages: Sequence[Passage]) -> None:
         for passage in passages
     ]
     write_json(folder / "passages.json", records)
-    settings = {"encoders": [{"name": "minilm", **KINDS}], "passages": "passages.json", "unknown": "as built"}
-    write_json(folder / "answers.json", settings | {"fallback": "unknown"})
+    settings = {
+        "encoders": [{"name": "minilm", "id": "tea/mini-encoder", "license": "Apache-2.0", **KINDS}],
+        "passages": "passages.json",
+        "ladder": {"sure": 0.625, "likely": 0.375},
+        "fallback": "unknown",
+        "unknown": "as built",
+    }
+    write_json(folder / "answers.json", settings)
     lines = (f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items())
     write_text(folder / "SHA256SUMS", "".join(lines))

@@ -2,6 +2,7 @@
 
 import math
 
+from fake_rates import answer_measurements, closed_book_measurements, knowledge_records
 from tinsmith.core.measure import Measurement
 
 NLL_PER_CONVERSATION = {"base": 40.0, "tuned": 20.0, "int4": 22.0, "int4_float16": 22.1, "int4_int8": 22.3}
@@ -54,6 +55,7 @@ def records() -> dict[str, dict]:
             "categories": [{"name": f"cat_{i:02}", "count": 24 - i, "share": (24 - i) / 222} for i in range(12)],
             "steps": steps,
         },
+        **knowledge_records(),
         "train/train.json": {
             "framework": "Transformers 5.23.0 + PEFT 0.21.0 + bitsandbytes 0.50.2",
             "backend": "peft",
@@ -118,6 +120,7 @@ def measurements() -> dict[str, list[Measurement]]:
             number("data.supervised_tokens.train", 12_345),
             number("gate.mask.bos", 0, "conversations", gate={"op": "==", "bound": 0}),
         ],
+        "knowledge": answer_measurements(),
         "train": [
             *(
                 number(f"train.{k}", v)
@@ -224,6 +227,7 @@ def _evaluated() -> list[Measurement]:
             number(f"evaluate.answers.stop_rate.{model}", 0.75, "fraction", 4, "answers"),
             number(f"evaluate.answers.repetition_rate.{model}", 0.0, "fraction", 4, "answers"),
         ]
+    found += closed_book_measurements()
     for category, loss, count in (
         ("cat_00", 1.5, 5),
         ("cat_01", 2.75, 6),

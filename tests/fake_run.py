@@ -4,12 +4,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from fake_answers import write_fake_answers
 from fake_measurements import measurements, records, scored
+from fake_rates import PASSAGES, closed_book_lines, outcomes
 from stage_runs import run_stage
 from tinsmith.card.stage import render_card
 from tinsmith.core import measure
 from tinsmith.core.config import CardConfig
 from tinsmith.core.run_dir import RunDir, tree_sha256s, write_json, write_text
+from tinsmith.model.answers.rates import write_outcomes
 from tinsmith.pipeline.ownership import mark_run
 
 AUTHOR = {
@@ -28,7 +31,7 @@ AUTHOR = {
     "mitigations": ["Prices are on the wall"],
     "examples": [{"question": f"What does cup {i} cost?", "reference": "Rp 32k | *each*"} for i in range(2)],
 }
-STAMPED = ("base", "data", "train", "merge", "export", "evaluate", "bench", "remote")
+STAMPED = ("base", "data", "knowledge", "train", "merge", "export", "evaluate", "bench", "remote")
 
 
 def write_stage(run: RunDir, stage: str) -> None:
@@ -71,6 +74,10 @@ def _write_files(stage: str, folder: Path) -> None:
         ]
         lines = [json.dumps({"id": f"c{i}", "category": "cat_00", "messages": messages}) + "\n" for i in range(6)]
         write_text(folder / "test.jsonl", "".join(lines))
+    if stage == "knowledge":
+        write_outcomes(folder / "answers_questions.jsonl", outcomes())
+        write_fake_answers(folder / "answers", PASSAGES)
+        (folder / "answers_curve.png").write_bytes(b"\x89PNG not a picture either")
     if stage == "train":
         (folder / "loss.png").write_bytes(b"\x89PNG not a picture")
     if stage == "export":
@@ -99,13 +106,14 @@ def _write_files(stage: str, folder: Path) -> None:
             for i in range(2)
         ]
         write_text(folder / "answers.jsonl", "".join(json.dumps(a) + "\n" for a in answers))
+        write_text(folder / "closed_book.jsonl", "".join(json.dumps(line) + "\n" for line in closed_book_lines()))
 
 
 def write_run(root: Path, stages: tuple[str, ...] = STAMPED, author: dict | None = None) -> RunDir:
     """A run folder with these stages finished and no card."""
     run = RunDir(root)
     config = {"name": "tea-bot", "evaluate": {"max_new_tokens": 48}, "card": author or {}}
-    write_json(run.config, {**config, "data": {"system_prompt": "You sell tea."}})
+    write_json(run.config, {**config, "data": {"system_prompt": "You sell tea."}, "answers": {"publish": True}})
     write_json(
         run.environments / "env1.json",
         {

@@ -244,7 +244,7 @@ def test_the_demo_agrees_to_its_answers_and_asks_questions_that_they_answer(tiny
     [
         ({"app": {"questions": ["What?"]}}, {"app"}),
         ({"app": {"system_prompt": "You sell tea."}}, {"card", "app"}),
-        ({"answers": {"publish": True}}, {"app"}),
+        ({"answers": {"publish": True}}, {"card", "app"}),
         ({"answers": {"publish_questions": True}}, {"app"}),
         ({"answers": {"unknown": "No idea."}}, {"app"}),
         ({"card": {"examples": [{"question": "a", "reference": "b"}]}}, {"card"}),

@@ -127,7 +127,7 @@ def test_picture_and_its_words(outcomes, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     text = curve_text(asked)
     assert "20% answered, 0% of them wrong; 40% answered, 0% of them wrong; 80% answered, 50% of them wrong" in text
-    assert "presented as the answer: 60% answered, 33% of them wrong" in text
+    assert "At its thresholds: 60% presented as the answer, 33% of them wrong; 80% answered with those shown as" in text
     assert curve_text([]) == ""
 
 

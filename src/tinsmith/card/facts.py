@@ -22,6 +22,7 @@ _GRAPHS = "|".join(MEASURED_GRAPHS)
 _IDS = (
     (r"base\.(parameters|files_bytes)", "base"),
     (r"data\.(records|conversations|tokens|supervised_tokens|step)\..+|data\.truncated|data\.category\..+", "data"),
+    (r"answers\.[a-z_]+\.\w+(\.\w+)?|knowledge\.(encoder\.\w+\.)?\w+", "knowledge"),
     (r"train\.(loss\.)?\w+", "train"),
     (r"export\.(recipe\.\w+\.)?\w+", "export"),
     (
@@ -29,6 +30,7 @@ _IDS = (
         "evaluate",
     ),
     (rf"evaluate\.ratio\.{_SPLITS}\.(tuned_over_base|({_GRAPHS})_over_tuned)", "evaluate"),
+    (r"evaluate\.closed_book\.(right|page_right)", "evaluate"),
     (r"evaluate\.answers\.(stop_rate|repetition_rate|key_fact_recall)\.(base|tuned|int4)", "evaluate"),
     (r"bench\.(wasm|webgpu)\.\w+(\.\d+)?", "bench"),
     (r"remote\.\d+\.(wasm|webgpu)\.\w+(\.\d+)?", "remote"),
@@ -158,6 +160,20 @@ class Facts:
         source = {"file": f"{stage}/{file}", "sha256": self.evidence.sha256(f"{stage}/{file}")}
         return self._keep(Field(f"{stage}/{file}#{key}", plain(words(value)), "declared", value, source=source))
 
+    def configured(self, key: str, text: str = "", unit: str = "") -> str:
+        """A setting of the run, or `text` in its place.
+
+        Args:
+            key: Such as `answers.max_wrong`.
+            text: What the setting means; empty prints the value.
+            unit: A number's unit for `number_text`; empty for words.
+        """
+        section, name = key.split(".")
+        value = getattr(getattr(self.evidence.config, section), name)
+        shown = text or (number_text(value, unit) if unit else plain(words(value)))
+        source = {"file": "config.json", "sha256": combined_sha256(self.evidence.config.model_dump(mode="json"))}
+        return self._keep(Field(f"config.{key}", shown, "declared", value, unit, source=source))
+
     def date(self) -> str:
         """Day on which the evaluation finished, such as `2026-11-22`."""
         stamp = self.evidence.stamps.get("evaluate")
@@ -210,7 +226,12 @@ class Facts:
 
     def _missing(self, id: str) -> str:
         stage = _stage_of(id)
-        reason = self._absence(stage, f"{id.split('.')[1]}.json" if stage == "bench" else "", "not_measured")
+        file, key = f"{stage}.json", "withheld"
+        if stage == "bench":
+            file, key = f"{id.split('.')[1]}.json", "not_measured"
+        elif id.startswith("evaluate.closed_book."):
+            key = "closed_book.withheld"
+        reason = self._absence(stage, file, key)
         return self._keep(Field(id, f"Not measured: {reason}", "not_measured"))
 
     def _absence(self, stage: str, file: str, key: str = "") -> str:

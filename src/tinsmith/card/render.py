@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.card import browsers, examples, sections
+from tinsmith.card.answers import answer_variables
 from tinsmith.card.evidence import Evidence, environment_sha256s
 from tinsmith.card.facts import INTERVAL_NAME, NOT_STATED, Facts, plain
 from tinsmith.card.front_matter import front_matter
@@ -81,6 +82,8 @@ def _variables(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str
         "stated": facts.stated,
         "declared": facts.declared,
         "declared_list": facts.declared_list,
+        "configured": facts.configured,
+        **answer_variables(facts),
         "has_curve": facts.evidence.sha256("train/loss.png") is not None,
         "shown_categories": sections.SHOWN_CATEGORIES,
         "categories": sections.categories(facts),

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from tinsmith.card.answers import CURVE
 from tinsmith.card.evidence import Evidence, read_evidence
 from tinsmith.card.examples import agreed_answers
 from tinsmith.card.render import render
@@ -31,8 +32,9 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
     write_text(out_dir / "README.md", page)
     write_text(out_dir / "card.json", card_json)
     write_json(out_dir / "snippets.json", [asdict(result) for result in results])
-    if evidence.sha256("train/loss.png"):
-        shutil.copyfile(run.stage("train") / "loss.png", out_dir / "loss.png")
+    for stage, name in (("train", "loss.png"), ("knowledge", CURVE)):
+        if evidence.sha256(f"{stage}/{name}"):
+            shutil.copyfile(run.stage(stage) / name, out_dir / name)
     unmeasured = page.count("Not measured: ")
     unstated = page.count("Not stated by the author")
     return (

@@ -9,6 +9,7 @@ from typing import Any
 from tinsmith.card.evidence import STAGES, Evidence, read_evidence, required
 from tinsmith.card.render import render
 from tinsmith.card.snippet import SnippetRun, snippets
+from tinsmith.card.verify_answers import wrong_answer_rates
 from tinsmith.core import measure
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.measure import Measurement
@@ -49,6 +50,7 @@ def _problems(run: RunDir) -> Iterator[str]:
     evidence = read_evidence(run, log_bytes)
     yield from _changed_inputs(evidence)
     yield from _wrong_sums(evidence)
+    yield from wrong_answer_rates(evidence)
     yield from _changed_card(evidence, card)
 
 

@@ -88,6 +88,7 @@ def _line(outcome: Outcome) -> dict[str, Any]:
         "id": question.id,
         "must_state": list(question.must_state),
         "must_not_state": list(question.must_not_state),
+        "max_characters": outcome.max_characters,
         "page_right": outcome.is_first_right,
     }
 

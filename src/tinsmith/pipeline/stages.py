@@ -152,7 +152,13 @@ def question_files(config: RunConfig) -> dict[str, str]:
 
 def _card_settings(config: RunConfig) -> Any:
     system_prompt = config.public_system_prompt
-    return {"name": config.name, "system_prompt": system_prompt, **config.card.model_dump(mode="json")}
+    answers = config.answers.model_dump(mode="json", include={"mode", "max_wrong", "publish"})
+    return {
+        "name": config.name,
+        "system_prompt": system_prompt,
+        "answers": answers,
+        **config.card.model_dump(mode="json"),
+    }
 
 
 def _app_settings(config: RunConfig) -> Any:
@@ -191,6 +197,8 @@ def _evidence(config: RunConfig, run: RunDir) -> Any:
     return stamps, [asdict(m) for m in current_measurements(run) if m.stage in CARD_READS]
 
 
+_CARD_READS = tuple(name for name in CARD_READS if name != "knowledge")  # until that stage is a row below
+
 STAGES = (
     Stage("base", "Base model", "tinsmith.base.stage", (), _base, _base_settings, _base_files),
     Stage("data", "Conversations", "tinsmith.data.stage", ("base",), _data, _data_settings, _conversations),
@@ -215,7 +223,7 @@ STAGES = (
     ),
     Stage("bench", "Browser benchmark", "tinsmith.bench.stage", ("data", "export"), _bench, _section("bench")),
     Stage("remote", "Other devices", "tinsmith.bench.remote_stage", ("export",), _remote, lambda config: {}, _received),
-    Stage("card", "Model card", "tinsmith.card.stage", CARD_READS, _card, _card_settings, _evidence),
+    Stage("card", "Model card", "tinsmith.card.stage", _CARD_READS, _card, _card_settings, _evidence),
     Stage("app", "Chat page", "tinsmith.app", ("data", "export", "card"), _app, _app_settings),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

@@ -9,7 +9,7 @@ from tinsmith.model.answers.judge import passage_key
 from tinsmith.model.answers.rates import Outcome
 
 _BLUE, _ORANGE = "#1f5fa8", "#c8500a"
-_PRESENTED = {"sure": "presented as the answer", "likely": "with those shown as the closest"}
+_PRESENTED = {"sure": "presented as the answer", "likely": "answered with those shown as the closest"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ def curve_text(outcomes: Sequence[Outcome]) -> str:
     shown = sorted({_nearest(points, share) for share in (0.25, 0.5, 0.75, 1.0)}, key=lambda point: point.coverage)
     steps = [f"{point.coverage:.0%} answered, {point.risk:.0%} of them wrong" for point in shown]
     ladder = [
-        f"{_PRESENTED[name]}: {point.coverage:.0%} answered, {point.risk:.0%} of them wrong"
+        f"{point.coverage:.0%} {_PRESENTED[name]}, {point.risk:.0%} of them wrong"
         for name, point in rung_points(outcomes).items()
     ]
     text = "The more questions are answered, the more answers are wrong: " + "; ".join(steps) + "."
-    return text + (" The page " + "; ".join(ladder) + "." if ladder else "")
+    return text + (" At its thresholds: " + "; ".join(ladder) + "." if ladder else "")
 
 
 def _nearest(points: Sequence[Point], coverage: float) -> Point:
@@ -103,7 +103,7 @@ def plot_curve(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
     )
     for name, point in rung_points(outcomes).items():
         x, y = 100 * point.coverage, 100 * point.risk
-        label = f"{_PRESENTED[name]}: {x:.0f} % answered, {y:.0f} % of them wrong"
+        label = f"{x:.0f} % {_PRESENTED[name]}, {y:.0f} % of them wrong"
         face = _ORANGE if name == "sure" else "white"
         axes.plot([x], [y], "o", color=_ORANGE, markerfacecolor=face, markersize=9, label=label)
     axes.set(title=title, xlabel="questions answered (%)", ylabel="answers that are wrong (%)")
