@@ -228,6 +228,29 @@ def approve(**options: Any) -> None:
 
 
 @main.command()
+@_RUN
+@click.option("--html", "as_page", is_flag=True, help="Write a page that edits and downloads them instead.")
+@click.option("--out", type=_PATH, default=None, help="File to write; questions.csv or questions.html by default.")
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    default=40,
+    show_default=True,
+    help="Highest number of known questions.",
+)
+@click.option("--from", "source", metavar="FILE", type=_PATH, default=None, help="Start from a file of questions.")
+def questions(**options: Any) -> None:
+    """Write questions to measure answers by, as a spreadsheet to edit.
+
+    They are made from your answers and documents by rules, and labelled so. Edit them, add questions in your visitors'
+    words and questions that you do not answer, and name the file in CONFIG as answers.questions.
+    """
+    from tinsmith.commands.questions import questions
+
+    questions(**options)
+
+
+@main.command()
 def doctor() -> None:
     """Report what this machine can do, and how to install what is missing."""
     from tinsmith.commands.doctor import doctor

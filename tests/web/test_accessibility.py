@@ -10,7 +10,10 @@ from tinsmith.browser.chromium import Browser
 from tinsmith.browser.npm import package_files, pinned_package
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.browser.serve import SiteServer
+from tinsmith.commands.questions_page import questions_page
 from tinsmith.core.run_dir import read_json, write_json, write_text
+from tinsmith.model.answers.questions import Question
+from tinsmith.model.passages import Passage, Source
 
 pytestmark = pytest.mark.browser
 
@@ -97,3 +100,14 @@ def test_card(site, browser, tmp_path, width, dark):
     with SiteServer({"/": site}) as server:
         page = browser.open(f"{server.origin}/card.html")
         assert violations(page, width, dark, tmp_path) == []
+
+
+@pytest.mark.parametrize(("width", "dark"), VIEWS)
+def test_the_owners_questions(browser, tmp_path, width, dark):
+    passages = [Passage("p1", "answer", "How long?", "For 15 years. " * 20, Source("a.json", "line 1"))]
+    asked = [Question("guarantee?", "known", "p1", ("16 years",)), Question("who?", "far", origin="made")]
+    write_text(tmp_path / "questions.html", questions_page(asked, passages, WEB_DIR))
+    page = browser.open((tmp_path / "questions.html").as_uri())
+    page.wait_for("document.querySelectorAll('#list > li').length === 2")
+    assert page.evaluate("document.querySelector('.problem').textContent") != ""
+    assert violations(page, width, dark, tmp_path) == []

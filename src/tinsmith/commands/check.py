@@ -1,5 +1,6 @@
-"""`tinsmith check`: report which records and documents a run would use, drop or repair, and why."""
+"""`tinsmith check`: report which records, documents and questions a run would use, drop or repair, and why."""
 
+from collections import Counter
 from pathlib import Path
 
 from tinsmith.commands.terminal import say, say_next, set_options, show
@@ -7,6 +8,7 @@ from tinsmith.core.config_file import load_config
 from tinsmith.data.report import report_lines
 from tinsmith.data.stage import check_data
 from tinsmith.knowledge.documents import passages_of_documents
+from tinsmith.model.answers.questions import KINDS, read_questions
 
 
 def check(config_path: Path, settings: tuple[str, ...]) -> None:
@@ -14,7 +16,7 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
 
     Raises:
         ConfigError: keys or values are invalid.
-        DataError: the data or the documents cannot be used.
+        DataError: the data, the documents or the questions cannot be used.
     """
     config = load_config(config_path, settings)
     for line in report_lines(check_data(config.data, config.seed)):
@@ -24,4 +26,7 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
         show(f"\ndocuments: {len(documents.passages)} sections in {len(documents.files)} file(s)")
         for note in documents.notes:
             show(f"  not used: {note}")
+    if config.answers.questions:
+        counts = Counter(question.kind for question in read_questions(Path(config.answers.questions)))
+        show(f"\nanswers.questions: {', '.join(f'{counts[kind]} {kind}' for kind in KINDS if counts[kind])}")
     say_next("run", config_path, *set_options(settings))

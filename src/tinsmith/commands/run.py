@@ -41,10 +41,13 @@ class RunOptions:
 def run(config_path: Path, options: RunOptions) -> None:
     """Bring the run of a configuration file up to date."""
     from tinsmith.data.stage import check_data
+    from tinsmith.model.answers.questions import read_questions
 
     config = load_config(config_path, options.settings)
     if options.first in ("base", "data"):
         check_data(config.data, config.seed)  # before a base model is fetched
+        if config.answers.questions:
+            read_questions(Path(config.answers.questions))
     folder = RunDir(options.runs_dir / config.name)
     command = ("run", config_path, *options.to_continue())
     run_and_report(config, folder, options, configuration_id(config_path, folder), command)

@@ -101,8 +101,8 @@ class AnswersConfig(Section):
     """Highest share of wrong answers among those that the ladder gives as sure. A lower one makes it say more often
     that it does not know."""
     questions: Text = ""
-    """A file of questions to measure by (JSONL, CSV or TSV), relative to the configuration file. Empty uses questions
-    made from the data."""
+    """A file of questions to measure by (JSONL, CSV or TSV), relative to the configuration file; see
+    `docs/answers.md`. `tinsmith questions RUN` writes one to start from. Empty uses questions made from the data."""
     unknown: Annotated[Text, Field(min_length=1, max_length=500)] = "I do not know that."
     """What the page says when no answer is likely enough to be right."""
     publish: bool = False

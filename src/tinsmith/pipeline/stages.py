@@ -145,7 +145,7 @@ def question_files(config: RunConfig) -> dict[str, str]:
     if not path.is_file():
         raise ConfigError(
             f"answers.questions: no such file: {path}",
-            "Correct the path, or leave the key empty.",
+            "Correct the path, or write a file to start from: tinsmith questions RUN",
         )
     return {path.name: file_sha256(path)}
 

@@ -1,7 +1,16 @@
 import js from "@eslint/js";
 import globals from "globals";
 
-const PAGES = ["bench.js", "benchmark.js", "chat.js", "client.js", "markdown.js", "remote.js", "statistics.js"];
+const PAGES = [
+  "bench.js",
+  "benchmark.js",
+  "chat.js",
+  "client.js",
+  "markdown.js",
+  "questions.js",
+  "remote.js",
+  "statistics.js",
+];
 
 export default [
   js.configs.recommended,

@@ -1,0 +1,78 @@
+"""`tinsmith questions`: a file of questions to measure by, for the owner to edit.
+
+The questions are made from the run's passages by rules, and labelled so: their column `origin` is `made`. They are
+easier than what visitors ask. The owner edits them, adds questions in visitors' words, and questions on their topic
+that no passage answers (`near`), which no rule can make. The file is then named in the configuration, as
+`answers.questions`.
+"""
+
+from pathlib import Path
+
+from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.commands.existing_run import config_of, existing_run, require_stage
+from tinsmith.commands.questions_page import questions_page
+from tinsmith.commands.terminal import say, typed
+from tinsmith.core.errors import UserError
+from tinsmith.core.run_dir import RunDir, read_json, write_text
+from tinsmith.model.answers.made import made_questions
+from tinsmith.model.answers.publish import PASSAGES_FILE, first_words
+from tinsmith.model.answers.question_file import csv_text
+from tinsmith.model.answers.questions import KINDS, Question, check_questions, read_questions
+from tinsmith.model.passages import Passage, Source
+
+
+def questions(run_path: Path, as_page: bool, out: Path | None, count: int, source: Path | None) -> None:
+    """Write questions about a run's passages as a spreadsheet, or as a page that edits and downloads them.
+
+    Args:
+        run_path: A run with a finished knowledge stage.
+        as_page: Write a page instead of a spreadsheet.
+        out: The file to write; by default `questions.csv` or `questions.html` in the current folder.
+        count: Known questions to make, fewer if there are fewer passages.
+        source: A file of questions to start from, instead of making some.
+
+    Raises:
+        ArtifactError: the knowledge stage has not finished.
+        DataError: a question in `source` cannot be used.
+        UserError: `out` exists.
+    """
+    run = existing_run(run_path)
+    require_stage(run, "knowledge", "the answers are not read yet: the knowledge stage has not finished")
+    path = out or Path("questions.html" if as_page else "questions.csv")
+    if path.exists() or path.is_symlink():
+        raise UserError(f"{path}: already there, perhaps with your changes", "Name another file with --out.")
+    passages = _passages(run)
+    config = config_of(run)
+    if source:
+        drafted = read_questions(source)
+        for warning in check_questions(drafted, passages):
+            say(f"warning: {warning}")
+    else:
+        drafted = made_questions(passages, count, config.seed, config.data.language)
+    write_text(path, questions_page(drafted, passages, WEB_DIR) if as_page else _spreadsheet(drafted, passages))
+    counts = {kind: sum(question.kind == kind for question in drafted) for kind in KINDS}
+    listed = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
+    say(f"wrote {path}: {listed}")
+    if not source:
+        say("They were made by rules. Edit them, and add questions in your visitors' words.")
+    if not counts["near"]:
+        say("Add questions on your topic that you do not answer, with kind `near`: no rule can make those.")
+    if as_page:
+        say("Open the page in a browser; it sends nothing. Download its file when you are done.")
+    say(f"Then set answers.questions in your configuration to the file, and: {typed('check', Path('tinsmith.toml'))}")
+
+
+def _passages(run: RunDir) -> list[Passage]:
+    fields = ("id", "kind", "title", "text", "category")
+    records = read_json(run.stage("knowledge") / "answers" / PASSAGES_FILE)
+    return [Passage(**{name: record[name] for name in fields}, source=Source(**record["source"])) for record in records]
+
+
+def _spreadsheet(drafted: list[Question], passages: list[Passage]) -> str:
+    """The questions with the first words of their passage beside each."""
+    texts = {passage.id: first_words(passage.text) for passage in passages}
+    rows = [{name: getattr(question, name) for name in _WRITTEN} for question in drafted]
+    return csv_text({**row, "note": texts.get(question.id, "")} for row, question in zip(rows, drafted, strict=True))
+
+
+_WRITTEN = ("id", "kind", "question", "previous", "must_state", "must_not_state", "origin")
