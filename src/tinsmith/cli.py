@@ -141,7 +141,7 @@ def run(config_path: Path, **options: Any) -> None:
 @_RUN
 @click.option("--system", default=None, help="System prompt instead of the data set's own.")
 def chat(run_path: Path, system: str | None) -> None:
-    """Talk to the packaged model in the terminal."""
+    """Ask in the terminal what visitors ask on the page."""
     from tinsmith.commands.chat import chat
 
     chat(run_path, system)

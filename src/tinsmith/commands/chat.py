@@ -1,24 +1,33 @@
-"""`tinsmith chat`: a conversation with the packaged model in the terminal, on ONNX Runtime."""
+"""`tinsmith chat`: a conversation in the terminal. It answers by the same ladder as the page."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
-from tinsmith.commands.existing_run import existing_run, require_stage
+from tinsmith.commands.existing_run import config_of, existing_run, require_stage
+from tinsmith.commands.passage_text import choices_text, mark_of, passage_text
 from tinsmith.commands.terminal import ask, say, show
-from tinsmith.core.run_dir import read_json
+from tinsmith.core.run_dir import RunDir, read_json
 from tinsmith.model.conversations import Message
 from tinsmith.model.onnx_decoder import OnnxDecoder, load_onnx
 from tinsmith.model.package_format import FLOAT32
+from tinsmith.model.passages import Passage
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
+if TYPE_CHECKING:
+    from tinsmith.model.answers.answers import Answers, Ranked
+
 _MAX_NEW_TOKENS = 512
+_OFFERED = {"sure": 0, "likely": 2, "unsure": 3}
+"""How many further passages each rung offers, as on the page."""
 
 
 def chat(run_path: Path, system: str | None) -> None:
-    """Read user turns from stdin and stream greedy answers to stdout until the input ends.
+    """Read user turns from stdin and answer on stdout until the input ends.
 
     Args:
         run_path: A run with a finished export.
@@ -29,25 +38,97 @@ def chat(run_path: Path, system: str | None) -> None:
     """
     run = existing_run(run_path)
     require_stage(run, "export", "no package yet")
-    package_dir = run.stage("export") / "package"
-    model = _Model(load_tokenizer(package_dir), load_onnx(package_dir / FLOAT32.file))
     if system is None:
         system = read_json(run.stage("data") / "report.json")["system_prompt"]
-    messages = [Message("system", system)] if system else []
+    answers = open_answers(run)
+    conversation = _Conversation(_Package(run.stage("export") / "package"), answers, system)
+    if answers:
+        say(f"{len(answers.passages):,} answers and sections of documents are searched first, as on the page.")
     say("Type a question; Ctrl-D ends.")
     while True:
         try:
-            question = ask("you").strip()
+            text = ask("you").strip()
         except (EOFError, click.Abort):
             say()
             return
-        messages.append(Message("user", question))
+        conversation.reply(text)
+
+
+def open_answers(run: RunDir) -> "Answers | None":
+    """The run's answers, whether or not they are published; None if the model answers alone."""
+    folder = run.stage("knowledge") / "answers"
+    if config_of(run).answers.mode == "model" or not folder.is_dir():
+        return None
+    from tinsmith.model.answers.answers import Answers
+
+    return Answers(folder)
+
+
+class _Conversation:
+    """What was said, and the passages that a number chooses."""
+
+    def __init__(self, package: "_Package", answers: "Answers | None", system: str) -> None:
+        self._package, self._answers = package, answers
+        self._messages = [Message("system", system)] if system else []
+        self._questions: list[str] = []
+        self._offered: list[Passage] = []
+
+    def reply(self, text: str) -> None:
+        """Answer a question, or show the offered passage whose number it is."""
+        if text.isdecimal() and 1 <= int(text) <= len(self._offered):
+            passage = self._offered[int(text) - 1]
+            show(passage_text(passage))
+            self._add(passage.title, passage.text)
+            return
+        if self._answers is None:
+            self._add(text, self._generate(text))
+            return
+        ranked = self._answers.look_up(text, self._questions)
+        self._questions.append(text)
+        if ranked.rung == "unsure" and self._answers.fallback == "model":
+            show(mark_of("model", ranked.confidence))
+            self._add(text, self._generate(text))
+        else:
+            self._add(text, self._show_owners_words(ranked, self._answers.unknown))
+        self._offer(ranked)
+
+    def _show_owners_words(self, ranked: "Ranked", unknown: str) -> str:
+        """Show the first passage, or that nothing is known; returns the text that counts as the answer."""
+        show(mark_of(ranked.rung, ranked.confidence, ranked.used_previous))
+        if ranked.rung == "unsure":
+            show(unknown)
+            return unknown
+        passage, _ = ranked.passages[0]
+        show(passage_text(passage))
+        return passage.text
+
+    def _offer(self, ranked: "Ranked") -> None:
+        first = 0 if ranked.rung == "unsure" else 1
+        self._offered = [passage for passage, _ in ranked.passages[first : first + _OFFERED[ranked.rung]]]
+        if self._offered:
+            show(choices_text(self._offered))
+
+    def _generate(self, question: str) -> str:
         answer = ""
-        for piece in model.answer(messages):
+        for piece in self._package.model.answer([*self._messages, Message("user", question)]):
             show(piece, end="")
             answer += piece
         show()
-        messages.append(Message("assistant", answer.strip() or "..."))
+        return answer.strip()
+
+    def _add(self, question: str, answer: str) -> None:
+        self._messages += [Message("user", question), Message("assistant", answer or "...")]
+
+
+class _Package:
+    """A package whose model is loaded when it is first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def model(self) -> "_Model":
+        return _Model(load_tokenizer(self._folder), load_onnx(self._folder / FLOAT32.file))
 
 
 class _Model:

@@ -1,0 +1,37 @@
+"""Passages as text in the terminal: whose words they are, where they stand, and further ones by number."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from tinsmith.model.answers.publish import first_words
+from tinsmith.model.passages import Passage
+
+_MARKS = {
+    "sure": "your words",
+    "likely": "your words, the closest to the question",
+    "unsure": "no passage is likely enough to be right",
+    "model": "written by the model, not by you: check it",
+}
+
+
+def mark_of(
+    outcome: Literal["sure", "likely", "unsure", "model"], confidence: float, used_previous: bool = False
+) -> str:
+    """The line above an answer: whose words it is in, and the estimated probability that the best passage is right."""
+    together = ", read together with the question before" if used_previous else ""
+    return f"[{_MARKS[outcome]}; confidence {confidence:.2f}{together}]"
+
+
+def passage_text(passage: Passage) -> str:
+    """The passage with its source below."""
+    source = passage.source
+    parts = [source.name, source.place, source.date, source.url]
+    if passage.kind == "answer" and passage.title != first_words(passage.text):
+        parts.append(f'answer to "{passage.title}"')
+    return f"{passage.text}\nSource: {' · '.join(filter(None, parts))}"
+
+
+def choices_text(passages: Sequence[Passage]) -> str:
+    """Titles of further passages, numbered from 1."""
+    lines = [f"  {number} {passage.title}" for number, passage in enumerate(passages, start=1)]
+    return "\n".join(("Closest; type a number to read one:", *lines))
