@@ -1,6 +1,7 @@
 """The owner sees each text as it would be published, agrees or not, and their configuration says exactly that."""
 
 import json
+import shutil
 import tomllib
 
 import pytest
@@ -33,10 +34,11 @@ examples = [] # none yet
 
 @pytest.fixture
 def project(tmp_path):
-    """A configuration and its finished run, whose second test question holds an e-mail address."""
+    """A configuration and its finished run without answers, whose second test question holds an e-mail address."""
     config = tmp_path / "tinsmith.toml"
     config.write_text(CONFIG)
     run = write_run(tmp_path / "runs" / "tea-bot")
+    shutil.rmtree(run.stage("knowledge") / "answers")
     write_json(run.config, {"name": "tea-bot"})
     questions = ["What is a latte?", "Write to ada@private.example, \x1b[31mred\u202e?"]
     lines = [

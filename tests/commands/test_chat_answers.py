@@ -35,7 +35,7 @@ class FakeAnswers:
     """Ranks the passages in their order; the first word of a question is the rung."""
 
     def __init__(self, fallback):
-        self.passages, self.unknown, self.fallback = list(PASSAGES), "No idea.", fallback
+        self.passages, self.fallback = list(PASSAGES), fallback
         self.asked = []
 
     def look_up(self, question, previous=()):
@@ -59,7 +59,7 @@ class FakeModel:
 def chat(tmp_path, monkeypatch):
     """Runs `tinsmith chat` with these lines as input; returns its output, the answers and the loaded models."""
     run = write_run(tmp_path / "tea-bot")
-    write_json(run.config, {"name": "tea-bot"})
+    write_json(run.config, {"name": "tea-bot", "answers": {"unknown": "No idea."}})
     models = []
 
     def load(*arguments):

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from fake_answers import write_fake_answers
 from fake_run import write_run
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.runtime import WEB_DIR
@@ -14,7 +13,7 @@ from tinsmith.cli import main
 from tinsmith.commands.questions_page import questions_page
 from tinsmith.core.run_dir import write_json
 from tinsmith.model.answers.questions import Question, check_questions, read_questions
-from tinsmith.model.passages import Passage, Source
+from tinsmith.model.passages import Passage, Source, write_passages
 from tiny import tiny_conversations
 
 SOURCE = Source("a.json", "line 1")
@@ -30,7 +29,8 @@ PASSAGES = [
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = write_run(tmp_path / "tea-bot")
-    write_fake_answers(run.stage("knowledge") / "answers", PASSAGES)
+    run.stage("knowledge").mkdir(exist_ok=True)
+    write_passages(run.stage("knowledge") / "passages.jsonl", PASSAGES)
     write_json(run.stamp("knowledge"), {})
     return run
 

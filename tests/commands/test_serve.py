@@ -1,6 +1,7 @@
 """The owner sees the reasons of every answer on their own machine; the site itself stays as it was."""
 
 import json
+import shutil
 import urllib.error
 import urllib.request
 
@@ -21,6 +22,7 @@ PASSAGES = [Passage("a", "answer", "How much?", "Rp 32k.", Source("a.json", "lin
 def run(tmp_path):
     """A run with a site that has no answers."""
     run = write_run(tmp_path / "tea-bot")
+    shutil.rmtree(run.stage("knowledge") / "answers")
     write_text(run.stage("app") / "index.html", "the page")
     write_json(run.stage("app") / "app.json", {"title": "Tea", "model": "./model/", "answers": None})
     write_json(run.stamp("app"), {})
@@ -59,8 +61,12 @@ def test_visitors_get_the_site_as_it_is(run, fetch):
 
 def test_the_owner_sees_answers_before_they_agree_to_publish_them(run, fetch):
     write_fake_answers(run.stage("knowledge") / "answers", PASSAGES)
+    write_json(run.config, {"answers": {"unknown": "No idea."}})
     before = tree_sha256s(run.root)
-    done, (settings, passages) = fetch(run, "--owner", paths=("/app.json", "/model/answers/passages.json"))
+    done, (settings, passages, built) = fetch(
+        run, "--owner", paths=("/app.json", "/model/answers/passages.json", "/model/answers/answers.json")
+    )
+    assert json.loads(built)["unknown"] == "No idea.", "as configured now, not as when the answers were built"
     assert json.loads(settings) == {"title": "Tea", "model": "./model/", "answers": "./model/answers/", "owner": True}
     assert json.loads(passages)[0]["text"] == "Rp 32k."
     assert "Only this machine sees your answers" in done.stderr

@@ -41,7 +41,8 @@ def chat(run_path: Path, system: str | None) -> None:
     if system is None:
         system = read_json(run.stage("data") / "report.json")["system_prompt"]
     answers = open_answers(run)
-    conversation = _Conversation(_Package(run.stage("export") / "package"), answers, system)
+    unknown = config_of(run).answers.unknown
+    conversation = _Conversation(_Package(run.stage("export") / "package"), answers, unknown, system)
     if answers:
         say(f"{len(answers.passages):,} answers and sections of documents are searched first, as on the page.")
     say("Type a question; Ctrl-D ends.")
@@ -67,8 +68,8 @@ def open_answers(run: RunDir) -> "Answers | None":
 class _Conversation:
     """What was said, and the passages that a number chooses."""
 
-    def __init__(self, package: "_Package", answers: "Answers | None", system: str) -> None:
-        self._package, self._answers = package, answers
+    def __init__(self, package: "_Package", answers: "Answers | None", unknown: str, system: str) -> None:
+        self._package, self._answers, self._unknown = package, answers, unknown
         self._messages = [Message("system", system)] if system else []
         self._questions: list[str] = []
         self._offered: list[Passage] = []
@@ -89,15 +90,15 @@ class _Conversation:
             show(mark_of("model", ranked.confidence))
             self._add(text, self._generate(text))
         else:
-            self._add(text, self._show_owners_words(ranked, self._answers.unknown))
+            self._add(text, self._show_owners_words(ranked))
         self._offer(ranked)
 
-    def _show_owners_words(self, ranked: "Ranked", unknown: str) -> str:
+    def _show_owners_words(self, ranked: "Ranked") -> str:
         """Show the first passage, or that nothing is known; returns the text that counts as the answer."""
         show(mark_of(ranked.rung, ranked.confidence, ranked.used_previous))
         if ranked.rung == "unsure":
-            show(unknown)
-            return unknown
+            show(self._unknown)
+            return self._unknown
         passage, _ = ranked.passages[0]
         show(passage_text(passage))
         return passage.text

@@ -13,12 +13,12 @@ from tinsmith.commands.existing_run import config_of, existing_run, require_stag
 from tinsmith.commands.questions_page import questions_page
 from tinsmith.commands.terminal import say, typed
 from tinsmith.core.errors import UserError
-from tinsmith.core.run_dir import RunDir, read_json, write_text
+from tinsmith.core.run_dir import write_text
 from tinsmith.model.answers.made import made_questions
-from tinsmith.model.answers.publish import PASSAGES_FILE, first_words
+from tinsmith.model.answers.publish import first_words
 from tinsmith.model.answers.question_file import csv_text
 from tinsmith.model.answers.questions import KINDS, Question, check_questions, read_questions
-from tinsmith.model.passages import Passage, Source
+from tinsmith.model.passages import Passage, read_passages
 
 
 def questions(run_path: Path, as_page: bool, out: Path | None, count: int, source: Path | None) -> None:
@@ -41,7 +41,7 @@ def questions(run_path: Path, as_page: bool, out: Path | None, count: int, sourc
     path = out or Path("questions.html" if as_page else "questions.csv")
     if path.exists() or path.is_symlink():
         raise UserError(f"{path}: already there, perhaps with your changes", "Name another file with --out.")
-    passages = _passages(run)
+    passages = read_passages(run.stage("knowledge") / "passages.jsonl")
     config = config_of(run)
     if source:
         drafted = read_questions(source)
@@ -60,12 +60,6 @@ def questions(run_path: Path, as_page: bool, out: Path | None, count: int, sourc
     if as_page:
         say("Open the page in a browser; it sends nothing. Download its file when you are done.")
     say(f"Then set answers.questions in your configuration to the file, and: {typed('check', Path('tinsmith.toml'))}")
-
-
-def _passages(run: RunDir) -> list[Passage]:
-    fields = ("id", "kind", "title", "text", "category")
-    records = read_json(run.stage("knowledge") / "answers" / PASSAGES_FILE)
-    return [Passage(**{name: record[name] for name in fields}, source=Source(**record["source"])) for record in records]
 
 
 def _spreadsheet(drafted: list[Question], passages: list[Passage]) -> str:

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tinsmith.browser.serve import HOST_HEADERS, SiteServer
-from tinsmith.commands.existing_run import existing_run, require_stage
+from tinsmith.commands.existing_run import config_of, existing_run, require_stage
 from tinsmith.commands.terminal import say, show
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import RunDir, read_json, write_json
 from tinsmith.core.scratch import scratch_folder
+from tinsmith.model.answers.publish import publish_answers
 
 
 def serve(run_path: Path, port: int, owner: bool) -> None:
@@ -41,16 +42,17 @@ def _mounts(run: RunDir, owner: bool) -> Generator[dict[str, Path]]:
         yield mounts
         return
     settings = read_json(run.stage("app") / "app.json")
-    if not settings["answers"]:
-        answers_dir = run.stage("knowledge") / "answers"
-        if not answers_dir.is_dir():
-            raise UserError(
-                f"{run.root}: the page has no answers to explain: the model answers alone",
-                'The answers are written unless answers.mode = "model"; then run again: tinsmith run CONFIG',
-            )
-        say("Only this machine sees your answers. To publish them: tinsmith approve CONFIG")
-        settings["answers"] = "./model/answers/"
-        mounts["/model/answers/"] = answers_dir
-    with scratch_folder("tinsmith-serve-") as folder:
+    answers_dir = run.stage("knowledge") / "answers"
+    if not settings["answers"] and not answers_dir.is_dir():
+        raise UserError(
+            f"{run.root}: the page has no answers to explain: the model answers alone",
+            'The answers are written unless answers.mode = "model"; then run again: tinsmith run CONFIG',
+        )
+    with scratch_folder("tinsmith-serve-", run.work) as folder:
+        if not settings["answers"]:
+            say("Only this machine sees your answers. To publish them: tinsmith approve CONFIG")
+            settings["answers"] = "./model/answers/"
+            mounts["/model/answers/"] = folder / "answers"
+            publish_answers(answers_dir, folder / "answers", config_of(run).answers.unknown, with_questions=True)
         write_json(folder / "app.json", {**settings, "owner": True})
         yield {**mounts, "/app.json": folder / "app.json"}
