@@ -1,7 +1,7 @@
 """How often the page is right, wrong and silent, from the passages it offered to questions with known answers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,11 @@ def rates(outcomes: Sequence[Outcome]) -> dict[str, Rate]:
     for name in CONTROLS:
         flags[f"control.{name}"] = [(one, one.controls[name]) for one in outcomes if one.controls]
     return {id: _rate(pairs) for id, pairs in flags.items() if pairs}
+
+
+def share_of(outcomes: Sequence[Outcome], counts: Callable[[Outcome], bool]) -> Rate:
+    """The share of `outcomes`, at least one, that `counts` is true for."""
+    return _rate([(outcome, counts(outcome)) for outcome in outcomes])
 
 
 def _rate(pairs: Sequence[tuple[Outcome, bool]]) -> Rate:
