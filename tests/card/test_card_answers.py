@@ -81,7 +81,8 @@ def test_a_ladder_that_falls_back_on_the_model_says_so(tmp_path, monkeypatch):
 def test_withheld_scores_are_marked_with_the_reason(tmp_path, monkeypatch):
     run = write_run(tmp_path / "tea-bot")
     record = run.stage("knowledge") / "knowledge.json"
-    write_json(record, {**read_json(record), "withheld": "the judge accepted all passages at once"})
+    report = {"questions": {}, "curve": "", "withheld": "the judge accepted all passages at once"}
+    write_json(record, {**read_json(record), "report": report})
     edit_measurements(run, lambda line: None if "right" in line["id"] and "knowledge" in line["raw"] else line)
     section = section_of(run, monkeypatch)
     expected = "| Questions that a passage answers | put the right passage first | Not measured: the judge accepted all"
