@@ -1,0 +1,202 @@
+"""Build a folder of answers: passages, pruned encoders, and the passages' vectors."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tinsmith.core.run_dir import tree_sha256s, write_bytes, write_json, write_text
+from tinsmith.knowledge.encoders import ENCODERS, MAX_TOKENS, MINILM, EncoderSource
+from tinsmith.model.answers.answers import PASSAGES_FILE, SETTINGS_FILE
+from tinsmith.model.answers.encoder import Encoder
+from tinsmith.model.answers.encoder_file import EncoderWeights, write_encoder
+from tinsmith.model.answers.grams import Overlap, joined, words_of
+from tinsmith.model.answers.ladder import Ladder
+from tinsmith.model.answers.prune import prune, token_names
+from tinsmith.model.answers.q4 import pack_rows, unpack_rows
+from tinsmith.model.answers.ranking import Index, Ranker, Settings
+from tinsmith.model.passages import Passage
+
+RANKING = Settings(candidates=50, lexical=1.5, sentence_candidates=500)
+"""Measured in docs/experiments/answers.md."""
+_VOCABULARY = 9_000
+"""Tokens kept of an encoder, if the owner's words do not need more."""
+_MAX_SENTENCES = 12
+_MIN_SENTENCE_CHARACTERS = 25
+_SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
+_PROBES = 300
+"""Questions that measure how close questions and passages of this data are in general."""
+_ENGLISH_SHARE = 0.6
+"""Least share of common English words among the owner's words."""
+_MIN_WORD_CHARACTERS = 4
+
+
+def write_answers(
+    folder: Path, passages: Sequence[Passage], ladder: Ladder, unknown: str, fallback: str
+) -> list[EncoderSource]:
+    """Write the folder described in docs/answers-format.md, and return the encoders it uses.
+
+    Args:
+        folder: Existing and empty.
+        passages: At least one.
+        ladder: Weights and thresholds.
+        unknown: What the page says if it does not know.
+        fallback: `unknown`, or `model` if the model answers what no passage does.
+
+    Raises:
+        FetchError: an encoder cannot be downloaded.
+    """
+    texts = [text for passage in passages for text in (*passage.questions, passage.title, passage.text)]
+    row_texts = [list(_row_texts(passage)) for passage in passages]
+    encoders, used = [], []
+    english = _is_english(texts)
+    for source in ENCODERS:
+        if english or source.is_multilingual:
+            encoders.append(_write_encoder(folder, source, texts, english))
+            used.append(source)
+    counts = [len(rows) for rows in row_texts]
+    for entry in encoders:
+        encoder = Encoder(folder, entry["name"], entry["query_prefix"], entry["passage_prefix"], entry["max_tokens"])
+        label = f"knowledge: reading passages with {entry['name']}"
+        every = tqdm([t for rows in row_texts for t in rows], desc=label, unit="text", delay=2, mininterval=1)
+        packed = pack_rows(encoder.passages(every))
+        write_bytes(folder / entry["index"], packed.tobytes())
+        entry["mean"], entry["deviation"] = _spread(encoder, unpack_rows(packed), counts, passages)
+    write_json(folder / PASSAGES_FILE, [_record(p, count) for p, count in zip(passages, counts, strict=True)])
+    settings = {
+        "encoders": encoders,
+        "passages": PASSAGES_FILE,
+        "candidates": RANKING.candidates,
+        "lexical": RANKING.lexical,
+        "sentence_candidates": RANKING.sentence_candidates,
+        "dimension": 384,
+        "ladder": ladder.as_json(),
+        "fallback": fallback,
+        "unknown": unknown,
+    }
+    write_json(folder / SETTINGS_FILE, settings)
+    write_sums(folder)
+    return used
+
+
+def write_sums(folder: Path) -> None:
+    """Write the digests of all files, which the page checks."""
+    (folder / "SHA256SUMS").unlink(missing_ok=True)
+    lines = (f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items())
+    write_text(folder / "SHA256SUMS", "".join(lines))
+
+
+def _row_texts(passage: Passage) -> Iterator[str]:
+    """What is compared with a question, by row: title and text, text, then sentences and further questions."""
+    yield joined((passage.title, passage.text))
+    yield passage.text
+    sentences = _sentences(passage.text)
+    if len(sentences) > 1:
+        yield from sentences[:_MAX_SENTENCES]
+    for question in passage.questions[1:]:
+        yield joined((question, passage.text))
+
+
+def _sentences(text: str) -> list[str]:
+    sentences: list[str] = []
+    for sentence in _SENTENCE_END.split(text.strip()):
+        if sentences and len(sentence) < _MIN_SENTENCE_CHARACTERS:
+            sentences[-1] = joined((sentences[-1], sentence))
+        elif sentence:
+            sentences.append(sentence)
+    return sentences
+
+
+def _is_english(texts: Sequence[str]) -> bool:
+    """Whether most longer words are in the vocabulary of the English encoder."""
+    definition = json.loads((MINILM.fetch() / "tokenizer.json").read_text(encoding="utf-8"))
+    known = set(token_names(definition))
+    words = Counter(word for text in texts for word in words_of(text) if len(word) >= _MIN_WORD_CHARACTERS)
+    total = sum(words.values())
+    return total > 0 and sum(count for word, count in words.items() if word in known) / total >= _ENGLISH_SHARE
+
+
+def _write_encoder(folder: Path, source: EncoderSource, texts: Sequence[str], english: bool) -> dict[str, Any]:
+    """Write the encoder's files, with a vocabulary for the owner's words and language; returns its settings."""
+    tokenizer, weights = source.read(source.fetch())
+    definition = json.loads(tokenizer)
+    frequent = _frequent_tokens(source, definition, texts, english)
+    pruned, old_ids = prune(tokenizer, texts, frequent, _VOCABULARY)
+    kept = EncoderWeights(weights.shape, weights.words[old_ids], weights.positions, weights.matrices, weights.vectors)
+    write_encoder(folder, source.name, kept)
+    name = source.name
+    write_text(folder / f"{name}.tokenizer.json", pruned)
+    return {
+        "name": name,
+        "id": source.id,
+        "license": source.license,
+        "graph": f"{name}.onnx",
+        "weights": f"{name}.bin",
+        "layout": f"{name}.json",
+        "tokenizer": f"{name}.tokenizer.json",
+        "index": f"{name}.index.bin",
+        "query_prefix": source.query_prefix,
+        "passage_prefix": source.passage_prefix,
+        "max_tokens": MAX_TOKENS,
+    }
+
+
+def _frequent_tokens(
+    source: EncoderSource, definition: dict[str, Any], texts: Sequence[str], english: bool
+) -> Iterator[int]:
+    """Ids of the language's tokens, the most frequent first.
+
+    The English encoder's vocabulary is sorted by frequency. The multilingual one has log-probabilities, but those of
+    all languages together, so English is taken from the words of the other, and other languages from all tokens in
+    the owner's letters.
+    """
+    if not source.is_multilingual:
+        return iter(range(len(definition["model"]["vocab"])))
+    if english:
+        return _tokens_of_words(definition, _english_words())
+    letters = set("".join(texts).lower()) | set("".join(texts)) | {"\u2581"}
+    vocabulary = definition["model"]["vocab"]
+    order = sorted(range(len(vocabulary)), key=lambda id: -vocabulary[id][1])
+    return (id for id in order if set(vocabulary[id][0]) <= letters)
+
+
+def _english_words() -> Iterator[str]:
+    names = token_names(json.loads((MINILM.fetch() / "tokenizer.json").read_text(encoding="utf-8")))
+    return (name for name in names if name.isalpha() and name.isascii())
+
+
+def _tokens_of_words(definition: dict[str, Any], words: Iterator[str]) -> Iterator[int]:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(json.dumps(definition))
+    for word in words:
+        yield from tokenizer.encode(word, add_special_tokens=False).ids
+
+
+def _spread(
+    encoder: Encoder, rows: np.ndarray, counts: Sequence[int], passages: Sequence[Passage]
+) -> tuple[float, float]:
+    """Mean and standard deviation of the closeness of the owner's questions or titles to all passages."""
+    probes = [passage.questions[0] if passage.questions else passage.title for passage in passages]
+    step = max(1, len(probes) // _PROBES)
+    ranker = Ranker(counts, [Index(rows, 0.0, 1.0)], Overlap([""] * len(counts)), RANKING)
+    cosines = np.concatenate([ranker.cosines([encoder.query(probe)])[0] for probe in probes[::step]])
+    return float(cosines.mean()), max(float(cosines.std()), 1e-6)
+
+
+def _record(passage: Passage, rows: int) -> dict[str, Any]:
+    source = passage.source
+    return {
+        "id": passage.id,
+        "kind": passage.kind,
+        "title": passage.title,
+        "text": passage.text,
+        "category": passage.category,
+        "source": {"name": source.name, "place": source.place, "url": source.url, "date": source.date},
+        "rows": rows,
+    }

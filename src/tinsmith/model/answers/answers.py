@@ -1,0 +1,96 @@
+"""Open a folder of answers and look up questions, as the page does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinsmith.core.run_dir import read_json
+from tinsmith.model.answers.encoder import Encoder
+from tinsmith.model.answers.grams import Overlap, joined
+from tinsmith.model.answers.ladder import Ladder, Rung
+from tinsmith.model.answers.q4 import row_bytes, unpack_rows
+from tinsmith.model.answers.ranking import Index, Ranker, Scored, Settings
+from tinsmith.model.passages import Passage, Source
+
+SETTINGS_FILE = "answers.json"
+PASSAGES_FILE = "passages.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What the ladder makes of a question."""
+
+    rung: Rung
+    confidence: float
+    """Estimated probability that the first passage is right."""
+    passages: tuple[tuple[Passage, Scored], ...]
+    """The best passages, best first."""
+    used_previous: bool
+    """Whether the question was understood together with the one before."""
+
+
+class Answers:
+    """Passages, encoders and ladder of a folder of answers."""
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        """Open the folder.
+
+        Args:
+            folder: Written by `write_answers`; its formats are in docs/answers-format.md.
+            threads: Threads of each encoder; 0 lets ONNX Runtime decide.
+        """
+        settings: dict[str, Any] = read_json(folder / SETTINGS_FILE)
+        stored = read_json(folder / settings["passages"])
+        self.passages = [_passage(record) for record in stored]
+        self.encoders = [
+            Encoder(folder, e["name"], e["query_prefix"], e["passage_prefix"], e["max_tokens"], threads)
+            for e in settings["encoders"]
+        ]
+        self.ladder = Ladder.from_json(settings["ladder"])
+        self.unknown: str = settings["unknown"]
+        self.fallback: str = settings["fallback"]
+        indexes = [
+            Index(_read_rows(folder / e["index"], settings["dimension"]), e["mean"], e["deviation"])
+            for e in settings["encoders"]
+        ]
+        overlap = Overlap([joined((passage.title, passage.text)) for passage in self.passages])
+        ranking = Settings(settings["candidates"], settings["lexical"], settings["sentence_candidates"])
+        self.ranker = Ranker([record["rows"] for record in stored], indexes, overlap, ranking)
+
+    def look_up(self, question: str, previous: Sequence[str] = (), shown: int = 5) -> Ranked:
+        """Rank the passages for a question, and say what to do with the best.
+
+        Args:
+            question: The visitor's words.
+            previous: The visitor's earlier questions, oldest first.
+            shown: Number of passages to return.
+        """
+        ranked = self.rank(question)
+        used_previous = False
+        if previous and self.ladder.rung(ranked) != "sure":
+            together = self.rank(joined((previous[-1], question)))
+            if self.ladder.confidence(together) > self.ladder.confidence(ranked):
+                ranked, used_previous = together, True
+        best = tuple((self.passages[scored.passage], scored) for scored in ranked[:shown])
+        return Ranked(self.ladder.rung(ranked), self.ladder.confidence(ranked), best, used_previous)
+
+    def rank(self, question: str, left_out: frozenset[int] = frozenset()) -> list[Scored]:
+        """The candidates for a question, best first; passages in `left_out` are not considered."""
+        return self.ranker.rank(question, self.vectors(question), left_out)
+
+    def vectors(self, question: str) -> list[np.ndarray]:
+        """The question's vector of each encoder."""
+        return [encoder.query(question) for encoder in self.encoders]
+
+
+def _passage(record: dict[str, Any]) -> Passage:
+    fields = ("id", "kind", "title", "text", "category")
+    return Passage(**{name: record[name] for name in fields}, source=Source(**record["source"]))
+
+
+def _read_rows(path: Path, dimension: int) -> np.ndarray:
+    packed = np.fromfile(path, np.uint8).reshape(-1, row_bytes(dimension))
+    return unpack_rows(packed)
