@@ -1,6 +1,7 @@
 """Build a folder of answers: passages, pruned encoders, and the passages' vectors."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinsmith.core.run_dir import tree_sha256s, write_bytes, write_json, write_text
-from tinsmith.knowledge.encoders import ENCODERS, MAX_TOKENS, MINILM, EncoderSource
+from tinsmith.knowledge.encoders import E5, ENCODERS, MAX_TOKENS, MINILM, EncoderSource
 from tinsmith.model.answers.answers import PASSAGES_FILE, SETTINGS_FILE
 from tinsmith.model.answers.encoder import Encoder
 from tinsmith.model.answers.encoder_file import EncoderWeights, write_encoder
@@ -24,8 +25,10 @@ from tinsmith.model.passages import Passage
 
 RANKING = Settings(candidates=50, lexical=1.5, sentence_candidates=500)
 """Measured in docs/experiments/answers.md."""
-_VOCABULARY = 9_000
+_VOCABULARY = {"minilm": 10_000, "e5": 8_000}
 """Tokens kept of an encoder, if the owner's words do not need more."""
+_VOCABULARY_OTHER_LANGUAGES = 24_000
+_UNUSED = re.compile(r"\[unused\d+\]")
 _MAX_SENTENCES = 12
 _MIN_SENTENCE_CHARACTERS = 25
 _SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
@@ -126,7 +129,8 @@ def _write_encoder(folder: Path, source: EncoderSource, texts: Sequence[str], en
     tokenizer, weights = source.read(source.fetch())
     definition = json.loads(tokenizer)
     frequent = _frequent_tokens(source, definition, texts, english)
-    pruned, old_ids = prune(tokenizer, texts, frequent, _VOCABULARY)
+    size = _VOCABULARY[source.name] if english else _VOCABULARY_OTHER_LANGUAGES
+    pruned, old_ids = prune(tokenizer, texts, frequent, size)
     kept = EncoderWeights(weights.shape, weights.words[old_ids], weights.positions, weights.matrices, weights.vectors)
     write_encoder(folder, source.name, kept)
     name = source.name
@@ -151,12 +155,11 @@ def _frequent_tokens(
 ) -> Iterator[int]:
     """Ids of the language's tokens, the most frequent first.
 
-    The English encoder's vocabulary is sorted by frequency. The multilingual one has log-probabilities, but those of
-    all languages together, so English is taken from the words of the other, and other languages from all tokens in
-    the owner's letters.
+    The multilingual vocabulary has log-probabilities measured on web pages, but those of all languages together. The
+    words of the English encoder tell which are English; for other languages, all tokens in the owner's letters count.
     """
     if not source.is_multilingual:
-        return iter(range(len(definition["model"]["vocab"])))
+        return iter(_by_frequency(definition))
     if english:
         return _tokens_of_words(definition, _english_words())
     letters = set("".join(texts).lower()) | set("".join(texts)) | {"\u2581"}
@@ -165,12 +168,29 @@ def _frequent_tokens(
     return (id for id in order if set(vocabulary[id][0]) <= letters)
 
 
-def _english_words() -> Iterator[str]:
-    names = token_names(json.loads((MINILM.fetch() / "tokenizer.json").read_text(encoding="utf-8")))
-    return (name for name in names if name.isalpha() and name.isascii())
+def _by_frequency(definition: dict[str, Any]) -> list[int]:
+    """Ids of the English encoder's tokens, by how frequent the multilingual vocabulary says they are on web pages."""
+    multilingual = json.loads(E5.read(E5.fetch())[0])
+    frequencies = {piece: value for piece, value in multilingual["model"]["vocab"]}
+    names = token_names(definition)
+
+    def frequency(id: int) -> float:
+        inner = names[id].removeprefix("##")
+        piece = inner if inner != names[id] else f"\u2581{inner}"
+        return frequencies.get(piece, -math.inf)
+
+    usable = (id for id, name in enumerate(names) if name.isascii() and not _UNUSED.match(name))
+    return sorted(usable, key=frequency, reverse=True)
 
 
-def _tokens_of_words(definition: dict[str, Any], words: Iterator[str]) -> Iterator[int]:
+def _english_words() -> list[str]:
+    """Words of the English encoder, the most frequent first."""
+    definition = json.loads((MINILM.fetch() / "tokenizer.json").read_text(encoding="utf-8"))
+    names = token_names(definition)
+    return [name for id in _by_frequency(definition) if (name := names[id]).isalpha()]
+
+
+def _tokens_of_words(definition: dict[str, Any], words: Sequence[str]) -> Iterator[int]:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(json.dumps(definition))

@@ -30,7 +30,7 @@ _MATRICES = {
     "down": ("output.dense",),
 }
 """Product of a layer -> its matrices by their Transformers names."""
-_NORMS = {"attention": "attention.output.LayerNorm", "output": "output.LayerNorm"}
+_NORMS = {"attention_norm": "attention.output.LayerNorm", "output_norm": "output.LayerNorm"}
 _E5_NAMES = {
     "attention.self.query": "q",
     "attention.self.key": "k",
@@ -232,7 +232,7 @@ def _weights(
         tensor: By layer, Transformers name of the module, and `weight` or `bias`.
         embedding_norm: By `weight` or `bias`.
     """
-    matrices, vectors = {}, {f"embedding.{part}": embedding_norm(part) for part in ("weight", "bias")}
+    matrices, vectors = {}, {f"embedding_norm.{part}": embedding_norm(part) for part in ("weight", "bias")}
     for layer in range(shape.layers):
         for product, modules in _MATRICES.items():
             matrices[f"{layer}.{product}"] = np.concatenate([tensor(layer, module, "weight") for module in modules])

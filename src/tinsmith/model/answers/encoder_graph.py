@@ -50,18 +50,18 @@ def write_graph(path: Path, shape: Shape, slots: dict[str, Slot], data_name: str
         path: The graph's file.
         shape: Sizes of the encoder.
         slots: Initializers by name: `<layer>.<qkv|output|up|down>.levels` (int8), `.scales`, `.bias`, and the norms
-            `<embedding|<layer>.attention|<layer>.output>.<weight|bias>` (float32).
+            `<embedding_norm|<layer>.attention_norm|<layer>.output_norm>.<weight|bias>` (float32).
         data_name: Name under which runtimes are given the buffer.
     """
     graph = _Graph(slots, data_name)
-    hidden = graph.norm("embedding", "embeddings", None, shape.epsilon)
+    hidden = graph.norm("embedding_norm", "embeddings", None, shape.epsilon)
     for layer in range(shape.layers):
         product = graph.linear(f"{layer}.qkv", hidden)
         query, key, value = graph.op("Split", [product], 3, axis=-1, num_outputs=3)
         (mixed,) = graph.op("MultiHeadAttention", [query, key, value], domain=_CONTRIB, num_heads=shape.heads)
-        hidden = graph.norm(f"{layer}.attention", hidden, graph.linear(f"{layer}.output", mixed), shape.epsilon)
+        hidden = graph.norm(f"{layer}.attention_norm", hidden, graph.linear(f"{layer}.output", mixed), shape.epsilon)
         (inner,) = graph.op("Gelu", [graph.linear(f"{layer}.up", hidden)], domain=_CONTRIB)
-        hidden = graph.norm(f"{layer}.output", hidden, graph.linear(f"{layer}.down", inner), shape.epsilon)
+        hidden = graph.norm(f"{layer}.output_norm", hidden, graph.linear(f"{layer}.down", inner), shape.epsilon)
     axis = graph.constant("mean_axis", np.array([1], np.int64))
     (mean,) = graph.op("ReduceMean", [hidden, axis], keepdims=0)
     graph.op("LpNormalization", [mean], outputs=["vector"], axis=-1, p=2)
