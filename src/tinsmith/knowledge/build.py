@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from tinsmith.core.run_dir import tree_sha256s, write_bytes, write_json, write_text
 from tinsmith.knowledge.encoders import E5, ENCODERS, MAX_TOKENS, MINILM, EncoderSource
-from tinsmith.model.answers.answers import PASSAGES_FILE, SETTINGS_FILE
 from tinsmith.model.answers.encoder import Encoder
 from tinsmith.model.answers.encoder_file import EncoderWeights, write_encoder
 from tinsmith.model.answers.grams import Overlap, joined, words_of
 from tinsmith.model.answers.ladder import Ladder
 from tinsmith.model.answers.prune import prune, token_names
+from tinsmith.model.answers.publish import CHECKSUMS_FILE, PASSAGES_FILE, SETTINGS_FILE
 from tinsmith.model.answers.q4 import pack_rows, unpack_rows
 from tinsmith.model.answers.ranking import Index, Ranker, Settings
 from tinsmith.model.passages import Passage
@@ -89,9 +89,9 @@ def write_answers(
 
 def write_sums(folder: Path) -> None:
     """Write the digests of all files, which the page checks."""
-    (folder / "SHA256SUMS").unlink(missing_ok=True)
+    (folder / CHECKSUMS_FILE).unlink(missing_ok=True)
     lines = (f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items())
-    write_text(folder / "SHA256SUMS", "".join(lines))
+    write_text(folder / CHECKSUMS_FILE, "".join(lines))
 
 
 def _row_texts(passage: Passage) -> Iterator[str]:

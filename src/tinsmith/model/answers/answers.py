@@ -11,12 +11,10 @@ from tinsmith.core.run_dir import read_json
 from tinsmith.model.answers.encoder import Encoder
 from tinsmith.model.answers.grams import Overlap, joined
 from tinsmith.model.answers.ladder import Ladder, Rung
+from tinsmith.model.answers.publish import SETTINGS_FILE
 from tinsmith.model.answers.q4 import row_bytes, unpack_rows
 from tinsmith.model.answers.ranking import Index, Ranker, Scored, Settings
 from tinsmith.model.passages import Passage, Source
-
-SETTINGS_FILE = "answers.json"
-PASSAGES_FILE = "passages.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class Answers:
             Index(_read_rows(folder / e["index"], settings["dimension"]), e["mean"], e["deviation"])
             for e in settings["encoders"]
         ]
-        overlap = Overlap([joined((passage.title, passage.text)) for passage in self.passages])
+        overlap = Overlap([_compared(passage) for passage in self.passages])
         ranking = Settings(settings["candidates"], settings["lexical"], settings["sentence_candidates"])
         self.ranker = Ranker([record["rows"] for record in stored], indexes, overlap, ranking)
 
@@ -84,6 +82,11 @@ class Answers:
     def vectors(self, question: str) -> list[np.ndarray]:
         """The question's vector of each encoder."""
         return [encoder.query(question) for encoder in self.encoders]
+
+
+def _compared(passage: Passage) -> str:
+    """The words that overlap is measured on. The title of an answer is a question, which may not be published."""
+    return passage.text if passage.kind == "answer" else joined((passage.title, passage.text))
 
 
 def _passage(record: dict[str, Any]) -> Passage:
