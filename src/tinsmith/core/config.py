@@ -103,6 +103,8 @@ class AnswersConfig(Section):
     questions: Text = ""
     """A file of questions to measure by (JSONL, CSV or TSV), relative to the configuration file; see
     `docs/answers.md`. `tinsmith questions RUN` writes one to start from. Empty uses questions made from the data."""
+    encoder: Text = ""
+    """Folder of a BERT encoder with mean pooling, used in place of the two built-in ones."""
     unknown: Annotated[Text, Field(min_length=1, max_length=500)] = "I do not know that."
     """What the page says when no answer is likely enough to be right."""
     publish: bool = False

@@ -163,9 +163,9 @@ def _with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
     data = {key: str(folder / path) for key in ("path", "documents") if (path := getattr(config.data, key))}
     if data:
         updates["data"] = config.data.model_copy(update=data)
-    if config.answers.questions:
-        questions = str(folder / config.answers.questions)
-        updates["answers"] = config.answers.model_copy(update={"questions": questions})
+    answers = {key: str(folder / path) for key in ("questions", "encoder") if (path := getattr(config.answers, key))}
+    if answers:
+        updates["answers"] = config.answers.model_copy(update=answers)
     base: dict[str, str] = {}
     if config.base.tokenizer:
         base["tokenizer"] = str(folder / config.base.tokenizer)

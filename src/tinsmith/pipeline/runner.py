@@ -216,6 +216,7 @@ def _check_inputs_lie_outside(config: RunConfig, run: RunDir) -> None:
         "data.path": data.path,
         "data.documents": data.documents,
         "answers.questions": config.answers.questions,
+        "answers.encoder": config.answers.encoder,
         "base.model": base.model,
         "base.tokenizer": base.tokenizer,
     }
@@ -240,6 +241,7 @@ _PATH_KEYS = (
     ("data", "path"),
     ("data", "documents"),
     ("answers", "questions"),
+    ("answers", "encoder"),
     ("base", "model"),
     ("base", "tokenizer"),
 )

@@ -46,6 +46,12 @@ def _data(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) 
     return prepare_data(config.data, run.stage("base"), out_dir, context)
 
 
+def _knowledge(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.knowledge.stage import build_knowledge
+
+    return build_knowledge(config.answers, config.data, run.stage("data"), out_dir, context)
+
+
 def _train(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
     from tinsmith.train.stage import train_adapter
 
@@ -124,13 +130,20 @@ def _data_settings(config: RunConfig) -> Any:
     return {"seed": config.seed, **config.data.model_dump(mode="json", exclude={"path", "documents"})}
 
 
-def answers_settings(config: RunConfig) -> dict[str, Any]:
-    """What decides how answers are ranked and measured. `question_files` covers the content of the questions' file.
+def _knowledge_settings(config: RunConfig) -> Any:
+    """What decides how answers are ranked and measured. `_knowledge_files` covers the content of files.
 
     Left out is what only the site shows or leaves out: `unknown` and the owner's consent.
     """
-    shown_only = {"questions", "unknown", "publish", "publish_questions"}
-    return {"seed": config.seed, **config.answers.model_dump(mode="json", exclude=shown_only)}
+    outside_or_shown = {"questions", "encoder", "unknown", "publish", "publish_questions"}
+    answers = config.answers.model_dump(mode="json", exclude=outside_or_shown)
+    return {"seed": config.seed, "language": config.data.language, **answers}
+
+
+def _knowledge_files(config: RunConfig, run: RunDir) -> Any:
+    """Hashes of the documents, the owner's questions, and the encoder's folder."""
+    folders = [path for path in (config.data.documents, config.answers.encoder) if path]
+    return [*(_file_sha256s(Path(path)) for path in folders), question_files(config)]
 
 
 def question_files(config: RunConfig) -> dict[str, str]:
@@ -202,6 +215,15 @@ _CARD_READS = tuple(name for name in CARD_READS if name != "knowledge")  # until
 STAGES = (
     Stage("base", "Base model", "tinsmith.base.stage", (), _base, _base_settings, _base_files),
     Stage("data", "Conversations", "tinsmith.data.stage", ("base",), _data, _data_settings, _conversations),
+    Stage(
+        "knowledge",
+        "Answers to look up",
+        "tinsmith.knowledge.stage",
+        ("data",),
+        _knowledge,
+        _knowledge_settings,
+        _knowledge_files,
+    ),
     Stage(
         "train",
         "QLoRA fine-tuning",

@@ -50,6 +50,11 @@ class Encoder:
         graph = with_data((folder / f"{name}.onnx").read_bytes(), self._file.data)
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._file.positions.shape[1]
+
     def query(self, text: str) -> np.ndarray:
         """The vector (D,) of a question."""
         return self._vector(self.query_prefix + text)

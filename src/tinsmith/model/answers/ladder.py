@@ -17,7 +17,7 @@ class Weights:
     """Logistic regression of whether the best passage is right."""
 
     closeness: float
-    overlap: float
+    """Weight of the best passage's closeness."""
     lead: float
     """Weight of the lead over the second passage's score."""
     lead_of_five: float
@@ -50,7 +50,7 @@ class Ladder:
             return 0.0
         values = features(ranked)
         weights = self.weights
-        factors = (weights.closeness, weights.overlap, weights.lead, weights.lead_of_five)
+        factors = (weights.closeness, weights.lead, weights.lead_of_five)
         return 1 / (1 + math.exp(-(weights.bias + sum(f * v for f, v in zip(factors, values, strict=True)))))
 
     def rung(self, ranked: Sequence[Scored]) -> Rung:
@@ -63,9 +63,9 @@ class Ladder:
         return "likely" if confidence >= self.likely else "unsure"
 
 
-def features(ranked: Sequence[Scored]) -> tuple[float, float, float, float]:
-    """Closeness and overlap of the best passage, and its lead over the second and the fifth (0 if it is alone)."""
+def features(ranked: Sequence[Scored]) -> tuple[float, float, float]:
+    """Closeness of the best passage, and its score's lead over the second and the fifth (0 if it is alone)."""
     best, others = ranked[0], ranked[1:]
     lead = best.score - others[0].score if others else 0.0
     lead_of_five = best.score - others[: _FIVE - 1][-1].score if others else 0.0
-    return best.closeness, best.overlap, lead, lead_of_five
+    return best.closeness, lead, lead_of_five

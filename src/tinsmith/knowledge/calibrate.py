@@ -1,0 +1,78 @@
+"""Thresholds of the ladder, and fitting its confidence to the owner's own questions.
+
+The weights were fitted on 280 questions in visitors' words, each answered by one passage, and 175 that none answers,
+about three data sets: construction in English and in Swedish, and an invented shop's documents. Fitted on two of them,
+they tell right from wrong as well on the third (docs/experiments/answers.md).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tinsmith.model.answers.ladder import Ladder, Weights, features
+from tinsmith.model.answers.ranking import Scored
+
+WEIGHTS = Weights(closeness=0.58, lead=1.72, lead_of_five=0.67, bias=-3.31)
+MIN_CLOSENESS = 1.0
+"""Below it lie 1 in 25 questions that have an answer, and 4 in 5 on other topics."""
+
+_WRONG_SHARES = (
+    (0.25, 0.157),
+    (0.30, 0.107),
+    (0.35, 0.075),
+    (0.45, 0.054),
+    (0.50, 0.043),
+    (0.55, 0.036),
+    (0.60, 0.029),
+    (0.70, 0.011),
+    (0.80, 0.005),
+)
+"""Least confidence to answer -> share of questions with a wrong answer, among those 280."""
+_LIKELY_FACTOR = 1.5
+"""Wrong answers that `likely` and `sure` may give together, as a multiple of those that `sure` may give."""
+_MIN_QUESTIONS = 20
+"""Fewer questions of the owner's leave the confidence as it is."""
+_BIAS_DEVIATION = 0.5
+"""How far the bias of one data set lies from another's, as a standard deviation in log-odds."""
+_STEPS = 50
+
+
+def default_ladder(max_wrong: float) -> Ladder:
+    """The ladder that gives at most a share `max_wrong` of wrong answers as sure, on the questions it was fitted on."""
+    return Ladder(WEIGHTS, threshold(max_wrong), threshold(_LIKELY_FACTOR * max_wrong), MIN_CLOSENESS)
+
+
+def threshold(max_wrong: float) -> float:
+    """Least confidence at which the share of wrong answers was at most `max_wrong`."""
+    confidences, shares = zip(*_WRONG_SHARES, strict=True)
+    return float(np.interp(max_wrong, shares[::-1], confidences[::-1]))
+
+
+def fitted(ladder: Ladder, rankings: Sequence[Sequence[Scored]], is_right: Sequence[bool]) -> Ladder:
+    """Shift the ladder's bias so that its confidence fits questions of the owner's.
+
+    Only the bias changes, and it is held near its value: a few dozen questions say how well a data set can be searched
+    in general, but not what weighs how much.
+
+    Args:
+        ladder: The ladder to fit.
+        rankings: The candidates of each question.
+        is_right: Whether each first candidate is right.
+    """
+    if len(rankings) < _MIN_QUESTIONS:
+        return ladder
+    weights = ladder.weights
+    factors = np.array([weights.closeness, weights.lead, weights.lead_of_five])
+    odds = np.array([np.dot(factors, features(ranked)) for ranked in rankings if ranked]) + weights.bias
+    right = np.array([right for ranked, right in zip(rankings, is_right, strict=True) if ranked], np.float64)
+    shift = 0.0
+    for _ in range(_STEPS):
+        probabilities = 1 / (1 + np.exp(-(odds + shift)))
+        slope = (probabilities - right).sum() + shift / _BIAS_DEVIATION**2
+        curvature = (probabilities * (1 - probabilities)).sum() + 1 / _BIAS_DEVIATION**2
+        shift -= slope / curvature
+        if math.isclose(slope, 0, abs_tol=1e-9):
+            break
+    return replace(ladder, weights=replace(weights, bias=weights.bias + float(shift)))

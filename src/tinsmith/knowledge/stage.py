@@ -1,0 +1,157 @@
+"""Run the knowledge stage: the owner's answers and documents become passages that the page can look up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinsmith.core.config import AnswersConfig, DataConfig
+from tinsmith.core.run_dir import write_json
+from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.knowledge.build import write_answers, write_ladder
+from tinsmith.knowledge.calibrate import default_ladder, fitted
+from tinsmith.knowledge.documents import passages_of_documents
+from tinsmith.knowledge.encoders import EncoderSource, encoders_for
+from tinsmith.knowledge.fallback import Fallback, fallback_of
+from tinsmith.knowledge.passages import passages_of
+from tinsmith.model.answers.answers import Answers
+from tinsmith.model.answers.made import made_questions
+from tinsmith.model.answers.questions import Question, check_questions, read_questions
+from tinsmith.model.answers.rates import Outcome, Shown, is_right, judged
+from tinsmith.model.answers.report import report_outcomes
+from tinsmith.model.conversations import Conversation, read_jsonl
+from tinsmith.model.passages import Passage, write_passages
+
+_SPLITS = ("train", "val", "test")
+_MADE_QUESTIONS = 150
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """Questions that set the ladder, and others that measure it."""
+
+    fitting: list[Question]
+    measuring: list[Question]
+
+
+def build_knowledge(
+    config: AnswersConfig, data: DataConfig, data_dir: Path, out_dir: Path, context: StageContext
+) -> Summary:
+    """Write `passages.jsonl`, `answers/`, `answers_questions.jsonl` and `knowledge.json`.
+
+    With `mode = "model"` only `knowledge.json` and `passages.jsonl` are written.
+
+    Args:
+        config: How answers are looked up and measured.
+        data: Says where documents are, and the language.
+        data_dir: Holds `train.jsonl`, `val.jsonl` and `test.jsonl`.
+        out_dir: Existing and empty.
+        context: Its seed divides the questions.
+
+    Raises:
+        DataError: a document or the file of questions cannot be used.
+        FetchError: an encoder cannot be downloaded.
+        ArtifactError: `answers.encoder` is not an encoder that can be used.
+    """
+    conversations = [c for split in _SPLITS for c in read_jsonl(data_dir / f"{split}.jsonl")]
+    passages, record, summary = _passages(data, conversations, context)
+    write_passages(out_dir / "passages.jsonl", passages)
+    context.recorder.add("knowledge.passages", len(passages), "count", len(passages), "passages", "passages to look up")
+    if config.mode == "model" or not passages:
+        reason = "answers.mode is model" if passages else "no answer stands alone, and there are no documents"
+        write_json(out_dir / "knowledge.json", record | {"mode": "model", "reason": reason})
+        return (*summary, f"the model answers alone: {reason}")
+    questions = _questions(config, data, passages, context.seed)
+    fallback = fallback_of(config.mode, conversations)
+    answers_dir = out_dir / "answers"
+    answers_dir.mkdir()
+    encoders = write_answers(
+        answers_dir, passages, default_ladder(config.max_wrong), config.unknown, fallback.name, encoders_for(config.encoder)
+    )
+    answers = Answers(answers_dir)
+    answers.ladder = _fit_ladder(answers, questions.fitting)
+    write_ladder(answers_dir, answers.ladder)
+    outcomes = _outcomes(answers, questions.measuring, context.seed)
+    report = report_outcomes(context.recorder, outcomes, "knowledge", out_dir)
+    size_bytes = sum(path.stat().st_size for path in answers_dir.iterdir())
+    method = "sizes of the files in knowledge/answers"
+    context.recorder.add("knowledge.bytes", size_bytes, "bytes", len(encoders), "encoders", method)
+    ladder = {"mode": "ladder", "ladder": answers.ladder.as_json(), "max_wrong": config.max_wrong}
+    write_json(
+        out_dir / "knowledge.json",
+        record | ladder | fallback.as_json() | _encoder_facts(encoders) | {"report": report},
+    )
+    return (*summary, _rates_line(outcomes, size_bytes))
+
+
+def _passages(
+    data: DataConfig, conversations: Sequence[Conversation], context: StageContext
+) -> tuple[list[Passage], dict[str, Any], list[str]]:
+    """All passages, facts for the record, and summary lines."""
+    found_answers = passages_of(conversations)
+    passages = list(found_answers.passages)
+    counts = {
+        "answers": found_answers.answers,
+        "merged": found_answers.merged,
+        "dependent": found_answers.dependent,
+        "documents": 0,
+    }
+    summary = [f"{len(passages)} passages from {found_answers.answers} answers"]
+    notes: list[str] = []
+    if data.documents:
+        documents = passages_of_documents(Path(data.documents), context.say)
+        passages += documents.passages
+        counts["documents"], notes = len(documents.files), documents.notes
+        summary.append(f"{len(documents.passages)} passages from {len(documents.files)} documents")
+        summary += [f"warning: not used: {note}" for note in notes]
+    return passages, {"passages": len(passages), **counts, "unused": notes}, summary
+
+
+def _questions(
+    config: AnswersConfig, data: DataConfig, passages: Sequence[Passage], seed: int
+) -> _Questions:
+    """The owner's questions, every second one to fit; without a file, questions made by rules, which only measure."""
+    if not config.questions:
+        return _Questions([], made_questions(passages, _MADE_QUESTIONS, seed, data.language))
+    questions = read_questions(Path(config.questions))
+    check_questions(questions, passages)
+    return _Questions(questions[::2], questions[1::2])
+
+
+def _fit_ladder(answers: Answers, questions: Sequence[Question]):
+    """The ladder, with its confidence fitted to questions that do not refer to an earlier one."""
+    longest = max(len(passage.text) for passage in answers.passages)
+    asked = [question for question in questions if not question.previous]
+    rankings = [answers.rank(question.question) for question in asked]
+    right = [
+        bool(ranked) and is_right(question, answers.passages[ranked[0].passage], longest)
+        for question, ranked in zip(asked, rankings, strict=True)
+    ]
+    return fitted(answers.ladder, rankings, right)
+
+
+def _outcomes(answers: Answers, questions: Sequence[Question], seed: int) -> list[Outcome]:
+    shown = []
+    for question in questions:
+        ranked = answers.look_up(question.question, question.previous)
+        best = tuple(passage for passage, _ in ranked.passages)
+        shown.append(Shown(ranked.rung, ranked.confidence, best, answers.fallback == "model"))
+    return judged(questions, shown, answers.passages, seed)
+
+
+def _encoder_facts(encoders: Sequence[EncoderSource]) -> dict[str, Any]:
+    return {"encoders": [{"name": e.name, "id": e.id, "license": e.license} for e in encoders]}
+
+
+def _rates_line(outcomes: Sequence[Outcome], size_bytes: int) -> str:
+    known = [outcome for outcome in outcomes if outcome.question.kind == "known"]
+    size = f"{size_bytes / 1e6:.1f} MB more for visitors to download"
+    if not known:
+        return f"answers are not measured: there are no known questions; {size}"
+    first = sum(outcome.is_first_right for outcome in known)
+    three = sum(any(outcome.right) for outcome in known)
+    wrong = sum(outcome.rung == "sure" and not outcome.is_first_right for outcome in known)
+    return (
+        f"of {len(known)} known questions, the right answer is first for {first / len(known):.0%}, among the first "
+        f"three for {three / len(known):.0%}; {wrong / len(known):.0%} are given a wrong answer as sure; {size}"
+    )
