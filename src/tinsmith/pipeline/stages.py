@@ -130,7 +130,7 @@ def _data_settings(config: RunConfig) -> Any:
     return {"seed": config.seed, **config.data.model_dump(mode="json", exclude={"path", "documents"})}
 
 
-def _knowledge_settings(config: RunConfig) -> Any:
+def answers_settings(config: RunConfig) -> dict[str, Any]:
     """What decides how answers are ranked and measured. `_knowledge_files` covers the content of files.
 
     Left out is what only the site shows or leaves out: `unknown` and the owner's consent.
@@ -210,8 +210,6 @@ def _evidence(config: RunConfig, run: RunDir) -> Any:
     return stamps, [asdict(m) for m in current_measurements(run) if m.stage in CARD_READS]
 
 
-_CARD_READS = tuple(name for name in CARD_READS if name != "knowledge")  # until that stage is a row below
-
 STAGES = (
     Stage("base", "Base model", "tinsmith.base.stage", (), _base, _base_settings, _base_files),
     Stage("data", "Conversations", "tinsmith.data.stage", ("base",), _data, _data_settings, _conversations),
@@ -221,7 +219,7 @@ STAGES = (
         "tinsmith.knowledge.stage",
         ("data",),
         _knowledge,
-        _knowledge_settings,
+        answers_settings,
         _knowledge_files,
     ),
     Stage(
@@ -239,13 +237,13 @@ STAGES = (
         "evaluate",
         "Evaluation",
         "tinsmith.evaluate.stage",
-        ("base", "data", "merge", "export"),
+        ("base", "data", "knowledge", "merge", "export"),
         _evaluate,
         _with_seed("evaluate"),
     ),
     Stage("bench", "Browser benchmark", "tinsmith.bench.stage", ("data", "export"), _bench, _section("bench")),
     Stage("remote", "Other devices", "tinsmith.bench.remote_stage", ("export",), _remote, lambda config: {}, _received),
-    Stage("card", "Model card", "tinsmith.card.stage", _CARD_READS, _card, _card_settings, _evidence),
-    Stage("app", "Chat page", "tinsmith.app", ("data", "export", "card"), _app, _app_settings),
+    Stage("card", "Model card", "tinsmith.card.stage", CARD_READS, _card, _card_settings, _evidence),
+    Stage("app", "Chat page", "tinsmith.app", ("data", "knowledge", "export", "card"), _app, _app_settings),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
