@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tiny import build_tiny, tiny_conversations
+from tiny_encoder import build_tiny_encoder
 
 
 def tinsmith(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
@@ -23,8 +24,9 @@ def tinsmith(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def write_project(folder: Path, kind: str) -> Path:
-    """A tiny base, forty conversations and a configuration below `folder`; returns the configuration's path."""
+    """A tiny base and encoder, forty conversations and a configuration, whose path is returned."""
     build_tiny(kind, folder / "base-model")
+    build_tiny_encoder(folder / "encoder")
     lines = [json.dumps({"messages": c.as_dicts(), "category": c.category}) for c in tiny_conversations(40)]
     (folder / "chats.jsonl").write_text("\n".join(lines) + "\n")
     path = folder / "tinsmith.toml"
@@ -32,6 +34,7 @@ def write_project(folder: Path, kind: str) -> Path:
         f'name = "{kind}"\n[base]\nmodel = "base-model"\nlicense = "apache-2.0"\n[data]\npath = "chats.jsonl"\n'
         "[train]\nepochs = 2\n[evaluate]\nquestions = 3\nmax_new_tokens = 8\ntrain_sample = 6\n"
         '[bench]\nnew_tokens = 6\nsoftware_new_tokens = 2\n[card]\nauthor = "A. Smith"\ndomain = "tea"\n'
+        '[answers]\nencoder = "encoder"\npublish = true\npublish_questions = true\n'
     )
     return path
 

@@ -62,12 +62,12 @@ def build_knowledge(
         reason = "answers.mode is model" if passages else "no answer stands alone, and there are no documents"
         write_json(out_dir / "knowledge.json", record | {"mode": "model", "reason": reason})
         return (*summary, f"the model answers alone: {reason}")
-    questions = _questions(config, data, passages, context.seed)
+    questions, warnings = _questions(config, data, passages, context.seed)
     fallback = fallback_of(config.mode, conversations)
     ladder = default_ladder(config.max_wrong)
     answers_dir = out_dir / "answers"
-    answers_dir.mkdir()
     sources = encoders_for(config.encoder)
+    answers_dir.mkdir()
     encoders = write_answers(answers_dir, passages, ladder, config.unknown, fallback.name, sources)
     answers = Answers(answers_dir)
     answers.ladder = _fitted_ladder(answers, questions.fitting)
@@ -77,7 +77,7 @@ def build_knowledge(
     size_bytes = _record_sizes(context, answers_dir, encoders)
     ladder_facts = {"mode": "ladder", "ladder": answers.ladder.as_json(), "max_wrong": config.max_wrong}
     write_json(out_dir / "knowledge.json", record | ladder_facts | fallback.as_json() | report)
-    return (*summary, _rates_line(outcomes, size_bytes))
+    return (*summary, *warnings, _rates_line(outcomes, size_bytes))
 
 
 def _record_sizes(context: StageContext, answers_dir: Path, encoders: Sequence[EncoderSource]) -> int:
@@ -116,13 +116,15 @@ def _passages(
     return passages, {"passages": len(passages), **counts, "unused": notes}, summary
 
 
-def _questions(config: AnswersConfig, data: DataConfig, passages: Sequence[Passage], seed: int) -> _Questions:
-    """The owner's questions, every second one to fit; without a file, questions made by rules, which only measure."""
+def _questions(
+    config: AnswersConfig, data: DataConfig, passages: Sequence[Passage], seed: int
+) -> tuple[_Questions, list[str]]:
+    """The owner's questions, every second one to fit, with warnings. Without a file, questions made by rules measure."""
     if not config.questions:
-        return _Questions([], made_questions(passages, _MADE_QUESTIONS, seed, data.language))
+        return _Questions([], made_questions(passages, _MADE_QUESTIONS, seed, data.language)), []
     questions = read_questions(Path(config.questions))
-    check_questions(questions, passages)
-    return _Questions(questions[::2], questions[1::2])
+    warnings = [f"warning: {problem}" for problem in check_questions(questions, passages)]
+    return _Questions(questions[::2], questions[1::2]), warnings
 
 
 def _fitted_ladder(answers: Answers, questions: Sequence[Question]) -> Ladder:

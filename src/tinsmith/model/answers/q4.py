@@ -32,7 +32,7 @@ def pack_rows(rows: np.ndarray) -> np.ndarray:
     # The lowest of the sixteen levels is -8, so the largest magnitude becomes that one; or 7 for an even range.
     for steps in (-8.0, 7.0):
         for share in _SHARES:
-            scales = (largest * share / np.float32(steps)).astype(np.float16)
+            scales = (largest * share / np.float32(steps)).astype(np.float16) + np.float16(0)  # no negative zero
             wide = np.where(scales == 0, np.float16(1), scales).astype(np.float32)
             nibbles = np.clip(np.rint(blocks / wide) + 8, 0, 15).astype(np.uint8)
             errors = np.square((nibbles.astype(np.float32) - 8) * scales - blocks).sum(axis=1)

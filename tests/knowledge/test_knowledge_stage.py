@@ -1,0 +1,136 @@
+"""The knowledge stage on tiny conversations and a tiny encoder: what it writes, measures, and leaves out."""
+
+import json
+
+import pytest
+
+from stage_runs import run_stage
+from tinsmith.core.config import AnswersConfig, DataConfig
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.run_dir import tree_sha256s
+from tinsmith.knowledge.fallback import fallback_of
+from tinsmith.knowledge.stage import build_knowledge
+from tinsmith.model.answers.answers import Answers
+from tinsmith.model.conversations import Conversation, Message, write_jsonl
+from tiny_encoder import build_tiny_encoder
+
+FACTS = {
+    "How long does green tea brew?": "Green tea brews for two minutes at 80 degrees. Longer makes it bitter.",
+    "How long does black tea brew?": "Black tea brews for four minutes at 95 degrees.",
+    "What does the latte cost?": "The latte costs Rp 32k. Oat milk adds Rp 5k.",
+    "Where do you ship?": "We ship to Jakarta, Bandung and Surabaya within 3 days.",
+    "Can I return an opened bag?": "No, but we replace a stale one for free.",
+    "Is the shop open on Sundays?": "On Sundays the shop is closed. On Saturdays it opens at 10.",
+}
+PLACE = {"file": "chats.jsonl", "position": "line 1"}
+
+
+def conversations(*more: Conversation) -> list[Conversation]:
+    return [
+        *(
+            Conversation(
+                f"q{i}", "shop", (Message("user", q), Message("assistant", a)), {"file": "f", "position": str(i)}
+            )
+            for i, (q, a) in enumerate(FACTS.items())
+        ),
+        *more,
+    ]
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """(data folder, encoder folder, output folder)."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    out.mkdir()
+    every = conversations()
+    for split, part in (("train", every[:4]), ("val", every[4:5]), ("test", every[5:])):
+        write_jsonl(data / f"{split}.jsonl", part)
+    return data, build_tiny_encoder(tmp_path / "encoder"), out
+
+
+def built(folders, **answers):
+    data, encoder, out = folders
+    config = AnswersConfig(encoder=str(encoder), **answers)
+    return run_stage(build_knowledge, config, DataConfig(), data, out, seed=3), out
+
+
+def test_answers_of_all_splits_are_found_word_for_word(folders):
+    run, out = built(folders)
+    answers = Answers(out / "answers")
+    assert {passage.text for passage in answers.passages} == set(FACTS.values())
+    for question, answer in FACTS.items():
+        ranked = answers.look_up(f"{question} {answer}")
+        assert ranked.passages[0][0].text == answer
+    sums = dict(line.split("  ")[::-1] for line in (out / "answers/SHA256SUMS").read_text().splitlines())
+    written = tree_sha256s(out / "answers")
+    written.pop("SHA256SUMS")
+    assert sums == written
+    assert "6 passages from 6 answers" in run.summary
+    ids = {measurement.id: measurement.value for measurement in run.measurements}
+    assert ids["knowledge.passages"] == 6
+    assert ids["knowledge.download_bytes"] == sum(path.stat().st_size for path in (out / "answers").iterdir())
+
+
+def test_the_owners_questions_measure_the_page(folders, tmp_path):
+    asked = [{"question": f"{question} {answer}", "must_state": [answer[-12:]]} for question, answer in FACTS.items()]
+    asked.append({"question": "Who won in 1994?", "kind": "far"})
+    asked.append({"question": "What is the capital?", "kind": "far"})
+    path = tmp_path / "asked.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in asked))
+    run, out = built(folders, questions=str(path))
+    lines = [json.loads(line) for line in (out / "answers_questions.jsonl").read_text().splitlines()]
+    assert [line["question"] for line in lines] == [one["question"] for one in asked[1::2]]
+    ids = {measurement.id: measurement.value for measurement in run.measurements}
+    answers = Answers(out / "answers")
+    asked_known = [one for one in asked[1::2] if "must_state" in one]
+    best = [answers.look_up(one["question"]).passages[0][0].text for one in asked_known]
+    right = [one["must_state"][0] in text for one, text in zip(asked_known, best, strict=True)]
+    assert ids["answers.known.right"] == pytest.approx(sum(right) / 3) and sum(right) >= 2
+    record = json.loads((out / "knowledge.json").read_text())
+    assert record["questions"]["known"] == {"owner": 3} and record["mode"] == "ladder"
+
+
+def test_a_model_alone_needs_no_encoder(folders):
+    data, _, out = folders
+    run = run_stage(build_knowledge, AnswersConfig(mode="model"), DataConfig(), data, out)
+    assert sorted(path.name for path in out.iterdir()) == ["knowledge.json", "passages.jsonl"]
+    assert run.summary[-1] == "the model answers alone: answers.mode is model"
+
+
+def test_the_same_run_gives_the_same_bytes(folders, tmp_path):
+    _, first = built(folders)
+    second = tmp_path / "second"
+    second.mkdir()
+    built((folders[0], folders[1], second))
+    assert tree_sha256s(first) == tree_sha256s(second)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "problem"),
+    [
+        ("config.json", lambda c: c | {"model_type": "roberta"}, "model_type is 'roberta'"),
+        ("config.json", lambda c: c | {"hidden_size": 65}, "hidden_size 65 is not a multiple of 32"),
+        ("tokenizer.json", lambda c: c | {"model": c["model"] | {"type": "BPE"}}, "its tokenizer is of type BPE"),
+    ],
+)
+def test_a_folder_that_is_no_encoder_is_refused(folders, name, change, problem):
+    path = folders[1] / name
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(ArtifactError, match=problem):
+        built(folders)
+    path.unlink()
+    with pytest.raises(ArtifactError, match=f"{name} is missing"):
+        built(folders)
+
+
+def test_the_model_answers_where_the_facts_stand_in_its_prompt():
+    system = Message("system", "Latte Rp 32k, oat milk Rp 5k.")
+    priced = Conversation("p", "shop", (system, Message("user", "Latte?"), Message("assistant", "Rp 32k.")))
+    assert fallback_of("auto", [priced]).name == "model"
+    assert fallback_of("ladder", [priced]).name == "unknown"
+    plain = conversations()
+    assert fallback_of("auto", plain).name == "unknown"
+    turns = (Message("user", "Hi"), Message("assistant", "Hello")) * 2
+    talk = [Conversation(f"t{i}", "talk", turns) for i in range(7)]
+    assert fallback_of("auto", [*plain, *talk]).name == "model"
