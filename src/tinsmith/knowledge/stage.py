@@ -119,7 +119,7 @@ def _passages(
 def _questions(
     config: AnswersConfig, data: DataConfig, passages: Sequence[Passage], seed: int
 ) -> tuple[_Questions, list[str]]:
-    """The owner's questions, every second one to fit, with warnings. Without a file, questions made by rules measure."""
+    """The owner's questions, every second one to fit, with warnings; without a file, questions made by rules."""
     if not config.questions:
         return _Questions([], made_questions(passages, _MADE_QUESTIONS, seed, data.language)), []
     questions = read_questions(Path(config.questions))
