@@ -29,11 +29,15 @@ def test_table_shows_what_was_measured_and_a_dash_for_the_rest():
     measurements = [
         Measurement("evaluate.perplexity.test.int4", 27.476, "perplexity", 50, "conversations", "m"),
         Measurement("export.weights_bytes", 84_368_565, "bytes", 2, "files", "m"),
+        Measurement("answers.known.right", 0.593, "fraction", 50, "questions", "m"),
+        Measurement("answers.far.refused", 1.0, "fraction", 7, "questions", "m"),
         Measurement("gate.a", 0, "count", 1, "x", "m", gate={"op": "==", "bound": 0}),
     ]
     lines = results_table(measurements).splitlines()
     assert next(line for line in lines if line.startswith("perplexity, test")).split()[-3:] == ["-", "-", "27.48"]
     assert any(line.endswith("84.4 MB") for line in lines) and lines[-1].endswith("1 of 1")
+    assert any(line.startswith("page, right passage first") and "59 % of" in line for line in lines)
+    assert any(line.endswith("near -, far 100 %") for line in lines)
     assert any(line.startswith("browser, webgpu") and "not measured" in line for line in lines)
 
 

@@ -1,6 +1,6 @@
 """The table of results that a run prints when it ends."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def results_table(measurements: Sequence[Measurement]) -> str:
     for name, title in (
         ("stop_rate", "answers that stop"),
         ("repetition_rate", "answers that repeat"),
-        ("key_fact_recall", "key facts recalled"),
+        ("key_fact_recall", "held-out key facts"),
     ):
         rows.append((title, *(cell(f"evaluate.answers.{name}.{m}", "{:.0f} %", 100) for m in _MODELS)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -33,6 +33,7 @@ def results_table(measurements: Sequence[Measurement]) -> str:
     ]
     lines += [
         "",
+        *_page_lines(cell),
         f"INT4 against tuned, test perplexity   {cell('evaluate.ratio.test.int4_over_tuned', '{:.3f}')} x",
         f"weights to download                   {cell('export.weights_bytes', '{:.1f}', 1e-6)} MB",
     ]
@@ -44,6 +45,23 @@ def results_table(measurements: Sequence[Measurement]) -> str:
     gates = [m for m in measurements if m.gate]
     lines.append(f"parity gates passed                   {sum(m.passed for m in gates)} of {len(gates)}")
     return "\n".join(lines)
+
+
+def _page_lines(cell: Callable[..., str]) -> list[str]:
+    """What the page does with questions that a passage answers, beside the model alone."""
+
+    def share(identifier: str) -> str:
+        return cell(identifier, "{:.0f} %", 100)
+
+    wrong, silent = share("answers.known.wrong"), share("answers.known.silent")
+    near, far = share("answers.near.refused"), share("answers.far.refused")
+    return [
+        f"page, right passage first             {share('answers.known.right')} of known questions",
+        f"page, wrong answer given as sure      {wrong}; says that it does not know: {silent}",
+        f"page, unanswerable refused            near {near}, far {far}",
+        f"model alone, right                    {share('evaluate.closed_book.right')} of a sample; the page "
+        f"{share('evaluate.closed_book.page_right')}",
+    ]
 
 
 def as_document(root: Path, measurements: Sequence[Measurement]) -> dict[str, Any]:
