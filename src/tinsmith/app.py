@@ -14,8 +14,8 @@ from tinsmith.model.answers.publish import publish_answers
 
 _MAX_NEW_TOKENS = 256
 _SCRIPTS = (
-    "chat client context device files loader markdown reference rows statistics store sw tokens unpack unpack_worker "
-    "versions worker"
+    "answers chat client context device encoder files loader markdown overlap reference rows statistics store sw "
+    "tokens unpack unpack_worker vectors versions worker"
 )
 _PAGES = {
     "index.html": "chat.html",

@@ -1,7 +1,7 @@
 /**
  * The chat page. markdown.js renders answers as DOM nodes and parses nothing as HTML, so an answer cannot inject markup.
  *
- * @import { Done, Message, Ready, Token } from "./messages.js"
+ * @import { Done, Events, Message, Ready, Token } from "./messages.js"
  */
 
 import { ModelClient, RequestFailed, startServiceWorker } from "./client.js";
@@ -274,9 +274,10 @@ async function loadModel(gpuProblem = "") {
   const request = { modelUrl: new URL(app.model, location.href).href };
   const bar = /** @type {HTMLProgressElement} */ (element("loading-bar"));
   const onProgress = progressBar(bar, element("loading-text"));
-  const loading = gpuProblem
-    ? client.loadOnProcessor(gpuProblem, request, onProgress)
-    : client.load(request, onProgress);
+  const onEvent = (/** @type {Events["load"]} */ event) => {
+    if (event.type === "progress") onProgress(event);
+  };
+  const loading = gpuProblem ? client.loadOnProcessor(gpuProblem, request, onEvent) : client.load(request, onEvent);
   showDevice(await loading);
   isReady = true;
   update();

@@ -1,7 +1,7 @@
 /**
  * The page's side of worker.js: one promise per request.
  *
- * @import { Adapter, Events, Failure, LoadRequest, Progress, Ready, Replies, Reply, Request } from "./messages.js"
+ * @import { Adapter, Events, Failure, LoadRequest, Ready, Replies, Reply, Request } from "./messages.js"
  */
 
 /** The two scripts that a page may start as workers. */
@@ -111,15 +111,15 @@ export class ModelClient {
    * Load a package on the device that `request` names. If the GPU cannot run it, load it on the processor.
    *
    * @param {LoadRequest} request
-   * @param {(event: Progress) => void} [onProgress]
+   * @param {(event: Events["load"]) => void} [onEvent]
    * @returns {Promise<Ready>}
    */
-  async load(request, onProgress) {
+  async load(request, onEvent) {
     try {
-      return await this.ask({ type: "load", ...request }, onProgress);
+      return await this.ask({ type: "load", ...request }, onEvent);
     } catch (error) {
       if (!(error instanceof RequestFailed) || !error.isUnsuitable) throw error;
-      return { ...(await this.loadOnProcessor(error.message, request, onProgress)), adapter: error.adapter };
+      return { ...(await this.loadOnProcessor(error.message, request, onEvent)), adapter: error.adapter };
     }
   }
 
@@ -128,18 +128,18 @@ export class ModelClient {
    *
    * @param {string} reason why the GPU is not used
    * @param {LoadRequest} request
-   * @param {(event: Progress) => void} [onProgress]
+   * @param {(event: Events["load"]) => void} [onEvent]
    * @returns {Promise<Ready>}
    */
-  loadOnProcessor(reason, request, onProgress) {
+  loadOnProcessor(reason, request, onEvent) {
     this.close();
     this.worker = this.#startWorker();
     const notice = `Running on the processor: ${reason}`;
-    return this.ask({ type: "load", ...request, device: "wasm", graph: undefined, notice }, onProgress);
+    return this.ask({ type: "load", ...request, device: "wasm", graph: undefined, notice }, onEvent);
   }
 
   /**
-   * Send a request and return its final reply; `progress` and `token` replies go to `onEvent` before.
+   * Send a request and return its final reply. Replies that come before it go to `onEvent`.
    *
    * @template {keyof Replies} T
    * @param {Request<T>} request
@@ -171,7 +171,7 @@ export class ModelClient {
   #receive(reply) {
     const waiting = this.#waiting.get(reply.id);
     if (!waiting) return;
-    if (reply.type === "progress" || reply.type === "token") {
+    if (reply.type === "progress" || reply.type === "token" || reply.type === "answers") {
       waiting.onEvent?.(reply);
       return;
     }

@@ -3,7 +3,7 @@
  *
  * @import { Adapter, Device } from "./messages.js"
  * @import { LoadOptions } from "./loader.js"
- * @import { Transformers } from "./types.d.ts"
+ * @import { OnnxRuntime, Transformers } from "./types.d.ts"
  */
 
 import { gpuFailed } from "./loader.js";
@@ -47,6 +47,16 @@ export async function importTransformers(device, threads) {
   wasm.wasmPaths = { wasm: new URL(`./runtime/${build}`, import.meta.url).href };
   wasm.numThreads = threads;
   return transformers;
+}
+
+/**
+ * The ONNX Runtime that Transformers.js uses on a device, for other graphs beside the model. Both share its threads.
+ *
+ * @param {Device} device
+ * @returns {Promise<OnnxRuntime>}
+ */
+export function importRuntime(device) {
+  return import(`./runtime/ort.${device}.bundle.min.mjs`);
 }
 
 /** @returns {Promise<GPUAdapter | null>} */

@@ -12,7 +12,7 @@
 import { disagreement, MAX_DISAGREEMENT } from "./reference.js";
 import { readInPieces } from "./rows.js";
 import { FileBuffer } from "./files.js";
-import { Store } from "./store.js";
+import { folderUrl, Store } from "./store.js";
 import { Unpackers, unpack } from "./unpack.js";
 
 /** File that lists the package's graphs and weights. */
@@ -45,6 +45,7 @@ const OUT_OF_MEMORY = /bad_alloc|memory|allocation|invalid (typed )?array/i;
  * @property {GPUDevice} [gpuDevice] the device to use instead of ONNX Runtime's own choice
  * @property {number} [maxTensorBytes] the GPU's `maxStorageBufferBindingSize`
  * @property {() => Promise<boolean>} [isStopped] called while a long prompt is read: whether to stop
+ * @property {<T>(action: () => Promise<T>) => Promise<T>} [inTurn] runs what uses ONNX Runtime, when nothing else does
  * @property {number} [referenceTokens] how many tokens of the package's reference to check on a GPU; all by default
  *
  * @typedef {object} Chat
@@ -93,7 +94,6 @@ export async function loadChat(transformers, url, options) {
   });
   const opened = await openPackage(transformers, store, options);
   const { graph, model } = await loadModel(opened, chooseGraph(opened));
-  if (options.device === "webgpu") await proveGpu(opened, model);
   const tokenizer = await opened.loadTokenizer();
   await store.finish();
   return { tokenizer, model, graph, files: [...files], isKept: store.isKept };
@@ -151,7 +151,9 @@ async function loadModel(opened, id) {
   const graph = opened.facts.graphs.find((listed) => listed.id === id);
   if (!graph) throw new Error(`The package has no graph ${id}; ${FACTS} lists what it has.`);
   try {
-    return { graph: id, model: await makeSession(opened, graph, await fetchGraph(opened, graph)) };
+    const externalData = await fetchGraph(opened, graph);
+    const { inTurn = (action) => action() } = opened.options;
+    return { graph: id, model: await inTurn(() => makeSession(opened, graph, externalData)) };
   } catch (error) {
     if (opened.options.graph || !graph.unpack || !OUT_OF_MEMORY.test(String(error))) throw error;
     return loadModel(opened, FALLBACK);
@@ -185,12 +187,16 @@ async function fetchGraph(opened, { file, unpack: unpacking }) {
 }
 
 /**
+ * The model, ready to run; on a GPU after a check of what it computes.
+ *
  * @param {Package} opened
  * @param {GraphFacts} graph
  * @param {ExternalData} externalData
  * @returns {Promise<Model>}
+ * @throws {Unsuitable} if the GPU fails or computes wrong logits
  */
-async function makeSession({ transformers, name, options }, graph, externalData) {
+async function makeSession(opened, graph, externalData) {
+  const { transformers, name, options } = opened;
   const loading = transformers.AutoModelForCausalLM.from_pretrained(name, {
     device: options.device,
     dtype: graph.dtype,
@@ -209,6 +215,7 @@ async function makeSession({ transformers, name, options }, graph, externalData)
     })
   );
   if (options.device === "wasm") readInPieces(model.sessions.model, options.isStopped);
+  else await proveGpu(opened, model);
   return model;
 }
 
@@ -363,12 +370,4 @@ async function withLostErrors(loading) {
   } finally {
     listening.abort();
   }
-}
-
-/** @param {string | URL} url @returns {URL} ending in a slash, without query and fragment */
-function folderUrl(url) {
-  const folder = new URL(url, globalThis.location?.href);
-  if (!folder.pathname.endsWith("/")) folder.pathname += "/";
-  folder.search = folder.hash = "";
-  return folder;
 }

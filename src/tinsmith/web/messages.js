@@ -1,7 +1,7 @@
 /**
  * The messages between a page (client.js) and worker.js. Types only: nothing here runs.
  *
- * Every request carries an `id`, which each reply to it repeats. `progress` and `token` replies may come first; then one
+ * Every request carries an `id`, which each reply to it repeats. The replies listed in `Events` may come first; then one
  * reply ends the request: the one listed in `Replies`, or `error`. `stop` gets no reply of its own.
  *
  * Times are milliseconds since the Unix epoch, at the resolution of performance.now().
@@ -33,6 +33,12 @@
  * @property {number} [threads] 0, the default, sets it by the number of cores
  * @property {boolean} [reportsPlacement] whether `ready` counts the graph's nodes by execution provider, which slows loading
  * @property {string} [notice] text for the `notice` of `ready`; by default, why the device is not the requested one
+ * @property {string} [answersUrl] folder of the owner's answers, which are opened before the weights are fetched
+ *
+ * @typedef {object} LookUpRequest asks for the passages closest to a question. It works from the `answers` event on, even
+ *   while the model is still loading or after it failed to load
+ * @property {string} question
+ * @property {string[]} previous earlier questions of the conversation, oldest first
  *
  * @typedef {object} GenerateRequest asks for an answer. If the conversation does not fit, its oldest turns are left out
  * @property {Message[]} messages
@@ -50,6 +56,7 @@
  * @typedef {object} Requests the content of each request, by type
  * @property {LoadRequest} load
  * @property {GenerateRequest} generate
+ * @property {LookUpRequest} look_up
  * @property {{}} forget frees the cache of the last conversation
  * @property {CompareRequest} compare
  * @property {TokenizeRequest} tokenize
@@ -80,6 +87,54 @@
  * @property {number} tokenId
  * @property {number} time
  * @property {string} text what this token completes; often empty
+ */
+
+/**
+ * @typedef {object} Source where a passage stands
+ * @property {string} name file of the conversation or document
+ * @property {string} place such as `line 12`, `page 3`, or the headings above the passage
+ * @property {string} url public address; empty if unknown
+ * @property {string} date ISO 8601; empty if unknown
+ *
+ * @typedef {object} Passage a piece of the owner's words
+ * @property {string} id
+ * @property {"answer" | "document"} kind
+ * @property {string} title a question, headings such as `Returns > Refunds`, or the first words of the text
+ * @property {string} text
+ * @property {string} category empty if it has none
+ * @property {Source} source
+ *
+ * @typedef {object} RankedPassage
+ * @property {Passage} passage
+ * @property {number} score
+ * @property {number} closeness
+ * @property {number} overlap
+ *
+ * @typedef {"sure" | "likely" | "unsure"} Rung of the ladder: the first passage is the answer, is probably the answer, or
+ *   probably is not
+ *
+ * @typedef {object} Thresholds
+ * @property {number} sure least confidence of `sure`
+ * @property {number} likely least confidence of `likely`
+ * @property {number} minCloseness least closeness of both
+ *
+ * @typedef {object} Answers the owner's answers are open, or cannot be used
+ * @property {"answers"} type
+ * @property {number} id
+ * @property {string} problem empty, or why the answers cannot be used; the model then answers alone
+ * @property {number} passages
+ * @property {"unknown" | "model"} fallback what `unsure` shows: `unknown`, or an answer of the model
+ * @property {string} unknown the owner's text for a question that no passage answers
+ * @property {Thresholds} thresholds
+ *
+ * @typedef {object} Ranked
+ * @property {"ranked"} type
+ * @property {number} id
+ * @property {Rung} rung
+ * @property {number} confidence estimated probability that the first passage is right
+ * @property {number} milliseconds
+ * @property {boolean} usedPrevious whether the question was understood with the one before
+ * @property {RankedPassage[]} passages at most five, best first
  */
 
 /**
@@ -136,13 +191,15 @@
  * @typedef {object} Replies the reply that ends each request, by the request's type
  * @property {Ready} load
  * @property {Done} generate
+ * @property {Ranked} look_up
  * @property {Forgotten} forget
  * @property {Compared} compare
  * @property {Tokens} tokenize
  *
  * @typedef {object} Events replies that may come before the final one, by the request's type
- * @property {Progress} load
+ * @property {Progress | Answers} load
  * @property {Token} generate
+ * @property {never} look_up
  * @property {never} forget
  * @property {never} compare
  * @property {never} tokenize

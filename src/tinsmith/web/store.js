@@ -393,3 +393,11 @@ async function removeOldVersion(version, error) {
 function isQuotaExceeded(error) {
   return error instanceof DOMException && error.name === "QuotaExceededError";
 }
+
+/** @param {string | URL} url @returns {URL} ending in a slash, without query and fragment */
+export function folderUrl(url) {
+  const folder = new URL(url, globalThis.location?.href);
+  if (!folder.pathname.endsWith("/")) folder.pathname += "/";
+  folder.search = folder.hash = "";
+  return folder;
+}

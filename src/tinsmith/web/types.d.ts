@@ -6,6 +6,9 @@ import type { InferenceSession } from "onnxruntime-web";
 /** The Transformers.js module. */
 export type Transformers = typeof import("@huggingface/transformers");
 
+/** The onnxruntime-web module. */
+export type OnnxRuntime = typeof import("onnxruntime-web");
+
 export type Tokenizer = PreTrainedTokenizer;
 
 /** Keys and values of earlier tokens. */

@@ -46,11 +46,13 @@ const SMALLEST_SUBNORMAL = 2 ** -24;
 const SUBNORMAL_ROUNDER = 1.5 * 2 ** 28;
 
 const { fround } = Math;
-const halfValues = allHalves();
+/** The value of every 16 bits as a half. */
+export const halfValues = allHalves();
+
 const float = new Float32Array(1);
 const floatBits = new Uint32Array(float.buffer);
 
-/** @returns {Float32Array} the value of every 16 bits as a half */
+/** @returns {Float32Array} */
 function allHalves() {
   const values = new Float32Array(65536);
   for (let bits = 0; bits < 65536; bits++) {
@@ -335,7 +337,7 @@ class RowReader {
  * @param {number} width
  * @param {number} target
  */
-function transpose(tile, count, columns, levels, width, target) {
+export function transpose(tile, count, columns, levels, width, target) {
   if ((count | width | target) & 3) {
     for (let column = 0; column < columns; column++, target += width) {
       for (let row = 0; row < count; row++) levels[target + row] = tile[row * columns + column];

@@ -1,23 +1,26 @@
 /**
  * Runs the model off the page's thread. The chat page and the benchmark both use this file; messages.js defines the messages.
  *
- * @import { Adapter, CompareRequest, Device, Done, GenerateRequest, LoadRequest, Message, Reply, Requests, SentRequest, TokenizeRequest } from "./messages.js"
+ * @import { Adapter, CompareRequest, Device, Done, GenerateRequest, LoadRequest, LookUpRequest, Message, Reply, Requests, SentRequest, TokenizeRequest } from "./messages.js"
  * @import { Prompt } from "./context.js"
  * @import { Model, Tokenizer, Transformers } from "./types.d.ts"
  */
 
+import { Answers, fetchAnswers } from "./answers.js";
 import { fitPrompt, Past } from "./context.js";
 import {
   chooseDevice,
   chooseThreads,
   describe,
   gpuOptions,
+  importRuntime,
   importTransformers,
   requestAdapter,
   watchPlacement,
 } from "./device.js";
 import { gpuFailed, loadChat, Unsuitable } from "./loader.js";
 import { disagreement } from "./reference.js";
+import { folderUrl, Store } from "./store.js";
 import { ChatEncoder } from "./tokens.js";
 
 /**
@@ -35,10 +38,13 @@ import { ChatEncoder } from "./tokens.js";
 /** @type {Loaded | null} */
 let loaded = null;
 
+/** The owner's answers, once they are open. @type {Answers | null} */
+let answers = null;
+
 /** The WebGPU adapter in use or refused. @type {Adapter | null} */
 let adapter = null;
 
-/** The last request that uses the cache and the stopping flag; each waits for the one before. @type {Promise<unknown>} */
+/** The last action that uses ONNX Runtime, the cache or the stopping flag; each waits for the one before. @type {Promise<unknown>} */
 let running = Promise.resolve();
 
 /** Number of `stop` requests so far. */
@@ -67,14 +73,19 @@ async function load({ id, ...request }) {
   const transformers = await importTransformers(device, threads);
   // Watching slows loading, but load times on a software adapter mean nothing anyway.
   const placement = request.reportsPlacement || adapter?.software ? watchPlacement() : null;
-  const { tokenizer, model, graph, files, isKept } = await loadChat(transformers, request.modelUrl, {
+  const { opening } = await startAnswers(id, request.answersUrl, device, transformers);
+  const loading = loadChat(transformers, request.modelUrl, {
     device,
     graph: request.graph,
     onProgress: (progress) => post({ type: "progress", id, ...progress }),
     isStopped,
+    inTurn,
     sessionOptions: placement ? { logSeverityLevel: 0 } : {},
     ...(device === "webgpu" && gpu ? await gpuOptions(gpu, !!adapter?.software) : {}),
   });
+  // A model that fails must not end the request before the answers have said that they are open.
+  const { tokenizer, model, graph, files, ...kept } = await loading.finally(() => opening);
+  const isKept = kept.isKept && (await opening);
   receiveBetweenTokens(model);
   const contextTokens = contextLength(model);
   const stopping = new transformers.InterruptableStoppingCriteria();
@@ -84,6 +95,44 @@ async function load({ id, ...request }) {
   const settings = { device, graph, notice: request.notice ?? notice, contextTokens, threads, crossOriginIsolated };
   const versions = versionsOf(transformers.env);
   post({ type: "ready", id, ...settings, adapter, files, isKept, versions, placement, time: now() });
+}
+
+/**
+ * Download the owner's answers. They are then opened while the model's weights arrive.
+ *
+ * @param {number} id of the request, which gets an `answers` event in any case: the model works without answers
+ * @param {string | undefined} url
+ * @param {Device} device
+ * @param {Transformers} transformers
+ * @returns {Promise<{opening: Promise<boolean>}>} `opening` says whether the next visit needs no download, and never rejects
+ */
+async function startAnswers(id, url, device, transformers) {
+  if (!url) return { opening: Promise.resolve(true) };
+  const fail = (/** @type {unknown} */ error) => {
+    const problem = error instanceof Error ? error.message : String(error);
+    const thresholds = { sure: 1, likely: 1, minCloseness: 0 };
+    post({ type: "answers", id, passages: 0, problem, fallback: "model", unknown: "", thresholds });
+    return true;
+  };
+  try {
+    const store = await Store.open(folderUrl(url), ({ file, ...bytes }) => {
+      post({ type: "progress", id, file: `answers/${file}`, ...bytes });
+    });
+    const content = await fetchAnswers(store);
+    const open = async () => {
+      const { PreTrainedTokenizer } = transformers;
+      answers = await Answers.create(content, { PreTrainedTokenizer, ort: await importRuntime(device) });
+      const { fallback, unknown, ladder } = answers.settings;
+      const { sure, likely, min_closeness: minCloseness } = ladder;
+      const thresholds = { sure, likely, minCloseness };
+      post({ type: "answers", id, passages: answers.passages.length, problem: "", fallback, unknown, thresholds });
+      await store.finish();
+      return store.isKept;
+    };
+    return { opening: inTurn(open).catch(fail) };
+  } catch (error) {
+    return { opening: Promise.resolve(fail(error)) };
+  }
 }
 
 /** @param {Model} model @returns {number} tokens of the longest conversation */
@@ -147,6 +196,15 @@ function inTurn(action) {
   const result = running.then(action);
   running = result.catch(() => {}); // the caller gets the error
   return result;
+}
+
+/** @param {LookUpRequest & {id: number}} request */
+async function lookUp({ id, question, previous }) {
+  const ranking = await inTurn(() => {
+    if (!answers) throw new Error("No answers are open; send 'load' with their address first.");
+    return answers.lookUp(question, previous);
+  });
+  post({ type: "ranked", id, ...ranking });
 }
 
 /** @param {GenerateRequest & {id: number}} request */
@@ -332,7 +390,7 @@ function stop() {
 }
 
 /** @type {{[T in keyof Requests]: (request: SentRequest<T>) => void | Promise<void>}} */
-const handlers = { load, generate, tokenize, compare, forget, stop };
+const handlers = { load, look_up: lookUp, generate, tokenize, compare, forget, stop };
 
 /** @template {keyof Requests} T @param {SentRequest<T>} request */
 async function handle(request) {

@@ -44,6 +44,7 @@ class Encoder:
         self.tokenizer: Tokenizer = Tokenizer.from_file(str(folder / f"{name}.tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_tokens)
+        self.tokenizer.encode_special_tokens = True  # a text that spells a special token is read as text
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

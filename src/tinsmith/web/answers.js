@@ -1,0 +1,245 @@
+/**
+ * Answers in the owner's own words: finds the passages that fit a question, and says how sure it is of the first.
+ *
+ *     import { Answers } from "https://example.org/answers.js";
+ *     const answers = await Answers.open("https://example.org/model/answers/", { PreTrainedTokenizer, ort });
+ *     const { rung, passages } = await answers.lookUp("How long do you keep my order?");
+ *
+ * `PreTrainedTokenizer` comes from Transformers.js and `ort` is onnxruntime-web; both run in the page, and nothing is sent.
+ * `tinsmith.model.answers` does the same in Python.
+ *
+ * @import { Passage, RankedPassage, Rung } from "./messages.js"
+ *
+ * @typedef {object} Libraries
+ * @property {typeof import("@huggingface/transformers").PreTrainedTokenizer} PreTrainedTokenizer
+ * @property {Pick<typeof import("onnxruntime-web"), "InferenceSession" | "Tensor">} ort
+ *
+ * @typedef {object} EncoderFacts an encoder's files and how its vectors are compared
+ * @property {string} name
+ * @property {string} graph
+ * @property {string} weights
+ * @property {string} layout
+ * @property {string} tokenizer
+ * @property {string} index
+ * @property {string} query_prefix text before every question
+ * @property {number} max_tokens
+ * @property {number} mean cosine of a question and a passage in general
+ * @property {number} deviation of that cosine
+ *
+ * @typedef {object} Ladder when an answer is sure, likely or unsure
+ * @property {Record<keyof Features | "bias", number>} weights of the logistic model of the confidence
+ * @property {number} sure lowest confidence of that rung
+ * @property {number} likely lowest confidence of that rung
+ * @property {number} min_closeness questions whose best passage is less close are about something else
+ *
+ * @typedef {object} Settings content of `answers.json`
+ * @property {EncoderFacts[]} encoders
+ * @property {string} passages
+ * @property {number} candidates how many of the closest passages are scored
+ * @property {number} sentence_candidates see vectors.js
+ * @property {number} lexical weight of the overlap in the score
+ * @property {Ladder} ladder
+ * @property {"unknown" | "model"} fallback who replies when unsure: the text below, or the chat model
+ * @property {string} unknown the owner's words for "I do not know"
+ *
+ * @typedef {object} Features what the confidence is estimated from
+ * @property {number} closeness of the first passage
+ * @property {number} lead of its score over the second's
+ * @property {number} lead_of_five of its score over the fifth's, or over the last one's
+ *
+ * @typedef {object} Ranking
+ * @property {Rung} rung
+ * @property {number} confidence estimated probability that the first passage is right
+ * @property {Features} features
+ * @property {boolean} usedPrevious whether the question was read together with the one before
+ * @property {RankedPassage[]} passages at most five, best first
+ * @property {number} milliseconds
+ *
+ * @typedef {object} Content downloaded answers
+ * @property {Settings} settings
+ * @property {Map<string, Uint8Array>} files by name
+ */
+
+import { contentOf, Encoder, jsonOf } from "./encoder.js";
+import { Overlap } from "./overlap.js";
+import { folderUrl, Store } from "./store.js";
+import { largest, Vectors } from "./vectors.js";
+
+const SETTINGS = "answers.json";
+
+/** Passages that are offered. */
+const MAX_OFFERED = 5;
+
+/** Place of the passage that `lead_of_five` looks at. */
+const FIFTH = 5;
+
+/**
+ * Download everything that answers need.
+ *
+ * @param {Pick<Store, "file">} folder gives verified files by name
+ * @returns {Promise<Content>}
+ */
+export async function fetchAnswers(folder) {
+  /** @type {Content["files"]} */
+  const files = new Map();
+  const fetchFile = async (/** @type {string} */ name) => {
+    files.set(name, new Uint8Array(await (await folder.file(name)).arrayBuffer()));
+  };
+  await fetchFile(SETTINGS);
+  const settings = /** @type {Settings} */ (jsonOf(files, SETTINGS));
+  const names = settings.encoders.flatMap(({ graph, weights, layout, tokenizer, index }) => [
+    graph,
+    layout,
+    tokenizer,
+    weights,
+    index,
+  ]);
+  await Promise.all([settings.passages, ...names].map(fetchFile));
+  return { settings, files };
+}
+
+/** The owner's passages, and what ranks them. */
+export class Answers {
+  /**
+   * Download and open answers.
+   *
+   * @param {string | URL | Pick<Store, "file">} folder the address of the folder, or what gives its files
+   * @param {Libraries} libraries
+   * @param {(progress: {file: string, loaded: number, total: number}) => void} [onProgress] bytes of one file; only for an address
+   * @returns {Promise<Answers>}
+   * @throws {Error} if a file is missing or damaged, or an encoder cannot run
+   */
+  static async open(folder, libraries, onProgress) {
+    if (typeof folder !== "string" && !(folder instanceof URL)) {
+      return Answers.create(await fetchAnswers(folder), libraries);
+    }
+    const store = await Store.open(folderUrl(folder), onProgress);
+    const answers = await Answers.create(await fetchAnswers(store), libraries);
+    await store.finish();
+    return answers;
+  }
+
+  /**
+   * Open downloaded answers.
+   *
+   * @param {Content} content
+   * @param {Libraries} libraries
+   * @returns {Promise<Answers>}
+   */
+  static async create({ settings, files }, libraries) {
+    const encoders = [];
+    for (const facts of settings.encoders) encoders.push(await Encoder.create(facts, files, libraries));
+    const answers = new Answers(settings, files, encoders);
+    // The first run of a graph and of a loop is slow, and fails if the device cannot run it.
+    if (answers.passages.length) await answers.lookUp(answers.passages[0].title);
+    return answers;
+  }
+
+  /**
+   * @param {Settings} settings
+   * @param {Map<string, Uint8Array>} files
+   * @param {Encoder[]} encoders
+   */
+  constructor(settings, files, encoders) {
+    this.settings = settings;
+    this.encoders = encoders;
+    const stored = /** @type {(Passage & {rows: number})[]} */ (jsonOf(files, settings.passages));
+    /** @type {Passage[]} */
+    this.passages = stored.map(({ id, kind, title, text, category, source }) => ({
+      id,
+      kind,
+      title,
+      text,
+      category,
+      source,
+    }));
+    const indexes = encoders.map(({ facts, dimension }) => {
+      const { index: name, mean, deviation } = facts;
+      return { name, packed: contentOf(files, name), dimension, mean, deviation };
+    });
+    this.vectors = new Vectors(
+      stored.map(({ rows }) => rows),
+      indexes,
+      settings.sentence_candidates,
+    );
+    this.overlap = new Overlap(stored.map(comparedText));
+  }
+
+  /**
+   * Rank the passages for a question.
+   *
+   * @param {string} question
+   * @param {string[]} [previousQuestions] of the same conversation, in order; a follow-up is read with the last of them
+   * @returns {Promise<Ranking>}
+   */
+  async lookUp(question, previousQuestions = []) {
+    const startedAt = performance.now();
+    let ranking = { ...(await this.#rank(question)), usedPrevious: false };
+    const previous = previousQuestions.at(-1);
+    if (previous && ranking.rung !== "sure") {
+      const together = await this.#rank(joined(previous, question));
+      if (together.confidence > ranking.confidence) ranking = { ...together, usedPrevious: true };
+    }
+    return { ...ranking, milliseconds: performance.now() - startedAt };
+  }
+
+  /** @param {string} question */
+  async #rank(question) {
+    const vectors = [];
+    for (const encoder of this.encoders) vectors.push(await encoder.vectorOf(question));
+    const scored = this.#score(question, vectors);
+    const features = featuresOf(scored);
+    const confidence = scored.length ? confidenceOf(features, this.settings.ladder) : 0;
+    const rung = scored.length ? rungOf(features, confidence, this.settings.ladder) : "unsure";
+    return { rung, confidence, features, passages: scored.slice(0, MAX_OFFERED) };
+  }
+
+  /** @param {string} question @param {Float32Array[]} vectors by encoder @returns {RankedPassage[]} best first */
+  #score(question, vectors) {
+    const { candidates, lexical } = this.settings;
+    const closeness = this.vectors.compare(vectors);
+    this.overlap.setQuestion(question);
+    return largest(closeness, candidates)
+      .map((index) => {
+        const overlap = this.overlap.of(index);
+        const score = closeness[index] + lexical * overlap;
+        return { passage: this.passages[index], score, closeness: closeness[index], overlap };
+      })
+      .sort((one, other) => other.score - one.score);
+  }
+}
+
+/**
+ * The words that overlap is measured on. The title of an answer is a question, which may not be published.
+ *
+ * @param {Passage} passage
+ */
+function comparedText({ kind, title, text }) {
+  return kind === "answer" ? text : joined(title, text);
+}
+
+/** @param {string[]} texts @returns {string} that are ranked as one */
+function joined(...texts) {
+  return texts.filter(Boolean).join(" ");
+}
+
+/** @param {RankedPassage[]} scored best first @returns {Features} */
+function featuresOf(scored) {
+  if (!scored.length) return { closeness: 0, lead: 0, lead_of_five: 0 };
+  const [{ closeness, score }] = scored;
+  const scoreAt = (/** @type {number} */ place) => scored[Math.min(place, scored.length) - 1].score;
+  return { closeness, lead: score - scoreAt(2), lead_of_five: score - scoreAt(FIFTH) };
+}
+
+/** @param {Features} features @param {Ladder} ladder */
+function confidenceOf({ closeness, lead, lead_of_five }, { weights }) {
+  const gained = weights.closeness * closeness + weights.lead * lead + weights.lead_of_five * lead_of_five;
+  return 1 / (1 + Math.exp(-(weights.bias + gained)));
+}
+
+/** @param {Features} features @param {number} confidence @param {Ladder} ladder @returns {Rung} */
+function rungOf({ closeness }, confidence, { sure, likely, min_closeness }) {
+  if (closeness < min_closeness) return "unsure";
+  if (confidence >= sure) return "sure";
+  return confidence >= likely ? "likely" : "unsure";
+}

@@ -1,0 +1,136 @@
+"""Folders of answers with tiny random encoders, for tests of the pages and of what they share with Python."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from tinsmith.core.run_dir import tree_sha256s, write_json, write_text
+from tinsmith.model.answers.encoder import Encoder
+from tinsmith.model.answers.encoder_file import EncoderWeights, write_encoder
+from tinsmith.model.answers.encoder_graph import Shape
+from tinsmith.model.answers.ladder import Ladder, Weights
+from tinsmith.model.answers.q4 import pack_rows
+from tinsmith.model.passages import Passage, Source
+
+SHAPE = Shape(layers=2, heads=2, dimension=64, inner=128, epsilon=1e-12)
+POSITIONS = 40
+LADDER = Ladder(Weights(closeness=1.0, lead=1.0, lead_of_five=0.5, bias=-2.0), sure=0.6, likely=0.2, min_closeness=-1.0)
+SETTINGS = {"candidates": 6, "lexical": 1.5, "sentence_candidates": 8}
+_TEAS = ("Sencha", "Assam", "Darjeeling", "Oolong", "Gyokuro", "Lapsang", "Rooibos", "Matcha", "Keemun", "Pu-erh")
+_MATTERS = ("price", "brewing", "origin", "caffeine")
+
+
+def tiny_passages() -> list[Passage]:
+    """Forty passages of a tea shop: thirty answers and ten sections of a document."""
+    passages = []
+    for number, tea in enumerate(_TEAS):
+        texts = (
+            f"A tin of {tea} costs {4 + number} euros. Ten tins cost {35 + 9 * number} euros.",
+            f"Brew {tea} for {1 + number % 5} minutes. The water should have {70 + 2 * number} °C.",
+            f"Our {tea} grows in garden no. {17 * number + 3}.",
+            f"{tea}: {20 + number} mg of caffeine in a cup! Less than coffee. Straße, Öl & naïve İstanbul.",
+        )
+        for matter, text in zip(_MATTERS, texts, strict=True):
+            kind = "document" if matter == "origin" else "answer"
+            source = Source("faq.jsonl", f"line {len(passages) + 1}", "https://tea.example/faq", "2026-01-31")
+            title = f"What is the {matter} of {tea}?"
+            passages.append(Passage(f"{tea}-{matter}", kind, title, text, source, (title,), "tea"))
+    return passages
+
+
+def write_tiny_answers(folder: Path, passages: Sequence[Passage] | None = None) -> None:
+    """Write a folder as the knowledge stage does, with one WordPiece and one Unigram encoder.
+
+    Their words are random vectors and their layers add little to them, so texts with the same words are close.
+    """
+    passages = tiny_passages() if passages is None else passages
+    rows = [[f"{p.title} {p.text}", p.text, *_sentences(p.text)] for p in passages]
+    corpus = [text for texts in rows for text in texts]
+    encoders = []
+    for name, tokenizer, prefix in (("words", _word_pieces(corpus), ""), ("pieces", _unigrams(corpus), "query: ")):
+        tokenizer.save(str(folder / f"{name}.tokenizer.json"), pretty=False)
+        write_encoder(folder, name, _weights(tokenizer.get_vocab_size(), seed=len(name)))
+        encoder = Encoder(folder, name, prefix, "", POSITIONS, threads=1)
+        vectors = encoder.passages(corpus)
+        (folder / f"{name}.index.bin").write_bytes(pack_rows(vectors).tobytes())
+        files = {"graph": f"{name}.onnx", "weights": f"{name}.bin", "layout": f"{name}.json"}
+        more = {"tokenizer": f"{name}.tokenizer.json", "index": f"{name}.index.bin"}
+        prefixes = {"query_prefix": prefix, "passage_prefix": ""}
+        cosines = vectors @ vectors.T
+        spread = {"mean": float(cosines.mean()), "deviation": float(cosines.std())}
+        encoders.append({"name": name, "max_tokens": POSITIONS, **files, **more, **prefixes, **spread})
+    stored = [{**_record(passage), "rows": len(texts)} for passage, texts in zip(passages, rows, strict=True)]
+    write_json(folder / "passages.json", stored)
+    settings = {"encoders": encoders, "passages": "passages.json", "dimension": SHAPE.dimension, **SETTINGS}
+    texts = {"fallback": "unknown", "unknown": "I do not know that."}
+    write_json(folder / "answers.json", {**settings, "ladder": LADDER.as_json(), **texts})
+    write_sums(folder)
+
+
+def write_sums(folder: Path) -> None:
+    """Write the digests of all files."""
+    (folder / "SHA256SUMS").unlink(missing_ok=True)
+    write_text(folder / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items()))
+
+
+def _record(passage: Passage) -> dict:
+    record = asdict(passage)
+    del record["questions"]
+    return record
+
+
+def _sentences(text: str) -> list[str]:
+    parts = [part for part in text.replace("! ", ". ").split(". ") if part]
+    return parts if len(parts) > 1 else []
+
+
+def _weights(vocabulary: int, seed: int) -> EncoderWeights:
+    generator = np.random.default_rng(seed)
+    size, inner = SHAPE.dimension, SHAPE.inner
+    shapes = {"qkv": (3 * size, size), "output": (size, size), "up": (inner, size), "down": (size, inner)}
+    layers = range(SHAPE.layers)
+    matrices, vectors = {}, {}
+    for layer in layers:
+        for name, (rows, columns) in shapes.items():
+            matrices[f"{layer}.{name}"] = generator.normal(0, 0.05, (rows, columns)).astype(np.float32)
+            vectors[f"{layer}.{name}.bias"] = generator.normal(0, 0.05, rows).astype(np.float32)
+    norms = [f"{layer}.{part}_norm" for layer in layers for part in ("attention", "output")]
+    for norm in ("embedding_norm", *norms):
+        vectors[f"{norm}.weight"] = generator.normal(1, 0.05, size).astype(np.float32)
+        vectors[f"{norm}.bias"] = generator.normal(0, 0.05, size).astype(np.float32)
+    matrices["0.output"][3] = 0  # a row of zeros has a step of its own
+    words = generator.normal(0, 1, (vocabulary, size)).astype(np.float32)
+    positions = generator.normal(0, 0.05, (POSITIONS, size)).astype(np.float32)
+    return EncoderWeights(SHAPE, words, positions, matrices, vectors)
+
+
+def _word_pieces(corpus: Sequence[str]) -> Tokenizer:
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(corpus, trainer)
+    ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=ends)
+    return tokenizer
+
+
+def _unigrams(corpus: Sequence[str]) -> Tokenizer:
+    """A Unigram tokenizer with made-up probabilities; the library's trainer gives others on each machine."""
+    starts = sorted({f"\u2581{word}" for text in corpus for word in text.split()})
+    characters = sorted({character for text in corpus for character in text} | {"\u2581"})
+    pieces = sorted(set(starts) | set(characters))
+    chance = random.Random(1)
+    vocabulary = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    vocabulary += [(piece, -12 * chance.random() - (len(piece) == 1) * 6) for piece in pieces]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    return tokenizer
