@@ -45,18 +45,16 @@ def knowledge_records() -> dict[str, object]:
     return {
         "knowledge/knowledge.json": {
             "mode": "ladder",
-            "reason": "it was right more often than the model alone",
-            "report": {
-                "questions": {
-                    "known": {"made": 10, "owner": 10},
-                    "near": {"owner": 5},
-                    "far": {"owner": 6},
-                    "hostile": {"owner": 6},
-                    "follow_up": {"owner": 5},
-                },
-                "curve": curve_text(known),
-                "withheld": "",
+            "fallback_reason": "no numbers of the answers stand in the system prompt",
+            "questions": {
+                "known": {"made": 10, "owner": 10},
+                "near": {"owner": 5},
+                "far": {"owner": 6},
+                "hostile": {"owner": 6},
+                "follow_up": {"owner": 5},
             },
+            "curve": curve_text(known),
+            "withheld": "",
         },
     }
 
@@ -66,7 +64,7 @@ def answer_measurements() -> list[Measurement]:
     recorder = Recorder()
     record_rates(recorder, outcomes(), "knowledge/answers_questions.jsonl")
     recorder.add("knowledge.passages", len(PASSAGES), "count", len(PASSAGES), "passages", "test.method")
-    for id, size in (("bytes", 21_500_000), ("encoder.minilm.bytes", 9e6)):
+    for id, size in (("download_bytes", 21_500_000), ("encoder.minilm.bytes", 9e6)):
         recorder.add(f"knowledge.{id}", size, "bytes", 5, "files", "test.method")
     return recorder.measurements
 

@@ -82,7 +82,7 @@ def test_withheld_scores_are_marked_with_the_reason(tmp_path, monkeypatch):
     run = write_run(tmp_path / "tea-bot")
     record = run.stage("knowledge") / "knowledge.json"
     report = {"questions": {}, "curve": "", "withheld": "the judge accepted all passages at once"}
-    write_json(record, {**read_json(record), "report": report})
+    write_json(record, read_json(record) | report)
     edit_measurements(run, lambda line: None if "right" in line["id"] and "knowledge" in line["raw"] else line)
     section = section_of(run, monkeypatch)
     expected = "| Questions that a passage answers | put the right passage first | Not measured: the judge accepted all"

@@ -134,14 +134,12 @@ def asked(facts: Facts) -> list[str]:
     lines = []
     for kind, origins in _origins(facts).items():
         written = " and ".join(f"{count} {_AUTHORS[origin]}" for origin, count in origins.items())
-        lines.append(
-            facts.recorded_value("knowledge", RECORD, f"report.questions.{kind}", f"{_KINDS[kind]}: {written}")
-        )
+        lines.append(facts.recorded_value("knowledge", RECORD, f"questions.{kind}", f"{_KINDS[kind]}: {written}"))
     return lines
 
 
 def _origins(facts: Facts) -> dict[str, dict[str, int]]:
-    return facts.raw("knowledge", RECORD, "report.questions") or {}
+    return facts.raw("knowledge", RECORD, "questions") or {}
 
 
 def controls(facts: Facts) -> list[Row]:
@@ -152,7 +150,7 @@ def controls(facts: Facts) -> list[Row]:
 
 def _curve_text(facts: Facts) -> str:
     has_picture = facts.evidence.sha256(f"knowledge/{CURVE}") is not None
-    return facts.recorded("knowledge", RECORD, "report.curve") if has_picture else ""
+    return facts.recorded("knowledge", RECORD, "curve") if has_picture else ""
 
 
 def encoders(facts: Facts) -> list[Row]:

@@ -226,7 +226,7 @@ class Facts:
 
     def _missing(self, id: str) -> str:
         stage = _stage_of(id)
-        file, key = f"{stage}.json", "report.withheld"
+        file, key = f"{stage}.json", "withheld"
         if stage == "bench":
             file, key = f"{id.split('.')[1]}.json", "not_measured"
         elif id.startswith("evaluate.closed_book."):
