@@ -23,7 +23,7 @@ from tinsmith.model.answers.q4 import pack_rows, unpack_rows
 from tinsmith.model.answers.ranking import Index, Ranker, Settings
 from tinsmith.model.passages import Passage
 
-RANKING = Settings(candidates=50, lexical=1.5, sentence_candidates=500)
+RANKING = Settings(candidates=50, lexical=1.0, sentence_candidates=500)
 """Measured in docs/experiments/answers.md."""
 _VOCABULARY = {"minilm": 10_000, "e5": 8_000}
 """Tokens kept of an encoder, if the owner's words do not need more."""
