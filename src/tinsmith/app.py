@@ -14,8 +14,8 @@ from tinsmith.model.answers.publish import publish_answers
 
 _MAX_NEW_TOKENS = 256
 _SCRIPTS = (
-    "answers chat client context device encoder files loader markdown overlap reference rows statistics store sw "
-    "tokens unpack unpack_worker vectors versions worker"
+    "answers chat client context device elements encoder feedback files ladder_view loader markdown overlap owner "
+    "reference rows sources statistics store sw tokens turns unpack unpack_worker vectors versions worker"
 )
 _PAGES = {
     "index.html": "chat.html",

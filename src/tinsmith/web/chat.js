@@ -1,12 +1,24 @@
 /**
- * The chat page. markdown.js renders answers as DOM nodes and parses nothing as HTML, so an answer cannot inject markup.
+ * The chat page. A question is first looked up in the owner's answers. The model answers where the ladder says so, and alone
+ * where a site has no answers.
  *
- * @import { Done, Events, Message, Ready, Token } from "./messages.js"
+ * markdown.js renders answers as DOM nodes and parses nothing as HTML, so an answer cannot inject markup.
+ *
+ * @import { Answers, Done, Events, Message, Passage, Ranked, Ready, Token } from "./messages.js"
+ * @import { Rated } from "./feedback.js"
+ * @import { Outcome } from "./owner.js"
+ * @import { Turn } from "./turns.js"
  */
 
 import { ModelClient, RequestFailed, startServiceWorker } from "./client.js";
+import { element, make, newButton } from "./elements.js";
+import { Feedback } from "./feedback.js";
+import { modelMark, otherPassages, passageView } from "./ladder_view.js";
 import { markdown } from "./markdown.js";
+import { ownerView } from "./owner.js";
+import { titleOf } from "./sources.js";
 import { progressBar, speedometer, statistics } from "./statistics.js";
+import { addTurn, copyButton, isNearBottom, lastTurn, removeTurns, reveal } from "./turns.js";
 
 /**
  * @typedef {object} App content of `app.json`, which is written when the site is built
@@ -14,25 +26,32 @@ import { progressBar, speedometer, statistics } from "./statistics.js";
  * @property {string} system_prompt
  * @property {string[]} questions examples
  * @property {string} model address of the package
+ * @property {string | null} [answers] address of the folder with the owner's answers, if the site has one
+ * @property {boolean} [owner] whether to show under every answer why it was given
  * @property {number} max_new_tokens
- *
- * @typedef {{item: HTMLElement, body: HTMLElement}} Turn
  */
 
 /** Length and time limit of the hidden answer that warms up the model. */
 const WARM_UP = { tokens: 48, maxMilliseconds: 5000 };
 
-/** The page scrolls along with an answer while its end is closer than this. */
-const NEAR_BOTTOM_PIXELS = 160;
-
-/** @param {string} id @returns {HTMLElement} */
-const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+/**
+ * What each outcome shows: whose words, and how many other passages at once. Further ones wait behind "Other answers".
+ *
+ * @type {Record<Outcome, {from: Rated["from"], offered: number}>}
+ */
+const OUTCOMES = {
+  sure: { from: "owner", offered: 0 },
+  likely: { from: "owner", offered: 2 },
+  chosen: { from: "owner", offered: 0 },
+  unknown: { from: "unknown", offered: 3 },
+  model: { from: "model", offered: 3 },
+};
 
 const question = /** @type {HTMLTextAreaElement} */ (element("question"));
 const system = /** @type {HTMLTextAreaElement} */ (element("system"));
 const sendButton = /** @type {HTMLButtonElement} */ (element("send"));
 const stopButton = /** @type {HTMLButtonElement} */ (element("stop"));
-const turns = element("turns");
+const feedback = new Feedback();
 
 /** Set once the page is isolated, if it can be. @type {ModelClient} */
 let client;
@@ -40,7 +59,18 @@ let client;
 let app;
 /** Questions and answers, without the system prompt. @type {Message[]} */
 let conversation = [];
-let isReady = false;
+/** Set while the owner's answers can be searched. @type {Answers | null} */
+let answers = null;
+/** The worker that opened them. @type {Worker | undefined} */
+let answersWorker;
+/** Called when a worker has opened the answers, or cannot. */
+let answersSettled = () => {};
+let isModelReady = false;
+let hasModelFailed = false;
+/** Resolves when the model is ready or cannot be loaded. @type {Promise<unknown>} */
+let modelLoading = Promise.resolve();
+/** Ends the wait for the model, while a question waits. @type {(() => void) | undefined} */
+let stopWaiting;
 let isBusy = false;
 /** Whether the visitor stopped the current answer. */
 let isStopping = false;
@@ -61,96 +91,154 @@ function announce(text) {
   element("said").textContent = text;
 }
 
-function update() {
-  sendButton.disabled = !isReady || isBusy || !question.value.trim();
-  sendButton.hidden = isBusy;
-  stopButton.hidden = !isBusy;
-  element("welcome").hidden = conversation.length > 0;
-  element("restart").hidden = conversation.length === 0;
-  for (const example of element("questions").querySelectorAll("button")) example.disabled = !isReady || isBusy;
-  /** @type {NodeListOf<HTMLButtonElement>} */
-  const againButtons = turns.querySelectorAll(".turn.assistant .again");
-  againButtons.forEach((again, index) => {
-    again.hidden = isBusy || index + 1 < againButtons.length;
-  });
+function canAsk() {
+  return (isModelReady || answers !== null) && !isBusy;
 }
 
-/** @param {"user" | "assistant"} role @param {string} text @returns {Turn} */
-function addTurn(role, text) {
-  const item = document.createElement("li");
-  item.className = `turn ${role}`;
-  const speaker = document.createElement("span");
-  speaker.className = "unseen";
-  speaker.textContent = role === "user" ? "You: " : "Answer: ";
-  const body = document.createElement("div");
-  body.className = "text";
-  body.textContent = text;
-  item.append(speaker, body);
-  turns.append(item);
-  item.scrollIntoView({ block: "end" });
-  return { item, body };
+function update() {
+  sendButton.disabled = !canAsk() || !question.value.trim();
+  sendButton.hidden = isBusy;
+  stopButton.hidden = !isBusy;
+  element("can-ask").hidden = answers === null;
+  element("welcome").hidden = conversation.length > 0;
+  element("restart").hidden = conversation.length === 0;
+  /** @type {NodeListOf<HTMLButtonElement>} */
+  const suggestions = document.querySelectorAll(".questions button");
+  for (const suggestion of suggestions) suggestion.disabled = !canAsk();
+  /** @type {NodeListOf<HTMLButtonElement>} */
+  const againButtons = document.querySelectorAll(".turn .again");
+  for (const again of againButtons) again.hidden = isBusy || !lastTurn()?.contains(again);
 }
 
 /** @param {string} text */
 async function ask(text) {
-  if (!isReady || isBusy || !text.trim()) return;
+  if (!canAsk() || !text.trim()) return;
   conversation.push(userMessage(text.trim()));
   addTurn("user", text.trim());
   question.value = "";
-  if (await answer()) return;
+  if (await answer(answerByLadder)) return;
   conversation.pop();
-  turns.lastElementChild?.remove();
+  lastTurn()?.remove();
   if (!question.value) question.value = text;
   update();
 }
 
-/** Replace the last answer with a sampled one, since the most likely answer was already shown. */
-async function answerAgain() {
-  if (!isReady || isBusy) return;
+/**
+ * Replace the last answer with one by the model.
+ *
+ * @param {Ranked | null} ranked what was found for the question
+ * @param {boolean} greedy false samples, because the most likely answer was already shown
+ */
+async function replaceAnswer(ranked, greedy) {
+  if (isBusy || hasModelFailed) return;
   const old = conversation.pop();
-  const item = turns.lastElementChild;
+  const item = lastTurn();
   if (item?.contains(document.activeElement)) question.focus(); // the pressed button is removed
   item?.remove();
-  if (!(await answer(false)) && old && item) {
+  if (!(await answer((turn) => answerByModel(turn, ranked, greedy))) && old && item) {
     conversation.push(old);
-    turns.append(item);
+    item.parentElement?.append(item);
     update();
   }
 }
 
 /**
- * Let the model answer the conversation's last question.
+ * Answer the conversation's last question.
  *
- * @param {boolean} [greedy]
+ * @param {(turn: Turn) => Promise<boolean>} reply shows an answer in a turn; false if there is none to show
  * @returns {Promise<boolean>} true if there is an answer or the visitor restarted the chat; false if it failed or was stopped
  *   before its first word
  */
-async function answer(greedy = true) {
+async function answer(reply) {
   const own = chat;
   isBusy = true;
   isStopping = false;
   if (warmUpTimer) endWarmUp();
   showNotice("");
-  const turn = addTurn("assistant", "");
+  const turn = addTurn("assistant");
   turn.item.setAttribute("aria-busy", "true"); // screen readers read it once, when it is complete
   const focused = document.activeElement;
   const wasOnButton = focused === sendButton || element("questions").contains(focused);
   update();
   if (wasOnButton) question.focus(); // the focused button is hidden now
   try {
-    const done = await generateInto(turn, greedy);
-    return own !== chat || showAnswer(turn, done);
+    const isShown = await reply(turn);
+    if (own === chat && !isShown) turn.item.remove();
+    return own !== chat || isShown;
   } catch (error) {
     if (own !== chat) return true;
     turn.item.remove();
     const problem = await problemAfterRecovery(error);
     if (own !== chat) return true;
-    if (!problem && !isStopping) return await answer(greedy);
+    if (!problem && !isStopping) return await answer(reply);
     if (problem) showNotice(problem, true);
     return false;
   } finally {
     if (own === chat) endAnswer();
   }
+}
+
+/**
+ * Answer as the ladder says: with a passage, by the model, or by saying that there is no answer.
+ *
+ * @param {Turn} turn
+ * @returns {Promise<boolean>} false if the visitor stopped it first
+ */
+async function answerByLadder(turn) {
+  const own = chat;
+  const ranked = answers ? await lookUp() : null;
+  if (own !== chat || isStopping) return false;
+  if (!ranked || !answers) return answerByModel(turn, null, true);
+  const [best] = ranked.passages;
+  if (best && ranked.rung !== "unsure") return showPassage(turn, ranked, best.passage, ranked.rung);
+  if (answers.fallback === "model" && (await answerByModel(turn, ranked, true))) return true;
+  return own === chat && showUnknown(turn, ranked, answers);
+}
+
+/** @returns {Promise<Ranked | null>} passages for the last question; null if the answers cannot be searched */
+async function lookUp() {
+  const questions = conversation.filter(({ role }) => role === "user").map(({ content }) => content);
+  const request = { question: questions.at(-1) ?? "", previous: questions.slice(0, -1) };
+  // While a worker on the processor takes over from one whose GPU failed, it opens the answers again.
+  while (answers && answersWorker !== client.worker && !hasModelFailed) {
+    await Promise.race([modelLoading, new Promise((resolve) => (answersSettled = () => resolve(null)))]);
+  }
+  if (!answers) return null;
+  const { worker } = client;
+  try {
+    return await client.ask({ type: "look_up", ...request });
+  } catch (error) {
+    if (worker !== client.worker) return lookUp();
+    closeAnswers(/** @type {Error} */ (error).message);
+    return null;
+  }
+}
+
+/**
+ * @param {Turn} turn
+ * @param {Ranked | null} ranked what was found for the question, to offer below the answer
+ * @param {boolean} greedy
+ * @returns {Promise<boolean>} false if there is no answer: the visitor stopped it before its first word, or the model cannot
+ *   be loaded
+ */
+async function answerByModel(turn, ranked, greedy) {
+  const own = chat;
+  if (!(await waitForModel(turn)) || own !== chat) return false;
+  const done = await generateInto(turn, greedy);
+  return own === chat && showAnswer(turn, done, ranked);
+}
+
+/** @param {Turn} turn @returns {Promise<boolean>} whether the model is ready and the visitor did not stop the answer */
+async function waitForModel({ body }) {
+  if (isModelReady) return true;
+  if (hasModelFailed) return false;
+  const text = "The model answers this question. It is still loading.";
+  body.replaceChildren(make("p", "waiting", text));
+  announce(text);
+  await Promise.race([modelLoading, new Promise((resolve) => (stopWaiting = () => resolve(null)))]);
+  stopWaiting = undefined;
+  body.replaceChildren();
+  return isModelReady && !isStopping;
 }
 
 /**
@@ -172,22 +260,83 @@ function generateInto({ item, body }, greedy) {
     element("speed").textContent = speed(token.time);
     if (isNearBottom()) item.scrollIntoView({ block: "end" });
   };
+  if (app.answers) body.before(modelMark(app.title));
   return client.ask({ type: "generate", messages, maxNewTokens: app.max_new_tokens, greedy }, onToken);
 }
 
-/** @param {Turn} turn @param {Done} done @returns {boolean} false if the answer was stopped before its first word */
-function showAnswer({ item, body }, done) {
+/** @param {Turn} turn @param {Done} done @param {Ranked | null} ranked @returns {boolean} false if it has no first word */
+function showAnswer(turn, done, ranked) {
+  const { item, body } = turn;
   if (!done.text && done.stopped === "request") {
-    item.remove();
+    item.querySelector(".mark")?.remove();
     return false;
   }
   body.replaceChildren(markdown(done.text || "(no answer)"));
-  item.removeAttribute("aria-busy");
-  conversation.push({ role: "assistant", content: done.text });
   const follows = isNearBottom();
-  item.append(statistics(done), actions(done.text));
+  item.append(statistics(done));
+  endTurn(turn, "model", done.text, ranked, [againButton("Another answer", ranked, false)]);
   if (follows) item.scrollIntoView({ block: "end" });
   return true;
+}
+
+/**
+ * Show a passage as the answer.
+ *
+ * @param {Turn} turn
+ * @param {Ranked} ranked
+ * @param {Passage} passage
+ * @param {"sure" | "likely" | "chosen"} outcome
+ * @returns {true}
+ */
+function showPassage(turn, ranked, passage, outcome) {
+  turn.body.replaceWith(...passageView(passage, app.title, outcome !== "likely"));
+  endTurn(turn, outcome, passage.text, ranked, [], passage);
+  reveal(turn.item);
+  return true;
+}
+
+/** @param {Turn} turn @param {Ranked} ranked @param {Answers} settings @returns {true} */
+function showUnknown(turn, ranked, { fallback, unknown }) {
+  turn.body.replaceChildren(markdown(unknown));
+  const canModelAnswer = fallback === "model" && !hasModelFailed;
+  const buttons = canModelAnswer ? [againButton("Let the model answer", ranked, true)] : [];
+  endTurn(turn, "unknown", unknown, ranked, buttons);
+  reveal(turn.item);
+  return true;
+}
+
+/**
+ * Complete a turn with other passages, buttons and, for the owner, the reasons.
+ *
+ * @param {Turn} turn
+ * @param {Outcome} outcome
+ * @param {string} text of the answer
+ * @param {Ranked | null} ranked
+ * @param {HTMLButtonElement[]} buttons
+ * @param {Passage} [passage] the one that is shown
+ */
+function endTurn({ item }, outcome, text, ranked, buttons, passage) {
+  const { from, offered } = OUTCOMES[outcome];
+  const asked = conversation.at(-1)?.content ?? "";
+  conversation.push({ role: "assistant", content: text });
+  /** @type {Rated} */
+  const rated = { question: asked, answer: text, from, passage: passage?.id ?? "", rung: ranked?.rung ?? "" };
+  const passages = ranked?.passages.filter((other) => other.passage.id !== passage?.id) ?? [];
+  const others = otherPassages(passages, offered, !!passage, (other) => ranked && showChosen(ranked, other));
+  const line = make("div", "actions", copyButton(text), ...buttons, ...others.toggle, feedback.buttons(rated));
+  item.append(...others.offered, line, ...others.more);
+  if (app.owner && ranked && answers) item.append(ownerView(ranked, answers, outcome));
+  item.removeAttribute("aria-busy");
+}
+
+/** Show the passage that the visitor chose, without another search. @param {Ranked} ranked @param {Passage} passage */
+function showChosen(ranked, passage) {
+  if (isBusy) return;
+  showNotice("");
+  conversation.push(userMessage(titleOf(passage)));
+  addTurn("user", titleOf(passage));
+  showPassage(addTurn("assistant"), ranked, passage, "chosen");
+  update();
 }
 
 function endAnswer() {
@@ -207,7 +356,7 @@ function endAnswer() {
 async function problemAfterRecovery(error) {
   const { message } = /** @type {Error} */ (error);
   if (!(error instanceof RequestFailed) || !error.isUnsuitable) return `The model stopped: ${message}`;
-  isReady = false;
+  isModelReady = false;
   try {
     await loadModel(message);
     return "";
@@ -218,48 +367,27 @@ async function problemAfterRecovery(error) {
   }
 }
 
-/** @param {string} text @returns {HTMLElement} buttons to show below an answer */
-function actions(text) {
-  const line = document.createElement("div");
-  line.className = "actions";
-  const copy = newButton("Copy", async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      copy.textContent = "Copied";
-    } catch {
-      copy.textContent = "The browser does not allow copying";
-    }
-    setTimeout(() => (copy.textContent = "Copy"), 2000);
-  });
-  const again = newButton("Another answer", answerAgain);
-  again.classList.add("again");
-  line.append(copy, again);
-  return line;
-}
-
-/** @param {string} label @param {() => void} onClick @returns {HTMLButtonElement} */
-function newButton(label, onClick) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "plain";
-  button.textContent = label;
-  button.addEventListener("click", onClick);
-  return button;
-}
-
-function isNearBottom() {
-  const page = document.documentElement;
-  return page.scrollHeight - page.scrollTop - page.clientHeight < NEAR_BOTTOM_PIXELS;
+/**
+ * A button below the last answer.
+ *
+ * @param {string} label
+ * @param {Ranked | null} ranked
+ * @param {boolean} greedy
+ * @returns {HTMLButtonElement}
+ */
+function againButton(label, ranked, greedy) {
+  return newButton(label, () => replaceAnswer(ranked, greedy), "plain again");
 }
 
 function restart() {
   if (isBusy) client.stop();
   chat += 1;
+  stopWaiting?.();
   isBusy = false;
   conversation = [];
-  turns.replaceChildren();
+  removeTurns();
   showNotice("");
-  if (isReady) client.ask({ type: "forget" }).catch(() => {}); // fails if the worker was closed, which freed the cache
+  if (isModelReady) client.ask({ type: "forget" }).catch(() => {}); // fails if the worker was closed, which freed the cache
   element("speed").textContent = "";
   update();
   question.focus();
@@ -267,22 +395,56 @@ function restart() {
 
 /** @param {string} [gpuProblem] why the model must run on the processor */
 async function loadModel(gpuProblem = "") {
+  hasModelFailed = false;
+  const loading = requestModel(gpuProblem);
+  modelLoading = loading.catch(() => (hasModelFailed = true));
+  showDevice(await loading);
+  isModelReady = true;
+  update();
+  announce("The model is ready");
+  if (!isBusy) warmUp();
+}
+
+/** @param {string} gpuProblem @returns {Promise<Ready>} */
+function requestModel(gpuProblem) {
   element("loading").hidden = false;
   announce("Loading the model");
   // Without this a browser may delete the model when the disk is full. It may ask the visitor, so do not wait for it.
   navigator.storage?.persist?.().catch(() => {});
-  const request = { modelUrl: new URL(app.model, location.href).href };
+  const addressOf = (/** @type {string} */ folder) => new URL(folder, location.href).href;
+  const request = { modelUrl: addressOf(app.model), ...(app.answers && { answersUrl: addressOf(app.answers) }) };
   const bar = /** @type {HTMLProgressElement} */ (element("loading-bar"));
   const onProgress = progressBar(bar, element("loading-text"));
   const onEvent = (/** @type {Events["load"]} */ event) => {
-    if (event.type === "progress") onProgress(event);
+    if (event.type === "answers") openAnswers(event);
+    else onProgress(event);
   };
-  const loading = gpuProblem ? client.loadOnProcessor(gpuProblem, request, onEvent) : client.load(request, onEvent);
-  showDevice(await loading);
-  isReady = true;
+  return gpuProblem ? client.loadOnProcessor(gpuProblem, request, onEvent) : client.load(request, onEvent);
+}
+
+/** @param {Answers} event */
+function openAnswers(event) {
+  answersWorker = client.worker;
+  answersSettled();
+  if (event.problem) {
+    closeAnswers(event.problem);
+    return;
+  }
+  answers = event;
+  element("answers-problem").textContent = "";
+  element("promise").textContent =
+    `You get the words of ${app.title} where they answer your question. Everything runs inside this tab: nothing you type \
+leaves this device.`;
+  announce("You can ask now. The model is still loading");
   update();
-  announce("The model is ready");
-  warmUp();
+}
+
+/** @param {string} problem why the owner's answers cannot be searched */
+function closeAnswers(problem) {
+  answers = null;
+  element("answers-problem").textContent =
+    `The answers of ${app.title} cannot be searched, so the model answers alone: ${problem}`;
+  update();
 }
 
 /** @param {Ready} ready */
@@ -326,6 +488,7 @@ function endWarmUp() {
 
 function stopAnswer() {
   isStopping = true;
+  stopWaiting?.();
   client.stop();
 }
 
@@ -341,12 +504,9 @@ function userMessage(content) {
 
 /** @param {string} text @returns {HTMLLIElement} an example question to click */
 function exampleQuestion(text) {
-  const item = document.createElement("li");
-  const example = newButton(text, () => ask(text));
-  example.classList.remove("plain");
+  const example = newButton(text, () => ask(text), "");
   example.disabled = true;
-  item.append(example);
-  return item;
+  return make("li", "", example);
 }
 
 async function start() {
@@ -382,5 +542,6 @@ update();
 start().catch((error) => {
   element("loading").hidden = true;
   announce("");
-  showNotice(`The model could not be loaded. ${error.message}`, true);
+  const instead = answers ? ` The answers of ${app.title} work without it.` : "";
+  showNotice(`The model could not be loaded. ${error.message}${instead}`, true);
 });

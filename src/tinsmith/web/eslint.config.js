@@ -6,10 +6,16 @@ const PAGES = [
   "benchmark.js",
   "chat.js",
   "client.js",
+  "elements.js",
+  "feedback.js",
+  "ladder_view.js",
   "markdown.js",
+  "owner.js",
   "questions.js",
   "remote.js",
+  "sources.js",
   "statistics.js",
+  "turns.js",
 ];
 
 export default [

@@ -7,6 +7,9 @@
 /** The first file of weights, and often the only one. The total size is unknown until its download starts. */
 const WEIGHTS = "onnx/model_q4.onnx_data";
 
+/** Beginning of the names of the answers' files, which arrive before the weights. */
+const ANSWERS = "answers/";
+
 /** @returns {(time: number) => string} converts each token's time in milliseconds into the speed so far, as text */
 export function speedometer() {
   /** @type {number[]} */
@@ -41,23 +44,30 @@ export function statistics(done) {
 /**
  * @param {HTMLProgressElement} bar
  * @param {HTMLElement} label
- * @returns {(progress: Progress) => void} shows the progress of all files together
+ * @returns {(progress: Progress) => void} shows the progress of the answers, then of the model
  */
 export function progressBar(bar, label) {
   /** @type {Map<string, Progress>} */
   const files = new Map();
-  const startedAt = performance.now();
+  let startedAt = performance.now();
   return (progress) => {
+    if (!files.has(WEIGHTS) && progress.file === WEIGHTS) {
+      startedAt = performance.now();
+      for (const name of files.keys()) if (name.startsWith(ANSWERS)) files.delete(name);
+    }
     files.set(progress.file, progress);
-    if (!files.has(WEIGHTS)) return; // the small files before it say nothing about how long loading takes
-    const all = [...files.values()];
-    const loaded = all.reduce((sum, file) => sum + file.loaded, 0);
-    const total = all.reduce((sum, file) => sum + file.total, 0);
-    bar.value = loaded / total;
+    const isModel = files.has(WEIGHTS);
+    // The small files before the weights say nothing about how long loading takes.
+    const counted = [...files.values()].filter(({ file }) => isModel || file.startsWith(ANSWERS));
+    if (!counted.length) return;
+    const loaded = counted.reduce((sum, file) => sum + file.loaded, 0);
+    const total = counted.reduce((sum, file) => sum + file.total, 0);
+    bar.value = total ? loaded / total : 0;
+    const name = isModel ? "the model" : "the answers";
     label.textContent =
       loaded >= total
-        ? `Preparing the model (${megabytes(total)} MB)`
-        : `Loading the model: ${megabytes(loaded)} of ${megabytes(total)} MB${timeLeft(startedAt, loaded, total)}`;
+        ? `Preparing ${name} (${megabytes(total)} MB)`
+        : `Loading ${name}: ${megabytes(loaded)} of ${megabytes(total)} MB${timeLeft(startedAt, loaded, total)}`;
   };
 }
 

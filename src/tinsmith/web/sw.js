@@ -27,9 +27,15 @@ const OPENING = [
   "./chat.css",
   "./chat.js",
   "./client.js",
+  "./elements.js",
+  "./feedback.js",
+  "./ladder_view.js",
   "./markdown.js",
+  "./owner.js",
   "./page.css",
+  "./sources.js",
   "./statistics.js",
+  "./turns.js",
   "./worker.js",
 ];
 
