@@ -71,7 +71,7 @@ function lookUp({ id, question }) {
     return postMessage({ type: "error", id, message: "an encoder failed", isUnsuitable: false, adapter: null });
   }
   const rung = /sure|likely|unsure/.exec(question.replace("unsure", "un"))?.[0] ?? "unsure";
-  const first = Number(/\\d/.exec(question)?.[0] ?? 0);
+  const first = Number(/(\\d):/.exec(question)?.[1] ?? 0);
   const ordered = [...passages.slice(first), ...passages.slice(0, first)].slice(0, 5);
   const ranked = ordered.map((passage, place) => {
     return { passage, score: 2.5 - place / 2, closeness: (rung === "unsure" ? -1 : 1.5) - place / 4, overlap: 0.5 };
@@ -82,8 +82,9 @@ function lookUp({ id, question }) {
 
 function generate({ id, messages, maxNewTokens }) {
   const question = messages.at(-1).content;
-  const done = (text, stopped) => postMessage({ type: "done", id, tokenIds: [1, 2], times: [1, 2], text, promptTokens: 1,
-    keptTokens: 0, droppedTurns: 0, contextTokens: 4096, pastBytes: 0, stopped });
+  const counts = { promptTokens: 1, keptTokens: 0, droppedTurns: 0, contextTokens: 4096, pastBytes: 0 };
+  const done = (text, stopped) =>
+    postMessage({ type: "done", id, tokenIds: [1, 2], times: [1, 2], text, ...counts, stopped });
   if (question.includes("endless") && maxNewTokens > 100) return (stopAnswer = () => done("", "request"));
   const text = `The model's words on “${question}”`;
   postMessage({ type: "token", id, tokenId: 1, time: 1, text });
@@ -99,7 +100,8 @@ self.addEventListener("message", ({ data }) => {
   if (data.type === "forget") postMessage({ type: "forgotten", id: data.id });
 });
 """
-"""A question's words choose its rung (`sure`, `likely`, else `unsure`), a digit its first passage; `broken` fails."""
+"""Stands in for worker.js. A question's words choose its rung: `sure`, `likely`, else `unsure`. A digit before a colon
+chooses its first passage; `broken` fails."""
 
 RECORDED = """globalThis.sent = [];
 new BroadcastChannel("test").addEventListener("message", ({ data }) => data.request && sent.push(data.request));"""

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from echo import ECHO
+from ladder import ask, click, finish_loading, open_page, send, write_page
 from packages import tiny_run, write_site
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.npm import package_files, pinned_package
@@ -92,6 +93,34 @@ def test_while_loading_and_after_an_error(site, browser, tmp_path, width, dark):
     with SiteServer({"/": site, "/app.json": tmp_path / "app.json"}) as server:
         page = browser.open(f"{server.origin}/")
         page.wait_for("document.getElementById('notice').textContent !== ''", 30)
+        assert violations(page, width, dark, tmp_path) == []
+
+
+@pytest.mark.parametrize(("width", "dark"), VIEWS)
+def test_every_rung_of_the_ladder(browser, tmp_path, width, dark):
+    write_page(tmp_path / "site", fallback="model", owner=True, waits=True)
+    with SiteServer({"/": tmp_path / "site"}) as server:
+        page = open_page(browser, server.origin)
+        assert violations(page, width, dark, tmp_path) == []
+        ask(page, "sure: what is oat milk?")
+        click(page, "Other answers")
+        click(page, "Helpful")
+        ask(page, "likely 1: can I send it back?")
+        page.evaluate("for (const view of document.querySelectorAll('.owner-view')) view.open = true")
+        assert violations(page, width, dark, tmp_path) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        send(page, "Who won in 1994?")
+        page.wait_for("!!document.querySelector('.waiting')", 30)
+        assert violations(page, width, dark, tmp_path) == []
+        click(page, "Stop")
+        page.wait_for("!!document.querySelector('.turn:last-child .actions')", 30)
+        assert violations(page, width, dark, tmp_path) == []
+        finish_loading(page)
+        click(page, "Let the model answer")
+        page.wait_for("!!document.querySelector('.mark.models')", 30)
+        page.wait_for("!!document.querySelector('.turn:last-child .actions')", 30)
+        assert violations(page, width, dark, tmp_path) == []
+        page.evaluate("document.getElementById('feedback-link').click()")
         assert violations(page, width, dark, tmp_path) == []
 
 

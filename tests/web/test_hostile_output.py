@@ -5,6 +5,7 @@ import json
 import pytest
 
 from echo import ECHO
+from ladder import ask, click, open_page, text_of, write_page
 from packages import tiny_run, write_site
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.serve import SiteServer
@@ -117,6 +118,71 @@ def test_300_hostile_answers(chat):
     assert {r.url for r in page.requests if not r.url.startswith(server.origin + "/")} == set()
     assert page.exceptions == [] and [text for kind, text in page.console if kind == "error"] == []
     assert page.evaluate("document.title + location.pathname") == "Tea shop/"
+
+
+PASSAGE_TAGS = (
+    ALLOWED
+    | {"SPAN", "DIV", "BUTTON", "TIME", "DETAILS", "SUMMARY", "DL", "DT", "DD", "A"}
+    | {
+        "TABLE",
+        "THEAD",
+        "TBODY",
+        "TR",
+        "TH",
+        "TD",
+    }
+)
+ADDRESSES = (
+    "javascript:window.ran=1",
+    " JaVaScript:window.ran=1",
+    "data:text/html,<script>parent.ran=1</script>",
+    "//x",
+    "",
+)
+
+
+def test_hostile_passages_and_sources(tmp_path):
+    """Every field of a passage, the site's title and the text for unknown answers hold each payload in turn."""
+    for at, payload in enumerate(PAYLOADS):
+        source = {"name": payload, "place": payload, "url": ADDRESSES[at % len(ADDRESSES)], "date": payload}
+        common = {"title": payload, "text": payload, "category": payload, "source": source}
+        passages = [{"id": f"{payload}{kind}", "kind": kind, **common} for kind in ("answer", "document")] * 3
+        for place, passage in enumerate(passages):
+            passages[place] = {**passage, "id": f"{passage['id']}{place}"}
+        write_page(tmp_path / str(at), passages=passages, unknown=payload, title=payload, owner=True)
+    with Browser(webgpu="none") as browser:
+        for at, payload in enumerate(PAYLOADS):
+            with SiteServer({"/": tmp_path / str(at)}) as server:
+                show_all_rungs(browser, server.origin, payload)
+
+
+def show_all_rungs(browser, origin, payload):
+    page = open_page(browser, origin)
+    for question in ("0: sure", "1: likely", f"unknown {payload}"):
+        ask(page, question)
+        click(page, "Helpful")
+    page.evaluate("for (const box of document.querySelectorAll('.turn *')) box.click?.()")
+    page.evaluate("document.getElementById('feedback-link').click()")
+    tags = page.evaluate("[...document.querySelectorAll('.turn *, #feedback-list *')].map((one) => one.tagName)")
+    assert set(tags) <= PASSAGE_TAGS, payload
+    assert page.evaluate("document.querySelectorAll('.turn a[href], #feedback-list a').length") == 0, payload
+    assert page.evaluate("window.ran ?? 'nothing ran'") == "nothing ran"
+    assert {r.url for r in page.requests if not r.url.startswith(f"{origin}/")} == set()
+    assert page.exceptions == [] and [text for kind, text in page.console if kind == "error"] == []
+    assert page.evaluate("location.pathname") == "/"
+
+
+@pytest.mark.parametrize("url", ["https://tea.example/a?b=<i>#c", "http://tea.example/", "HTTPS://tea.example"])
+def test_only_web_addresses_become_links(tmp_path, url):
+    source = {"name": "a.md", "place": "", "url": url, "date": "soon"}
+    passage = {"id": "a", "kind": "document", "title": "A", "text": "b", "category": "", "source": source}
+    write_page(tmp_path / "site", passages=[passage])
+    with Browser(webgpu="none") as browser, SiteServer({"/": tmp_path / "site"}) as server:
+        page = open_page(browser, server.origin)
+        ask(page, "sure: a?")
+        href, rel = page.evaluate("(({ href, rel }) => [href, rel])(document.querySelector('.source a'))")
+        assert href.lower().startswith(url.lower().split("?")[0]) and rel == "noopener noreferrer nofollow"
+        assert text_of(page, ".source") == "Source: a.md (opens a new tab) · soon"
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,9 @@ async function answerByModel(turn, ranked, greedy) {
 async function waitForModel({ body }) {
   if (isModelReady) return true;
   if (hasModelFailed) return false;
-  const text = "The model answers this question. It is still loading.";
+  const text = answers
+    ? `${app.title} has no answer to this. The model will write one when it has loaded.`
+    : "The model is still loading.";
   body.replaceChildren(make("p", "waiting", text));
   announce(text);
   await Promise.race([modelLoading, new Promise((resolve) => (stopWaiting = () => resolve(null)))]);
@@ -433,8 +435,9 @@ function openAnswers(event) {
   answers = event;
   element("answers-problem").textContent = "";
   element("promise").textContent =
-    `You get the words of ${app.title} where they answer your question. Everything runs inside this tab: nothing you type \
-leaves this device.`;
+    `Where ${app.title} has an answer, you get it word for word. Everything runs inside this tab: nothing you type leaves \
+this device.`;
+  if (!isModelReady) element("loading-text").textContent = "Loading the model";
   announce("You can ask now. The model is still loading");
   update();
 }

@@ -8,6 +8,9 @@ import { make, newButton } from "./elements.js";
 import { markdown } from "./markdown.js";
 import { isTitleInText, sourceLine, titleOf } from "./sources.js";
 
+/** Passages behind "Other answers". */
+const MOST_MORE = 3;
+
 /** @param {string} owner title of the site @returns {HTMLElement} mark above the owner's words */
 export function ownerMark(owner) {
   return make("p", "mark owners", `Word for word from ${owner}`);
@@ -45,12 +48,12 @@ function closestHeading(passage) {
  *
  * @param {RankedPassage[]} passages best first
  * @param {number} count how many to offer at once
- * @param {boolean} hasMore whether a button shows the rest
+ * @param {boolean} hasMore whether a button shows further ones
  * @param {(passage: Passage) => void} onChoose
  * @returns {{offered: HTMLElement[], toggle: HTMLElement[], more: HTMLElement[]}} each empty or with one element
  */
 export function otherPassages(passages, count, hasMore, onChoose) {
-  const [first, rest] = [passages.slice(0, count), passages.slice(count)];
+  const [first, rest] = [passages.slice(0, count), passages.slice(count, count + MOST_MORE)];
   const offered = first.length ? [choices("Did you mean:", first, onChoose)] : [];
   if (!hasMore || !rest.length) return { offered, toggle: [], more: [] };
   const more = choices("Other answers:", rest, onChoose);

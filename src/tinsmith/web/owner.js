@@ -34,7 +34,7 @@ export function ownerView(ranked, answers, outcome) {
 
 /** @param {number} value */
 function number(value) {
-  return value.toFixed(2);
+  return value.toFixed(2).replace("-", "−");
 }
 
 /** @param {Ranked} ranked @param {Answers} answers @param {Outcome} outcome @returns {string} a sentence */
@@ -73,7 +73,7 @@ function table(ranked) {
   }
   const box = make("div", "wide", make("table", "", make("thead", "", head), body));
   box.tabIndex = 0;
-  box.setAttribute("role", "region");
+  box.setAttribute("role", "group");
   box.setAttribute("aria-label", "Closest passages");
   return box;
 }

@@ -1,0 +1,363 @@
+"""The chat page of a site with answers: each rung of the ladder, with and without the model, and the owner's view."""
+
+import pytest
+
+from ladder import (
+    DELIVERY,
+    GIFT,
+    HOURS,
+    OAT,
+    RETURNS,
+    SHOP,
+    TITLE,
+    UNKNOWN,
+    ask,
+    click,
+    finish_loading,
+    open_page,
+    requests,
+    send,
+    text_of,
+    texts_of,
+    write_page,
+)
+from tinsmith.browser.chromium import Browser
+from tinsmith.browser.serve import SiteServer
+
+pytestmark = pytest.mark.browser
+
+OWNERS = f"Word for word from {TITLE}"
+MODELS = f"Written by the model, not by {TITLE}: check it"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with Browser(webgpu="none") as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_site(browser, tmp_path):
+    """Opens the page with other settings for its worker or app.json."""
+    with SiteServer({"/": tmp_path / "site"}) as server:
+
+        def open_with(*scripts, **settings):
+            write_page(tmp_path / "site", **settings)
+            return open_page(browser, server.origin, *scripts)
+
+        yield open_with
+
+
+def marks(page):
+    return texts_of(page, ".turn .mark")
+
+
+def buttons(page):
+    """Labels of the passages that the last turn offers."""
+    return texts_of(page, ".turn:last-child .choices button")
+
+
+def test_sure_shows_the_owners_words_and_their_source(open_site):
+    page = open_site()
+    assert f"Where {TITLE} has an answer" in text_of(page, "#promise", "body")
+    ask(page, "sure: what is oat milk?")
+    assert marks(page) == [OWNERS]
+    assert page.evaluate("document.querySelector('.turn:last-child .text').innerHTML") == (
+        "<p>Oat milk is <strong>+6 kr</strong> in any drink.</p><ul><li>latte</li><li>flat white</li></ul>"
+    )
+    assert text_of(page, ".source") == "Source: Drinks · answer to “What does oat milk cost extra?”"
+    assert text_of(page, ".closest") is None and buttons(page) == []
+    assert requests(page, "generate") == []
+    assert page.exceptions == [] and [text for kind, text in page.console if kind == "error"] == []
+
+
+def test_likely_shows_the_closest_passage_with_its_title_and_two_others(open_site):
+    page = open_site()
+    ask(page, "likely 1: can I send it back?")
+    assert marks(page) == [OWNERS]
+    assert text_of(page, ".closest") == "Closest to your question: Returns › Refunds"
+    assert text_of(page, ".text") == RETURNS["text"]
+    assert text_of(page, ".source") == "Source: returns.html (opens a new tab) · Returns › Refunds · 12 March 2026"
+    link = "document.querySelector('.source a')"
+    assert page.evaluate(f"[{link}.href, {link}.target, {link}.rel]") == [
+        RETURNS["source"]["url"],
+        "_blank",
+        "noopener noreferrer nofollow",
+    ]
+    assert page.evaluate("document.querySelector('.source time').dateTime") == "2026-03-12"
+    assert buttons(page) == [DELIVERY["title"], GIFT["title"]]
+    assert requests(page, "generate") == []
+
+
+def test_a_title_that_stands_in_for_a_question_is_not_shown_twice(open_site):
+    page = open_site()
+    ask(page, "likely 2: do you deliver?")
+    assert text_of(page, ".closest") == "Closest to your question:"
+    assert text_of(page, ".source") == f"Source: the answers of {TITLE}"
+
+
+def test_unsure_says_so_in_the_owners_words_and_offers_three_titles(open_site):
+    page = open_site()
+    ask(page, "Who won in 1994?")
+    assert text_of(page, ".text") == UNKNOWN and marks(page) == []
+    assert texts_of(page, ".turn:last-child .choices .label") == ["Did you mean:"]
+    assert buttons(page) == [OAT["title"], "Returns › Refunds", DELIVERY["title"]]
+    assert "Let the model answer" not in texts_of(page, "button")
+    assert requests(page, "generate") == []
+
+
+def test_a_chosen_title_shows_its_passage_without_another_search(open_site):
+    page = open_site()
+    ask(page, "Who won in 1994?")
+    before = len(requests(page, "look_up"))
+    click(page, "Returns › Refunds")
+    assert texts_of(page, ".turn.user .text") == ["Who won in 1994?", "Returns › Refunds"]
+    assert marks(page) == [OWNERS] and text_of(page, ".text") == RETURNS["text"]
+    assert len(requests(page, "look_up")) == before and requests(page, "generate") == []
+    # What was shown is part of the conversation, for questions that follow.
+    ask(page, "sure: and how long?")
+    assert requests(page, "look_up")[-1]["previous"] == ["Who won in 1994?", "Returns › Refunds"]
+
+
+def test_other_answers_shows_the_next_closest(open_site):
+    page = open_site()
+    ask(page, "sure: what is oat milk?")
+    assert "Another answer" not in texts_of(page, "button")
+    toggle = "[...document.querySelectorAll('button')].find((one) => one.textContent === 'Other answers')"
+    assert page.evaluate(f"{toggle}.getAttribute('aria-expanded')") == "false"
+    click(page, "Other answers")
+    assert page.evaluate(f"{toggle}.getAttribute('aria-expanded')") == "true"
+    assert buttons(page) == ["Returns › Refunds", DELIVERY["title"], GIFT["title"]]
+    click(page, GIFT["title"])
+    assert text_of(page, ".text") == GIFT["text"]
+    ask(page, "likely: what is oat milk?")
+    click(page, "Other answers")
+    assert buttons(page) == ["Returns › Refunds", DELIVERY["title"], GIFT["title"], HOURS["title"]]
+
+
+def test_with_the_model_as_fallback_unsure_is_its_answer_marked_as_such(open_site):
+    page = open_site(fallback="model")
+    ask(page, "Who won in 1994?")
+    assert marks(page) == [MODELS]
+    assert text_of(page, ".text") == "The model's words on “Who won in 1994?”"
+    assert buttons(page) == [OAT["title"], "Returns › Refunds", DELIVERY["title"]]
+    click(page, "Another answer")
+    page.wait_for("sent.filter(({ type, greedy }) => type === 'generate' && greedy === false).length === 1", 30)
+    page.wait_for("!!document.querySelector('.turn:last-child .actions')", 30)
+    assert marks(page) == [MODELS] and len(requests(page, "look_up")) == 1
+    ask(page, "sure: what is oat milk?")
+    assert marks(page) == [MODELS, OWNERS]
+    assert "Another answer" not in texts_of(page, "button"), "only the last answer can be replaced"
+
+
+def test_every_earlier_question_goes_along(open_site):
+    page = open_site()
+    for question in ("sure: what is oat milk?", "likely: and in tea?", "and how much is that?"):
+        ask(page, question)
+    assert [(r["question"], r["previous"]) for r in requests(page, "look_up")] == [
+        ("sure: what is oat milk?", []),
+        ("likely: and in tea?", ["sure: what is oat milk?"]),
+        ("and how much is that?", ["sure: what is oat milk?", "likely: and in tea?"]),
+    ]
+    click(page, "New chat")
+    ask(page, "sure: again")
+    assert requests(page, "look_up")[-1]["previous"] == []
+
+
+def test_the_model_sees_what_was_shown_before(open_site):
+    page = open_site(fallback="model")
+    ask(page, "sure: what is oat milk?")
+    ask(page, "Who won in 1994?")
+    (generated,) = requests(page, "generate")
+    assert [(m["role"], m["content"]) for m in generated["messages"]] == [
+        ("system", "You sell tea."),
+        ("user", "sure: what is oat milk?"),
+        ("assistant", OAT["text"]),
+        ("user", "Who won in 1994?"),
+    ]
+
+
+def test_questions_are_answered_while_the_model_still_loads(open_site):
+    page = open_site(fallback="model", waits=True)
+    assert texts_of(page, "#can-ask") == ["You can ask already"]
+    ask(page, "sure: what is oat milk?")
+    assert text_of(page, ".text").startswith("Oat milk")
+    send(page, "Who won in 1994?")
+    page.wait_for("!!document.querySelector('.waiting')", 30)
+    waiting = f"{TITLE} has no answer to this. The model will write one when it has loaded."
+    assert text_of(page, ".waiting") == waiting == text_of(page, "#said", "body")
+    assert requests(page, "generate") == [] and marks(page) == [OWNERS]
+    finish_loading(page)
+    page.wait_for("document.querySelectorAll('.turn .actions').length === 2", 30)
+    assert text_of(page, ".text") == "The model's words on “Who won in 1994?”"
+    assert marks(page) == [OWNERS, MODELS]
+    assert page.evaluate("document.getElementById('loading').hidden")
+
+
+def test_the_wait_for_the_model_can_be_stopped_and_taken_up_again(open_site):
+    page = open_site(fallback="model", waits=True)
+    send(page, "Who won in 1994?")
+    page.wait_for("!!document.querySelector('.waiting')", 30)
+    page.evaluate("document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }))")
+    page.wait_for("!!document.querySelector('.turn .actions')", 30)
+    assert text_of(page, ".text") == UNKNOWN and marks(page) == []
+    click(page, "Let the model answer")
+    page.wait_for("!!document.querySelector('.waiting')", 30)
+    finish_loading(page)
+    page.wait_for("!!document.querySelector('.turn:last-child .actions')", 30)
+    assert marks(page) == [MODELS] and texts_of(page, ".turn.user .text") == ["Who won in 1994?"]
+    assert len(requests(page, "look_up")) == 1
+
+
+def test_an_answer_of_the_model_that_is_stopped_at_once_gives_way(open_site):
+    page = open_site(fallback="model")
+    send(page, "endless")
+    page.wait_for("sent.some(({ type, maxNewTokens }) => type === 'generate' && maxNewTokens > 100)", 30)
+    click(page, "Stop")
+    page.wait_for("!!document.querySelector('.turn .actions')", 30)
+    assert text_of(page, ".text") == UNKNOWN and marks(page) == []
+
+
+def test_a_new_chat_ends_the_wait(open_site):
+    page = open_site(fallback="model", waits=True)
+    send(page, "Who won in 1994?")
+    page.wait_for("!!document.querySelector('.waiting')", 30)
+    click(page, "New chat")
+    assert texts_of(page, ".turn") == []
+    ask(page, "sure: what is oat milk?")
+    finish_loading(page)
+    page.wait_for("document.getElementById('said').textContent === 'The model is ready'", 30)
+    assert texts_of(page, ".turn.user .text") == ["sure: what is oat milk?"] and requests(page, "generate") == []
+
+
+def test_without_the_model_the_answers_go_on(open_site):
+    page = open_site(fallback="model", waits=True)
+    send(page, "Who won in 1994?")
+    page.wait_for("!!document.querySelector('.waiting')", 30)
+    finish_loading(page, "the disk is gone")
+    page.wait_for("!!document.querySelector('.turn .actions')", 30)
+    notice = text_of(page, "#notice", "body")
+    assert notice == f"The model could not be loaded. the disk is gone The answers of {TITLE} work without it."
+    assert text_of(page, ".text") == UNKNOWN
+    assert "Let the model answer" not in texts_of(page, "button")
+    ask(page, "sure: what is oat milk?")
+    assert marks(page) == [OWNERS]
+
+
+@pytest.mark.parametrize("fails", ["opening", "searching"])
+def test_answers_that_cannot_be_used_leave_the_model_and_say_so(open_site, fails):
+    problem = {"opening": "answers.json is damaged", "searching": "an encoder failed"}[fails]
+    page = open_site(problem=problem if fails == "opening" else "")
+    ask(page, "a broken question")
+    assert text_of(page, "#answers-problem", "body") == (
+        f"The answers of {TITLE} cannot be searched, so the model answers alone: {problem}"
+    )
+    assert marks(page) == [MODELS] and text_of(page, ".text") == "The model's words on “a broken question”"
+    ask(page, "sure: what is oat milk?")
+    assert marks(page) == [MODELS, MODELS]
+    assert len(requests(page, "look_up")) == (fails == "searching")
+    assert texts_of(page, "#can-ask") == []
+
+
+def test_a_site_without_answers_has_no_marks_and_searches_nothing(open_site):
+    page = open_site(answers=None, owner=True)
+    assert "The model runs inside this tab" in text_of(page, "#promise", "body")
+    ask(page, "sure: what is oat milk?")
+    assert marks(page) == [] and requests(page, "look_up") == []
+    assert "answersUrl" not in requests(page, "load")[0]
+    assert page.evaluate("document.querySelector('.owner-view, .choices')") is None
+    assert "Another answer" in texts_of(page, "button")
+
+
+def test_only_the_owner_sees_why(open_site):
+    page = open_site()
+    ask(page, "sure: what is oat milk?")
+    assert page.evaluate("document.querySelector('.owner-view')") is None
+    page = open_site(owner=True, fallback="model")
+    reasons = {
+        "sure: what is oat milk?": "probability of 0.91, and 0.80 is enough to show it as the answer.",
+        "likely: and in tea?": "probability of 0.62: at least 0.45, but below 0.80, so it is shown as the closest one. "
+        "The question was read together with the one before it.",
+        "Who won in 1994?": "−1.00 is below the least closeness of −0.50, so the model answered.",
+    }
+    for question, reason in reasons.items():
+        ask(page, question)
+        view = ".owner-view"
+        assert text_of(page, f"{view} summary") == "Why this answer"
+        assert text_of(page, f"{view} > p").endswith(reason)
+        assert (
+            len(page.evaluate(f"[...document.querySelectorAll('.turn:last-child {view} tbody tr')].map(() => 1)")) == 5
+        )
+        assert "18 ms among 503 passages" in text_of(page, f"{view} dl")
+        assert text_of(page, f"{view} tbody tr").startswith("What does oat milk cost extra?answers.jsonl, line 12.50")
+    assert page.evaluate("!document.querySelector('.owner-view').open")
+    click(page, DELIVERY["title"])
+    assert text_of(page, ".owner-view > p") == "The visitor chose this passage from the buttons."
+
+
+def test_an_index_without_passages_is_always_unsure(open_site):
+    page = open_site(passages=[], owner=True)
+    ask(page, "sure: what is oat milk?")
+    assert text_of(page, ".text") == UNKNOWN and buttons(page) == []
+    assert text_of(page, ".owner-view > p") == "There is no passage to show."
+
+
+def test_focus_stays_where_the_visitor_is(open_site):
+    page = open_site()
+    page.evaluate("document.getElementById('question').focus()")
+    ask(page, "Who won in 1994?")
+    assert page.evaluate("document.activeElement.id") == "question"
+    page.evaluate("document.querySelector('.choices button').focus()")
+    page.evaluate("document.activeElement.click()")
+    assert page.evaluate("document.activeElement.textContent") == OAT["title"]
+    assert page.evaluate("document.querySelectorAll('[aria-busy]').length") == 0
+
+
+def test_a_long_passage_is_shown_from_its_beginning(open_site):
+    long = {**OAT, "text": "\n\n".join(f"Paragraph {number} of a long document." for number in range(200))}
+    page = open_site(passages=[long, *SHOP[1:]])
+    ask(page, "sure: what is oat milk?")
+    top, header = page.evaluate(
+        "[document.querySelector('.turn:last-child').getBoundingClientRect().top,"
+        " document.querySelector('.top').getBoundingClientRect().bottom]"
+    )
+    assert header <= top < header + 60
+
+
+GPU_FAILS_LATE = """
+globalThis.workers = 0;
+globalThis.searches = [];
+globalThis.Worker = class extends Worker {
+  constructor(...settings) {
+    super(...settings);
+    this.number = ++workers;
+    // The first worker's GPU fails after the answers are open. The second opens them half a second later than it says.
+    this.isOpen = this.number === 1;
+    this.addEventListener("message", (event) => {
+      const { data } = event;
+      if (this.number === 1 && data.type === "ready") {
+        Object.assign(data, { type: "error", isUnsuitable: true, message: "GPU lost" });
+      }
+      if (this.isOpen || data.type !== "answers") return;
+      event.stopImmediatePropagation();
+      setTimeout(() => {
+        this.isOpen = true;
+        this.dispatchEvent(new MessageEvent("message", { data }));
+      }, 500);
+    });
+  }
+  postMessage(data) {
+    if (data.type === "look_up") searches.push([this.number, this.isOpen]);
+    super.postMessage(data);
+  }
+};"""
+
+
+def test_while_the_processor_takes_over_a_question_waits_for_its_answers(open_site):
+    page = open_site(GPU_FAILS_LATE, waits=True)
+    ask(page, "sure: what is oat milk?")
+    finish_loading(page)
+    page.wait_for("workers === 2", 30)
+    ask(page, "likely 1: can I send it back?")
+    assert page.evaluate("searches") == [[1, True], [2, True]]
+    assert text_of(page, ".text") == RETURNS["text"] and text_of(page, "#answers-problem", "body") == ""
