@@ -85,6 +85,9 @@ function generate({ id, messages, maxNewTokens }) {
   const counts = { promptTokens: 1, keptTokens: 0, droppedTurns: 0, contextTokens: 4096, pastBytes: 0 };
   const done = (text, stopped) =>
     postMessage({ type: "done", id, tokenIds: [1, 2], times: [1, 2], text, ...counts, stopped });
+  if (question.includes("crash") && maxNewTokens > 100) {
+    return postMessage({ type: "error", id, message: "out of memory", isUnsuitable: false, adapter: null });
+  }
   if (question.includes("endless") && maxNewTokens > 100) return (stopAnswer = () => done("", "request"));
   const text = `The model's words on “${question}”`;
   postMessage({ type: "token", id, tokenId: 1, time: 1, text });
@@ -101,7 +104,7 @@ self.addEventListener("message", ({ data }) => {
 });
 """
 """Stands in for worker.js. A question's words choose its rung: `sure`, `likely`, else `unsure`. A digit before a colon
-chooses its first passage; `broken` fails."""
+chooses its first passage. `broken` ends the search, `crash` the model, and `endless` has no first word."""
 
 RECORDED = """globalThis.sent = [];
 new BroadcastChannel("test").addEventListener("message", ({ data }) => data.request && sent.push(data.request));"""

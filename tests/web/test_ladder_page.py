@@ -218,6 +218,20 @@ def test_an_answer_of_the_model_that_is_stopped_at_once_gives_way(open_site):
     assert text_of(page, ".text") == UNKNOWN and marks(page) == []
 
 
+def test_a_model_that_stops_leaves_the_closest_passages(open_site):
+    page = open_site(fallback="model")
+    ask(page, "a crash")
+    assert text_of(page, "#notice", "body") == "The model stopped: out of memory"
+    assert text_of(page, ".text") == UNKNOWN and marks(page) == [] and len(buttons(page)) == 3
+    click(page, "Let the model answer")
+    page.wait_for("sent.filter(({ type, maxNewTokens }) => type === 'generate' && maxNewTokens > 100).length === 2", 30)
+    page.wait_for("!!document.querySelector('.turn:last-child .actions')", 30)
+    assert text_of(page, ".text") == UNKNOWN, "the old answer is back"
+    assert texts_of(page, ".turn.user .text") == ["a crash"]
+    click(page, OAT["title"])
+    assert marks(page) == [OWNERS]
+
+
 def test_a_new_chat_ends_the_wait(open_site):
     page = open_site(fallback="model", waits=True)
     send(page, "Who won in 1994?")

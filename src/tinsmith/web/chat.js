@@ -18,7 +18,7 @@ import { markdown } from "./markdown.js";
 import { ownerView } from "./owner.js";
 import { titleOf } from "./sources.js";
 import { progressBar, speedometer, statistics } from "./statistics.js";
-import { addTurn, copyButton, isNearBottom, lastTurn, removeTurns, reveal } from "./turns.js";
+import { addTurn, copyButton, isNearBottom, lastTurn, putBack, removeTurns, reveal } from "./turns.js";
 
 /**
  * @typedef {object} App content of `app.json`, which is written when the site is built
@@ -137,7 +137,7 @@ async function replaceAnswer(ranked, greedy) {
   item?.remove();
   if (!(await answer((turn) => answerByModel(turn, ranked, greedy))) && old && item) {
     conversation.push(old);
-    item.parentElement?.append(item);
+    putBack(item);
     update();
   }
 }
@@ -166,16 +166,28 @@ async function answer(reply) {
     if (own === chat && !isShown) turn.item.remove();
     return own !== chat || isShown;
   } catch (error) {
-    if (own !== chat) return true;
-    turn.item.remove();
-    const problem = await problemAfterRecovery(error);
-    if (own !== chat) return true;
-    if (!problem && !isStopping) return await answer(reply);
-    if (problem) showNotice(problem, true);
-    return false;
+    return own !== chat || (await answerAfterFailure(error, turn, reply));
   } finally {
     if (own === chat) endAnswer();
   }
+}
+
+/**
+ * Answer again on the processor if the GPU failed; else say what happened, and offer what was found.
+ *
+ * @param {unknown} error
+ * @param {Turn} turn that failed
+ * @param {(turn: Turn) => Promise<boolean>} reply
+ * @returns {Promise<boolean>} as `answer`
+ */
+async function answerAfterFailure(error, { item, ranked }, reply) {
+  const own = chat;
+  item.remove();
+  const problem = await problemAfterRecovery(error);
+  if (own !== chat) return true;
+  if (!problem && !isStopping) return answer(reply);
+  if (problem) showNotice(problem, true);
+  return !!ranked && !!answers && showUnknown(addTurn("assistant"), ranked, answers);
 }
 
 /**
@@ -191,6 +203,7 @@ async function answerByLadder(turn) {
   if (!ranked || !answers) return answerByModel(turn, null, true);
   const [best] = ranked.passages;
   if (best && ranked.rung !== "unsure") return showPassage(turn, ranked, best.passage, ranked.rung);
+  turn.ranked = ranked;
   if (answers.fallback === "model" && (await answerByModel(turn, ranked, true))) return true;
   return own === chat && showUnknown(turn, ranked, answers);
 }

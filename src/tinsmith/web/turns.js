@@ -1,8 +1,17 @@
-/** The turns of the conversation on the page. */
+/**
+ * The turns of the conversation on the page.
+ *
+ * @import { Ranked } from "./messages.js"
+ */
 
 import { element, make, newButton } from "./elements.js";
 
-/** @typedef {{item: HTMLElement, body: HTMLElement}} Turn */
+/**
+ * @typedef {object} Turn
+ * @property {HTMLElement} item
+ * @property {HTMLElement} body
+ * @property {Ranked} [ranked] what to offer if the model gives no answer
+ */
 
 /** The page scrolls along with an answer while its end is closer than this. */
 const NEAR_BOTTOM_PIXELS = 160;
@@ -21,6 +30,11 @@ export function addTurn(role, text = "") {
 
 export function lastTurn() {
   return turns.lastElementChild;
+}
+
+/** @param {Element} item a turn that was removed */
+export function putBack(item) {
+  turns.append(item);
 }
 
 export function removeTurns() {
