@@ -192,6 +192,8 @@ def test_questions_are_answered_while_the_model_still_loads(open_site):
     assert text_of(page, ".text") == "The model's words on “Who won in 1994?”"
     assert marks(page) == [OWNERS, MODELS]
     assert page.evaluate("document.getElementById('loading').hidden")
+    generated = [request["maxNewTokens"] for request in page.evaluate("sent") if request["type"] == "generate"]
+    assert generated == [256], "no warm-up comes before a question that waits"
 
 
 def test_the_wait_for_the_model_can_be_stopped_and_taken_up_again(open_site):

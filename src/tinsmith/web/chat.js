@@ -397,7 +397,6 @@ function againButton(label, ranked, greedy) {
 function restart() {
   if (isBusy) client.stop();
   chat += 1;
-  stopWaiting?.();
   isBusy = false;
   conversation = [];
   removeTurns();
