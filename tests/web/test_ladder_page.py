@@ -184,7 +184,7 @@ def test_questions_are_answered_while_the_model_still_loads(open_site):
     assert text_of(page, ".text").startswith("Oat milk")
     send(page, "Who won in 1994?")
     page.wait_for("!!document.querySelector('.waiting')", 30)
-    waiting = f"{TITLE} has no answer to this. The model will write one when it has loaded."
+    waiting = f"No answer of {TITLE} fits well enough. The model will write one when it has loaded."
     assert text_of(page, ".waiting") == waiting == text_of(page, "#said", "body")
     assert requests(page, "generate") == [] and marks(page) == [OWNERS]
     finish_loading(page)

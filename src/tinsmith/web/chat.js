@@ -246,7 +246,7 @@ async function waitForModel({ body }) {
   if (isModelReady) return true;
   if (hasModelFailed) return false;
   const text = answers
-    ? `${app.title} has no answer to this. The model will write one when it has loaded.`
+    ? `No answer of ${app.title} fits well enough. The model will write one when it has loaded.`
     : "The model is still loading.";
   body.replaceChildren(make("p", "waiting", text));
   announce(text);
