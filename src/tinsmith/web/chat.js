@@ -213,7 +213,7 @@ async function lookUp() {
   const questions = conversation.filter(({ role }) => role === "user").map(({ content }) => content);
   const request = { question: questions.at(-1) ?? "", previous: questions.slice(0, -1) };
   // While a worker on the processor takes over from one whose GPU failed, it opens the answers again.
-  while (answers && answersWorker !== client.worker && !hasModelFailed) {
+  if (answersWorker !== client.worker) {
     await Promise.race([modelLoading, new Promise((resolve) => (answersSettled = () => resolve(null)))]);
   }
   if (!answers) return null;
