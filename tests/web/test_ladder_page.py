@@ -21,8 +21,11 @@ from ladder import (
     texts_of,
     write_page,
 )
+from packages import tiny_run, write_site
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.serve import SiteServer
+from tinsmith.core.run_dir import read_json, write_json
+from tiny_answers import tiny_passages, write_sums, write_tiny_answers
 
 pytestmark = pytest.mark.browser
 
@@ -377,3 +380,57 @@ def test_while_the_processor_takes_over_a_question_waits_for_its_answers(open_si
     ask(page, "likely 1: can I send it back?")
     assert page.evaluate("searches") == [[1, True], [2, True]]
     assert text_of(page, ".text") == RETURNS["text"] and text_of(page, "#answers-problem", "body") == ""
+
+
+@pytest.fixture
+def real_site(tmp_path_factory, tmp_path):
+    """A site with a tiny model and tiny encoders, whose ladder is sure of everything that is close at all."""
+    site = tmp_path / "real"
+    site.mkdir()
+    write_site(tiny_run("llama", tmp_path_factory), site)
+    write_json(site / "app.json", {**read_json(site / "app.json"), "answers": "./model/answers/"})
+    answers = site / "model/answers"
+    answers.mkdir(parents=True)
+    write_tiny_answers(answers)
+    settings = read_json(answers / "answers.json")
+    settings["ladder"] = {**settings["ladder"], "sure": 0.05, "likely": 0.05, "min_closeness": 0.0}
+    write_json(answers / "answers.json", {**settings, "fallback": "model"})
+    write_sums(answers)
+    return site
+
+
+def test_the_real_worker_answers_in_the_owners_words_also_without_a_network(real_site):
+    passages = {passage.title: passage for passage in tiny_passages()}
+    question = "What is the price of Sencha?"
+    with Browser(webgpu="none") as browser:
+        with SiteServer({"/": real_site}) as server:
+            page = open_page(browser, server.origin)
+            page.wait_for("document.getElementById('said').textContent === 'The model is ready'", 60)
+            ask(page, question)
+            assert texts_of(page, ".turn .mark") == ["Word for word from Tea shop"]
+            assert text_of(page, ".text") == passages[question].text
+            (answers,) = [r for r in page.requests if r.url.endswith("/model/answers/answers.json")]
+            assert answers.status == 200
+            assert [r.url for r in page.requests if not r.url.startswith(f"{server.origin}/")] == []
+            assert page.exceptions == [] and [text for kind, text in page.console if kind == "error"] == []
+        page = open_page(browser, server.origin)  # nobody listens there any more
+        ask(page, question)
+        assert text_of(page, ".text") == passages[question].text
+        click(page, "New chat")
+        send(page, "zzz zzz")
+        page.wait_for("!!document.querySelector('.measure')", 60)
+        assert marks(page)[-1] == "Written by the model, not by Tea shop: check it"
+
+
+def test_a_damaged_file_of_the_answers_is_said_and_the_model_answers(real_site):
+    index = real_site / "model/answers/passages.json"
+    index.write_bytes(index.read_bytes().replace(b"Sencha", b"Senchb", 1))
+    with Browser(webgpu="none") as browser, SiteServer({"/": real_site}) as server:
+        page = open_page(browser, server.origin)
+        page.wait_for("document.getElementById('answers-problem').textContent !== ''", 60)
+        problem = text_of(page, "#answers-problem", "body")
+        assert problem.startswith("The answers of Tea shop cannot be searched, so the model answers alone: ")
+        assert "passages.json" in problem
+        send(page, "What is the price of Sencha?")
+        page.wait_for("!!document.querySelector('.measure')", 60)
+        assert marks(page) == ["Written by the model, not by Tea shop: check it"]
