@@ -147,6 +147,10 @@ def test_report_writes_what_the_card_reads(outcomes, tmp_path, monkeypatch):
     assert read_outcomes(tmp_path / "answers_questions.jsonl") == outcomes
     assert (tmp_path / "answers_curve.png").is_file()
     (tmp_path / "answers_curve.png").unlink()
+    unknown = [one for one in outcomes if one.question.kind == "far"]
+    record = report_outcomes(Recorder(), unknown, "knowledge", tmp_path)
+    assert (record["withheld"], record["curve"]) == ("no question that a passage answers was asked", "")
+    assert not (tmp_path / "answers_curve.png").exists()
     monkeypatch.setattr(module, "MAX_CONTROL", -1)  # every control passes
     record = report_outcomes(Recorder(), outcomes, "knowledge", tmp_path)
     assert "wrong by construction" in record["withheld"]

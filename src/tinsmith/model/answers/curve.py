@@ -108,8 +108,10 @@ def plot_curve(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
         axes.plot([x], [y], "o", color=_ORANGE, markerfacecolor=face, markersize=9, label=label)
     axes.set(title=title, xlabel="questions answered (%)", ylabel="answers that are wrong (%)")
     axes.set_xlim(0, 102)
-    axes.set_ylim(0, max(10.0, 1.45 * max(100 * point.risk for point in points[len(points) // 5 :])))
-    axes.legend(frameon=False, loc="upper left")
+    # The first few answers have wide intervals, which would leave little room for the rest.
+    later = points[len(points) // 5 :]
+    axes.set_ylim(0, 105 * max(0.1, *(point.interval.get("ci95_high", point.risk) for point in later)))
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
     axes.spines[["top", "right"]].set_visible(False)
     # Without a version and a time in the metadata, the same outcomes always produce the same file.
     figure.savefig(path, metadata={"Software": None})

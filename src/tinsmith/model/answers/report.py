@@ -25,17 +25,18 @@ def report_outcomes(recorder: Recorder, outcomes: Sequence[Outcome], stage: str,
 
     Returns:
         For the stage's record: `questions` (kind -> origin -> count), `curve` (the picture in words; empty without
-        one), and `withheld` (why scores were withheld; empty if they were not).
+        one), and `withheld` (why known questions have no scores; empty if they have).
     """
     write_outcomes(out_dir / OUTCOMES_FILE, outcomes)
     withheld = record_rates(recorder, outcomes, f"{stage}/{OUTCOMES_FILE}")
     known = [outcome for outcome in outcomes if outcome.question.kind == "known"]
-    has_curve = bool(known) and not withheld
-    if has_curve:
-        plot_curve(known, "Wrong answers among the questions that get one", out_dir / CURVE_FILE)
+    if not known:
+        withheld = withheld or "no question that a passage answers was asked"
+    if not withheld:
+        plot_curve(known, "Of the known questions that get an answer, how many get a wrong one", out_dir / CURVE_FILE)
     origins = {kind: Counter(one.question.origin for one in outcomes if one.question.kind == kind) for kind in KINDS}
     return {
         "questions": {kind: dict(sorted(counts.items())) for kind, counts in origins.items() if counts},
-        "curve": curve_text(known) if has_curve else "",
+        "curve": "" if withheld else curve_text(known),
         "withheld": withheld,
     }
