@@ -60,7 +60,7 @@ def ask(page: Page, question: str) -> None:
     """)
     page.wait_for("!document.getElementById('send').disabled", 30)
     page.evaluate("document.getElementById('send').click()")
-    page.wait_for("!!document.querySelector('.measure')", 120)
+    page.wait_for("!!document.querySelector('.turn.assistant .actions')", 120)
 
 
 if __name__ == "__main__":
