@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -93,7 +94,8 @@ def test_nothing_written_names_this_machine(finished):
         assert here not in text and f"{home}/" not in text and os.uname().nodename not in text.split(), path
 
 
-def test_no_text_of_a_conversation_is_published(finished):
+def test_no_text_of_a_conversation_is_published_outside_the_answers(finished):
+    """The owner of this run agreed to answers and questions, which stand in one folder."""
     _, run, _ = finished
     records = [json.loads(line) for path in run.glob("data/*.jsonl") for line in path.read_text().splitlines()]
     texts = {message["content"] for record in records for message in record["messages"]}
@@ -103,9 +105,8 @@ def test_no_text_of_a_conversation_is_published(finished):
         path for folder in ("app", "card", "export/package") for path in (run / folder).rglob("*") if path.is_file()
     ]
     assert len(files) > 30
-    for path in files:
-        content = path.read_bytes()
-        assert not [text for text in secrets if text in content], path
+    holders = {path.relative_to(run) for path in files if any(text in path.read_bytes() for text in secrets)}
+    assert holders == {Path("app/model/answers/passages.json")}
 
 
 def test_killed_while_training_continues(tmp_path):
