@@ -98,8 +98,8 @@ class AnswersConfig(Section):
     """Where an answer comes from. `ladder` shows the owner's words if they are likely to be right, and else says that
     it does not know. `model` always lets the tuned model answer. `auto` measures which is better, and records why."""
     max_wrong: float = Field(0.05, gt=0, lt=1)
-    """Highest share of wrong answers among those that the ladder gives as sure. A lower one makes it say more often
-    that it does not know."""
+    """Highest share of answerable questions that may get a wrong answer as sure. A lower one makes the page say more
+    often that it does not know."""
     questions: Text = ""
     """A file of questions to measure by (JSONL, CSV or TSV), relative to the configuration file; see
     `docs/answers.md`. `tinsmith questions RUN` writes one to start from. Empty uses questions made from the data."""

@@ -144,7 +144,9 @@ def _outcomes(answers: Answers, questions: Sequence[Question], seed: int) -> lis
     for question in questions:
         ranked = answers.look_up(question.question, question.previous)
         best = tuple(passage for passage, _ in ranked.passages)
-        shown.append(Shown(ranked.rung, ranked.confidence, best, answers.fallback == "model"))
+        is_close = ranked.passages[0][1].closeness >= answers.ladder.min_closeness
+        confidence = ranked.confidence if is_close else 0.0
+        shown.append(Shown(ranked.rung, confidence, best, answers.fallback == "model"))
     return judged(questions, shown, answers.passages, seed)
 
 

@@ -102,11 +102,13 @@ class _Graph:
         count: int = 1,
         outputs: Sequence[str] = (),
         domain: str = "",
-        **attributes: float,
+        **attributes: int | float,
     ) -> list[str]:
         """Names of the outputs of a new node."""
         names = list(outputs) or [f"{len(self.nodes)}_{index}" for index in range(count)]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        node = helper.make_node(kind, list(inputs), names, domain=domain)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+        self.nodes.append(node)
         return names
 
     def constant(self, name: str, array: np.ndarray) -> str:
@@ -126,10 +128,18 @@ class _Graph:
         return name
 
     def linear(self, name: str, hidden: str) -> str:
-        """Multiply by INT8 weights; the inputs are rounded to INT8 too, with a range measured on each call."""
+        """Multiply by INT8 weights. Inputs are rounded to INT8 too, and the rest of the rounding in a second product.
+
+        A few channels of these inputs are twenty times the others, so one rounding loses what tells texts apart:
+        cosines with the unrounded encoder were 0.994 and 0.997, and a rounding that fell otherwise in a browser moved
+        one score in ten. After the second rounding they are 1.0000.
+        """
         levels, scales, bias = (self.stored(f"{name}.{part}") for part in ("levels", "scales", "bias"))
-        (product,) = self.op("DynamicQuantizeMatMul", [hidden, levels, scales, "", bias], domain=_CONTRIB)
-        return product
+        rounded = self.op("DequantizeLinear", self.op("DynamicQuantizeLinear", [hidden], 3))[0]
+        rest = self.op("Sub", [hidden, rounded])[0]
+        (product,) = self.op("DynamicQuantizeMatMul", [rounded, levels, scales, "", bias], domain=_CONTRIB)
+        (correction,) = self.op("DynamicQuantizeMatMul", [rest, levels, scales], domain=_CONTRIB)
+        return self.op("Add", [product, correction])[0]
 
     def norm(self, name: str, hidden: str, added: str | None, epsilon: float) -> str:
         """Layer norm of `hidden`, or of its sum with `added`."""

@@ -42,7 +42,7 @@ class Ladder:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Ladder":
-        return cls(**{**value, "weights": Weights(**value["weights"])})
+        return cls(Weights(**value["weights"]), value["sure"], value["likely"], value["min_closeness"])
 
     def confidence(self, ranked: Sequence[Scored]) -> float:
         """Estimated probability that the first of `ranked` answers the question; 0 if there is none."""

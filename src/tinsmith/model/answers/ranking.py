@@ -93,7 +93,7 @@ class Ranker:
     def _closeness(self, vectors: Sequence[np.ndarray]) -> np.ndarray:
         cosines = self.cosines(vectors)
         scaled = [(row - index.mean) / index.deviation for row, index in zip(cosines, self._indexes, strict=True)]
-        return np.mean(scaled, axis=0, dtype=np.float64)
+        return np.asarray(np.mean(scaled, axis=0, dtype=np.float64))
 
     def _mean_cosine(self, index: Index, vector: np.ndarray) -> np.ndarray:
         starts = self._starts[:-1]
