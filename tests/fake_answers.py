@@ -22,7 +22,11 @@ def write_fake_answers(folder: Path, passages: Sequence[Passage]) -> None:
     fields = ("id", "kind", "title", "text", "category")
     records = [
         {name: getattr(passage, name) for name in fields}
-        | {"source": {"name": passage.source.name, "place": passage.source.place, "url": "", "date": ""}, "rows": 2}
+        | {
+            "source": {"name": passage.source.name, "place": passage.source.place, "url": "", "date": ""},
+            "rows": 2,
+            "question_rows": 0,
+        }
         for passage in passages
     ]
     write_json(folder / "passages.json", records)

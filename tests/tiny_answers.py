@@ -19,7 +19,7 @@ from tinsmith.model.passages import Passage, Source
 SHAPE = Shape(layers=2, heads=2, dimension=64, inner=128, epsilon=1e-12)
 POSITIONS = 40
 LADDER = Ladder(Weights(closeness=1.0, lead=1.0, lead_of_five=0.5, bias=-2.0), sure=0.6, likely=0.2, min_closeness=-1.0)
-SETTINGS = {"candidates": 6, "lexical": 1.5, "sentence_candidates": 8}
+SETTINGS = {"candidates": 6, "lexical": 1.5, "sentence_candidates": 8, "question_margin": 0.5}
 _TEAS = ("Sencha", "Assam", "Darjeeling", "Oolong", "Gyokuro", "Lapsang", "Rooibos", "Matcha", "Keemun", "Pu-erh")
 _MATTERS = ("price", "brewing", "origin", "caffeine")
 
@@ -49,6 +49,8 @@ def write_tiny_answers(folder: Path, passages: Sequence[Passage] | None = None) 
     """
     passages = tiny_passages() if passages is None else passages
     rows = [[f"{p.title} {p.text}", p.text, *_sentences(p.text)] for p in passages]
+    # A third of the passages has no question row, a third one, and a third two.
+    questions = [[p.title, f"Tell me about {p.title}"][: number % 3] for number, p in enumerate(passages)]
     corpus = [text for texts in rows for text in texts]
     encoders = []
     for name, tokenizer, prefix in (("words", _word_pieces(corpus), ""), ("pieces", _unigrams(corpus), "query: ")):
@@ -56,14 +58,22 @@ def write_tiny_answers(folder: Path, passages: Sequence[Passage] | None = None) 
         write_encoder(folder, name, _weights(tokenizer.get_vocab_size(), seed=len(name)))
         encoder = Encoder(folder, name, prefix, "", POSITIONS, threads=1)
         vectors = encoder.passages(corpus)
-        (folder / f"{name}.index.bin").write_bytes(pack_rows(vectors).tobytes())
+        index = [
+            vector
+            for texts, asked in zip(rows, questions, strict=True)
+            for vector in (*encoder.passages(texts), *(encoder.query(question) for question in asked))
+        ]
+        (folder / f"{name}.index.bin").write_bytes(pack_rows(np.stack(index)).tobytes())
         files = {"graph": f"{name}.onnx", "weights": f"{name}.bin", "layout": f"{name}.json"}
         more = {"tokenizer": f"{name}.tokenizer.json", "index": f"{name}.index.bin"}
         prefixes = {"query_prefix": prefix, "passage_prefix": ""}
         cosines = vectors @ vectors.T
         spread = {"mean": float(cosines.mean()), "deviation": float(cosines.std())}
         encoders.append({"name": name, "max_tokens": POSITIONS, **files, **more, **prefixes, **spread})
-    stored = [{**_record(passage), "rows": len(texts)} for passage, texts in zip(passages, rows, strict=True)]
+    stored = [
+        {**_record(passage), "rows": len(texts) + len(asked), "question_rows": len(asked)}
+        for passage, texts, asked in zip(passages, rows, questions, strict=True)
+    ]
     write_json(folder / "passages.json", stored)
     settings = {"encoders": encoders, "passages": "passages.json", "dimension": SHAPE.dimension, **SETTINGS}
     texts = {"fallback": "unknown", "unknown": "I do not know that."}

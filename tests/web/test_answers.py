@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.model.answers.answers import Answers
 from tinsmith.model.answers.grams import Overlap
 from tinsmith.model.answers.q4 import pack_rows, unpack_rows
-from tinsmith.model.answers.ranking import Index, Ranker, Settings
+from tinsmith.model.answers.ranking import Index, Ranker, RowCounts, Settings
 from tiny_answers import tiny_passages, write_sums, write_tiny_answers
 
 QUESTIONS = [
@@ -97,8 +98,12 @@ def test_overlap_by_hand():
 @pytest.mark.parametrize("sentence_candidates", [0, 50, 1000])
 def test_closeness_is_pythons(sentence_candidates, tmp_path):
     generator = np.random.default_rng(1)
-    counts = generator.integers(2, 6, 300).tolist()
-    rows = generator.normal(size=(2, sum(counts), 96))
+    questions_of = generator.integers(0, 3, 300).tolist()
+    counts = [
+        RowCounts(int(texts) + asked, asked)
+        for texts, asked in zip(generator.integers(2, 6, 300), questions_of, strict=True)
+    ]
+    rows = generator.normal(size=(2, sum(count.rows for count in counts), 96))
     packed = [pack_rows((one / np.linalg.norm(one, axis=1, keepdims=True)).astype(np.float32)) for one in rows]
     questions = generator.normal(size=(5, 2, 96)).astype(np.float32)
     questions /= np.linalg.norm(questions, axis=2, keepdims=True)
@@ -112,15 +117,14 @@ def test_closeness_is_pythons(sentence_candidates, tmp_path):
       const packed = readFileSync(`{tmp_path}/${{index}}.bin`);
       return {{ name: "index", packed, dimension: 96, mean, deviation }};
     }});
-    const vectors = new Vectors({counts}, indexes, {sentence_candidates});
+    const limits = {{ sentenceCandidates: {sentence_candidates}, questionMargin: 0.5 }};
+    const vectors = new Vectors({json.dumps([asdict(count) for count in counts])}, indexes, limits);
     const compare = (question) => [...vectors.compare(question.map((vector) => Float32Array.from(vector)))];
     console.log(JSON.stringify({questions.tolist()}.map(compare)));""")
     indexes = [Index(unpack_rows(content), *spread) for content, spread in zip(packed, spreads, strict=True)]
-    ranker = Ranker(counts, indexes, Overlap([]), Settings(50, 1.5, sentence_candidates))
+    ranker = Ranker(counts, indexes, Overlap([]), Settings(50, 1.5, sentence_candidates, 0.5))
     for question, row in zip(questions, closeness, strict=True):
-        cosines = ranker.cosines(list(question))
-        expected = sum((one - mean) / deviation for one, (mean, deviation) in zip(cosines, spreads, strict=True)) / 2
-        assert row == pytest.approx(expected.tolist(), abs=1e-4)
+        assert row == pytest.approx(ranker.closeness(list(question)).tolist(), abs=1e-4)
 
 
 def test_the_largest_values_and_the_first_of_equals():
@@ -136,7 +140,8 @@ def test_an_index_of_other_passages_is_refused():
     script = """
     import { Vectors } from "./vectors.js";
     const index = { name: "e5.index.bin", packed: new Uint8Array(18), dimension: 32, mean: 0, deviation: 1 };
-    try { new Vectors([2], [index], 500); } catch (error) { console.log(JSON.stringify(error.message)); }"""
+    const counts = [{ rows: 2, questions: 0 }];
+    try { new Vectors(counts, [index], {}); } catch (error) { console.log(JSON.stringify(error.message)); }"""
     assert in_node(script) == "e5.index.bin has 18 bytes, but the vectors of the passages take 36."
 
 
@@ -199,7 +204,8 @@ def test_a_page_finds_what_python_finds(page, folder):
     assert len(rungs) > 1 and used == {True, False}
     best = found["results"][0]["passages"][0]["passage"]
     assert best in [
-        {key: value for key, value in record.items() if key != "rows"} for record in read_json(folder / "passages.json")
+        {key: value for key, value in record.items() if not key.endswith("rows")}
+        for record in read_json(folder / "passages.json")
     ]
 
 
@@ -326,7 +332,7 @@ def no_json(folder):
         (missing, "pieces.bin answered 404"),
         (no_graph, "protobuf parsing failed"),
         (too_short, "The encoder's file is shorter than its layout says."),
-        (other_passages, "index.bin has 6120 bytes, but the vectors of the passages take 5976."),
+        (other_passages, "index.bin has 7524 bytes, but the vectors of the passages take 7380."),
         (no_json, "answers.json is not JSON; it begins with: <!doctype html>"),
         (shutil.rmtree, "SHA256SUMS answered 404"),
     ],

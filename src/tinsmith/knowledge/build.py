@@ -5,6 +5,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from tinsmith.model.answers.ladder import Ladder
 from tinsmith.model.answers.prune import prune, token_names
 from tinsmith.model.answers.publish import CHECKSUMS_FILE, PASSAGES_FILE, SETTINGS_FILE
 from tinsmith.model.answers.q4 import pack_rows, unpack_rows
-from tinsmith.model.answers.ranking import Index, Ranker, Settings
+from tinsmith.model.answers.ranking import Index, Ranker, RowCounts, Settings
 from tinsmith.model.passages import Passage
 
-RANKING = Settings(candidates=50, lexical=1.0, sentence_candidates=500)
+RANKING = Settings(candidates=50, lexical=1.0, sentence_candidates=500, question_margin=1.25)
 """Measured in docs/experiments/answers.md."""
 _VOCABULARY = {"minilm": 10_000, "e5": 8_000}
 """Tokens kept of an encoder, if the owner's words do not need more."""
@@ -62,30 +63,29 @@ def write_answers(
         FetchError: an encoder cannot be downloaded.
     """
     texts = [text for passage in passages for text in (*passage.questions, passage.title, passage.text)]
-    row_texts = [list(_row_texts(passage)) for passage in passages]
+    row_texts = [_row_texts(passage) for passage in passages]
     encoders, used = [], []
     english = sources != ENCODERS or _is_english(texts)
     for source in sources:
         if english or source.is_multilingual:
             encoders.append(_write_encoder(folder, source, texts, english))
             used.append(source)
-    counts = [len(rows) for rows in row_texts]
+    counts = [RowCounts(len(rows.texts) + len(rows.questions), len(rows.questions)) for rows in row_texts]
     dimension = 0
     for entry in encoders:
         encoder = Encoder(folder, entry["name"], entry["query_prefix"], entry["passage_prefix"], entry["max_tokens"])
-        label = f"knowledge: reading passages with {entry['name']}"
-        every = tqdm([t for rows in row_texts for t in rows], desc=label, unit="text", delay=2, mininterval=1)
-        packed = pack_rows(encoder.passages(every))
+        packed = pack_rows(np.concatenate(list(_vectors(encoder, row_texts))))
         write_bytes(folder / entry["index"], packed.tobytes())
         dimension = encoder.dimension
         entry["mean"], entry["deviation"] = _spread(encoder, unpack_rows(packed), counts, passages)
-    write_json(folder / PASSAGES_FILE, [_record(p, count) for p, count in zip(passages, counts, strict=True)])
+    write_json(folder / PASSAGES_FILE, [_record(p, c) for p, c in zip(passages, counts, strict=True)])
     settings = {
         "encoders": encoders,
         "passages": PASSAGES_FILE,
         "candidates": RANKING.candidates,
         "lexical": RANKING.lexical,
         "sentence_candidates": RANKING.sentence_candidates,
+        "question_margin": RANKING.question_margin,
         "dimension": dimension,
         "ladder": ladder.as_json(),
         "fallback": fallback,
@@ -109,15 +109,29 @@ def write_sums(folder: Path) -> None:
     write_text(folder / CHECKSUMS_FILE, "".join(lines))
 
 
-def _row_texts(passage: Passage) -> Iterator[str]:
-    """What is compared with a question, by row: title and text, text, then sentences and further questions."""
-    yield joined((passage.title, passage.text))
-    yield passage.text
+@dataclass(frozen=True, slots=True)
+class _RowTexts:
+    """What is compared with a visitor's question, one row each."""
+
+    texts: list[str]
+    """Title and text, text, then sentences of the text if there are several."""
+    questions: tuple[str, ...]
+    """Questions that the passage answers, or its last heading."""
+
+
+def _row_texts(passage: Passage) -> _RowTexts:
     sentences = _sentences(passage.text)
-    if len(sentences) > 1:
-        yield from sentences[:_MAX_SENTENCES]
-    for question in passage.questions[1:]:
-        yield joined((question, passage.text))
+    few = sentences[:_MAX_SENTENCES] if len(sentences) > 1 else []
+    texts = [joined((passage.title, passage.text)), passage.text, *few]
+    return _RowTexts(texts, passage.questions or (passage.title.split(" > ")[-1],))
+
+
+def _vectors(encoder: Encoder, row_texts: Sequence[_RowTexts]) -> Iterator[np.ndarray]:
+    """The rows (N, D) of each passage, in the order of the index."""
+    label = f"knowledge: reading passages with {encoder.name}"
+    for rows in tqdm(row_texts, desc=label, unit="passage", delay=2, mininterval=1):
+        yield encoder.passages(rows.texts)
+        yield np.stack([encoder.query(question) for question in rows.questions])
 
 
 def _sentences(text: str) -> list[str]:
@@ -216,7 +230,7 @@ def _tokens_of_words(definition: dict[str, Any], words: Sequence[str]) -> Iterat
 
 
 def _spread(
-    encoder: Encoder, rows: np.ndarray, counts: Sequence[int], passages: Sequence[Passage]
+    encoder: Encoder, rows: np.ndarray, counts: Sequence[RowCounts], passages: Sequence[Passage]
 ) -> tuple[float, float]:
     """Mean and standard deviation of the closeness of the owner's questions or titles to all passages."""
     probes = [passage.questions[0] if passage.questions else passage.title for passage in passages]
@@ -226,7 +240,7 @@ def _spread(
     return float(cosines.mean()), max(float(cosines.std()), 1e-6)
 
 
-def _record(passage: Passage, rows: int) -> dict[str, Any]:
+def _record(passage: Passage, counts: RowCounts) -> dict[str, Any]:
     source = passage.source
     return {
         "id": passage.id,
@@ -235,5 +249,6 @@ def _record(passage: Passage, rows: int) -> dict[str, Any]:
         "text": passage.text,
         "category": passage.category,
         "source": {"name": source.name, "place": source.place, "url": source.url, "date": source.date},
-        "rows": rows,
+        "rows": counts.rows,
+        "question_rows": counts.questions,
     }

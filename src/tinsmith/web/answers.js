@@ -37,6 +37,7 @@
  * @property {string} passages
  * @property {number} candidates how many of the closest passages are scored
  * @property {number} sentence_candidates see vectors.js
+ * @property {number} question_margin see vectors.js
  * @property {number} lexical weight of the overlap in the score
  * @property {Ladder} ladder
  * @property {"unknown" | "model"} fallback who replies when unsure: the text below, or the chat model
@@ -143,7 +144,9 @@ export class Answers {
   constructor(settings, files, encoders) {
     this.settings = settings;
     this.encoders = encoders;
-    const stored = /** @type {(Passage & {rows: number})[]} */ (jsonOf(files, settings.passages));
+    const stored = /** @type {(Passage & {rows: number, question_rows: number})[]} */ (
+      jsonOf(files, settings.passages)
+    );
     /** @type {Passage[]} */
     this.passages = stored.map(({ id, kind, title, text, category, source }) => ({
       id,
@@ -158,9 +161,9 @@ export class Answers {
       return { name, packed: contentOf(files, name), dimension, mean, deviation };
     });
     this.vectors = new Vectors(
-      stored.map(({ rows }) => rows),
+      stored.map(({ rows, question_rows: questions }) => ({ rows, questions })),
       indexes,
-      settings.sentence_candidates,
+      { sentenceCandidates: settings.sentence_candidates, questionMargin: settings.question_margin },
     );
     this.overlap = new Overlap(stored.map(comparedText));
   }

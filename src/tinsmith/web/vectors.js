@@ -1,8 +1,8 @@
 /**
  * The passages' vectors: how close each passage is to a question.
  *
- * A passage's first row is its title and text, the second its text alone, and each further row a sentence or another question
- * that it answers. Rows stay in 4 bits. A question's vector is rounded to 22-bit integers, so that products are summed
+ * A passage's first row is its title and text, the second its text alone, and the next ones are its sentences. The last ones are
+ * questions that it answers. Rows stay in 4 bits. A question's vector is rounded to 22-bit integers, so that products are summed
  * exactly and without conversions. `tinsmith.model.answers.ranking` does the same in Python.
  */
 
@@ -100,21 +100,38 @@ export function largest(values, count) {
   return places.sort((one, other) => values[other] - values[one] || one - other);
 }
 
+/**
+ * @typedef {object} RowCounts rows of one passage in every index
+ * @property {number} rows all of them, at least 2
+ * @property {number} questions the last ones, which are vectors of questions
+ *
+ * @typedef {object} Limits
+ * @property {number} sentenceCandidates passages whose sentences are compared, those whose first two rows are closest; of the
+ *   others, sentences count as the mean of the first two
+ * @property {number} questionMargin how much closer a passage's own question must be than its text to count in its place
+ */
+
 /** The vectors of all passages, from one or more encoders. */
 export class Vectors {
   /**
-   * @param {number[]} rowCounts rows of each passage, at least 2
+   * @param {RowCounts[]} rowCounts of each passage
    * @param {{name: string, packed: Uint8Array, dimension: number, mean: number, deviation: number}[]} indexes
-   * @param {number} sentenceCandidates passages whose further rows are compared, those whose first two rows are closest; of
-   *   the others, further rows count as the mean of the first two
+   * @param {Limits} limits
    * @throws {Error} if an index has other rows than the passages
    */
-  constructor(rowCounts, indexes, sentenceCandidates) {
+  constructor(rowCounts, indexes, limits) {
     const passages = rowCounts.length;
-    this.sentenceCandidates = sentenceCandidates;
+    this.limits = limits;
     /** First row of each passage; then the number of rows. */
     this.starts = new Int32Array(passages + 1);
-    rowCounts.forEach((rows, passage) => (this.starts[passage + 1] = this.starts[passage] + rows));
+    /** First question of each passage, counted over all passages; then the number of questions. */
+    this.questionStarts = new Int32Array(passages + 1);
+    for (const [passage, { rows, questions }] of rowCounts.entries()) {
+      this.starts[passage + 1] = this.starts[passage] + rows;
+      this.questionStarts[passage + 1] = this.questionStarts[passage] + questions;
+    }
+    /** How close each of the passages' questions is. */
+    this.questionCloseness = new Float64Array(this.questionStarts[passages]);
     this.indexes = indexes.map(({ name, packed, dimension, mean, deviation }) => {
       const bytes = this.starts[passages] * rowBytes(dimension);
       if (packed.length !== bytes) {
@@ -127,34 +144,61 @@ export class Vectors {
   }
 
   /**
-   * How close each passage is to a question: the mean over the encoders, in standard deviations from what is usual.
+   * How close each passage is to a question, in standard deviations from what is usual: the mean over the encoders, of its text
+   * or of the closest of its own questions.
    *
    * @param {Float32Array[]} question its vector, by encoder
    * @returns {Float64Array} by passage; overwritten by the next call
    */
   compare(question) {
-    const { closeness, cosines, indexes } = this;
+    const { closeness, cosines, indexes, questionCloseness } = this;
     closeness.fill(0);
+    questionCloseness.fill(0);
     for (const [index, rows] of indexes.entries()) {
       rows.setQuestion(question[index]);
-      this.#compareRows(rows);
+      this.#compareTexts(rows);
       const factor = 1 / (rows.deviation * indexes.length);
       for (let passage = 0; passage < closeness.length; passage++) {
         closeness[passage] += (cosines[passage] - rows.mean) * factor;
       }
+      this.#addQuestions(rows, factor);
     }
+    this.#preferQuestions();
     return closeness;
   }
 
-  /** Set `cosines`: of each passage, the mean of its first two rows and the closest of its further rows. @param {Rows} rows */
-  #compareRows(rows) {
-    const { cosines, starts } = this;
+  /** Add how close each of the passages' questions is by one encoder. @param {Rows} rows @param {number} factor */
+  #addQuestions(rows, factor) {
+    const { questionCloseness, questionStarts, starts } = this;
+    for (let passage = 0; passage + 1 < starts.length; passage++) {
+      const first = questionStarts[passage];
+      const end = questionStarts[passage + 1];
+      const row = starts[passage + 1] - (end - first);
+      for (let question = first; question < end; question++) {
+        questionCloseness[question] += (rows.cosine(row + question - first) - rows.mean) * factor;
+      }
+    }
+  }
+
+  /** Let a passage's closest question count where it is closer than the text by more than the margin. */
+  #preferQuestions() {
+    const { closeness, questionCloseness, questionStarts, limits } = this;
+    for (let passage = 0; passage < closeness.length; passage++) {
+      for (let question = questionStarts[passage]; question < questionStarts[passage + 1]; question++) {
+        closeness[passage] = Math.max(closeness[passage], questionCloseness[question] - limits.questionMargin);
+      }
+    }
+  }
+
+  /** Set `cosines`: of each passage, the mean of its first two rows and its closest sentence. @param {Rows} rows */
+  #compareTexts(rows) {
+    const { cosines, starts, questionStarts } = this;
     for (let passage = 0; passage < cosines.length; passage++) {
       const row = starts[passage];
       cosines[passage] = (rows.cosine(row) + rows.cosine(row + 1)) / 2;
     }
-    for (const passage of largest(cosines, this.sentenceCandidates)) {
-      const end = starts[passage + 1];
+    for (const passage of largest(cosines, this.limits.sentenceCandidates)) {
+      const end = starts[passage + 1] - (questionStarts[passage + 1] - questionStarts[passage]);
       let best = -Infinity;
       for (let row = starts[passage] + 2; row < end; row++) best = Math.max(best, rows.cosine(row));
       if (best > -Infinity) cosines[passage] = (2 * cosines[passage] + best) / 3;

@@ -9,9 +9,9 @@ import pytest
 from tinsmith.knowledge.calibrate import default_ladder, fitted, threshold
 from tinsmith.model.answers.grams import Overlap, grams_of
 from tinsmith.model.answers.ladder import Ladder, Weights, features
-from tinsmith.model.answers.ranking import Index, Ranker, Scored, Settings
+from tinsmith.model.answers.ranking import Index, Ranker, RowCounts, Scored, Settings
 
-SETTINGS = Settings(candidates=2, lexical=1.5, sentence_candidates=10)
+SETTINGS = Settings(candidates=2, lexical=1.5, sentence_candidates=10, question_margin=1.0)
 
 
 def unit(*values: float) -> np.ndarray:
@@ -23,7 +23,8 @@ def ranker(settings: Settings = SETTINGS) -> Ranker:
     """Three passages: of two, of three and of two rows."""
     rows = np.stack([unit(1, 0), unit(1, 0), unit(0, 1), unit(0, 1), unit(1, 0), unit(1, 1), unit(1, 1)])
     overlap = Overlap(["green tea", "black coffee", "oat milk"])
-    return Ranker([2, 3, 2], [Index(rows, 0.5, 0.25)], overlap, settings)
+    counts = [RowCounts(2, 0), RowCounts(3, 0), RowCounts(2, 0)]
+    return Ranker(counts, [Index(rows, 0.5, 0.25)], overlap, settings)
 
 
 def test_closeness_is_the_mean_of_rows_and_the_best_sentence():
@@ -39,6 +40,16 @@ def test_closeness_is_the_mean_of_rows_and_the_best_sentence():
 def test_sentences_count_only_for_the_closest():
     few = replace(SETTINGS, candidates=3, sentence_candidates=2)
     assert {i.passage: i.closeness for i in ranker(few).rank("xyz", [unit(1, 0)])}[1] == pytest.approx(-0.5 / 0.25)
+
+
+def test_a_passages_own_question_counts_if_it_is_closer_by_the_margin():
+    """The first passage's text is at 0; its questions are at 1 and at the square root of a half."""
+    rows = np.stack([unit(0, 1), unit(0, 1), unit(1, 1), unit(1, 0), unit(0, 1), unit(0, 1)])
+    counts = [RowCounts(4, 2), RowCounts(2, 0)]
+    for margin, expected in ((0.5, (1 - 0.5) / 0.25 - 0.5), (10.0, -0.5 / 0.25)):
+        settings = replace(SETTINGS, question_margin=margin)
+        closeness = Ranker(counts, [Index(rows, 0.5, 0.25)], Overlap(["", ""]), settings).closeness([unit(1, 0)])
+        assert closeness == pytest.approx([expected, -0.5 / 0.25])
 
 
 def test_overlap_changes_the_order_and_a_left_out_passage_is_gone():

@@ -13,7 +13,7 @@ from tinsmith.model.answers.grams import Overlap, joined
 from tinsmith.model.answers.ladder import Ladder, Rung
 from tinsmith.model.answers.publish import SETTINGS_FILE
 from tinsmith.model.answers.q4 import row_bytes, unpack_rows
-from tinsmith.model.answers.ranking import Index, Ranker, Scored, Settings
+from tinsmith.model.answers.ranking import Index, Ranker, RowCounts, Scored, Settings
 from tinsmith.model.passages import Passage, Source
 
 
@@ -55,8 +55,11 @@ class Answers:
             for e in settings["encoders"]
         ]
         overlap = Overlap([_compared(passage) for passage in self.passages])
-        ranking = Settings(settings["candidates"], settings["lexical"], settings["sentence_candidates"])
-        self.ranker = Ranker([record["rows"] for record in stored], indexes, overlap, ranking)
+        ranking = Settings(
+            settings["candidates"], settings["lexical"], settings["sentence_candidates"], settings["question_margin"]
+        )
+        counts = [RowCounts(record["rows"], record["question_rows"]) for record in stored]
+        self.ranker = Ranker(counts, indexes, overlap, ranking)
 
     def look_up(self, question: str, previous: Sequence[str] = (), shown: int = 5) -> Ranked:
         """Rank the passages for a question, and say what to do with the best.
