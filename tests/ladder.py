@@ -44,7 +44,8 @@ SHOP = [OAT, RETURNS, DELIVERY, GIFT, HOURS]
 UNKNOWN = "I do not know that. Write to us at hello@tea.example."
 THRESHOLDS = {"sure": 0.8, "likely": 0.45, "minCloseness": -0.5}
 CONFIDENCE = {"sure": 0.91, "likely": 0.62, "unsure": 0.21}
-TITLE = "Leaf & Kettle"
+TITLE = "Tea by Leaf & Kettle, in a tab"
+OWNER = "Leaf & Kettle"
 QUESTIONS = ["sure: what is oat milk?", "likely: can I send it back?"]
 
 _WORKER = """
@@ -55,11 +56,14 @@ const loaded = new Promise((resolve) => {
 });
 let stopAnswer = () => {};
 
-async function load({ id, answersUrl, device, notice }) {
-  if (answersUrl) {
-    const count = problem ? 0 : 503;
-    postMessage({ type: "answers", id, problem, passages: count, fallback, unknown, thresholds });
-  }
+function openAnswers({ id }) {
+  if (problem) return postMessage({ type: "error", id, message: problem, isUnsuitable: false, adapter: null });
+  const file = "minilm.bin", loaded = 9e6, total = 24e6;
+  postMessage({ type: "progress", id, file, loaded, total });
+  postMessage({ type: "answers", id, passages: 503, fallback, unknown, thresholds, isKept: true });
+}
+
+async function load({ id, notice }) {
   const error = waits ? (await loaded).error : "";
   if (error) return postMessage({ type: "error", id, message: error, isUnsuitable: false, adapter: null });
   postMessage({ type: "ready", id, device: "wasm", graph: "float32", notice: notice ?? "", threads: 2,
@@ -96,6 +100,7 @@ function generate({ id, messages, maxNewTokens }) {
 
 self.addEventListener("message", ({ data }) => {
   channel.postMessage({ request: data });
+  if (data.type === "open_answers") openAnswers(data);
   if (data.type === "load") load(data);
   if (data.type === "look_up") lookUp(data);
   if (data.type === "generate") generate(data);
@@ -126,7 +131,7 @@ def write_page(
     Args:
         passages: What every question finds, in this order.
         problem: Why the answers cannot be used.
-        fallback: `unknown` or `model`.
+        fallback: `unknown`, `offer` or `model`.
         unknown: Text for a question without an answer.
         waits: Load the model only once the page is told `finish_loading`.
         app: Further settings for app.json.
@@ -147,6 +152,7 @@ def write_page(
     write_text(folder / "worker.js", _WORKER.replace("SETTINGS", json.dumps(settings), 1))
     site = {
         "title": TITLE,
+        "owner": OWNER,
         "system_prompt": "You sell tea.",
         "questions": QUESTIONS,
         "model": "./model/",

@@ -6,7 +6,7 @@ import pytest
 
 from shared import build_once
 from stage_runs import StageRun, run_stage
-from tinsmith.app import build_app
+from tinsmith.app import Names, build_app
 from tinsmith.core.config import AnswersConfig, AppConfig, ExportConfig
 from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.export.stage import export_int4
@@ -48,4 +48,4 @@ def write_site(run: Path, out_dir: Path, title: str = "Tea shop", card: Path | N
     """Build the site of a `tiny_run` into `out_dir`, with `card` in place of the run's own."""
     config = AppConfig(questions=QUESTIONS)
     folders = (run / "data", run / "knowledge", run / "export", card or run / "card")
-    return run_stage(build_app, config, AnswersConfig(), "You sell tea.", *folders, out_dir, title)
+    return run_stage(build_app, config, AnswersConfig(), "You sell tea.", *folders, out_dir, Names(title, title))

@@ -11,7 +11,7 @@ import pytest
 from fake_answers import write_fake_answers
 from fake_run import write_card, write_run
 from stage_runs import run_stage
-from tinsmith.app import build_app
+from tinsmith.app import Names, build_app
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.examples import answer_texts, examples
 from tinsmith.card.facts import Facts, plain
@@ -92,7 +92,8 @@ def build_site(run, config=None):
     """The site, with the run's own card, as the pipeline builds it for `config`."""
     config = config or RunConfig()
     folders = map(run.stage, ("data", "knowledge", "export", "card", "app"))
-    return run_stage(build_app, config.app, config.answers, config.public_system_prompt, *folders, "Tea")
+    names = Names("Tea", config.owner)
+    return run_stage(build_app, config.app, config.answers, config.public_system_prompt, *folders, names)
 
 
 def test_without_agreement_no_text_of_a_conversation_is_published(run, monkeypatch):

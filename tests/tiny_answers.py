@@ -18,6 +18,7 @@ from tinsmith.model.passages import Passage, Source
 
 SHAPE = Shape(layers=2, heads=2, dimension=64, inner=128, epsilon=1e-12)
 POSITIONS = 40
+QUESTION_TOKENS = 24
 LADDER = Ladder(Weights(closeness=1.0, lead=1.0, lead_of_five=0.5, bias=-2.0), sure=0.6, likely=0.2, min_closeness=-1.0)
 SETTINGS = {"candidates": 6, "lexical": 1.5, "sentence_candidates": 8, "question_margin": 0.5}
 _TEAS = ("Sencha", "Assam", "Darjeeling", "Oolong", "Gyokuro", "Lapsang", "Rooibos", "Matcha", "Keemun", "Pu-erh")
@@ -56,7 +57,7 @@ def write_tiny_answers(folder: Path, passages: Sequence[Passage] | None = None) 
     for name, tokenizer, prefix in (("words", _word_pieces(corpus), ""), ("pieces", _unigrams(corpus), "query: ")):
         tokenizer.save(str(folder / f"{name}.tokenizer.json"), pretty=False)
         write_encoder(folder, name, _weights(tokenizer.get_vocab_size(), seed=len(name)))
-        encoder = Encoder(folder, name, prefix, "", POSITIONS, threads=1)
+        encoder = Encoder(folder, name, prefix, "", POSITIONS, QUESTION_TOKENS, threads=1)
         vectors = encoder.passages(corpus)
         index = [
             vector
@@ -69,7 +70,8 @@ def write_tiny_answers(folder: Path, passages: Sequence[Passage] | None = None) 
         prefixes = {"query_prefix": prefix, "passage_prefix": ""}
         cosines = vectors @ vectors.T
         spread = {"mean": float(cosines.mean()), "deviation": float(cosines.std())}
-        encoders.append({"name": name, "max_tokens": POSITIONS, **files, **more, **prefixes, **spread})
+        lengths = {"max_tokens": POSITIONS, "max_question_tokens": QUESTION_TOKENS}
+        encoders.append({"name": name, **lengths, **files, **more, **prefixes, **spread})
     stored = [
         {**_record(passage), "rows": len(texts) + len(asked), "question_rows": len(asked)}
         for passage, texts, asked in zip(passages, rows, questions, strict=True)

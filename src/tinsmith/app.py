@@ -2,6 +2,7 @@
 
 import html
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
@@ -81,6 +82,16 @@ _NGINX = """server {
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the pages call themselves and their owner."""
+
+    title: str
+    """Shown at the top of both pages."""
+    owner: str
+    """Whose words the answers are."""
+
+
 def build_app(
     config: AppConfig,
     answers: AnswersConfig,
@@ -90,7 +101,7 @@ def build_app(
     export_dir: Path,
     card_dir: Path,
     out_dir: Path,
-    title: str,
+    names: Names,
     context: StageContext,
 ) -> Summary:
     """Write the static site into `out_dir`.
@@ -104,7 +115,7 @@ def build_app(
         export_dir: Holds `package/`.
         card_dir: Holds the model card.
         out_dir: Existing and empty.
-        title: Name shown at the top of both pages.
+        names: What the pages are called, and whose words the answers are.
         context: Receives the number and size of the files.
 
     Raises:
@@ -117,7 +128,8 @@ def build_app(
     _write_model(export_dir / "package", card_dir, out_dir)
     has_answers, answers_summary = _write_answers(answers, knowledge_dir / "answers", out_dir / "model/answers")
     settings = {
-        "title": title,
+        "title": names.title,
+        "owner": names.owner,
         "system_prompt": system_prompt,
         "questions": list(config.questions),
         "model": "./model/",
@@ -127,8 +139,8 @@ def build_app(
     write_json(out_dir / "app.json", settings)
     markdown = (card_dir / "README.md").read_text(encoding="utf-8")
     page = (WEB_DIR / "card.html").read_text(encoding="utf-8")
-    write_text(out_dir / "card.html", fill_card_page(page, title, markdown))
-    _write_host_files(out_dir, title)
+    write_text(out_dir / "card.html", fill_card_page(page, names.title, markdown))
+    _write_host_files(out_dir, names.title)
     summary = [_measure_files(out_dir, context), answers_summary]
     if not config.questions:
         summary.append("the page suggests no questions; choose some with: tinsmith approve CONFIG")

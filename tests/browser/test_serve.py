@@ -207,3 +207,14 @@ def test_a_silent_connection_is_closed_in_time(site, monkeypatch):
     monkeypatch.setattr(SiteHandler, "timeout", 0.3)
     with socket.create_connection(("127.0.0.1", site.port), timeout=5) as connection:
         assert connection.recv(1) == b""
+
+
+def test_a_server_that_stopped_answers_on_no_connection(tmp_path, capfd):
+    (tmp_path / "index.html").write_text("home")
+    with SiteServer({"/": tmp_path}) as server:
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        client.request("GET", "/")
+        assert client.getresponse().read() == b"home"
+        kept = client.sock
+    assert kept is not None and kept.recv(1) == b""
+    assert capfd.readouterr() == ("", "")

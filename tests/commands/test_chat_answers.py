@@ -59,7 +59,7 @@ class FakeModel:
 def chat(tmp_path, monkeypatch):
     """Runs `tinsmith chat` with these lines as input; returns its output, the answers and the loaded models."""
     run = write_run(tmp_path / "tea-bot")
-    write_json(run.config, {"name": "tea-bot", "answers": {"unknown": "No idea."}})
+    write_json(run.config, {"name": "tea-bot", "answers": {"unknown": "No idea.", "owner": "Leaf & Kettle"}})
     models = []
 
     def load(*arguments):
@@ -83,13 +83,13 @@ SOURCE_LINE = 'Source: menu.json · line 1 · 2026-03-01 · https://tea.example/
 
 def test_a_sure_answer_is_the_owners_words_with_their_source_and_the_model_is_not_loaded(chat):
     shown, models = chat("sure latte?", answers=FakeAnswers("unknown"))
-    assert "[your words; confidence 0.42]" in shown and "The latte is Rp 1k. \\x1b[31m" in shown
+    assert "[word for word from Leaf & Kettle; confidence 0.42]" in shown and "The latte is Rp 1k. \\x1b[31m" in shown
     assert SOURCE_LINE in shown and "type a number" not in shown and models == []
 
 
 def test_a_likely_answer_says_so_and_offers_two_more(chat):
     shown, _ = chat("likely latte?", answers=FakeAnswers("unknown"))
-    assert "[your words, the closest to the question; confidence 0.42]" in shown and "The latte is" in shown
+    assert "[closest to the question, word for word from Leaf & Kettle; confidence 0.42]" in shown and "The latte is" in shown
     assert "  1 How much is the mocha?\n  2 How much is the tea?\n" in shown and "cake" not in shown
 
 
@@ -102,7 +102,7 @@ def test_an_unsure_answer_is_the_owners_text_and_three_to_choose_from(chat):
 
 def test_where_the_ladder_says_so_the_model_answers_and_knows_what_was_said(chat):
     shown, (model,) = chat("sure latte?", "unsure and you?", answers=FakeAnswers("model"))
-    assert "[written by the model, not by you: check it; confidence 0.42]\nRp 33k\n" in shown
+    assert "[written by the model, not by Leaf & Kettle: check it; confidence 0.42]\nRp 33k\n" in shown
     assert "No idea." not in shown and "  1 How much is the latte?\n" in shown
     assert model.prompts == [
         [
@@ -112,6 +112,18 @@ def test_where_the_ladder_says_so_the_model_answers_and_knows_what_was_said(chat
             ("user", "unsure and you?"),
         ]
     ]
+
+
+def test_the_offered_model_answers_in_place_of_no_idea_and_is_loaded_only_then(chat):
+    shown, models = chat("unsure a", "sure b", "m", answers=(answers := FakeAnswers("offer")))
+    assert shown.count("Type m to let the model answer.\n") == 1 and models == []
+    assert [question for question, _ in answers.asked] == ["unsure a", "sure b", "m"], "only right after the offer"
+    shown, (model,) = chat("sure a", "unsure b", "M", "sure c", answers=(answers := FakeAnswers("offer")))
+    assert "[written by the model, not by Leaf & Kettle: check it; confidence 0.42]\nRp 33k\n" in shown
+    assert model.prompts[0][1:] == [("user", "sure a"), ("assistant", PASSAGES[0].text), ("user", "unsure b")]
+    assert answers.asked[-1] == ("sure c", ["sure a", "unsure b"])
+    shown, models = chat("unsure a", "2", "m", answers=FakeAnswers("unknown"))
+    assert "Type m" not in shown and models == [model], "nothing more is loaded"
 
 
 def test_earlier_questions_help_to_understand_a_follow_up(chat):

@@ -56,7 +56,7 @@ def test_visitors_get_the_site_as_it_is(run, fetch):
     done, (page, settings, passages) = fetch(run, paths=("/", "/app.json", "/model/answers/passages.json"))
     assert done.exit_code == 0 and done.stdout.startswith("http://127.0.0.1:")
     assert page == b"the page" and passages == 404
-    assert "owner" not in json.loads(settings)
+    assert "owner_view" not in json.loads(settings)
 
 
 def test_the_owner_sees_answers_before_they_agree_to_publish_them(run, fetch):
@@ -67,7 +67,7 @@ def test_the_owner_sees_answers_before_they_agree_to_publish_them(run, fetch):
         run, "--owner", paths=("/app.json", "/model/answers/passages.json", "/model/answers/answers.json")
     )
     assert json.loads(built)["unknown"] == "No idea.", "as configured now, not as when the answers were built"
-    assert json.loads(settings) == {"title": "Tea", "model": "./model/", "answers": "./model/answers/", "owner": True}
+    assert json.loads(settings) == {"title": "Tea", "model": "./model/", "answers": "./model/answers/", "owner_view": True}
     assert json.loads(passages)[0]["text"] == "Rp 32k."
     assert "Only this machine sees your answers" in done.stderr
     assert tree_sha256s(run.root) == before, "a site with the owner's settings could be published by mistake"
@@ -78,7 +78,7 @@ def test_the_owner_sees_the_published_answers_once_there_are_some(run, fetch):
     write_text(run.stage("app") / "model/answers/passages.json", "published")
     write_json(run.stage("app") / "app.json", {"answers": "./model/answers/"})
     done, (settings, passages) = fetch(run, "--owner", paths=("/app.json", "/model/answers/passages.json"))
-    assert json.loads(settings)["owner"] is True and passages == b"published"
+    assert json.loads(settings)["owner_view"] is True and passages == b"published"
     assert "Only this machine" not in done.stderr
 
 

@@ -130,7 +130,7 @@ def test_the_model_answers_where_the_facts_stand_in_its_prompt():
     assert fallback_of("auto", [priced]).name == "model"
     assert fallback_of("ladder", [priced]).name == "unknown"
     plain = conversations()
-    assert fallback_of("auto", plain).name == "unknown"
+    assert fallback_of("auto", plain).name == "offer"
     turns = (Message("user", "Hi"), Message("assistant", "Hello")) * 2
     talk = [Conversation(f"t{i}", "talk", turns) for i in range(7)]
     assert fallback_of("auto", [*plain, *talk]).name == "model"

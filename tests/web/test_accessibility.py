@@ -98,7 +98,7 @@ def test_while_loading_and_after_an_error(site, browser, tmp_path, width, dark):
 
 @pytest.mark.parametrize(("width", "dark"), VIEWS)
 def test_every_rung_of_the_ladder(browser, tmp_path, width, dark):
-    write_page(tmp_path / "site", fallback="model", owner=True, waits=True)
+    write_page(tmp_path / "site", fallback="model", owner_view=True, waits=True)
     with SiteServer({"/": tmp_path / "site"}) as server:
         page = open_page(browser, server.origin)
         assert violations(page, width, dark, tmp_path) == []

@@ -18,7 +18,7 @@ from tinsmith.model.answers.answers import Answers
 from tinsmith.model.answers.grams import Overlap
 from tinsmith.model.answers.q4 import pack_rows, unpack_rows
 from tinsmith.model.answers.ranking import Index, Ranker, RowCounts, Settings
-from tiny_answers import tiny_passages, write_sums, write_tiny_answers
+from tiny_answers import QUESTION_TOKENS, tiny_passages, write_sums, write_tiny_answers
 
 QUESTIONS = [
     "How much is a tin of Assam?",
@@ -32,6 +32,7 @@ QUESTIONS = [
     "a",
     "tea \U0001f375 \U00010400\U00010428 and 茶の値段",
     "minutes " * 60,
+    "How much is a tin of Assam? " + "A pasted page goes on and on. " * 2000,
     "",
 ]
 CONVERSATIONS = [
@@ -195,7 +196,8 @@ def test_a_page_finds_what_python_finds(page, folder):
     assert set(found["files"]) == {path.name for path in folder.iterdir()} - {"SHA256SUMS"}
     for encoder, rows in zip(answers.encoders, found["tokens"], strict=True):
         for (question, _), ids in zip(look_ups, rows, strict=True):
-            assert ids == encoder.tokenizer.encode(encoder.query_prefix + question).ids, (encoder.name, question)
+            assert ids == encoder.query_tokens(question), (encoder.name, question)
+            assert len(ids) <= QUESTION_TOKENS
     rungs, used = set(), set()
     for (question, previous), ranked in zip(look_ups, found["results"], strict=True):
         assert_pythons(ranked, answers.look_up(question, previous))
@@ -224,12 +226,14 @@ IN_WORKER = """(async () => {
   const lookUpWhileLoading = async () => {
     for (let number = 0; isLoading || number < lookUps.length; number++) await lookUp(number);
   };
-  let lookingUp;
-  const loading = client.load({ modelUrl: MODEL, answersUrl: ANSWERS, device: DEVICE }, (event) => {
-    events.push(event);
-    if (event.type === "answers") lookingUp = Promise.all(Array.from({ length: LOOPS }, lookUpWhileLoading));
-  });
-  const ready = await loading.catch((error) => ({ error: error.message }));
+  const onEvent = (event) => events.push(event);
+  const failed = (error) => ({ error: error.message });
+  const opening = client.ask({ type: "open_answers", url: ANSWERS, device: DEVICE }, onEvent).catch(failed);
+  if (!TOGETHER) await opening;
+  const loading = client.load({ modelUrl: MODEL, device: DEVICE }, onEvent).catch(failed);
+  const opened = await opening;
+  const lookingUp = Promise.all(Array.from({ length: LOOPS }, lookUpWhileLoading));
+  const ready = await loading;
   const early = ranked.length;
   isLoading = false;
   await lookingUp;
@@ -239,14 +243,15 @@ IN_WORKER = """(async () => {
   await Promise.all(lookUps.map((_, number) => lookUp(number)));
   const tokenIds = generating && (await generating).tokenIds;
   client.close();
-  return { events, ready, ranked, problems: [...new Set(problems)], early, tokenIds };
+  return { events, opened, ready, ranked, problems: [...new Set(problems)], early, tokenIds };
 })()"""
 LOOK_UPS = [(question, previous) for question in QUESTIONS[:4] for previous in CONVERSATIONS[:2]]
 
 
-def in_worker(page, model="./model/", answers="./answers/", device="wasm", loops=1):
+def in_worker(page, model="./model/", answers="./answers/", device="wasm", loops=1, together=False):
+    """Open answers, then or together with that load a model, and look up all the while and after."""
     script = IN_WORKER.replace("LOOK_UPS", json.dumps(LOOK_UPS)).replace("DEVICE", json.dumps(device))
-    script = script.replace("LOOPS", str(loops))
+    script = script.replace("LOOPS", str(loops)).replace("TOGETHER", json.dumps(together))
     addresses = [f"new URL({json.dumps(url)}, location.href).href" for url in (model, answers)]
     return page.evaluate(script.replace("MODEL", addresses[0]).replace("ANSWERS", addresses[1]), 180)
 
@@ -260,22 +265,16 @@ def assert_all_pythons(ranked, folder):
         assert_pythons(reply, expected[number])
 
 
-def opened_event(result):
-    (event,) = [event for event in result["events"] if event["type"] == "answers"]
-    return event
-
-
 @pytest.mark.browser
 def test_the_worker_looks_up_while_the_model_loads_and_after(page, folder):
     result = in_worker(page)
-    event = opened_event(result)
+    opened = result["opened"]
     settings = read_json(folder / "answers.json")
-    assert (event["passages"], event["problem"]) == (len(tiny_passages()), "")
-    assert (event["fallback"], event["unknown"]) == (settings["fallback"], settings["unknown"])
-    assert event["thresholds"] == {"sure": 0.6, "likely": 0.2, "minCloseness": -1.0}
+    assert opened["passages"] == len(tiny_passages()) and opened["isKept"]
+    assert (opened["fallback"], opened["unknown"]) == (settings["fallback"], settings["unknown"])
+    assert opened["thresholds"] == {"sure": 0.6, "likely": 0.2, "minCloseness": -1.0}
     files = [event["file"] for event in result["events"] if event["type"] == "progress"]
-    first_of_model = next(place for place, file in enumerate(files) if file.startswith("onnx/"))
-    assert {f"answers/{name}" for name in ("words.bin", "pieces.index.bin")} <= set(files[:first_of_model])
+    assert {"words.bin", "pieces.index.bin"} <= set(files)
     assert result["problems"] == [] and len(result["tokenIds"]) == 12
     assert result["early"] > 0
     assert_all_pythons(result["ranked"], folder)
@@ -347,21 +346,31 @@ def test_without_usable_answers_the_model_works_alone(damage, problem, runtime, 
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("!!globalThis.bench")
         result = in_worker(page)
-    event = opened_event(result)
-    assert event["passages"] == 0 and problem in event["problem"]
+    assert problem in result["opened"]["error"]
     assert "error" not in result["ready"] and len(result["tokenIds"]) == 12
-    assert result["problems"] == ["No answers are open; send 'load' with their address first."]
+    assert result["problems"] == ["No answers are open; send 'open_answers' first."]
 
 
 @pytest.mark.browser
-def test_on_a_gpu_the_encoders_take_turns_with_the_model(runtime, folder, tmp_path_factory):
-    """ONNX Runtime fails if two sessions start at the same time, and its GPU build if two run at the same time."""
+@pytest.mark.parametrize("fallback", ["offer", "model"])
+def test_on_a_gpu_the_encoders_take_turns_with_the_model(fallback, runtime, folder, tmp_path, tmp_path_factory):
+    """ONNX Runtime fails if two sessions start at the same time, and its GPU build if two run at the same time.
+
+    Where the model may never be needed, the encoders do not wait for the larger build for a GPU.
+    """
     package = tiny_run("llama", tmp_path_factory) / "export/package"
-    mounts = {"/": WEB_DIR, "/runtime/": runtime, "/answers/": folder, "/model/": package}
+    answers = tmp_path / "answers"
+    shutil.copytree(folder, answers)
+    write_json(answers / "answers.json", read_json(folder / "answers.json") | {"fallback": fallback})
+    write_sums(answers)
+    mounts = {"/": WEB_DIR, "/runtime/": runtime, "/answers/": answers, "/model/": package}
     with SiteServer(mounts) as server, Browser(webgpu="software") as browser:
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("!!globalThis.bench")
-        result = in_worker(page, device="webgpu", loops=6)
+        result = in_worker(page, device="webgpu", loops=6, together=True)
+        runtimes = {request.url.rpartition("/")[2] for request in page.requests if request.url.endswith(".wasm")}
+    on_gpu, on_processor = "ort-wasm-simd-threaded.asyncify.wasm", "ort-wasm-simd-threaded.wasm"
+    assert runtimes == ({on_gpu} if fallback == "model" else {on_gpu, on_processor})
     assert result["ready"]["device"] == "webgpu", result["ready"]["notice"]
     assert result["problems"] == [] and len(result["tokenIds"]) == 12
     assert sum(result["ready"]["placement"].values()) > 0

@@ -7,9 +7,9 @@ from ladder import (
     GIFT,
     HOURS,
     OAT,
+    OWNER,
     RETURNS,
     SHOP,
-    TITLE,
     UNKNOWN,
     ask,
     click,
@@ -29,8 +29,8 @@ from tiny_answers import tiny_passages, write_sums, write_tiny_answers
 
 pytestmark = pytest.mark.browser
 
-OWNERS = f"Word for word from {TITLE}"
-MODELS = f"Written by the model, not by {TITLE}: check it"
+OWNERS = f"Word for word from {OWNER}"
+MODELS = f"Written by the model, not by {OWNER}: check it"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def buttons(page):
 
 def test_sure_shows_the_owners_words_and_their_source(open_site):
     page = open_site()
-    assert f"Where {TITLE} has an answer" in text_of(page, "#promise", "body")
+    assert f"Where {OWNER} has an answer" in text_of(page, "#promise", "body")
     ask(page, "sure: what is oat milk?")
     assert marks(page) == [OWNERS]
     assert page.evaluate("document.querySelector('.turn:last-child .text').innerHTML") == (
@@ -96,7 +96,7 @@ def test_a_title_that_stands_in_for_a_question_is_not_shown_twice(open_site):
     page = open_site()
     ask(page, "likely 2: do you deliver?")
     assert text_of(page, ".closest") == "Closest to your question:"
-    assert text_of(page, ".source") == f"Source: the answers of {TITLE}"
+    assert text_of(page, ".source") == f"Source: the answers of {OWNER}"
 
 
 def test_unsure_says_so_in_the_owners_words_and_offers_three_titles(open_site):
@@ -136,6 +136,65 @@ def test_other_answers_shows_the_next_closest(open_site):
     ask(page, "likely: what is oat milk?")
     click(page, "Other answers")
     assert buttons(page) == ["Returns › Refunds", DELIVERY["title"], GIFT["title"], HOURS["title"]]
+
+
+def test_without_need_the_model_is_not_loaded(open_site):
+    page = open_site(fallback="offer")
+    assert text_of(page, "#facts", "body") == "Nothing leaves this device · 503 passages searched in this tab"
+    assert page.evaluate("document.getElementById('loading').hidden")
+    assert text_of(page, "#said", "body") == "You can ask now"
+    assert texts_of(page, "#system-box summary") == ["System prompt"]
+    for question in ("sure: what is oat milk?", "likely: and in tea?", "Who won in 1994?"):
+        ask(page, question)
+    assert {request["type"] for request in page.evaluate("sent")} == {"open_answers", "look_up"}
+    page = open_site(fallback="unknown")
+    ask(page, "Who won in 1994?")
+    assert {request["type"] for request in page.evaluate("sent")} == {"open_answers", "look_up"}
+    assert texts_of(page, "#system-box summary") == [], "it would change nothing"
+
+
+def test_the_offered_model_is_loaded_once_the_visitor_lets_it_answer(open_site):
+    page = open_site(fallback="offer", waits=True)
+    ask(page, "Who won in 1994?")
+    assert text_of(page, ".text") == UNKNOWN and marks(page) == []
+    assert buttons(page) == [OAT["title"], "Returns › Refunds", DELIVERY["title"]]
+    click(page, "Let the model answer")
+    page.wait_for("!!document.querySelector('.waiting')", 30)
+    assert not page.evaluate("document.getElementById('loading').hidden")
+    assert text_of(page, "#loading-text", "body") == "Loading the model"
+    assert texts_of(page, "#can-ask") == ["You can ask already"]
+    assert text_of(page, ".waiting") == text_of(page, "#said", "body")
+    finish_loading(page)
+    page.wait_for("!!document.querySelector('.turn:last-child .actions')", 30)
+    assert marks(page) == [MODELS] and text_of(page, ".text") == "The model's words on “Who won in 1994?”"
+    assert texts_of(page, ".turn.user .text") == ["Who won in 1994?"]
+    assert text_of(page, "#facts", "body") == "Nothing leaves this device · WASM, 2 threads"
+    ask(page, "Who won in 1998?")
+    assert text_of(page, ".text") == UNKNOWN, "the model answers only where the visitor lets it"
+    click(page, "Let the model answer")
+    page.wait_for("document.querySelectorAll('.mark.models').length === 2", 30)
+    page.wait_for("!!document.querySelector('.turn:last-child .actions')", 30)
+    assert len(requests(page, "load")) == 1
+
+
+def test_an_offer_that_fails_or_is_stopped_leaves_the_page_as_it_was(open_site):
+    page = open_site(fallback="offer", waits=True)
+    ask(page, "Who won in 1994?")
+    click(page, "Let the model answer")
+    page.wait_for("!!document.querySelector('.waiting')", 30)
+    click(page, "Stop")
+    page.wait_for("!!document.querySelector('.turn:last-child .actions')", 30)
+    assert text_of(page, ".text") == UNKNOWN
+    click(page, "Let the model answer")
+    page.wait_for("!!document.querySelector('.waiting')", 30)
+    finish_loading(page, "no network")
+    page.wait_for("!!document.querySelector('.turn:last-child .actions')", 30)
+    notice = f"The model could not be loaded. no network The answers of {OWNER} work without it."
+    assert text_of(page, "#notice", "body") == notice
+    assert text_of(page, ".text") == UNKNOWN and len(requests(page, "load")) == 1
+    assert "Let the model answer" in texts_of(page, "button"), "it can be tried again"
+    ask(page, "sure: what is oat milk?")
+    assert marks(page) == [OWNERS]
 
 
 def test_with_the_model_as_fallback_unsure_is_its_answer_marked_as_such(open_site):
@@ -187,7 +246,7 @@ def test_questions_are_answered_while_the_model_still_loads(open_site):
     assert text_of(page, ".text").startswith("Oat milk")
     send(page, "Who won in 1994?")
     page.wait_for("!!document.querySelector('.waiting')", 30)
-    waiting = f"No answer of {TITLE} fits well enough. The model will write one when it has loaded."
+    waiting = f"No answer of {OWNER} fits well enough. The model will write one when it has loaded."
     assert text_of(page, ".waiting") == waiting == text_of(page, "#said", "body")
     assert requests(page, "generate") == [] and marks(page) == [OWNERS]
     finish_loading(page)
@@ -256,9 +315,14 @@ def test_without_the_model_the_answers_go_on(open_site):
     finish_loading(page, "the disk is gone")
     page.wait_for("!!document.querySelector('.turn .actions')", 30)
     notice = text_of(page, "#notice", "body")
-    assert notice == f"The model could not be loaded. the disk is gone The answers of {TITLE} work without it."
+    assert notice == f"The model could not be loaded. the disk is gone The answers of {OWNER} work without it."
     assert text_of(page, ".text") == UNKNOWN
-    assert "Let the model answer" not in texts_of(page, "button")
+    ask(page, "Who won in 1998?")
+    assert len(requests(page, "load")) == 1, "questions do not try again"
+    click(page, "Let the model answer")
+    page.wait_for("sent.filter(({ type }) => type === 'load').length === 2", 30)
+    page.wait_for("!!document.querySelector('.turn:last-child .actions')", 30)
+    assert text_of(page, ".text") == UNKNOWN and text_of(page, "#notice", "body") == notice
     ask(page, "sure: what is oat milk?")
     assert marks(page) == [OWNERS]
 
@@ -269,7 +333,7 @@ def test_answers_that_cannot_be_used_leave_the_model_and_say_so(open_site, fails
     page = open_site(problem=problem if fails == "opening" else "")
     ask(page, "a broken question")
     assert text_of(page, "#answers-problem", "body") == (
-        f"The answers of {TITLE} cannot be searched, so the model answers alone: {problem}"
+        f"The answers of {OWNER} cannot be searched, so the model answers alone: {problem}"
     )
     assert marks(page) == [MODELS] and text_of(page, ".text") == "The model's words on “a broken question”"
     ask(page, "sure: what is oat milk?")
@@ -279,11 +343,11 @@ def test_answers_that_cannot_be_used_leave_the_model_and_say_so(open_site, fails
 
 
 def test_a_site_without_answers_has_no_marks_and_searches_nothing(open_site):
-    page = open_site(answers=None, owner=True)
-    assert "The model runs inside this tab" in text_of(page, "#promise", "body")
+    page = open_site(answers=None, owner_view=True)
+    assert text_of(page, "#promise", "body") == "Everything runs inside this tab: nothing you type leaves this device."
     ask(page, "sure: what is oat milk?")
     assert marks(page) == [] and requests(page, "look_up") == []
-    assert "answersUrl" not in requests(page, "load")[0]
+    assert requests(page, "open_answers") == [] and len(requests(page, "load")) == 1
     assert page.evaluate("document.querySelector('.owner-view, .choices')") is None
     assert "Another answer" in texts_of(page, "button")
 
@@ -292,7 +356,7 @@ def test_only_the_owner_sees_why(open_site):
     page = open_site()
     ask(page, "sure: what is oat milk?")
     assert page.evaluate("document.querySelector('.owner-view')") is None
-    page = open_site(owner=True, fallback="model")
+    page = open_site(owner_view=True, fallback="model")
     reasons = {
         "sure: what is oat milk?": "probability of 0.91, and 0.80 is enough to show it as the answer.",
         "likely: and in tea?": "probability of 0.62: at least 0.45, but below 0.80, so it is shown as the closest one. "
@@ -315,7 +379,7 @@ def test_only_the_owner_sees_why(open_site):
 
 
 def test_an_index_without_passages_is_always_unsure(open_site):
-    page = open_site(passages=[], owner=True)
+    page = open_site(passages=[], owner_view=True)
     ask(page, "sure: what is oat milk?")
     assert text_of(page, ".text") == UNKNOWN and buttons(page) == []
     assert text_of(page, ".owner-view > p") == "There is no passage to show."
@@ -373,13 +437,28 @@ globalThis.Worker = class extends Worker {
 
 
 def test_while_the_processor_takes_over_a_question_waits_for_its_answers(open_site):
-    page = open_site(GPU_FAILS_LATE, waits=True)
+    page = open_site(GPU_FAILS_LATE, fallback="model", waits=True)
     ask(page, "sure: what is oat milk?")
     finish_loading(page)
     page.wait_for("workers === 2", 30)
     ask(page, "likely 1: can I send it back?")
     assert page.evaluate("searches") == [[1, True], [2, True]]
     assert text_of(page, ".text") == RETURNS["text"] and text_of(page, "#answers-problem", "body") == ""
+
+
+MARKDOWN = [
+    ("Sand the floor twice, then…", "1. **Sand** the floor twice,\n2. then oil it."),
+    ("Book a visit by mail...", "[Book a visit](https://tea.example/visit) by *mail*, or call."),
+    ("Öl och lack", "## Öl och lack\n\nTvå skikt."),
+]
+
+
+@pytest.mark.parametrize(("title", "text"), MARKDOWN)
+def test_first_words_are_no_question_whatever_marks_the_text_has(open_site, title, text):
+    page = open_site(passages=[{**OAT, "title": title, "text": text, "category": ""}])
+    ask(page, "likely: how?")
+    assert text_of(page, ".closest") == "Closest to your question:"
+    assert text_of(page, ".source") == f"Source: the answers of {OWNER}"
 
 
 @pytest.fixture
@@ -434,3 +513,34 @@ def test_a_damaged_file_of_the_answers_is_said_and_the_model_answers(real_site):
         send(page, "What is the price of Sencha?")
         page.wait_for("!!document.querySelector('.measure')", 60)
         assert marks(page) == ["Written by the model, not by Tea shop: check it"]
+
+
+def test_after_a_visit_that_did_not_need_the_model_the_page_answers_without_a_network(real_site):
+    settings = real_site / "model/answers/answers.json"
+    write_json(settings, read_json(settings) | {"fallback": "offer"})
+    write_sums(settings.parent)
+    question = "What is the price of Sencha?"
+    with Browser(webgpu="none") as browser:
+        with SiteServer({"/": real_site}) as server:
+            page = open_page(browser, server.origin)
+            page.wait_for("document.getElementById('loading').hidden", 60)
+            ask(page, question)
+            asked = {request.url.removeprefix(f"{server.origin}/model/") for request in page.requests}
+            assert not any(name.startswith(("onnx/", "config.json", "SHA256SUMS")) for name in asked)
+        page = open_page(browser, server.origin)  # nobody listens there any more
+        ask(page, question)
+        assert marks(page) == ["Word for word from Tea shop"]
+        ask(page, "zzz zzz")
+        click(page, "Let the model answer")
+        page.wait_for("document.getElementById('notice').textContent !== ''", 60)
+        notice = text_of(page, "#notice", "body")
+        assert "SHA256SUMS cannot be reached" in notice and "The answers of Tea shop work without it." in notice
+        assert text_of(page, ".text") == "I do not know that."
+        with SiteServer({"/": real_site}, port=int(server.origin.rpartition(":")[2])):
+            click(page, "Let the model answer")
+            page.wait_for("!!document.querySelector('.measure')", 60)
+            assert marks(page)[-1] == "Written by the model, not by Tea shop: check it"
+        page = open_page(browser, server.origin)
+        ask(page, "zzz zzz")
+        click(page, "Let the model answer")
+        page.wait_for("!!document.querySelector('.measure')", 60)

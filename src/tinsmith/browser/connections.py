@@ -48,6 +48,13 @@ class HttpServer(ThreadingHTTPServer):
             self._idle_since.pop(request, None)
         super().shutdown_request(request)
 
+    def server_close(self) -> None:
+        """Stop listening and end every connection; those that a browser keeps open would be answered on otherwise."""
+        super().server_close()
+        with self._lock:
+            for connection in self._connections:
+                _shut_down(connection)
+
     def _drop_longest_idle(self) -> bool:
         """Close the connection that has waited longest for a request; its thread then ends. False if all are busy."""
         if not self._idle_since:
@@ -55,12 +62,17 @@ class HttpServer(ThreadingHTTPServer):
         connection = min(self._idle_since, key=lambda idle: self._idle_since[idle])
         del self._idle_since[connection]
         self._connections.discard(connection)
-        with suppress(OSError):
-            # Call the plain socket's method: a TLS socket's own is unsafe while another thread reads.
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        _shut_down(connection)
         return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that hang up or refuse the certificate. Report any other error: it is a bug in the server."""
         if not isinstance(sys.exception(), ssl.SSLError | ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
+
+
+def _shut_down(connection: socket.socket) -> None:
+    """End a connection from another thread than its own."""
+    with suppress(OSError):
+        # Call the plain socket's method: a TLS socket's own is unsafe while another thread reads.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)

@@ -73,7 +73,7 @@ def answer_variables(facts: Facts) -> dict[str, Any]:
         "asked": asked(facts),
         "curve_text": _curve_text(facts),
         "encoders": encoders(facts) if shows_passages(facts) else [],
-        "model_answers_unknown": facts.raw("knowledge", SETTINGS, "fallback") == "model",
+        "fallback": facts.raw("knowledge", SETTINGS, "fallback"),
         "has_made_questions": any("made" in origins for origins in _origins(facts).values()),
         "controls": controls(facts),
     }

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _MAX_NEW_TOKENS = 512
 _OFFERED = {"sure": 0, "likely": 2, "unsure": 3}
 """How many further passages each rung offers, as on the page."""
+_ASK_MODEL = "m"
+"""What lets the model answer."""
 
 
 def chat(run_path: Path, system: str | None) -> None:
@@ -41,8 +43,9 @@ def chat(run_path: Path, system: str | None) -> None:
     if system is None:
         system = read_json(run.stage("data") / "report.json")["system_prompt"]
     answers = open_answers(run)
-    unknown = config_of(run).answers.unknown
-    conversation = _Conversation(_Package(run.stage("export") / "package"), answers, unknown, system)
+    config = config_of(run)
+    package = _Package(run.stage("export") / "package")
+    conversation = _Conversation(package, answers, config.answers.unknown, config.owner, system)
     if answers:
         say(f"{len(answers.passages):,} answers and sections of documents are searched first, as on the page.")
     say("Type a question; Ctrl-D ends.")
@@ -66,16 +69,24 @@ def open_answers(run: RunDir) -> "Answers | None":
 
 
 class _Conversation:
-    """What was said, and the passages that a number chooses."""
+    """What was said, the passages that a number chooses, and the question that the model may answer."""
 
-    def __init__(self, package: "_Package", answers: "Answers | None", unknown: str, system: str) -> None:
-        self._package, self._answers, self._unknown = package, answers, unknown
+    def __init__(self, package: "_Package", answers: "Answers | None", unknown: str, owner: str, system: str) -> None:
+        self._package, self._answers, self._unknown, self._owner = package, answers, unknown, owner
         self._messages = [Message("system", system)] if system else []
         self._questions: list[str] = []
         self._offered: list[Passage] = []
+        self._unanswered: Ranked | None = None
+        """What was found for the last question, while the model may answer it."""
 
     def reply(self, text: str) -> None:
-        """Answer a question, or show the offered passage whose number it is."""
+        """Answer a question, show the offered passage whose number it is, or let the model answer the last question."""
+        unanswered, self._unanswered = self._unanswered, None
+        if unanswered and text.lower() == _ASK_MODEL:
+            question = self._messages[-2].content
+            del self._messages[-2:]
+            self._answer_by_model(question, unanswered)
+            return
         if text.isdecimal() and 1 <= int(text) <= len(self._offered):
             passage = self._offered[int(text) - 1]
             show(passage_text(passage))
@@ -87,15 +98,21 @@ class _Conversation:
         ranked = self._answers.look_up(text, self._questions)
         self._questions.append(text)
         if ranked.rung == "unsure" and self._answers.fallback == "model":
-            show(mark_of("model", ranked.confidence))
-            self._add(text, self._generate(text))
+            self._answer_by_model(text, ranked)
         else:
             self._add(text, self._show_owners_words(ranked))
         self._offer(ranked)
+        if ranked.rung == "unsure" and self._answers.fallback == "offer":
+            self._unanswered = ranked
+            show(f"Type {_ASK_MODEL} to let the model answer.")
+
+    def _answer_by_model(self, question: str, ranked: "Ranked") -> None:
+        show(mark_of("model", self._owner, ranked.confidence))
+        self._add(question, self._generate(question))
 
     def _show_owners_words(self, ranked: "Ranked") -> str:
         """Show the first passage, or that nothing is known; returns the text that counts as the answer."""
-        show(mark_of(ranked.rung, ranked.confidence, ranked.used_previous))
+        show(mark_of(ranked.rung, self._owner, ranked.confidence, ranked.used_previous))
         if ranked.rung == "unsure":
             show(self._unknown)
             return self._unknown

@@ -7,19 +7,19 @@ from tinsmith.model.answers.publish import first_words
 from tinsmith.model.passages import Passage
 
 _MARKS = {
-    "sure": "your words",
-    "likely": "your words, the closest to the question",
+    "sure": "word for word from {owner}",
+    "likely": "closest to the question, word for word from {owner}",
     "unsure": "no passage is likely enough to be right",
-    "model": "written by the model, not by you: check it",
+    "model": "written by the model, not by {owner}: check it",
 }
 
 
 def mark_of(
-    outcome: Literal["sure", "likely", "unsure", "model"], confidence: float, used_previous: bool = False
+    outcome: Literal["sure", "likely", "unsure", "model"], owner: str, confidence: float, used_previous: bool = False
 ) -> str:
     """The line above an answer: whose words it is in, and the estimated probability that the best passage is right."""
     together = ", read together with the question before" if used_previous else ""
-    return f"[{_MARKS[outcome]}; confidence {confidence:.2f}{together}]"
+    return f"[{_MARKS[outcome].format(owner=owner)}; confidence {confidence:.2f}{together}]"
 
 
 def passage_text(passage: Passage) -> str:

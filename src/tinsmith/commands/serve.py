@@ -54,5 +54,5 @@ def _mounts(run: RunDir, owner: bool) -> Generator[dict[str, Path]]:
             settings["answers"] = "./model/answers/"
             mounts["/model/answers/"] = folder / "answers"
             publish_answers(answers_dir, folder / "answers", config_of(run).answers.unknown, with_questions=True)
-        write_json(folder / "app.json", {**settings, "owner": True})
+        write_json(folder / "app.json", {**settings, "owner_view": True})
         yield {**mounts, "/app.json": folder / "app.json"}

@@ -17,6 +17,7 @@ MAX_EXAMPLES = 10
 MAX_QUESTIONS = 8
 MAX_EXAMPLE_CHARACTERS = 100_000
 MAX_QUESTION_CHARACTERS = 500
+MAX_OWNER_CHARACTERS = 80
 _MAX_SEED = 2**32 - 1
 """The largest seed that Python, numpy and PyTorch all accept."""
 
@@ -96,7 +97,8 @@ class AnswersConfig(Section):
 
     mode: Literal["auto", "ladder", "model"] = "auto"
     """Where an answer comes from. `ladder` shows the owner's words if they are likely to be right, and else says that
-    it does not know. `model` always lets the tuned model answer. `auto` measures which is better, and records why."""
+    it does not know. `model` always lets the tuned model answer. `auto` is `ladder`, with the model for what no answer
+    fits: at once if the data show that it knows more, else if the visitor lets it."""
     max_wrong: float = Field(0.05, gt=0, lt=1)
     """Highest share of answerable questions that may get a wrong answer as sure. A lower one makes the page say more
     often that it does not know."""
@@ -107,6 +109,8 @@ class AnswersConfig(Section):
     """Folder of a BERT encoder with mean pooling, used in place of the two built-in ones."""
     unknown: Annotated[Text, Field(min_length=1, max_length=500)] = "I do not know that."
     """What the page says when no answer is likely enough to be right."""
+    owner: Annotated[Text, StringConstraints(strip_whitespace=True, max_length=MAX_OWNER_CHARACTERS)] = ""
+    """Whose words the answers are, such as your shop's name. Empty uses the title."""
     publish: bool = False
     """Whether the site may contain the answers and documents, word for word. Without it, the tuned model answers
     alone. `tinsmith approve` asks and writes this key."""
@@ -301,6 +305,16 @@ class RunConfig(Section):
     bench: BenchConfig = BenchConfig()
     card: CardConfig = CardConfig()
     app: AppConfig = AppConfig()
+
+    @property
+    def title(self) -> str:
+        """Name of the model on card and page."""
+        return self.card.title or self.name
+
+    @property
+    def owner(self) -> str:
+        """Whose words the answers are, as the page says it."""
+        return self.answers.owner or self.title
 
     @property
     def public_system_prompt(self) -> str:

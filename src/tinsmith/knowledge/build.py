@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinsmith.core.run_dir import read_json, tree_sha256s, write_bytes, write_json, write_text
-from tinsmith.knowledge.encoders import E5, ENCODERS, MAX_TOKENS, MINILM, EncoderSource
+from tinsmith.knowledge.encoders import E5, ENCODERS, MAX_QUESTION_TOKENS, MAX_TOKENS, MINILM, EncoderSource
 from tinsmith.model.answers.encoder import Encoder
 from tinsmith.model.answers.encoder_file import EncoderWeights, write_encoder
 from tinsmith.model.answers.grams import Overlap, joined, words_of
@@ -56,7 +56,8 @@ def write_answers(
         passages: At least one.
         ladder: Weights and thresholds.
         unknown: What the page says if it does not know.
-        fallback: `unknown`, or `model` if the model answers what no passage does.
+        fallback: Who answers what no passage does: `unknown` nobody, `offer` the model if the visitor lets it, `model`
+            the model.
         sources: Encoders to use; those for English only are left out for other languages.
 
     Raises:
@@ -73,7 +74,8 @@ def write_answers(
     counts = [RowCounts(len(rows.texts) + len(rows.questions), len(rows.questions)) for rows in row_texts]
     dimension = 0
     for entry in encoders:
-        encoder = Encoder(folder, entry["name"], entry["query_prefix"], entry["passage_prefix"], entry["max_tokens"])
+        names = ("name", "query_prefix", "passage_prefix", "max_tokens", "max_question_tokens")
+        encoder = Encoder(folder, *(entry[name] for name in names))
         packed = pack_rows(np.concatenate(list(_vectors(encoder, row_texts))))
         write_bytes(folder / entry["index"], packed.tobytes())
         dimension = encoder.dimension
@@ -176,6 +178,7 @@ def _write_encoder(folder: Path, source: EncoderSource, texts: Sequence[str], en
         "query_prefix": source.query_prefix,
         "passage_prefix": source.passage_prefix,
         "max_tokens": MAX_TOKENS,
+        "max_question_tokens": MAX_QUESTION_TOKENS,
     }
 
 

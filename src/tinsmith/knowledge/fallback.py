@@ -1,4 +1,4 @@
-"""Decide who answers what no passage does: the model, or nobody."""
+"""Decide who answers what no passage does: the model, the model if the visitor lets it, or nobody."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,9 @@ _MIN_DIALOGUE_SHARE = 0.5
 class Fallback:
     """What the page does with a question whose answer it does not know."""
 
-    name: Literal["unknown", "model"]
+    name: Literal["unknown", "offer", "model"]
+    """`unknown` and `offer` say that the page does not know; with `offer`, a visitor can let the model answer. The page
+    downloads the model only when it is needed."""
     prompt_share: float
     """Share of the numbers in the answers that stand in their conversation's system prompt."""
     dialogue_share: float
@@ -31,9 +33,10 @@ class Fallback:
 
 
 def fallback_of(mode: Literal["auto", "ladder", "model"], conversations: Sequence[Conversation]) -> Fallback:
-    """The fallback for these conversations; `ladder` always says that it does not know.
+    """The fallback for these conversations; `ladder` never lets the model answer.
 
     A model that is given the facts in its system prompt, or that was taught dialogues, has more to say than passages.
+    Any other would invent facts, so visitors are asked first.
     """
     in_prompt = numbers = 0
     for conversation in conversations:
@@ -56,7 +59,7 @@ def fallback_of(mode: Literal["auto", "ladder", "model"], conversations: Sequenc
         reason = f"{dialogue_share:.0%} of the conversations have several turns"
         return Fallback("model", prompt_share, dialogue_share, reason)
     reason = (
-        f"{prompt_share:.0%} of the answers' numbers stand in the system prompt, and {dialogue_share:.0%} of the "
+        f"only {prompt_share:.0%} of the answers' numbers stand in the system prompt, and {dialogue_share:.0%} of the "
         "conversations have several turns"
     )
-    return Fallback("unknown", prompt_share, dialogue_share, reason)
+    return Fallback("offer", prompt_share, dialogue_share, reason)

@@ -96,15 +96,12 @@ def _card(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) 
 
 
 def _app(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
-    from tinsmith.app import build_app
+    from tinsmith.app import Names, build_app
 
     folders = map(run.stage, ("data", "knowledge", "export", "card"))
     prompt = config.public_system_prompt
-    return build_app(config.app, config.answers, prompt, *folders, out_dir, _title(config), context)
-
-
-def _title(config: RunConfig) -> str:
-    return config.card.title or config.name
+    names = Names(config.title, config.owner)
+    return build_app(config.app, config.answers, prompt, *folders, out_dir, names, context)
 
 
 def _section(name: str) -> Callable[[RunConfig], Any]:
@@ -133,9 +130,9 @@ def _data_settings(config: RunConfig) -> Any:
 def answers_settings(config: RunConfig) -> dict[str, Any]:
     """What decides how answers are ranked and measured. `_knowledge_files` covers the content of files.
 
-    Left out is what only the site shows or leaves out: `unknown` and the owner's consent.
+    Left out is what only the site shows or leaves out: `unknown`, the owner's name and their consent.
     """
-    outside_or_shown = {"questions", "encoder", "unknown", "publish", "publish_questions"}
+    outside_or_shown = {"questions", "encoder", "unknown", "owner", "publish", "publish_questions"}
     answers = config.answers.model_dump(mode="json", exclude=outside_or_shown)
     return {"seed": config.seed, "language": config.data.language, **answers}
 
@@ -177,7 +174,8 @@ def _card_settings(config: RunConfig) -> Any:
 def _app_settings(config: RunConfig) -> Any:
     section = config.app.model_dump(mode="json")
     answers = config.answers.model_dump(mode="json", include={"mode", "unknown", "publish", "publish_questions"})
-    return section | {"answers": answers, "title": _title(config), "system_prompt": config.public_system_prompt}
+    names = {"title": config.title, "owner": config.owner}
+    return section | {"answers": answers, **names, "system_prompt": config.public_system_prompt}
 
 
 def _file_sha256s(path: Path) -> dict[str, str]:

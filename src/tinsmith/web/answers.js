@@ -8,7 +8,7 @@
  * `PreTrainedTokenizer` comes from Transformers.js and `ort` is onnxruntime-web; both run in the page, and nothing is sent.
  * `tinsmith.model.answers` does the same in Python.
  *
- * @import { Passage, RankedPassage, Rung } from "./messages.js"
+ * @import { Fallback, Passage, RankedPassage, Rung } from "./messages.js"
  *
  * @typedef {object} Libraries
  * @property {typeof import("@huggingface/transformers").PreTrainedTokenizer} PreTrainedTokenizer
@@ -22,7 +22,7 @@
  * @property {string} tokenizer
  * @property {string} index
  * @property {string} query_prefix text before every question
- * @property {number} max_tokens
+ * @property {number} max_question_tokens longer questions are cut, so that a pasted page takes no longer
  * @property {number} mean cosine of a question and a passage in general
  * @property {number} deviation of that cosine
  *
@@ -40,7 +40,7 @@
  * @property {number} question_margin see vectors.js
  * @property {number} lexical weight of the overlap in the score
  * @property {Ladder} ladder
- * @property {"unknown" | "model"} fallback who replies when unsure: the text below, or the chat model
+ * @property {Fallback} fallback who replies when unsure
  * @property {string} unknown the owner's words for "I do not know"
  *
  * @typedef {object} Features what the confidence is estimated from

@@ -1,10 +1,10 @@
 /**
  * The chat page. A question is first looked up in the owner's answers. The model answers where the ladder says so, and alone
- * where a site has no answers.
+ * where a site has no answers. It is downloaded only when it is needed.
  *
  * markdown.js renders answers as DOM nodes and parses nothing as HTML, so an answer cannot inject markup.
  *
- * @import { Answers, Done, Events, Message, Passage, Ranked, Ready, Token } from "./messages.js"
+ * @import { Answers, Done, Message, Passage, Ranked, Ready, Token } from "./messages.js"
  * @import { Rated } from "./feedback.js"
  * @import { Outcome } from "./owner.js"
  * @import { Turn } from "./turns.js"
@@ -27,7 +27,8 @@ import { addTurn, copyButton, isNearBottom, lastTurn, putBack, removeTurns, reve
  * @property {string[]} questions examples
  * @property {string} model address of the package
  * @property {string | null} [answers] address of the folder with the owner's answers, if the site has one
- * @property {boolean} [owner] whether to show under every answer why it was given
+ * @property {string} owner whose words the answers are
+ * @property {boolean} [owner_view] whether to show under every answer why it was given
  * @property {number} max_new_tokens
  */
 
@@ -63,12 +64,11 @@ let conversation = [];
 let answers = null;
 /** The worker that opened them. @type {Worker | undefined} */
 let answersWorker;
-/** Called when a worker has opened the answers, or cannot. */
-let answersSettled = () => {};
 let isModelReady = false;
+/** Whether the model could not be loaded. It is then loaded again only if the visitor asks for it. */
 let hasModelFailed = false;
-/** Resolves when the model is ready or cannot be loaded. @type {Promise<unknown>} */
-let modelLoading = Promise.resolve();
+/** Resolves when the model is ready or cannot be loaded; null until it is needed. @type {Promise<void> | null} */
+let modelLoading = null;
 /** Ends the wait for the model, while a question waits. @type {(() => void) | undefined} */
 let stopWaiting;
 let isBusy = false;
@@ -130,7 +130,8 @@ async function ask(text) {
  * @param {boolean} greedy false samples, because the most likely answer was already shown
  */
 async function replaceAnswer(ranked, greedy) {
-  if (isBusy || hasModelFailed) return;
+  if (isBusy) return;
+  hasModelFailed = false;
   const old = conversation.pop();
   const item = lastTurn();
   if (item?.contains(document.activeElement)) question.focus(); // the pressed button is removed
@@ -212,10 +213,7 @@ async function answerByLadder(turn) {
 async function lookUp() {
   const questions = conversation.filter(({ role }) => role === "user").map(({ content }) => content);
   const request = { question: questions.at(-1) ?? "", previous: questions.slice(0, -1) };
-  // While a worker on the processor takes over from one whose GPU failed, it opens the answers again.
-  if (answersWorker !== client.worker) {
-    await Promise.race([modelLoading, new Promise((resolve) => (answersSettled = () => resolve(null)))]);
-  }
+  if (answersWorker !== client.worker) await openAnswers(); // a worker on the processor took over from the GPU's
   if (!answers) return null;
   const { worker } = client;
   try {
@@ -246,11 +244,11 @@ async function waitForModel({ body }) {
   if (isModelReady) return true;
   if (hasModelFailed) return false;
   const text = answers
-    ? `No answer of ${app.title} fits well enough. The model will write one when it has loaded.`
-    : "The model is still loading.";
+    ? `No answer of ${app.owner} fits well enough. The model will write one when it has loaded.`
+    : "The model is loading.";
   body.replaceChildren(make("p", "waiting", text));
   announce(text);
-  await Promise.race([modelLoading, new Promise((resolve) => (stopWaiting = () => resolve(null)))]);
+  await Promise.race([requireModel(), new Promise((resolve) => (stopWaiting = () => resolve(null)))]);
   stopWaiting = undefined;
   body.replaceChildren();
   return isModelReady && !isStopping;
@@ -275,7 +273,7 @@ function generateInto({ item, body }, greedy) {
     element("speed").textContent = speed(token.time);
     if (isNearBottom()) item.scrollIntoView({ block: "end" });
   };
-  if (app.answers) body.before(modelMark(app.title));
+  if (app.answers) body.before(modelMark(app.owner));
   return client.ask({ type: "generate", messages, maxNewTokens: app.max_new_tokens, greedy }, onToken);
 }
 
@@ -304,7 +302,7 @@ function showAnswer(turn, done, ranked) {
  * @returns {true}
  */
 function showPassage(turn, ranked, passage, outcome) {
-  turn.body.replaceWith(...passageView(passage, app.title, outcome !== "likely"));
+  turn.body.replaceWith(...passageView(passage, app.owner, outcome !== "likely"));
   endTurn(turn, outcome, passage.text, ranked, [], passage);
   reveal(turn.item);
   return true;
@@ -313,8 +311,7 @@ function showPassage(turn, ranked, passage, outcome) {
 /** @param {Turn} turn @param {Ranked} ranked @param {Answers} settings @returns {true} */
 function showUnknown(turn, ranked, { fallback, unknown }) {
   turn.body.replaceChildren(markdown(unknown));
-  const canModelAnswer = fallback === "model" && !hasModelFailed;
-  const buttons = canModelAnswer ? [againButton("Let the model answer", ranked, true)] : [];
+  const buttons = fallback === "unknown" ? [] : [againButton("Let the model answer", ranked, true)];
   endTurn(turn, "unknown", unknown, ranked, buttons);
   reveal(turn.item);
   return true;
@@ -340,7 +337,7 @@ function endTurn({ item }, outcome, text, ranked, buttons, passage) {
   const others = otherPassages(passages, offered, !!passage, (other) => ranked && showChosen(ranked, other));
   const line = make("div", "actions", copyButton(text), ...buttons, ...others.toggle, feedback.buttons(rated));
   item.append(...others.offered, line, ...others.more);
-  if (app.owner && ranked && answers) item.append(ownerView(ranked, answers, outcome));
+  if (app.owner_view && ranked && answers) item.append(ownerView(ranked, answers, outcome));
   item.removeAttribute("aria-busy");
 }
 
@@ -372,14 +369,15 @@ async function problemAfterRecovery(error) {
   const { message } = /** @type {Error} */ (error);
   if (!(error instanceof RequestFailed) || !error.isUnsuitable) return `The model stopped: ${message}`;
   isModelReady = false;
-  try {
-    await loadModel(message);
-    return "";
-  } catch (failure) {
+  let failure = "";
+  modelLoading = loadModel(message).catch((problem) => {
+    modelLoading = null;
+    hasModelFailed = true;
     element("loading").hidden = true;
-    const reason = /** @type {Error} */ (failure).message;
-    return `The model stopped: ${message}, and the processor could not load it: ${reason}`;
-  }
+    failure = `The model stopped: ${message}, and the processor could not load it: ${problem.message}`;
+  });
+  await modelLoading;
+  return failure;
 }
 
 /**
@@ -407,11 +405,26 @@ function restart() {
   question.focus();
 }
 
+/** Load the model, unless that has begun. @returns {Promise<void>} that never rejects */
+function requireModel() {
+  modelLoading ??= loadModel().catch((error) => {
+    modelLoading = null;
+    hasModelFailed = true;
+    element("loading").hidden = true;
+    announce("");
+    const instead = answers ? ` The answers of ${app.owner} work without it.` : "";
+    showNotice(`The model could not be loaded. ${error.message}${instead}`, true);
+  });
+  return modelLoading;
+}
+
 /** @param {string} [gpuProblem] why the model must run on the processor */
 async function loadModel(gpuProblem = "") {
-  hasModelFailed = false;
-  const loading = requestModel(gpuProblem);
-  modelLoading = loading.catch(() => (hasModelFailed = true));
+  const onProgress = showLoading("the model");
+  const request = { modelUrl: addressOf(app.model) };
+  const loading = gpuProblem
+    ? client.loadOnProcessor(gpuProblem, request, onProgress)
+    : client.load(request, onProgress);
   showDevice(await loading);
   isModelReady = true;
   update();
@@ -419,46 +432,54 @@ async function loadModel(gpuProblem = "") {
   if (!isBusy) warmUp();
 }
 
-/** @param {string} gpuProblem @returns {Promise<Ready>} */
-function requestModel(gpuProblem) {
+/** @param {"the answers" | "the model"} what @returns {ReturnType<typeof progressBar>} */
+function showLoading(what) {
   element("loading").hidden = false;
-  announce("Loading the model");
-  // Without this a browser may delete the model when the disk is full. It may ask the visitor, so do not wait for it.
+  // Without this a browser may delete the files when the disk is full. It may ask the visitor, so do not wait for it.
   navigator.storage?.persist?.().catch(() => {});
-  const addressOf = (/** @type {string} */ folder) => new URL(folder, location.href).href;
-  const request = { modelUrl: addressOf(app.model), ...(app.answers && { answersUrl: addressOf(app.answers) }) };
-  const bar = /** @type {HTMLProgressElement} */ (element("loading-bar"));
-  const onProgress = progressBar(bar, element("loading-text"));
-  const onEvent = (/** @type {Events["load"]} */ event) => {
-    if (event.type === "answers") openAnswers(event);
-    else onProgress(event);
-  };
-  return gpuProblem ? client.loadOnProcessor(gpuProblem, request, onEvent) : client.load(request, onEvent);
+  return progressBar(/** @type {HTMLProgressElement} */ (element("loading-bar")), element("loading-text"), what);
 }
 
-/** @param {Answers} event */
-function openAnswers(event) {
-  answersWorker = client.worker;
-  answersSettled();
-  if (event.problem) {
-    closeAnswers(event.problem);
+/** @param {string} folder @returns {string} */
+function addressOf(folder) {
+  return new URL(folder, location.href).href;
+}
+
+/** Open the owner's answers in the current worker, or say why that is impossible. */
+async function openAnswers() {
+  const { device, worker } = client;
+  const onProgress = answers ? undefined : showLoading("the answers");
+  try {
+    answers = await client.ask({ type: "open_answers", url: addressOf(app.answers ?? ""), device }, onProgress);
+  } catch (error) {
+    if (worker !== client.worker) return openAnswers();
+    closeAnswers(/** @type {Error} */ (error).message);
     return;
   }
-  answers = event;
-  element("answers-problem").textContent = "";
+  answersWorker = worker;
+  if (onProgress) showAnswers(answers);
+}
+
+/** @param {Answers} opened */
+function showAnswers({ fallback, isKept, passages }) {
+  element("loading").hidden = true;
   element("promise").textContent =
-    `Where ${app.title} has an answer, you get it word for word. Everything runs inside this tab: nothing you type leaves \
+    `Where ${app.owner} has an answer, you get it word for word. Everything runs inside this tab: nothing you type leaves \
 this device.`;
-  if (!isModelReady) element("loading-text").textContent = "Loading the model";
-  announce("You can ask now. The model is still loading");
+  element("facts").textContent =
+    `Nothing leaves this device · ${passages.toLocaleString("en")} passages searched in this tab`;
+  if (!isKept) showFallback("The browser has no room for the answers: the next visit downloads them again");
+  element("system-box").hidden = fallback === "unknown";
+  announce("You can ask now");
   update();
 }
 
 /** @param {string} problem why the owner's answers cannot be searched */
 function closeAnswers(problem) {
   answers = null;
+  element("system-box").hidden = false;
   element("answers-problem").textContent =
-    `The answers of ${app.title} cannot be searched, so the model answers alone: ${problem}`;
+    `The answers of ${app.owner} cannot be searched, so the model answers alone: ${problem}`;
   update();
 }
 
@@ -468,13 +489,16 @@ function showDevice({ device, threads, notice, isKept, crossOriginIsolated: isIs
   const isOnProcessor = device === "wasm";
   const backend = isOnProcessor ? `WASM, ${threads} ${threads === 1 ? "thread" : "threads"}` : "WebGPU";
   element("facts").textContent = `Nothing leaves this device · ${backend}`;
-  element("fallback").textContent = [
+  showFallback(
     notice,
     isOnProcessor && !isIsolated && "One thread only: this host does not send the headers for cross-origin isolation",
     !isKept && "The browser has no room for the model: the next visit downloads it again",
-  ]
-    .filter(Boolean)
-    .join(". ");
+  );
+}
+
+/** @param {(string | false)[]} notes on what works less well than it could */
+function showFallback(...notes) {
+  element("fallback").textContent = notes.filter(Boolean).join(". ");
 }
 
 /**
@@ -534,7 +558,15 @@ async function start() {
   element("title").textContent = app.title;
   system.value = app.system_prompt;
   element("questions").append(...app.questions.map(exampleQuestion));
-  await loadModel();
+  if (app.answers) {
+    announce("Loading the answers");
+    await openAnswers();
+  } else {
+    element("system-box").hidden = false;
+  }
+  if (answers && answers.fallback !== "model") return;
+  announce(answers ? "You can ask now. The model is still loading" : "Loading the model");
+  await requireModel();
 }
 
 element("ask").addEventListener("submit", (event) => {
@@ -556,7 +588,5 @@ element("restart").addEventListener("click", restart);
 update();
 start().catch((error) => {
   element("loading").hidden = true;
-  announce("");
-  const instead = answers ? ` The answers of ${app.title} work without it.` : "";
-  showNotice(`The model could not be loaded. ${error.message}${instead}`, true);
+  showNotice(`The page could not start. ${error.message}`, true);
 });

@@ -76,8 +76,11 @@ export class RequestFailed extends Error {
  * @property {(event: any) => void} [onEvent]
  */
 
-/** A worker with a model. */
+/** A worker with a model, the owner's answers, or both. */
 export class ModelClient {
+  /** Where the model runs: `wasm` once the GPU has failed. @type {"auto" | "wasm"} */
+  device = "auto";
+
   /** Requests without a final reply, by id. @type {Map<number, Waiting>} */
   #waiting = new Map();
   #lastId = 0;
@@ -124,7 +127,8 @@ export class ModelClient {
   }
 
   /**
-   * Load a package on the processor. A new worker replaces the old one, because a runtime never frees its memory.
+   * Load a package on the processor. A new worker replaces the old one, because a runtime never frees its memory; the
+   * owner's answers must then be opened again.
    *
    * @param {string} reason why the GPU is not used
    * @param {LoadRequest} request
@@ -133,6 +137,7 @@ export class ModelClient {
    */
   loadOnProcessor(reason, request, onEvent) {
     this.close();
+    this.device = "wasm";
     this.worker = this.#startWorker();
     const notice = `Running on the processor: ${reason}`;
     return this.ask({ type: "load", ...request, device: "wasm", graph: undefined, notice }, onEvent);
@@ -171,7 +176,7 @@ export class ModelClient {
   #receive(reply) {
     const waiting = this.#waiting.get(reply.id);
     if (!waiting) return;
-    if (reply.type === "progress" || reply.type === "token" || reply.type === "answers") {
+    if (reply.type === "progress" || reply.type === "token") {
       waiting.onEvent?.(reply);
       return;
     }

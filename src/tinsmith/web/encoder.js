@@ -92,7 +92,7 @@ export class Encoder {
     // Copies, so that the packed matrices can be freed.
     this.words = weights.slice(words.at, words.at + vocabulary * rowBytes(dimension));
     this.positions = weights.slice(positions.at, positions.at + 2 * positions.count * dimension);
-    this.maxTokens = Math.min(facts.max_tokens, positions.count);
+    this.maxTokens = Math.min(facts.max_question_tokens, positions.count);
   }
 
   /** @param {string} question @returns {Promise<Float32Array>} of unit length */
@@ -105,7 +105,7 @@ export class Encoder {
     return /** @type {Float32Array} */ (vector.data);
   }
 
-  /** @param {string} question @returns {number[]} with the special tokens at both ends; a long question loses its last words */
+  /** @param {string} question @returns {number[]} with the special tokens at both ends; a long question loses its end */
   tokenIds(question) {
     const ids = this.tokenize(this.facts.query_prefix + question);
     return ids.length > this.maxTokens ? [...ids.slice(0, this.maxTokens - 1), ids[ids.length - 1]] : ids;

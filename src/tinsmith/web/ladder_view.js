@@ -11,12 +11,12 @@ import { isTitleInText, sourceLine, titleOf } from "./sources.js";
 /** Passages behind "Other answers". */
 const MOST_MORE = 3;
 
-/** @param {string} owner title of the site @returns {HTMLElement} mark above the owner's words */
+/** @param {string} owner name of the owner @returns {HTMLElement} mark above the owner's words */
 export function ownerMark(owner) {
   return make("p", "mark owners", `Word for word from ${owner}`);
 }
 
-/** @param {string} owner title of the site @returns {HTMLElement} mark above an answer of the model */
+/** @param {string} owner name of the owner @returns {HTMLElement} mark above an answer of the model */
 export function modelMark(owner) {
   return make("p", "mark models", `Written by the model, not by ${owner}: check it`);
 }
@@ -25,7 +25,7 @@ export function modelMark(owner) {
  * A passage in the owner's words, with its source.
  *
  * @param {Passage} passage
- * @param {string} owner title of the site
+ * @param {string} owner name of the owner
  * @param {boolean} isCertain false puts "Closest to your question" above it
  * @returns {HTMLElement[]}
  */

@@ -33,10 +33,13 @@
  * @property {number} [threads] 0, the default, sets it by the number of cores
  * @property {boolean} [reportsPlacement] whether `ready` counts the graph's nodes by execution provider, which slows loading
  * @property {string} [notice] text for the `notice` of `ready`; by default, why the device is not the requested one
- * @property {string} [answersUrl] folder of the owner's answers, which are opened before the weights are fetched
  *
- * @typedef {object} LookUpRequest asks for the passages closest to a question. It works from the `answers` event on, even
- *   while the model is still loading or after it failed to load
+ * @typedef {object} OpenAnswersRequest downloads and opens the owner's answers, which need no model
+ * @property {string} url of their folder
+ * @property {"auto" | Device} [device] of the model. Where it answers what no passage does, both share one runtime
+ * @property {number} [threads] 0, the default, sets it by the number of cores
+ *
+ * @typedef {object} LookUpRequest asks for the passages closest to a question, once the answers are open
  * @property {string} question
  * @property {string[]} previous earlier questions of the conversation, oldest first
  *
@@ -54,6 +57,7 @@
  * @property {boolean} [addGenerationPrompt] whether to end with the opening of the next answer; false by default
  *
  * @typedef {object} Requests the content of each request, by type
+ * @property {OpenAnswersRequest} open_answers
  * @property {LoadRequest} load
  * @property {GenerateRequest} generate
  * @property {LookUpRequest} look_up
@@ -118,14 +122,17 @@
  * @property {number} likely least confidence of `likely`
  * @property {number} minCloseness least closeness of both
  *
- * @typedef {object} Answers the owner's answers are open, or cannot be used
+ * @typedef {"unknown" | "offer" | "model"} Fallback what `unsure` shows: the owner's text for it, the same with a button that
+ *   lets the model answer, or an answer of the model
+ *
+ * @typedef {object} Answers the owner's answers are open
  * @property {"answers"} type
  * @property {number} id
- * @property {string} problem empty, or why the answers cannot be used; the model then answers alone
  * @property {number} passages
- * @property {"unknown" | "model"} fallback what `unsure` shows: `unknown`, or an answer of the model
+ * @property {Fallback} fallback
  * @property {string} unknown the owner's text for a question that no passage answers
  * @property {Thresholds} thresholds
+ * @property {boolean} isKept whether the next visit needs no download
  *
  * @typedef {object} Ranked
  * @property {"ranked"} type
@@ -189,6 +196,7 @@
  * @property {Adapter | null} adapter the GPU's
  *
  * @typedef {object} Replies the reply that ends each request, by the request's type
+ * @property {Answers} open_answers
  * @property {Ready} load
  * @property {Done} generate
  * @property {Ranked} look_up
@@ -197,7 +205,8 @@
  * @property {Tokens} tokenize
  *
  * @typedef {object} Events replies that may come before the final one, by the request's type
- * @property {Progress | Answers} load
+ * @property {Progress} open_answers
+ * @property {Progress} load
  * @property {Token} generate
  * @property {never} look_up
  * @property {never} forget

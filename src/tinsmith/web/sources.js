@@ -19,8 +19,16 @@ export function titleOf({ kind, title }) {
  * @param {Passage} passage
  */
 export function isTitleInText({ title, text }) {
-  const words = (/** @type {string} */ some) => some.replace(/\s+/g, " ").trim();
-  return words(text).startsWith(words(title).replace(/ ?(…|\.\.\.)$/, ""));
+  return lettersOf(text).startsWith(lettersOf(title));
+}
+
+/** @param {string} markdown @returns {string} its letters and digits, without numbers of lists and addresses of links */
+function lettersOf(markdown) {
+  return markdown
+    .replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
+    .replace(/^\s*\d+[.)]\s+/gm, "")
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]/gu, "");
 }
 
 /** @param {string} text @returns {string} the same address if it is a web page's, else empty */
@@ -33,7 +41,7 @@ export function webAddress(text) {
  * Where the words of `passage` stand: document and place, or category and question, with date and link.
  *
  * @param {Passage} passage
- * @param {string} owner title of the site
+ * @param {string} owner name of the owner
  * @returns {HTMLElement}
  */
 export function sourceLine(passage, owner) {

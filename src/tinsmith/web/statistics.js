@@ -7,9 +7,6 @@
 /** The first file of weights, and often the only one. The total size is unknown until its download starts. */
 const WEIGHTS = "onnx/model_q4.onnx_data";
 
-/** Beginning of the names of the answers' files, which arrive before the weights. */
-const ANSWERS = "answers/";
-
 /** @returns {(time: number) => string} converts each token's time in milliseconds into the speed so far, as text */
 export function speedometer() {
   /** @type {number[]} */
@@ -44,30 +41,26 @@ export function statistics(done) {
 /**
  * @param {HTMLProgressElement} bar
  * @param {HTMLElement} label
- * @returns {(progress: Progress) => void} shows the progress of the answers, then of the model
+ * @param {"the answers" | "the model"} what is loaded
+ * @returns {(progress: Progress) => void} shows the progress
  */
-export function progressBar(bar, label) {
+export function progressBar(bar, label, what) {
   /** @type {Map<string, Progress>} */
   const files = new Map();
   let startedAt = performance.now();
+  bar.removeAttribute("value");
+  label.textContent = `Loading ${what}`;
   return (progress) => {
-    if (!files.has(WEIGHTS) && progress.file === WEIGHTS) {
-      startedAt = performance.now();
-      for (const name of files.keys()) if (name.startsWith(ANSWERS)) files.delete(name);
-    }
+    if (!files.has(WEIGHTS) && progress.file === WEIGHTS) startedAt = performance.now();
     files.set(progress.file, progress);
-    const isModel = files.has(WEIGHTS);
-    // The small files before the weights say nothing about how long loading takes.
-    const counted = [...files.values()].filter(({ file }) => isModel || file.startsWith(ANSWERS));
-    if (!counted.length) return;
-    const loaded = counted.reduce((sum, file) => sum + file.loaded, 0);
-    const total = counted.reduce((sum, file) => sum + file.total, 0);
+    if (what === "the model" && !files.has(WEIGHTS)) return; // the small files before say nothing about the time
+    const loaded = [...files.values()].reduce((sum, file) => sum + file.loaded, 0);
+    const total = [...files.values()].reduce((sum, file) => sum + file.total, 0);
     bar.value = total ? loaded / total : 0;
-    const name = isModel ? "the model" : "the answers";
     label.textContent =
       loaded >= total
-        ? `Preparing ${name} (${megabytes(total)} MB)`
-        : `Loading ${name}: ${megabytes(loaded)} of ${megabytes(total)} MB${timeLeft(startedAt, loaded, total)}`;
+        ? `Preparing ${what} (${megabytes(total)} MB)`
+        : `Loading ${what}: ${megabytes(loaded)} of ${megabytes(total)} MB${timeLeft(startedAt, loaded, total)}`;
   };
 }
 

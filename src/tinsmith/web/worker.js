@@ -1,7 +1,7 @@
 /**
  * Runs the model off the page's thread. The chat page and the benchmark both use this file; messages.js defines the messages.
  *
- * @import { Adapter, CompareRequest, Device, Done, GenerateRequest, LoadRequest, LookUpRequest, Message, Reply, Requests, SentRequest, TokenizeRequest } from "./messages.js"
+ * @import { Adapter, CompareRequest, Device, Done, GenerateRequest, LoadRequest, LookUpRequest, Message, OpenAnswersRequest, Reply, Requests, SentRequest, TokenizeRequest } from "./messages.js"
  * @import { Prompt } from "./context.js"
  * @import { Model, Tokenizer, Transformers } from "./types.d.ts"
  */
@@ -66,14 +66,11 @@ const post = (reply) => postMessage(reply);
 
 /** @param {LoadRequest & {id: number}} request */
 async function load({ id, ...request }) {
-  const gpu = request.device === "wasm" ? null : await requestAdapter();
-  adapter = gpu && describe(gpu);
-  const { device, notice } = chooseDevice(request.device ?? "auto", adapter);
+  const { gpu, device, notice } = await findDevice(request.device);
   const threads = chooseThreads(request.threads);
   const transformers = await importTransformers(device, threads);
   // Watching slows loading, but load times on a software adapter mean nothing anyway.
   const placement = request.reportsPlacement || adapter?.software ? watchPlacement() : null;
-  const { opening } = await startAnswers(id, request.answersUrl, device, transformers);
   const loading = loadChat(transformers, request.modelUrl, {
     device,
     graph: request.graph,
@@ -83,9 +80,7 @@ async function load({ id, ...request }) {
     sessionOptions: placement ? { logSeverityLevel: 0 } : {},
     ...(device === "webgpu" && gpu ? await gpuOptions(gpu, !!adapter?.software) : {}),
   });
-  // A model that fails must not end the request before the answers have said that they are open.
-  const { tokenizer, model, graph, files, ...kept } = await loading.finally(() => opening);
-  const isKept = kept.isKept && (await opening);
+  const { tokenizer, model, graph, files, isKept } = await loading;
   receiveBetweenTokens(model);
   const contextTokens = contextLength(model);
   const stopping = new transformers.InterruptableStoppingCriteria();
@@ -97,42 +92,29 @@ async function load({ id, ...request }) {
   post({ type: "ready", id, ...settings, adapter, files, isKept, versions, placement, time: now() });
 }
 
-/**
- * Download the owner's answers. They are then opened while the model's weights arrive.
- *
- * @param {number} id of the request, which gets an `answers` event in any case: the model works without answers
- * @param {string | undefined} url
- * @param {Device} device
- * @param {Transformers} transformers
- * @returns {Promise<{opening: Promise<boolean>}>} `opening` says whether the next visit needs no download, and never rejects
- */
-async function startAnswers(id, url, device, transformers) {
-  if (!url) return { opening: Promise.resolve(true) };
-  const fail = (/** @type {unknown} */ error) => {
-    const problem = error instanceof Error ? error.message : String(error);
-    const thresholds = { sure: 1, likely: 1, minCloseness: 0 };
-    post({ type: "answers", id, passages: 0, problem, fallback: "model", unknown: "", thresholds });
-    return true;
-  };
-  try {
-    const store = await Store.open(folderUrl(url), ({ file, ...bytes }) => {
-      post({ type: "progress", id, file: `answers/${file}`, ...bytes });
-    });
-    const content = await fetchAnswers(store);
-    const open = async () => {
-      const { PreTrainedTokenizer } = transformers;
-      answers = await Answers.create(content, { PreTrainedTokenizer, ort: await importRuntime(device) });
-      const { fallback, unknown, ladder } = answers.settings;
-      const { sure, likely, min_closeness: minCloseness } = ladder;
-      const thresholds = { sure, likely, minCloseness };
-      post({ type: "answers", id, passages: answers.passages.length, problem: "", fallback, unknown, thresholds });
-      await store.finish();
-      return store.isKept;
-    };
-    return { opening: inTurn(open).catch(fail) };
-  } catch (error) {
-    return { opening: Promise.resolve(fail(error)) };
-  }
+/** @param {LoadRequest["device"]} [requested] @returns {Promise<{gpu: GPUAdapter | null, device: Device, notice: string}>} */
+async function findDevice(requested = "auto") {
+  const gpu = requested === "wasm" ? null : await requestAdapter();
+  adapter = gpu && describe(gpu);
+  return { gpu, ...chooseDevice(requested, adapter) };
+}
+
+/** @param {OpenAnswersRequest & {id: number}} request */
+async function openAnswers({ id, url, ...request }) {
+  const store = await Store.open(folderUrl(url), (progress) => post({ type: "progress", id, ...progress }));
+  const content = await fetchAnswers(store);
+  const { fallback, unknown, ladder } = content.settings;
+  // The runtime for a GPU is twice as large, and a visitor may never need the model.
+  const { device } = await findDevice(fallback === "model" ? request.device : "wasm");
+  const { PreTrainedTokenizer } = await importTransformers(device, chooseThreads(request.threads));
+  const opened = await inTurn(async () => {
+    return Answers.create(content, { PreTrainedTokenizer, ort: await importRuntime(device) });
+  });
+  await store.finish();
+  answers = opened;
+  const { sure, likely, min_closeness: minCloseness } = ladder;
+  const settings = { fallback, unknown, thresholds: { sure, likely, minCloseness }, isKept: store.isKept };
+  post({ type: "answers", id, passages: opened.passages.length, ...settings });
 }
 
 /** @param {Model} model @returns {number} tokens of the longest conversation */
@@ -201,7 +183,7 @@ function inTurn(action) {
 /** @param {LookUpRequest & {id: number}} request */
 async function lookUp({ id, question, previous }) {
   const ranking = await inTurn(() => {
-    if (!answers) throw new Error("No answers are open; send 'load' with their address first.");
+    if (!answers) throw new Error("No answers are open; send 'open_answers' first.");
     return answers.lookUp(question, previous);
   });
   post({ type: "ranked", id, ...ranking });
@@ -390,7 +372,7 @@ function stop() {
 }
 
 /** @type {{[T in keyof Requests]: (request: SentRequest<T>) => void | Promise<void>}} */
-const handlers = { load, look_up: lookUp, generate, tokenize, compare, forget, stop };
+const handlers = { open_answers: openAnswers, load, look_up: lookUp, generate, tokenize, compare, forget, stop };
 
 /** @template {keyof Requests} T @param {SentRequest<T>} request */
 async function handle(request) {

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,12 +44,21 @@ class Answers:
         stored = read_json(folder / settings["passages"])
         self.passages = [_passage(record) for record in stored]
         self.encoders = [
-            Encoder(folder, e["name"], e["query_prefix"], e["passage_prefix"], e["max_tokens"], threads)
+            Encoder(
+                folder,
+                e["name"],
+                e["query_prefix"],
+                e["passage_prefix"],
+                e["max_tokens"],
+                e["max_question_tokens"],
+                threads,
+            )
             for e in settings["encoders"]
         ]
         self.ladder = Ladder.from_json(settings["ladder"])
         self.unknown: str = settings["unknown"]
-        self.fallback: str = settings["fallback"]
+        self.fallback: Literal["unknown", "offer", "model"] = settings["fallback"]
+        """What `unsure` shows: `unknown`, the same with an offer to let the model answer, or an answer of the model."""
         indexes = [
             Index(_read_rows(folder / e["index"], settings["dimension"]), e["mean"], e["deviation"])
             for e in settings["encoders"]
