@@ -61,7 +61,8 @@ _START = """(async () => {
   const app = await (await fetch("/app.json")).json();
   const at = (path) => new URL(path, location.href).href;
   const client = new ModelClient();
-  const ready = await client.load({ modelUrl: at(app.model), answersUrl: at(app.answers), device: "wasm" });
+  await client.ask({ type: "open_answers", url: at(app.answers), device: "wasm" });
+  const ready = await client.load({ modelUrl: at(app.model), device: "wasm" });
   const system = app.system_prompt ? [{ role: "system", content: app.system_prompt }] : [];
   globalThis.answersBench = {
     async lookUp(question, previous) {

@@ -14,10 +14,12 @@ IMAGES = Path(__file__).parent / "images"
 QUESTION = "What is a site manager?"
 """Answered well by the demo's model: right, coherent, and in the tone of its data."""
 HALF_LOADED = """
-self.addEventListener("message", ({ data: { id } }) => {
-  const file = "onnx/model_q4.onnx_data";
-  postMessage({ type: "progress", id, file, loaded: 0, total: 84e6 });
-  setTimeout(() => postMessage({ type: "progress", id, file, loaded: 31e6, total: 84e6 }), 2000);
+self.addEventListener("message", ({ data: { type, id } }) => {
+  const answers = { file: "e5.bin", loaded: 9e6, total: 24e6 };
+  const model = { file: "onnx/model_q4.onnx_data", loaded: 31e6, total: 84e6 };
+  const progress = { type: "progress", id, ...(type === "open_answers" ? answers : model) };
+  postMessage({ ...progress, loaded: 0 });
+  setTimeout(() => postMessage(progress), 2000);
 });
 """
 
@@ -39,10 +41,10 @@ def main(run: Path, question: str) -> None:
         loading.write_text(HALF_LOADED)
         with SiteServer({"/": app, "/worker.js": loading}) as server:
             page = browser.open(f"{server.origin}/")
-            page.wait_for("document.getElementById('loading-text').textContent.includes('31')", 30)
+            page.wait_for("document.getElementById('loading-text').textContent.includes('left')", 30)
             page.screenshot(IMAGES / "chat-loading.png", 1100, 720)
         missing = Path(folder) / "app.json"
-        write_json(missing, {**read_json(app / "app.json"), "model": "./elsewhere/"})
+        write_json(missing, {**read_json(app / "app.json"), "model": "./elsewhere/", "answers": None})
         with SiteServer({"/": app, "/app.json": missing}) as server:
             page = browser.open(f"{server.origin}/")
             page.wait_for("document.getElementById('notice').textContent !== ''", 30)

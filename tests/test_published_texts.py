@@ -128,7 +128,8 @@ def test_answers_are_published_only_in_their_folder_and_questions_only_by_a_cons
     assert titles[2] == "Tea > Green"
     holds_question = [path.name for path in sorted(folder.iterdir()) if QUESTION[:-1].encode() in path.read_bytes()]
     assert holds_question == (["passages.json"] if with_questions else [])
-    assert read_json(run.stage("app") / "app.json")["answers"] == "./model/answers/"
+    settings = read_json(run.stage("app") / "app.json")
+    assert settings["answers"] == "./model/answers/" and settings["owner"] == "my-model", "without a name, the title"
     assert read_json(folder / "answers.json")["unknown"] == "No idea."
     sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
     assert sums == {name: digest for name, digest in tree_sha256s(folder).items() if name != "SHA256SUMS"}
@@ -248,6 +249,7 @@ def test_the_demo_agrees_to_its_answers_and_asks_questions_that_they_answer(tiny
         ({"answers": {"publish": True}}, {"card", "app"}),
         ({"answers": {"publish_questions": True}}, {"app"}),
         ({"answers": {"unknown": "No idea."}}, {"app"}),
+        ({"answers": {"owner": "Leaf & Kettle"}}, {"app"}),
         ({"card": {"examples": [{"question": "a", "reference": "b"}]}}, {"card"}),
     ],
 )

@@ -78,6 +78,15 @@ def test_a_ladder_that_falls_back_on_the_model_says_so(tmp_path, monkeypatch):
     assert "offers the closest" not in section.split("| Questions")[0]
 
 
+def test_an_offered_model_is_said_to_answer_only_where_visitors_let_it(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "tea-bot")
+    settings = run.stage("knowledge") / "answers" / "answers.json"
+    write_json(settings, {**read_json(settings), "fallback": "offer"})
+    section = section_of(run, monkeypatch)
+    assert "Another button lets the model answer from memory" in section
+    assert ", and the model only when they let it answer. In it:" in section
+
+
 def test_withheld_scores_are_marked_with_the_reason(tmp_path, monkeypatch):
     run = write_run(tmp_path / "tea-bot")
     record = run.stage("knowledge") / "knowledge.json"

@@ -89,7 +89,10 @@ def test_a_sure_answer_is_the_owners_words_with_their_source_and_the_model_is_no
 
 def test_a_likely_answer_says_so_and_offers_two_more(chat):
     shown, _ = chat("likely latte?", answers=FakeAnswers("unknown"))
-    assert "[closest to the question, word for word from Leaf & Kettle; confidence 0.42]" in shown and "The latte is" in shown
+    assert (
+        "[closest to the question, word for word from Leaf & Kettle; confidence 0.42]" in shown
+        and "The latte is" in shown
+    )
     assert "  1 How much is the mocha?\n  2 How much is the tea?\n" in shown and "cake" not in shown
 
 

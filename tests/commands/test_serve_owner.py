@@ -67,7 +67,12 @@ def test_the_owner_sees_answers_before_they_agree_to_publish_them(run, fetch):
         run, "--owner", paths=("/app.json", "/model/answers/passages.json", "/model/answers/answers.json")
     )
     assert json.loads(built)["unknown"] == "No idea.", "as configured now, not as when the answers were built"
-    assert json.loads(settings) == {"title": "Tea", "model": "./model/", "answers": "./model/answers/", "owner_view": True}
+    assert json.loads(settings) == {
+        "title": "Tea",
+        "model": "./model/",
+        "answers": "./model/answers/",
+        "owner_view": True,
+    }
     assert json.loads(passages)[0]["text"] == "Rp 32k."
     assert "Only this machine sees your answers" in done.stderr
     assert tree_sha256s(run.root) == before, "a site with the owner's settings could be published by mistake"

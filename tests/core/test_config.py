@@ -163,3 +163,12 @@ def test_values_are_taken_as_they_are(tmp_path):
     path.write_text('[data]\npath = "chats"\n')
     config = load_config(path, ("name=tea",), {"data.path": '/it\'s/a "path"'})
     assert (config.data.path, config.name) == ('/it\'s/a "path"', "tea")
+
+
+def test_the_owners_name_is_short_and_is_the_title_by_default():
+    assert RunConfig.model_validate({"name": "tea-bot"}).owner == "tea-bot"
+    assert RunConfig.model_validate({"card": {"title": "Tea"}}).owner == "Tea"
+    named = {"card": {"title": "Tea"}, "answers": {"owner": " Leaf & Kettle "}}
+    assert RunConfig.model_validate(named).owner == "Leaf & Kettle"
+    with pytest.raises(ConfigError, match=r"answers\.owner"):
+        validate_config({"answers": {"owner": "x" * 81}}, "tea.toml")

@@ -99,7 +99,7 @@ function update() {
   sendButton.disabled = !canAsk() || !question.value.trim();
   sendButton.hidden = isBusy;
   stopButton.hidden = !isBusy;
-  element("can-ask").hidden = answers === null;
+  element("can-ask").hidden = !answers || isBusy;
   element("welcome").hidden = conversation.length > 0;
   element("restart").hidden = conversation.length === 0;
   /** @type {NodeListOf<HTMLButtonElement>} */
@@ -466,8 +466,7 @@ function showAnswers({ fallback, isKept, passages }) {
   element("promise").textContent =
     `Where ${app.owner} has an answer, you get it word for word. Everything runs inside this tab: nothing you type leaves \
 this device.`;
-  element("facts").textContent =
-    `Nothing leaves this device · ${passages.toLocaleString("en")} passages searched in this tab`;
+  element("facts").textContent = `Nothing leaves this device · ${passages.toLocaleString("en")} passages`;
   if (!isKept) showFallback("The browser has no room for the answers: the next visit downloads them again");
   element("system-box").hidden = fallback === "unknown";
   announce("You can ask now");
