@@ -1,7 +1,7 @@
 """Collect the figures that README quotes from a finished `make demo`. Usage: python demo.py [RUN]
 
 `benchmarks/results/demo.json` gets the run's environment, the seconds of each stage, the number of gates that held, and
-every measurement of export, evaluation and browser benchmark by id. The last line is a short form.
+every measurement of answers, export, evaluation and browser benchmark by id. The last line is a short form.
 """
 
 import sys
@@ -13,6 +13,9 @@ from tinsmith.core.measure import current_measurements
 from tinsmith.core.run_dir import RunDir, read_json
 
 SHORT = (
+    "answers.known.right",
+    "answers.known.right_in_3",
+    "answers.known.wrong",
     "evaluate.ratio.test.int4_over_tuned",
     "evaluate.ratio.test.int4_int8_over_tuned",
     "export.weights_bytes",
@@ -28,7 +31,7 @@ def main(run: RunDir) -> None:
     measured = {
         one.id: {"value": one.value, "unit": one.unit, **one.spread}
         for one in measurements
-        if one.stage in ("export", "evaluate", "bench") and not one.gate and ".category." not in one.id
+        if one.stage in ("knowledge", "export", "evaluate", "bench") and not one.gate and ".category." not in one.id
     }
     gates = [one.passed for one in measurements if one.gate]
     publish(
