@@ -11,8 +11,8 @@ from tinsmith.browser.serve import SiteServer
 from tinsmith.core.run_dir import read_json, write_json
 
 IMAGES = Path(__file__).parent / "images"
-QUESTION = "What is a site manager?"
-"""Answered well by the demo's model: right, coherent, and in the tone of its data."""
+QUESTION = "How thick must loft insulation be?"
+"""In other words than the data's own question; its answer is right."""
 HALF_LOADED = """
 self.addEventListener("message", ({ data: { type, id } }) => {
   const answers = { file: "e5.bin", loaded: 9e6, total: 24e6 };
