@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from tinsmith.core.run_dir import tree_sha256s, write_json, write_text
+from tinsmith.core.run_dir import write_checksums, write_json
 from tinsmith.model.answers.encoder import Encoder
 from tinsmith.model.answers.encoder_file import EncoderWeights, write_encoder
 from tinsmith.model.answers.encoder_graph import Shape
@@ -80,13 +80,7 @@ def write_tiny_answers(folder: Path, passages: Sequence[Passage] | None = None) 
     settings = {"encoders": encoders, "passages": "passages.json", "dimension": SHAPE.dimension, **SETTINGS}
     texts = {"fallback": "unknown", "unknown": "I do not know that."}
     write_json(folder / "answers.json", {**settings, "ladder": LADDER.as_json(), **texts})
-    write_sums(folder)
-
-
-def write_sums(folder: Path) -> None:
-    """Write the digests of all files."""
-    (folder / "SHA256SUMS").unlink(missing_ok=True)
-    write_text(folder / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items()))
+    write_checksums(folder)
 
 
 def _record(passage: Passage) -> dict:

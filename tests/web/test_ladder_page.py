@@ -24,9 +24,9 @@ from ladder import (
 from packages import tiny_run, write_site
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.serve import SiteServer
-from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.core.run_dir import read_json, write_checksums, write_json
 from tinsmith.model.answers.answers import Answers
-from tiny_answers import write_sums, write_tiny_answers
+from tiny_answers import write_tiny_answers
 
 pytestmark = pytest.mark.browser
 
@@ -475,7 +475,7 @@ def real_site(tmp_path_factory, tmp_path):
     settings = read_json(answers / "answers.json")
     settings["ladder"] = {**settings["ladder"], "sure": 0.05, "likely": 0.05, "min_closeness": 0.0}
     write_json(answers / "answers.json", {**settings, "fallback": "model"})
-    write_sums(answers)
+    write_checksums(answers)
     return site
 
 
@@ -519,7 +519,7 @@ def test_a_damaged_file_of_the_answers_is_said_and_the_model_answers(real_site):
 def test_after_a_visit_that_did_not_need_the_model_the_page_answers_without_a_network(real_site):
     settings = real_site / "model/answers/answers.json"
     write_json(settings, read_json(settings) | {"fallback": "offer"})
-    write_sums(settings.parent)
+    write_checksums(settings.parent)
     question = "What is the price of Sencha?"
     with Browser(webgpu="none") as browser:
         with SiteServer({"/": real_site}) as server:

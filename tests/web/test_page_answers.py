@@ -13,12 +13,12 @@ from shared import build_once
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.browser.serve import SiteServer
-from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.core.run_dir import read_json, write_checksums, write_json
 from tinsmith.model.answers.answers import Answers
 from tinsmith.model.answers.grams import Overlap
 from tinsmith.model.answers.q4 import pack_rows, unpack_rows
 from tinsmith.model.answers.ranking import Index, Ranker, RowCounts, Settings
-from tiny_answers import QUESTION_TOKENS, tiny_passages, write_sums, write_tiny_answers
+from tiny_answers import QUESTION_TOKENS, tiny_passages, write_tiny_answers
 
 QUESTIONS = [
     "How much is a tin of Assam?",
@@ -303,24 +303,24 @@ def missing(folder):
 
 def no_graph(folder):
     (folder / "words.onnx").write_bytes(b"no graph")
-    write_sums(folder)
+    write_checksums(folder)
 
 
 def too_short(folder):
     layout = read_json(folder / "words.json")
     layout["matrices"][-1]["rows"] += 1000
     write_json(folder / "words.json", layout)
-    write_sums(folder)
+    write_checksums(folder)
 
 
 def other_passages(folder):
     write_json(folder / "passages.json", read_json(folder / "passages.json")[1:])
-    write_sums(folder)
+    write_checksums(folder)
 
 
 def no_json(folder):
     (folder / "answers.json").write_text("<!doctype html>")
-    write_sums(folder)
+    write_checksums(folder)
 
 
 @pytest.mark.browser
@@ -362,7 +362,7 @@ def test_on_a_gpu_the_encoders_take_turns_with_the_model(fallback, runtime, fold
     answers = tmp_path / "answers"
     shutil.copytree(folder, answers)
     write_json(answers / "answers.json", read_json(folder / "answers.json") | {"fallback": fallback})
-    write_sums(answers)
+    write_checksums(answers)
     mounts = {"/": WEB_DIR, "/runtime/": runtime, "/answers/": answers, "/model/": package}
     with SiteServer(mounts) as server, Browser(webgpu="software") as browser:
         page = browser.open(f"{server.origin}/bench.html")

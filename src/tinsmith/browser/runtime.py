@@ -6,7 +6,7 @@ from pathlib import Path
 from tinsmith import web
 from tinsmith.browser.npm import Package, is_cached, package_files, pinned_package
 from tinsmith.core.errors import MissingDependency
-from tinsmith.core.run_dir import copy_file, tree_sha256s, write_text
+from tinsmith.core.run_dir import copy_file, write_checksums, write_text
 
 WEB_DIR = Path(web.__path__[0])
 """The folder of pages, workers and styles."""
@@ -84,8 +84,7 @@ def write_runtime(folder: Path) -> None:
         imports = ("onnxruntime-web/webgpu", "onnxruntime-common")
         replacements = {f'from"{name}"': f'from"./ort.{backend}.bundle.min.mjs"' for name in imports}
         write_text(folder / f"transformers.{backend}.js", _patched(library, replacements | _PATCHES))
-    (folder / "SHA256SUMS").unlink(missing_ok=True)
-    write_text(folder / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items()))
+    write_checksums(folder)
 
 
 def _patched(library: str, replacements: dict[str, str]) -> str:

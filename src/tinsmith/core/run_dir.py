@@ -23,6 +23,9 @@ NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
 """Names of files that `write_bytes` has not finished."""
 
+CHECKSUMS_FILE = "SHA256SUMS"
+"""Name of the file with the SHA-256 of every other file of a folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
@@ -98,6 +101,17 @@ def tree_sha256s(folder: Path) -> dict[str, str]:
         if path.is_file():
             sha256s[path.relative_to(folder).as_posix()] = file_sha256(path)
     return sha256s
+
+
+def write_checksums(folder: Path) -> None:
+    """Write the digests of all other files below `folder` to its `SHA256SUMS`, which pages check and `sha256sum` reads.
+
+    Raises:
+        ArtifactError: the folder contains a symbolic link.
+    """
+    (folder / CHECKSUMS_FILE).unlink(missing_ok=True)
+    lines = (f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items())
+    write_text(folder / CHECKSUMS_FILE, "".join(lines))
 
 
 def combined_sha256(parts: Any) -> str:

@@ -12,11 +12,10 @@ from typing import Any
 import onnx_ir as ir
 
 from tinsmith.core.errors import ArtifactError, listing
-from tinsmith.core.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
+from tinsmith.core.run_dir import CHECKSUMS_FILE, file_sha256, read_json, write_checksums, write_json, write_text
 from tinsmith.export.onnx_nodes import name_of, shape_of, tensor_of
 from tinsmith.model.package_format import (
     BROWSER_FILE,
-    CHECKSUMS_FILE,
     FLOAT32,
     GRAPHS,
     UNPACK_PLAN_FILE,
@@ -127,8 +126,7 @@ def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...]) -
     for pattern in _LICENSE_PATTERNS:
         for path in sorted(model_dir.glob(pattern)):
             shutil.copyfile(path, out_dir / path.name)
-    sums = tree_sha256s(out_dir)
-    write_text(out_dir / CHECKSUMS_FILE, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    write_checksums(out_dir)
 
 
 def _transformers_js_config(package_dir: Path) -> dict[str, Any]:

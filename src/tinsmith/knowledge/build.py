@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from tinsmith.core.run_dir import read_json, tree_sha256s, write_bytes, write_json, write_text
+from tinsmith.core.run_dir import read_json, write_bytes, write_checksums, write_json, write_text
 from tinsmith.knowledge.encoders import E5, ENCODERS, MAX_QUESTION_TOKENS, MAX_TOKENS, MINILM, EncoderSource
 from tinsmith.model.answers.encoder import Encoder
 from tinsmith.model.answers.encoder_file import EncoderWeights, write_encoder
 from tinsmith.model.answers.grams import Overlap, joined, words_of
 from tinsmith.model.answers.ladder import Ladder
 from tinsmith.model.answers.prune import prune, token_names
-from tinsmith.model.answers.publish import CHECKSUMS_FILE, PASSAGES_FILE, SETTINGS_FILE
+from tinsmith.model.answers.publish import PASSAGES_FILE, SETTINGS_FILE
 from tinsmith.model.answers.q4 import pack_rows, unpack_rows
 from tinsmith.model.answers.ranking import Index, Ranker, RowCounts, Settings
 from tinsmith.model.passages import Passage
@@ -94,21 +94,14 @@ def write_answers(
         "unknown": unknown,
     }
     write_json(folder / SETTINGS_FILE, settings)
-    write_sums(folder)
+    write_checksums(folder)
     return used
 
 
 def write_ladder(folder: Path, ladder: Ladder) -> None:
     """Replace the ladder of a folder of answers."""
     write_json(folder / SETTINGS_FILE, read_json(folder / SETTINGS_FILE) | {"ladder": ladder.as_json()})
-    write_sums(folder)
-
-
-def write_sums(folder: Path) -> None:
-    """Write the digests of all files, which the page checks."""
-    (folder / CHECKSUMS_FILE).unlink(missing_ok=True)
-    lines = (f"{digest}  {name}\n" for name, digest in tree_sha256s(folder).items())
-    write_text(folder / CHECKSUMS_FILE, "".join(lines))
+    write_checksums(folder)
 
 
 @dataclass(frozen=True, slots=True)

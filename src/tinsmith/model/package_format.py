@@ -124,8 +124,6 @@ UNPACK_PLAN_FILE = "onnx/model_int8.json"
 """Plan for unpacking: source and destination of each matrix of `INT8_PAGE`."""
 UNPACKED_DATA = f"{INT8_PAGE.name}_data"
 """Name under which `INT8_PAGE` expects its unpacked weights. Exists in memory only."""
-CHECKSUMS_FILE = "SHA256SUMS"
-"""SHA-256 of every other file."""
 
 
 def list_graphs(package_dir: Path) -> list[dict[str, Any]]:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.run_dir import link_or_copy, read_json, tree_sha256s, write_json, write_text
+from tinsmith.core.run_dir import link_or_copy, read_json, write_checksums, write_json
 
 SETTINGS_FILE = "answers.json"
 PASSAGES_FILE = "passages.json"
-CHECKSUMS_FILE = "SHA256SUMS"
 
 _TITLE_WORDS = 8
 _TITLE_CHARACTERS = 60
@@ -43,9 +42,7 @@ def publish_answers(folder: Path, target: Path, unknown: str, with_questions: bo
         link_or_copy(folder / name, target / name)
     write_json(target / PASSAGES_FILE, [_public(passage, with_questions) for passage in passages])
     write_json(target / SETTINGS_FILE, {**settings, "passages": PASSAGES_FILE, "unknown": unknown})
-    (target / CHECKSUMS_FILE).unlink(missing_ok=True)
-    lines = (f"{sha256}  {name}\n" for name, sha256 in tree_sha256s(target).items())
-    write_text(target / CHECKSUMS_FILE, "".join(lines))
+    write_checksums(target)
     return len(passages)
 
 
