@@ -198,12 +198,13 @@ def test_a_page_finds_what_python_finds(page, folder):
         for (question, _), ids in zip(look_ups, rows, strict=True):
             assert ids == encoder.query_tokens(question), (encoder.name, question)
             assert len(ids) <= QUESTION_TOKENS
-    rungs, used = set(), set()
+    rungs, follow_ups = set(), set()
     for (question, previous), ranked in zip(look_ups, found["results"], strict=True):
         assert_pythons(ranked, answers.look_up(question, previous))
         rungs.add(ranked["rung"])
-        used.add(ranked["usedPrevious"])
-    assert len(rungs) > 1 and used == {True, False}
+        follow_ups.add((ranked["usedPrevious"], ranked["confidence"] > 0))
+    assert len(rungs) > 1
+    assert follow_ups == {(True, True), (True, False), (False, True)}, "found together, only for the one before, alone"
     best = found["results"][0]["passages"][0]["passage"]
     assert best in [
         {key: value for key, value in record.items() if not key.endswith("rows")}
@@ -272,7 +273,7 @@ def test_the_worker_looks_up_while_the_model_loads_and_after(page, folder):
     settings = read_json(folder / "answers.json")
     assert opened["passages"] == len(tiny_passages()) and opened["isKept"]
     assert (opened["fallback"], opened["unknown"]) == (settings["fallback"], settings["unknown"])
-    assert opened["thresholds"] == {"sure": 0.6, "likely": 0.2, "minCloseness": -1.0}
+    assert opened["thresholds"] == {"sure": 0.6, "likely": 0.2, "minCloseness": 0.4}
     files = [event["file"] for event in result["events"] if event["type"] == "progress"]
     assert {"words.bin", "pieces.index.bin"} <= set(files)
     assert result["problems"] == [] and len(result["tokenIds"]) == 12

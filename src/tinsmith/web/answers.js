@@ -30,7 +30,8 @@
  * @property {Record<keyof Features | "bias", number>} weights of the logistic model of the confidence
  * @property {number} sure lowest confidence of that rung
  * @property {number} likely lowest confidence of that rung
- * @property {number} min_closeness questions whose best passage is less close are about something else
+ * @property {number} min_closeness least closeness of the best passage; also how much closer than the average passage it must be
+ *   to a follow-up alone, if it was found with the question before
  *
  * @typedef {object} Settings content of `answers.json`
  * @property {EncoderFacts[]} encoders
@@ -48,9 +49,15 @@
  * @property {number} lead of its score over the second's
  * @property {number} lead_of_five of its score over the fifth's, or over the last one's
  *
+ * @typedef {object} Scored a candidate
+ * @property {number} index of the passage
+ * @property {number} score
+ * @property {number} closeness
+ * @property {number} overlap
+ *
  * @typedef {object} Ranking
  * @property {Rung} rung
- * @property {number} confidence estimated probability that the first passage is right
+ * @property {number} confidence estimated probability that the first passage is right; 0 if it fits only the question before
  * @property {Features} features
  * @property {boolean} usedPrevious whether the question was read together with the one before
  * @property {RankedPassage[]} passages at most five, best first
@@ -177,36 +184,52 @@ export class Answers {
    */
   async lookUp(question, previousQuestions = []) {
     const startedAt = performance.now();
-    let ranking = { ...(await this.#rank(question)), usedPrevious: false };
-    const previous = previousQuestions.at(-1);
-    if (previous && ranking.rung !== "sure") {
-      const together = await this.#rank(joined(previous, question));
-      if (together.confidence > ranking.confidence) ranking = { ...together, usedPrevious: true };
-    }
+    const ranking = await this.#rankWithPrevious(question, previousQuestions.at(-1));
     return { ...ranking, milliseconds: performance.now() - startedAt };
   }
 
-  /** @param {string} question */
+  /**
+   * @param {string} question
+   * @param {string | undefined} previous the question before
+   * @returns {Promise<Omit<Ranking, "milliseconds">>}
+   */
+  async #rankWithPrevious(question, previous) {
+    const alone = await this.#rank(question);
+    if (!previous || alone.ranking.rung === "sure") return { ...alone.ranking, usedPrevious: false };
+    const together = await this.#rank(joined(previous, question));
+    if (together.ranking.confidence <= alone.ranking.confidence) return { ...alone.ranking, usedPrevious: false };
+    const ranking = { ...together.ranking, usedPrevious: true };
+    // Words of the question before must not answer this one.
+    const answersThis = prominence(alone.closeness, together.best) >= this.settings.ladder.min_closeness;
+    return answersThis ? ranking : { ...ranking, rung: "unsure", confidence: 0 };
+  }
+
+  /**
+   * @param {string} question
+   * @returns {Promise<{ranking: Omit<Ranking, "milliseconds" | "usedPrevious">, best: number, closeness: Float64Array}>} with the
+   *   index of the best passage, and the closeness of all
+   */
   async #rank(question) {
     const vectors = [];
     for (const encoder of this.encoders) vectors.push(await encoder.vectorOf(question));
-    const scored = this.#score(question, vectors);
+    const closeness = this.vectors.compare(vectors).slice();
+    const scored = this.#score(question, closeness);
     const features = featuresOf(scored);
     const confidence = scored.length ? confidenceOf(features, this.settings.ladder) : 0;
     const rung = scored.length ? rungOf(features, confidence, this.settings.ladder) : "unsure";
-    return { rung, confidence, features, passages: scored.slice(0, MAX_OFFERED) };
+    const offered = scored.slice(0, MAX_OFFERED);
+    const passages = offered.map(({ index, ...scores }) => ({ passage: this.passages[index], ...scores }));
+    return { ranking: { rung, confidence, features, passages }, best: scored[0]?.index ?? -1, closeness };
   }
 
-  /** @param {string} question @param {Float32Array[]} vectors by encoder @returns {RankedPassage[]} best first */
-  #score(question, vectors) {
+  /** @param {string} question @param {Float64Array} closeness @returns {Scored[]} best first */
+  #score(question, closeness) {
     const { candidates, lexical } = this.settings;
-    const closeness = this.vectors.compare(vectors);
     this.overlap.setQuestion(question);
     return largest(closeness, candidates)
       .map((index) => {
         const overlap = this.overlap.of(index);
-        const score = closeness[index] + lexical * overlap;
-        return { passage: this.passages[index], score, closeness: closeness[index], overlap };
+        return { index, score: closeness[index] + lexical * overlap, closeness: closeness[index], overlap };
       })
       .sort((one, other) => other.score - one.score);
   }
@@ -226,7 +249,12 @@ function joined(...texts) {
   return texts.filter(Boolean).join(" ");
 }
 
-/** @param {RankedPassage[]} scored best first @returns {Features} */
+/** @param {Float64Array} closeness @param {number} passage @returns {number} how much closer it is than the average passage */
+function prominence(closeness, passage) {
+  return closeness[passage] - closeness.reduce((sum, value) => sum + value, 0) / closeness.length;
+}
+
+/** @param {Scored[]} scored best first @returns {Features} */
 function featuresOf(scored) {
   if (!scored.length) return { closeness: 0, lead: 0, lead_of_five: 0 };
   const [{ closeness, score }] = scored;

@@ -59,6 +59,11 @@ def test_overlap_changes_the_order_and_a_left_out_passage_is_gone():
     assert [item.passage for item in without] == [0, 1]
 
 
+def test_prominence_is_the_lead_over_the_average_passage():
+    closeness = ranker().closeness([unit(1, 0)])
+    assert ranker().prominence([unit(1, 0)], 0) == pytest.approx(closeness[0] - closeness.mean()) and closeness[0] > 1
+
+
 def test_grams_and_their_weights():
     assert grams_of("Tea, at 80°") == [" tea", "tea ", " at ", " 80 "]
     assert grams_of("Å") == [" å "]
@@ -66,7 +71,7 @@ def test_grams_and_their_weights():
     weights = overlap.weights("tea milk")
     assert weights[" mil"] > weights["tea "] > 0
     assert overlap.of(weights, 2) > overlap.of(weights, 1) > 0 == overlap.of(overlap.weights("coffee"), 1)
-    assert overlap.of({}, 0) == 0
+    assert overlap.of({}, 0) == Overlap(["…"]).of(weights, 0) == 0
 
 
 def scored(*scores: float, closeness: float = 2.0) -> list[Scored]:

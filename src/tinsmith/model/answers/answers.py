@@ -23,7 +23,7 @@ class Ranked:
 
     rung: Rung
     confidence: float
-    """Estimated probability that the first passage is right."""
+    """Estimated probability that the first passage is right; 0 if it fits only the question before."""
     passages: tuple[tuple[Passage, Scored], ...]
     """The best passages, best first."""
     used_previous: bool
@@ -73,19 +73,26 @@ class Answers:
     def look_up(self, question: str, previous: Sequence[str] = (), shown: int = 5) -> Ranked:
         """Rank the passages for a question, and say what to do with the best.
 
+        A question that is not `sure` alone is also ranked together with the one before it. Words of the question before
+        must not answer it: its best passage must also stand out for the question alone.
+
         Args:
             question: The visitor's words.
             previous: The visitor's earlier questions, oldest first.
             shown: Number of passages to return.
         """
-        ranked = self.rank(question)
-        used_previous = False
-        if previous and self.ladder.rung(ranked) != "sure":
+        vectors = self.vectors(question)
+        ranked = self.ranker.rank(question, vectors)
+        rung, confidence, used_previous = self.ladder.rung(ranked), self.ladder.confidence(ranked), False
+        if previous and rung != "sure":
             together = self.rank(joined((previous[-1], question)))
-            if self.ladder.confidence(together) > self.ladder.confidence(ranked):
+            if self.ladder.confidence(together) > confidence:
                 ranked, used_previous = together, True
+                rung, confidence = self.ladder.rung(ranked), self.ladder.confidence(ranked)
+                if self.ranker.prominence(vectors, ranked[0].passage) < self.ladder.min_closeness:
+                    rung, confidence = "unsure", 0.0
         best = tuple((self.passages[scored.passage], scored) for scored in ranked[:shown])
-        return Ranked(self.ladder.rung(ranked), self.ladder.confidence(ranked), best, used_previous)
+        return Ranked(rung, confidence, best, used_previous)
 
     def rank(self, question: str, left_out: frozenset[int] = frozenset()) -> list[Scored]:
         """The candidates for a question, best first; passages in `left_out` are not considered."""

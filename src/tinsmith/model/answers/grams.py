@@ -54,9 +54,9 @@ class Overlap:
     def of(self, weights: dict[str, float], passage: int) -> float:
         """Weighted share of the question in a passage: 0 if they have no gram in common; can pass 1 for short ones."""
         total = sum(weights.values())
-        if not total:
-            return 0.0
         counts = self._counts[passage]
+        if not total or not counts:
+            return 0.0
         length = _SATURATION * (1 - _LENGTH_SHARE + _LENGTH_SHARE * self._lengths[passage] / self._mean_length)
         gained = sum(
             weight * counts[gram] * (_SATURATION + 1) / (counts[gram] + length)

@@ -35,7 +35,7 @@ class Ladder:
     likely: float
     """Least confidence to show it as the closest."""
     min_closeness: float
-    """Below it nothing is known, whatever the confidence."""
+    """Least closeness of the best passage, and least prominence for a follow-up alone; below it nothing is known."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -118,6 +118,11 @@ class Ranker:
             closest[asked] = np.maximum.reduceat(by_question, first_rows)
         return np.maximum(text, closest - self._settings.question_margin)
 
+    def prominence(self, vectors: Sequence[np.ndarray], passage: int) -> float:
+        """How much closer a passage is than the average one, in standard deviations."""
+        closeness = self.closeness(vectors)
+        return float(closeness[passage] - closeness.mean())
+
     def _scaled(self, cosines: Sequence[np.ndarray]) -> np.ndarray:
         """The mean over encoders of cosines in standard deviations from the mean of their index."""
         scaled = [(row - index.mean) / index.deviation for row, index in zip(cosines, self._indexes, strict=True)]
