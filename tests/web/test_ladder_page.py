@@ -473,7 +473,7 @@ def real_site(tmp_path_factory, tmp_path):
     answers.mkdir(parents=True)
     write_tiny_answers(answers)
     settings = read_json(answers / "answers.json")
-    settings["ladder"] = {**settings["ladder"], "sure": 0.05, "likely": 0.05, "min_closeness": 0.0}
+    settings["ladder"] = {**settings["ladder"], "sure": 0.05, "likely": 0.05, "min_closeness": 0.5}
     write_json(answers / "answers.json", {**settings, "fallback": "model"})
     write_checksums(answers)
     return site
