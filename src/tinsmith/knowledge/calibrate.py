@@ -43,7 +43,7 @@ _STEPS = 50
 
 
 def default_ladder(max_wrong: float) -> Ladder:
-    """The ladder that gives at most a share `max_wrong` of wrong answers as sure, on other data than it was fitted on."""
+    """The ladder that gives at most a share `max_wrong` of wrong answers as sure, on data it was not fitted on."""
     return Ladder(WEIGHTS, threshold(max_wrong), threshold(_LIKELY_FACTOR * max_wrong), MIN_CLOSENESS)
 
 
