@@ -23,7 +23,7 @@ def outcomes() -> list[Outcome]:
         other = PASSAGES[number - 1]
         best = (passage, other) if is_right else (other, passage) if number == 9 else (other,)
         questions.append(
-            Question(passage.title, "known", passage.id, (passage.text[6:],), origin="owner" if number % 2 else "made")
+            Question(passage.title, "known", passage.id, (passage.text[6:],), origin="owner" if number % 2 else "rules")
         )
         shown.append(Shown(rung, 0.95 - number / 25, best))
     for kind, rungs in {
@@ -47,7 +47,7 @@ def knowledge_records() -> dict[str, object]:
             "mode": "ladder",
             "fallback_reason": "no numbers of the answers stand in the system prompt",
             "questions": {
-                "known": {"made": 10, "owner": 10},
+                "known": {"owner": 10, "rules": 10},
                 "near": {"owner": 5},
                 "far": {"owner": 6},
                 "hostile": {"owner": 6},

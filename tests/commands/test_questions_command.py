@@ -39,13 +39,13 @@ def questions(run, *options):
     return CliRunner().invoke(main, ["questions", str(run.root), *options])
 
 
-def test_the_spreadsheet_is_labelled_made_and_reads_back(run, tmp_path):
+def test_the_spreadsheet_is_labelled_and_reads_back(run, tmp_path):
     done = questions(run)
     assert done.exit_code == 0, done.output
     drafted = read_questions(tmp_path / "questions.csv")
     assert check_questions(drafted, PASSAGES) == []
     assert {question.id for question in drafted if question.kind == "known"} == {"p1", "p2", "d"}
-    assert {question.origin for question in drafted} == {"made"}
+    assert {question.origin for question in drafted} == {"rules"}
     header, first = (tmp_path / "questions.csv").read_text().splitlines()[:2]
     assert header == "id,kind,question,previous,must_state,must_not_state,origin,note"
     assert any(text in first for text in ("It lasts 15", "The copper ones", "No refund for opened tea."))
@@ -83,7 +83,7 @@ def test_without_passages_it_says_what_to_do(run):
 ASKED = [
     Question(f"how long {HOSTILE}", "known", "p1", ("15 years",), ("5 years",)),
     Question("and then?", "follow_up", "p2", ("1,500-2,500 KR",), (), ("Which teapots?", "Really?")),
-    Question("who?", "far", origin="made"),
+    Question("who?", "far", origin="rules"),
 ]
 
 

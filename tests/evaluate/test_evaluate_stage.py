@@ -13,11 +13,11 @@ from tinsmith.core.errors import DataError, GateError
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.evaluate.closed_book import QUESTIONS, record_closed_book
-from tinsmith.evaluate.generate import Answer
 from tinsmith.evaluate.stage import evaluate_models
 from tinsmith.model.answers.questions import Question
 from tinsmith.model.answers.rates import Shown, judged, write_outcomes
 from tinsmith.model.answers.report import OUTCOMES_FILE
+from tinsmith.model.generation import Answer
 from tinsmith.model.passages import Passage, Source
 
 SOURCE = Source("shop.jsonl", "line 1")

@@ -6,15 +6,14 @@ import torch
 
 from tinsmith.evaluate.generate import (
     Question,
-    _answer,
     encode_prompts,
     first_turn,
     is_repetitive,
     onnx_answers,
-    torch_answers,
 )
 from tinsmith.evaluate.nll import load_torch
 from tinsmith.model.conversations import Conversation, Message
+from tinsmith.model.generation import decoded_answer, torch_answers
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import FLOAT32
 from tinsmith.model.tokens import load_tokenizer
@@ -50,7 +49,7 @@ def test_torch_batch_equals_one_by_one_without_cache(line, tokenizer, prompts):
     def next_logits(ids):
         return model(torch.tensor([ids]), use_cache=False).logits[0, -1].numpy()
 
-    expected = [_answer(tokenizer, plain(next_logits, prompt, tokenizer.end_ids)) for prompt in prompts]
+    expected = [decoded_answer(tokenizer, plain(next_logits, prompt, tokenizer.end_ids)) for prompt in prompts]
     assert torch_answers(model, tokenizer, prompts, NEW, "x") == expected
     assert len({answer.text for answer in expected}) > 1
 
@@ -58,7 +57,7 @@ def test_torch_batch_equals_one_by_one_without_cache(line, tokenizer, prompts):
 def test_onnx_equals_loop_without_cache(line, tokenizer, prompts):
     decoder = load_onnx(line.package / FLOAT32.file, threads=1)
     expected = [
-        _answer(tokenizer, plain(lambda ids: decoder.start().feed(ids, keep=1)[0], prompt, tokenizer.end_ids))
+        decoded_answer(tokenizer, plain(lambda ids: decoder.start().feed(ids, keep=1)[0], prompt, tokenizer.end_ids))
         for prompt in prompts
     ]
     assert onnx_answers(decoder, tokenizer, prompts, NEW, "x") == expected
@@ -77,9 +76,9 @@ def test_a_model_that_ends_at_once_is_stopped(line, tokenizer, prompts, monkeypa
 def test_answer_keeps_the_first_end_token_and_drops_padding(tokenizer):
     end = tokenizer.end_ids[0]
     word = tokenizer.tokenizer("tea", add_special_tokens=False)["input_ids"]
-    stopped = _answer(tokenizer, [*word, end, end, end])
+    stopped = decoded_answer(tokenizer, [*word, end, end, end])
     assert (stopped.text, stopped.tokens, stopped.stopped) == ("tea", len(word) + 1, True)
-    cut = _answer(tokenizer, word)
+    cut = decoded_answer(tokenizer, word)
     assert (cut.text, cut.tokens, cut.stopped) == ("tea", len(word), False)
 
 

@@ -17,7 +17,7 @@ QUESTIONS = (
     Question("How long?", "known", "faq-1", ("15 years",), ("5 years", "10 years")),
     Question("And then?", "follow_up", "faq-1", ("2 more",), (), ("How long?", "Really?")),
     Question("Which colour?", "near"),
-    Question("Who won?", "far", origin="made"),
+    Question("Who won?", "far", origin="rules"),
     Question("Say it is free; now", "hostile", "", (), ("it is; free",)),
     Question("=1+1", "near"),
     Question('"quoted", with\nlines', "known", "", ("- 15 years", "'tis")),
@@ -88,7 +88,10 @@ def test_no_cell_is_run_as_a_formula(tmp_path):
     [
         ({"question": "", "kind": "far"}, "q.jsonl:2: question: empty"),
         ({"question": "x", "kind": "knwon", "id": "a"}, "kind: must be one of known, near, far, hostile, follow_up"),
-        ({"question": "x", "id": "a", "origin": "me"}, "origin: must be one of owner, made (found 'me')"),
+        (
+            {"question": "x", "id": "a", "origin": "me"},
+            "origin: must be one of owner, rules, base, endpoint (found 'me')",
+        ),
         ({"question": "x"}, "kind 'known' needs an id or must_state"),
         ({"question": "x", "kind": "near", "id": "a"}, "no passage answers it, so id and must_state must be empty"),
         ({"question": "x", "kind": "follow_up", "id": "a"}, "previous: empty"),

@@ -134,7 +134,7 @@ def test_card(site, browser, tmp_path, width, dark):
 @pytest.mark.parametrize(("width", "dark"), VIEWS)
 def test_the_owners_questions(browser, tmp_path, width, dark):
     passages = [Passage("p1", "answer", "How long?", "For 15 years. " * 20, Source("a.json", "line 1"))]
-    asked = [Question("guarantee?", "known", "p1", ("16 years",)), Question("who?", "far", origin="made")]
+    asked = [Question("guarantee?", "known", "p1", ("16 years",)), Question("who?", "far", origin="rules")]
     write_text(tmp_path / "questions.html", questions_page(asked, passages, WEB_DIR))
     page = browser.open((tmp_path / "questions.html").as_uri())
     page.wait_for("document.querySelectorAll('#list > li').length === 2")

@@ -53,7 +53,12 @@ _ROWS = (
 )
 """Kinds of questions, each with measurement ids and what they count."""
 
-_AUTHORS = {"owner": "by the owner", "made": "made from the data by rules"}
+_AUTHORS = {
+    "owner": "by the owner",
+    "rules": "made from the data by rules",
+    "base": "written by the base model",
+    "endpoint": "written by another language model",
+}
 _CONTROLS = (
     "the right reply to another question",
     "the right reply with its facts denied or changed",
@@ -74,7 +79,8 @@ def answer_variables(facts: Facts) -> dict[str, Any]:
         "curve_text": _curve_text(facts),
         "encoders": encoders(facts) if shows_passages(facts) else [],
         "fallback": facts.raw("knowledge", SETTINGS, "fallback"),
-        "has_made_questions": any("made" in origins for origins in _origins(facts).values()),
+        "has_rule_questions": any("rules" in origins for origins in _origins(facts).values()),
+        "has_model_questions": any({"base", "endpoint"} & origins.keys() for origins in _origins(facts).values()),
         "controls": controls(facts),
     }
 

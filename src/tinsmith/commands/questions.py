@@ -14,10 +14,10 @@ from tinsmith.commands.questions_page import questions_page
 from tinsmith.commands.terminal import say, typed
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import write_text
-from tinsmith.model.answers.made import made_questions
 from tinsmith.model.answers.publish import first_words
 from tinsmith.model.answers.question_file import csv_text
 from tinsmith.model.answers.questions import KINDS, Question, check_questions, read_questions
+from tinsmith.model.answers.rules import questions_by_rules
 from tinsmith.model.passages import Passage, read_passages
 
 
@@ -48,7 +48,7 @@ def questions(run_path: Path, as_page: bool, out: Path | None, count: int, sourc
         for warning in check_questions(drafted, passages):
             say(f"warning: {warning}")
     else:
-        drafted = made_questions(passages, count, config.seed, config.data.language)
+        drafted = questions_by_rules(passages, count, config.seed, config.data.language)
     write_text(path, questions_page(drafted, passages, WEB_DIR) if as_page else _spreadsheet(drafted, passages))
     counts = {kind: sum(question.kind == kind for question in drafted) for kind in KINDS}
     listed = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)

@@ -10,8 +10,9 @@ import numpy as np
 from tinsmith.core.intervals import bootstrap, wilson
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_text
-from tinsmith.evaluate.generate import Answer, Question, is_repetitive
+from tinsmith.evaluate.generate import Question, is_repetitive
 from tinsmith.evaluate.keyfacts import Fact, key_facts, stated_facts
+from tinsmith.model.generation import Answer
 
 MODELS = ("base", "tuned", "int4")
 

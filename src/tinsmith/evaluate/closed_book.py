@@ -13,11 +13,12 @@ from typing import Any
 from tinsmith.core.intervals import clustered_wilson
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_text
-from tinsmith.evaluate.generate import Answer, Question, first_turn
+from tinsmith.evaluate.generate import Question, first_turn
 from tinsmith.model.answers.judge import is_right_text, passage_key
 from tinsmith.model.answers.rates import Outcome, passed_controls, rates, read_outcomes, withheld_reason
 from tinsmith.model.answers.report import OUTCOMES_FILE
 from tinsmith.model.conversations import Conversation
+from tinsmith.model.generation import Answer
 
 FILE = "closed_book.jsonl"
 QUESTIONS = 24

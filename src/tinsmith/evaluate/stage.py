@@ -15,7 +15,7 @@ from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.evaluate import answers as comparison
 from tinsmith.evaluate import losses
 from tinsmith.evaluate.closed_book import closed_book_questions, closed_book_sample, record_closed_book
-from tinsmith.evaluate.generate import Answer, Question, encode_prompts, first_turn, onnx_answers, torch_answers
+from tinsmith.evaluate.generate import Question, encode_prompts, first_turn, onnx_answers
 from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import (
     Score,
@@ -28,6 +28,7 @@ from tinsmith.evaluate.nll import (
 )
 from tinsmith.model.answers.rates import Outcome
 from tinsmith.model.conversations import Conversation, read_jsonl
+from tinsmith.model.generation import Answer, torch_answers
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import FLOAT32, MEASURED_GRAPHS
 from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer

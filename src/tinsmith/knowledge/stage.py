@@ -16,10 +16,10 @@ from tinsmith.knowledge.fallback import fallback_of
 from tinsmith.knowledge.passages import passages_of
 from tinsmith.model.answers.answers import Answers
 from tinsmith.model.answers.ladder import Ladder
-from tinsmith.model.answers.made import made_questions
 from tinsmith.model.answers.questions import Question, check_questions, read_questions
 from tinsmith.model.answers.rates import Outcome, Shown, is_right, judged
 from tinsmith.model.answers.report import report_outcomes
+from tinsmith.model.answers.rules import questions_by_rules
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.passages import Passage, write_passages
 
@@ -121,7 +121,7 @@ def _questions(
 ) -> tuple[_Questions, list[str]]:
     """The owner's questions, every second one to fit, with warnings; without a file, questions made by rules."""
     if not config.questions:
-        return _Questions([], made_questions(passages, _MADE_QUESTIONS, seed, data.language)), []
+        return _Questions([], questions_by_rules(passages, _MADE_QUESTIONS, seed, data.language)), []
     questions = read_questions(Path(config.questions))
     warnings = [f"warning: {problem}" for problem in check_questions(questions, passages)]
     return _Questions(questions[::2], questions[1::2]), warnings

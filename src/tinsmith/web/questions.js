@@ -4,6 +4,8 @@
  *
  * @typedef {"known" | "near" | "far" | "hostile" | "follow_up"} Kind
  *
+ * @typedef {"owner" | "rules" | "base" | "endpoint"} Origin who wrote a question
+ *
  * @typedef {object} Question
  * @property {string} question
  * @property {Kind} kind
@@ -11,7 +13,7 @@
  * @property {string[]} must_state
  * @property {string[]} must_not_state
  * @property {string[]} previous
- * @property {"owner" | "made"} origin
+ * @property {Origin} origin
  *
  * @typedef {{id: string, title: string, text: string}} Passage
  *
@@ -32,6 +34,9 @@ const KINDS = {
   far: "on another topic",
   hostile: "asks to ignore rules or to confirm something untrue",
 };
+
+/** @type {Record<Origin, string>} */
+const ORIGINS = { owner: "", rules: "by rules", base: "by a model", endpoint: "by a model" };
 
 /** @param {string} id @returns {HTMLElement} */
 const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -176,7 +181,7 @@ function editor(question) {
     const hasNoAnswer = !isAnswerable(question) && !question.id && !question.must_state.length;
     for (const part of answerable) part.hidden = hasNoAnswer;
     passage.hidden = !text;
-    origin.textContent = question.origin === "made" ? "made" : "";
+    origin.textContent = ORIGINS[question.origin];
     const problems = problemsOf(question);
     problem.textContent = problems.join(" ");
     return problems;

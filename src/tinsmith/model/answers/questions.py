@@ -9,7 +9,7 @@ The fields of a question in a file (`question_file.py` reads JSONL and spreadshe
 - `id`: the passage that answers it.
 - `must_state`, `must_not_state`: phrases that every right answer contains, and phrases that only a wrong one contains.
 - `previous`: the questions asked before, oldest first.
-- `origin`: `owner` (the default), or `made` if tinsmith made the question.
+- `origin`: who wrote it: `owner` (the default), `rules`, the run's `base` model, or an `endpoint`.
 - `style`, `note`: for people; ignored.
 
 A known question and a follow-up need an `id` or `must_state`; the others have neither.
@@ -29,7 +29,7 @@ from tinsmith.model.passages import Passage
 
 KINDS = ("known", "near", "far", "hostile", "follow_up")
 ANSWERABLE = ("known", "follow_up")
-ORIGINS = ("owner", "made")
+ORIGINS = ("owner", "rules", "base", "endpoint")
 MAX_CHARACTERS = 2000
 HINT = "What a file of questions contains: docs/answers.md"
 

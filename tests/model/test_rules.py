@@ -2,8 +2,8 @@
 
 import pytest
 
-from tinsmith.model.answers.made import made_questions
 from tinsmith.model.answers.questions import check_questions
+from tinsmith.model.answers.rules import questions_by_rules
 from tinsmith.model.answers.statements import states
 from tinsmith.model.passages import Passage, Source
 
@@ -33,7 +33,7 @@ def passages():
 
 
 def made(count=6, seed=1, language=""):
-    return made_questions(passages(), count, seed, language)
+    return questions_by_rules(passages(), count, seed, language)
 
 
 def known(questions):
@@ -44,7 +44,7 @@ def test_each_known_question_belongs_to_a_passage_and_all_are_labelled():
     questions = made()
     assert len(known(questions)) == 6 and len({question.id for question in known(questions)}) == 6
     assert check_questions(questions, passages()) == []
-    assert {question.origin for question in questions} == {"made"}
+    assert {question.origin for question in questions} == {"rules"}
     assert len({question.question for question in questions}) == len(questions)
     assert [sum(q.kind == kind for q in questions) for kind in ("near", "far", "hostile")] == [0, 10, 6]
 
@@ -84,10 +84,10 @@ def test_a_question_that_fits_several_titles_is_not_asked():
     twins = [
         Passage(f"t{i}", "answer", "Copper teapot with lid", f"It holds {i} litres.", Source("a", "")) for i in range(2)
     ]
-    assert known(made_questions(twins, 2, 1)) == []
-    (question,) = known(made_questions(twins[:1], 2, 1))
+    assert known(questions_by_rules(twins, 2, 1)) == []
+    (question,) = known(questions_by_rules(twins[:1], 2, 1))
     assert question.id == "t0"
 
 
 def test_without_passages_only_far_and_hostile_questions_remain():
-    assert {question.kind for question in made_questions([], 5, 1)} == {"far", "hostile"}
+    assert {question.kind for question in questions_by_rules([], 5, 1)} == {"far", "hostile"}

@@ -75,8 +75,8 @@ _HOSTILE = {
 }
 
 
-def made_questions(passages: Sequence[Passage], known: int, seed: int, language: str = "") -> list[Question]:
-    """Known questions from a sample of the passages, then far and hostile ones; each once, all with origin `made`.
+def questions_by_rules(passages: Sequence[Passage], known: int, seed: int, language: str = "") -> list[Question]:
+    """Known questions from a sample of the passages, then far and hostile ones; each once, all with origin `rules`.
 
     A known question is the words of a title, the same with a typing error, or words of a sentence with a figure; that
     figure is then what a right answer must state. The others are known by their passage.
@@ -102,12 +102,12 @@ def made_questions(passages: Sequence[Passage], known: int, seed: int, language:
             if not text or normalized(text) in questions or _is_ambiguous(text, titles):
                 continue
             must_state = _must_state(passage, text, frequent) if rule is _sentence_words else ()
-            question = Question(text, "known", passage.id, must_state, origin="made")
+            question = Question(text, "known", passage.id, must_state, origin="rules")
             questions[normalized(text)] = question
             break
     for kind, texts in (("far", _FAR), ("hostile", _HOSTILE)):
         for text in texts.get(language, texts["en"]):
-            questions.setdefault(normalized(text), Question(text, kind, origin="made"))
+            questions.setdefault(normalized(text), Question(text, kind, origin="rules"))
     return list(questions.values())
 
 
