@@ -16,7 +16,9 @@ from tinsmith.model.answers.ladder import Ladder, Weights
 from tinsmith.model.answers.q4 import pack_rows
 from tinsmith.model.passages import Passage, Source
 
-SHAPE = Shape(layers=2, heads=2, dimension=64, inner=128, epsilon=1e-12)
+SHAPE = Shape(layers=2, heads=2, dimension=64, epsilon=1e-12)
+INNER = 128
+"""Width of the feed-forward layers."""
 POSITIONS = 40
 QUESTION_TOKENS = 24
 LADDER = Ladder(Weights(closeness=1.0, lead=1.0, lead_of_five=0.5, bias=-2.0), sure=0.6, likely=0.2, min_closeness=0.4)
@@ -96,7 +98,7 @@ def _sentences(text: str) -> list[str]:
 
 def _weights(vocabulary: int, seed: int) -> EncoderWeights:
     generator = np.random.default_rng(seed)
-    size, inner = SHAPE.dimension, SHAPE.inner
+    size, inner = SHAPE.dimension, INNER
     shapes = {"qkv": (3 * size, size), "output": (size, size), "up": (inner, size), "down": (size, inner)}
     layers = range(SHAPE.layers)
     matrices, vectors = {}, {}

@@ -94,7 +94,6 @@ def _read_bert(folder: Path) -> tuple[str, EncoderWeights]:
         layers=config["num_hidden_layers"],
         heads=config["num_attention_heads"],
         dimension=config["hidden_size"],
-        inner=config["intermediate_size"],
         epsilon=config["layer_norm_eps"],
     )
     positions = tensors["embeddings.position_embeddings.weight"] + tensors["embeddings.token_type_embeddings.weight"][0]
@@ -122,7 +121,7 @@ def _read_e5(folder: Path) -> tuple[str, EncoderWeights]:
     file.take(4)
     pieces = _read_pieces(file)
     tensors = _read_tensors(file)
-    shape = Shape(layers=layers, heads=heads, dimension=dimension, inner=inner, epsilon=epsilon)
+    shape = Shape(layers=layers, heads=heads, dimension=dimension, epsilon=epsilon)
 
     def tensor(layer: int, module: str, part: str) -> np.ndarray:
         content = tensors[f"l{layer}.{_E5_NAMES[module]}.{part[0]}"]

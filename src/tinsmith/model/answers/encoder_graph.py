@@ -26,8 +26,6 @@ class Shape:
     layers: int
     heads: int
     dimension: int
-    inner: int
-    """Width of the feed-forward layers."""
     epsilon: float
     """Added to the variance in layer norms."""
 
