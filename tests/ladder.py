@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.core.run_dir import write_json, write_text
+from tinsmith.model.answers.small_talk import small_talk_phrases
 
 
 def answer(number: int, title: str, text: str, category: str = "") -> dict:
@@ -47,6 +48,14 @@ CONFIDENCE = {"sure": 0.91, "likely": 0.62, "unsure": 0.21}
 TITLE = "Tea by Leaf & Kettle, in a tab"
 OWNER = "Leaf & Kettle"
 QUESTIONS = ["sure: what is oat milk?", "likely: can I send it back?"]
+REPLIES = {
+    "hello": "Welcome to *our* shop.",
+    "thanks": "With pleasure.",
+    "goodbye": "See you!",
+    "about": "I am a machine.",
+}
+OFFER = "Let the model answer (84 MB)"
+"""The button, until the model is loaded."""
 
 _WORKER = """
 const { passages, problem, fallback, unknown, thresholds, confidence, waits } = SETTINGS;
@@ -156,6 +165,8 @@ def write_page(
         "system_prompt": "You sell tea.",
         "questions": QUESTIONS,
         "model": "./model/",
+        "model_bytes": 84_300_000,
+        "small_talk": {"phrases": small_talk_phrases(), "replies": REPLIES},
         "answers": "./model/answers/",
         "max_new_tokens": 256,
     }

@@ -9,8 +9,11 @@ import yaml
 from packages import QUESTIONS, tiny_run, write_site
 from tinsmith.app import HOST_HEADERS, fill_card_page, without_front_matter
 from tinsmith.browser.runtime import WEB_DIR, runtime_folders
+from tinsmith.core.config import AnswersConfig
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import file_sha256, read_json
+from tinsmith.model.answers.small_talk import SMALL_TALK, small_talk_phrases
+from tinsmith.model.package_format import weights_files
 
 PAGE = "<title>Model card</title><b><!-- title --></b><main><!-- card --></main>"
 
@@ -71,6 +74,17 @@ def test_settings_of_the_page(app):
         "./model/",
     )
     assert settings["questions"] == list(QUESTIONS)
+    replies = settings["small_talk"]["replies"]
+    assert replies["thanks"] == AnswersConfig().thanks and set(replies) == set(SMALL_TALK)
+    assert settings["small_talk"]["phrases"] == small_talk_phrases()
+
+
+def test_the_page_knows_the_size_of_the_models_download(app):
+    run, out_dir, _ = app
+    package = run / "export/package"
+    loaded = [*package.glob("*.json"), package / "onnx/model_int8.onnx", package / "onnx/model_int8.json"]
+    sizes = [path.stat().st_size for path in (*loaded, *weights_files(package / "onnx"))]
+    assert read_json(out_dir / "app.json")["model_bytes"] == sum(sizes)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import copy_file, link_or_copy, read_json, write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.answers.publish import publish_answers
+from tinsmith.model.answers.small_talk import SMALL_TALK, small_talk_phrases
+from tinsmith.model.package_format import FLOAT32, INT8_PAGE, UNPACK_PLAN_FILE, weights_files
 
 _MAX_NEW_TOKENS = 256
 _SCRIPTS = (
     "answers chat client context device elements encoder feedback files ladder_view loader markdown overlap owner "
-    "reference rows sources statistics store sw tokens turns unpack unpack_worker vectors versions worker"
+    "reference rows small_talk sources statistics store sw tokens turns unpack unpack_worker vectors versions worker"
 )
 _PAGES = {
     "index.html": "chat.html",
@@ -133,7 +135,12 @@ def build_app(
         "system_prompt": system_prompt,
         "questions": list(config.questions),
         "model": "./model/",
+        "model_bytes": _download_bytes(export_dir / "package"),
         "answers": "./model/answers/" if has_answers else None,
+        "small_talk": {
+            "phrases": small_talk_phrases(),
+            "replies": {kind: getattr(answers, kind) for kind in SMALL_TALK},
+        },
         "max_new_tokens": _MAX_NEW_TOKENS,
     }
     write_json(out_dir / "app.json", settings)
@@ -199,6 +206,14 @@ def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
         if path.suffix in _IMAGES:
             link_or_copy(path, out_dir / path.name)
             link_or_copy(path, out_dir / "model" / path.name)
+
+
+def _download_bytes(package_dir: Path) -> int:
+    """Bytes that a first visit downloads to run the model on the processor; on a GPU it is about as much."""
+    graph = package_dir / INT8_PAGE.file
+    graphs = [graph, package_dir / UNPACK_PLAN_FILE] if graph.exists() else [package_dir / FLOAT32.file]
+    settings = package_dir.glob("*.json")
+    return sum(path.stat().st_size for path in (*settings, *graphs, *weights_files(graph.parent)))
 
 
 def _write_answers(config: AnswersConfig, answers_dir: Path, target: Path) -> tuple[bool, str]:

@@ -31,6 +31,9 @@ class FakeRanked:
     used_previous: bool = False
 
 
+RUNGS = {"Hi!": "unsure", "thanks": "likely", "bye": "unsure"}
+
+
 class FakeAnswers:
     """Ranks the passages in their order; the first word of a question is the rung."""
 
@@ -41,7 +44,7 @@ class FakeAnswers:
     def look_up(self, question, previous=()):
         self.asked.append((question, list(previous)))
         word = question.split()[0]
-        rung = word if word in ("sure", "likely", "unsure") else "sure"
+        rung = word if word in ("sure", "likely", "unsure") else RUNGS.get(question, "sure")
         return FakeRanked(rung, 0.42, tuple((passage, None) for passage in PASSAGES), len(previous) == 2)
 
 
@@ -55,11 +58,14 @@ class FakeModel:
         yield "3k"
 
 
+ANSWERS = {"unknown": "No idea.", "owner": "Leaf & Kettle", "hello": "Welcome!", "goodbye": "Come back soon."}
+
+
 @pytest.fixture
 def chat(tmp_path, monkeypatch):
     """Runs `tinsmith chat` with these lines as input; returns its output, the answers and the loaded models."""
     run = write_run(tmp_path / "tea-bot")
-    write_json(run.config, {"name": "tea-bot", "answers": {"unknown": "No idea.", "owner": "Leaf & Kettle"}})
+    write_json(run.config, {"name": "tea-bot", "answers": ANSWERS, "app": {"questions": ["How much is tea?"]}})
     models = []
 
     def load(*arguments):
@@ -133,6 +139,26 @@ def test_earlier_questions_help_to_understand_a_follow_up(chat):
     shown, _ = chat("sure a", "likely b", "sure c", answers=(answers := FakeAnswers("unknown")))
     assert answers.asked == [("sure a", []), ("likely b", ["sure a"]), ("sure c", ["sure a", "likely b"])]
     assert shown.count("read together with the question before") == 1
+
+
+def test_small_talk_gets_the_owners_reply_and_is_not_what_a_follow_up_refers_to(chat):
+    lines = ("Hi!", "sure a", "thanks", "likely b", "bye", "1")
+    shown, models = chat(*lines, answers=(answers := FakeAnswers("offer")))
+    assert "Welcome!\nYou could ask:\n  How much is tea?\n" in shown and "Come back soon.\n" in shown
+    assert "You are welcome." in shown and "No idea." not in shown and "Type m" not in shown and models == []
+    asked = [("Hi!", []), ("sure a", []), ("thanks", []), ("likely b", ["sure a"]), ("bye", [])]
+    assert answers.asked == [*asked, ("1", ["sure a", "likely b"])], "nothing is offered below small talk"
+
+
+def test_the_owners_own_answer_to_small_talk_comes_first_if_the_ladder_is_sure(chat):
+    shown, _ = chat("who are you?", answers=FakeAnswers("offer"))
+    assert "The latte is Rp 1k." in shown and "I am a program" not in shown
+
+
+def test_where_the_model_answers_it_also_talks_small(chat):
+    shown, (model,) = chat("Hi!", answers=FakeAnswers("model"))
+    assert "check it; confidence 0.42]\nRp 33k\n" in shown and "Welcome!" not in shown and "type a number" not in shown
+    assert model.prompts == [[("system", "You sell tea."), ("user", "Hi!")]]
 
 
 def test_without_answers_the_model_answers_alone_and_unmarked(chat):

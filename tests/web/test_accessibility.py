@@ -106,6 +106,8 @@ def test_every_rung_of_the_ladder(browser, tmp_path, width, dark):
         click(page, "Other answers")
         click(page, "Helpful")
         ask(page, "likely 1: can I send it back?")
+        send(page, "Hello!")
+        page.wait_for("document.querySelectorAll('.turn').length === 6 && !document.querySelector('[aria-busy]')", 30)
         page.evaluate("for (const view of document.querySelectorAll('.owner-view')) view.open = true")
         assert violations(page, width, dark, tmp_path) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width

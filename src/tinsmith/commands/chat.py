@@ -11,7 +11,9 @@ import numpy as np
 from tinsmith.commands.existing_run import config_of, existing_run, require_stage
 from tinsmith.commands.passage_text import choices_text, mark_of, passage_text
 from tinsmith.commands.terminal import ask, say, show
+from tinsmith.core.config import RunConfig
 from tinsmith.core.run_dir import RunDir, read_json
+from tinsmith.model.answers.small_talk import SmallTalk, small_talk_of
 from tinsmith.model.conversations import Message
 from tinsmith.model.onnx_decoder import OnnxDecoder, load_onnx
 from tinsmith.model.package_format import FLOAT32
@@ -45,7 +47,7 @@ def chat(run_path: Path, system: str | None) -> None:
     answers = open_answers(run)
     config = config_of(run)
     package = _Package(run.stage("export") / "package")
-    conversation = _Conversation(package, answers, config.answers.unknown, config.owner, system)
+    conversation = _Conversation(package, answers, config, system)
     if answers:
         say(f"{len(answers.passages):,} answers and sections of documents are searched first, as on the page.")
     say("Type a question; Ctrl-D ends.")
@@ -71,8 +73,8 @@ def open_answers(run: RunDir) -> "Answers | None":
 class _Conversation:
     """What was said, the passages that a number chooses, and the question that the model may answer."""
 
-    def __init__(self, package: "_Package", answers: "Answers | None", unknown: str, owner: str, system: str) -> None:
-        self._package, self._answers, self._unknown, self._owner = package, answers, unknown, owner
+    def __init__(self, package: "_Package", answers: "Answers | None", config: RunConfig, system: str) -> None:
+        self._package, self._answers, self._config = package, answers, config
         self._messages = [Message("system", system)] if system else []
         self._questions: list[str] = []
         self._offered: list[Passage] = []
@@ -95,8 +97,13 @@ class _Conversation:
         if self._answers is None:
             self._add(text, self._generate(text))
             return
-        ranked = self._answers.look_up(text, self._questions)
-        self._questions.append(text)
+        kind = small_talk_of(text)
+        ranked = self._answers.look_up(text, () if kind else self._questions)
+        if kind and ranked.rung != "sure":
+            self._reply_to_small_talk(text, kind, ranked)
+            return
+        if not kind:
+            self._questions.append(text)
         if ranked.rung == "unsure" and self._answers.fallback == "model":
             self._answer_by_model(text, ranked)
         else:
@@ -106,16 +113,27 @@ class _Conversation:
             self._unanswered = ranked
             show(f"Type {_ASK_MODEL} to let the model answer.")
 
+    def _reply_to_small_talk(self, text: str, kind: SmallTalk, ranked: "Ranked") -> None:
+        self._offered = []
+        if self._answers and self._answers.fallback == "model":
+            self._answer_by_model(text, ranked)
+            return
+        reply = getattr(self._config.answers, kind)
+        show(reply)
+        if self._config.app.questions and kind != "goodbye":
+            show("\n  ".join(("You could ask:", *self._config.app.questions)))
+        self._add(text, reply)
+
     def _answer_by_model(self, question: str, ranked: "Ranked") -> None:
-        show(mark_of("model", self._owner, ranked.confidence))
+        show(mark_of("model", self._config.owner, ranked.confidence))
         self._add(question, self._generate(question))
 
     def _show_owners_words(self, ranked: "Ranked") -> str:
         """Show the first passage, or that nothing is known; returns the text that counts as the answer."""
-        show(mark_of(ranked.rung, self._owner, ranked.confidence, ranked.used_previous))
+        show(mark_of(ranked.rung, self._config.owner, ranked.confidence, ranked.used_previous))
         if ranked.rung == "unsure":
-            show(self._unknown)
-            return self._unknown
+            show(self._config.answers.unknown)
+            return self._config.answers.unknown
         passage, _ = ranked.passages[0]
         show(passage_text(passage))
         return passage.text

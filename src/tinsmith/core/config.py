@@ -43,6 +43,7 @@ def _distinct(values: Sequence[Any]) -> Sequence[Any]:
 Text = Annotated[str, Field(max_length=20_000), AfterValidator(_without_control_characters)]
 _LIST = (BeforeValidator(_as_tuple), AfterValidator(_distinct))
 Texts = Annotated[tuple[Text, ...], *_LIST, Field(max_length=50)]
+_Reply = Annotated[Text, Field(min_length=1, max_length=500)]
 
 
 class Section(BaseModel):
@@ -107,8 +108,16 @@ class AnswersConfig(Section):
     `docs/answers.md`. `tinsmith questions RUN` writes one to start from. Empty uses questions made from the data."""
     encoder: Text = ""
     """Folder of a BERT encoder with mean pooling, used in place of the two built-in ones."""
-    unknown: Annotated[Text, Field(min_length=1, max_length=500)] = "I do not know that."
+    unknown: _Reply = "I do not know that."
     """What the page says when no answer is likely enough to be right."""
+    hello: _Reply = "Hello! Ask a question, and I will look up the answer."
+    """What the page says to a greeting."""
+    thanks: _Reply = "You are welcome. What else would you like to know?"
+    """What the page says to thanks and praise."""
+    goodbye: _Reply = "Goodbye! Come back with a question at any time."
+    """What the page says to a goodbye."""
+    about: _Reply = "I am a program. I search the answers on this page and show the one that fits, word for word."
+    """What the page says to `Who are you?` and `Can you help me?`"""
     owner: Annotated[Text, StringConstraints(strip_whitespace=True, max_length=MAX_OWNER_CHARACTERS)] = ""
     """Whose words the answers are, such as your shop's name. Empty uses the title."""
     publish: bool = False

@@ -12,6 +12,9 @@ from tinsmith.core.measure import current_measurements
 from tinsmith.core.run_dir import RunDir, file_sha256
 from tinsmith.core.stage_context import StageContext, Summary
 
+_REPLIES = ("unknown", "hello", "thanks", "goodbye", "about")
+"""Keys of `[answers]` that only the site shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -130,10 +133,10 @@ def _data_settings(config: RunConfig) -> Any:
 def answers_settings(config: RunConfig) -> dict[str, Any]:
     """What decides how answers are ranked and measured. `_knowledge_files` covers the content of files.
 
-    Left out is what only the site shows or leaves out: `unknown`, the owner's name and their consent.
+    Left out is what only the site shows or leaves out: the owner's replies and name, and their consent.
     """
-    outside_or_shown = {"questions", "encoder", "unknown", "owner", "publish", "publish_questions"}
-    answers = config.answers.model_dump(mode="json", exclude=outside_or_shown)
+    shown = {*_REPLIES, "owner", "publish", "publish_questions"}
+    answers = config.answers.model_dump(mode="json", exclude={"questions", "encoder", *shown})
     return {"seed": config.seed, "language": config.data.language, **answers}
 
 
@@ -173,7 +176,7 @@ def _card_settings(config: RunConfig) -> Any:
 
 def _app_settings(config: RunConfig) -> Any:
     section = config.app.model_dump(mode="json")
-    answers = config.answers.model_dump(mode="json", include={"mode", "unknown", "publish", "publish_questions"})
+    answers = config.answers.model_dump(mode="json", include={"mode", *_REPLIES, "publish", "publish_questions"})
     names = {"title": config.title, "owner": config.owner}
     return section | {"answers": answers, **names, "system_prompt": config.public_system_prompt}
 

@@ -7,18 +7,21 @@
  * @import { Answers, Done, Message, Passage, Ranked, Ready, Token } from "./messages.js"
  * @import { Rated } from "./feedback.js"
  * @import { Outcome } from "./owner.js"
+ * @import { Kind } from "./small_talk.js"
  * @import { Turn } from "./turns.js"
  */
 
 import { ModelClient, RequestFailed, startServiceWorker } from "./client.js";
 import { element, make, newButton } from "./elements.js";
 import { Feedback } from "./feedback.js";
-import { modelMark, otherPassages, passageView } from "./ladder_view.js";
+import { modelMark, otherPassages, passageView, suggestions } from "./ladder_view.js";
 import { markdown } from "./markdown.js";
 import { ownerView } from "./owner.js";
+import { SmallTalk } from "./small_talk.js";
 import { titleOf } from "./sources.js";
-import { progressBar, speedometer, statistics } from "./statistics.js";
+import { megabytes, progressBar, speedometer, statistics } from "./statistics.js";
 import { addTurn, copyButton, isNearBottom, lastTurn, putBack, removeTurns, reveal } from "./turns.js";
+import { Version } from "./versions.js";
 
 /**
  * @typedef {object} App content of `app.json`, which is written when the site is built
@@ -26,8 +29,10 @@ import { addTurn, copyButton, isNearBottom, lastTurn, putBack, removeTurns, reve
  * @property {string} system_prompt
  * @property {string[]} questions examples
  * @property {string} model address of the package
+ * @property {number} model_bytes what a first visit downloads of it
  * @property {string | null} [answers] address of the folder with the owner's answers, if the site has one
  * @property {string} owner whose words the answers are
+ * @property {{phrases: Record<string, string[]>, replies: Record<Kind, string>}} small_talk see small_talk.js
  * @property {boolean} [owner_view] whether to show under every answer why it was given
  * @property {number} max_new_tokens
  */
@@ -38,7 +43,7 @@ const WARM_UP = { tokens: 48, maxMilliseconds: 5000 };
 /**
  * What each outcome shows: whose words, and how many other passages at once. Further ones wait behind "Other answers".
  *
- * @type {Record<Outcome, {from: Rated["from"], offered: number}>}
+ * @type {Record<Exclude<Outcome, "reply">, {from: Rated["from"], offered: number}>}
  */
 const OUTCOMES = {
   sure: { from: "owner", offered: 0 },
@@ -58,6 +63,8 @@ const feedback = new Feedback();
 let client;
 /** @type {App} */
 let app;
+/** @type {SmallTalk} */
+let smallTalk;
 /** Questions and answers, without the system prompt. @type {Message[]} */
 let conversation = [];
 /** Set while the owner's answers can be searched. @type {Answers | null} */
@@ -65,6 +72,8 @@ let answers = null;
 /** The worker that opened them. @type {Worker | undefined} */
 let answersWorker;
 let isModelReady = false;
+/** Whether an earlier visit downloaded the model. */
+let isModelKept = false;
 /** Whether the model could not be loaded. It is then loaded again only if the visitor asks for it. */
 let hasModelFailed = false;
 /** Resolves when the model is ready or cannot be loaded; null until it is needed. @type {Promise<void> | null} */
@@ -103,11 +112,14 @@ function update() {
   element("welcome").hidden = conversation.length > 0;
   element("restart").hidden = conversation.length === 0;
   /** @type {NodeListOf<HTMLButtonElement>} */
-  const suggestions = document.querySelectorAll(".questions button");
-  for (const suggestion of suggestions) suggestion.disabled = !canAsk();
+  const questionButtons = document.querySelectorAll(".questions button");
+  for (const button of questionButtons) button.disabled = !canAsk();
   /** @type {NodeListOf<HTMLButtonElement>} */
   const againButtons = document.querySelectorAll(".turn .again");
-  for (const again of againButtons) again.hidden = isBusy || !lastTurn()?.contains(again);
+  for (const again of againButtons) {
+    again.hidden = isBusy || !lastTurn()?.contains(again);
+    if (again.classList.contains("offer")) again.textContent = offerLabel();
+  }
 }
 
 /** @param {string} text */
@@ -202,6 +214,8 @@ async function answerByLadder(turn) {
   const ranked = answers ? await lookUp() : null;
   if (own !== chat || isStopping) return false;
   if (!ranked || !answers) return answerByModel(turn, null, true);
+  const kind = smallTalk.kindOf(userTexts().at(-1) ?? "");
+  if (kind && ranked.rung !== "sure") return answerSmallTalk(turn, ranked, kind);
   const [best] = ranked.passages;
   if (best && ranked.rung !== "unsure") return showPassage(turn, ranked, best.passage, ranked.rung);
   turn.ranked = ranked;
@@ -209,15 +223,35 @@ async function answerByLadder(turn) {
   return own === chat && showUnknown(turn, ranked, answers);
 }
 
+/**
+ * Answer small talk to which the owner has no answer: by the model where it answers at once, else in the owner's set words.
+ *
+ * @param {Turn} turn
+ * @param {Ranked} ranked
+ * @param {Kind} kind
+ * @returns {Promise<boolean>} false if the visitor restarted the chat
+ */
+async function answerSmallTalk(turn, ranked, kind) {
+  const own = chat;
+  if (answers?.fallback === "model" && isModelReady && (await answerByModel(turn, null, true))) return true;
+  return own === chat && showReply(turn, ranked, kind);
+}
+
+/** @returns {string[]} what the visitor wrote, oldest first */
+function userTexts() {
+  return conversation.filter(({ role }) => role === "user").map(({ content }) => content);
+}
+
 /** @returns {Promise<Ranked | null>} passages for the last question; null if the answers cannot be searched */
 async function lookUp() {
-  const questions = conversation.filter(({ role }) => role === "user").map(({ content }) => content);
-  const request = { question: questions.at(-1) ?? "", previous: questions.slice(0, -1) };
+  const asked = userTexts().at(-1) ?? "";
+  const earlier = userTexts().slice(0, -1);
+  const previous = smallTalk.kindOf(asked) ? [] : earlier.filter((text) => !smallTalk.kindOf(text));
   if (answersWorker !== client.worker) await openAnswers(); // a worker on the processor took over from the GPU's
   if (!answers) return null;
   const { worker } = client;
   try {
-    return await client.ask({ type: "look_up", ...request });
+    return await client.ask({ type: "look_up", question: asked, previous });
   } catch (error) {
     if (worker !== client.worker) return lookUp();
     closeAnswers(/** @type {Error} */ (error).message);
@@ -311,9 +345,34 @@ function showPassage(turn, ranked, passage, outcome) {
 /** @param {Turn} turn @param {Ranked} ranked @param {Answers} settings @returns {true} */
 function showUnknown(turn, ranked, { fallback, unknown }) {
   turn.body.replaceChildren(markdown(unknown));
-  const buttons = fallback === "unknown" ? [] : [againButton("Let the model answer", ranked, true)];
+  const buttons = fallback === "unknown" ? [] : [againButton(offerLabel(), ranked, true, " offer")];
   endTurn(turn, "unknown", unknown, ranked, buttons);
   reveal(turn.item);
+  return true;
+}
+
+/** @returns {string} with the size of the download that would begin */
+function offerLabel() {
+  return `Let the model answer${modelLoading || isModelKept ? "" : ` (${megabytes(app.model_bytes)} MB)`}`;
+}
+
+/**
+ * Show the owner's reply to small talk, and suggest questions.
+ *
+ * @param {Turn} turn
+ * @param {Ranked} ranked
+ * @param {Kind} kind
+ * @returns {true}
+ */
+function showReply({ item, body }, ranked, kind) {
+  const reply = app.small_talk.replies[kind];
+  body.replaceChildren(markdown(reply));
+  conversation.push({ role: "assistant", content: reply });
+  const unasked = app.questions.filter((text) => !userTexts().includes(text));
+  if (unasked.length && kind !== "goodbye") item.append(suggestions(unasked, ask));
+  if (app.owner_view && answers) item.append(ownerView(ranked, answers, "reply"));
+  item.removeAttribute("aria-busy");
+  reveal(item);
   return true;
 }
 
@@ -321,7 +380,7 @@ function showUnknown(turn, ranked, { fallback, unknown }) {
  * Complete a turn with other passages, buttons and, for the owner, the reasons.
  *
  * @param {Turn} turn
- * @param {Outcome} outcome
+ * @param {Exclude<Outcome, "reply">} outcome
  * @param {string} text of the answer
  * @param {Ranked | null} ranked
  * @param {HTMLButtonElement[]} buttons
@@ -386,10 +445,11 @@ async function problemAfterRecovery(error) {
  * @param {string} label
  * @param {Ranked | null} ranked
  * @param {boolean} greedy
+ * @param {string} [className] a further one
  * @returns {HTMLButtonElement}
  */
-function againButton(label, ranked, greedy) {
-  return newButton(label, () => replaceAnswer(ranked, greedy), "plain again");
+function againButton(label, ranked, greedy, className = "") {
+  return newButton(label, () => replaceAnswer(ranked, greedy), `plain again${className}`);
 }
 
 function restart() {
@@ -425,8 +485,10 @@ async function loadModel(gpuProblem = "") {
   const loading = gpuProblem
     ? client.loadOnProcessor(gpuProblem, request, onProgress)
     : client.load(request, onProgress);
-  showDevice(await loading);
+  const ready = await loading;
+  showDevice(ready);
   isModelReady = true;
+  isModelKept ||= ready.isKept;
   update();
   announce("The model is ready");
   if (!isBusy) warmUp();
@@ -555,6 +617,7 @@ async function start() {
   app = await response.json();
   document.title = app.title;
   element("title").textContent = app.title;
+  smallTalk = new SmallTalk(app.small_talk.phrases);
   system.value = app.system_prompt;
   element("questions").append(...app.questions.map(exampleQuestion));
   if (app.answers) {
@@ -563,6 +626,7 @@ async function start() {
   } else {
     element("system-box").hidden = false;
   }
+  isModelKept = await Version.isKept(new URL(app.model, location.href));
   if (answers && answers.fallback !== "model") return;
   announce(answers ? "You can ask now. The model is still loading" : "Loading the model");
   await requireModel();

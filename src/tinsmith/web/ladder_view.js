@@ -60,12 +60,34 @@ export function otherPassages(passages, count, hasMore, onChoose) {
   return { offered, toggle: [toggleFor(more)], more: [more] };
 }
 
+/**
+ * Buttons that ask questions of the owner's choice.
+ *
+ * @param {string[]} questions
+ * @param {(question: string) => void} onChoose
+ * @returns {HTMLElement}
+ */
+export function suggestions(questions, onChoose) {
+  return buttonList(
+    "You could ask:",
+    questions.map((text) => ({ text, onClick: () => onChoose(text) })),
+  );
+}
+
 /** @param {string} label @param {RankedPassage[]} passages @param {(passage: Passage) => void} onChoose */
 function choices(label, passages, onChoose) {
+  return buttonList(
+    label,
+    passages.map(({ passage }) => ({ text: titleOf(passage), onClick: () => onChoose(passage) })),
+  );
+}
+
+/** @param {string} label @param {{text: string, onClick: () => void}[]} buttons @returns {HTMLElement} */
+function buttonList(label, buttons) {
   const list = make("ul", "questions");
-  for (const { passage } of passages) {
-    const button = newButton("", () => onChoose(passage), "");
-    button.append(make("span", "", titleOf(passage)));
+  for (const { text, onClick } of buttons) {
+    const button = newButton("", onClick, "");
+    button.append(make("span", "", text));
     list.append(make("li", "", button));
   }
   const box = make("div", "choices", make("p", "label", label), list);

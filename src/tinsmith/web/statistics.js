@@ -64,8 +64,8 @@ export function progressBar(bar, label, what) {
   };
 }
 
-/** @param {number} bytes */
-function megabytes(bytes) {
+/** @param {number} bytes @returns {string} */
+export function megabytes(bytes) {
   return (bytes / 1e6).toFixed(bytes < 1e6 ? 1 : 0);
 }
 

@@ -33,9 +33,11 @@ const OPENING = [
   "./markdown.js",
   "./owner.js",
   "./page.css",
+  "./small_talk.js",
   "./sources.js",
   "./statistics.js",
   "./turns.js",
+  "./versions.js",
   "./worker.js",
 ];
 

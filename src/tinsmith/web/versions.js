@@ -68,6 +68,20 @@ export class Version {
     return null;
   }
 
+  /**
+   * Whether the browser has a complete version, though maybe not the host's newest.
+   *
+   * @param {URL} folder
+   */
+  static async isKept(folder) {
+    try {
+      const names = await namesOf(folder);
+      return (await Promise.all(names.map((name) => isComplete(folder, name)))).includes(true);
+    } catch {
+      return false; // browsers set to store nothing refuse here
+    }
+  }
+
   /** Address of the mark that says this version is complete. */
   get completeMark() {
     return new URL(COMPLETE, this.folder).href;

@@ -1,0 +1,56 @@
+/**
+ * Recognises greetings, thanks, goodbyes and questions about the page itself, in the languages of its phrases.
+ *
+ * A message is small talk only if listed phrases cover all of its words, so a question never is.
+ * `tinsmith.model.answers.small_talk` does the same in Python.
+ *
+ * @typedef {"about" | "goodbye" | "thanks" | "hello"} Kind
+ */
+
+/** Phrases that may stand beside others, such as "so much". */
+const FILLER = "filler";
+
+/** The phrases of a site. */
+export class SmallTalk {
+  /** Words of each phrase -> its kind. @type {Map<string, string>} */
+  #kinds = new Map();
+
+  /** Words of the longest phrase. */
+  #longest = 0;
+
+  /** @param {Record<string, string[]>} phrases by kind. A message of several kinds is of the first of them */
+  constructor(phrases) {
+    this.order = Object.keys(phrases).filter((kind) => kind !== FILLER);
+    for (const [kind, texts] of Object.entries(phrases)) {
+      for (const words of texts.map(wordsOf)) {
+        const phrase = words.join(" ");
+        if (!this.#kinds.has(phrase)) this.#kinds.set(phrase, kind);
+        this.#longest = Math.max(this.#longest, words.length);
+      }
+    }
+  }
+
+  /** @param {string} message @returns {Kind | null} null if it is anything else */
+  kindOf(message) {
+    const words = wordsOf(message);
+    const heard = new Set();
+    for (let start = 0; start < words.length;) {
+      let end = Math.min(words.length, start + this.#longest);
+      while (end > start && !this.#kinds.has(words.slice(start, end).join(" "))) end -= 1;
+      if (end === start) return null;
+      heard.add(this.#kinds.get(words.slice(start, end).join(" ")));
+      start = end;
+    }
+    return /** @type {Kind | undefined} */ (this.order.find((kind) => heard.has(kind))) ?? null;
+  }
+}
+
+/** @param {string} text @returns {string[]} words in lower case, without accents and apostrophes; "hiii" is "hi" */
+function wordsOf(text) {
+  const letters = text
+    .replace(/['’‘`´]/g, "")
+    .normalize("NFKD")
+    .replace(/\p{M}/gu, "")
+    .toLowerCase();
+  return letters.replace(/(.)\1{2,}/gu, "$1").match(/[\p{L}\p{N}]+/gu) ?? [];
+}
