@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.core.run_dir import write_json, write_text
-from tinsmith.model.answers.small_talk import small_talk_phrases
+from tinsmith.model.answers.small_talk import SMALL_TALK_FILE
 
 
 def answer(number: int, title: str, text: str, category: str = "") -> dict:
@@ -149,6 +149,7 @@ def write_page(
     ignored = shutil.ignore_patterns("node_modules")
     shutil.copytree(WEB_DIR, folder, ignore=ignored, copy_function=shutil.copyfile)
     (folder / "chat.html").rename(folder / "index.html")
+    shutil.copyfile(SMALL_TALK_FILE, folder / "small_talk.json")
     settings = {
         "passages": SHOP if passages is None else passages,
         "problem": problem,
@@ -166,7 +167,7 @@ def write_page(
         "questions": QUESTIONS,
         "model": "./model/",
         "model_bytes": 84_300_000,
-        "small_talk": {"phrases": small_talk_phrases(), "replies": REPLIES},
+        "small_talk": REPLIES,
         "answers": "./model/answers/",
         "max_new_tokens": 256,
     }

@@ -12,7 +12,7 @@ from tinsmith.browser.runtime import WEB_DIR, runtime_folders
 from tinsmith.core.config import AnswersConfig
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import file_sha256, read_json
-from tinsmith.model.answers.small_talk import SMALL_TALK, small_talk_phrases
+from tinsmith.model.answers.small_talk import SMALL_TALK, SMALL_TALK_FILE
 from tinsmith.model.package_format import weights_files
 
 PAGE = "<title>Model card</title><b><!-- title --></b><main><!-- card --></main>"
@@ -74,9 +74,8 @@ def test_settings_of_the_page(app):
         "./model/",
     )
     assert settings["questions"] == list(QUESTIONS)
-    replies = settings["small_talk"]["replies"]
-    assert replies["thanks"] == AnswersConfig().thanks and set(replies) == set(SMALL_TALK)
-    assert settings["small_talk"]["phrases"] == small_talk_phrases()
+    assert settings["small_talk"]["thanks"] == AnswersConfig().thanks and set(settings["small_talk"]) == set(SMALL_TALK)
+    assert (out_dir / "small_talk.json").read_bytes() == SMALL_TALK_FILE.read_bytes()
 
 
 def test_the_page_knows_the_size_of_the_models_download(app):

@@ -43,7 +43,10 @@ def test_the_wheel_has_all_code_and_its_data(wheel_files):
 def test_the_wheel_has_nothing_of_node_and_no_settings_of_tools(wheel_files):
     suffixes = {Path(path).suffix for path in wheel_files}
     assert suffixes <= {".py", ".typed", ".j2", ".toml", ".html", ".js", ".css", ".txt", ".json", ".jsonl"}
-    assert {path for path in wheel_files if path.endswith(".json")} == {"web/package-lock.json"}
+    assert {path for path in wheel_files if path.endswith(".json")} == {
+        "model/answers/small_talk.json",
+        "web/package-lock.json",
+    }
     assert not any("node_modules" in path or "config.js" in path or "config.mjs" in path for path in wheel_files)
 
 

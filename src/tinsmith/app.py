@@ -12,7 +12,7 @@ from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import copy_file, link_or_copy, read_json, write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.answers.publish import publish_answers
-from tinsmith.model.answers.small_talk import SMALL_TALK, small_talk_phrases
+from tinsmith.model.answers.small_talk import SMALL_TALK, SMALL_TALK_FILE
 from tinsmith.model.package_format import FLOAT32, INT8_PAGE, UNPACK_PLAN_FILE, weights_files
 
 _MAX_NEW_TOKENS = 256
@@ -126,6 +126,7 @@ def build_app(
     """
     for name, source in _PAGES.items():
         copy_file(WEB_DIR / source, out_dir / name)
+    copy_file(SMALL_TALK_FILE, out_dir / SMALL_TALK_FILE.name)
     write_runtime(out_dir / "runtime")
     _write_model(export_dir / "package", card_dir, out_dir)
     has_answers, answers_summary = _write_answers(answers, knowledge_dir / "answers", out_dir / "model/answers")
@@ -137,10 +138,7 @@ def build_app(
         "model": "./model/",
         "model_bytes": _download_bytes(export_dir / "package"),
         "answers": "./model/answers/" if has_answers else None,
-        "small_talk": {
-            "phrases": small_talk_phrases(),
-            "replies": {kind: getattr(answers, kind) for kind in SMALL_TALK},
-        },
+        "small_talk": {kind: getattr(answers, kind) for kind in SMALL_TALK},
         "max_new_tokens": _MAX_NEW_TOKENS,
     }
     write_json(out_dir / "app.json", settings)
@@ -210,10 +208,10 @@ def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
 
 def _download_bytes(package_dir: Path) -> int:
     """Bytes that a first visit downloads to run the model on the processor; on a GPU it is about as much."""
-    graph = package_dir / INT8_PAGE.file
-    graphs = [graph, package_dir / UNPACK_PLAN_FILE] if graph.exists() else [package_dir / FLOAT32.file]
-    settings = package_dir.glob("*.json")
-    return sum(path.stat().st_size for path in (*settings, *graphs, *weights_files(graph.parent)))
+    graphs = [path for name in (INT8_PAGE.file, UNPACK_PLAN_FILE) if (path := package_dir / name).is_file()]
+    graphs = graphs or [package_dir / FLOAT32.file]
+    files = (*package_dir.glob("*.json"), *graphs, *weights_files(graphs[0].parent))
+    return sum(path.stat().st_size for path in files)
 
 
 def _write_answers(config: AnswersConfig, answers_dir: Path, target: Path) -> tuple[bool, str]:

@@ -32,7 +32,7 @@ import { Version } from "./versions.js";
  * @property {number} model_bytes what a first visit downloads of it
  * @property {string | null} [answers] address of the folder with the owner's answers, if the site has one
  * @property {string} owner whose words the answers are
- * @property {{phrases: Record<string, string[]>, replies: Record<Kind, string>}} small_talk see small_talk.js
+ * @property {Record<Kind, string>} small_talk the owner's replies
  * @property {boolean} [owner_view] whether to show under every answer why it was given
  * @property {number} max_new_tokens
  */
@@ -365,7 +365,7 @@ function offerLabel() {
  * @returns {true}
  */
 function showReply({ item, body }, ranked, kind) {
-  const reply = app.small_talk.replies[kind];
+  const reply = app.small_talk[kind];
   body.replaceChildren(markdown(reply));
   conversation.push({ role: "assistant", content: reply });
   const unasked = app.questions.filter((text) => !userTexts().includes(text));
@@ -487,6 +487,7 @@ async function loadModel(gpuProblem = "") {
     : client.load(request, onProgress);
   const ready = await loading;
   showDevice(ready);
+  element("system-box").hidden = false;
   isModelReady = true;
   isModelKept ||= ready.isKept;
   update();
@@ -530,7 +531,7 @@ function showAnswers({ fallback, isKept, passages }) {
 this device.`;
   element("facts").textContent = `Nothing leaves this device · ${passages.toLocaleString("en")} passages`;
   if (!isKept) showFallback("The browser has no room for the answers: the next visit downloads them again");
-  element("system-box").hidden = fallback === "unknown";
+  element("system-box").hidden = fallback !== "model"; // until the model is there
   announce("You can ask now");
   update();
 }
@@ -609,15 +610,21 @@ function exampleQuestion(text) {
   return make("li", "", example);
 }
 
+/** @param {string} name of a file beside the page */
+async function fetchJson(name) {
+  const response = await fetch(`./${name}`);
+  if (!response.ok) throw new Error(`The host answered ${response.status} for ${name}.`);
+  return response.json();
+}
+
 async function start() {
   await startServiceWorker();
   client = new ModelClient();
-  const response = await fetch("./app.json");
-  if (!response.ok) throw new Error(`The host answered ${response.status} for app.json.`);
-  app = await response.json();
+  const [settings, phrases] = await Promise.all(["app.json", "small_talk.json"].map(fetchJson));
+  app = settings;
+  smallTalk = new SmallTalk(phrases);
   document.title = app.title;
   element("title").textContent = app.title;
-  smallTalk = new SmallTalk(app.small_talk.phrases);
   system.value = app.system_prompt;
   element("questions").append(...app.questions.map(exampleQuestion));
   if (app.answers) {

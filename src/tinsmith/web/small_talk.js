@@ -2,7 +2,7 @@
  * Recognises greetings, thanks, goodbyes and questions about the page itself, in the languages of its phrases.
  *
  * A message is small talk only if listed phrases cover all of its words, so a question never is.
- * `tinsmith.model.answers.small_talk` does the same in Python.
+ * `tinsmith.model.answers.small_talk` does the same in Python with the same file, small_talk.json.
  *
  * @typedef {"about" | "goodbye" | "thanks" | "hello"} Kind
  */
@@ -10,7 +10,7 @@
 /** Phrases that may stand beside others, such as "so much". */
 const FILLER = "filler";
 
-/** The phrases of a site. */
+/** The phrases of small_talk.json. */
 export class SmallTalk {
   /** Words of each phrase -> its kind. @type {Map<string, string>} */
   #kinds = new Map();
@@ -18,11 +18,11 @@ export class SmallTalk {
   /** Words of the longest phrase. */
   #longest = 0;
 
-  /** @param {Record<string, string[]>} phrases by kind. A message of several kinds is of the first of them */
+  /** @param {Record<string, Record<string, string[]>>} phrases by kind and language. The first kind in a message counts */
   constructor(phrases) {
     this.order = Object.keys(phrases).filter((kind) => kind !== FILLER);
-    for (const [kind, texts] of Object.entries(phrases)) {
-      for (const words of texts.map(wordsOf)) {
+    for (const [kind, languages] of Object.entries(phrases)) {
+      for (const words of Object.values(languages).flat().map(wordsOf)) {
         const phrase = words.join(" ");
         if (!this.#kinds.has(phrase)) this.#kinds.set(phrase, kind);
         this.#longest = Math.max(this.#longest, words.length);

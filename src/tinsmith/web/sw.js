@@ -34,6 +34,7 @@ const OPENING = [
   "./owner.js",
   "./page.css",
   "./small_talk.js",
+  "./small_talk.json",
   "./sources.js",
   "./statistics.js",
   "./turns.js",

@@ -1,7 +1,7 @@
 """Recognise greetings, thanks, goodbyes and questions about the page itself, in eleven languages.
 
 A message is small talk only if listed phrases cover all of its words, so a question about anything else never is.
-`web/small_talk.js` does the same.
+`web/small_talk.js` does the same with the same file.
 """
 
 import re
@@ -16,7 +16,8 @@ SmallTalk = Literal["about", "goodbye", "thanks", "hello"]
 SMALL_TALK: tuple[SmallTalk, ...] = get_args(SmallTalk)
 """All kinds. A message with phrases of several kinds is of the first of them."""
 
-_FILE = Path(__file__).with_name("small_talk.json")
+SMALL_TALK_FILE = Path(__file__).with_name("small_talk.json")
+"""Kind -> language -> phrases. The site has a copy."""
 _FILLER = "filler"
 """Phrases that may stand beside others, such as "so much"."""
 _APOSTROPHES = re.compile("['’‘`´]")
@@ -27,7 +28,7 @@ _REPEATED = re.compile(r"(.)\1{2,}")
 @cache
 def small_talk_phrases() -> dict[str, list[str]]:
     """Phrases of each kind, and fillers, of all languages."""
-    file: dict[str, dict[str, list[str]]] = read_json(_FILE)
+    file: dict[str, dict[str, list[str]]] = read_json(SMALL_TALK_FILE)
     return {kind: [phrase for phrases in file[kind].values() for phrase in phrases] for kind in (*SMALL_TALK, _FILLER)}
 
 
