@@ -135,9 +135,9 @@ def write_run(root: Path, stages: tuple[str, ...] = STAMPED, author: dict | None
 def write_card(run: RunDir, monkeypatch, author: dict | None = None) -> Path:
     """Render the card of `run` into it as the pipeline does, with a browser that answers at once."""
     from tinsmith.card import stage
-    from tinsmith.card.snippet import SnippetRun
+    from tinsmith.card.snippet_run import SnippetRun
 
-    def answered(printed, package):
+    def answered(printed, package, answers):
         assert (package / "config.json").is_file()
         return [SnippetRun(s.form, s.code, "Rp 32k, with ``` marks", "wasm", "Chromium 156.0.1", 2.5) for s in printed]
 

@@ -12,16 +12,20 @@ from stage_runs import run_stage
 from tinsmith.browser.chromium import BrowserError
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.render import fenced
-from tinsmith.card.snippet import js_string, run_snippets, self_hosted_url, snippets
-from tinsmith.core.config import CardConfig, ExportConfig
+from tinsmith.card.snippet import js_string, self_hosted_url, snippets
+from tinsmith.card.snippet_run import run_snippets
+from tinsmith.core.config import AnswersConfig, CardConfig, ExportConfig
+from tinsmith.model.answers.answers import Answers
 from tinsmith.model.conversations import write_jsonl
 from tiny import tiny_conversations
+from tiny_answers import write_tiny_answers
 
 
 @pytest.fixture
 def printed(tmp_path):
-    """Both forms for a finished run."""
-    return snippets(read_evidence(write_run(tmp_path / "tea-bot")), CardConfig(**AUTHOR), "tea-bot")
+    """Both forms of the model's code for a finished run."""
+    forms = snippets(read_evidence(write_run(tmp_path / "tea-bot")), CardConfig(**AUTHOR), "tea-bot")
+    return [snippet for snippet in forms if snippet.form != "answers"]
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +61,10 @@ def test_a_url_that_cannot_be_a_folder_of_files_is_not_printed_as_one(url, expec
 def test_the_code_names_the_model_where_each_form_looks_for_it(printed):
     hub, hosted = printed
     assert "\n  'tea/bot',\n" in hub.code
-    assert hub.package_url == "https://huggingface.co/tea/bot/resolve/main/"
+    assert list(hub.sources) == ["https://huggingface.co/tea/bot/resolve/main/"]
     assert "env.remoteHost = 'https://tea.example/';" in hosted.code
     assert "\n  'bot',\n" in hosted.code
-    assert hosted.package_url == "https://tea.example/bot/"
+    assert list(hosted.sources) == ["https://tea.example/bot/"]
     for snippet in printed:
         assert "dtype: device === 'wasm' ? 'q8' : 'q4'," in snippet.code
         assert "{ path: 'model_q4.onnx_data', data: 'onnx/model_q4.onnx_data' }," in snippet.code
@@ -72,9 +76,42 @@ def test_a_package_without_the_graph_for_wasm_is_asked_for_the_one_it_has(tmp_pa
     run = write_run(tmp_path / "tea-bot")
     evidence = read_evidence(run)
     del evidence.stamps["export"]["outputs"]["package/onnx/model_quantized.onnx"]
-    assert all(
-        "  { device, dtype: 'q4' }\n" in snippet.code for snippet in snippets(evidence, CardConfig(**AUTHOR), "tea-bot")
-    )
+    hub, hosted, *_ = snippets(evidence, CardConfig(**AUTHOR), "tea-bot")
+    assert all("  { device, dtype: 'q4' }\n" in snippet.code for snippet in (hub, hosted))
+
+
+@pytest.fixture
+def with_answers(tmp_path):
+    """Writes the answers' form for these settings and author."""
+
+    def write(author, **settings):
+        evidence = read_evidence(write_run(tmp_path / "tea-bot"))
+        evidence.stamps["knowledge"]["outputs"]["answers/answers.json"] = "digest"
+        config = evidence.config.model_copy(update={"answers": AnswersConfig(**settings)})
+        forms = {s.form: s for s in snippets(replace(evidence, config=config), CardConfig(**author), "tea-bot")}
+        return forms.get("answers")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("url", "site"),
+    [
+        ("https://tea.example/shop/model", "https://tea.example/shop/"),
+        ("https://tea.example/bot", "https://your.host/"),
+        ("", "https://your.host/"),
+    ],
+)
+def test_a_site_with_answers_also_gets_code_that_looks_them_up(with_answers, url, site):
+    snippet = with_answers(AUTHOR | {"url": url}, publish=True)
+    assert f"import {{ Answers }} from '{site}answers.js';" in snippet.code
+    assert f"Answers.open('{site}model/answers/', " in snippet.code
+    assert list(snippet.sources) == [f"{site}model/answers/", site], "the longer one first"
+
+
+@pytest.mark.parametrize("settings", [{}, {"publish": True, "mode": "model"}])
+def test_without_published_answers_there_is_no_such_code(with_answers, settings):
+    assert with_answers(AUTHOR, **settings) is None
 
 
 def test_any_text_is_a_javascript_literal_of_that_text(tmp_path):
@@ -90,8 +127,8 @@ def test_a_fence_is_longer_than_any_inside():
 
 
 @pytest.mark.browser
-def test_both_forms_run_as_printed_and_answer_the_same(printed, package):
-    runs = run_snippets(printed, package)
+def test_both_forms_run_as_printed_and_answer_the_same(printed, package, tmp_path):
+    runs = run_snippets(printed, package, tmp_path)
     assert [run.form for run in runs] == ["hub", "self_hosted"]
     assert [run.code for run in runs] == [snippet.code for snippet in printed]
     assert {run.device for run in runs} == {"wasm"}
@@ -101,7 +138,21 @@ def test_both_forms_run_as_printed_and_answer_the_same(printed, package):
 
 
 @pytest.mark.browser
-def test_code_that_does_not_work_stops_the_stage(printed, package):
+@pytest.mark.parametrize(("question", "is_known"), [("What is the price of Sencha?", True), ("zzz zzz", False)])
+def test_the_answers_code_shows_what_python_finds(with_answers, package, tmp_path, question, is_known):
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    write_tiny_answers(folder)
+    author = AUTHOR | {"examples": [{"question": question, "reference": "4 euros"}]}
+    (run,) = run_snippets([with_answers(author, publish=True)], package, folder)
+    answers = Answers(folder)
+    ranked = answers.look_up(question)
+    assert (ranked.rung != "unsure") is is_known
+    assert run.output == (ranked.passages[0][0].text if is_known else answers.unknown) and run.device == ""
+
+
+@pytest.mark.browser
+def test_code_that_does_not_work_stops_the_stage(printed, package, tmp_path):
     wrong = replace(printed[0], code=printed[0].code.replace("'q8'", "'bnb4'"))
     with pytest.raises(BrowserError, match="model_bnb4"):
-        run_snippets([wrong], package)
+        run_snippets([wrong], package, tmp_path)

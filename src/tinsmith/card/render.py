@@ -12,7 +12,8 @@ from tinsmith.card.answers import answer_variables
 from tinsmith.card.evidence import Evidence, environment_sha256s
 from tinsmith.card.facts import INTERVAL_NAME, NOT_STATED, Facts, plain
 from tinsmith.card.front_matter import front_matter
-from tinsmith.card.snippet import Snippet, SnippetRun, snippets
+from tinsmith.card.snippet import Snippet, snippets
+from tinsmith.card.snippet_run import SnippetRun
 from tinsmith.core.config import CardConfig
 from tinsmith.core.run_dir import file_sha256
 
@@ -21,6 +22,10 @@ NOT_ASSESSED = "Not assessed by people"
 _TITLES = {
     "hub": "From a model hub, once the package is uploaded there:",
     "self_hosted": "From a folder on your own host, which must allow requests from the page's origin:",
+    "answers": (
+        "In the owner's own words, which the site's `answers.js` looks up as its chat page does. The site's host must "
+        "allow requests from your page's origin:"
+    ),
 }
 _NOTICES = {
     "gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.",
@@ -117,7 +122,7 @@ def _printed(snippet: Snippet, run: SnippetRun | None, facts: Facts) -> dict[str
     else:
         heading = (
             f"This code was run exactly as printed in {plain(run.browser)}, with local files in place of the network. "
-            f"It chose `{run.device}` and answered:"
+            f"It {f'chose `{run.device}` and ' if run.device else ''}answered:"
         )
         result = f"{heading}\n\n{fenced(run.output, 'text')}"
     return {"title": _TITLES[snippet.form], "code": code, "result": result}

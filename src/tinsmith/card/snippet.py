@@ -1,39 +1,19 @@
-"""The card's How-to-Use code, and a browser that runs it exactly as printed."""
+"""The card's How-to-Use code: plain Transformers.js, and the site's `answers.js` beside it."""
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from time import monotonic
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from tinsmith.browser.chromium import Browser
 from tinsmith.card.evidence import Evidence
 from tinsmith.core.config import CardConfig
-from tinsmith.core.run_dir import write_text
-from tinsmith.core.scratch import scratch_folder
 from tinsmith.model.package_format import FLOAT32, INT8_STOCK, is_weights_file
 
 NEUTRAL_QUESTION = "Hello! What can you help me with?"
 """Printed if no example is approved: a question from the data would publish somebody's words."""
 
-_PLACEHOLDER_URL = "https://your.host/model/"
+_PLACEHOLDER_SITE = "https://your.host/"
+_PLACEHOLDER_URL = f"{_PLACEHOLDER_SITE}model/"
 _HUB_HOSTS = ("huggingface.co", "hf.co")
-_CDN = "https://cdn.jsdelivr.net/npm/onnxruntime-web@"
-_CROSS_ORIGIN = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
-_PAGE = """\
-<!doctype html>
-<meta charset="utf-8">
-<title>How to Use</title>
-<script type="importmap">
-{ "imports": {
-  "@huggingface/transformers": "/modules/transformers/dist/transformers.web.min.js",
-  "onnxruntime-web/webgpu": "/modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs",
-  "onnxruntime-common": "/modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs"
-} }
-</script>
-"""
-_TIMEOUT_SECONDS = 600
-
 _HUB = """\
 import {{ pipeline }} from '@huggingface/transformers';
 
@@ -77,52 +57,74 @@ console.log(response[0].generated_text.at(-1).content);
 """
 
 
+_ANSWERS = """\
+import {{ PreTrainedTokenizer }} from '@huggingface/transformers';
+import * as ort from 'onnxruntime-web/webgpu';
+import {{ Answers }} from {module};
+
+// Downloads the answers and their encoders once. What visitors type is sent nowhere.
+const answers = await Answers.open({folder}, {{ PreTrainedTokenizer, ort }});
+const {{ rung, passages }} = await answers.lookUp({question});
+
+// `sure` and `likely` are the owner's words; if `unsure`, say so, or let the model answer as above.
+const [{{ passage }}] = passages;
+const reply = rung === 'unsure' ? answers.settings.unknown : passage.text;
+
+console.log(rung, reply, passage.source);
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Snippet:
     """One form of the code."""
 
     form: str
-    """`hub` or `self_hosted`."""
+    """`hub`, `self_hosted` or `answers`."""
     code: str
-    package_url: str
-    """Start of the URLs from which the code loads the package."""
-
-
-@dataclass(frozen=True, slots=True)
-class SnippetRun:
-    """The result of running a snippet."""
-
-    form: str
-    """`hub` or `self_hosted`."""
-    code: str
-    output: str
-    """The assistant's answer."""
-    device: str
-    """`wasm` or `webgpu`, whichever the code chose."""
-    browser: str
-    elapsed_seconds: float
+    sources: dict[str, str]
+    """Start of the URLs from which the code loads files -> the same on the test's server."""
 
 
 def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]:
-    """Both forms of the code: one loads the package from a model hub, the other from a self-hosted folder."""
+    """The forms of the code: with the package on a model hub, with the package on one's own host, and with answers."""
     messages = _messages(config, evidence.config.public_system_prompt)
     ask = _ASK.format(messages=messages, max_new_tokens=evidence.config.evaluate.max_new_tokens)
     options = _options(evidence)
     hub_id = config.hub_id or f"YOUR-ORG/{name}"
     url = self_hosted_url(config)
     host, _, folder = url.rstrip("/").rpartition("/")
+    answers = _answers_snippet(evidence, config)
     return [
         Snippet(
             "hub",
             _HUB.format(model=js_string(hub_id), options=options, ask=ask),
-            f"https://huggingface.co/{hub_id}/resolve/main/",
+            {f"https://huggingface.co/{hub_id}/resolve/main/": "/package/"},
         ),
         Snippet(
             "self_hosted",
             _SELF_HOSTED.format(host=js_string(host + "/"), model=js_string(folder), options=options, ask=ask),
-            url,
+            {url: "/package/"},
         ),
+        *([answers] if answers else []),
     ]
+
+
+def _answers_snippet(evidence: Evidence, config: CardConfig) -> Snippet | None:
+    """Code that looks a question up with the site's `answers.js`; None if the site does not publish the answers."""
+    settings = evidence.config.answers
+    if settings.mode == "model" or not settings.publish or not evidence.sha256("knowledge/answers/answers.json"):
+        return None
+    package_url = self_hosted_url(config)
+    site = urljoin(package_url, "..") if package_url.endswith("/model/") else _PLACEHOLDER_SITE
+    folder = f"{site}model/answers/"
+    code = _ANSWERS.format(
+        module=js_string(f"{site}answers.js"), folder=js_string(folder), question=js_string(_question(config))
+    )
+    return Snippet("answers", code, {folder: "/answers/", site: "/web/"})
+
+
+def _question(config: CardConfig) -> str:
+    return config.examples[0].question if config.examples else NEUTRAL_QUESTION
 
 
 def _options(evidence: Evidence) -> str:
@@ -157,52 +159,6 @@ def js_string(text: str) -> str:
 
 def _messages(config: CardConfig, system_prompt: str) -> str:
     """The system prompt and a question, as lines of JavaScript."""
-    question = config.examples[0].question if config.examples else NEUTRAL_QUESTION
     messages = [("system", system_prompt)] if system_prompt else []
-    messages.append(("user", question))
+    messages.append(("user", _question(config)))
     return ",\n".join(f"  {{ role: {js_string(role)}, content: {js_string(content)} }}" for role, content in messages)
-
-
-def run_snippets(printed: list[Snippet], package: Path) -> list[SnippetRun]:
-    """Run each snippet in headless Chromium against a package folder.
-
-    Like a web project, the page defines where `@huggingface/transformers` is. Local files answer the
-    requests to the code's URLs and to the CDN from which the runtime loads its WASM. The code itself is unchanged.
-
-    Raises:
-        MissingDependency: Chromium is not installed, or the browser runtime cannot be fetched.
-        BrowserError: the code throws, or takes longer than ten minutes.
-    """
-    from tinsmith.browser.runtime import ONNX_RUNTIME, TRANSFORMERS, runtime_folders, runtime_packages
-    from tinsmith.browser.serve import SiteServer
-
-    folders = runtime_folders()
-    version = next(package.version for package in runtime_packages() if package.name == ONNX_RUNTIME)
-    with scratch_folder("tinsmith-card-") as folder, Browser() as browser:
-        write_text(folder / "index.html", _PAGE)
-        for snippet in printed:
-            # Only this line is added: a module's variables cannot be seen from outside unless it exports them.
-            write_text(folder / f"{snippet.form}.mjs", snippet.code + "\nexport { device, response };\n")
-        mounts = {
-            "/": folder,
-            "/modules/transformers/": folders[TRANSFORMERS],
-            "/modules/onnxruntime-web/": folders[ONNX_RUNTIME],
-            "/package/": package,
-        }
-        with SiteServer(mounts, headers=_CROSS_ORIGIN) as server:
-            sources = {f"{_CDN}{version}/": f"{server.origin}/modules/onnxruntime-web/"}
-            return [_run(browser, server.origin, snippet, sources) for snippet in printed]
-
-
-def _run(browser: Browser, origin: str, snippet: Snippet, sources: dict[str, str]) -> SnippetRun:
-    page = browser.open()
-    page.serve({**sources, snippet.package_url: f"{origin}/package/"})
-    page.navigate(f"{origin}/index.html")
-    start = monotonic()
-    answer = page.evaluate(
-        f"import('/{snippet.form}.mjs').then(({{ device, response }}) => "
-        "({ device, output: response[0].generated_text.at(-1).content }))",
-        _TIMEOUT_SECONDS,
-    )
-    elapsed_seconds = monotonic() - start
-    return SnippetRun(snippet.form, snippet.code, answer["output"], answer["device"], browser.version, elapsed_seconds)

@@ -8,11 +8,14 @@ from tinsmith.card.answers import CURVE
 from tinsmith.card.evidence import Evidence, read_evidence
 from tinsmith.card.examples import agreed_answers
 from tinsmith.card.render import render
-from tinsmith.card.snippet import SnippetRun, run_snippets, snippets
+from tinsmith.card.snippet import snippets
+from tinsmith.card.snippet_run import SnippetRun, run_snippets
 from tinsmith.core.config import CardConfig
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import RunDir, write_json, write_text
+from tinsmith.core.scratch import scratch_folder
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.model.answers.publish import publish_answers
 
 
 def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, context: StageContext) -> Summary:
@@ -40,7 +43,7 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
     return (
         f"{len(evidence.measurements)} measurements; {unmeasured} places marked not measured, "
         f"{unstated} not stated by the author",
-        *(f"{result.form} code ran on {result.device} in {result.elapsed_seconds:.1f} s" for result in results),
+        *(f"{result.form} code ran in {result.elapsed_seconds:.1f} s" for result in results),
         *example_warnings(evidence, config),
     )
 
@@ -61,7 +64,13 @@ def _run_snippets(evidence: Evidence, config: CardConfig, name: str, recorder: R
     package = evidence.run.stage("export") / "package"
     if "export" not in evidence.stamps or not package.is_dir():
         return []
-    results = run_snippets(snippets(evidence, config, name), package)
+    printed = snippets(evidence, config, name)
+    settings = evidence.config.answers
+    with scratch_folder("tinsmith-card-") as answers:
+        if any(snippet.form == "answers" for snippet in printed):
+            folder = evidence.run.stage("knowledge") / "answers"
+            publish_answers(folder, answers, settings.unknown, settings.publish_questions)
+        results = run_snippets(printed, package, answers)
     for result in results:
         recorder.add(
             f"card.snippet.{result.form}.seconds",
@@ -69,7 +78,7 @@ def _run_snippets(evidence: Evidence, config: CardConfig, name: str, recorder: R
             "seconds",
             1,
             "runs",
-            "card.snippet.run_snippets",
+            "card.snippet_run.run_snippets",
             raw="card/snippets.json",
         )
     return results

@@ -8,7 +8,8 @@ from typing import Any
 
 from tinsmith.card.evidence import STAGES, Evidence, read_evidence, required
 from tinsmith.card.render import render
-from tinsmith.card.snippet import SnippetRun, snippets
+from tinsmith.card.snippet import snippets
+from tinsmith.card.snippet_run import SnippetRun
 from tinsmith.card.verify_answers import wrong_answer_rates
 from tinsmith.core import measure
 from tinsmith.core.errors import ArtifactError

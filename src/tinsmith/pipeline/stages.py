@@ -165,7 +165,7 @@ def question_files(config: RunConfig) -> dict[str, str]:
 
 def _card_settings(config: RunConfig) -> Any:
     system_prompt = config.public_system_prompt
-    answers = config.answers.model_dump(mode="json", include={"mode", "max_wrong", "publish"})
+    answers = config.answers.model_dump(mode="json", include={"mode", "max_wrong", "unknown", "publish"})
     return {
         "name": config.name,
         "system_prompt": system_prompt,
