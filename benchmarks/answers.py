@@ -15,6 +15,8 @@ closed_book, verbatim, added_mb, query_ms, first_token_ratio}}`, and `benchmarks
 - `added_mb`: what visitors download to find passages. `query_ms`: median from asking the worker to its reply.
   `first_token_ratio`: median time to the model's first token after a look-up, over that without one.
 
+With `--answers FOLDER --name NAME` only the search is measured, on a folder that the knowledge stage wrote.
+
 Models that a call leaves out keep their earlier results. A rate is null if no question measures it, or if the judge
 accepts replies that are wrong by construction.
 """
@@ -24,7 +26,8 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +37,9 @@ from harness import SEED, environment, publish, published
 import tinsmith
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.page import Page
+from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import HOST_HEADERS, SiteServer
-from tinsmith.core.run_dir import read_json
+from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.model.answers.curve import curve_text, risk_coverage
 from tinsmith.model.answers.judge import is_right_text
 from tinsmith.model.answers.questions import Question, read_questions
@@ -58,11 +62,12 @@ WARM_UP = 3
 """Look-ups before the timed ones."""
 _START = """(async () => {
   const { ModelClient } = await import("/client.js");
+  const { chooseThreads } = await import("/device.js");
   const app = await (await fetch("/app.json")).json();
   const at = (path) => new URL(path, location.href).href;
   const client = new ModelClient();
   await client.ask({ type: "open_answers", url: at(app.answers), device: "wasm" });
-  const ready = await client.load({ modelUrl: at(app.model), device: "wasm" });
+  if (app.model) await client.load({ modelUrl: at(app.model), device: "wasm" });
   const system = app.system_prompt ? [{ role: "system", content: app.system_prompt }] : [];
   globalThis.answersBench = {
     async lookUp(question, previous) {
@@ -79,7 +84,7 @@ _START = """(async () => {
       return { text: done.text, firstTokenSeconds: (done.times[0] - startedAt) / 1000 };
     },
   };
-  return { threads: ready.threads };
+  return { threads: chooseThreads() };
 })()"""
 _KINDS = {
     "known": "that a passage answers",
@@ -103,25 +108,31 @@ class Asked:
     threads: int
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is measured."""
+
+    name: str
+    """Key of the results."""
+    mounts: Mapping[str, Path]
+    answers: Path
+    has_model: bool
+
+
 def main() -> None:
     arguments = parsed_arguments()
-    site = arguments.run / "app"
-    settings = read_json(site / "app.json")
-    if not settings.get("answers"):
-        sys.exit(f"{site}: the page shows no answers of its owner. Agree with: tinsmith approve CONFIG")
     questions = questions_at(arguments.questions)
-    folder = site / settings["answers"]
-    passages = passages_of(folder)
-    warn_of_unknown_ids(questions, passages)
-    sample = sampled(questions, arguments.sample)
-    asked = ask(site, questions, sample, read_json(folder / "answers.json"), passages)
+    with site_of(arguments) as site:
+        passages = passages_of(site.answers)
+        warn_of_unknown_ids(questions, passages)
+        sample = sampled(questions, arguments.sample) if site.has_model else []
+        asked = ask(site.mounts, questions, sample, read_json(site.answers / "answers.json"), passages)
     outcomes = judged(questions, asked.shown, passages, SEED)
-    model = read_json(arguments.run / "base" / "base.json")["id"].rpartition("/")[2].lower()
     row = result(questions, outcomes, asked)
     by_id = rates(outcomes)
     show_table(outcomes, by_id, row, asked)
     models = published("answers")
-    models[model] = row | {
+    models[site.name] = row | {
         "questions": arguments.questions.name,
         "rates": {id: {"share": rate.share, "questions": rate.count, **rate.interval} for id, rate in by_id.items()},
         "curve": [
@@ -130,7 +141,7 @@ def main() -> None:
         ],
         "outcomes": [summary_of(outcome) for outcome in outcomes],
         "threads": asked.threads,
-        "environment": environment(arguments.run, ("onnxruntime",)),
+        "environment": environment(site.answers if arguments.answers else arguments.run, ("onnxruntime",)),
     }
     publish("answers", models, {name: {key: one.get(key) for key in row} for name, one in models.items()})
 
@@ -140,7 +151,33 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="a finished run")
     parser.add_argument("--questions", type=Path, default=DEMO_QUESTIONS, help="a file, or a folder of JSONL files")
     parser.add_argument("--sample", type=int, default=24, help="known questions that the model alone is asked")
-    return parser.parse_args()
+    parser.add_argument("--answers", type=Path, help="a folder of answers to search without a model, in place of a run")
+    parser.add_argument("--name", help="key of the results, with --answers")
+    arguments = parser.parse_args()
+    if bool(arguments.answers) != bool(arguments.name):
+        parser.error("--answers and --name go together")
+    return arguments
+
+
+@contextmanager
+def site_of(arguments: argparse.Namespace) -> Generator[Site]:
+    """The run's site, or one with nothing but a folder of answers and the scripts that search it."""
+    if not arguments.answers:
+        site = arguments.run / "app"
+        answers = read_json(site / "app.json").get("answers")
+        if not answers:
+            sys.exit(f"{site}: the page shows no answers of its owner. Agree with: tinsmith approve CONFIG")
+        name = read_json(arguments.run / "base" / "base.json")["id"].rpartition("/")[2].lower()
+        yield Site(name, {"/": site}, site / answers, has_model=True)
+        return
+    with tempfile.TemporaryDirectory(prefix="tinsmith-answers-") as scratch:
+        folder = Path(scratch)
+        write_runtime(folder / "runtime")
+        write_json(folder / "app.json", {"answers": "./model/answers/"})
+        (folder / "404.html").write_text("<!doctype html>", encoding="utf-8")
+        mounts = {"/": WEB_DIR, "/model/answers/": arguments.answers}
+        mounts |= {"/runtime/": folder / "runtime", **{f"/{name}": folder / name for name in ("app.json", "404.html")}}
+        yield Site(arguments.name, mounts, arguments.answers, has_model=False)
 
 
 def questions_at(path: Path) -> list[Question]:
@@ -194,11 +231,15 @@ def sampled(questions: list[Question], count: int) -> list[int]:
 
 
 def ask(
-    site: Path, questions: list[Question], sample: list[int], settings: dict[str, Any], passages: list[Passage]
+    mounts: Mapping[str, Path],
+    questions: list[Question],
+    sample: list[int],
+    settings: dict[str, Any],
+    passages: list[Passage],
 ) -> Asked:
     """Ask the page every question, and the model alone those of the sample."""
     by_id = {passage.id: passage for passage in passages}
-    with SiteServer({"/": site}, headers=HOST_HEADERS) as server, Browser(webgpu="none") as browser:
+    with SiteServer(mounts, headers=HOST_HEADERS) as server, Browser(webgpu="none") as browser:
         page = browser.open(f"{server.origin}/404.html")
         threads = page.evaluate(_START, PATIENCE_SECONDS)["threads"]
         for question in questions[:WARM_UP]:

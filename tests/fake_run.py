@@ -139,7 +139,8 @@ def write_card(run: RunDir, monkeypatch, author: dict | None = None) -> Path:
 
     def answered(printed, package, answers):
         assert (package / "config.json").is_file()
-        return [SnippetRun(s.form, s.code, "Rp 32k, with ``` marks", "wasm", "Chromium 156.0.1", 2.5) for s in printed]
+        answer, browser = "Rp 32k, with ``` marks", "Chromium 156.0.1"
+        return [SnippetRun(s.form, s.code, answer, "wasm" * (s.form != "answers"), browser, 2.5) for s in printed]
 
     monkeypatch.setattr(stage, "run_snippets", answered)
     out_dir = run.stage("card")
