@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: demo test test-long golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers
+.PHONY: demo test test-long golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -59,6 +59,9 @@ bench-browser-soak: install
 # QUESTIONS=PATH chooses other questions than the demo's own: a file, or a folder of JSONL files.
 bench-answers: install
 	$(BIN)/python benchmarks/answers.py --run $(RUN) $(if $(QUESTIONS),--questions '$(QUESTIONS)')
+
+bench-answers-scale: install
+	$(BIN)/python benchmarks/answers_scale.py --run $(RUN)
 
 bench-lm-harness: install benchmarks/.venv-lm_harness/installed
 	$(BIN)/python benchmarks/lm_harness.py $(RUN)
