@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinsmith.browser.runtime import WEB_DIR
@@ -58,7 +59,7 @@ OFFER = "Let the model answer (84 MB)"
 """The button, until the model is loaded."""
 
 _WORKER = """
-const { passages, problem, fallback, unknown, thresholds, confidence, waits } = SETTINGS;
+const { passages, problem, fallback, unknown, smallTalk, thresholds, confidence, waits } = SETTINGS;
 const channel = new BroadcastChannel("test");
 const loaded = new Promise((resolve) => {
   channel.addEventListener("message", ({ data }) => data.loaded && resolve(data.loaded));
@@ -69,7 +70,7 @@ function openAnswers({ id }) {
   if (problem) return postMessage({ type: "error", id, message: problem, isUnsuitable: false, adapter: null });
   const file = "minilm.bin", loaded = 9e6, total = 24e6;
   postMessage({ type: "progress", id, file, loaded, total });
-  postMessage({ type: "answers", id, passages: 503, fallback, unknown, thresholds, isKept: true });
+  postMessage({ type: "answers", id, passages: 503, fallback, unknown, smallTalk, thresholds, isKept: true });
 }
 
 async function load({ id, notice }) {
@@ -132,6 +133,7 @@ def write_page(
     problem: str = "",
     fallback: str = "unknown",
     unknown: str = UNKNOWN,
+    small_talk: Sequence[str] = (),
     waits: bool = False,
     **app: object,
 ) -> None:
@@ -142,6 +144,7 @@ def write_page(
         problem: Why the answers cannot be used.
         fallback: `unknown`, `offer` or `model`.
         unknown: Text for a question without an answer.
+        small_talk: Kinds that the owner's data answer.
         waits: Load the model only once the page is told `finish_loading`.
         app: Further settings for app.json.
     """
@@ -155,6 +158,7 @@ def write_page(
         "problem": problem,
         "fallback": fallback,
         "unknown": unknown,
+        "smallTalk": list(small_talk),
         "thresholds": THRESHOLDS,
         "confidence": CONFIDENCE,
         "waits": waits,

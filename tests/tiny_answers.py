@@ -80,7 +80,7 @@ def write_tiny_answers(folder: Path, passages: Sequence[Passage] | None = None) 
     ]
     write_json(folder / "passages.json", stored)
     settings = {"encoders": encoders, "passages": "passages.json", "dimension": SHAPE.dimension, **SETTINGS}
-    texts = {"fallback": "unknown", "unknown": "I do not know that."}
+    texts = {"fallback": "unknown", "unknown": "I do not know that.", "small_talk": []}
     write_json(folder / "answers.json", {**settings, "ladder": LADDER.as_json(), **texts})
     write_checksums(folder)
 

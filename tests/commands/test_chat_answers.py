@@ -1,6 +1,6 @@
 """The terminal's conversation climbs the same ladder as the page: rung, source, closest list, and then the model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from click.testing import CliRunner
@@ -31,20 +31,17 @@ class FakeRanked:
     used_previous: bool = False
 
 
-RUNGS = {"Hi!": "unsure", "thanks": "likely", "bye": "unsure"}
-
-
 class FakeAnswers:
     """Ranks the passages in their order; the first word of a question is the rung."""
 
-    def __init__(self, fallback):
-        self.passages, self.fallback = list(PASSAGES), fallback
+    def __init__(self, fallback, default="sure"):
+        self.passages, self.fallback, self.default = list(PASSAGES), fallback, default
         self.asked = []
 
     def look_up(self, question, previous=()):
         self.asked.append((question, list(previous)))
         word = question.split()[0]
-        rung = word if word in ("sure", "likely", "unsure") else RUNGS.get(question, "sure")
+        rung = word if word in ("sure", "likely", "unsure") else self.default
         return FakeRanked(rung, 0.42, tuple((passage, None) for passage in PASSAGES), len(previous) == 2)
 
 
@@ -146,18 +143,23 @@ def test_small_talk_gets_the_owners_reply_and_is_not_what_a_follow_up_refers_to(
     shown, models = chat(*lines, answers=(answers := FakeAnswers("offer")))
     assert "Welcome!\nYou could ask:\n  How much is tea?\n" in shown and "Come back soon.\n" in shown
     assert "You are welcome." in shown and "No idea." not in shown and "Type m" not in shown and models == []
-    asked = [("Hi!", []), ("sure a", []), ("thanks", []), ("likely b", ["sure a"]), ("bye", [])]
-    assert answers.asked == [*asked, ("1", ["sure a", "likely b"])], "nothing is offered below small talk"
+    asked = [("sure a", []), ("likely b", ["sure a"]), ("1", ["sure a", "likely b"])]
+    assert answers.asked == asked, "nothing is offered below small talk"
 
 
-def test_the_owners_own_answer_to_small_talk_comes_first_if_the_ladder_is_sure(chat):
-    shown, _ = chat("who are you?", answers=FakeAnswers("offer"))
-    assert "The latte is Rp 1k." in shown and "I am a program" not in shown
+@pytest.mark.parametrize("rung", ["sure", "likely"])
+def test_the_owners_own_answer_to_small_talk_comes_first_if_the_ladder_is_sure(chat, rung):
+    answers = FakeAnswers("offer", rung)
+    answers.passages.append(replace(PASSAGES[0], title="What is your name?"))
+    shown, _ = chat("sure a", "who are you?", "likely b", "hello", answers=answers)
+    assert ("I am a program." in shown) is (rung == "likely") and "Welcome!" in shown
+    assert answers.asked[1:-1] == [("who are you?", [])] * (2 if rung == "sure" else 1)
+    assert answers.asked[-1] == ("likely b", ["sure a"]), "small talk is nothing to refer to"
 
 
 def test_where_the_model_answers_it_also_talks_small(chat):
     shown, (model,) = chat("Hi!", answers=FakeAnswers("model"))
-    assert "check it; confidence 0.42]\nRp 33k\n" in shown and "Welcome!" not in shown and "type a number" not in shown
+    assert "check it]\nRp 33k\n" in shown and "Welcome!" not in shown and "type a number" not in shown
     assert model.prompts == [[("system", "You sell tea."), ("user", "Hi!")]]
 
 

@@ -34,6 +34,14 @@ def test_with_consent_the_questions_stay(folder, tmp_path):
     assert read_json(tmp_path / "site" / "passages.json") == read_json(folder / "passages.json")
 
 
+def test_visitors_learn_which_small_talk_the_data_answer(tmp_path):
+    greeting = Passage("c", "answer", "Who are you?", "I am the tea shop's bot.", SOURCE)
+    heading = Passage("d", "document", "Thanks", "To all who helped.", SOURCE)
+    write_fake_answers(tmp_path / "built", (*PASSAGES, greeting, heading))
+    publish_answers(tmp_path / "built", tmp_path / "site", "No idea.", with_questions=False)
+    assert read_json(tmp_path / "site" / "answers.json")["small_talk"] == ["about"]
+
+
 def test_the_copy_has_its_own_digests_and_the_original_keeps_its_files(folder, tmp_path):
     before = tree_sha256s(folder)
     publish_answers(folder, tmp_path / "site", "No idea.", with_questions=False)

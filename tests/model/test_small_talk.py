@@ -21,6 +21,11 @@ QUESTIONS = [
     "and then?",
     "yes",
     "tak",
+    "OK, and again?",
+    "perfect?",
+    "ok and today",
+    "thanks, and for my wife",
+    "ok, and then",
     "How does this work?",
     "hello opening hours",
     "Thanks! What does delivery cost?",
@@ -50,7 +55,7 @@ def real_questions():
 
 def test_most_messages_are_recognised():
     missed = [message for message in MESSAGES if small_talk_of(message) is None]
-    assert len(MESSAGES) == 80 and len(missed) <= 4, missed
+    assert len(MESSAGES) == 120 and len(missed) <= 4, missed
 
 
 @pytest.mark.parametrize(

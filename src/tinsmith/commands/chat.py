@@ -13,7 +13,7 @@ from tinsmith.commands.passage_text import choices_text, mark_of, passage_text
 from tinsmith.commands.terminal import ask, say, show
 from tinsmith.core.config import RunConfig
 from tinsmith.core.run_dir import RunDir, read_json
-from tinsmith.model.answers.small_talk import SmallTalk, small_talk_of
+from tinsmith.model.answers.small_talk import SmallTalk, answered_small_talk, small_talk_of
 from tinsmith.model.conversations import Message
 from tinsmith.model.onnx_decoder import OnnxDecoder, load_onnx
 from tinsmith.model.package_format import FLOAT32
@@ -98,10 +98,10 @@ class _Conversation:
             self._add(text, self._generate(text))
             return
         kind = small_talk_of(text)
-        ranked = self._answers.look_up(text, () if kind else self._questions)
-        if kind and ranked.rung != "sure":
-            self._reply_to_small_talk(text, kind, ranked)
+        if kind and not self._is_answered(kind, text):
+            self._reply_to_small_talk(text, kind)
             return
+        ranked = self._answers.look_up(text, () if kind else self._questions)
         if not kind:
             self._questions.append(text)
         if ranked.rung == "unsure" and self._answers.fallback == "model":
@@ -113,10 +113,17 @@ class _Conversation:
             self._unanswered = ranked
             show(f"Type {_ASK_MODEL} to let the model answer.")
 
-    def _reply_to_small_talk(self, text: str, kind: SmallTalk, ranked: "Ranked") -> None:
+    def _is_answered(self, kind: SmallTalk, text: str) -> bool:
+        """Whether the ladder is sure of an answer to small talk; not tried if the owner has no question of its kind."""
+        if self._answers is None:
+            return False
+        titles = (passage.title for passage in self._answers.passages if passage.kind == "answer")
+        return kind in answered_small_talk(titles) and self._answers.look_up(text).rung == "sure"
+
+    def _reply_to_small_talk(self, text: str, kind: SmallTalk) -> None:
         self._offered = []
         if self._answers and self._answers.fallback == "model":
-            self._answer_by_model(text, ranked)
+            self._answer_by_model(text, None)
             return
         reply = getattr(self._config.answers, kind)
         show(reply)
@@ -124,8 +131,8 @@ class _Conversation:
             show("\n  ".join(("You could ask:", *self._config.app.questions)))
         self._add(text, reply)
 
-    def _answer_by_model(self, question: str, ranked: "Ranked") -> None:
-        show(mark_of("model", self._config.owner, ranked.confidence))
+    def _answer_by_model(self, question: str, ranked: "Ranked | None") -> None:
+        show(mark_of("model", self._config.owner, ranked.confidence if ranked else None))
         self._add(question, self._generate(question))
 
     def _show_owners_words(self, ranked: "Ranked") -> str:

@@ -15,11 +15,22 @@ _MARKS = {
 
 
 def mark_of(
-    outcome: Literal["sure", "likely", "unsure", "model"], owner: str, confidence: float, used_previous: bool = False
+    outcome: Literal["sure", "likely", "unsure", "model"],
+    owner: str,
+    confidence: float | None,
+    used_previous: bool = False,
 ) -> str:
-    """The line above an answer: whose words it is in, and the estimated probability that the best passage is right."""
+    """The line above an answer: whose words it is in, and the estimated probability that the best passage is right.
+
+    Args:
+        outcome: What is shown.
+        owner: Whose words passages are in.
+        confidence: None if nothing was looked up.
+        used_previous: Whether the question was read together with the one before.
+    """
+    estimate = "" if confidence is None else f"; confidence {confidence:.2f}"
     together = ", read together with the question before" if used_previous else ""
-    return f"[{_MARKS[outcome].format(owner=owner)}; confidence {confidence:.2f}{together}]"
+    return f"[{_MARKS[outcome].format(owner=owner)}{estimate}{together}]"
 
 
 def passage_text(passage: Passage) -> str:

@@ -9,6 +9,7 @@
  * `tinsmith.model.answers` does the same in Python.
  *
  * @import { Fallback, Passage, RankedPassage, Rung } from "./messages.js"
+ * @import { Kind } from "./small_talk.js"
  *
  * @typedef {object} Libraries
  * @property {typeof import("@huggingface/transformers").PreTrainedTokenizer} PreTrainedTokenizer
@@ -43,6 +44,7 @@
  * @property {Ladder} ladder
  * @property {Fallback} fallback who replies when unsure
  * @property {string} unknown the owner's words for "I do not know"
+ * @property {Kind[]} small_talk kinds of small talk that questions of the owner are of
  *
  * @typedef {object} Features what the confidence is estimated from
  * @property {number} closeness of the first passage

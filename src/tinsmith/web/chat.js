@@ -43,7 +43,7 @@ const WARM_UP = { tokens: 48, maxMilliseconds: 5000 };
 /**
  * What each outcome shows: whose words, and how many other passages at once. Further ones wait behind "Other answers".
  *
- * @type {Record<Exclude<Outcome, "reply">, {from: Rated["from"], offered: number}>}
+ * @type {Record<Outcome, {from: Rated["from"], offered: number}>}
  */
 const OUTCOMES = {
   sure: { from: "owner", offered: 0 },
@@ -128,7 +128,7 @@ async function ask(text) {
   conversation.push(userMessage(text.trim()));
   addTurn("user", text.trim());
   question.value = "";
-  if (await answer(answerByLadder)) return;
+  if (await answer(answerMessage)) return;
   conversation.pop();
   lastTurn()?.remove();
   if (!question.value) question.value = text;
@@ -203,6 +203,12 @@ async function answerAfterFailure(error, { item, ranked }, reply) {
   return !!ranked && !!answers && showUnknown(addTurn("assistant"), ranked, answers);
 }
 
+/** @param {Turn} turn @returns {Promise<boolean>} false if the visitor stopped or restarted it first */
+function answerMessage(turn) {
+  const kind = answers && smallTalk.kindOf(userTexts().at(-1) ?? "");
+  return kind ? answerSmallTalk(turn, kind) : answerByLadder(turn);
+}
+
 /**
  * Answer as the ladder says: with a passage, by the model, or by saying that there is no answer.
  *
@@ -214,8 +220,6 @@ async function answerByLadder(turn) {
   const ranked = answers ? await lookUp() : null;
   if (own !== chat || isStopping) return false;
   if (!ranked || !answers) return answerByModel(turn, null, true);
-  const kind = smallTalk.kindOf(userTexts().at(-1) ?? "");
-  if (kind && ranked.rung !== "sure") return answerSmallTalk(turn, ranked, kind);
   const [best] = ranked.passages;
   if (best && ranked.rung !== "unsure") return showPassage(turn, ranked, best.passage, ranked.rung);
   turn.ranked = ranked;
@@ -224,17 +228,21 @@ async function answerByLadder(turn) {
 }
 
 /**
- * Answer small talk to which the owner has no answer: by the model where it answers at once, else in the owner's set words.
+ * Answer small talk with a passage if the ladder is sure, by the model where it answers at once, or in the owner's set words.
  *
  * @param {Turn} turn
- * @param {Ranked} ranked
  * @param {Kind} kind
- * @returns {Promise<boolean>} false if the visitor restarted the chat
+ * @returns {Promise<boolean>} false if the visitor stopped or restarted it first
  */
-async function answerSmallTalk(turn, ranked, kind) {
+async function answerSmallTalk(turn, kind) {
   const own = chat;
+  if (answers?.smallTalk.includes(kind)) {
+    const ranked = await lookUp();
+    if (own !== chat || isStopping) return false;
+    if (ranked?.rung === "sure") return showPassage(turn, ranked, ranked.passages[0].passage, "sure");
+  }
   if (answers?.fallback === "model" && isModelReady && (await answerByModel(turn, null, true))) return true;
-  return own === chat && showReply(turn, ranked, kind);
+  return own === chat && showReply(turn, kind);
 }
 
 /** @returns {string[]} what the visitor wrote, oldest first */
@@ -360,17 +368,16 @@ function offerLabel() {
  * Show the owner's reply to small talk, and suggest questions.
  *
  * @param {Turn} turn
- * @param {Ranked} ranked
  * @param {Kind} kind
  * @returns {true}
  */
-function showReply({ item, body }, ranked, kind) {
+function showReply({ item, body }, kind) {
   const reply = app.small_talk[kind];
   body.replaceChildren(markdown(reply));
   conversation.push({ role: "assistant", content: reply });
   const unasked = app.questions.filter((text) => !userTexts().includes(text));
   if (unasked.length && kind !== "goodbye") item.append(suggestions(unasked, ask));
-  if (app.owner_view && answers) item.append(ownerView(ranked, answers, "reply"));
+  if (app.owner_view) item.append(make("p", "owner-view", "Small talk, and no passage is surely the answer to it."));
   item.removeAttribute("aria-busy");
   reveal(item);
   return true;
@@ -380,7 +387,7 @@ function showReply({ item, body }, ranked, kind) {
  * Complete a turn with other passages, buttons and, for the owner, the reasons.
  *
  * @param {Turn} turn
- * @param {Exclude<Outcome, "reply">} outcome
+ * @param {Outcome} outcome
  * @param {string} text of the answer
  * @param {Ranked | null} ranked
  * @param {HTMLButtonElement[]} buttons

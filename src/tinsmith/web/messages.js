@@ -7,6 +7,7 @@
  * Times are milliseconds since the Unix epoch, at the resolution of performance.now().
  *
  * @import { Reference } from "./reference.js"
+ * @import { Kind } from "./small_talk.js"
  */
 
 /**
@@ -131,6 +132,7 @@
  * @property {number} passages
  * @property {Fallback} fallback
  * @property {string} unknown the owner's text for a question that no passage answers
+ * @property {Kind[]} smallTalk kinds of small talk that passages may answer
  * @property {Thresholds} thresholds
  * @property {boolean} isKept whether the next visit needs no download
  *

@@ -7,7 +7,7 @@
 import { make } from "./elements.js";
 import { titleOf } from "./sources.js";
 
-/** @typedef {"sure" | "likely" | "unknown" | "model" | "chosen" | "reply"} Outcome what the page showed */
+/** @typedef {"sure" | "likely" | "unknown" | "model" | "chosen"} Outcome what the page showed */
 
 /**
  * @param {Ranked} ranked
@@ -40,7 +40,6 @@ function number(value) {
 /** @param {Ranked} ranked @param {Answers} answers @param {Outcome} outcome @returns {string} a sentence */
 function reason({ confidence, passages, rung }, { thresholds }, outcome) {
   if (outcome === "chosen") return "The visitor chose this passage from the buttons.";
-  if (outcome === "reply") return "This is small talk, and no passage is surely the answer to it.";
   if (!passages.length) return "There is no passage to show.";
   const { sure, likely, minCloseness } = thresholds;
   const chance = `The first passage is right with an estimated probability of ${number(confidence)}`;

@@ -10,6 +10,9 @@
 /** Phrases that may stand beside others, such as "so much". */
 const FILLER = "filler";
 
+/** Kinds that, with a question mark, are something else, such as "OK, and again?". */
+const NO_QUESTIONS = ["goodbye", "thanks"];
+
 /** The phrases of small_talk.json. */
 export class SmallTalk {
   /** Words of each phrase -> its kind. @type {Map<string, string>} */
@@ -41,7 +44,8 @@ export class SmallTalk {
       heard.add(this.#kinds.get(words.slice(start, end).join(" ")));
       start = end;
     }
-    return /** @type {Kind | undefined} */ (this.order.find((kind) => heard.has(kind))) ?? null;
+    const kind = /** @type {Kind | undefined} */ (this.order.find((one) => heard.has(one))) ?? null;
+    return message.includes("?") && NO_QUESTIONS.includes(kind ?? "") ? null : kind;
   }
 }
 

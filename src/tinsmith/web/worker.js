@@ -103,7 +103,7 @@ async function findDevice(requested = "auto") {
 async function openAnswers({ id, url, ...request }) {
   const store = await Store.open(folderUrl(url), (progress) => post({ type: "progress", id, ...progress }));
   const content = await fetchAnswers(store);
-  const { fallback, unknown, ladder } = content.settings;
+  const { fallback, unknown, ladder, small_talk: smallTalk } = content.settings;
   // The runtime for a GPU is twice as large, and a visitor may never need the model.
   const { device } = await findDevice(fallback === "model" ? request.device : "wasm");
   const { PreTrainedTokenizer } = await importTransformers(device, chooseThreads(request.threads));
@@ -113,7 +113,7 @@ async function openAnswers({ id, url, ...request }) {
   await store.finish();
   answers = opened;
   const { sure, likely, min_closeness: minCloseness } = ladder;
-  const settings = { fallback, unknown, thresholds: { sure, likely, minCloseness }, isKept: store.isKept };
+  const settings = { fallback, unknown, smallTalk, thresholds: { sure, likely, minCloseness }, isKept: store.isKept };
   post({ type: "answers", id, passages: opened.passages.length, ...settings });
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import link_or_copy, read_json, write_checksums, write_json
+from tinsmith.model.answers.small_talk import answered_small_talk
 
 SETTINGS_FILE = "answers.json"
 PASSAGES_FILE = "passages.json"
@@ -41,7 +42,9 @@ def publish_answers(folder: Path, target: Path, unknown: str, with_questions: bo
             raise ArtifactError(f"{folder / name}: missing", "Run its stage again: tinsmith run")
         link_or_copy(folder / name, target / name)
     write_json(target / PASSAGES_FILE, [_public(passage, with_questions) for passage in passages])
-    write_json(target / SETTINGS_FILE, {**settings, "passages": PASSAGES_FILE, "unknown": unknown})
+    small_talk = answered_small_talk(passage["title"] for passage in passages if passage["kind"] == "answer")
+    shown = {"passages": PASSAGES_FILE, "unknown": unknown, "small_talk": small_talk}
+    write_json(target / SETTINGS_FILE, {**settings, **shown})
     write_checksums(target)
     return len(passages)
 

@@ -6,6 +6,7 @@ A message is small talk only if listed phrases cover all of its words, so a ques
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,6 +21,8 @@ SMALL_TALK_FILE = Path(__file__).with_name("small_talk.json")
 """Kind -> language -> phrases. The site has a copy."""
 _FILLER = "filler"
 """Phrases that may stand beside others, such as "so much"."""
+_NO_QUESTIONS = ("goodbye", "thanks")
+"""With a question mark, they are something else, such as "OK, and again?"."""
 _APOSTROPHES = re.compile("['’‘`´]")
 _WORDS = re.compile(r"[^\W_]+")
 _REPEATED = re.compile(r"(.)\1{2,}")
@@ -45,7 +48,14 @@ def small_talk_of(message: str) -> SmallTalk | None:
             return None
         heard.add(kinds[" ".join(words[start:end])])
         start = end
-    return next((kind for kind in SMALL_TALK if kind in heard), None)
+    kind = next((kind for kind in SMALL_TALK if kind in heard), None)
+    return None if "?" in message and kind in _NO_QUESTIONS else kind
+
+
+def answered_small_talk(questions: Iterable[str]) -> list[SmallTalk]:
+    """The kinds that the owner's own questions are of. Their answers are looked up before any reply is set."""
+    kinds = {small_talk_of(question) for question in questions}
+    return [kind for kind in SMALL_TALK if kind in kinds]
 
 
 @cache
