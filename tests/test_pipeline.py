@@ -13,7 +13,7 @@ from fake_stages import files_end_at
 from tinsmith.core.code_version import code_version, sources_behind
 from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ArtifactError, ConfigError, GateError, UserError
-from tinsmith.core.run_dir import RunDir
+from tinsmith.core.run_dir import RunDir, write_json
 from tinsmith.pipeline import runner
 from tinsmith.pipeline.stages import STAGES, answers_settings, question_files
 
@@ -286,6 +286,28 @@ def test_the_questions_count_by_their_content_and_consent_does_not(tmp_path):
         assert answers_settings(RunConfig(answers={name: value})) != before, name
     with pytest.raises(ConfigError, match="no such file"):
         question_files(RunConfig(answers={"questions": str(tmp_path / "gone.jsonl")}))
+
+
+def test_the_writer_counts_only_where_it_writes(tmp_path):
+    """The base's files decide what it writes; nobody writes where the owner has questions."""
+    run = RunDir(tmp_path / "run")
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text("one")
+
+    def outside(**answers):
+        stage = next(stage for stage in STAGES if stage.name == "knowledge")
+        return stage.outside(RunConfig(answers=answers), run)
+
+    def stamp(sha256):
+        run.stamp("base").parent.mkdir(parents=True, exist_ok=True)
+        write_json(run.stamp("base"), {"fingerprint": "f", "measurements": 0, "outputs": {"model/m": sha256}})
+        return outside(writer="base"), outside(), outside(writer="base", questions=str(asked))
+
+    one, other = stamp("aa"), stamp("bb")
+    assert one[0] != other[0] and one[1:] == other[1:] and one[0] != one[1]
+    endpoint = {"writer": "https://tea.example/v1", "writer_model": "a"}
+    assert outside(**endpoint) != outside(**endpoint | {"writer_model": "b"})
+    assert outside(**endpoint, questions=str(asked)) == outside(questions=str(asked))
 
 
 def test_code_version_follows_imports_to_templates_and_pages():

@@ -242,8 +242,8 @@ def approve(**options: Any) -> None:
 def questions(**options: Any) -> None:
     """Write questions to measure answers by, as a spreadsheet to edit.
 
-    They are made from your answers and documents by rules, and labelled so. Edit them, add questions in your visitors'
-    words and questions that you do not answer, and name the file in CONFIG as answers.questions.
+    They are made from your answers and documents by the run's answers.writer, and labelled so. Edit them, add questions
+    in your visitors' words and questions that you do not answer, and name the file in CONFIG as answers.questions.
     """
     from tinsmith.commands.questions import questions
 

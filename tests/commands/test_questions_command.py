@@ -1,11 +1,13 @@
 """The owner's file of questions: written to edit, never over their work, and the page loads and sends nothing."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
+from endpoint import KEY, completion, endpoint, last_message
 from fake_run import write_run
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.runtime import WEB_DIR
@@ -14,7 +16,9 @@ from tinsmith.commands.questions_page import questions_page
 from tinsmith.core.run_dir import write_json
 from tinsmith.model.answers.questions import Question, check_questions, read_questions
 from tinsmith.model.passages import Passage, Source, write_passages
+from tinsmith.model.writer.prompts import NOTHING
 from tiny import tiny_conversations
+from tiny_answers import write_tiny_answers
 
 SOURCE = Source("a.json", "line 1")
 HOSTILE = '</script><img src=x onerror="window.hacked = 1"> <!-- & \u2028 = "quoted"'
@@ -78,6 +82,61 @@ def test_without_passages_it_says_what_to_do(run):
     run.stamp("knowledge").unlink()
     done = questions(run)
     assert done.exit_code == 2 and "the knowledge stage has not finished" in done.stderr
+
+
+def with_writer(run, **answers):
+    """Let the run name a writer, and give it an index of its passages."""
+    folder = run.stage("knowledge") / "answers"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    write_tiny_answers(folder, PASSAGES)
+    config = json.loads(run.config.read_text())
+    config["answers"] |= answers
+    write_json(run.config, config)
+
+
+def test_the_runs_endpoint_writes_and_the_owner_is_told(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINSMITH_WRITER_KEY", KEY)
+
+    def reply(body, number):
+        prompt = last_message(body)
+        shown = next(passage for passage in PASSAGES if f"Title: {passage.title}\n" in prompt)
+        quotes = {"p1": "15 years", "p2": "The copper ones", "d": "No refund"}
+        if NOTHING in prompt:
+            return 200, completion(NOTHING if "delivered" in prompt else quotes[shown.id]), {}
+        if "what they ask next" in prompt:
+            return 200, completion("And then?"), {}
+        return 200, completion("Is it delivered?" if "does not answer" in prompt else f"is {shown.id} what I need?"), {}
+
+    with endpoint(reply) as server:
+        with_writer(run, writer=server.address, writer_model="m")
+        done = questions(run)
+    assert done.exit_code == 0, done.output
+    assert f"sending up to 3 passages to {server.address} (m), on this machine" in done.stderr
+    assert "They were written by the endpoint and made by rules." in done.stderr
+    assert "3 known, 1 near, 10 far, 6 hostile, 3 follow_up" in done.stderr and "no rule can" not in done.stderr
+    known = [one for one in read_questions(tmp_path / "questions.csv") if one.kind == "known"]
+    assert sorted(one.question for one in known) == [f"is {id} what I need?" for id in ("d", "p1", "p2")]
+    assert {one.origin for one in known} == {"endpoint"}
+    assert KEY not in done.output and KEY not in (tmp_path / "questions.csv").read_text()
+
+
+def test_an_endpoint_that_fails_leaves_no_file(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINSMITH_WRITER_KEY", KEY)
+    with endpoint(lambda body, number: (401, f"wrong key {KEY}".encode(), {})) as server:
+        with_writer(run, writer=server.address, writer_model="m")
+        done = questions(run)
+    assert done.exit_code == 2 and server.address in done.stderr and "TINSMITH_WRITER_KEY" in done.stderr
+    assert KEY not in done.output and not (tmp_path / "questions.csv").exists()
+
+
+def test_the_runs_base_writes(run, tiny_llama):
+    run.stage("base").mkdir(exist_ok=True)
+    (run.stage("base") / "model").symlink_to(tiny_llama, target_is_directory=True)
+    with_writer(run, writer="base")
+    done = questions(run)
+    assert done.exit_code == 0, done.output
+    assert "of 3 written questions were dropped" in done.stderr and "made by rules" in done.stderr
 
 
 ASKED = [

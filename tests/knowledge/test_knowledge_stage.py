@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from endpoint import KEY, completion, endpoint, last_message
 from stage_runs import run_stage
 from tinsmith.core.config import AnswersConfig, DataConfig
 from tinsmith.core.errors import ArtifactError
@@ -12,6 +13,7 @@ from tinsmith.knowledge.fallback import fallback_of
 from tinsmith.knowledge.stage import build_knowledge
 from tinsmith.model.answers.answers import Answers
 from tinsmith.model.conversations import Conversation, Message, write_jsonl
+from tinsmith.model.writer.prompts import NOTHING
 from tiny_encoder import build_tiny_encoder
 
 FACTS = {
@@ -49,10 +51,10 @@ def folders(tmp_path):
     return data, build_tiny_encoder(tmp_path / "encoder"), out
 
 
-def built(folders, **answers):
+def built(folders, base=None, **answers):
     data, encoder, out = folders
     config = AnswersConfig(encoder=str(encoder), **answers)
-    return run_stage(build_knowledge, config, DataConfig(), data, out, seed=3), out
+    return run_stage(build_knowledge, config, DataConfig(language="en"), base or out, data, out, seed=3), out
 
 
 def test_answers_of_all_splits_are_found_word_for_word(folders):
@@ -93,9 +95,52 @@ def test_the_owners_questions_measure_the_page(folders, tmp_path):
     assert record["questions"]["known"] == {"owner": 3} and record["mode"] == "ladder"
 
 
+def test_an_endpoint_writes_questions_where_the_owner_has_none(folders, monkeypatch):
+    monkeypatch.setenv("TINSMITH_WRITER_KEY", KEY)
+
+    def reply(body, number):
+        prompt = last_message(body)
+        shown = next(answer for answer in FACTS.values() if f"Text: {answer}" in prompt)
+        if NOTHING in prompt:
+            return 200, completion(NOTHING if "Do you have a garden" in prompt else shown), {}
+        if "does not answer" in prompt:
+            return 200, completion("Do you have a garden, and is it open?"), {}
+        return 200, completion(f"please tell me about {shown.split()[0].lower()}, would you?"), {}
+
+    with endpoint(reply) as server:
+        run, out = built(folders, writer=server.address, writer_model="m")
+    assert run.said == (f"sending up to 6 passages to {server.address} (m), on this machine: answers.writer says so",)
+    record = json.loads((out / "knowledge.json").read_text())
+    assert record["questions"]["known"] == {"endpoint": 6} and record["questions"]["near"] == {"endpoint": 1}
+    assert record["draft"]["written"] == len([r for r in server.requests if NOTHING not in last_message(r)])
+    assert record["draft"]["dropped"]["repeated another one"] >= 1
+    assert any(line.endswith("repeated another one") or "repeated another one," in line for line in run.summary)
+    for path in out.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes()
+    assert KEY not in str(run)
+    outcomes = [json.loads(line) for line in (out / "answers_questions.jsonl").read_text().splitlines()]
+    assert {one["origin"] for one in outcomes if one["kind"] in ("known", "near")} == {"endpoint"}
+
+
+def test_an_endpoint_is_not_asked_where_the_owner_has_questions(folders, tmp_path):
+    path = tmp_path / "asked.jsonl"
+    path.write_text('{"question": "Who won in 1994?", "kind": "far"}\n{"question": "Why?", "kind": "far"}\n')
+    with endpoint(lambda body, number: (500, b"", {})) as server:
+        run, _ = built(folders, questions=str(path), writer=server.address, writer_model="m")
+    assert server.requests == [] and run.said == ()
+
+
+def test_the_base_model_writes_questions(folders, tiny_llama, tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/model").symlink_to(tiny_llama, target_is_directory=True)
+    run, out = built(folders, base=tmp_path / "base", writer="base")
+    assert json.loads((out / "knowledge.json").read_text())["draft"]["written"] == 6
+    assert run.said == () and any("of 6 written questions were dropped" in line for line in run.summary)
+
+
 def test_a_model_alone_needs_no_encoder(folders):
     data, _, out = folders
-    run = run_stage(build_knowledge, AnswersConfig(mode="model"), DataConfig(), data, out)
+    run = run_stage(build_knowledge, AnswersConfig(mode="model"), DataConfig(), out, data, out)
     assert sorted(path.name for path in out.iterdir()) == ["knowledge.json", "passages.jsonl"]
     assert run.summary[-1] == "the model answers alone: answers.mode is model"
 

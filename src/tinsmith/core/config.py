@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from tinsmith.core.writers import WriterModel, WriterName
+
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 MAX_NAME_LENGTH = 64
 MAX_EXAMPLES = 10
@@ -105,7 +107,14 @@ class AnswersConfig(Section):
     often that it does not know."""
     questions: Text = ""
     """A file of questions to measure by (JSONL, CSV or TSV), relative to the configuration file; see
-    `docs/answers.md`. `tinsmith questions RUN` writes one to start from. Empty uses questions made from the data."""
+    `docs/answers.md`. `tinsmith questions RUN` writes one to start from. Without one, `writer` writes
+    some from the data."""
+    writer: WriterName = "rules"
+    """Who writes questions from the data: `rules`, the `base` model, or an OpenAI-compatible endpoint, by its address,
+    such as `http://127.0.0.1:8000/v1`. An endpoint gets to read passages of your data."""
+    writer_model: WriterModel = ""
+    """The endpoint's name of its model. Its key, if it needs one, is read from the environment variable
+    `TINSMITH_WRITER_KEY`."""
     encoder: Text = ""
     """Folder of a BERT encoder with mean pooling, used in place of the two built-in ones."""
     unknown: _Reply = "I do not know that."

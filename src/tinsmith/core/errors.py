@@ -37,6 +37,10 @@ class FetchError(UserError):
     """A package that cannot be downloaded, or whose files are not the pinned ones."""
 
 
+class EndpointError(UserError):
+    """An endpoint that cannot be reached, refuses, or sends something else than was asked for."""
+
+
 class MissingDependency(UserError):
     """A program or package that a step needs is not installed."""
 

@@ -19,12 +19,13 @@ from tinsmith.model.answers.ladder import Ladder
 from tinsmith.model.answers.questions import Question, check_questions, read_questions
 from tinsmith.model.answers.rates import Outcome, Shown, is_right, judged
 from tinsmith.model.answers.report import report_outcomes
-from tinsmith.model.answers.rules import questions_by_rules
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.passages import Passage, write_passages
+from tinsmith.model.writer.draft import draft_questions
+from tinsmith.model.writer.writer import disclosure, open_writer
 
 _SPLITS = ("train", "val", "test")
-_MADE_QUESTIONS = 150
+_DRAFTED_QUESTIONS = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,14 @@ class _Questions:
 
     fitting: list[Question]
     measuring: list[Question]
+    notes: list[str]
+    """Lines for the owner."""
+    record: dict[str, Any]
+    """How many a model was asked for, and why some were dropped; empty if none wrote any."""
 
 
 def build_knowledge(
-    config: AnswersConfig, data: DataConfig, data_dir: Path, out_dir: Path, context: StageContext
+    config: AnswersConfig, data: DataConfig, base_dir: Path, data_dir: Path, out_dir: Path, context: StageContext
 ) -> Summary:
     """Write `passages.jsonl`, `answers/`, `answers_questions.jsonl` and `knowledge.json`.
 
@@ -45,12 +50,14 @@ def build_knowledge(
     Args:
         config: How answers are looked up and measured.
         data: Says where documents are, and the language.
+        base_dir: Holds `model/`, which writes questions if the configuration says so.
         data_dir: Holds `train.jsonl`, `val.jsonl` and `test.jsonl`.
         out_dir: Existing and empty.
         context: Its seed divides the questions.
 
     Raises:
         DataError: a document or the file of questions cannot be used.
+        EndpointError: the endpoint that writes questions failed.
         FetchError: an encoder cannot be downloaded.
         ArtifactError: `answers.encoder` is not an encoder that can be used.
     """
@@ -62,7 +69,7 @@ def build_knowledge(
         reason = "answers.mode is model" if passages else "no answer stands alone, and there are no documents"
         write_json(out_dir / "knowledge.json", record | {"mode": "model", "reason": reason})
         return (*summary, f"the model answers alone: {reason}")
-    questions, warnings = _questions(config, data, passages, context.seed)
+    owned = _owned_questions(config, passages)
     fallback = fallback_of(config.mode, conversations)
     ladder = default_ladder(config.max_wrong)
     answers_dir = out_dir / "answers"
@@ -70,14 +77,15 @@ def build_knowledge(
     answers_dir.mkdir()
     encoders = write_answers(answers_dir, passages, ladder, config.unknown, fallback.name, sources)
     answers = Answers(answers_dir)
+    questions = owned or _drafted_questions(config, data, base_dir, passages, answers, context)
     answers.ladder = _fitted_ladder(answers, questions.fitting)
     write_ladder(answers_dir, answers.ladder)
     outcomes = _outcomes(answers, questions.measuring, context.seed)
     report = report_outcomes(context.recorder, outcomes, "knowledge", out_dir)
     size_bytes = _record_sizes(context, answers_dir, encoders)
     ladder_facts = {"mode": "ladder", "ladder": answers.ladder.as_json(), "max_wrong": config.max_wrong}
-    write_json(out_dir / "knowledge.json", record | ladder_facts | fallback.as_json() | report)
-    return (*summary, *warnings, _rates_line(outcomes, size_bytes))
+    write_json(out_dir / "knowledge.json", record | ladder_facts | fallback.as_json() | questions.record | report)
+    return (*summary, *questions.notes, _rates_line(outcomes, size_bytes))
 
 
 def _record_sizes(context: StageContext, answers_dir: Path, encoders: Sequence[EncoderSource]) -> int:
@@ -116,15 +124,31 @@ def _passages(
     return passages, {"passages": len(passages), **counts, "unused": notes}, summary
 
 
-def _questions(
-    config: AnswersConfig, data: DataConfig, passages: Sequence[Passage], seed: int
-) -> tuple[_Questions, list[str]]:
-    """The owner's questions, every second one to fit, with warnings; without a file, questions made by rules."""
+def _owned_questions(config: AnswersConfig, passages: Sequence[Passage]) -> _Questions | None:
+    """The owner's questions, every second one to fit; None without a file."""
     if not config.questions:
-        return _Questions([], questions_by_rules(passages, _MADE_QUESTIONS, seed, data.language)), []
+        return None
     questions = read_questions(Path(config.questions))
     warnings = [f"warning: {problem}" for problem in check_questions(questions, passages)]
-    return _Questions(questions[::2], questions[1::2]), warnings
+    return _Questions(questions[::2], questions[1::2], warnings, {})
+
+
+def _drafted_questions(
+    config: AnswersConfig,
+    data: DataConfig,
+    base_dir: Path,
+    passages: Sequence[Passage],
+    answers: Answers,
+    context: StageContext,
+) -> _Questions:
+    """Questions made from the passages, none of which sets the ladder."""
+    writer = open_writer(config, base_dir)
+    if line := disclosure(writer, len(passages)):
+        context.say(line)
+
+    draft = draft_questions(passages, _DRAFTED_QUESTIONS, context.seed, data.language, writer, answers.closest)
+    record = {"draft": {"written": draft.written, "dropped": dict(draft.dropped)}} if writer else {}
+    return _Questions([], draft.questions, draft.notes, record)
 
 
 def _fitted_ladder(answers: Answers, questions: Sequence[Question]) -> Ladder:

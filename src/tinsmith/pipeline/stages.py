@@ -9,7 +9,7 @@ from tinsmith.card.evidence import STAGES as CARD_READS
 from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ConfigError
 from tinsmith.core.measure import current_measurements
-from tinsmith.core.run_dir import RunDir, file_sha256
+from tinsmith.core.run_dir import RunDir, file_sha256, read_stamp
 from tinsmith.core.stage_context import StageContext, Summary
 
 _REPLIES = ("unknown", "hello", "thanks", "goodbye", "about")
@@ -52,7 +52,7 @@ def _data(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) 
 def _knowledge(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
     from tinsmith.knowledge.stage import build_knowledge
 
-    return build_knowledge(config.answers, config.data, run.stage("data"), out_dir, context)
+    return build_knowledge(config.answers, config.data, run.stage("base"), run.stage("data"), out_dir, context)
 
 
 def _train(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
@@ -131,19 +131,28 @@ def _data_settings(config: RunConfig) -> Any:
 
 
 def answers_settings(config: RunConfig) -> dict[str, Any]:
-    """What decides how answers are ranked and measured. `_knowledge_files` covers the content of files.
+    """What decides how answers are ranked and measured. `_knowledge_files` covers the content of files and the writer.
 
     Left out is what only the site shows or leaves out: the owner's replies and name, and their consent.
     """
     shown = {*_REPLIES, "owner", "publish", "publish_questions"}
-    answers = config.answers.model_dump(mode="json", exclude={"questions", "encoder", *shown})
+    outside = {"questions", "encoder", "writer", "writer_model"}
+    answers = config.answers.model_dump(mode="json", exclude=shown | outside)
     return {"seed": config.seed, "language": config.data.language, **answers}
 
 
 def _knowledge_files(config: RunConfig, run: RunDir) -> Any:
-    """Hashes of the documents, the owner's questions, and the encoder's folder."""
+    """Hashes of the documents, the owner's questions, and the encoder's folder; and who writes questions."""
     folders = [path for path in (config.data.documents, config.answers.encoder) if path]
-    return [*(_file_sha256s(Path(path)) for path in folders), question_files(config)]
+    return [*(_file_sha256s(Path(path)) for path in folders), question_files(config), _writer(config, run)]
+
+
+def _writer(config: RunConfig, run: RunDir) -> dict[str, Any]:
+    """Who writes questions, with the base's hashes if it does; empty if the owner has some, so that nobody does."""
+    if config.answers.questions:
+        return {}
+    base = read_stamp(run.stamp("base"))["outputs"] if config.answers.writer == "base" else {}
+    return {"writer": config.answers.writer, "model": config.answers.writer_model, "base": base}
 
 
 def question_files(config: RunConfig) -> dict[str, str]:

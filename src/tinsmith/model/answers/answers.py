@@ -98,6 +98,10 @@ class Answers:
         """The candidates for a question, best first; passages in `left_out` are not considered."""
         return self.ranker.rank(question, self.vectors(question), left_out)
 
+    def closest(self, question: str) -> list[Passage]:
+        """The passages of `rank`."""
+        return [self.passages[scored.passage] for scored in self.rank(question)]
+
     def vectors(self, question: str) -> list[np.ndarray]:
         """The question's vector of each encoder."""
         return [encoder.query(question) for encoder in self.encoders]

@@ -28,6 +28,9 @@ _MIN_FREQUENT = 3
 _QUERY_WORDS = 5
 _MIN_QUERY_WORDS = 3
 _MIN_TYPO_LETTERS = 6
+_FOLLOW_UP_WORDS = 3
+_MIN_FOLLOW_UP_WORDS = 2
+_KNOWN_PER_FOLLOW_UP = 3
 
 _FAR = {
     "en": (
@@ -76,20 +79,16 @@ _HOSTILE = {
 
 
 def questions_by_rules(passages: Sequence[Passage], known: int, seed: int, language: str = "") -> list[Question]:
-    """Known questions from a sample of the passages, then far and hostile ones; each once, all with origin `rules`.
-
-    A known question is the words of a title, the same with a typing error, or words of a sentence with a figure; that
-    figure is then what a right answer must state. The others are known by their passage.
+    """Known questions and follow-ups about a sample of the passages, then `general_questions`; each once.
 
     Args:
         passages: The owner's.
-        known: Number of passages to ask about.
-        seed: Decides which.
-        language: ISO 639-1 code of the data. Far and hostile questions exist in English and Swedish; any other language
-            gets the English ones.
+        known: Number of passages to ask about. There are a third as many follow-ups, if so many passages allow one.
+        seed: Decides which passages.
+        language: ISO 639-1 code of the data.
     """
-    frequent = _frequent_words(passages)
-    titles = [frozenset(_words(passage.title)) for passage in passages]
+    frequent = frequent_words(passages)
+    titles = [frozenset(words(passage.title)) for passage in passages]
     order = list(passages)
     random.Random(seed).shuffle(order)
     questions: dict[str, Question] = {}
@@ -99,71 +98,111 @@ def questions_by_rules(passages: Sequence[Passage], known: int, seed: int, langu
         turn = len(questions) % len(_RULES)
         for rule in (*_RULES[turn:], *_RULES[:turn]):
             text = rule(passage, frequent)
-            if not text or normalized(text) in questions or _is_ambiguous(text, titles):
+            if not text or normalized(text) in questions or is_ambiguous(text, titles):
                 continue
-            must_state = _must_state(passage, text, frequent) if rule is _sentence_words else ()
+            must_state = _must_state(passage.text, text, frequent) if rule is _sentence_words else ()
             question = Question(text, "known", passage.id, must_state, origin="rules")
             questions[normalized(text)] = question
             break
-    for kind, texts in (("far", _FAR), ("hostile", _HOSTILE)):
-        for text in texts.get(language, texts["en"]):
-            questions.setdefault(normalized(text), Question(text, kind, origin="rules"))
-    return list(questions.values())
+    follow_ups = [question for passage in order if (question := _follow_up(passage, frequent, titles))]
+    return [*questions.values(), *follow_ups[: known // _KNOWN_PER_FOLLOW_UP], *general_questions(language)]
 
 
-def _frequent_words(passages: Sequence[Passage]) -> frozenset[str]:
+def general_questions(language: str) -> list[Question]:
+    """Far and hostile questions, the same for all data, in English or Swedish. Other languages get the English ones."""
+    return [
+        Question(text, kind, origin="rules")
+        for kind, texts in (("far", _FAR), ("hostile", _HOSTILE))
+        for text in texts.get(language, texts["en"])
+    ]
+
+
+def wordings_by_rules(passages: Sequence[Passage]) -> dict[str, list[str]]:
+    """Passage id -> what each rule makes of it, each once."""
+    frequent = frequent_words(passages)
+    texts = {passage.id: [rule(passage, frequent) for rule in _RULES] for passage in passages}
+    return {id: list(dict.fromkeys(filter(None, each))) for id, each in texts.items()}
+
+
+def frequent_words(passages: Sequence[Passage]) -> frozenset[str]:
     """Words of many titles and texts, such as `how` and `the`."""
-    counts = Counter(word for passage in passages for word in set(_words(f"{passage.title} {passage.text}")))
+    counts = Counter(word for passage in passages for word in words(f"{passage.title} {passage.text}"))
     least = max(_MIN_FREQUENT, _FREQUENT_SHARE * len(passages))
     return frozenset(word for word, count in counts.items() if count > least and len(word) < _MIN_TYPO_LETTERS)
 
 
-def _is_ambiguous(question: str, titles: Sequence[frozenset[str]]) -> bool:
-    """Whether several titles have all its words."""
-    words = set(_words(question))
-    return sum(words <= title for title in titles) > 1
+def is_ambiguous(question: str, titles: Sequence[frozenset[str]]) -> bool:
+    """Whether several titles, each given by its words, have all words of a question."""
+    asked = set(words(question))
+    return sum(asked <= title for title in titles) > 1
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
     """The text's words in lower case, each once."""
     return list(dict.fromkeys(word.casefold() for word in _WORD.findall(text)))
 
 
+def figures(text: str) -> list[str]:
+    """Every number or range in the text, without its unit."""
+    return [match["number"] for match in _FIGURE.finditer(text)]
+
+
 def _title_words(passage: Passage, frequent: frozenset[str]) -> str:
     """The title as one types it in a hurry: `How much does a fence cost?` becomes `fence cost`."""
-    words = [word for word in _words(passage.title) if word not in frequent and not word[0].isdigit()]
-    return " ".join(words[-2 * _QUERY_WORDS :]) if len(words) >= _MIN_QUERY_WORDS else ""
+    telling = _telling_words(passage.title, frequent)
+    return " ".join(telling[-2 * _QUERY_WORDS :]) if len(telling) >= _MIN_QUERY_WORDS else ""
 
 
 def _sentence_words(passage: Passage, frequent: frozenset[str]) -> str:
     """Words of the first sentence with a figure, without the figure."""
-    sentences = [sentence for sentence in _SENTENCE_END.split(passage.text) if _FIGURE.search(sentence)]
-    if not sentences:
-        return ""
-    words = [word for word in _words(_FIGURE.sub(" ", sentences[0])) if word not in frequent and not word[0].isdigit()]
-    return " ".join(words[:_QUERY_WORDS]) if len(words) >= _MIN_QUERY_WORDS else ""
+    sentences = _sentences_with_figures(passage.text)
+    telling = _telling_words(_FIGURE.sub(" ", sentences[0]), frequent) if sentences else []
+    return " ".join(telling[:_QUERY_WORDS]) if len(telling) >= _MIN_QUERY_WORDS else ""
 
 
 def _misspelt_title(passage: Passage, frequent: frozenset[str]) -> str:
     """The words of the title, the longest with two letters swapped."""
-    words = _title_words(passage, frequent).split()
-    longest = max(words, key=len, default="")
+    title = _title_words(passage, frequent).split()
+    longest = max(title, key=len, default="")
     if len(longest) < _MIN_TYPO_LETTERS:
         return ""
     middle = len(longest) // 2
     swapped = longest[: middle - 1] + longest[middle] + longest[middle - 1] + longest[middle + 1 :]
-    return "" if swapped == longest else " ".join(swapped if word == longest else word for word in words)
+    return "" if swapped == longest else " ".join(swapped if word == longest else word for word in title)
+
+
+def _follow_up(passage: Passage, frequent: frozenset[str], titles: Sequence[frozenset[str]]) -> Question | None:
+    """What a later sentence with a figure says, without the title's words, asked after the words of the title."""
+    first = _title_words(passage, frequent)
+    if not first or is_ambiguous(first, titles):
+        return None
+    topic = set(words(passage.title))
+    for sentence in _sentences_with_figures(passage.text)[1:]:
+        telling = [word for word in _telling_words(_FIGURE.sub(" ", sentence), frequent) if word not in topic]
+        second = " ".join(telling[:_FOLLOW_UP_WORDS])
+        must_state = _must_state(sentence, f"{first} {second}", frequent)
+        if len(telling) >= _MIN_FOLLOW_UP_WORDS and must_state and states(passage.text, must_state[0]):
+            return Question(second, "follow_up", passage.id, must_state, previous=(first,), origin="rules")
+    return None
+
+
+def _telling_words(text: str, frequent: frozenset[str]) -> list[str]:
+    return [word for word in words(text) if word not in frequent and not word[0].isdigit()]
+
+
+def _sentences_with_figures(text: str) -> list[str]:
+    return [sentence for sentence in _SENTENCE_END.split(text) if _FIGURE.search(sentence)]
 
 
 _RULES = (_title_words, _sentence_words, _misspelt_title)
 
 
-def _must_state(passage: Passage, question: str, frequent: frozenset[str]) -> tuple[str, ...]:
-    """The first figure of the first sentence that has one, if it is telling and the question does not state it."""
-    for match in _FIGURE.finditer(passage.text):
+def _must_state(text: str, question: str, frequent: frozenset[str]) -> tuple[str, ...]:
+    """The first figure of a text, if it is telling and the question does not state it."""
+    for match in _FIGURE.finditer(text):
         number, unit = match["number"], match["unit"] or ""
         phrase = match[0].strip() if unit and unit.casefold() not in frequent else number
         if phrase == number and len(number) < _TELLING_FIGURE:
             return ()
-        return () if states(question, phrase) or not states(passage.text, phrase) else (phrase,)
+        return () if states(question, phrase) or not states(text, phrase) else (phrase,)
     return ()

@@ -1,0 +1,54 @@
+"""Who may write questions: names and addresses that `answers.writer` accepts."""
+
+import ipaddress
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+LOCAL_WRITERS = ("rules", "base")
+"""Writers that need no endpoint."""
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is this machine's own, so that nothing sent there leaves it."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _address_problem(address: str) -> str:
+    """What makes an endpoint's address unusable; empty if nothing does."""
+    try:
+        parts = urlsplit(address)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or not address.isascii() or not address.isprintable() or " " in address:
+        return "must be 'rules', 'base', or the http or https address of an endpoint"
+    if parts.username or parts.password or parts.query or parts.fragment:
+        return "must be an address without a user, a password, '?' or '#'"
+    if parts.scheme == "http" and not is_loopback(address):
+        return "must start with https, unless it is this machine's own address, such as http://127.0.0.1"
+    return ""
+
+
+def _usable(writer: str) -> str:
+    if writer not in LOCAL_WRITERS and (problem := _address_problem(writer)):
+        raise PydanticCustomError("writer", problem)
+    return writer
+
+
+def _named(model: str, info: ValidationInfo) -> str:
+    if not model and info.data.get("writer", LOCAL_WRITERS[0]) not in LOCAL_WRITERS:
+        raise PydanticCustomError("writer_model", "must name the endpoint's model")
+    if not model.isprintable():
+        raise PydanticCustomError("control_character", "must not contain control characters")
+    return model
+
+
+WriterName = Annotated[str, Field(max_length=500), AfterValidator(_usable)]
+WriterModel = Annotated[str, Field(max_length=200, validate_default=True), AfterValidator(_named)]

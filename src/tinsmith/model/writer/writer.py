@@ -1,0 +1,61 @@
+"""What a writer is, and the one that a configuration names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tinsmith.core.config import AnswersConfig
+from tinsmith.core.writers import is_loopback
+from tinsmith.model.conversations import Message
+from tinsmith.model.writer.base import BaseWriter
+from tinsmith.model.writer.endpoint import Endpoint
+
+
+class Writer(Protocol):
+    """A language model that writes what it is asked for."""
+
+    @property
+    def origin(self) -> str:
+        """What `Question.origin` says of its questions."""
+
+    def replies(
+        self, prompts: Sequence[Sequence[Message]], max_tokens: int, label: str, temperature: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        """A reply to each prompt, in order; empty where there is none.
+
+        Args:
+            prompts: Messages of each, the last one the user's.
+            max_tokens: Longest reply.
+            label: Names the progress bar.
+            temperature: 0 picks the most likely words.
+            seed: Of the sampling, where the model lets it be set.
+
+        Raises:
+            EndpointError: an endpoint failed.
+        """
+        ...
+
+
+def open_writer(config: AnswersConfig, base_dir: Path) -> BaseWriter | Endpoint | None:
+    """The writer that `answers.writer` names; None for rules. Loads and sends nothing yet.
+
+    Args:
+        config: The section `answers`.
+        base_dir: Folder of the base stage.
+
+    Raises:
+        EndpointError: the endpoint's key cannot be sent.
+    """
+    if config.writer == "rules":
+        return None
+    if config.writer == "base":
+        return BaseWriter(base_dir / "model")
+    return Endpoint(config.writer, config.writer_model)
+
+
+def disclosure(writer: Writer | None, passages: int) -> str:
+    """What the owner is told before a writer reads their texts; empty if no text goes to an endpoint."""
+    if not isinstance(writer, Endpoint):
+        return ""
+    where = "on this machine" if is_loopback(writer.address) else "which may keep them"
+    return f"sending up to {passages} passages to {writer.address} ({writer.model}), {where}: answers.writer says so"
