@@ -14,8 +14,9 @@ import click
 from pydantic.fields import FieldInfo
 
 from tinsmith.cli import main as cli
-from tinsmith.core.config import RunConfig, Section
+from tinsmith.core.config import RunConfig
 from tinsmith.core.config_file import toml_value
+from tinsmith.core.section import Section
 
 DOCS = Path(__file__).parent
 INDEX_START = "<!-- The index below is written by docs/generate.py. -->\n"

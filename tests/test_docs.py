@@ -12,7 +12,8 @@ import click
 import pytest
 
 from tinsmith.cli import main as cli
-from tinsmith.core.config import RunConfig, Section
+from tinsmith.core.config import RunConfig
+from tinsmith.core.section import Section
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))

@@ -4,13 +4,11 @@ The docstring under a field is its documentation; `docs/config.md` is generated 
 its own section. `config_file.py` reads and writes the file.
 """
 
-import unicodedata
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, StringConstraints
 
+from tinsmith.core.section import LIST, Section, Text, Texts
 from tinsmith.core.writers import WriterModel, WriterName
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
@@ -22,38 +20,7 @@ MAX_QUESTION_CHARACTERS = 500
 MAX_OWNER_CHARACTERS = 80
 _MAX_SEED = 2**32 - 1
 """The largest seed that Python, numpy and PyTorch all accept."""
-
-
-def _without_control_characters(text: str) -> str:
-    for character in text:
-        if unicodedata.category(character) == "Cc" and character not in "\n\t":
-            raise PydanticCustomError("control_character", "must not contain control characters")
-    return text
-
-
-def _as_tuple(value: Any) -> Any:
-    """Convert a list from TOML or JSON into a tuple, so that a section stays immutable."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _distinct(values: Sequence[Any]) -> Sequence[Any]:
-    if len(set(values)) < len(values):
-        raise PydanticCustomError("duplicate", "must not contain the same entry twice")
-    return values
-
-
-Text = Annotated[str, Field(max_length=20_000), AfterValidator(_without_control_characters)]
-_LIST = (BeforeValidator(_as_tuple), AfterValidator(_distinct))
-Texts = Annotated[tuple[Text, ...], *_LIST, Field(max_length=50)]
 _Reply = Annotated[Text, Field(min_length=1, max_length=500)]
-
-
-class Section(BaseModel):
-    """A table of the configuration. Unknown keys are errors, and no value is converted to another type."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class BaseConfig(Section):
@@ -223,7 +190,7 @@ _Length = Annotated[int, Field(ge=1, le=131_072)]
 class BenchConfig(Section):
     """Benchmark in a real browser."""
 
-    devices: Annotated[tuple[Literal["wasm", "webgpu"], ...], *_LIST, Field(min_length=1)] = ("wasm", "webgpu")
+    devices: Annotated[tuple[Literal["wasm", "webgpu"], ...], *LIST, Field(min_length=1)] = ("wasm", "webgpu")
     """Backends to measure."""
     new_tokens: int = Field(64, ge=2, le=8192)
     """Tokens decoded in one timed run."""
@@ -233,7 +200,7 @@ class BenchConfig(Section):
     """Untimed answers before the timed ones."""
     runs: int = Field(5, ge=5, le=1000)
     """Timed answers to a prompt of fixed words, as long as the first test question's."""
-    prompt_tokens: Annotated[tuple[_Length, ...], *_LIST, Field(max_length=50)] = (32, 256, 1024)
+    prompt_tokens: Annotated[tuple[_Length, ...], *LIST, Field(max_length=50)] = (32, 256, 1024)
     """Lengths of further prompts to time. Those that do not fit the model are left out."""
     prompt_new_tokens: int = Field(32, ge=2, le=8192)
     """Tokens decoded after each of these prompts."""
@@ -287,7 +254,7 @@ class CardConfig(Section):
     """What was done about these risks."""
     knowledge_cutoff: Text = ""
     """Knowledge cutoff of base model and data, as far as the author knows it."""
-    examples: Annotated[tuple[CardExample, ...], *_LIST, Field(max_length=MAX_EXAMPLES)] = ()
+    examples: Annotated[tuple[CardExample, ...], *LIST, Field(max_length=MAX_EXAMPLES)] = ()
     """Test questions that the card may show with their reference and each model's answer, as
     `{ question = "...", reference = "..." }`. Conversations appear on the card only if they are repeated here word for
     word; `tinsmith approve` lists candidates, asks, and writes this key."""
@@ -299,7 +266,7 @@ _Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1
 class AppConfig(Section):
     """The chat page."""
 
-    questions: Annotated[tuple[_Question, ...], *_LIST, Field(max_length=MAX_QUESTIONS)] = ()
+    questions: Annotated[tuple[_Question, ...], *LIST, Field(max_length=MAX_QUESTIONS)] = ()
     """Suggested questions on the page, exactly as written here; empty shows none. `tinsmith approve` lists candidates
     from the test split, asks, and writes this key."""
     system_prompt: Text = ""

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tinsmith.core.config import RunConfig, Section
+from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ConfigError, listing
+from tinsmith.core.section import Section
 
 _SHOWN_CHARACTERS = 60
 
