@@ -1,4 +1,4 @@
-"""`tinsmith check`: report which records, documents and questions a run would use, drop or repair, and why."""
+"""`tinsmith check`: report which records, documents, questions and wordings a run would use, drop or repair, and why."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,6 +9,7 @@ from tinsmith.data.report import report_lines
 from tinsmith.data.stage import check_data
 from tinsmith.knowledge.documents import passages_of_documents
 from tinsmith.model.answers.questions import KINDS, read_questions
+from tinsmith.model.answers.wordings import read_wordings
 
 
 def check(config_path: Path, settings: tuple[str, ...]) -> None:
@@ -16,7 +17,7 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
 
     Raises:
         ConfigError: keys or values are invalid.
-        DataError: the data, the documents or the questions cannot be used.
+        DataError: the data, the documents, the questions or the wordings cannot be used.
     """
     config = load_config(config_path, settings)
     for line in report_lines(check_data(config.data, config.seed)):
@@ -26,7 +27,11 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
         show(f"\ndocuments: {len(documents.passages)} sections in {len(documents.files)} file(s)")
         for note in documents.notes:
             show(f"  not used: {note}")
-    if config.answers.questions:
-        counts = Counter(question.kind for question in read_questions(Path(config.answers.questions)))
+    questions = read_questions(Path(config.answers.questions)) if config.answers.questions else []
+    if questions:
+        counts = Counter(question.kind for question in questions)
         show(f"\nanswers.questions: {', '.join(f'{counts[kind]} {kind}' for kind in KINDS if counts[kind])}")
+    if config.answers.wordings:
+        wordings = read_wordings(Path(config.answers.wordings), questions)
+        show(f"answers.wordings: {len(wordings):,} for {len({wording.id for wording in wordings}):,} passages")
     say_next("run", config_path, *set_options(settings))

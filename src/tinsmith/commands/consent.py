@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def consents(run: RunDir, config: AnswersConfig) -> list[Consent]:
     passages: list[dict[str, Any]] = read_json(path)
     answers = [passage for passage in passages if passage["kind"] == "answer"]
     sections = [passage for passage in passages if passage["kind"] != "answer"]
+    wordings = tuple(wording for passage in passages for wording in passage["wordings"])
     words = Consent(
         PUBLISH_KEY,
         " and ".join(
@@ -71,8 +72,8 @@ def consents(run: RunDir, config: AnswersConfig) -> list[Consent]:
         ),
         "The chat page would show them word for word, with their category, file and place, and anyone can download"
         " all of them at once. Numbers computed from them and from their questions, which help to find them, would be"
-        " part of the site. Without your consent, the model answers alone.",
-        tuple(passage["text"] for passage in passages),
+        f" part of the site{_with_wordings(wordings)}. Without your consent, the model answers alone.",
+        (*(passage["text"] for passage in passages), *wordings),
         tuple(map(_with_source, (*answers[:_SHOWN], *sections[:_SHOWN]))),
         config.publish,
     )
@@ -90,6 +91,13 @@ def consents(run: RunDir, config: AnswersConfig) -> list[Consent]:
         config.publish_questions,
     )
     return [words, questions]
+
+
+def _with_wordings(wordings: Sequence[str]) -> str:
+    if not wordings:
+        return ""
+    example = printable(wordings[0])
+    return f", and so would the {len(wordings):,} wordings of `answers.wordings`, such as {example!r}"
 
 
 def ask_consents(asked: Iterable[Consent], config_path: Path, answer: Callable[[str], str]) -> bool:

@@ -42,12 +42,14 @@ def run(config_path: Path, options: RunOptions) -> None:
     """Bring the run of a configuration file up to date."""
     from tinsmith.data.stage import check_data
     from tinsmith.model.answers.questions import read_questions
+    from tinsmith.model.answers.wordings import read_wordings
 
     config = load_config(config_path, options.settings)
     if options.first in ("base", "data"):
         check_data(config.data, config.seed)  # before a base model is fetched
-        if config.answers.questions:
-            read_questions(Path(config.answers.questions))
+        questions = read_questions(Path(config.answers.questions)) if config.answers.questions else []
+        if config.answers.wordings:
+            read_wordings(Path(config.answers.wordings), questions)
     folder = RunDir(options.runs_dir / config.name)
     command = ("run", config_path, *options.to_continue())
     run_and_report(config, folder, options, configuration_id(config_path, folder), command)

@@ -82,6 +82,10 @@ class AnswersConfig(Section):
     writer_model: WriterModel = ""
     """The endpoint's name of its model. Its key, if it needs one, is read from the environment variable
     `TINSMITH_WRITER_KEY`."""
+    wordings: Text = ""
+    """A file of other wordings of the questions that your passages answer (JSONL, CSV or TSV), relative to the
+    configuration file; see `docs/answers.md`. The search compares visitors' questions with them too, and finds many
+    more right answers. Empty uses none."""
     encoder: Text = ""
     """Folder of a BERT encoder with mean pooling, used in place of the two built-in ones."""
     unknown: _Reply = "I do not know that."

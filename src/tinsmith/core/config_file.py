@@ -45,8 +45,8 @@ def load_config(path: Path, settings: Sequence[str] = (), values: Mapping[str, A
     """The configuration in `path`, with `values` and then `settings` applied on top.
 
     Args:
-        path: A TOML file. `data.path`, `data.documents`, `answers.questions` and a local `base.model` are relative to
-            its folder.
+        path: A TOML file. Paths in it are relative to its folder: `data.path`, `data.documents`, a local `base.model`
+            and those of `answers`.
         settings: Such as `train.epochs=1`. The right side is parsed as TOML; if that fails, it is text.
         values: Dotted key -> value, used unchanged.
 
@@ -164,7 +164,8 @@ def _with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
     data = {key: str(folder / path) for key in ("path", "documents") if (path := getattr(config.data, key))}
     if data:
         updates["data"] = config.data.model_copy(update=data)
-    answers = {key: str(folder / path) for key in ("questions", "encoder") if (path := getattr(config.answers, key))}
+    keys = ("questions", "wordings", "encoder")
+    answers = {key: str(folder / path) for key in keys if (path := getattr(config.answers, key))}
     if answers:
         updates["answers"] = config.answers.model_copy(update=answers)
     base: dict[str, str] = {}

@@ -26,7 +26,9 @@ from tinsmith.model.passages import Passage
 
 RANKING = Settings(candidates=50, lexical=1.0, sentence_candidates=500, question_margin=1.25)
 """Measured in docs/experiments/answers.md."""
-_VOCABULARY = {"minilm": 10_000, "e5": 8_000}
+_LEXICAL_WITH_WORDINGS = 2.0
+"""Weight of the overlap if most passages have wordings, which share more words with a visitor than an answer does."""
+_VOCABULARY = {"minilm": 9_500, "e5": 8_000}
 """Tokens kept of an encoder, if the owner's words do not need more."""
 _VOCABULARY_OTHERS = 24_000
 """The same for other encoders, and for languages other than English."""
@@ -63,7 +65,8 @@ def write_answers(
     Raises:
         FetchError: an encoder cannot be downloaded.
     """
-    texts = [text for passage in passages for text in (*passage.questions, passage.title, passage.text)]
+    texts = [text for p in passages for text in (*p.questions, p.title, p.text, *p.wordings)]
+    has_wordings = sum(bool(passage.wordings) for passage in passages) > len(passages) / 2
     row_texts = [_row_texts(passage) for passage in passages]
     encoders, used = [], []
     english = sources != ENCODERS or _is_english(texts)
@@ -85,7 +88,7 @@ def write_answers(
         "encoders": encoders,
         "passages": PASSAGES_FILE,
         "candidates": RANKING.candidates,
-        "lexical": RANKING.lexical,
+        "lexical": _LEXICAL_WITH_WORDINGS if has_wordings else RANKING.lexical,
         "sentence_candidates": RANKING.sentence_candidates,
         "question_margin": RANKING.question_margin,
         "dimension": dimension,
@@ -109,7 +112,7 @@ class _RowTexts:
     """What is compared with a visitor's question, one row each."""
 
     texts: list[str]
-    """Title and text, text, then sentences of the text if there are several."""
+    """Title, wordings and text, text alone, then sentences of the text if there are several."""
     questions: tuple[str, ...]
     """Questions that the passage answers, or its last heading."""
 
@@ -117,7 +120,7 @@ class _RowTexts:
 def _row_texts(passage: Passage) -> _RowTexts:
     sentences = _sentences(passage.text)
     few = sentences[:_MAX_SENTENCES] if len(sentences) > 1 else []
-    texts = [joined((passage.title, passage.text)), passage.text, *few]
+    texts = [joined((passage.title, *passage.wordings, passage.text)), passage.text, *few]
     return _RowTexts(texts, passage.questions or (passage.title.split(" > ")[-1],))
 
 
@@ -245,6 +248,7 @@ def _record(passage: Passage, counts: RowCounts) -> dict[str, Any]:
         "text": passage.text,
         "category": passage.category,
         "source": {"name": source.name, "place": source.place, "url": source.url, "date": source.date},
+        "wordings": list(passage.wordings),
         "rows": counts.rows,
         "question_rows": counts.questions,
     }

@@ -19,6 +19,7 @@ from tinsmith.model.answers.ladder import Ladder
 from tinsmith.model.answers.questions import Question, check_questions, read_questions
 from tinsmith.model.answers.rates import Outcome, Shown, is_right, judged
 from tinsmith.model.answers.report import report_outcomes
+from tinsmith.model.answers.wordings import origins_of, read_wordings, with_wordings
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.passages import Passage, write_passages
 from tinsmith.model.writer.draft import draft_questions
@@ -62,7 +63,7 @@ def build_knowledge(
         ArtifactError: `answers.encoder` is not an encoder that can be used.
     """
     conversations = [c for split in _SPLITS for c in read_jsonl(data_dir / f"{split}.jsonl")]
-    passages, record, summary = _passages(data, conversations, context)
+    passages, record, summary = _passages(config, data, conversations, context)
     write_passages(out_dir / "passages.jsonl", passages)
     context.recorder.add("knowledge.passages", len(passages), "count", len(passages), "passages", "passages to look up")
     if config.mode == "model" or not passages:
@@ -102,7 +103,7 @@ def _record_sizes(context: StageContext, answers_dir: Path, encoders: Sequence[E
 
 
 def _passages(
-    data: DataConfig, conversations: Sequence[Conversation], context: StageContext
+    config: AnswersConfig, data: DataConfig, conversations: Sequence[Conversation], context: StageContext
 ) -> tuple[list[Passage], dict[str, Any], list[str]]:
     """All passages, facts for the record, and summary lines."""
     answers = passages_of(conversations)
@@ -121,7 +122,15 @@ def _passages(
         counts["documents"], notes = len(documents.files), documents.notes
         summary.append(f"{len(documents.passages)} passages from {len(documents.files)} documents")
         summary += [f"warning: not used: {note}" for note in notes]
-    return passages, {"passages": len(passages), **counts, "unused": notes}, summary
+    wordings: list[Question] = []
+    if config.wordings:
+        path = Path(config.wordings)
+        wordings = read_wordings(path, read_questions(Path(config.questions)) if config.questions else ())
+        passages = with_wordings(passages, wordings, path)
+        worded = sum(bool(passage.wordings) for passage in passages)
+        counts["worded"] = worded
+        summary.append(f"{len(wordings)} other wordings of what {worded} of the passages answer")
+    return passages, {"passages": len(passages), **counts, "wordings": origins_of(wordings), "unused": notes}, summary
 
 
 def _owned_questions(config: AnswersConfig, passages: Sequence[Passage]) -> _Questions | None:

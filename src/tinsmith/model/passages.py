@@ -36,6 +36,8 @@ class Passage:
     questions: tuple[str, ...] = ()
     """All questions that this answer was given to; empty for a document."""
     category: str = ""
+    wordings: tuple[str, ...] = ()
+    """Other wordings of its questions, which only the search compares with a visitor's."""
 
 
 def write_passages(path: Path, passages: Iterable[Passage]) -> None:
@@ -50,6 +52,6 @@ def read_passages(path: Path) -> list[Passage]:
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         record = json.loads(line)
         record["source"] = Source(**record["source"])
-        record["questions"] = tuple(record["questions"])
+        record |= {name: tuple(record[name]) for name in ("questions", "wordings")}
         passages.append(Passage(**record))
     return passages

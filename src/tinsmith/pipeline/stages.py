@@ -136,15 +136,16 @@ def answers_settings(config: RunConfig) -> dict[str, Any]:
     Left out is what only the site shows or leaves out: the owner's replies and name, and their consent.
     """
     shown = {*_REPLIES, "owner", "publish", "publish_questions"}
-    outside = {"questions", "encoder", "writer", "writer_model"}
+    outside = {"questions", "wordings", "encoder", "writer", "writer_model"}
     answers = config.answers.model_dump(mode="json", exclude=shown | outside)
     return {"seed": config.seed, "language": config.data.language, **answers}
 
 
 def _knowledge_files(config: RunConfig, run: RunDir) -> Any:
-    """Hashes of the documents, the owner's questions, and the encoder's folder; and who writes questions."""
+    """Hashes of the documents, the owner's questions and wordings, and the encoder's folder; and who writes questions."""
     folders = [path for path in (config.data.documents, config.answers.encoder) if path]
-    return [*(_file_sha256s(Path(path)) for path in folders), question_files(config), _writer(config, run)]
+    files = [*(_file_sha256s(Path(path)) for path in folders), question_files(config), wording_files(config)]
+    return [*files, _writer(config, run)]
 
 
 def _writer(config: RunConfig, run: RunDir) -> dict[str, Any]:
@@ -161,14 +162,26 @@ def question_files(config: RunConfig) -> dict[str, str]:
     Raises:
         ConfigError: the file does not exist.
     """
-    path = Path(config.answers.questions)
-    if not config.answers.questions:
+    return _owned_file("questions", config.answers.questions)
+
+
+def wording_files(config: RunConfig) -> dict[str, str]:
+    """File name -> sha256 of the owner's wordings; empty if there are none.
+
+    Raises:
+        ConfigError: the file does not exist.
+    """
+    return _owned_file("wordings", config.answers.wordings)
+
+
+def _owned_file(key: str, name: str) -> dict[str, str]:
+    path = Path(name)
+    if not name:
         return {}
     if not path.is_file():
-        raise ConfigError(
-            f"answers.questions: no such file: {path}",
-            "Correct the path, or write a file to start from: tinsmith questions RUN",
-        )
+        option = " --wordings 8" if key == "wordings" else ""
+        hint = f"Correct the path, or write a file to start from: tinsmith questions RUN{option}"
+        raise ConfigError(f"answers.{key}: no such file: {path}", hint)
     return {path.name: file_sha256(path)}
 
 

@@ -153,7 +153,7 @@ export class Answers {
   constructor(settings, files, encoders) {
     this.settings = settings;
     this.encoders = encoders;
-    const stored = /** @type {(Passage & {rows: number, question_rows: number})[]} */ (
+    const stored = /** @type {(Passage & {wordings: string[], rows: number, question_rows: number})[]} */ (
       jsonOf(files, settings.passages)
     );
     /** @type {Passage[]} */
@@ -240,10 +240,10 @@ export class Answers {
 /**
  * The words that overlap is measured on. The title of an answer is a question, which may not be published.
  *
- * @param {Passage} passage
+ * @param {Passage & {wordings: string[]}} passage
  */
-function comparedText({ kind, title, text }) {
-  return kind === "answer" ? text : joined(title, text);
+function comparedText({ kind, title, text, wordings }) {
+  return joined(kind === "answer" ? "" : title, text, ...wordings);
 }
 
 /** @param {string[]} texts @returns {string} that are ranked as one */

@@ -109,12 +109,14 @@ class Answers:
 
 def _compared(passage: Passage) -> str:
     """The words that overlap is measured on. The title of an answer is a question, which may not be published."""
-    return passage.text if passage.kind == "answer" else joined((passage.title, passage.text))
+    title = "" if passage.kind == "answer" else passage.title
+    return joined((title, passage.text, *passage.wordings))
 
 
 def _passage(record: dict[str, Any]) -> Passage:
     fields = ("id", "kind", "title", "text", "category")
-    return Passage(**{name: record[name] for name in fields}, source=Source(**record["source"]))
+    source, wordings = Source(**record["source"]), tuple(record["wordings"])
+    return Passage(**{name: record[name] for name in fields}, source=source, wordings=wordings)
 
 
 def _read_rows(path: Path, dimension: int) -> np.ndarray:

@@ -59,7 +59,7 @@ def first_words(text: str) -> str:
 
 def _public(passage: dict[str, Any], with_questions: bool) -> dict[str, Any]:
     """The passage with the fields that are published, and no others."""
-    fields = ("id", "kind", "title", "text", "category", "source", "rows", "question_rows")
+    fields = ("id", "kind", "title", "text", "category", "source", "wordings", "rows", "question_rows")
     public = {name: passage[name] for name in fields}
     if passage["kind"] == "answer" and not with_questions:
         public["title"] = first_words(passage["text"])
