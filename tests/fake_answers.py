@@ -24,6 +24,7 @@ def write_fake_answers(folder: Path, passages: Sequence[Passage]) -> None:
         {name: getattr(passage, name) for name in fields}
         | {
             "source": {"name": passage.source.name, "place": passage.source.place, "url": "", "date": ""},
+            "wordings": list(passage.wordings),
             "rows": 2,
             "question_rows": 0,
         }

@@ -37,7 +37,12 @@ def test_the_wheel_has_all_code_and_its_data(wheel_files):
     own = (path for path in SOURCE.rglob("*") if "node_modules" not in path.parts and "__pycache__" not in path.parts)
     code = {path.relative_to(SOURCE).as_posix() for path in own if path.suffix in (".py", ".j2", ".toml", ".jsonl")}
     assert code and code <= wheel_files
-    assert {"py.typed", "commands/demo.toml", "commands/demo_questions.jsonl"} <= wheel_files
+    assert {
+        "py.typed",
+        "commands/demo.toml",
+        "commands/demo_questions.jsonl",
+        "commands/demo_wordings.jsonl",
+    } <= wheel_files
 
 
 def test_the_wheel_has_nothing_of_node_and_no_settings_of_tools(wheel_files):

@@ -15,7 +15,7 @@ from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ArtifactError, ConfigError, GateError, UserError
 from tinsmith.core.run_dir import RunDir, write_json
 from tinsmith.pipeline import runner
-from tinsmith.pipeline.stages import STAGES, answers_settings, question_files
+from tinsmith.pipeline.stages import STAGES, answers_settings, question_files, wording_files
 
 
 @pytest.fixture
@@ -308,6 +308,18 @@ def test_the_writer_counts_only_where_it_writes(tmp_path):
     endpoint = {"writer": "https://tea.example/v1", "writer_model": "a"}
     assert outside(**endpoint) != outside(**endpoint | {"writer_model": "b"})
     assert outside(**endpoint, questions=str(asked)) == outside(questions=str(asked))
+
+
+def test_wordings_count_by_their_content(tmp_path):
+    path = tmp_path / "wordings.jsonl"
+    hashes = []
+    for text in ("one", "two"):
+        path.write_text(text)
+        hashes.append(wording_files(RunConfig(answers={"wordings": str(path)})))
+    assert hashes[0] != hashes[1] and wording_files(RunConfig()) == {}
+    assert answers_settings(RunConfig(answers={"wordings": "/x"})) == answers_settings(RunConfig())
+    with pytest.raises(ConfigError, match="answers.wordings: no such file"):
+        wording_files(RunConfig(answers={"wordings": str(tmp_path / "gone.jsonl")}))
 
 
 def test_code_version_follows_imports_to_templates_and_pages():

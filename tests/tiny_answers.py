@@ -12,6 +12,7 @@ from tinsmith.core.run_dir import write_checksums, write_json
 from tinsmith.model.answers.encoder import Encoder
 from tinsmith.model.answers.encoder_file import EncoderWeights, write_encoder
 from tinsmith.model.answers.encoder_graph import Shape
+from tinsmith.model.answers.grams import joined
 from tinsmith.model.answers.ladder import Ladder, Weights
 from tinsmith.model.answers.q4 import pack_rows
 from tinsmith.model.passages import Passage, Source
@@ -41,7 +42,8 @@ def tiny_passages() -> list[Passage]:
             kind = "document" if matter == "origin" else "answer"
             source = Source("faq.jsonl", f"line {len(passages) + 1}", "https://tea.example/faq", "2026-01-31")
             title = f"What is the {matter} of {tea}?"
-            passages.append(Passage(f"{tea}-{matter}", kind, title, text, source, (title,), "tea"))
+            wordings = (f"{matter}, {tea} please", f"Say the {matter}!") if number % 3 == 0 else ()
+            passages.append(Passage(f"{tea}-{matter}", kind, title, text, source, (title,), "tea", wordings))
     return passages
 
 
@@ -51,7 +53,7 @@ def write_tiny_answers(folder: Path, passages: Sequence[Passage] | None = None) 
     Their words are random vectors and their layers add little to them, so texts with the same words are close.
     """
     passages = tiny_passages() if passages is None else passages
-    rows = [[f"{p.title} {p.text}", p.text, *_sentences(p.text)] for p in passages]
+    rows = [[joined((p.title, *p.wordings, p.text)), p.text, *_sentences(p.text)] for p in passages]
     # A third of the passages has no question row, a third one, and a third two.
     questions = [[p.title, f"Tell me about {p.title}"][: number % 3] for number, p in enumerate(passages)]
     corpus = [text for texts in rows for text in texts]

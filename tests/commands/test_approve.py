@@ -3,6 +3,7 @@
 import json
 import shutil
 import tomllib
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -242,6 +243,16 @@ def test_consent_shows_counts_the_first_texts_and_what_looks_private(with_answer
     assert "  careful: 6 of 6 texts have what looks like an e-mail address, such as '1@tea.example'" in lines
     assert "  careful: 5 of 5 texts have what looks like an e-mail address, such as 'ada@private.example'" in lines
     assert "\x1b" not in done.stdout and "\\u001b[31m" in done.stdout
+
+
+def test_consent_names_the_wordings_that_the_site_would_contain(project):
+    worded = [replace(PASSAGES[0], wordings=("Call +46 70 123 45 67?", "Is it dear?")), *PASSAGES[1:]]
+    write_fake_answers(project.parent / "runs/tea-bot/knowledge/answers", worded)
+    done = approve(project, "q\n")
+    assert "and so would the 2 wordings of `answers.wordings`, such as 'Call +46 70 123 45 67?'" in " ".join(
+        done.stdout.split()
+    )
+    assert "1 of 8 texts have what looks like a phone number" in done.stdout
 
 
 def test_withdrawing_the_answers_withdraws_the_questions(with_answers):

@@ -7,7 +7,7 @@ import pytest
 from endpoint import KEY, completion, endpoint, last_message
 from stage_runs import run_stage
 from tinsmith.core.config import AnswersConfig, DataConfig
-from tinsmith.core.errors import ArtifactError
+from tinsmith.core.errors import ArtifactError, DataError
 from tinsmith.core.run_dir import tree_sha256s
 from tinsmith.knowledge.fallback import fallback_of
 from tinsmith.knowledge.stage import build_knowledge
@@ -136,6 +136,47 @@ def test_the_base_model_writes_questions(folders, tiny_llama, tmp_path):
     run, out = built(folders, base=tmp_path / "base", writer="base")
     assert json.loads((out / "knowledge.json").read_text())["draft"]["written"] == 6
     assert run.said == () and any("of 6 written questions were dropped" in line for line in run.summary)
+
+
+def test_wordings_find_an_answer_that_shares_no_word_with_the_question(folders, tmp_path):
+    words = tmp_path / "wordings.jsonl"
+    rows = [
+        ("verdant beverage steeping", "q0"),
+        ("Sabbath trading?", "q5"),
+        ("postage zones", "q3"),
+        ("refunds?", "q4"),
+    ]
+    lines = [json.dumps({"question": text, "id": id, "origin": "endpoint"}) for text, id in rows]
+    words.write_text("\n".join(lines), encoding="utf-8")
+    run, out = built(folders, wordings=str(words))
+    answers = Answers(out / "answers")
+    for text, id in rows:
+        overlaps = {answers.passages[scored.passage].id: scored.overlap for scored in answers.rank(text)}
+        assert overlaps.pop(id) > 0.5 > 2 * max(overlaps.values())
+    record = json.loads((out / "knowledge.json").read_text())
+    assert record["wordings"] == {"endpoint": 4} and record["worded"] == 4
+    assert "4 other wordings of what 4 of the passages answer" in run.summary
+    assert [passage.wordings for passage in answers.passages].count(()) == 2
+    assert json.loads((out / "answers/answers.json").read_text())["lexical"] == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([{"question": "x?", "id": "nobody"}], "no passage has the id 'nobody'"),
+        ([{"question": "x?", "must_state": ["a"]}], "a wording needs an id"),
+        ([{"question": "x?", "kind": "near"}], "a wording needs an id, and no kind but `known`"),
+        ([{"question": "Is it  DEAR?", "id": "q2"}], "measure itself"),
+    ],
+)
+def test_wordings_that_cannot_be_used_are_named(folders, tmp_path, rows, problem):
+    files = {}
+    for name, content in (("wordings", rows), ("questions", [{"question": "is it dear?", "id": "q2"}])):
+        files[name] = str(tmp_path / f"{name}.jsonl")
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, content)), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        built(folders, **files)
+    assert problem in str(caught.value) and "wordings.jsonl:1" in str(caught.value)
 
 
 def test_a_model_alone_needs_no_encoder(folders):

@@ -77,6 +77,7 @@ def answer_variables(facts: Facts) -> dict[str, Any]:
         "rung_rows": rung_rows(facts),
         "asked": asked(facts),
         "curve_text": _curve_text(facts),
+        "wordings": wordings(facts),
         "encoders": encoders(facts) if shows_passages(facts) else [],
         "fallback": facts.raw("knowledge", SETTINGS, "fallback"),
         "has_rule_questions": any("rules" in origins for origins in _origins(facts).values()),
@@ -142,6 +143,15 @@ def asked(facts: Facts) -> list[str]:
         written = " and ".join(f"{count} {_AUTHORS[origin]}" for origin, count in origins.items())
         lines.append(facts.recorded_value("knowledge", RECORD, f"questions.{kind}", f"{_KINDS[kind]}: {written}"))
     return lines
+
+
+def wordings(facts: Facts) -> list[str]:
+    """How many other wordings the search compares with, by who wrote them."""
+    counts = facts.raw("knowledge", RECORD, "wordings") or {}
+    return [
+        facts.recorded_value("knowledge", RECORD, f"wordings.{origin}", f"{count:,} {_AUTHORS[origin]}")
+        for origin, count in counts.items()
+    ]
 
 
 def _origins(facts: Facts) -> dict[str, dict[str, int]]:
