@@ -318,7 +318,7 @@ def test_wordings_count_by_their_content(tmp_path):
         hashes.append(wording_files(RunConfig(answers={"wordings": str(path)})))
     assert hashes[0] != hashes[1] and wording_files(RunConfig()) == {}
     assert answers_settings(RunConfig(answers={"wordings": "/x"})) == answers_settings(RunConfig())
-    with pytest.raises(ConfigError, match="answers.wordings: no such file"):
+    with pytest.raises(ConfigError, match=r"answers\.wordings: no such file"):
         wording_files(RunConfig(answers={"wordings": str(tmp_path / "gone.jsonl")}))
 
 

@@ -1,4 +1,4 @@
-"""`tinsmith check`: report which records, documents, questions and wordings a run would use, drop or repair, and why."""
+"""`tinsmith check`: report which records, documents and questions a run would use, drop or repair, and why."""
 
 from collections import Counter
 from pathlib import Path

@@ -142,7 +142,7 @@ def answers_settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _knowledge_files(config: RunConfig, run: RunDir) -> Any:
-    """Hashes of the documents, the owner's questions and wordings, and the encoder's folder; and who writes questions."""
+    """Hashes of documents, questions, wordings and the encoder's folder; and who writes questions."""
     folders = [path for path in (config.data.documents, config.answers.encoder) if path]
     files = [*(_file_sha256s(Path(path)) for path in folders), question_files(config), wording_files(config)]
     return [*files, _writer(config, run)]
