@@ -129,3 +129,16 @@ def test_passages_and_answers_are_judged_again(tmp_path, monkeypatch):
     assert "knowledge/answers_questions.jsonl:1: the passage 'p11' was judged not right, but is right" in problems
     assert "evaluate/closed_book.jsonl:1: the model's answer was judged not right, but is right" in problems
     assert any(problem.startswith("answers.known.right: recorded 0.8") for problem in problems)
+
+
+def test_the_card_says_who_wrote_and_what_was_left_out(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "tea-bot")
+    folder = run.stage("knowledge")
+    record = read_json(folder / "knowledge.json")
+    record["questions"] |= {"known": {"endpoint": 20}, "near": {"rules": 5}}
+    write_json(folder / "knowledge.json", record)
+    write_json(run.stamp("knowledge"), {**read_json(run.stamp("knowledge")), "outputs": tree_sha256s(folder)})
+    section = section_of(run, monkeypatch)
+    assert "answers: 20 written by another language model" in section
+    assert "by no passage: 5 of those that a passage answers, asked without the passages that answer them" in section
+    assert "A model that writes questions has read the answers" in section and "made by rules use more" not in section

@@ -10,9 +10,12 @@ from tinsmith.core.config import AnswersConfig, DataConfig
 from tinsmith.core.errors import ArtifactError, DataError
 from tinsmith.core.run_dir import tree_sha256s
 from tinsmith.knowledge.fallback import fallback_of
+from tinsmith.knowledge.left_out import near_by_leaving_out
 from tinsmith.knowledge.stage import build_knowledge
 from tinsmith.model.answers.answers import Answers
+from tinsmith.model.answers.questions import Question
 from tinsmith.model.conversations import Conversation, Message, write_jsonl
+from tinsmith.model.passages import Passage, Source
 from tinsmith.model.writer.prompts import NOTHING
 from tiny_encoder import build_tiny_encoder
 
@@ -84,7 +87,8 @@ def test_the_owners_questions_measure_the_page(folders, tmp_path):
     path.write_text("".join(json.dumps(one) + "\n" for one in asked))
     run, out = built(folders, questions=str(path))
     lines = [json.loads(line) for line in (out / "answers_questions.jsonl").read_text().splitlines()]
-    assert [line["question"] for line in lines] == [one["question"] for one in asked[1::2]]
+    own = [line["question"] for line in lines if line["kind"] != "near"]
+    assert own == [one["question"] for one in asked[1::2]]
     ids = {measurement.id: measurement.value for measurement in run.measurements}
     answers = Answers(out / "answers")
     asked_known = [one for one in asked[1::2] if "must_state" in one]
@@ -222,3 +226,40 @@ def test_the_model_answers_where_the_facts_stand_in_its_prompt():
     turns = (Message("user", "Hi"), Message("assistant", "Hello")) * 2
     talk = [Conversation(f"t{i}", "talk", turns) for i in range(7)]
     assert fallback_of("auto", [*plain, *talk]).name == "model"
+
+
+def test_known_questions_without_their_passages_stand_in_for_near_ones(folders, tmp_path):
+    asked = [{"question": f"{question} {answer}", "must_state": [answer[-12:]]} for question, answer in FACTS.items()]
+    path = tmp_path / "asked.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in asked))
+    run, out = built(folders, questions=str(path))
+    outcomes = [json.loads(line) for line in (out / "answers_questions.jsonl").read_text().splitlines()]
+    known, near = ([one for one in outcomes if one["kind"] == kind] for kind in ("known", "near"))
+    assert [one["question"] for one in near] == [one["question"] for one in known] and len(near) == 3
+    for one, expected in zip(near, asked[1::2], strict=True):
+        right = next(p for p in Answers(out / "answers").passages if p.text.endswith(expected["must_state"][0]))
+        assert right.id not in one["passages"] and one["passages"], "its passage was left out, and others were not"
+        assert one["origin"] == "rules" and not one["must_state"] and not any(one["right"])
+    refused = sum(one["rung"] == "unsure" for one in near) / 3
+    assert {m.id: m.value for m in run.measurements}["answers.near.refused"] == pytest.approx(refused)
+
+    path.write_text(path.read_text() + '{"question": "Do you sell cups?", "kind": "near"}\n')
+    second = tmp_path / "second"
+    second.mkdir()
+    built((folders[0], folders[1], second), questions=str(path))
+    record = json.loads((second / "knowledge.json").read_text())
+    assert "rules" not in record["questions"].get("near", {}), "the owner's own near questions are enough"
+
+
+def test_every_passage_that_answers_is_left_out_and_ids_alone_do_not_count():
+    passages = [
+        Passage(str(at), "answer", "", text, Source("a", "")) for at, text in enumerate(("5 kr", "now 5 kr", "6 kr"))
+    ]
+    questions = [
+        Question("How much?", "known", "0", ("5 kr",)),
+        Question("By id?", "known", "2"),
+        Question("All?", "known", must_state=("kr",)),
+        Question("Other?", "far"),
+    ]
+    (asked,) = near_by_leaving_out(questions, passages)
+    assert asked.left_out == {0, 1} and asked.question == Question("How much?", "near", origin="rules")

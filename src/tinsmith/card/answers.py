@@ -59,6 +59,8 @@ _AUTHORS = {
     "base": "written by the base model",
     "endpoint": "written by another language model",
 }
+_LEFT_OUT = "of those that a passage answers, asked without the passages that answer them"
+"""Near questions that rules make."""
 _CONTROLS = (
     "the right reply to another question",
     "the right reply with its facts denied or changed",
@@ -80,7 +82,7 @@ def answer_variables(facts: Facts) -> dict[str, Any]:
         "wordings": wordings(facts),
         "encoders": encoders(facts) if shows_passages(facts) else [],
         "fallback": facts.raw("knowledge", SETTINGS, "fallback"),
-        "has_rule_questions": any("rules" in origins for origins in _origins(facts).values()),
+        "has_rule_questions": any("rules" in origins for kind, origins in _origins(facts).items() if kind != "near"),
         "has_model_questions": any({"base", "endpoint"} & origins.keys() for origins in _origins(facts).values()),
         "controls": controls(facts),
     }
@@ -140,7 +142,8 @@ def asked(facts: Facts) -> list[str]:
     """How many questions of each kind were asked, and who wrote them."""
     lines = []
     for kind, origins in _origins(facts).items():
-        written = " and ".join(f"{count} {_AUTHORS[origin]}" for origin, count in origins.items())
+        authors = _AUTHORS | ({"rules": _LEFT_OUT} if kind == "near" else {})
+        written = " and ".join(f"{count} {authors[origin]}" for origin, count in origins.items())
         lines.append(facts.recorded_value("knowledge", RECORD, f"questions.{kind}", f"{_KINDS[kind]}: {written}"))
     return lines
 

@@ -13,6 +13,7 @@ from tinsmith.knowledge.calibrate import default_ladder, fitted
 from tinsmith.knowledge.documents import passages_of_documents
 from tinsmith.knowledge.encoders import EncoderSource, encoders_for
 from tinsmith.knowledge.fallback import fallback_of
+from tinsmith.knowledge.left_out import Asked, near_by_leaving_out
 from tinsmith.knowledge.passages import passages_of
 from tinsmith.model.answers.answers import Answers
 from tinsmith.model.answers.ladder import Ladder
@@ -34,7 +35,7 @@ class _Questions:
     """Questions that set the ladder, and others that measure it."""
 
     fitting: list[Question]
-    measuring: list[Question]
+    measuring: list[Asked]
     notes: list[str]
     """Lines for the owner."""
     record: dict[str, Any]
@@ -134,12 +135,14 @@ def _passages(
 
 
 def _owned_questions(config: AnswersConfig, passages: Sequence[Passage]) -> _Questions | None:
-    """The owner's questions, every second one to fit; None without a file."""
+    """The owner's questions, every second one to fit; None without a file. Known ones stand in for near ones."""
     if not config.questions:
         return None
     questions = read_questions(Path(config.questions))
     warnings = [f"warning: {problem}" for problem in check_questions(questions, passages)]
-    return _Questions(questions[::2], questions[1::2], warnings, {})
+    has_near = any(question.kind == "near" for question in questions)
+    near = [] if has_near else near_by_leaving_out(questions[1::2], passages)
+    return _Questions(questions[::2], [*map(Asked, questions[1::2]), *near], warnings, {})
 
 
 def _drafted_questions(
@@ -157,7 +160,7 @@ def _drafted_questions(
 
     draft = draft_questions(passages, _DRAFTED_QUESTIONS, context.seed, data.language, writer, answers.closest)
     record = {"draft": {"written": draft.written, "dropped": dict(draft.dropped)}} if writer else {}
-    return _Questions([], draft.questions, draft.notes, record)
+    return _Questions([], [*map(Asked, draft.questions)], draft.notes, record)
 
 
 def _fitted_ladder(answers: Answers, questions: Sequence[Question]) -> Ladder:
@@ -172,10 +175,11 @@ def _fitted_ladder(answers: Answers, questions: Sequence[Question]) -> Ladder:
     return fitted(answers.ladder, rankings, right)
 
 
-def _outcomes(answers: Answers, questions: Sequence[Question], seed: int) -> list[Outcome]:
+def _outcomes(answers: Answers, asked: Sequence[Asked], seed: int) -> list[Outcome]:
+    questions = [one.question for one in asked]
     shown = []
-    for question in questions:
-        ranked = answers.look_up(question.question, question.previous)
+    for one in asked:
+        ranked = answers.look_up(one.question.question, one.question.previous, left_out=one.left_out)
         best = tuple(passage for passage, _ in ranked.passages)
         is_close = ranked.passages[0][1].closeness >= answers.ladder.min_closeness
         confidence = ranked.confidence if is_close else 0.0

@@ -70,7 +70,9 @@ class Answers:
         counts = [RowCounts(record["rows"], record["question_rows"]) for record in stored]
         self.ranker = Ranker(counts, indexes, overlap, ranking)
 
-    def look_up(self, question: str, previous: Sequence[str] = (), shown: int = 5) -> Ranked:
+    def look_up(
+        self, question: str, previous: Sequence[str] = (), shown: int = 5, left_out: frozenset[int] = frozenset()
+    ) -> Ranked:
         """Rank the passages for a question, and say what to do with the best.
 
         A question that is not `sure` alone is also ranked together with the one before it. Words of the question before
@@ -80,12 +82,13 @@ class Answers:
             question: The visitor's words.
             previous: The visitor's earlier questions, oldest first.
             shown: Number of passages to return.
+            left_out: Passages that are not considered, to measure what happens without them.
         """
         vectors = self.vectors(question)
-        ranked = self.ranker.rank(question, vectors)
+        ranked = self.ranker.rank(question, vectors, left_out)
         rung, confidence, used_previous = self.ladder.rung(ranked), self.ladder.confidence(ranked), False
         if previous and rung != "sure":
-            together = self.rank(joined((previous[-1], question)))
+            together = self.rank(joined((previous[-1], question)), left_out)
             if self.ladder.confidence(together) > confidence:
                 ranked, used_previous = together, True
                 rung, confidence = self.ladder.rung(ranked), self.ladder.confidence(ranked)
