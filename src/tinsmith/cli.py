@@ -251,6 +251,21 @@ def questions(**options: Any) -> None:
 
 
 @main.command()
+@_RUN
+@click.option("--out", type=_PATH, default="wordings.jsonl", show_default=True, help="File to write.")
+@click.option("--count", type=click.IntRange(1, 32), default=8, show_default=True, help="Wordings of each passage.")
+def wordings(**options: Any) -> None:
+    """Let a language model write other wordings, by which the search finds more.
+
+    The endpoint that answers.writer names reads your passages and writes how visitors may ask for what they say. Read
+    the file, and name it in CONFIG as answers.wordings.
+    """
+    from tinsmith.commands.wordings import wordings
+
+    wordings(**options)
+
+
+@main.command()
 def doctor() -> None:
     """Report what this machine can do, and how to install what is missing."""
     from tinsmith.commands.doctor import doctor

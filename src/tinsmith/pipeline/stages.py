@@ -179,8 +179,7 @@ def _owned_file(key: str, name: str) -> dict[str, str]:
     if not name:
         return {}
     if not path.is_file():
-        option = " --wordings 8" if key == "wordings" else ""
-        hint = f"Correct the path, or write a file to start from: tinsmith questions RUN{option}"
+        hint = f"Correct the path, or write a file to start from: tinsmith {key} RUN"
         raise ConfigError(f"answers.{key}: no such file: {path}", hint)
     return {path.name: file_sha256(path)}
 

@@ -13,7 +13,6 @@ from tinsmith.model.writer.confirm import are_specific
 from tinsmith.model.writer.draft import draft_questions
 from tinsmith.model.writer.endpoint import Endpoint
 from tinsmith.model.writer.prompts import NOTHING, STYLES, known_prompt
-from tinsmith.model.writer.wordings import wordings
 from tinsmith.model.writer.writer import disclosure, open_writer
 
 THINGS = "kettle teapot saucer whisk thermos strainer tray towel caddy grinder".split()
@@ -211,38 +210,6 @@ def test_a_specific_question_fits_its_passage_better_than_others_do():
     ]
     assert are_specific(Judge(), ["a b", "x", "g"], passages) == [True, False, False]
     assert are_specific(Judge(), ["a b c"], passages[:1]) == [False]
-
-
-def test_wordings_differ_in_style_and_are_none_of_the_titles(monkeypatch):
-    def reply(body, number):
-        style = next(i for i, style in enumerate(STYLES) if f"Form: {style}." in last_message(body))
-        shown = next(i for i, thing in enumerate(THINGS) if f"Text: The {thing} " in last_message(body))
-        title = f"what does the {LOOKS[shown]} {THINGS[shown]} cost?"
-        texts = (f"How much is {MADE_OF[shown]}?", title, f"price {MADE_OF[shown]}")
-        return 200, completion(texts[style]), {}
-
-    with endpoint(reply) as server:
-        written = wordings(PASSAGES, 3, Endpoint(server.address, "m"), seed=1)
-    assert written["p1"] == ["How much is copper?", "price copper"], "the second one is the title"
-    assert list(written) == [passage.id for passage in PASSAGES]
-    assert [body["temperature"] for body in server.requests[::10]] == [0.0, 0.7, 0.7]
-
-
-def test_rules_know_a_few_wordings():
-    written = wordings(PASSAGES, 2, None, seed=1)
-    assert list(written) == [passage.id for passage in PASSAGES]
-    assert all(len(texts) <= 2 for texts in written.values()) and any(written.values())
-    assert max(len(texts) for texts in wordings(PASSAGES, 9, None, seed=1).values()) <= 3
-
-
-def test_wordings_of_a_tiny_base_are_the_same_every_time(tiny_llama, monkeypatch):
-    monkeypatch.setattr("tinsmith.model.writer.checks.Checks.problem", lambda self, question, passage: "")
-    monkeypatch.setattr("tinsmith.model.writer.base._first_question", lambda text: text)
-    first, second = (wordings(PASSAGES[:3], 2, BaseWriter(tiny_llama), seed=4) for _ in range(2))
-    assert first == second and all(len(texts) == 2 for texts in first.values())
-    other = wordings(PASSAGES[:3], 2, BaseWriter(tiny_llama), seed=5)
-    assert [texts[0] for texts in other.values()] == [texts[0] for texts in first.values()], "the first is greedy"
-    assert other != first
 
 
 def test_a_reply_without_an_end_stops_at_its_question_mark():

@@ -117,13 +117,6 @@ def general_questions(language: str) -> list[Question]:
     ]
 
 
-def wordings_by_rules(passages: Sequence[Passage]) -> dict[str, list[str]]:
-    """Passage id -> what each rule makes of it, each once."""
-    frequent = frequent_words(passages)
-    texts = {passage.id: [rule(passage, frequent) for rule in _RULES] for passage in passages}
-    return {id: list(dict.fromkeys(filter(None, each))) for id, each in texts.items()}
-
-
 def frequent_words(passages: Sequence[Passage]) -> frozenset[str]:
     """Words of many titles and texts, such as `how` and `the`."""
     counts = Counter(word for passage in passages for word in words(f"{passage.title} {passage.text}"))

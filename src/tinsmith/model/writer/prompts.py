@@ -61,6 +61,20 @@ def known_prompt(passage: Passage, style: int = 0) -> list[Message]:
     return [*messages, Message("user", _request(passage.title, _cut(passage.text), style))]
 
 
+def wordings_prompt(passage: Passage, count: int) -> list[Message]:
+    """Asks for several ways to ask for what a passage says, one a line."""
+    return [
+        Message(
+            "user",
+            f"{_text(passage)}\n\nWrite {count} different ways in which visitors of a website may ask for what this "
+            "text says, one a line. They have not read it: use everyday words in place of its own. Write some as one "
+            "types into a search box, and some about the visitor's own situation. Ask for each fact of the text at "
+            "least once, but give no figure of it away. Write in the language of the text, and nothing but the "
+            "questions.",
+        )
+    ]
+
+
 def near_prompt(passage: Passage) -> list[Message]:
     """Asks for a question on the passage's topic that it does not answer."""
     return [

@@ -1,43 +1,71 @@
-"""Several wordings of the question that each passage answers, for training on more than one."""
+"""Other wordings of what each passage answers, written by an endpoint for the search to compare with.
 
+A base model of this size writes none that help: with eight per passage from SmolLM2-135M, fewer right passages come
+first (docs/experiments/answers.md).
+"""
+
+import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from tinsmith.model.answers.rules import wordings_by_rules
+from tinsmith.model.answers.questions import Question
 from tinsmith.model.answers.statements import normalized
 from tinsmith.model.passages import Passage
 from tinsmith.model.writer.checks import Checks, cleaned
-from tinsmith.model.writer.draft import QUESTION_TOKENS
-from tinsmith.model.writer.prompts import known_prompt
-from tinsmith.model.writer.writer import Writer
+from tinsmith.model.writer.endpoint import Endpoint
+from tinsmith.model.writer.prompts import wordings_prompt
 
-_TEMPERATURE = 0.7
+_TOKENS_EACH = 40
+_LIST_MARK = re.compile(r"\A(?:\d+\s*[.):]|[-*\u2022])\s+")
 
 
-def wordings(passages: Sequence[Passage], per_passage: int, writer: Writer | None, seed: int) -> dict[str, list[str]]:
-    """Passage id -> up to `per_passage` different wordings of its question, none of them its title.
+@dataclass(slots=True)
+class Written:
+    """Wordings, and what became of the others."""
 
-    Every passage has a list, which is shorter where rules know no more or checks dropped some. No second look by the
-    writer confirms that the passage answers a wording, as there is for questions that measure.
+    wordings: list[Question] = field(default_factory=list)
+    """`known` questions with the id of their passage, in the order of the passages."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Why a wording was dropped -> how many were."""
+    without: int = 0
+    """Passages that have none."""
+
+
+def written_wordings(passages: Sequence[Passage], per_passage: int, writer: Endpoint) -> Written:
+    """Up to `per_passage` wordings of what each passage answers, each once among all passages.
 
     Args:
         passages: The owner's.
-        per_passage: Most wordings of each.
-        writer: Writes them, each in a style of its own; None for rules, which know three at most.
-        seed: Of a base model's sampling.
+        per_passage: Wordings to ask for; further ones are dropped.
+        writer: Asked once for each passage.
 
     Raises:
-        EndpointError: an endpoint failed.
+        EndpointError: the endpoint failed.
     """
-    if writer is None:
-        return {id: texts[:per_passage] for id, texts in wordings_by_rules(passages).items()}
+    prompts = [wordings_prompt(passage, per_passage) for passage in passages]
+    replies = writer.replies(prompts, per_passage * _TOKENS_EACH, "other wordings")
     checks = Checks(passages)
-    written: dict[str, dict[str, str]] = {passage.id: {} for passage in passages}
-    for style in range(per_passage):
-        prompts = [known_prompt(passage, style) for passage in passages]
-        label = f"{writer.origin} writes wordings {style + 1} of {per_passage}"
-        replies = writer.replies(prompts, QUESTION_TOKENS, label, _TEMPERATURE if style else 0.0, seed + style)
-        for passage, reply in zip(passages, replies, strict=True):
-            text = cleaned(reply)
-            if not checks.problem(text, passage):
-                written[passage.id].setdefault(normalized(text), text)
-    return {id: list(texts.values()) for id, texts in written.items()}
+    written, seen = Written(), set()
+    for passage, reply in zip(passages, replies, strict=True):
+        kept = 0
+        for text in _lines(reply):
+            problem = checks.problem(text, passage)
+            if normalized(text) in seen:
+                problem = "repeated another one"
+            elif kept == per_passage:
+                problem = "was one too many"
+            if problem:
+                written.dropped[problem] += 1
+                continue
+            seen.add(normalized(text))
+            written.wordings.append(Question(text, "known", passage.id, origin=writer.origin))
+            kept += 1
+        written.without += not kept
+    return written
+
+
+def _lines(reply: str) -> list[str]:
+    """The lines of a reply, without their marks."""
+    lines = (cleaned(_LIST_MARK.sub("", line.strip())) for line in cleaned(reply).splitlines())
+    return [line for line in lines if line]

@@ -1,0 +1,60 @@
+"""`tinsmith wordings`: an endpoint's wordings become a file that a run accepts, and never replace the owner's."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from endpoint import KEY, completion, endpoint
+from fake_run import write_run
+from tinsmith.cli import main
+from tinsmith.core.run_dir import write_json
+from tinsmith.model.answers.wordings import read_wordings
+from tinsmith.model.passages import Passage, Source, write_passages
+
+PASSAGES = [
+    Passage("p1", "answer", "What does the kettle cost?", "The kettle costs 1,500 kr.", Source("a", "")),
+    Passage("p2", "answer", "Where do you ship?", "We ship to Jakarta.", Source("a", "")),
+]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = write_run(tmp_path / "tea-bot")
+    run.stage("knowledge").mkdir(exist_ok=True)
+    write_passages(run.stage("knowledge") / "passages.jsonl", PASSAGES)
+    write_json(run.stamp("knowledge"), {})
+    return run
+
+
+def wordings(run, *options):
+    return CliRunner().invoke(main, ["wordings", str(run.root), *options])
+
+
+def configure(run, **answers):
+    config = json.loads(run.config.read_text())
+    run.config.write_text(json.dumps(config | {"answers": config["answers"] | answers}))
+
+
+def test_the_file_reads_back_and_is_never_overwritten(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINSMITH_WRITER_KEY", KEY)
+    texts = iter(("how dear is it?\nIs it 1,500 kr?", "parcels to Java?"))
+    with endpoint(lambda body, number: (200, completion(next(texts)), {})) as server:
+        configure(run, writer=server.address, writer_model="m")
+        done = wordings(run, "--count", "2")
+        assert done.exit_code == 0, done.output
+        again = wordings(run)
+    assert {wording.question for wording in read_wordings(tmp_path / "wordings.jsonl")} >= {"parcels to Java?"}
+    assert "sending up to 2 passages to" in done.stderr and "dropped 1: 1 gave a figure" in done.stderr
+    assert "2 wordings of what 2 passages answer" in done.stderr and "set answers.wordings" in done.stderr
+    assert again.exit_code == 2 and "already there" in again.stderr
+    assert KEY not in done.output + (tmp_path / "wordings.jsonl").read_text()
+
+
+@pytest.mark.parametrize("writer", ["rules", "base"])
+def test_only_an_endpoint_writes_them(run, tmp_path, writer):
+    configure(run, writer=writer)
+    done = wordings(run)
+    assert done.exit_code == 2 and f"answers.writer is '{writer}'" in done.stderr and "endpoint" in done.stderr
+    assert not (tmp_path / "wordings.jsonl").exists()

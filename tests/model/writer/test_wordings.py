@@ -1,0 +1,45 @@
+"""Wordings that an endpoint writes: one request a passage, a wording a line, and none that would mislead."""
+
+from endpoint import completion, endpoint, last_message
+from tinsmith.model.passages import Passage, Source
+from tinsmith.model.writer.endpoint import Endpoint
+from tinsmith.model.writer.wordings import written_wordings
+
+PASSAGES = [
+    Passage("p1", "answer", "What does the copper kettle cost?", "The copper kettle costs 1,500 kr.", Source("a", "")),
+    Passage("p2", "answer", "Where do you ship tea?", "We ship tea to Jakarta within 3 days.", Source("a", "")),
+    Passage("p3", "answer", "May dogs come in?", "Dogs may come in on a lead.", Source("a", "")),
+]
+REPLIES = {
+    "copper": (
+        "1. How dear is the shiny one?\n2) price metal pot\n- Is it really 1,500 kr?\n"
+        "What does the copper kettle cost?\n\n* I want to boil water. What would I pay?\nmore?\nand more?"
+    ),
+    "Jakarta": "<think>hm</think>\nDo parcels reach Indonesia?\nHow dear is the SHINY one?",
+    "Dogs": "",
+}
+
+
+def test_wordings_are_lines_without_marks_titles_figures_and_repetitions():
+    def reply(body, number):
+        return 200, completion(next(text for word, text in REPLIES.items() if word in last_message(body))), {}
+
+    with endpoint(reply) as server:
+        written = written_wordings(PASSAGES, 3, Endpoint(server.address, "m"))
+    assert [(one.id, one.question) for one in written.wordings] == [
+        ("p1", "How dear is the shiny one?"),
+        ("p1", "price metal pot"),
+        ("p1", "I want to boil water. What would I pay?"),
+        ("p2", "Do parcels reach Indonesia?"),
+    ]
+    assert {one.origin for one in written.wordings} == {"endpoint"} and {one.kind for one in written.wordings} == {
+        "known"
+    }
+    assert written.dropped == {
+        "gave a figure of the answer away": 1,
+        "repeated the title": 1,
+        "was one too many": 2,
+        "repeated another one": 1,
+    }
+    assert written.without == 1 and len(server.requests) == 3
+    assert all("Write 3 different ways" in last_message(body) for body in server.requests)
