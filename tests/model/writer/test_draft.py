@@ -82,22 +82,22 @@ def test_an_endpoint_writes_known_and_near_questions_and_follow_ups():
 @pytest.mark.parametrize(
     ("known", "reason"),
     [
-        (" ", "was empty"),
-        ("What is it? And why?", "was more than one question"),
-        ("Here is a question:\nHow much is it?", "was more than one question"),
-        ("what is it " * 40 + "?", "was too long"),
-        ("The shop of the town has a lot of nice things which all of us like.", "was not a question"),
-        ("Vad kostar egentligen den som kanske finns kvar?", "was in another language"),
-        ("Сколько стоит?", "was in another language"),
-        ("What does the {look} {thing} cost?", "repeated the title"),
-        ("Is the one made of {material} really {figure} crowns?", "gave a figure of the answer away"),
-        ("how much for one?", "repeated another one"),
+        (" ", "empty"),
+        ("What is it? And why?", "several questions"),
+        ("Here is a question:\nHow much is it?", "several questions"),
+        ("what is it " * 40 + "?", "too long"),
+        ("The shop of the town has a lot of nice things which all of us like.", "not a question"),
+        ("Vad kostar egentligen den som kanske finns kvar?", "in another language"),
+        ("Сколько стоит?", "in another language"),
+        ("What does the {look} {thing} cost?", "repeats the title"),
+        ("Is the one made of {material} really {figure} crowns?", "states a figure of the answer"),
+        ("how much for one?", "repeats another one"),
     ],
 )
 def test_a_question_that_fails_a_check_is_dropped_and_counted(known, reason):
     draft, _ = drafted(ModelVisitor(known))
-    assert draft.dropped[reason] == (8 if "repeated another" in reason else 9)
-    assert any(f"{draft.dropped[reason]} {reason}" in note for note in draft.notes)
+    assert draft.dropped[reason] == (8 if reason == "repeats another one" else 9)
+    assert any(f"{reason} ({draft.dropped[reason]})" in note for note in draft.notes)
 
 
 def test_rules_make_the_known_questions_if_too_few_were_written():
@@ -109,14 +109,14 @@ def test_rules_make_the_known_questions_if_too_few_were_written():
 def test_a_known_question_needs_an_answer_that_stands_in_its_passage():
     visitor = ModelVisitor()
     visitor.answerable = False
-    assert drafted(visitor)[0].dropped["had no answer in the passage"] == 9
+    assert drafted(visitor)[0].dropped["no answer in the passage"] == 9
 
     def invents(body, number):
         status, content, headers = ModelVisitor()(body, number)
         return status, completion("about 77 crowns") if NOTHING in last_message(body) else content, headers
 
     draft, _ = drafted(invents)
-    assert draft.dropped["had no answer in the passage"] == 9
+    assert draft.dropped["no answer in the passage"] == 9
     assert draft.dropped["may have an answer"] == 3, "a quotation that stands nowhere leaves it open"
 
 
@@ -131,10 +131,10 @@ def test_a_follow_up_that_names_its_topic_is_dropped():
     visitor = ModelVisitor()
     visitor.follow_up = "And when do I get the {thing}?"
     draft, _ = drafted(visitor)
-    assert of_kind(draft, "follow_up") == [] and draft.dropped["was understood alone"] == 3
+    assert of_kind(draft, "follow_up") == [] and draft.dropped["understood alone"] == 3
     visitor.follow_up = visitor.known
     draft, _ = drafted(visitor)
-    assert of_kind(draft, "follow_up") == [] and draft.dropped["was understood alone"] == 3
+    assert of_kind(draft, "follow_up") == [] and draft.dropped["understood alone"] == 3
 
 
 def test_replies_are_cleaned_of_what_models_add():
@@ -145,7 +145,7 @@ def test_replies_are_cleaned_of_what_models_add():
 def test_short_questions_have_no_language_but_letters():
     one = Passage("d", "document", "Frakt", "Vi skickar varje dag, även till öar och när det snöar.", Source("a", ""))
     assert Checks([one]).problem("När skickas min vara?", one) == ""
-    assert Checks([one]).problem("なぜ?", one) == "was in another language"
+    assert Checks([one]).problem("なぜ?", one) == "in another language"
 
 
 def test_every_style_of_prompt_ends_with_the_passage():

@@ -39,21 +39,21 @@ class Checks:
         self._letters = {letter for passage in passages for letter in f"{passage.title}{passage.text}".casefold()}
 
     def problem(self, question: str, passage: Passage) -> str:
-        """Why a question about a passage is dropped, as the end of `dropped because it ...`; empty if it is not."""
+        """Why a question about a passage is dropped, in a few words; empty if it is not."""
         asked = self._telling(question)
         has_mark = bool(_MARKS.search(question))
         checks = (
-            (not words(question), "was empty"),
-            ("\n" in question or len(_MARKS.findall(question)) > 1, "was more than one question"),
-            (len(question) > _MAX_CHARACTERS, "was too long"),
-            (not has_mark and len(words(question)) > _MAX_QUERY_WORDS, "was not a question"),
-            (not self._is_familiar(question), "was in another language"),
-            (asked <= self._telling(passage.title), "repeated the title"),
+            (not words(question), "empty"),
+            ("\n" in question or len(_MARKS.findall(question)) > 1, "several questions"),
+            (len(question) > _MAX_CHARACTERS, "too long"),
+            (not has_mark and len(words(question)) > _MAX_QUERY_WORDS, "not a question"),
+            (not self._is_familiar(question), "in another language"),
+            (asked <= self._telling(passage.title), "repeats the title"),
             (
                 any(states_as_words(question, figure) for figure in figures(passage.text)),
-                "gave a figure of the answer away",
+                "states a figure of the answer",
             ),
-            (is_ambiguous(question, self._titles), "fitted several titles"),
+            (is_ambiguous(question, self._titles), "fits several titles"),
         )
         return next((problem for is_wrong, problem in checks if is_wrong), "")
 

@@ -80,7 +80,7 @@ def draft_questions(
         draft.questions += [question for question in by_rules if question.kind == "follow_up"]
     draft.questions += general_questions(language)
     if draft.dropped:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in draft.dropped.most_common())
+        reasons = ", ".join(f"{reason} ({number})" for reason, number in draft.dropped.most_common())
         draft.notes.append(f"{draft.dropped.total()} of {draft.written} written questions were dropped: {reasons}")
     return draft
 
@@ -130,7 +130,7 @@ def _known(
     candidates = _kept(draft, candidates, [checks.problem(one.text, one.passage) for one in candidates])
     if isinstance(writer, BaseWriter):
         specific = are_specific(writer, [one.text for one in candidates], [one.passage for one in candidates])
-        return _kept(draft, candidates, ["" if is_own else "fitted other passages too" for is_own in specific])
+        return _kept(draft, candidates, ["" if is_own else "fits other passages too" for is_own in specific])
     return _answered(draft, candidates, writer)
 
 
@@ -140,7 +140,7 @@ def _follow_ups(draft: Draft, known: Sequence[_Candidate], checks: Checks, write
     candidates = [_Candidate(text, one.passage, one.text) for text, one in zip(replies, known, strict=True)]
     problems = [
         checks.problem(one.text, one.passage)
-        or ("was understood alone" if checks.names_topic(one.text, one.passage, one.first) else "")
+        or ("understood alone" if checks.names_topic(one.text, one.passage, one.first) else "")
         for one in candidates
     ]
     return _answered(draft, _kept(draft, candidates, problems), writer)
@@ -150,7 +150,7 @@ def _answered(draft: Draft, candidates: Sequence[_Candidate], writer: Endpoint) 
     """The candidates whose passage holds an answer that the writer can quote."""
     asked = [[one.first, one.text] if one.first else [one.text] for one in candidates]
     quoted = are_quoted(writer, asked, [[one.passage] for one in candidates], "answers to them")
-    return _kept(draft, candidates, ["" if is_quoted else "had no answer in the passage" for is_quoted in quoted])
+    return _kept(draft, candidates, ["" if is_quoted else "no answer in the passage" for is_quoted in quoted])
 
 
 def _near(
@@ -175,7 +175,7 @@ def _kept(draft: Draft, candidates: Sequence[_Candidate], problems: Sequence[str
     for candidate, problem in zip(candidates, problems, strict=True):
         key = (normalized(candidate.first), normalized(candidate.text))
         if problem or key in kept:
-            draft.dropped[problem or "repeated another one"] += 1
+            draft.dropped[problem or "repeats another one"] += 1
         else:
             kept[key] = candidate
     return list(kept.values())
