@@ -38,7 +38,7 @@ def _address_problem(address: str) -> str:
 
 def _usable(writer: str) -> str:
     if writer not in LOCAL_WRITERS and (problem := _address_problem(writer)):
-        raise PydanticCustomError("writer", problem)
+        raise PydanticCustomError("writer", "{problem}", {"problem": problem})
     return writer
 
 
