@@ -452,6 +452,8 @@ def test_only_the_owner_sees_why(open_site):
         "sure: what is oat milk?": "probability of 0.91, and 0.80 is enough to show it as the answer.",
         "likely: and in tea?": "probability of 0.62: at least 0.45, but below 0.80, so it is shown as the closest one. "
         "The question was read together with the one before it.",
+        "and what does it weigh?": "The first passage fits only the question before, so the model answered. "
+        "The question was read together with the one before it.",
         "Who won in 1994?": "−1.00 is below the least closeness of −0.50, so the model answered.",
     }
     for question, reason in reasons.items():

@@ -38,7 +38,7 @@ function number(value) {
 }
 
 /** @param {Ranked} ranked @param {Answers} answers @param {Outcome} outcome @returns {string} a sentence */
-function reason({ confidence, passages, rung }, { thresholds }, outcome) {
+function reason({ confidence, passages, rung, usedPrevious }, { thresholds }, outcome) {
   if (outcome === "chosen") return "The visitor chose this passage from the buttons.";
   if (!passages.length) return "There is no passage to show.";
   const { sure, likely, minCloseness } = thresholds;
@@ -48,6 +48,7 @@ function reason({ confidence, passages, rung }, { thresholds }, outcome) {
     return `${chance}: at least ${number(likely)}, but below ${number(sure)}, so it is shown as the closest one.`;
   }
   const shown = outcome === "model" ? "the model answered" : "the page says that it does not know";
+  if (usedPrevious && !confidence) return `The first passage fits only the question before, so ${shown}.`;
   if (passages[0].closeness < minCloseness) {
     return `The question is far from everything on this site: ${number(passages[0].closeness)} is below the least \
 closeness of ${number(minCloseness)}, so ${shown}.`;
