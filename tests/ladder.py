@@ -90,7 +90,8 @@ function lookUp({ id, question }) {
   const ranked = ordered.map((passage, place) => {
     return { passage, score: 2.5 - place / 2, closeness: (rung === "unsure" ? -1 : 1.5) - place / 4, overlap: 0.5 };
   });
-  postMessage({ type: "ranked", id, rung, confidence: question.includes("and what") ? 0 : confidence[rung], milliseconds: 18.4,
+  const fitsOnlyPrevious = question.includes("and what");
+  postMessage({ type: "ranked", id, rung, confidence: fitsOnlyPrevious ? 0 : confidence[rung], milliseconds: 18.4,
     usedPrevious: question.includes("and "), passages: ranked });
 }
 
