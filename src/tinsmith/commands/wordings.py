@@ -12,6 +12,7 @@ from tinsmith.commands.terminal import say, typed
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import write_text
 from tinsmith.model.passages import read_passages
+from tinsmith.model.writer.checks import listed_reasons
 from tinsmith.model.writer.endpoint import Endpoint
 from tinsmith.model.writer.wordings import written_wordings
 from tinsmith.model.writer.writer import disclosure, open_writer
@@ -45,8 +46,7 @@ def wordings(run_path: Path, out: Path, count: int) -> None:
     say(disclosure(writer, len(passages)))
     written = written_wordings(passages, count, writer)
     if written.dropped:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in written.dropped.most_common())
-        say(f"dropped {written.dropped.total():,}: {reasons}")
+        say(f"dropped {written.dropped.total():,}: {listed_reasons(written.dropped)}")
     if written.without:
         say(f"{written.without:,} of {len(passages):,} passages have none")
     rows = [{"question": one.question, "id": one.id, "origin": one.origin} for one in written.wordings]

@@ -36,10 +36,10 @@ def test_wordings_are_lines_without_marks_titles_figures_and_repetitions():
         "known"
     }
     assert written.dropped == {
-        "gave a figure of the answer away": 1,
-        "repeated the title": 1,
-        "was one too many": 2,
-        "repeated another one": 1,
+        "states a figure of the answer": 1,
+        "repeats the title": 1,
+        "one too many": 2,
+        "repeats another one": 1,
     }
     assert written.without == 1 and len(server.requests) == 3
     assert all("Write 3 different ways" in last_message(body) for body in server.requests)

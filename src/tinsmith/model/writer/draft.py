@@ -11,7 +11,7 @@ from tinsmith.model.answers.statements import normalized
 from tinsmith.model.conversations import Message
 from tinsmith.model.passages import Passage
 from tinsmith.model.writer.base import BaseWriter
-from tinsmith.model.writer.checks import Checks, cleaned
+from tinsmith.model.writer.checks import Checks, cleaned, listed_reasons
 from tinsmith.model.writer.confirm import are_quoted, are_specific
 from tinsmith.model.writer.endpoint import Endpoint
 from tinsmith.model.writer.prompts import STYLES, follow_up_prompt, known_prompt, near_prompt
@@ -80,7 +80,7 @@ def draft_questions(
         draft.questions += [question for question in by_rules if question.kind == "follow_up"]
     draft.questions += general_questions(language)
     if draft.dropped:
-        reasons = ", ".join(f"{reason} ({number})" for reason, number in draft.dropped.most_common())
+        reasons = listed_reasons(draft.dropped)
         draft.notes.append(f"{draft.dropped.total()} of {draft.written} written questions were dropped: {reasons}")
     return draft
 

@@ -52,9 +52,9 @@ def written_wordings(passages: Sequence[Passage], per_passage: int, writer: Endp
         for text in _lines(reply):
             problem = checks.problem(text, passage)
             if normalized(text) in seen:
-                problem = "repeated another one"
+                problem = "repeats another one"
             elif kept == per_passage:
-                problem = "was one too many"
+                problem = "one too many"
             if problem:
                 written.dropped[problem] += 1
                 continue
