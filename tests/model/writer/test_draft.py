@@ -1,5 +1,7 @@
 """Questions that a model writes: asked for once, checked one by one, dropped with a reason, and labelled."""
 
+from dataclasses import replace
+
 import pytest
 
 from endpoint import completion, endpoint, last_message
@@ -103,6 +105,13 @@ def test_rules_make_the_known_questions_if_too_few_were_written():
     draft, _ = drafted(ModelVisitor(""))
     assert len(of_kind(draft, "known")) > 5 and {question.origin for question in of_kind(draft, "known")} == {"rules"}
     assert draft.notes[0] == "only 0 written questions passed the checks, so rules made the known ones"
+
+
+def test_wordings_that_the_search_knows_are_no_questions_to_measure_by():
+    worded = [replace(passage, wordings=("HOW MUCH for the one made of oak ?",)) for passage in PASSAGES]
+    draft, _ = drafted(ModelVisitor("how much for the one made of oak ?"), passages=worded)
+    assert draft.dropped["repeats a wording"] == 9 and any("same model wrote both" in note for note in draft.notes)
+    assert not any("same model" in note for note in drafted(ModelVisitor())[0].notes)
 
 
 def test_a_known_question_needs_an_answer_that_stands_in_its_passage():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tinsmith.model.answers.questions import MAX_CHARACTERS
 from tinsmith.model.answers.rules import figures, frequent_words, is_ambiguous, words
-from tinsmith.model.answers.statements import states_as_words
+from tinsmith.model.answers.statements import normalized, states_as_words
 from tinsmith.model.passages import Passage
 
 _THOUGHTS = re.compile(r".*</think>", re.DOTALL)
@@ -62,6 +62,7 @@ class Checks:
             (not marks and question.endswith(_STATEMENT_ENDS), "not a question"),
             (not self._is_familiar(question), "in another language"),
             (asked <= self._telling(passage.title), "repeats the title"),
+            (normalized(question) in map(normalized, passage.wordings), "repeats a wording"),
             (
                 any(states_as_words(question, figure) for figure in figures(passage.text)),
                 "states a figure of the answer",

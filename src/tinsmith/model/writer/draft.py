@@ -28,6 +28,11 @@ _MIN_KNOWN = 20
 _NEAR_PASSAGES = 5
 """Passages that must not answer a near question."""
 
+_SAME_MODEL = (
+    "warning: an endpoint wrote these questions, and the search knows other wordings; if the same model wrote both, "
+    "the numbers are too good"
+)
+
 
 @dataclass(slots=True)
 class Draft:
@@ -79,6 +84,8 @@ def draft_questions(
     if not isinstance(writer, Endpoint):
         draft.questions += [question for question in by_rules if question.kind == "follow_up"]
     draft.questions += general_questions(language)
+    if isinstance(writer, Endpoint) and any(passage.wordings for passage in passages):
+        draft.notes.append(_SAME_MODEL)
     if draft.dropped:
         reasons = listed_reasons(draft.dropped)
         draft.notes.append(f"{draft.dropped.total()} of {draft.written} written questions were dropped: {reasons}")
