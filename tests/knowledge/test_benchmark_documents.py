@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import tinsmith.commands
 from tinsmith.knowledge.documents import passages_of_documents
+from tinsmith.model.answers.questions import read_questions
+from tinsmith.model.answers.wordings import read_wordings, with_wordings
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "documents"
 GRAMMAR = frozenset(
@@ -69,3 +72,15 @@ def test_what_must_be_stated_tells_the_passage_from_the_others(passages, questio
 def test_every_format_is_asked_about(questions):
     endings = {Path(question["id"].split("#")[0]).suffix for question in questions if question["id"]}
     assert endings == {".md", ".html", ".txt", ".pdf", ".docx"}
+
+
+def test_wordings_are_about_every_section_and_none_of_the_questions(passages):
+    wordings = read_wordings(FOLDER / "wordings.jsonl", read_questions(FOLDER / "questions.jsonl"))
+    worded = with_wordings(passages.values(), wordings, FOLDER / "wordings.jsonl")
+    assert min(len(passage.wordings) for passage in worded) >= 7
+
+
+def test_the_demos_wordings_are_none_of_its_questions():
+    folder = Path(tinsmith.commands.__file__).parent
+    wordings = read_wordings(folder / "demo_wordings.jsonl", read_questions(folder / "demo_questions.jsonl"))
+    assert len({wording.id for wording in wordings}) == 503 and len(wordings) > 4000
