@@ -88,7 +88,7 @@ def _train(
     adapter_weights = sum(p.numel() for p in parameters.values())
     optimizer = MasterAdamW(parameters, compute.dtype, config)
     examples = Examples(train, val)
-    engine, memory = _engine(config, trainable, pad_id, examples, adapter_weights, compute, seed)
+    engine, memory = build_engine(config, trainable, pad_id, examples, adapter_weights, compute, seed)
     for line in _start_lines(config, compute, trainable, backend_reason, memory):
         say(line)
     key = _key(config, base_dir, data_dir, seed, compute, trainable)
@@ -134,7 +134,7 @@ def _load(
     return load_qlora(model_dir, config, compute, seed), reason
 
 
-def _engine(
+def build_engine(
     config: TrainConfig,
     trainable: "Trainable",
     pad_id: int,
