@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: demo test test-long golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale
+.PHONY: demo test test-long golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -62,6 +62,10 @@ bench-answers: install
 
 bench-answers-scale: install
 	$(BIN)/python benchmarks/answers_scale.py --run $(RUN)
+
+# WORDINGS=PATH adds other wordings, EPOCHS=2,4,7 are those to measure after. Takes hours without a GPU.
+bench-facts: install
+	$(BIN)/python benchmarks/facts.py --run $(RUN) $(if $(QUESTIONS),--questions '$(QUESTIONS)') $(if $(WORDINGS),--wordings '$(WORDINGS)') $(if $(EPOCHS),--epochs $(EPOCHS))
 
 bench-lm-harness: install benchmarks/.venv-lm_harness/installed
 	$(BIN)/python benchmarks/lm_harness.py $(RUN)
