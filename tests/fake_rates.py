@@ -46,6 +46,7 @@ def knowledge_records() -> dict[str, object]:
         "knowledge/knowledge.json": {
             "mode": "ladder",
             "fallback_reason": "no numbers of the answers stand in the system prompt",
+            "wordings": {"endpoint": 160, "owner": 3},
             "questions": {
                 "known": {"owner": 10, "rules": 10},
                 "near": {"owner": 5},
