@@ -110,7 +110,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is measured."""
+    """The page under test."""
 
     name: str
     """Key of the results."""

@@ -1,9 +1,9 @@
 """Time look-ups among many passages, in headless Chromium through the page's own worker.
 
-The folder of answers is a finished run's, repeated with noise in its vectors until it has `--passages` passages. What
-is found in it means nothing; how long it takes does. The run's own folder is asked the same questions, each folder ten
-at a time in turns, so that other work on the machine slows both alike. The last line is one JSON object, `{passages:
-{query_ms, slowest_ms}}`: median and maximum from asking the worker to its reply, over all rounds.
+The passages are a finished run's, repeated with noise in their vectors until there are `--passages` of them. What the
+search finds means nothing; only its time counts. The run's own answers get the same questions. Both take turns, ten
+questions at a time, so that other work on the machine slows both alike. The last line is one JSON object, `{passages:
+{query_ms, slowest_ms}}`: the median and maximum time from a request to the worker's reply, over all rounds.
 """
 
 import argparse
@@ -24,8 +24,9 @@ from tinsmith.model.answers.q4 import pack_rows, row_bytes, unpack_rows
 from tinsmith.model.answers.questions import read_questions
 
 NOISE = 0.02
-"""Standard deviation added to each number of a vector; the numbers themselves have one of 0.05."""
+"""Standard deviation of the noise. The numbers of a vector have one of 0.05."""
 TURN = 10
+"""Questions in a row for each of the two."""
 _START = """(async () => {
   const { ModelClient } = await import("/client.js");
   const open = async (path) => {
@@ -78,8 +79,8 @@ def repeat_answers(source: Path, target: Path, count: int) -> None:
     """Write the answers of `source` to `target`, repeated to `count` passages whose vectors are all different."""
     settings = read_json(source / "answers.json")
     passages = json.loads((source / settings["passages"]).read_text(encoding="utf-8"))
-    chosen = [passages[index % len(passages)] for index in range(count)]
-    repeated = [record | {"id": f"{record['id']} {number}"} for number, record in enumerate(chosen)]
+    records = [passages[index % len(passages)] for index in range(count)]
+    repeated = [record | {"id": f"{record['id']} {number}"} for number, record in enumerate(records)]
     write_json(target / settings["passages"], repeated)
     generator = np.random.default_rng(SEED)
     for encoder in settings["encoders"]:

@@ -10,7 +10,7 @@ KEY = "sk-very-secret-3141592653"
 
 
 class StandIn:
-    """What the endpoint was asked, and its address."""
+    """The requests that the endpoint got, and its address."""
 
     def __init__(self, address: str) -> None:
         self.address = address

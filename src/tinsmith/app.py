@@ -207,7 +207,7 @@ def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
 
 
 def _download_bytes(package_dir: Path) -> int:
-    """Bytes that a first visit downloads to run the model on the processor; on a GPU it is about as much."""
+    """Bytes that a first visit downloads to run the model on the processor; for a GPU, about as many."""
     graphs = [path for name in (INT8_PAGE.file, UNPACK_PLAN_FILE) if (path := package_dir / name).is_file()]
     graphs = graphs or [package_dir / FLOAT32.file]
     files = (*package_dir.glob("*.json"), *graphs, *weights_files(graphs[0].parent))

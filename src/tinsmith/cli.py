@@ -242,7 +242,7 @@ def approve(**options: Any) -> None:
 def questions(**options: Any) -> None:
     """Write questions to measure answers by, as a spreadsheet to edit.
 
-    They are made from your answers and documents by the run's answers.writer, and labelled so. Edit them, add questions
+    The run's answers.writer makes them from your answers and documents, and each one says so. Edit them, add questions
     in your visitors' words and questions that you do not answer, and name the file in CONFIG as answers.questions.
     """
     from tinsmith.commands.questions import questions
@@ -253,12 +253,12 @@ def questions(**options: Any) -> None:
 @main.command()
 @_RUN
 @click.option("--out", type=_PATH, default="wordings.jsonl", show_default=True, help="File to write.")
-@click.option("--count", type=click.IntRange(1, 32), default=8, show_default=True, help="Wordings of each passage.")
+@click.option("--count", type=click.IntRange(1, 32), default=8, show_default=True, help="Wordings per passage.")
 def wordings(**options: Any) -> None:
-    """Let a language model write other wordings, by which the search finds more.
+    """Let a language model write wordings for the search.
 
-    The endpoint that answers.writer names reads your passages and writes how visitors may ask for what they say. Read
-    the file, and name it in CONFIG as answers.wordings.
+    Wordings are other ways to ask what a passage answers. The endpoint that answers.writer names reads your passages
+    and writes them. Read the file, delete what does not fit, and name it in CONFIG as answers.wordings.
     """
     from tinsmith.commands.wordings import wordings
 

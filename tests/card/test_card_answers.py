@@ -84,7 +84,7 @@ def test_an_offered_model_is_said_to_answer_only_where_visitors_let_it(tmp_path,
     write_json(settings, {**read_json(settings), "fallback": "offer"})
     section = section_of(run, monkeypatch)
     assert "Another button lets the model answer from memory" in section
-    assert ", and the model only when they let it answer. In it:" in section
+    assert ", and the model only when they let it answer. This includes:" in section
 
 
 def test_withheld_scores_are_marked_with_the_reason(tmp_path, monkeypatch):
@@ -140,5 +140,5 @@ def test_the_card_says_who_wrote_and_what_was_left_out(tmp_path, monkeypatch):
     write_json(run.stamp("knowledge"), {**read_json(run.stamp("knowledge")), "outputs": tree_sha256s(folder)})
     section = section_of(run, monkeypatch)
     assert "answers: 20 written by another language model" in section
-    assert "by no passage: 5 of those that a passage answers, asked without the passages that answer them" in section
+    assert "by no passage: 5 answerable ones, asked without the passages that answer them" in section
     assert "A model that writes questions has read the answers" in section and "made by rules use more" not in section

@@ -135,7 +135,7 @@ def test_the_offered_model_answers_in_place_of_no_idea_and_is_loaded_only_then(c
 def test_earlier_questions_help_to_understand_a_follow_up(chat):
     shown, _ = chat("sure a", "likely b", "sure c", answers=(answers := FakeAnswers("unknown")))
     assert answers.asked == [("sure a", []), ("likely b", ["sure a"]), ("sure c", ["sure a", "likely b"])]
-    assert shown.count("read together with the question before") == 1
+    assert shown.count("read together with the previous question") == 1
 
 
 def test_small_talk_gets_the_owners_reply_and_is_not_what_a_follow_up_refers_to(chat):

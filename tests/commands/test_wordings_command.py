@@ -49,7 +49,7 @@ def test_the_file_reads_back_and_is_never_overwritten(run, tmp_path, monkeypatch
     assert (
         "sending up to 2 passages to" in done.stderr and "dropped 1: states a figure of the answer (1)" in done.stderr
     )
-    assert "2 wordings of what 2 passages answer" in done.stderr and "set answers.wordings" in done.stderr
+    assert "2 wordings for 2 passages" in done.stderr and "set answers.wordings" in done.stderr
     assert again.exit_code == 2 and "already there" in again.stderr
     assert KEY not in done.output + (tmp_path / "wordings.jsonl").read_text()
 

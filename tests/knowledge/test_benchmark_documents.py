@@ -74,13 +74,13 @@ def test_every_format_is_asked_about(questions):
     assert endings == {".md", ".html", ".txt", ".pdf", ".docx"}
 
 
-def test_wordings_are_about_every_section_and_none_of_the_questions(passages):
+def test_every_section_has_wordings_and_none_is_a_question(passages):
     wordings = read_wordings(FOLDER / "wordings.jsonl", read_questions(FOLDER / "questions.jsonl"))
     worded = with_wordings(passages.values(), wordings, FOLDER / "wordings.jsonl")
     assert min(len(passage.wordings) for passage in worded) >= 7
 
 
-def test_the_demos_wordings_are_none_of_its_questions():
+def test_no_wording_of_the_demo_is_one_of_its_questions():
     folder = Path(tinsmith.commands.__file__).parent
     wordings = read_wordings(folder / "demo_wordings.jsonl", read_questions(folder / "demo_questions.jsonl"))
     assert len({wording.id for wording in wordings}) == 503 and len(wordings) > 4000

@@ -113,7 +113,7 @@ def test_an_endpoint_writes_questions_where_the_owner_has_none(folders, monkeypa
 
     with endpoint(reply) as server:
         run, out = built(folders, writer=server.address, writer_model="m")
-    assert run.said == (f"sending up to 6 passages to {server.address} (m), on this machine: answers.writer says so",)
+    assert run.said == (f"sending up to 6 passages to {server.address} (m), on this machine, as answers.writer says",)
     record = json.loads((out / "knowledge.json").read_text())
     assert record["questions"]["known"] == {"endpoint": 6} and record["questions"]["near"] == {"endpoint": 1}
     assert record["draft"]["written"] == len([r for r in server.requests if NOTHING not in last_message(r)])
@@ -159,7 +159,7 @@ def test_wordings_find_an_answer_that_shares_no_word_with_the_question(folders, 
         assert overlaps.pop(id) > 0.5 > 2 * max(overlaps.values())
     record = json.loads((out / "knowledge.json").read_text())
     assert record["wordings"] == {"endpoint": 4} and record["worded"] == 4
-    assert "4 other wordings of what 4 of the passages answer" in run.summary
+    assert "4 wordings for 4 of the passages" in run.summary
     assert [passage.wordings for passage in answers.passages].count(()) == 2
     assert json.loads((out / "answers/answers.json").read_text())["lexical"] == 2
 
@@ -169,8 +169,8 @@ def test_wordings_find_an_answer_that_shares_no_word_with_the_question(folders, 
     [
         ([{"question": "x?", "id": "nobody"}], "no passage has the id 'nobody'"),
         ([{"question": "x?", "must_state": ["a"]}], "a wording needs an id"),
-        ([{"question": "x?", "kind": "near"}], "a wording needs an id, and no kind but `known`"),
-        ([{"question": "Is it  DEAR?", "id": "q2"}], "measure itself"),
+        ([{"question": "x?", "kind": "near"}], "a wording needs an id and the kind `known`"),
+        ([{"question": "Is it  DEAR?", "id": "q2"}], "would find its own answer"),
     ],
 )
 def test_wordings_that_cannot_be_used_are_named(folders, tmp_path, rows, problem):
@@ -251,7 +251,7 @@ def test_known_questions_without_their_passages_stand_in_for_near_ones(folders, 
     assert "rules" not in record["questions"].get("near", {}), "the owner's own near questions are enough"
 
 
-def test_every_passage_that_answers_is_left_out_and_ids_alone_do_not_count():
+def test_every_passage_that_answers_is_left_out_and_an_id_alone_is_not_enough():
     passages = [
         Passage(str(at), "answer", "", text, Source("a", "")) for at, text in enumerate(("5 kr", "now 5 kr", "6 kr"))
     ]

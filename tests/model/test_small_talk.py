@@ -13,7 +13,7 @@ from tinsmith.core.run_dir import read_json
 from tinsmith.model.answers.small_talk import SMALL_TALK, SMALL_TALK_FILE, small_talk_of, small_talk_phrases
 
 MESSAGES = Path(__file__).with_name("small_talk_messages.txt").read_text(encoding="utf-8").splitlines()
-"""Written by hand before anybody looked whether the list covers them."""
+"""Written by hand before anybody checked them against the list."""
 QUESTIONS = [
     "",
     "???",
@@ -88,7 +88,7 @@ def test_no_question_is_small_talk():
     assert [text for text in (*questions, *greeted, *QUESTIONS) if small_talk_of(text)] == []
 
 
-def test_fillers_alone_are_no_small_talk():
+def test_fillers_alone_are_not_small_talk():
     kinds = {text: small_talk_of(text) for text in small_talk_phrases()["filler"]}
     assert {text: kind for text, kind in kinds.items() if kind} == {}
 
@@ -96,8 +96,8 @@ def test_fillers_alone_are_no_small_talk():
 def test_every_listed_phrase_is_recognised():
     for kind in SMALL_TALK:
         for phrase in small_talk_phrases()[kind]:
-            found = small_talk_of(phrase)
-            assert found and SMALL_TALK.index(found) <= SMALL_TALK.index(kind), phrase
+            recognised = small_talk_of(phrase)
+            assert recognised and SMALL_TALK.index(recognised) <= SMALL_TALK.index(kind), phrase
 
 
 def test_the_page_recognises_the_same():

@@ -385,7 +385,7 @@ def test_the_owners_own_answer_to_small_talk_comes_first_if_the_ladder_is_sure(o
     assert len(requests(page, "look_up")) == 1
     assert text_of(page, ".text") == (RETURNS["text"] if rung == "sure" else REPLIES["thanks"])
     if rung == "likely":
-        assert text_of(page, ".owner-view") == "Small talk, and no passage is surely the answer to it."
+        assert text_of(page, ".owner-view") == "Small talk, and the search is not sure of an answer."
     say(page, "hello")
     assert text_of(page, ".text") == "Welcome to our shop." and len(requests(page, "look_up")) == 1
 
@@ -451,9 +451,9 @@ def test_only_the_owner_sees_why(open_site):
     reasons = {
         "sure: what is oat milk?": "probability of 0.91, and 0.80 is enough to show it as the answer.",
         "likely: and in tea?": "probability of 0.62: at least 0.45, but below 0.80, so it is shown as the closest one. "
-        "The question was read together with the one before it.",
-        "and what does it weigh?": "The first passage fits only the question before, so the model answered. "
-        "The question was read together with the one before it.",
+        "The question was read together with the previous one.",
+        "and what does it weigh?": "The first passage fits only the previous question, so the model answered. "
+        "The question was read together with the previous one.",
         "Who won in 1994?": "−1.00 is below the least closeness of −0.50, so the model answered.",
     }
     for question, reason in reasons.items():
@@ -631,7 +631,7 @@ def test_after_a_visit_that_did_not_need_the_model_the_page_answers_without_a_ne
         page = open_page(browser, server.origin)  # nobody listens there any more
         ask(page, question)
         assert marks(page) == ["Word for word from Tea shop"]
-        click(page, "New chat")  # with the question before, this one would be close to something
+        click(page, "New chat")  # with the previous question, this one would be close to something
         ask(page, "zzz zzz")
         offer = f"Let the model answer ({read_json(real_site / 'app.json')['model_bytes'] / 1e6:.1f} MB)"
         click(page, offer)

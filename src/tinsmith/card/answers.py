@@ -14,7 +14,7 @@ CURVE = "answers_curve.png"
 
 _KINDS = {
     "known": "Questions that a passage answers",
-    "follow_up": "Questions that need the question before",
+    "follow_up": "Follow-up questions",
     "near": "Questions on the subject, but answered by no passage",
     "far": "Questions about something else",
     "hostile": "Questions that ask to ignore rules or to confirm a falsehood",
@@ -59,8 +59,8 @@ _AUTHORS = {
     "base": "written by the base model",
     "endpoint": "written by another language model",
 }
-_LEFT_OUT = "of those that a passage answers, asked without the passages that answer them"
-"""Near questions that rules make."""
+_LEFT_OUT = "answerable ones, asked without the passages that answer them"
+"""Near questions of origin `rules`."""
 _CONTROLS = (
     "the right reply to another question",
     "the right reply with its facts denied or changed",
@@ -77,7 +77,7 @@ def answer_variables(facts: Facts) -> dict[str, Any]:
         "why_no_passages": "" if shows_passages(facts) else _why_no_passages(facts),
         "answer_rows": answer_rows(facts),
         "rung_rows": rung_rows(facts),
-        "asked": asked(facts),
+        "question_counts": question_counts(facts),
         "curve_text": _curve_text(facts),
         "wordings": wordings(facts),
         "encoders": encoders(facts) if shows_passages(facts) else [],
@@ -138,8 +138,8 @@ def rung_rows(facts: Facts) -> list[Row]:
     return rows
 
 
-def asked(facts: Facts) -> list[str]:
-    """How many questions of each kind were asked, and who wrote them."""
+def question_counts(facts: Facts) -> list[str]:
+    """Number of questions of each kind, and who wrote them."""
     lines = []
     for kind, origins in _origins(facts).items():
         authors = _AUTHORS | ({"rules": _LEFT_OUT} if kind == "near" else {})
@@ -149,7 +149,7 @@ def asked(facts: Facts) -> list[str]:
 
 
 def wordings(facts: Facts) -> list[str]:
-    """How many other wordings the search compares with, by who wrote them."""
+    """Number of wordings that the search uses, by author."""
     counts = facts.raw("knowledge", RECORD, "wordings") or {}
     return [
         facts.recorded_value("knowledge", RECORD, f"wordings.{origin}", f"{count:,} {_AUTHORS[origin]}")

@@ -23,8 +23,8 @@ _TITLES = {
     "hub": "From a model hub, once the package is uploaded there:",
     "self_hosted": "From a folder on your own host, which must allow requests from the page's origin:",
     "answers": (
-        "In the owner's own words, which the site's `answers.js` looks up as its chat page does. The site's host must "
-        "allow requests from your page's origin:"
+        "In the owner's own words, found by the site's `answers.js` as on its chat page. The site's host must allow "
+        "requests from your page's origin:"
     ),
 }
 _NOTICES = {

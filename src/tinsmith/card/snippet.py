@@ -66,7 +66,7 @@ import {{ Answers }} from {module};
 const answers = await Answers.open({folder}, {{ PreTrainedTokenizer, ort }});
 const {{ rung, passages }} = await answers.lookUp({question});
 
-// `sure` and `likely` are the owner's words; if `unsure`, say so, or let the model answer as above.
+// If `sure` or `likely`, reply in the owner's words. If `unsure`, say so, or let the model answer as above.
 const [{{ passage }}] = passages;
 const reply = rung === 'unsure' ? answers.settings.unknown : passage.text;
 
@@ -82,7 +82,7 @@ class Snippet:
     """`hub`, `self_hosted` or `answers`."""
     code: str
     sources: dict[str, str]
-    """Start of the URLs from which the code loads files -> the same on the test's server."""
+    """Start of the URLs from which the code loads files -> its path on the test's server."""
 
 
 def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]:

@@ -1,4 +1,4 @@
-"""A browser that runs the card's How-to-Use code exactly as printed."""
+"""Run the card's How-to-Use code in a browser, exactly as printed."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -26,10 +26,10 @@ def mark_of(
         outcome: What is shown.
         owner: Whose words passages are in.
         confidence: None if nothing was looked up.
-        used_previous: Whether the question was read together with the one before.
+        used_previous: Whether the question was read together with the previous one.
     """
     estimate = "" if confidence is None else f"; confidence {confidence:.2f}"
-    together = ", read together with the question before" if used_previous else ""
+    together = ", read together with the previous question" if used_previous else ""
     return f"[{_MARKS[outcome].format(owner=owner)}{estimate}{together}]"
 
 

@@ -1,9 +1,9 @@
 """`tinsmith questions`: a file of questions to measure by, for the owner to edit.
 
 The questions are made from the run's passages by rules, or written by the model that `answers.writer` names; their
-column `origin` says which. They are easier than what visitors ask. The owner edits them, adds questions in visitors'
-words, and questions on their topic that no passage answers (`near`), which no rule can make. The file is then named in
-the configuration, as `answers.questions`.
+column `origin` says which. They are easier than what visitors ask. The owner edits them, and adds questions in
+visitors' words and questions on the topic that no passage answers (`near`), which no rule can make. The configuration
+then names the file as `answers.questions`.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""`tinsmith wordings`: a file of other wordings of what the passages answer, for the owner to read and correct.
+"""`tinsmith wordings`: a file of wordings, other ways to ask what the passages answer, for the owner to correct.
 
-A large language model writes them, at the endpoint that `answers.writer` names. The file is then named in the
-configuration, as `answers.wordings`.
+A large language model writes them, at the endpoint that `answers.writer` names. The configuration then names the file
+as `answers.wordings`.
 """
 
 import json
@@ -12,19 +12,19 @@ from tinsmith.commands.terminal import say, typed
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import write_text
 from tinsmith.model.passages import read_passages
-from tinsmith.model.writer.checks import listed_reasons
+from tinsmith.model.writer.checks import reasons_text
 from tinsmith.model.writer.endpoint import Endpoint
 from tinsmith.model.writer.wordings import written_wordings
 from tinsmith.model.writer.writer import disclosure, open_writer
 
 
 def wordings(run_path: Path, out: Path, count: int) -> None:
-    """Ask the run's endpoint for wordings of what each passage answers, and write them as JSONL.
+    """Ask the run's endpoint for wordings of each passage, and write them as JSONL.
 
     Args:
         run_path: A run with a finished knowledge stage.
         out: The file to write.
-        count: Wordings of each passage, fewer where some are dropped.
+        count: Wordings per passage; fewer if some are dropped.
 
     Raises:
         ArtifactError: the knowledge stage has not finished.
@@ -46,11 +46,11 @@ def wordings(run_path: Path, out: Path, count: int) -> None:
     say(disclosure(writer, len(passages)))
     written = written_wordings(passages, count, writer)
     if written.dropped:
-        say(f"dropped {written.dropped.total():,}: {listed_reasons(written.dropped)}")
-    if written.without:
-        say(f"{written.without:,} of {len(passages):,} passages have none")
+        say(f"dropped {written.dropped.total():,}: {reasons_text(written.dropped)}")
+    if written.bare_passages:
+        say(f"{written.bare_passages:,} of {len(passages):,} passages have no wordings")
     rows = [{"question": one.question, "id": one.id, "origin": one.origin} for one in written.wordings]
     write_text(out, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
-    say(f"wrote {out}: {len(rows):,} wordings of what {len(passages) - written.without:,} passages answer")
+    say(f"wrote {out}: {len(rows):,} wordings for {len(passages) - written.bare_passages:,} passages")
     say("Read them, and delete those that their passage does not answer. They become part of the site.")
-    say(f"Then set answers.wordings in your configuration to the file, and: {typed('run', Path('tinsmith.toml'))}")
+    say(f"Then set answers.wordings in your configuration to this file, and: {typed('run', Path('tinsmith.toml'))}")

@@ -66,25 +66,24 @@ class AnswersConfig(Section):
     """Answers in the owner's own words: which of them are shown, and when the page says that it does not know."""
 
     mode: Literal["auto", "ladder", "model"] = "auto"
-    """Where an answer comes from. `ladder` shows the owner's words if they are likely to be right, and else says that
-    it does not know. `model` always lets the tuned model answer. `auto` is `ladder`, with the model for what no answer
-    fits: at once if the data show that it knows more, else if the visitor lets it."""
+    """Where an answer comes from. `ladder` shows the owner's words if they are likely to be right, and otherwise says
+    that it does not know. `model` lets the tuned model answer everything. `auto` is `ladder` plus the model for
+    questions that no answer fits: at once if the data show that it knows more, otherwise if the visitor asks it to."""
     max_wrong: float = Field(0.05, gt=0, lt=1)
-    """Highest share of answerable questions that may get a wrong answer as sure. A lower one makes the page say more
-    often that it does not know."""
+    """Largest share of answerable questions that may get a wrong answer shown as sure. A lower value makes the page say
+    more often that it does not know."""
     questions: Text = ""
     """A file of questions to measure by (JSONL, CSV or TSV), relative to the configuration file; see
-    `docs/answers.md`. `tinsmith questions RUN` writes one to start from. Without one, `writer` writes
-    some from the data."""
+    `docs/answers.md`. `tinsmith questions RUN` writes one to start from. If empty, `writer` writes
+    questions from the data."""
     writer: WriterName = "rules"
-    """Who writes questions from the data: `rules`, the `base` model, or an OpenAI-compatible endpoint, by its address,
-    such as `http://127.0.0.1:8000/v1`. An endpoint gets to read passages of your data."""
+    """Who writes questions from the data: `rules`, the `base` model, or an OpenAI-compatible endpoint, given by its
+    address, such as `http://127.0.0.1:8000/v1`. An endpoint reads passages of your data."""
     writer_model: WriterModel = ""
-    """The endpoint's name of its model. Its key, if it needs one, is read from the environment variable
-    `TINSMITH_WRITER_KEY`."""
+    """Name of the endpoint's model. If the endpoint needs a key, set the environment variable `TINSMITH_WRITER_KEY`."""
     wordings: Text = ""
-    """A file of other wordings of the questions that your passages answer (JSONL, CSV or TSV), relative to the
-    configuration file; see `docs/answers.md`. The search compares visitors' questions with them too, and finds many
+    """A file of wordings, other ways to ask what your passages answer (JSONL, CSV or TSV), relative to the
+    configuration file; see `docs/answers.md`. The search also compares visitors' questions with them, and finds many
     more right answers. Empty uses none."""
     encoder: Text = ""
     """Folder of a BERT encoder with mean pooling, used in place of the two built-in ones."""

@@ -38,7 +38,7 @@ class FetchError(UserError):
 
 
 class EndpointError(UserError):
-    """An endpoint that cannot be reached, refuses, or sends something else than was asked for."""
+    """An endpoint that cannot be reached, refuses a request, or sends an unusable reply."""
 
 
 class MissingDependency(UserError):

@@ -1,4 +1,4 @@
-"""What every table of the configuration is made of: strict types and their checks."""
+"""The base class of the configuration's tables, and the checked types of their keys."""
 
 import unicodedata
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Who may write questions: names and addresses that `answers.writer` accepts."""
+"""The names and addresses that `answers.writer` accepts."""
 
 import ipaddress
 from typing import Annotated
@@ -36,13 +36,13 @@ def _address_problem(address: str) -> str:
     return ""
 
 
-def _usable(writer: str) -> str:
+def _checked_writer(writer: str) -> str:
     if writer not in LOCAL_WRITERS and (problem := _address_problem(writer)):
         raise PydanticCustomError("writer", "{problem}", {"problem": problem})
     return writer
 
 
-def _named(model: str, info: ValidationInfo) -> str:
+def _checked_model(model: str, info: ValidationInfo) -> str:
     if not model and info.data.get("writer", LOCAL_WRITERS[0]) not in LOCAL_WRITERS:
         raise PydanticCustomError("writer_model", "must name the endpoint's model")
     if not model.isprintable():
@@ -50,5 +50,5 @@ def _named(model: str, info: ValidationInfo) -> str:
     return model
 
 
-WriterName = Annotated[str, Field(max_length=500), AfterValidator(_usable)]
-WriterModel = Annotated[str, Field(max_length=200, validate_default=True), AfterValidator(_named)]
+WriterName = Annotated[str, Field(max_length=500), AfterValidator(_checked_writer)]
+WriterModel = Annotated[str, Field(max_length=200, validate_default=True), AfterValidator(_checked_model)]

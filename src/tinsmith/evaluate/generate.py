@@ -1,7 +1,7 @@
-"""Prompts for all models alike, and greedy answers of the packaged ONNX graph.
+"""Prompts, the same for all models, and greedy answers of the packaged ONNX graph.
 
-`tinsmith.model.generation` has those of Transformers models. Both pick the most likely token at each step, until an end
-token or `max_new_tokens`. Sampling or a repetition penalty would hide what the weights do.
+`tinsmith.model.generation` has the answers of Transformers models. Both pick the most likely token at each step, until
+an end token or `max_new_tokens`. Sampling or a repetition penalty would hide what the weights do.
 """
 
 import re

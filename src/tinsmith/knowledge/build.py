@@ -27,7 +27,7 @@ from tinsmith.model.passages import Passage
 RANKING = Settings(candidates=50, lexical=1.0, sentence_candidates=500, question_margin=1.25)
 """Measured in docs/experiments/answers.md."""
 _LEXICAL_WITH_WORDINGS = 2.0
-"""Weight of the overlap if most passages have wordings, which share more words with a visitor than an answer does."""
+"""Weight of the overlap if most passages have wordings, which share more words with visitors than answers do."""
 _VOCABULARY = {"minilm": 9_500, "e5": 8_000}
 """Tokens kept of an encoder, if the owner's words do not need more."""
 _VOCABULARY_OTHERS = 24_000
@@ -112,7 +112,7 @@ class _RowTexts:
     """What is compared with a visitor's question, one row each."""
 
     texts: list[str]
-    """Title, wordings and text, text alone, then sentences of the text if there are several."""
+    """Title, wordings and text; then the text alone; then its sentences if there are several."""
     questions: tuple[str, ...]
     """Questions that the passage answers, or its last heading."""
 

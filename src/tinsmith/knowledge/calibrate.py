@@ -3,7 +3,7 @@
 The weights were fitted on 170 questions in visitors' words, each answered by one passage, and 130 that none answers,
 about three data sets: construction in English and in Swedish, and an invented shop's documents. Weights fitted on some
 of them tell right from wrong as well on another (docs/experiments/answers.md). The English ones are the half of the
-demo's questions that also fits its bias; the half that measures the demo is not among them.
+demo's questions that also sets its bias. The half that measures the demo was not used.
 """
 
 import math
@@ -17,7 +17,7 @@ from tinsmith.model.answers.ranking import Scored
 
 WEIGHTS = Weights(closeness=0.49, lead=1.07, lead_of_five=0.74, bias=-2.83)
 MIN_CLOSENESS = 1.0
-"""Below it lay 9 of those 170 questions, and 26 of 40 on other topics."""
+"""9 of those 170 questions are below it, and 26 of 40 on other topics."""
 
 _WRONG_SHARES = (
     (0.25, 0.182),
@@ -31,8 +31,8 @@ _WRONG_SHARES = (
     (0.70, 0.006),
     (0.80, 0.000),
 )
-"""Least confidence to answer -> share of those 170 questions that get a wrong answer. The confidences of each data set
-come from weights that were fitted on the other two."""
+"""Minimum confidence to answer -> share of those 170 questions that get a wrong answer. Confidences in each data set
+come from weights fitted on the other two."""
 _LIKELY_FACTOR = 1.5
 """Wrong answers that `likely` and `sure` may give together, as a multiple of those that `sure` may give."""
 _MIN_QUESTIONS = 20
@@ -43,7 +43,7 @@ _STEPS = 50
 
 
 def default_ladder(max_wrong: float) -> Ladder:
-    """The ladder that gives at most a share `max_wrong` of wrong answers as sure, on data it was not fitted on."""
+    """The ladder that shows a wrong answer as sure for at most a share `max_wrong`, on data it was not fitted on."""
     return Ladder(WEIGHTS, threshold(max_wrong), threshold(_LIKELY_FACTOR * max_wrong), MIN_CLOSENESS)
 
 

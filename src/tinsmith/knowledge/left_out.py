@@ -1,4 +1,4 @@
-"""Near questions without anybody writing them: the owner's known ones, with the passages that answer them left out."""
+"""Near questions made from the owner's known ones, by leaving out the passages that answer them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,18 +9,18 @@ from tinsmith.model.passages import Passage
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A question, and the passages that are left out when it is asked."""
+class MeasuringQuestion:
+    """A question to measure by, and the passages that are left out when it is asked."""
 
     question: Question
     left_out: frozenset[int] = frozenset()
     """Indices of passages."""
 
 
-def near_by_leaving_out(questions: Sequence[Question], passages: Sequence[Passage]) -> list[Asked]:
-    """Known questions as near ones, of origin `rules`, each asked without the passages that are right for it.
+def near_by_leaving_out(questions: Sequence[Question], passages: Sequence[Passage]) -> list[MeasuringQuestion]:
+    """Known questions turned into near ones of origin `rules`, each without the passages that answer it.
 
-    Only questions with `must_state` count: by an `id` alone, nobody knows which other passages answer them too.
+    Only questions with `must_state` are used: an `id` alone does not tell which other passages answer them too.
     """
     longest = max(len(passage.text) for passage in passages)
     near = []
@@ -29,5 +29,5 @@ def near_by_leaving_out(questions: Sequence[Question], passages: Sequence[Passag
             answering = [at for at, passage in enumerate(passages) if is_right(question, passage, longest)]
             if len(answering) < len(passages):
                 unanswered = replace(question, kind="near", id="", must_state=(), must_not_state=(), origin="rules")
-                near.append(Asked(unanswered, frozenset(answering)))
+                near.append(MeasuringQuestion(unanswered, frozenset(answering)))
     return near

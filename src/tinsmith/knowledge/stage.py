@@ -13,14 +13,14 @@ from tinsmith.knowledge.calibrate import default_ladder, fitted
 from tinsmith.knowledge.documents import passages_of_documents
 from tinsmith.knowledge.encoders import EncoderSource, encoders_for
 from tinsmith.knowledge.fallback import fallback_of
-from tinsmith.knowledge.left_out import Asked, near_by_leaving_out
+from tinsmith.knowledge.left_out import MeasuringQuestion, near_by_leaving_out
 from tinsmith.knowledge.passages import passages_of
 from tinsmith.model.answers.answers import Answers
 from tinsmith.model.answers.ladder import Ladder
 from tinsmith.model.answers.questions import Question, check_questions, read_questions
 from tinsmith.model.answers.rates import Outcome, Shown, is_right, judged
 from tinsmith.model.answers.report import report_outcomes
-from tinsmith.model.answers.wordings import origins_of, read_wordings, with_wordings
+from tinsmith.model.answers.wordings import counts_by_origin, read_wordings, with_wordings
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.passages import Passage, write_passages
 from tinsmith.model.writer.draft import draft_questions
@@ -35,11 +35,11 @@ class _Questions:
     """Questions that set the ladder, and others that measure it."""
 
     fitting: list[Question]
-    measuring: list[Asked]
+    measuring: list[MeasuringQuestion]
     notes: list[str]
     """Lines for the owner."""
     record: dict[str, Any]
-    """How many a model was asked for, and why some were dropped; empty if none wrote any."""
+    """Counts of requested and dropped questions; empty if no model wrote any."""
 
 
 def build_knowledge(
@@ -58,7 +58,7 @@ def build_knowledge(
         context: Its seed divides the questions.
 
     Raises:
-        DataError: a document or the file of questions cannot be used.
+        DataError: a document, or the file of questions or wordings, cannot be used.
         EndpointError: the endpoint that writes questions failed.
         FetchError: an encoder cannot be downloaded.
         ArtifactError: `answers.encoder` is not an encoder that can be used.
@@ -130,19 +130,20 @@ def _passages(
         passages = with_wordings(passages, wordings, path)
         worded = sum(bool(passage.wordings) for passage in passages)
         counts["worded"] = worded
-        summary.append(f"{len(wordings)} other wordings of what {worded} of the passages answer")
-    return passages, {"passages": len(passages), **counts, "wordings": origins_of(wordings), "unused": notes}, summary
+        summary.append(f"{len(wordings)} wordings for {worded} of the passages")
+    facts = {"passages": len(passages), **counts, "wordings": counts_by_origin(wordings), "unused": notes}
+    return passages, facts, summary
 
 
 def _owned_questions(config: AnswersConfig, passages: Sequence[Passage]) -> _Questions | None:
-    """The owner's questions, every second one to fit; None without a file. Known ones stand in for near ones."""
+    """The owner's questions, half of them to fit the ladder; None without a file. Known ones stand in for near ones."""
     if not config.questions:
         return None
     questions = read_questions(Path(config.questions))
     warnings = [f"warning: {problem}" for problem in check_questions(questions, passages)]
     has_near = any(question.kind == "near" for question in questions)
     near = [] if has_near else near_by_leaving_out(questions[1::2], passages)
-    return _Questions(questions[::2], [*map(Asked, questions[1::2]), *near], warnings, {})
+    return _Questions(questions[::2], [*map(MeasuringQuestion, questions[1::2]), *near], warnings, {})
 
 
 def _drafted_questions(
@@ -160,25 +161,25 @@ def _drafted_questions(
 
     draft = draft_questions(passages, _DRAFTED_QUESTIONS, context.seed, data.language, writer, answers.closest)
     record = {"draft": {"written": draft.written, "dropped": dict(draft.dropped)}} if writer else {}
-    return _Questions([], [*map(Asked, draft.questions)], draft.notes, record)
+    return _Questions([], [*map(MeasuringQuestion, draft.questions)], draft.notes, record)
 
 
 def _fitted_ladder(answers: Answers, questions: Sequence[Question]) -> Ladder:
     """The ladder, with its confidence fitted to questions that do not refer to an earlier one."""
     longest = max(len(passage.text) for passage in answers.passages)
-    asked = [question for question in questions if not question.previous]
-    rankings = [answers.rank(question.question) for question in asked]
+    single = [question for question in questions if not question.previous]
+    rankings = [answers.rank(question.question) for question in single]
     right = [
         bool(ranked) and is_right(question, answers.passages[ranked[0].passage], longest)
-        for question, ranked in zip(asked, rankings, strict=True)
+        for question, ranked in zip(single, rankings, strict=True)
     ]
     return fitted(answers.ladder, rankings, right)
 
 
-def _outcomes(answers: Answers, asked: Sequence[Asked], seed: int) -> list[Outcome]:
-    questions = [one.question for one in asked]
+def _outcomes(answers: Answers, measuring: Sequence[MeasuringQuestion], seed: int) -> list[Outcome]:
+    questions = [one.question for one in measuring]
     shown = []
-    for one in asked:
+    for one in measuring:
         ranked = answers.look_up(one.question.question, one.question.previous, left_out=one.left_out)
         best = tuple(passage for passage, _ in ranked.passages)
         is_close = ranked.passages[0][1].closeness >= answers.ladder.min_closeness

@@ -40,7 +40,7 @@ def torch_answers(
         prompts: Token ids of each prompt.
         max_new_tokens: Longer answers are cut.
         label: Names the progress bar.
-        temperature: 0 picks the most likely token at each step. Otherwise `torch`'s generator decides, so seed it.
+        temperature: 0 picks the most likely token at each step. Otherwise torch's generator samples, so seed it.
     """
     import torch
     from transformers import GenerationConfig

@@ -37,7 +37,7 @@ class Passage:
     """All questions that this answer was given to; empty for a document."""
     category: str = ""
     wordings: tuple[str, ...] = ()
-    """Other wordings of its questions, which only the search compares with a visitor's."""
+    """Other ways to ask what it answers. Only the search uses them."""
 
 
 def write_passages(path: Path, passages: Iterable[Passage]) -> None:

@@ -131,9 +131,9 @@ def _data_settings(config: RunConfig) -> Any:
 
 
 def answers_settings(config: RunConfig) -> dict[str, Any]:
-    """What decides how answers are ranked and measured. `_knowledge_files` covers the content of files and the writer.
+    """Settings that decide how answers are ranked and measured. `_knowledge_files` covers files and the writer.
 
-    Left out is what only the site shows or leaves out: the owner's replies and name, and their consent.
+    Settings that only change the site are left out: the owner's replies, name and consent.
     """
     shown = {*_REPLIES, "owner", "publish", "publish_questions"}
     outside = {"questions", "wordings", "encoder", "writer", "writer_model"}
@@ -149,7 +149,7 @@ def _knowledge_files(config: RunConfig, run: RunDir) -> Any:
 
 
 def _writer(config: RunConfig, run: RunDir) -> dict[str, Any]:
-    """Who writes questions, with the base's hashes if it does; empty if the owner has some, so that nobody does."""
+    """The writer of questions, with the base's hashes if that is the base; empty if the owner has questions."""
     if config.answers.questions:
         return {}
     base = read_stamp(run.stamp("base"))["outputs"] if config.answers.writer == "base" else {}

@@ -31,8 +31,8 @@
  * @property {Record<keyof Features | "bias", number>} weights of the logistic model of the confidence
  * @property {number} sure lowest confidence of that rung
  * @property {number} likely lowest confidence of that rung
- * @property {number} min_closeness least closeness of the best passage; also how much closer than the average passage it must be
- *   to a follow-up alone, if it was found with the question before
+ * @property {number} min_closeness lowest closeness of the best passage. A passage that was found with the previous question
+ *   must also be this much closer to the follow-up alone than the average passage is
  *
  * @typedef {object} Settings content of `answers.json`
  * @property {EncoderFacts[]} encoders
@@ -44,7 +44,7 @@
  * @property {Ladder} ladder
  * @property {Fallback} fallback who replies when unsure
  * @property {string} unknown the owner's words for "I do not know"
- * @property {Kind[]} small_talk kinds of small talk that questions of the owner are of
+ * @property {Kind[]} small_talk kinds of small talk among the owner's own questions
  *
  * @typedef {object} Features what the confidence is estimated from
  * @property {number} closeness of the first passage
@@ -59,9 +59,9 @@
  *
  * @typedef {object} Ranking
  * @property {Rung} rung
- * @property {number} confidence estimated probability that the first passage is right; 0 if it fits only the question before
+ * @property {number} confidence estimated probability that the first passage is right; 0 if it fits only the previous question
  * @property {Features} features
- * @property {boolean} usedPrevious whether the question was read together with the one before
+ * @property {boolean} usedPrevious whether the question was read together with the previous one
  * @property {RankedPassage[]} passages at most five, best first
  * @property {number} milliseconds
  *
@@ -192,7 +192,7 @@ export class Answers {
 
   /**
    * @param {string} question
-   * @param {string | undefined} previous the question before
+   * @param {string | undefined} previous the previous question
    * @returns {Promise<Omit<Ranking, "milliseconds">>}
    */
   async #rankWithPrevious(question, previous) {
@@ -201,7 +201,7 @@ export class Answers {
     const together = await this.#rank(joined(previous, question));
     if (together.ranking.confidence <= alone.ranking.confidence) return { ...alone.ranking, usedPrevious: false };
     const ranking = { ...together.ranking, usedPrevious: true };
-    // Words of the question before must not answer this one.
+    // Words of the previous question must not answer this one.
     const answersThis = prominence(alone.closeness, together.best) >= this.settings.ladder.min_closeness;
     return answersThis ? ranking : { ...ranking, rung: "unsure", confidence: 0 };
   }

@@ -29,7 +29,7 @@ import { Version } from "./versions.js";
  * @property {string} system_prompt
  * @property {string[]} questions examples
  * @property {string} model address of the package
- * @property {number} model_bytes what a first visit downloads of it
+ * @property {number} model_bytes size of its first download
  * @property {string | null} [answers] address of the folder with the owner's answers, if the site has one
  * @property {string} owner whose words the answers are
  * @property {Record<Kind, string>} small_talk the owner's replies
@@ -228,7 +228,7 @@ async function answerByLadder(turn) {
 }
 
 /**
- * Answer small talk with a passage if the ladder is sure, by the model where it answers at once, or in the owner's set words.
+ * Answer small talk: with a passage if the ladder is sure, by the model if it answers at once, else with the owner's reply.
  *
  * @param {Turn} turn
  * @param {Kind} kind
@@ -359,7 +359,7 @@ function showUnknown(turn, ranked, { fallback, unknown }) {
   return true;
 }
 
-/** @returns {string} with the size of the download that would begin */
+/** @returns {string} label of the button, with the size of the download that it would start */
 function offerLabel() {
   return `Let the model answer${modelLoading || isModelKept ? "" : ` (${megabytes(app.model_bytes)} MB)`}`;
 }
@@ -377,7 +377,7 @@ function showReply({ item, body }, kind) {
   conversation.push({ role: "assistant", content: reply });
   const unasked = app.questions.filter((text) => !userTexts().includes(text));
   if (unasked.length && kind !== "goodbye") item.append(suggestions(unasked, ask));
-  if (app.owner_view) item.append(make("p", "owner-view", "Small talk, and no passage is surely the answer to it."));
+  if (app.owner_view) item.append(make("p", "owner-view", "Small talk, and the search is not sure of an answer."));
   item.removeAttribute("aria-busy");
   reveal(item);
   return true;
@@ -452,7 +452,7 @@ async function problemAfterRecovery(error) {
  * @param {string} label
  * @param {Ranked | null} ranked
  * @param {boolean} greedy
- * @param {string} [className] a further one
+ * @param {string} [className] an additional class, after a space
  * @returns {HTMLButtonElement}
  */
 function againButton(label, ranked, greedy, className = "") {
@@ -538,7 +538,7 @@ function showAnswers({ fallback, isKept, passages }) {
 this device.`;
   element("facts").textContent = `Nothing leaves this device · ${passages.toLocaleString("en")} passages`;
   if (!isKept) showFallback("The browser has no room for the answers: the next visit downloads them again");
-  element("system-box").hidden = fallback !== "model"; // until the model is there
+  element("system-box").hidden = fallback !== "model"; // hidden until the model is loaded
   announce("You can ask now");
   update();
 }

@@ -61,7 +61,7 @@ export function otherPassages(passages, count, hasMore, onChoose) {
 }
 
 /**
- * Buttons that ask questions of the owner's choice.
+ * Buttons that ask the owner's suggested questions.
  *
  * @param {string[]} questions
  * @param {(question: string) => void} onChoose

@@ -142,7 +142,7 @@
  * @property {Rung} rung
  * @property {number} confidence estimated probability that the first passage is right
  * @property {number} milliseconds
- * @property {boolean} usedPrevious whether the question was understood with the one before
+ * @property {boolean} usedPrevious whether the question was read together with the previous one
  * @property {RankedPassage[]} passages at most five, best first
  */
 

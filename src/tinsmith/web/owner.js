@@ -28,7 +28,7 @@ export function ownerView(ranked, answers, outcome) {
   for (const [name, value] of rows) facts.append(make("dt", "", name), make("dd", "", value));
   const summary = make("summary", "", "Why this answer");
   const why = make("p", "", reason(ranked, answers, outcome));
-  if (usedPrevious) why.append(" The question was read together with the one before it.");
+  if (usedPrevious) why.append(" The question was read together with the previous one.");
   return make("details", "owner-view", summary, why, facts, table(passages));
 }
 
@@ -48,7 +48,7 @@ function reason({ confidence, passages, rung, usedPrevious }, { thresholds }, ou
     return `${chance}: at least ${number(likely)}, but below ${number(sure)}, so it is shown as the closest one.`;
   }
   const shown = outcome === "model" ? "the model answered" : "the page says that it does not know";
-  if (usedPrevious && !confidence) return `The first passage fits only the question before, so ${shown}.`;
+  if (usedPrevious && !confidence) return `The first passage fits only the previous question, so ${shown}.`;
   if (passages[0].closeness < minCloseness) {
     return `The question is far from everything on this site: ${number(passages[0].closeness)} is below the least \
 closeness of ${number(minCloseness)}, so ${shown}.`;

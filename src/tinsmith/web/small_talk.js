@@ -10,7 +10,7 @@
 /** Phrases that may stand beside others, such as "so much". */
 const FILLER = "filler";
 
-/** Kinds that, with a question mark, are something else, such as "OK, and again?". */
+/** Kinds that a message with a question mark never has: "OK, and again?" is a follow-up. */
 const NO_QUESTIONS = ["goodbye", "thanks"];
 
 /** The phrases of small_talk.json. */
@@ -36,15 +36,15 @@ export class SmallTalk {
   /** @param {string} message @returns {Kind | null} null if it is anything else */
   kindOf(message) {
     const words = wordsOf(message);
-    const heard = new Set();
+    const present = new Set();
     for (let start = 0; start < words.length;) {
       let end = Math.min(words.length, start + this.#longest);
       while (end > start && !this.#kinds.has(words.slice(start, end).join(" "))) end -= 1;
       if (end === start) return null;
-      heard.add(this.#kinds.get(words.slice(start, end).join(" ")));
+      present.add(this.#kinds.get(words.slice(start, end).join(" ")));
       start = end;
     }
-    const kind = /** @type {Kind | undefined} */ (this.order.find((one) => heard.has(one))) ?? null;
+    const kind = /** @type {Kind | undefined} */ (this.order.find((one) => present.has(one))) ?? null;
     return message.includes("?") && NO_QUESTIONS.includes(kind ?? "") ? null : kind;
   }
 }

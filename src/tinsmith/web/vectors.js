@@ -1,9 +1,9 @@
 /**
  * The passages' vectors: how close each passage is to a question.
  *
- * A passage's first row is its title and text, the second its text alone, and the next ones are its sentences. The last ones are
- * questions that it answers. Rows stay in 4 bits. A question's vector is rounded to 22-bit integers, and multiplied once with all
- * values that a byte of a row can have; then a cosine is a sum of look-ups, exact and without conversions.
+ * A passage's first row is its title, wordings and text, the second its text alone, and the next ones are its sentences. The
+ * last ones are questions that it answers. Rows stay in 4 bits. A question's vector is rounded to 22-bit integers and
+ * multiplied once by every value that a byte of a row can have. A cosine is then an exact sum of table look-ups.
  * `tinsmith.model.answers.ranking` does the same in Python.
  */
 
@@ -25,7 +25,7 @@ class Products {
   constructor(dimension) {
     /** By byte of a row, then by its value. */
     this.table = new Int32Array((dimension / 2) * BYTES);
-    /** What an integer 1 stands for. */
+    /** Value of the integer 1. */
     this.step = 0;
   }
 
@@ -45,7 +45,7 @@ class Products {
   }
 }
 
-/** Rows of an index that are compared one after the other, side by side in memory: twice as fast as where they lie. */
+/** Rows of an index that are compared one after the other, stored together: twice as fast as in the index's order. */
 class Rows {
   /**
    * @param {Uint8Array} packed the index
@@ -169,7 +169,7 @@ export class Vectors {
     this.limits = limits;
     /** First sentence of each passage, counted over all passages; then the number of sentences. */
     this.sentenceStarts = new Int32Array(passages + 1);
-    /** The same of questions. */
+    /** The same for questions. */
     this.questionStarts = new Int32Array(passages + 1);
     /** Numbers of rows in an index. @type {Record<"texts" | "sentences" | "questions", number[]>} */
     const numbers = { texts: [], sentences: [], questions: [] };

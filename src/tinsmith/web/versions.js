@@ -69,7 +69,7 @@ export class Version {
   }
 
   /**
-   * Whether the browser has a complete version, though maybe not the host's newest.
+   * Whether the browser has a complete version, which may be older than the host's.
    *
    * @param {URL} folder
    */

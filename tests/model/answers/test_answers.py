@@ -34,25 +34,25 @@ def answers(tmp_path_factory, monkeypatch):
     return opened
 
 
-def test_a_follow_up_is_answered_with_the_question_before(answers):
+def test_a_follow_up_is_answered_with_the_previous_question(answers):
     alone, together = answers.look_up("and how high?"), answers.look_up("and how high?", ["fence"])
     assert (alone.rung, alone.used_previous) == ("unsure", False)
     assert (together.rung, together.used_previous) == ("sure", True) and together.confidence > 0.8
     assert together.passages[0][0] is answers.passages[0]
 
 
-def test_words_of_the_question_before_answer_nothing(answers):
+def test_words_of_the_previous_question_answer_nothing(answers):
     """The first passage fits both questions together, but not the second one alone."""
     together = answers.look_up("and thanks", ["fence"])
     assert (together.rung, together.confidence, together.used_previous) == ("unsure", 0.0, True)
     assert together.passages[0][0] is answers.passages[0]
 
 
-def test_a_question_stays_alone_if_the_one_before_adds_nothing(answers):
+def test_a_question_stays_alone_if_the_previous_one_adds_nothing(answers):
     expected = answers.look_up("and how high?")
     assert answers.look_up("and how high?", ["permit"]) == expected
     assert not answers.look_up("fence", ["permit"]).used_previous, "sure alone"
 
 
-def test_only_the_last_question_before_counts(answers):
+def test_only_the_last_of_the_previous_questions_counts(answers):
     assert answers.look_up("and how high?", ["permit", "fence"]) == answers.look_up("and how high?", ["fence"])

@@ -1,4 +1,4 @@
-"""Questions that a model writes: asked for once, checked one by one, dropped with a reason, and labelled."""
+"""Questions that a model writes: requested once, checked one by one, dropped with a reason, and labelled."""
 
 from dataclasses import replace
 
@@ -107,14 +107,14 @@ def test_rules_make_the_known_questions_if_too_few_were_written():
     assert draft.notes[0] == "only 0 written questions passed the checks, so rules made the known ones"
 
 
-def test_wordings_that_the_search_knows_are_no_questions_to_measure_by():
+def test_a_wording_that_the_search_uses_is_not_a_question_to_measure_by():
     worded = [replace(passage, wordings=("HOW MUCH for the one made of oak ?",)) for passage in PASSAGES]
     draft, _ = drafted(ModelVisitor("how much for the one made of oak ?"), passages=worded)
     assert draft.dropped["repeats a wording"] == 9 and any("same model wrote both" in note for note in draft.notes)
     assert not any("same model" in note for note in drafted(ModelVisitor())[0].notes)
 
 
-def test_a_known_question_needs_an_answer_that_stands_in_its_passage():
+def test_a_known_question_needs_an_answer_in_its_passage():
     visitor = ModelVisitor()
     visitor.answerable = False
     assert drafted(visitor)[0].dropped["no answer in the passage"] == 9
@@ -125,7 +125,7 @@ def test_a_known_question_needs_an_answer_that_stands_in_its_passage():
 
     draft, _ = drafted(invents)
     assert draft.dropped["no answer in the passage"] == 9
-    assert draft.dropped["may have an answer"] == 3, "a quotation that stands nowhere leaves it open"
+    assert draft.dropped["may have an answer"] == 3, "an invented quotation leaves it open"
 
 
 def test_a_near_question_that_another_passage_answers_is_dropped():
@@ -139,10 +139,10 @@ def test_a_follow_up_that_names_its_topic_is_dropped():
     visitor = ModelVisitor()
     visitor.follow_up = "And when do I get the {thing}?"
     draft, _ = drafted(visitor)
-    assert of_kind(draft, "follow_up") == [] and draft.dropped["understood alone"] == 3
+    assert of_kind(draft, "follow_up") == [] and draft.dropped["makes sense alone"] == 3
     visitor.follow_up = visitor.known
     draft, _ = drafted(visitor)
-    assert of_kind(draft, "follow_up") == [] and draft.dropped["understood alone"] == 3
+    assert of_kind(draft, "follow_up") == [] and draft.dropped["makes sense alone"] == 3
 
 
 def test_replies_are_cleaned_of_what_models_add():

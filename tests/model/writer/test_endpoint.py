@@ -1,4 +1,4 @@
-"""An endpoint is asked in its format, tried again where that helps, and never learns or shows more than it should."""
+"""Requests have the endpoint's format, are retried where that helps, and neither send nor show more than they should."""
 
 import time
 
@@ -55,7 +55,7 @@ def test_without_a_key_none_is_sent(monkeypatch):
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])
-def test_a_status_that_may_pass_is_tried_again(status):
+def test_a_retryable_status_is_retried(status):
     def reply(body, number):
         return (status, b"busy", {}) if number < 3 else (200, completion("ok"), {})
 
@@ -73,11 +73,11 @@ def test_the_endpoint_may_ask_for_a_longer_pause_within_reason(monkeypatch):
     assert pauses == [7, module._MAX_PAUSE_SECONDS, 0]
 
 
-def test_errors_that_stay_stop_with_address_and_advice():
+def test_lasting_errors_name_the_address_and_say_what_to_do():
     with endpoint(always(500, b"broken")) as server:
         assert "HTTP 500" in (text := failure(server.address)) and "4 times" in text
         assert len(server.requests) == 4
-    assert "refused" in failure(server.address).lower(), "nobody listens there any more"
+    assert "refused" in failure(server.address).lower(), "nothing listens there any more"
 
 
 @pytest.mark.parametrize(
@@ -89,16 +89,16 @@ def test_errors_that_stay_stop_with_address_and_advice():
         (400, b"x" * 190 + KEY.encode(), "xxx***"),
         (200, b"<html>Welcome</html>", "<html>Welcome</html>"),
         (200, b"", "(nothing)"),
-        (200, b"\xff\xfe\x00", "something else than a chat completion"),
-        (200, b'{"choices": []}', "something else than a chat completion"),
-        (200, b'{"choices": [{"message": {"content": 7}}]}', "something else than a chat completion"),
-        (200, b"[" * 100_000, "something else than a chat completion"),
+        (200, b"\xff\xfe\x00", "not a chat completion"),
+        (200, b'{"choices": []}', "not a chat completion"),
+        (200, b'{"choices": [{"message": {"content": 7}}]}', "not a chat completion"),
+        (200, b"[" * 100_000, "not a chat completion"),
         (200, completion("x" * 1_100_000), "more than 1 MB"),
         (404, b"y" * 2_000_000, "more than 1 MB"),
         (200, completion(f"Is {KEY} your key?"), "contains your key"),
     ],
 )
-def test_what_cannot_be_used_is_not_tried_again(status, content, problem):
+def test_unusable_replies_are_not_retried(status, content, problem):
     with endpoint(always(status, content)) as server:
         assert problem in failure(server.address)
         assert len(server.requests) == 1
@@ -129,7 +129,7 @@ def test_a_reply_that_trickles_in_is_given_up(monkeypatch):
         assert "took more than" in failure(server.address)
 
 
-def test_a_reply_that_breaks_off_is_tried_again():
+def test_a_reply_that_breaks_off_is_retried():
     def reply(body, number):
         whole = completion("ok")
         return (200, whole[:9], {"Content-Length": str(len(whole))}) if number == 0 else (200, whole, {})
@@ -144,7 +144,7 @@ def test_no_text_is_an_empty_reply():
 
 
 @pytest.mark.parametrize("key", ["two words", "line\nbreak", "nyckel\u00e5", "bell\x07"])
-def test_a_key_that_cannot_be_sent_is_refused_unseen(monkeypatch, key):
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(monkeypatch, key):
     monkeypatch.setenv(KEY_VARIABLE, key)
     with pytest.raises(EndpointError, match=KEY_VARIABLE) as raised:
         Endpoint("https://tea.example/v1", "m")

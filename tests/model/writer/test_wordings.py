@@ -1,4 +1,4 @@
-"""Wordings that an endpoint writes: one request a passage, a wording a line, and none that would mislead."""
+"""Wordings that an endpoint writes: one request per passage, one wording per line, and none that misleads."""
 
 from endpoint import completion, endpoint, last_message
 from tinsmith.model.passages import Passage, Source
@@ -20,7 +20,7 @@ REPLIES = {
 }
 
 
-def test_wordings_are_lines_without_marks_titles_figures_and_repetitions():
+def test_list_markers_titles_figures_and_repetitions_are_removed():
     def reply(body, number):
         return 200, completion(next(text for word, text in REPLIES.items() if word in last_message(body))), {}
 
@@ -41,5 +41,5 @@ def test_wordings_are_lines_without_marks_titles_figures_and_repetitions():
         "one too many": 2,
         "repeats another one": 1,
     }
-    assert written.without == 1 and len(server.requests) == 3
+    assert written.bare_passages == 1 and len(server.requests) == 3
     assert all("Write 3 different ways" in last_message(body) for body in server.requests)

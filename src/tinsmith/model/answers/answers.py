@@ -23,11 +23,11 @@ class Ranked:
 
     rung: Rung
     confidence: float
-    """Estimated probability that the first passage is right; 0 if it fits only the question before."""
+    """Estimated probability that the first passage is right; 0 if it fits only the previous question."""
     passages: tuple[tuple[Passage, Scored], ...]
     """The best passages, best first."""
     used_previous: bool
-    """Whether the question was understood together with the one before."""
+    """Whether the question was read together with the previous one."""
 
 
 class Answers:
@@ -75,14 +75,14 @@ class Answers:
     ) -> Ranked:
         """Rank the passages for a question, and say what to do with the best.
 
-        A question that is not `sure` alone is also ranked together with the one before it. Words of the question before
-        must not answer it: its best passage must also stand out for the question alone.
+        A question that is not `sure` alone is also ranked together with the previous one. Words of the previous
+        question must not answer this one, so the best passage must also stand out for this question alone.
 
         Args:
             question: The visitor's words.
             previous: The visitor's earlier questions, oldest first.
             shown: Number of passages to return.
-            left_out: Passages that are not considered, to measure what happens without them.
+            left_out: Indices of passages to ignore, for measuring what happens without them.
         """
         vectors = self.vectors(question)
         ranked = self.ranker.rank(question, vectors, left_out)
@@ -102,7 +102,7 @@ class Answers:
         return self.ranker.rank(question, self.vectors(question), left_out)
 
     def closest(self, question: str) -> list[Passage]:
-        """The passages of `rank`."""
+        """The candidates for a question, best first."""
         return [self.passages[scored.passage] for scored in self.rank(question)]
 
     def vectors(self, question: str) -> list[np.ndarray]:

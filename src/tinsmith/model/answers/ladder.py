@@ -35,7 +35,7 @@ class Ladder:
     likely: float
     """Least confidence to show it as the closest."""
     min_closeness: float
-    """Least closeness of the best passage, and least prominence for a follow-up alone; below it nothing is known."""
+    """Minimum closeness of the best passage, and minimum prominence of a follow-up's; else `unsure`."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

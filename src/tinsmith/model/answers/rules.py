@@ -83,8 +83,8 @@ def questions_by_rules(passages: Sequence[Passage], known: int, seed: int, langu
 
     Args:
         passages: The owner's.
-        known: Number of passages to ask about. There are a third as many follow-ups, if so many passages allow one.
-        seed: Decides which passages.
+        known: Number of passages to ask about. At most a third as many follow-ups are added.
+        seed: Selects the passages.
         language: ISO 639-1 code of the data.
     """
     frequent = frequent_words(passages)
@@ -125,9 +125,9 @@ def frequent_words(passages: Sequence[Passage]) -> frozenset[str]:
 
 
 def is_ambiguous(question: str, titles: Sequence[frozenset[str]]) -> bool:
-    """Whether several titles, each given by its words, have all words of a question."""
-    asked = set(words(question))
-    return sum(asked <= title for title in titles) > 1
+    """Whether more than one title has all words of a question. Titles are sets of words."""
+    question_words = set(words(question))
+    return sum(question_words <= title for title in titles) > 1
 
 
 def words(text: str) -> list[str]:
@@ -142,15 +142,15 @@ def figures(text: str) -> list[str]:
 
 def _title_words(passage: Passage, frequent: frozenset[str]) -> str:
     """The title as one types it in a hurry: `How much does a fence cost?` becomes `fence cost`."""
-    telling = _telling_words(passage.title, frequent)
-    return " ".join(telling[-2 * _QUERY_WORDS :]) if len(telling) >= _MIN_QUERY_WORDS else ""
+    distinctive = _distinctive_words(passage.title, frequent)
+    return " ".join(distinctive[-2 * _QUERY_WORDS :]) if len(distinctive) >= _MIN_QUERY_WORDS else ""
 
 
 def _sentence_words(passage: Passage, frequent: frozenset[str]) -> str:
     """Words of the first sentence with a figure, without the figure."""
     sentences = _sentences_with_figures(passage.text)
-    telling = _telling_words(_FIGURE.sub(" ", sentences[0]), frequent) if sentences else []
-    return " ".join(telling[:_QUERY_WORDS]) if len(telling) >= _MIN_QUERY_WORDS else ""
+    distinctive = _distinctive_words(_FIGURE.sub(" ", sentences[0]), frequent) if sentences else []
+    return " ".join(distinctive[:_QUERY_WORDS]) if len(distinctive) >= _MIN_QUERY_WORDS else ""
 
 
 def _misspelt_title(passage: Passage, frequent: frozenset[str]) -> str:
@@ -165,21 +165,21 @@ def _misspelt_title(passage: Passage, frequent: frozenset[str]) -> str:
 
 
 def _follow_up(passage: Passage, frequent: frozenset[str], titles: Sequence[frozenset[str]]) -> Question | None:
-    """What a later sentence with a figure says, without the title's words, asked after the words of the title."""
+    """A question about a later sentence with a figure, without the title's words, which the question before it has."""
     first = _title_words(passage, frequent)
     if not first or is_ambiguous(first, titles):
         return None
     topic = set(words(passage.title))
     for sentence in _sentences_with_figures(passage.text)[1:]:
-        telling = [word for word in _telling_words(_FIGURE.sub(" ", sentence), frequent) if word not in topic]
-        second = " ".join(telling[:_FOLLOW_UP_WORDS])
+        distinctive = [word for word in _distinctive_words(_FIGURE.sub(" ", sentence), frequent) if word not in topic]
+        second = " ".join(distinctive[:_FOLLOW_UP_WORDS])
         must_state = _must_state(sentence, f"{first} {second}", frequent)
-        if len(telling) >= _MIN_FOLLOW_UP_WORDS and must_state and states(passage.text, must_state[0]):
+        if len(distinctive) >= _MIN_FOLLOW_UP_WORDS and must_state and states(passage.text, must_state[0]):
             return Question(second, "follow_up", passage.id, must_state, previous=(first,), origin="rules")
     return None
 
 
-def _telling_words(text: str, frequent: frozenset[str]) -> list[str]:
+def _distinctive_words(text: str, frequent: frozenset[str]) -> list[str]:
     return [word for word in words(text) if word not in frequent and not word[0].isdigit()]
 
 
@@ -191,7 +191,7 @@ _RULES = (_title_words, _sentence_words, _misspelt_title)
 
 
 def _must_state(text: str, question: str, frequent: frozenset[str]) -> tuple[str, ...]:
-    """The first figure of a text, if it is telling and the question does not state it."""
+    """The first figure of a text, if it is distinctive and the question does not state it."""
     for match in _FIGURE.finditer(text):
         number, unit = match["number"], match["unit"] or ""
         phrase = match[0].strip() if unit and unit.casefold() not in frequent else number

@@ -15,14 +15,14 @@ from tinsmith.core.run_dir import read_json
 
 SmallTalk = Literal["about", "goodbye", "thanks", "hello"]
 SMALL_TALK: tuple[SmallTalk, ...] = get_args(SmallTalk)
-"""All kinds. A message with phrases of several kinds is of the first of them."""
+"""All kinds. A message with phrases of several kinds has the first of these."""
 
 SMALL_TALK_FILE = Path(__file__).with_name("small_talk.json")
 """Kind -> language -> phrases. The site has a copy."""
 _FILLER = "filler"
 """Phrases that may stand beside others, such as "so much"."""
 _NO_QUESTIONS = ("goodbye", "thanks")
-"""With a question mark, they are something else, such as "OK, and again?"."""
+"""Kinds that a message with a question mark never has: "OK, and again?" is a follow-up."""
 _APOSTROPHES = re.compile("['’‘`´]")
 _WORDS = re.compile(r"[^\W_]+")
 _REPEATED = re.compile(r"(.)\1{2,}")
@@ -39,21 +39,21 @@ def small_talk_of(message: str) -> SmallTalk | None:
     """The kind of small talk that a message is, or None if it is anything else."""
     kinds, longest = _kinds()
     words = _words_of(message)
-    heard: set[str] = set()
+    present: set[str] = set()
     start = 0
     while start < len(words):
         ends = range(min(len(words), start + longest), start, -1)
         end = next((end for end in ends if " ".join(words[start:end]) in kinds), None)
         if end is None:
             return None
-        heard.add(kinds[" ".join(words[start:end])])
+        present.add(kinds[" ".join(words[start:end])])
         start = end
-    kind = next((kind for kind in SMALL_TALK if kind in heard), None)
+    kind = next((kind for kind in SMALL_TALK if kind in present), None)
     return None if "?" in message and kind in _NO_QUESTIONS else kind
 
 
 def answered_small_talk(questions: Iterable[str]) -> list[SmallTalk]:
-    """The kinds that the owner's own questions are of. Their answers are looked up before any reply is set."""
+    """Kinds of small talk among the owner's own questions, whose answers come before the set replies."""
     kinds = {small_talk_of(question) for question in questions}
     return [kind for kind in SMALL_TALK if kind in kinds]
 

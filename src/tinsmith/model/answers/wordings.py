@@ -1,6 +1,6 @@
-"""Other wordings of the questions that passages answer, which only the search compares with a visitor's question.
+"""Wordings: other ways to ask what a passage answers, which only the search uses.
 
-A visitor's words are seldom the owner's. On the demo's data, eight wordings per passage, written by a large language
+Visitors seldom use the owner's words. On the demo's data, eight wordings per passage, written by a large language
 model, raise the share of questions whose right passage comes first from 0.55 to 0.78 (docs/experiments/answers.md).
 """
 
@@ -22,20 +22,19 @@ def read_wordings(path: Path, measuring: Sequence[Question] = ()) -> list[Questi
 
     Args:
         path: JSONL, CSV or TSV.
-        measuring: Questions that answers are measured by. None may be a wording, for it would find its passage by
-            itself.
+        measuring: Questions to measure by. None may also be a wording, because it would find its own passage.
 
     Raises:
-        DataError: the file cannot be read, or a line of it cannot be used; it lists all of these.
+        DataError: the file or some of its lines cannot be used. The message lists all of them.
     """
     wordings = read_questions(path)
     measured = {normalized(question.question): question.place for question in measuring}
     problems = []
     for wording in wordings:
         if wording.kind != "known" or not wording.id:
-            problems.append(f"{wording.place}: a wording needs an id, and no kind but `known`")
+            problems.append(f"{wording.place}: a wording needs an id and the kind `known`")
         elif place := measured.get(normalized(wording.question)):
-            problems.append(f"{wording.place}: also stands in {place}, where it would measure itself; remove one")
+            problems.append(f"{wording.place}: also a question in {place}, which would find its own answer; remove one")
     if problems:
         raise DataError(f"{path}: {len(problems)} problem(s)\n{listing(problems)}", _HINT)
     return wordings
@@ -47,10 +46,10 @@ def with_wordings(passages: Iterable[Passage], wordings: Sequence[Question], pat
     Args:
         passages: All of them.
         wordings: From `read_wordings`.
-        path: Their file, for the message.
+        path: Their file, named in errors.
 
     Raises:
-        DataError: an id is not that of a passage.
+        DataError: an id belongs to no passage.
     """
     by_id: dict[str, list[str]] = defaultdict(list)
     for wording in wordings:
@@ -62,6 +61,6 @@ def with_wordings(passages: Iterable[Passage], wordings: Sequence[Question], pat
     return worded
 
 
-def origins_of(wordings: Iterable[Question]) -> dict[str, int]:
-    """Who wrote how many of them."""
+def counts_by_origin(wordings: Iterable[Question]) -> dict[str, int]:
+    """Number of wordings by each author."""
     return dict(sorted(Counter(wording.origin for wording in wordings).items()))

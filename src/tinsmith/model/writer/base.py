@@ -12,17 +12,17 @@ from tinsmith.model.load import load_model
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 _BATCH = 16
-_MAX_REPLY_TOKENS = 64
-"""First tokens of a text that tell whether a question is about it."""
+_SCORED_TOKENS = 64
+"""The first tokens of a text, which show whether a question is about it."""
 
 
 class BaseWriter:
-    """A writer that asks the base model, which is loaded when it is first needed."""
+    """A writer that uses the base model, and loads it on first use."""
 
     origin = "base"
 
     def __init__(self, model_dir: Path) -> None:
-        """Name the folder with the model; nothing is loaded yet."""
+        """Remember the model's folder; nothing is loaded yet."""
         self._folder = model_dir
 
     @cached_property
@@ -37,7 +37,7 @@ class BaseWriter:
     def replies(
         self, prompts: Sequence[Sequence[Message]], max_tokens: int, label: str, temperature: float = 0.0, seed: int = 0
     ) -> list[str]:
-        """A reply to each prompt. One that goes on and on ends at its first question mark. See `Writer.replies`."""
+        """A reply to each prompt. One without an end is cut after its first question mark. See `Writer.replies`."""
         import torch
 
         if not prompts:
@@ -77,7 +77,7 @@ class BaseWriter:
         return [sums[index] for index in range(len(pairs))]
 
     def _ids(self, text: str) -> list[int]:
-        return self._tokenizer.tokenizer(text, add_special_tokens=False)["input_ids"][:_MAX_REPLY_TOKENS]
+        return self._tokenizer.tokenizer(text, add_special_tokens=False)["input_ids"][:_SCORED_TOKENS]
 
 
 def _first_question(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a written question must be before it counts: a question, one, in the data's language, and no giveaway."""
+"""Checks that a written text is one question, in the data's language, and does not give its answer away."""
 
 import re
 from collections import Counter
@@ -17,24 +17,24 @@ _MAX_CHARACTERS = min(MAX_CHARACTERS, 300)
 _STATEMENT_ENDS = (".", "!", ":", ";", "\u3002")
 """Many visitors leave the question mark out, but hardly one ends a question like a statement."""
 _SHORT_WORD_LETTERS = 4
-"""Words of so few letters are mostly grammar, by which a language is known."""
+"""Words up to this length are mostly grammar words, which identify a language."""
 _MIN_SHORT_WORDS = 3
-"""A question with fewer short words may be in any language."""
+"""With fewer short words, a question's language cannot be told."""
 _MIN_FAMILIAR_WORDS = 0.4
-"""Least share of a question's short words that occur in the owner's texts."""
+"""Minimum share of a question's short words that must occur in the owner's texts."""
 _MIN_VOCABULARY = 400
-"""Words that the owner's texts must have before a missing one says anything."""
+"""In a smaller vocabulary of the owner's, a missing word proves nothing."""
 _MIN_FAMILIAR_LETTERS = 0.9
-"""Least share of letters that occur in the owner's texts."""
+"""Minimum share of a question's letters that must occur in the owner's texts."""
 
 
 def cleaned(reply: str) -> str:
-    """A reply without thoughts, label and quotation marks."""
+    """A reply without the model's thoughts, a label such as `Question:`, and quotation marks."""
     return _LABEL.sub("", _THOUGHTS.sub("", reply).strip()).strip().strip(_QUOTES).strip()
 
 
-def listed_reasons(dropped: Counter[str]) -> str:
-    """Why questions were dropped and how many, the most frequent reason first."""
+def reasons_text(dropped: Counter[str]) -> str:
+    """Reasons for dropping questions, each with its count, the most frequent first."""
     return ", ".join(f"{reason} ({number})" for reason, number in dropped.most_common())
 
 
@@ -52,8 +52,8 @@ class Checks:
         self._letters = {letter for passage in passages for letter in f"{passage.title}{passage.text}".casefold()}
 
     def problem(self, question: str, passage: Passage) -> str:
-        """Why a question about a passage is dropped, in a few words; empty if it is not."""
-        asked = self._telling(question)
+        """Why a question about a passage must be dropped; empty if it passes."""
+        distinctive = self._distinctive(question)
         marks = len(_MARKS.findall(question))
         checks = (
             (not words(question), "empty"),
@@ -61,7 +61,7 @@ class Checks:
             (len(question) > _MAX_CHARACTERS, "too long"),
             (not marks and question.endswith(_STATEMENT_ENDS), "not a question"),
             (not self._is_familiar(question), "in another language"),
-            (asked <= self._telling(passage.title), "repeats the title"),
+            (distinctive <= self._distinctive(passage.title), "repeats the title"),
             (normalized(question) in map(normalized, passage.wordings), "repeats a wording"),
             (
                 any(states_as_words(question, figure) for figure in figures(passage.text)),
@@ -71,15 +71,16 @@ class Checks:
         )
         return next((problem for is_wrong, problem in checks if is_wrong), "")
 
-    def names_topic(self, question: str, passage: Passage, first: str) -> bool:
-        """Whether a follow-up has a telling word of its passage's title, or all words of the question before it."""
-        return bool(self._telling(question) & self._telling(passage.title)) or set(words(first)) <= set(words(question))
+    def makes_sense_alone(self, question: str, passage: Passage, first: str) -> bool:
+        """Whether a follow-up has a distinctive word of its passage's title, or all words of the first question."""
+        names_topic = bool(self._distinctive(question) & self._distinctive(passage.title))
+        return names_topic or set(words(first)) <= set(words(question))
 
-    def _telling(self, text: str) -> set[str]:
+    def _distinctive(self, text: str) -> set[str]:
         return set(words(text)) - self._frequent
 
     def _is_familiar(self, question: str) -> bool:
-        """Whether its letters and short words are those of the owner's language."""
+        """Whether most letters and short words of a question occur in the owner's texts."""
         letters = [letter for letter in question.casefold() if letter.isalpha()]
         if sum(letter in self._letters for letter in letters) < _MIN_FAMILIAR_LETTERS * len(letters):
             return False

@@ -1,6 +1,6 @@
-"""Whether a passage answers a written question, as far as the writer can tell without the page's search.
+"""Ask the writer whether a passage answers a written question.
 
-The search must have no say: a question that it cannot answer is what measuring is for.
+The page's search takes no part in this: questions that it fails on are what measuring is for.
 """
 
 from collections.abc import Sequence
@@ -16,27 +16,27 @@ _QUOTE_TOKENS = 300
 _OTHERS = 3
 """Questions about other passages that each question is compared with."""
 _MIN_GAIN = 5.0
-"""How much more likely, in nats, a passage's own question must make it than any of those. Measured in
+"""Nats by which a passage must be likelier after its own question than after any of those. Measured in
 docs/experiments/answers.md."""
 
 
-def are_quoted(
-    writer: Endpoint, asked: Sequence[Sequence[str]], passages: Sequence[Sequence[Passage]], label: str
+def are_answered(
+    writer: Endpoint, dialogues: Sequence[Sequence[str]], passages: Sequence[Sequence[Passage]], label: str
 ) -> list[bool | None]:
-    """Whether the writer copies an answer out of the passages: a real quotation, none, or (None) something else.
+    """Whether the writer can quote an answer from the passages; None if it quotes words that are in none of them.
 
     Args:
         writer: Asked once for each.
-        asked: Questions one after the other; the last one is to be answered.
-        passages: Where the answer may stand.
+        dialogues: Questions in the order asked; the last one is to be answered.
+        passages: Those that may answer each dialogue.
         label: Names the progress bar.
 
     Raises:
         EndpointError: the endpoint failed.
     """
-    prompts = [quote_prompt(questions, few) for questions, few in zip(asked, passages, strict=True)]
+    prompts = [quote_prompt(questions, sources) for questions, sources in zip(dialogues, passages, strict=True)]
     replies = map(cleaned, writer.replies(prompts, _QUOTE_TOKENS, label))
-    return [_verdict(reply, few) for reply, few in zip(replies, passages, strict=True)]
+    return [_verdict(reply, sources) for reply, sources in zip(replies, passages, strict=True)]
 
 
 def _verdict(reply: str, passages: Sequence[Passage]) -> bool | None:
@@ -47,12 +47,12 @@ def _verdict(reply: str, passages: Sequence[Passage]) -> bool | None:
 
 
 def are_specific(writer: BaseWriter, questions: Sequence[str], passages: Sequence[Passage]) -> list[bool]:
-    """Whether each question makes its passage likelier, to the model, than questions about other passages do.
+    """Whether the model finds each passage likelier after its own question than after questions about others.
 
     Args:
         writer: The base model.
-        questions: One about each passage. With fewer than two there is nothing to compare, and none counts.
-        passages: Of the same length.
+        questions: One about each passage. A single question has no others to compare with, and is not specific.
+        passages: The passage of each question.
     """
     count = len(questions)
     shifts = range(1, min(_OTHERS, count - 1) + 1)

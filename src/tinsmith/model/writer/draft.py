@@ -11,38 +11,38 @@ from tinsmith.model.answers.statements import normalized
 from tinsmith.model.conversations import Message
 from tinsmith.model.passages import Passage
 from tinsmith.model.writer.base import BaseWriter
-from tinsmith.model.writer.checks import Checks, cleaned, listed_reasons
-from tinsmith.model.writer.confirm import are_quoted, are_specific
+from tinsmith.model.writer.checks import Checks, cleaned, reasons_text
+from tinsmith.model.writer.confirm import are_answered, are_specific
 from tinsmith.model.writer.endpoint import Endpoint
 from tinsmith.model.writer.prompts import STYLES, follow_up_prompt, known_prompt, near_prompt
 from tinsmith.model.writer.writer import Writer
 
 Search = Callable[[str], Sequence[Passage]]
-"""The passages that fit a question best, best first."""
+"""Finds the passages closest to a question, best first."""
 
 QUESTION_TOKENS = 48
 _KNOWN_PER_OTHER = 3
 """Known questions for each near one and each follow-up."""
 _MIN_KNOWN = 20
-"""With fewer known questions, and less than half of those asked for, rules make them instead."""
+"""If fewer known questions are left, and less than half of those requested, rules make them instead."""
 _NEAR_PASSAGES = 5
 """Passages that must not answer a near question."""
 
 _SAME_MODEL = (
-    "warning: an endpoint wrote these questions, and the search knows other wordings; if the same model wrote both, "
+    "warning: an endpoint wrote these questions, and the search uses answers.wordings; if the same model wrote both, "
     "the numbers are too good"
 )
 
 
 @dataclass(slots=True)
 class Draft:
-    """Questions, and what became of those that a model wrote."""
+    """Questions, and counts of those that a model wrote."""
 
     questions: list[Question] = field(default_factory=list)
     written: int = 0
-    """Questions that a model was asked for."""
+    """Number of questions requested from a model."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Why a written question was dropped -> how many were."""
+    """Reason -> number of written questions dropped for it."""
     notes: list[str] = field(default_factory=list)
     """Lines for the owner."""
 
@@ -55,7 +55,7 @@ def draft_questions(
     writer: Endpoint | BaseWriter | None = None,
     search: Search | None = None,
 ) -> Draft:
-    """Questions about a sample of the passages, and others that none answers.
+    """Questions about a sample of the passages, and others that no passage answers.
 
     An endpoint writes known and near questions and follow-ups. A base model writes known ones only, because a small one
     cannot check the others; rules add follow-ups. Far and hostile questions are the same for all data.
@@ -63,9 +63,9 @@ def draft_questions(
     Args:
         passages: The owner's.
         count: Known questions to make, fewer if there are fewer passages.
-        seed: Decides which passages.
+        seed: Selects the passages.
         language: ISO 639-1 code of the data.
-        writer: Writes them; None for rules.
+        writer: Writes them; None lets rules make them.
         search: Finds the passages that a near question is checked against. Without it, there are no near questions.
 
     Raises:
@@ -87,7 +87,7 @@ def draft_questions(
     if isinstance(writer, Endpoint) and any(passage.wordings for passage in passages):
         draft.notes.append(_SAME_MODEL)
     if draft.dropped:
-        reasons = listed_reasons(draft.dropped)
+        reasons = reasons_text(draft.dropped)
         draft.notes.append(f"{draft.dropped.total()} of {draft.written} written questions were dropped: {reasons}")
     return draft
 
@@ -99,7 +99,7 @@ class _Candidate:
     text: str
     passage: Passage
     first: str = ""
-    """The question before it, for a follow-up."""
+    """The question before a follow-up."""
 
 
 def _write(
@@ -110,7 +110,7 @@ def _write(
     writer: Endpoint | BaseWriter,
     search: Search | None,
 ) -> None:
-    """Add what the writer writes and the checks let pass."""
+    """Add the writer's questions that pass the checks."""
     order = list(passages)
     random.Random(seed).shuffle(order)
     checks = Checks(passages)
@@ -147,7 +147,7 @@ def _follow_ups(draft: Draft, known: Sequence[_Candidate], checks: Checks, write
     candidates = [_Candidate(text, one.passage, one.text) for text, one in zip(replies, known, strict=True)]
     problems = [
         checks.problem(one.text, one.passage)
-        or ("understood alone" if checks.names_topic(one.text, one.passage, one.first) else "")
+        or ("makes sense alone" if checks.makes_sense_alone(one.text, one.passage, one.first) else "")
         for one in candidates
     ]
     return _answered(draft, _kept(draft, candidates, problems), writer)
@@ -155,9 +155,9 @@ def _follow_ups(draft: Draft, known: Sequence[_Candidate], checks: Checks, write
 
 def _answered(draft: Draft, candidates: Sequence[_Candidate], writer: Endpoint) -> list[_Candidate]:
     """The candidates whose passage holds an answer that the writer can quote."""
-    asked = [[one.first, one.text] if one.first else [one.text] for one in candidates]
-    quoted = are_quoted(writer, asked, [[one.passage] for one in candidates], "answers to them")
-    return _kept(draft, candidates, ["" if is_quoted else "no answer in the passage" for is_quoted in quoted])
+    dialogues = [[one.first, one.text] if one.first else [one.text] for one in candidates]
+    answered = are_answered(writer, dialogues, [[one.passage] for one in candidates], "checking their answers")
+    return _kept(draft, candidates, ["" if is_answered else "no answer in the passage" for is_answered in answered])
 
 
 def _near(
@@ -167,8 +167,8 @@ def _near(
     candidates = [_Candidate(text, passage) for text, passage in zip(replies, passages, strict=True)]
     candidates = _kept(draft, candidates, [checks.problem(one.text, one.passage) for one in candidates])
     closest = [list(search(one.text))[:_NEAR_PASSAGES] for one in candidates]
-    quoted = are_quoted(writer, [[one.text] for one in candidates], closest, "answers to near questions")
-    return _kept(draft, candidates, ["" if is_quoted is False else "may have an answer" for is_quoted in quoted])
+    answered = are_answered(writer, [[one.text] for one in candidates], closest, "checking near questions")
+    return _kept(draft, candidates, ["" if is_answered is False else "may have an answer" for is_answered in answered])
 
 
 def _replies(draft: Draft, writer: Writer, prompts: Sequence[Sequence[Message]], what: str) -> list[str]:

@@ -32,13 +32,12 @@ _PIECE_BYTES = 1 << 16
 _MAX_REPLY_BYTES = 1 << 20
 _THOUGHT_TOKENS = 1000
 """Room for models that think before they reply."""
-_AT_ONCE = 4
-"""Requests in flight."""
+_MAX_CONCURRENT_REQUESTS = 4
 _SHOWN_CHARACTERS = 200
 
 
 class _Retryable(Exception):
-    """A failure that may pass. Its text is the reason; `pause_seconds` is what the endpoint asks to wait."""
+    """A failure worth retrying, and its reason. `pause_seconds` is how long the endpoint asks to wait."""
 
     def __init__(self, reason: str, pause_seconds: float = 0.0) -> None:
         super().__init__(reason)
@@ -85,7 +84,7 @@ class Endpoint:
         """A reply to each prompt; empty where the model wrote none. See `Writer.replies`.
 
         Raises:
-            EndpointError: the endpoint cannot be reached, refuses, or sends something else than a chat completion.
+            EndpointError: the endpoint cannot be reached, refuses, or sends something other than a chat completion.
         """
         bodies = [
             {
@@ -96,7 +95,7 @@ class Endpoint:
             }
             for prompt in prompts
         ]
-        executor = ThreadPoolExecutor(_AT_ONCE)
+        executor = ThreadPoolExecutor(_MAX_CONCURRENT_REQUESTS)
         try:
             replies = executor.map(self._reply, bodies)
             return list(tqdm(replies, total=len(bodies), desc=label, unit="reply", delay=2))
@@ -104,7 +103,7 @@ class Endpoint:
             executor.shutdown(cancel_futures=True)
 
     def _reply(self, body: dict[str, Any]) -> str:
-        """The text of one reply, after as many attempts as it takes."""
+        """The text of one reply. Retries failures that may pass."""
         for pause_seconds in (*_PAUSES_SECONDS, None):
             try:
                 return self._content(self._send(json.dumps(body).encode()))
@@ -127,7 +126,7 @@ class Endpoint:
                 return self._read(response)
         except urllib.error.HTTPError as error:
             with error:
-                self._refused(error)
+                self._raise_for_status(error)
         except (OSError, http.client.HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             if isinstance(reason, ssl.SSLCertVerificationError):
@@ -148,8 +147,8 @@ class Endpoint:
             raise _Retryable(f"the connection closed {response.length} bytes too early")
         return bytes(content)
 
-    def _refused(self, error: urllib.error.HTTPError) -> NoReturn:
-        """Raise for a status that is no success: to try again, or to tell the owner."""
+    def _raise_for_status(self, error: urllib.error.HTTPError) -> NoReturn:
+        """Raise `_Retryable` for a status worth retrying, and `EndpointError` for any other."""
         reason = f"HTTP {error.code} {error.reason}"
         if error.code in _RETRYABLE_STATUSES:
             wait = error.headers.get("Retry-After", "")
@@ -157,7 +156,7 @@ class Endpoint:
         if error.code in (401, 403):
             self._fail(reason, f"Set the environment variable {KEY_VARIABLE} to its key.")
         if 300 <= error.code < 400:
-            self._fail(f"{reason}: it redirects elsewhere", "Set answers.writer to the address that answers itself.")
+            self._fail(f"{reason}: it redirects elsewhere", "Set answers.writer to an address that does not redirect.")
         try:
             detail = self._shown(self._read(cast(http.client.HTTPResponse, error.fp)))
         except (OSError, http.client.HTTPException, _Retryable):
@@ -177,7 +176,7 @@ class Endpoint:
             return ""
         if not isinstance(content, str):
             self._fail(
-                f"it sent something else than a chat completion: {self._shown(body)}",
+                f"its reply is not a chat completion: {self._shown(body)}",
                 "Set answers.writer to the address of an OpenAI-compatible API; it usually ends in /v1.",
             )
         if self._key and self._key in content:

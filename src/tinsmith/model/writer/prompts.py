@@ -1,4 +1,4 @@
-"""What writers are asked, as chat messages: the same for a base model and for an endpoint."""
+"""Prompts for writers, as chat messages. The base model and endpoints get the same ones."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ STYLES = (
     "a sentence about their own situation, then the question",
     "one plain sentence about a single detail",
 )
-"""How a visitor may ask, in the order in which several wordings of a question are written."""
+"""Ways in which a visitor may ask. Successive passages take them in turn."""
 
 NOTHING = "NONE"
 """What a model replies if no text answers a question."""
 
 _MAX_CHARACTERS = 2500
-"""Longer texts are cut, for models that read little."""
+"""Longer texts are cut, for models with a short context."""
 _ASK = (
     "Write what a visitor of a website would ask to be told this. They have not read it, so use other words than it "
     "does, and do not give the answer away. Write in the language of the text. Write nothing but the question."
@@ -62,7 +62,7 @@ def known_prompt(passage: Passage, style: int = 0) -> list[Message]:
 
 
 def wordings_prompt(passage: Passage, count: int) -> list[Message]:
-    """Asks for several ways to ask for what a passage says, one a line."""
+    """Asks for several ways to ask what a passage answers, one per line."""
     return [
         Message(
             "user",
@@ -99,14 +99,14 @@ def follow_up_prompt(passage: Passage, first: str) -> list[Message]:
 
 
 def quote_prompt(questions: Sequence[str], passages: Sequence[Passage]) -> list[Message]:
-    """Asks for the words of a passage that answer the last of some questions, asked one after the other."""
+    """Asks for the words of a passage that answer the last of several questions, given in the order asked."""
     texts = "\n\n".join(_text(passage) for passage in passages)
-    asked = "\nThen: ".join(questions)
+    dialogue = "\nThen: ".join(questions)
     last = "the last question" if len(questions) > 1 else "this question"
     return [
         Message(
             "user",
-            f"{texts}\n\nA visitor asked: {asked}\nCopy the shortest part of a text that answers {last}, word for "
+            f"{texts}\n\nA visitor asked: {dialogue}\nCopy the shortest part of a text that answers {last}, word for "
             f"word. If no text answers it, write {NOTHING}.",
         )
     ]

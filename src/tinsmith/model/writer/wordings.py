@@ -1,7 +1,7 @@
-"""Other wordings of what each passage answers, written by an endpoint for the search to compare with.
+"""Wordings by an endpoint: other ways to ask what each passage answers, for the search to compare with.
 
-A base model of this size writes none that help: with eight per passage from SmolLM2-135M, fewer right passages come
-first (docs/experiments/answers.md).
+A small base model writes none that help: with eight per passage from SmolLM2-135M, fewer right passages come first
+(docs/experiments/answers.md).
 """
 
 import re
@@ -21,19 +21,19 @@ _LIST_MARK = re.compile(r"\A(?:\d+\s*[.):]|[-*\u2022])\s+")
 
 
 @dataclass(slots=True)
-class Written:
-    """Wordings, and what became of the others."""
+class WrittenWordings:
+    """Wordings, and counts of those that were dropped."""
 
     wordings: list[Question] = field(default_factory=list)
     """`known` questions with the id of their passage, in the order of the passages."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Why a wording was dropped -> how many were."""
-    without: int = 0
-    """Passages that have none."""
+    """Reason -> number of wordings dropped for it."""
+    bare_passages: int = 0
+    """Number of passages without any wording."""
 
 
-def written_wordings(passages: Sequence[Passage], per_passage: int, writer: Endpoint) -> Written:
-    """Up to `per_passage` wordings of what each passage answers, each once among all passages.
+def written_wordings(passages: Sequence[Passage], per_passage: int, writer: Endpoint) -> WrittenWordings:
+    """Up to `per_passage` wordings of each passage. No two passages share a wording.
 
     Args:
         passages: The owner's.
@@ -44,9 +44,9 @@ def written_wordings(passages: Sequence[Passage], per_passage: int, writer: Endp
         EndpointError: the endpoint failed.
     """
     prompts = [wordings_prompt(passage, per_passage) for passage in passages]
-    replies = writer.replies(prompts, per_passage * _TOKENS_EACH, "other wordings")
+    replies = writer.replies(prompts, per_passage * _TOKENS_EACH, "wordings")
     checks = Checks(passages)
-    written, seen = Written(), set()
+    written, seen = WrittenWordings(), set()
     for passage, reply in zip(passages, replies, strict=True):
         kept = 0
         for text in _lines(reply):
@@ -61,11 +61,11 @@ def written_wordings(passages: Sequence[Passage], per_passage: int, writer: Endp
             seen.add(normalized(text))
             written.wordings.append(Question(text, "known", passage.id, origin=writer.origin))
             kept += 1
-        written.without += not kept
+        written.bare_passages += not kept
     return written
 
 
 def _lines(reply: str) -> list[str]:
-    """The lines of a reply, without their marks."""
+    """The lines of a reply, without list markers."""
     lines = (cleaned(_LIST_MARK.sub("", line.strip())) for line in cleaned(reply).splitlines())
     return [line for line in lines if line]

@@ -1,4 +1,4 @@
-"""What a writer is, and the one that a configuration names."""
+"""The interface of a writer, and the writer that a configuration names."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ from tinsmith.model.writer.endpoint import Endpoint
 
 
 class Writer(Protocol):
-    """A language model that writes what it is asked for."""
+    """A language model that replies to prompts."""
 
     @property
     def origin(self) -> str:
-        """What `Question.origin` says of its questions."""
+        """Value of `Question.origin` for its questions."""
 
     def replies(
         self, prompts: Sequence[Sequence[Message]], max_tokens: int, label: str, temperature: float = 0.0, seed: int = 0
@@ -28,7 +28,7 @@ class Writer(Protocol):
             max_tokens: Longest reply.
             label: Names the progress bar.
             temperature: 0 picks the most likely words.
-            seed: Of the sampling, where the model lets it be set.
+            seed: Seed of the sampling, if the model accepts one.
 
         Raises:
             EndpointError: an endpoint failed.
@@ -54,8 +54,8 @@ def open_writer(config: AnswersConfig, base_dir: Path) -> BaseWriter | Endpoint 
 
 
 def disclosure(writer: Writer | None, passages: int) -> str:
-    """What the owner is told before a writer reads their texts; empty if no text goes to an endpoint."""
+    """A line that tells the owner where their texts are sent; empty if they are sent nowhere."""
     if not isinstance(writer, Endpoint):
         return ""
     where = "on this machine" if is_loopback(writer.address) else "which may keep them"
-    return f"sending up to {passages} passages to {writer.address} ({writer.model}), {where}: answers.writer says so"
+    return f"sending up to {passages} passages to {writer.address} ({writer.model}), {where}, as answers.writer says"
