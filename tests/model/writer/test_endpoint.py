@@ -1,4 +1,4 @@
-"""Requests have the endpoint's format, are retried where that helps, and neither send nor show more than they should."""
+"""Requests have the right format, are retried where that helps, and neither send nor show more than they should."""
 
 import time
 
