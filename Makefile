@@ -63,7 +63,7 @@ bench-answers: install
 bench-answers-scale: install
 	$(BIN)/python benchmarks/answers_scale.py --run $(RUN)
 
-# WORDINGS=PATH adds other wordings, EPOCHS=2,4,7 are those to measure after. Takes hours without a GPU.
+# WORDINGS=PATH names a file of wordings, EPOCHS=2,4,7 the epochs to measure after. Takes hours without a GPU.
 bench-facts: install
 	$(BIN)/python benchmarks/facts.py --run $(RUN) $(if $(QUESTIONS),--questions '$(QUESTIONS)') $(if $(WORDINGS),--wordings '$(WORDINGS)') $(if $(EPOCHS),--epochs $(EPOCHS))
 

@@ -1,22 +1,23 @@
-"""Measure what a base learns by heart and what it can read, beside what the page's search shows for the same questions.
+"""Measure which facts a base can memorize and which it can read from passages, compared with the page's search.
 
 Trains the base of a finished run twice, with the run's settings and training loop, and asks it known questions before
-the training (epoch 0) and after each epoch of `--epochs`. The learning rate falls to zero at the last one. Questions
-are those of `--questions` that have an id and must state something; a reply is right if it states all of that and is
-no longer than the longest passage. A table shows the figures; the last line is one JSON object, `{model: {verbatim,
+training (epoch 0) and after each epoch of `--epochs`. The learning rate falls to zero at the last epoch. Questions are
+those of `--questions` that have an id and must state something. A reply is right if it states all of that and is no
+longer than the longest passage. A table shows the figures; the last line is one JSON object, `{model: {verbatim,
 verbatim_in_3, by_heart: {epoch: {...}}, reading: {epoch: {...}}}}`, and `benchmarks/results/facts.json` adds intervals.
 
-- `verbatim`, `verbatim_in_3`: the passage that the search finds first is right, word for word, or one of the first
-  three.
-- `by_heart`, trained on the training conversations: `as_trained`, right when asked a conversation's own question;
-  `other_words`, right when asked the known question about it. With `--wordings`, the own question and its wordings
-  take turns, one in each epoch.
-- `reading`, trained on the same conversations and as many with three numbered notes before the question: its own answer
-  and two of the five nearest, and for a fifth of them three near ones, which are to be answered with `answers.unknown`.
-  `own_note`, `own_among_three` and `three_found`: right when shown the right passage alone, among the two nearest wrong
-  ones, and what the search finds first. `three_wrong_refused`, `near_refused`: answered with `answers.unknown` when
-  shown the three nearest wrong passages, and for near questions; other names with `_refused` are refusals of the above.
-- `val_loss`: of the run's validation conversations, in nats per token.
+- `verbatim`, `verbatim_in_3`: the first passage that the search finds is a right reply, word for word; or one of the
+  first three is.
+- `by_heart`, trained on the training conversations. `as_trained`: right when asked a conversation's own question.
+  `other_words`: right when asked the known question about it. With `--wordings`, the own question and its wordings
+  take turns, one per epoch.
+- `reading`, trained on the same conversations, and on as many with three numbered notes before the question: its own
+  answer and two of the five nearest. In a fifth of them, all three are near ones, and the reply is `answers.unknown`.
+  `own_note`, `own_among_three`, `three_found`: right when shown the right passage alone, the right one with the two
+  nearest wrong ones, and the first three that the search finds. `three_wrong_refused`, `near_refused`: replied with
+  `answers.unknown` when shown the three nearest wrong passages, and to near questions. The other names with `_refused`
+  are refusals of the sets above.
+- `val_loss`: loss on the run's validation conversations, in nats per token.
 
 Models that a call leaves out keep their earlier results. A figure is null if no question measures it. Nothing is
 reported if the judge accepts replies that are wrong by construction.
@@ -70,12 +71,12 @@ Reply = Callable[[Sequence[Sequence[Message]]], list[str]]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run knows, and questions about it."""
+    """A run's training conversations and passages, and questions about them."""
 
     train: Sequence[Conversation]
     answers: Answers
     wordings: Mapping[str, Sequence[str]]
-    """Other wordings of a training conversation's first question, by its id."""
+    """Wordings for each training conversation, by its id."""
     known: Sequence[Question]
     near: Sequence[Question]
 
@@ -93,7 +94,7 @@ class Facts:
         return (*((Message("system", system),) if system else ()), Message("user", text))
 
     def wording(self, index: int, epoch: int) -> str:
-        """How a training conversation's first question is worded in an epoch, counted from 0."""
+        """The wording of a training conversation's first question in an epoch, counted from 0."""
         conversation = self.train[index]
         wordings = (first_turn(conversation).question, *self.wordings.get(conversation.id, ()))
         return wordings[(index + epoch) % len(wordings)]
@@ -114,8 +115,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     report: dict[str, Any] = verbatim(facts)
     tasks = {"by_heart": (by_heart, by_heart_prompts(facts)), "reading": (reading, reading_prompts(facts))}
     for name, (conversations, prompts) in tasks.items():
-        told, measure = partial(conversations, facts), partial(figures, facts, prompts)
-        report[name] = trained_figures(run.root, config, arguments.epochs, told, measure)
+        of_epoch, measure = partial(conversations, facts), partial(figures, facts, prompts)
+        report[name] = trained_figures(run.root, config, arguments.epochs, of_epoch, measure)
         show_table(name, report[name])
     models = published("facts")
     models[read_json(run.stage("base") / "base.json")["id"].rpartition("/")[2].lower()] = report | {
@@ -132,7 +133,7 @@ def parsed_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="a finished run")
     parser.add_argument("--questions", type=Path, default=DEMO_QUESTIONS, help="a file, or a folder of JSONL files")
-    parser.add_argument("--wordings", type=Path, help="a file of other wordings of what passages answer")
+    parser.add_argument("--wordings", type=Path, help="a file of wordings, other ways to ask what passages answer")
     parser.add_argument("--epochs", default="2,4,7", help="epochs to measure after, separated by commas")
     arguments = parser.parse_args(argv)
     listed = arguments.epochs.split(",")
@@ -193,15 +194,15 @@ def by_heart(facts: Facts, epoch: int) -> list[Conversation]:
 
 def by_heart_prompts(facts: Facts) -> Prompts:
     trained = {conversation.id: first_turn(conversation).messages for conversation in facts.train}
-    asked = [question for question in facts.known if question.id in trained]
+    known = [question for question in facts.known if question.id in trained]
     return {
-        "as_trained": [(question, trained[question.id]) for question in asked],
-        "other_words": [(question, facts.prompt(question.question)) for question in asked],
+        "as_trained": [(question, trained[question.id]) for question in known],
+        "other_words": [(question, facts.prompt(question.question)) for question in known],
     }
 
 
 def reading(facts: Facts, epoch: int) -> list[Conversation]:
-    """The training conversations, then those whose answer is a passage again with notes, in this epoch's wording."""
+    """The training conversations, then again with notes those whose answer is a passage, in this epoch's wording."""
     chance = random.Random(f"{SEED} notes of epoch {epoch}")
     readable = [index for index, conversation in enumerate(facts.train) if conversation.id in facts.passages]
     unanswered = set(chance.sample(readable, round(UNANSWERED * len(readable))))
@@ -240,7 +241,7 @@ def with_notes(question: str, passages: Sequence[Passage]) -> str:
 
 
 def retold(conversation: Conversation, question: str, reply: str = "") -> Conversation:
-    """A conversation with another first question; with another reply to it, and nothing after that, if there is one."""
+    """A conversation with another first question. With another reply too, it ends there."""
     at = next(index for index, message in enumerate(conversation.messages) if message.role == "user")
     after = (Message("assistant", reply),) if reply else conversation.messages[at + 1 :]
     return replace(conversation, messages=(*conversation.messages[:at], Message("user", question), *after))
@@ -288,10 +289,10 @@ def trained_figures(
 
 def figures(facts: Facts, prompts: Prompts, reply: Reply) -> dict[str, Share]:
     """Shares of right replies and of refusals, by set."""
-    replies = iter(reply([messages for asked in prompts.values() for _, messages in asked]))
+    replies = iter(reply([messages for pairs in prompts.values() for _, messages in pairs]))
     shares: dict[str, Share] = {}
-    for name, asked in prompts.items():
-        questions, texts = [question for question, _ in asked], [next(replies) for _ in asked]
+    for name, pairs in prompts.items():
+        questions, texts = [question for question, _ in pairs], [next(replies) for _ in pairs]
         shares[name] = share(questions, list(map(facts.is_right_reply, questions, texts)))
         shares[f"{name}_refused"] = share(questions, list(map(facts.is_refusal, texts)))
     shares.pop("near", None)  # no reply to them is right

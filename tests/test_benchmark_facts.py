@@ -1,4 +1,4 @@
-"""The benchmark of learning by heart and reading, on a tiny model: figures that can be known beforehand."""
+"""The benchmark of memorizing and reading facts, on a tiny model whose figures are known beforehand."""
 
 import json
 import sys
