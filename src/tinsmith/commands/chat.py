@@ -114,7 +114,7 @@ class _Conversation:
             show(f"Type {_ASK_MODEL} to let the model answer.")
 
     def _is_answered(self, kind: SmallTalk, text: str) -> bool:
-        """Whether the ladder is sure of an answer. It is asked only for kinds of small talk among the owner's questions."""
+        """Whether the ladder is sure of an answer. It is asked only for kinds that the owner's own questions have."""
         if self._answers is None:
             return False
         titles = (passage.title for passage in self._answers.passages if passage.kind == "answer")
