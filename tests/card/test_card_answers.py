@@ -41,7 +41,7 @@ def test_an_owner_who_agreed_reads_what_the_page_does(full_run):
     page = (full_run.stage("card") / "README.md").read_text()
     assert page.index("## What It Does with a Question") < page.index("## Model Details")
     assert "The page holds 20 passages" in page
-    assert "below 37.5 %" in page and "from 62.5 % on" in page
+    assert "below 37.5 %" in page and "at least 62.5 %" in page
     assert (full_run.stage("card") / "answers_curve.png").is_file()
     assert "10 by the owner and 10 made from the data by rules" in page
     assert "21.5 MB more to find passages" in page
