@@ -1,10 +1,11 @@
 """Measure which facts a base can memorize and which it can read from passages, compared with the page's search.
 
-Trains the base of a finished run twice, with the run's settings and training loop, and asks it known questions before
-training (epoch 0) and after each epoch of `--epochs`. The learning rate falls to zero at the last epoch. Questions are
-those of `--questions` that have an id and must state something. A reply is right if it states all of that and is no
-longer than the longest passage. A table shows the figures; the last line is one JSON object, `{model: {verbatim,
-verbatim_in_3, by_heart: {epoch: {...}}, reading: {epoch: {...}}}}`, and `benchmarks/results/facts.json` adds intervals.
+Trains the base of a run twice, with the run's settings and training loop, and asks it known questions before training
+(epoch 0) and after each epoch of `--epochs`. The learning rate falls to zero at the last epoch. The run may end at its
+knowledge stage: `tinsmith run CONFIG --to knowledge`. Questions are those of `--questions` that have an id and must
+state something. A reply is right if it states all of that and is no longer than the longest passage. A table shows the
+figures; the last line is one JSON object, `{model: {verbatim, verbatim_in_3, by_heart: {epoch: {...}}, reading: {epoch:
+{...}}}}`, and `benchmarks/results/facts.json` adds intervals.
 
 - `verbatim`, `verbatim_in_3`: the first passage that the search finds is a right reply, word for word; or one of the
   first three is.
@@ -131,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parsed_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="a finished run")
+    parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="a run, at least to its knowledge stage")
     parser.add_argument("--questions", type=Path, default=DEMO_QUESTIONS, help="a file, or a folder of JSONL files")
     parser.add_argument("--wordings", type=Path, help="a file of wordings, other ways to ask what passages answer")
     parser.add_argument("--epochs", default="2,4,7", help="epochs to measure after, separated by commas")

@@ -127,7 +127,9 @@ def test_training_is_that_of_the_train_stage(facts, run, questions, tmp_path, mo
     monkeypatch.setattr("tinsmith.train.loop._CHECKPOINT_SECONDS", -1.0)  # also one inside every epoch
     config = validate_config(read_json(run / "config.json"), "config.json")
     told = partial(facts.by_heart, opened(facts, run, questions))
-    by_epoch = facts.trained_figures(run, config, [1, 2], told, lambda reply: {})
+    measured = []
+    by_epoch = facts.trained_figures(run, config, [1, 2], told, lambda reply: {"call": measured.append(reply)})
+    assert len(measured) == len(by_epoch) == 3
     out = tmp_path / "train"
     out.mkdir()
     run_stage(train_adapter, TrainConfig(**TRAIN), run / "base", run / "data", out, seed=config.seed)
