@@ -225,7 +225,9 @@ def test_a_link_among_unfinished_stages_is_removed_and_its_target_kept(line, tmp
     assert (tmp_path / "photos/a.jpg").read_text() == "precious" and list(run.work.iterdir()) == []
 
 
-@pytest.mark.parametrize(("section", "key"), [("data", "path"), ("data", "documents"), ("answers", "questions")])
+@pytest.mark.parametrize(
+    ("section", "key"), [("data", "path"), ("data", "documents"), ("answers", "questions"), ("answers", "wordings")]
+)
 @pytest.mark.parametrize(
     ("path", "words"), [("run/data/chats.jsonl", "lies in the run folder"), (".", "contains the run folder")]
 )
@@ -261,13 +263,19 @@ def test_a_new_key_of_a_section_changes_what_its_stage_depends_on(section):
 def test_no_absolute_path_is_kept(line, tmp_path):
     run, _, _, _ = line
     data = {"path": str(tmp_path / "chats.jsonl"), "documents": str(tmp_path / "shop")}
-    _go(run, config=RunConfig(data=data, answers={"questions": str(tmp_path / "asked.csv")}))
+    _go(
+        run,
+        config=RunConfig(
+            data=data, answers={"questions": str(tmp_path / "asked.csv"), "wordings": str(tmp_path / "w.jsonl")}
+        ),
+    )
     for path in run.root.rglob("*"):
         if path.is_file():
             assert str(tmp_path) not in path.read_text(), path
     assert json.loads(run.config.read_text())["data"]["path"] == "chats.jsonl"
     assert json.loads(run.config.read_text())["data"]["documents"] == "shop"
     assert json.loads(run.config.read_text())["answers"]["questions"] == "asked.csv"
+    assert json.loads(run.config.read_text())["answers"]["wordings"] == "w.jsonl"
 
 
 def test_the_questions_count_by_their_content_and_consent_does_not(tmp_path):

@@ -220,9 +220,11 @@ def _write_answers(config: AnswersConfig, answers_dir: Path, target: Path) -> tu
         return False, "the model answers alone: no answers or documents are published word for word"
     if not config.publish:
         return False, _UNPUBLISHED_ANSWERS
-    passages = publish_answers(answers_dir, target, config.unknown, config.publish_questions)
+    published = publish_answers(answers_dir, target, config.unknown, config.publish_questions)
     titles = "the data's questions" if config.publish_questions else "their first words"
-    return True, f"the page shows {passages:,} answers and sections of documents word for word, with {titles} as titles"
+    shown = f"{published.passages:,} answers and sections of documents word for word, with {titles} as titles"
+    wordings = f"; the site also contains {published.wordings:,} wordings for the search" if published.wordings else ""
+    return True, f"the page shows {shown}{wordings}"
 
 
 def _write_host_files(out_dir: Path, title: str) -> None:

@@ -112,7 +112,7 @@ def test_the_runs_endpoint_writes_and_the_owner_is_told(run, tmp_path, monkeypat
         with_writer(run, writer=server.address, writer_model="m")
         done = questions(run)
     assert done.exit_code == 0, done.output
-    assert f"sending up to 3 passages to {server.address} (m), on this machine" in done.stderr
+    assert f"sending up to 3 passages with their titles to {server.address} (m), on this machine" in done.stderr
     assert "They were written by the endpoint and made by rules." in done.stderr
     assert "3 known, 1 near, 10 far, 6 hostile, 3 follow_up" in done.stderr and "no rule can" not in done.stderr
     known = [one for one in read_questions(tmp_path / "questions.csv") if one.kind == "known"]

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from endpoint import KEY, completion, endpoint
+from endpoint import KEY, completion, endpoint, last_message
 from fake_run import write_run
 from tinsmith.cli import main
 from tinsmith.core.run_dir import write_json
@@ -39,15 +39,21 @@ def configure(run, **answers):
 
 def test_the_file_reads_back_and_is_never_overwritten(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TINSMITH_WRITER_KEY", KEY)
-    texts = iter(("how dear is it?\nIs it 1,500 kr?", "parcels to Java?"))
-    with endpoint(lambda body, number: (200, completion(next(texts)), {})) as server:
+
+    def reply(body, number):
+        text = "how dear is it?\nIs it 1,500 kr?" if "kettle" in last_message(body) else "parcels to Java?"
+        return 200, completion(text), {}
+
+    with endpoint(reply) as server:
         configure(run, writer=server.address, writer_model="m")
         done = wordings(run, "--count", "2")
         assert done.exit_code == 0, done.output
         again = wordings(run)
-    assert {wording.question for wording in read_wordings(tmp_path / "wordings.jsonl")} >= {"parcels to Java?"}
+    wordings_read = read_wordings(tmp_path / "wordings.jsonl")
+    assert [(one.id, one.question) for one in wordings_read] == [("p1", "how dear is it?"), ("p2", "parcels to Java?")]
     assert (
-        "sending up to 2 passages to" in done.stderr and "dropped 1: states a figure of the answer (1)" in done.stderr
+        "sending up to 2 passages with their titles to" in done.stderr
+        and "dropped 1: states a figure of the answer (1)" in done.stderr
     )
     assert "2 wordings for 2 passages" in done.stderr and "set answers.wordings" in done.stderr
     assert again.exit_code == 2 and "already there" in again.stderr

@@ -113,7 +113,9 @@ def test_an_endpoint_writes_questions_where_the_owner_has_none(folders, monkeypa
 
     with endpoint(reply) as server:
         run, out = built(folders, writer=server.address, writer_model="m")
-    assert run.said == (f"sending up to 6 passages to {server.address} (m), on this machine, as answers.writer says",)
+    assert run.said == (
+        f"sending up to 6 passages with their titles to {server.address} (m), on this machine, as answers.writer says",
+    )
     record = json.loads((out / "knowledge.json").read_text())
     assert record["questions"]["known"] == {"endpoint": 6} and record["questions"]["near"] == {"endpoint": 1}
     assert record["draft"]["written"] == len([r for r in server.requests if NOTHING not in last_message(r)])
@@ -243,7 +245,8 @@ def test_known_questions_without_their_passages_stand_in_for_near_ones(folders, 
     refused = sum(one["rung"] == "unsure" for one in near) / 3
     assert {m.id: m.value for m in run.measurements}["answers.near.refused"] == pytest.approx(refused)
 
-    path.write_text(path.read_text() + '{"question": "Do you sell cups?", "kind": "near"}\n')
+    near_rows = ('{"question": "Do you sell cups?", "kind": "near"}\n', '{"question": "And mugs?", "kind": "near"}\n')
+    path.write_text(path.read_text() + "".join(near_rows))
     second = tmp_path / "second"
     second.mkdir()
     built((folders[0], folders[1], second), questions=str(path))

@@ -5,7 +5,7 @@ import pytest
 from fake_answers import KINDS, write_fake_answers
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import file_sha256, read_json, tree_sha256s, write_json, write_text
-from tinsmith.model.answers.publish import first_words, publish_answers
+from tinsmith.model.answers.publish import Published, first_words, publish_answers
 from tinsmith.model.passages import Passage, Source
 
 SOURCE = Source("faq.json", "line 1")
@@ -22,7 +22,7 @@ def folder(tmp_path):
 
 
 def test_questions_become_first_words_and_headings_stay(folder, tmp_path):
-    assert publish_answers(folder, tmp_path / "site", "No idea.", with_questions=False) == 2
+    assert publish_answers(folder, tmp_path / "site", "No idea.", with_questions=False) == Published(2, 0)
     titles = [passage["title"] for passage in read_json(tmp_path / "site" / "passages.json")]
     assert titles == ["It is valid for 15 years; after that...", "Returns > Refunds"]
     assert read_json(tmp_path / "site" / "answers.json")["unknown"] == "No idea."
@@ -39,6 +39,14 @@ def test_visitors_learn_which_small_talk_the_data_answer(tmp_path):
     heading = Passage("d", "document", "Thanks", "To all who helped.", SOURCE)
     write_fake_answers(tmp_path / "built", (*PASSAGES, greeting, heading))
     publish_answers(tmp_path / "built", tmp_path / "site", "No idea.", with_questions=False)
+    assert read_json(tmp_path / "site" / "answers.json")["small_talk"] == ["about"]
+
+
+def test_a_wording_is_what_visitors_ask_also_of_a_section(tmp_path):
+    section = Passage("d", "document", "Us", "We are a tea shop.", SOURCE, wordings=("who are you?", "what is this?"))
+    write_fake_answers(tmp_path / "built", (*PASSAGES, section))
+    published = publish_answers(tmp_path / "built", tmp_path / "site", "No idea.", with_questions=False)
+    assert published == Published(3, 2)
     assert read_json(tmp_path / "site" / "answers.json")["small_talk"] == ["about"]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from tinsmith.card.evidence import required
 from tinsmith.card.facts import Facts
 from tinsmith.model.answers.judge import CONTROLS
+from tinsmith.model.answers.questions import ANSWERABLE
 
 Row = dict[str, str]
 
@@ -59,8 +60,12 @@ _AUTHORS = {
     "base": "written by the base model",
     "endpoint": "written by another language model",
 }
-_LEFT_OUT = "answerable ones, asked without the passages that answer them"
-"""Near questions of origin `rules`."""
+_BY_RULES = {
+    "near": "answerable ones, asked without the passages that answer them",
+    "far": "from a list that is the same for all data",
+    "hostile": "from a list that is the same for all data",
+}
+"""Questions of other kinds whose origin is `rules`."""
 _CONTROLS = (
     "the right reply to another question",
     "the right reply with its facts denied or changed",
@@ -82,7 +87,7 @@ def answer_variables(facts: Facts) -> dict[str, Any]:
         "wordings": wordings(facts),
         "encoders": encoders(facts) if shows_passages(facts) else [],
         "fallback": facts.raw("knowledge", SETTINGS, "fallback"),
-        "has_rule_questions": any("rules" in origins for kind, origins in _origins(facts).items() if kind != "near"),
+        "has_rule_questions": any("rules" in _origins(facts).get(kind, ()) for kind in ANSWERABLE),
         "has_model_questions": any({"base", "endpoint"} & origins.keys() for origins in _origins(facts).values()),
         "controls": controls(facts),
     }
@@ -142,7 +147,7 @@ def question_counts(facts: Facts) -> list[str]:
     """Number of questions of each kind, and who wrote them."""
     lines = []
     for kind, origins in _origins(facts).items():
-        authors = _AUTHORS | ({"rules": _LEFT_OUT} if kind == "near" else {})
+        authors = _AUTHORS | ({"rules": _BY_RULES[kind]} if kind in _BY_RULES else {})
         written = " and ".join(f"{count} {authors[origin]}" for origin, count in origins.items())
         lines.append(facts.recorded_value("knowledge", RECORD, f"questions.{kind}", f"{_KINDS[kind]}: {written}"))
     return lines

@@ -13,7 +13,7 @@ from tinsmith.commands.passage_text import choices_text, mark_of, passage_text
 from tinsmith.commands.terminal import ask, say, show
 from tinsmith.core.config import RunConfig
 from tinsmith.core.run_dir import RunDir, read_json
-from tinsmith.model.answers.small_talk import SmallTalk, answered_small_talk, small_talk_of
+from tinsmith.model.answers.small_talk import SmallTalk, answered_small_talk, asked_texts, small_talk_of
 from tinsmith.model.conversations import Message
 from tinsmith.model.onnx_decoder import OnnxDecoder, load_onnx
 from tinsmith.model.package_format import FLOAT32
@@ -117,8 +117,8 @@ class _Conversation:
         """Whether the ladder is sure of an answer. It is asked only for kinds that the owner's own questions have."""
         if self._answers is None:
             return False
-        titles = (passage.title for passage in self._answers.passages if passage.kind == "answer")
-        return kind in answered_small_talk(titles) and self._answers.look_up(text).rung == "sure"
+        asked = (text for one in self._answers.passages for text in asked_texts(one.kind, one.title, one.wordings))
+        return kind in answered_small_talk(asked) and self._answers.look_up(text).rung == "sure"
 
     def _reply_to_small_talk(self, text: str, kind: SmallTalk) -> None:
         self._offered = []

@@ -78,13 +78,14 @@ class AnswersConfig(Section):
     questions from the data."""
     writer: WriterName = "rules"
     """Who writes questions from the data: `rules`, the `base` model, or an OpenAI-compatible endpoint, given by its
-    address, such as `http://127.0.0.1:8000/v1`. An endpoint reads passages of your data."""
+    address, such as `http://127.0.0.1:8000/v1`. An endpoint reads passages of your data,
+    with their titles."""
     writer_model: WriterModel = ""
     """Name of the endpoint's model. If the endpoint needs a key, set the environment variable `TINSMITH_WRITER_KEY`."""
     wordings: Text = ""
     """A file of wordings, other ways to ask what your passages answer (JSONL, CSV or TSV), relative to the
     configuration file; see `docs/answers.md`. The search also compares visitors' questions with them, and finds many
-    more right answers. Empty uses none."""
+    more right answers. With `publish`, they are part of the site. Empty uses none."""
     encoder: Text = ""
     """Folder of a BERT encoder with mean pooling, used in place of the two built-in ones."""
     unknown: _Reply = "I do not know that."
@@ -100,8 +101,8 @@ class AnswersConfig(Section):
     owner: Annotated[Text, StringConstraints(strip_whitespace=True, max_length=MAX_OWNER_CHARACTERS)] = ""
     """Whose words the answers are, such as your shop's name. Empty uses the title."""
     publish: bool = False
-    """Whether the site may contain the answers and documents, word for word. Without it, the tuned model answers
-    alone. `tinsmith approve` asks and writes this key."""
+    """Whether the site may contain the answers and documents, word for word, and the file of `wordings`. Without it,
+    the tuned model answers alone. `tinsmith approve` asks and writes this key."""
     publish_questions: bool = False
     """Whether the site may also contain the questions of the data, as titles of their answers. Without it, an answer's
     first words are its title. `tinsmith approve` asks and writes this key."""

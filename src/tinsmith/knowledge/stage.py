@@ -141,9 +141,10 @@ def _owned_questions(config: AnswersConfig, passages: Sequence[Passage]) -> _Que
         return None
     questions = read_questions(Path(config.questions))
     warnings = [f"warning: {problem}" for problem in check_questions(questions, passages)]
-    has_near = any(question.kind == "near" for question in questions)
-    near = [] if has_near else near_by_leaving_out(questions[1::2], passages)
-    return _Questions(questions[::2], [*map(MeasuringQuestion, questions[1::2]), *near], warnings, {})
+    fitting, measuring = questions[::2], questions[1::2]
+    has_near = any(question.kind == "near" for question in measuring)
+    near = [] if has_near else near_by_leaving_out(measuring, passages)
+    return _Questions(fitting, [*map(MeasuringQuestion, measuring), *near], warnings, {})
 
 
 def _drafted_questions(

@@ -30,9 +30,8 @@ def torch_answers(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     label: str,
-    temperature: float = 0.0,
 ) -> list[Answer]:
-    """Answers of a Transformers model, in the order of the prompts. Batches are padded on the left.
+    """Greedy answers of a Transformers model, in the order of the prompts. Batches are padded on the left.
 
     Args:
         model: In inference mode.
@@ -40,16 +39,14 @@ def torch_answers(
         prompts: Token ids of each prompt.
         max_new_tokens: Longer answers are cut.
         label: Names the progress bar.
-        temperature: 0 picks the most likely token at each step. Otherwise torch's generator samples, so seed it.
     """
     import torch
     from transformers import GenerationConfig
 
     pad = tokenizer.end_ids[0]
     # The model's own configuration may ask for sampling or penalties.
-    sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     settings = GenerationConfig(
-        **sampling, max_new_tokens=max_new_tokens, eos_token_id=list(tokenizer.end_ids), pad_token_id=pad
+        do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=list(tokenizer.end_ids), pad_token_id=pad
     )
     answers: dict[int, Answer] = {}
     by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))

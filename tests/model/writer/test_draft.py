@@ -8,7 +8,6 @@ from endpoint import completion, endpoint, last_message
 from tinsmith.core.config import AnswersConfig
 from tinsmith.model.answers.questions import check_questions
 from tinsmith.model.passages import Passage, Source
-from tinsmith.model.writer import draft as module
 from tinsmith.model.writer.base import BaseWriter, _first_question
 from tinsmith.model.writer.checks import Checks, cleaned
 from tinsmith.model.writer.confirm import are_specific
@@ -148,6 +147,8 @@ def test_a_follow_up_that_names_its_topic_is_dropped():
 def test_replies_are_cleaned_of_what_models_add():
     assert cleaned('<think>hm\n</think>\n\n Question: "How much?" ') == "How much?"
     assert cleaned("**how much is it?**") == "how much is it?"
+    assert cleaned("<think>they may ask\nhow much is it?") == "", "the limit came before the reply"
+    assert cleaned("so they ask...</think>how much?") == "how much?"
 
 
 def test_a_language_is_known_by_its_letters_and_short_words():
@@ -240,4 +241,3 @@ def test_the_sample_is_drawn_by_the_seed():
         return last_message(server.requests[0])
 
     assert len({first_prompt(seed) for seed in range(6)}) > 1
-    assert module.QUESTION_TOKENS < 100

@@ -19,7 +19,7 @@ def quick(monkeypatch):
 
 
 def asked(address, *texts):
-    return Endpoint(address, "writer-1").replies([[Message("user", text)] for text in texts], 40, "test", 0.5)
+    return Endpoint(address, "writer-1").replies([[Message("user", text)] for text in texts], 40, "test")
 
 
 def failure(address):
@@ -43,7 +43,8 @@ def test_replies_come_in_the_order_of_the_prompts_with_key_and_model():
         texts = [f"q{number}" for number in range(9)]
         assert asked(server.address + "/", *texts) == [f"re: {text}" for text in texts]
     first = server.requests[0]
-    assert first["path"] == "/v1/chat/completions" and first["model"] == "writer-1" and first["temperature"] == 0.5
+    assert first["path"] == "/v1/chat/completions" and first["model"] == "writer-1"
+    assert "temperature" not in first, "some models take no other than their own"
     assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
 
 
@@ -52,6 +53,40 @@ def test_without_a_key_none_is_sent(monkeypatch):
     with endpoint(always(200, completion("ok"))) as server:
         assert asked(server.address, "a") == ["ok"]
     assert "Authorization" not in server.headers[0]
+
+
+def test_a_key_as_short_as_local_servers_take_may_occur_in_replies(monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "none")
+    with endpoint(always(200, completion("there is none"))) as server:
+        assert asked(server.address, "a") == ["there is none"]
+
+
+def test_a_model_that_names_its_limit_otherwise_is_asked_its_way():
+    def reply(body, number):
+        if "max_tokens" in body:
+            return 400, b"Unsupported parameter: use 'max_completion_tokens' instead.", {}
+        return 200, completion("ok"), {}
+
+    with endpoint(reply) as server:
+        assert asked(server.address, "a", "b") == ["ok", "ok"]
+    assert server.requests[-1]["max_completion_tokens"] == 1040
+
+
+def test_a_prompt_that_a_filter_declines_costs_no_other_reply():
+    def reply(body, number):
+        return (400, b"filtered", {}) if last_message(body) == "q7" else (200, completion(last_message(body)), {})
+
+    with endpoint(reply) as server:
+        texts = [f"q{number}" for number in range(9)]
+        assert asked(server.address, *texts) == [text if text != "q7" else "" for text in texts]
+    with endpoint(always(400, b"filtered")) as server:
+        assert "HTTP 400 Bad Request: filtered" in failure(server.address)
+
+
+def test_a_line_that_the_limit_cut_is_no_reply():
+    body = b'{"choices": [{"finish_reason": "length", "message": {"content": "How much?\\nAnd how lo"}}]}'
+    with endpoint(always(200, body)) as server:
+        assert asked(server.address, "a") == ["How much?"]
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])

@@ -1,12 +1,13 @@
 """Copy a folder of answers to where visitors get it, with what its owner agreed to publish and nothing else."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.run_dir import link_or_copy, read_json, write_checksums, write_json
-from tinsmith.model.answers.small_talk import answered_small_talk
+from tinsmith.model.answers.small_talk import answered_small_talk, asked_texts
 
 SETTINGS_FILE = "answers.json"
 PASSAGES_FILE = "passages.json"
@@ -22,8 +23,16 @@ _INLINE_MARK = re.compile(r"\*\*|`+|(?<![\w*])\*(?=\w)|(?<=[\w.,:;!?])\*(?!\w)")
 """Markdown's emphasis and code."""
 
 
-def publish_answers(folder: Path, target: Path, unknown: str, with_questions: bool) -> int:
-    """Write the folder that visitors get, with its own digests, and return the number of passages in it.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """How much of the owner's is in the folder that visitors get."""
+
+    passages: int
+    wordings: int
+
+
+def publish_answers(folder: Path, target: Path, unknown: str, with_questions: bool) -> Published:
+    """Write the folder that visitors get, with its own digests.
 
     Args:
         folder: Answers as the knowledge stage writes them, whose titles are questions of the data.
@@ -42,11 +51,13 @@ def publish_answers(folder: Path, target: Path, unknown: str, with_questions: bo
             raise ArtifactError(f"{folder / name}: missing", "Run its stage again: tinsmith run")
         link_or_copy(folder / name, target / name)
     write_json(target / PASSAGES_FILE, [_public(passage, with_questions) for passage in passages])
-    small_talk = answered_small_talk(passage["title"] for passage in passages if passage["kind"] == "answer")
+    small_talk = answered_small_talk(
+        text for passage in passages for text in asked_texts(passage["kind"], passage["title"], passage["wordings"])
+    )
     shown = {"passages": PASSAGES_FILE, "unknown": unknown, "small_talk": small_talk}
     write_json(target / SETTINGS_FILE, {**settings, **shown})
     write_checksums(target)
-    return len(passages)
+    return Published(len(passages), sum(len(passage["wordings"]) for passage in passages))
 
 
 def first_words(text: str) -> str:

@@ -54,7 +54,9 @@ def read_rows(path: Path) -> Rows:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", "Correct answers.questions.") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror})", "Correct the path in the configuration."
+        ) from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 
 from tinsmith.model.answers.questions import Question
 from tinsmith.model.answers.statements import normalized, states
@@ -104,8 +105,9 @@ def questions_by_rules(passages: Sequence[Passage], known: int, seed: int, langu
             question = Question(text, "known", passage.id, must_state, origin="rules")
             questions[normalized(text)] = question
             break
-    follow_ups = [question for passage in order if (question := _follow_up(passage, frequent, titles))]
-    return [*questions.values(), *follow_ups[: known // _KNOWN_PER_FOLLOW_UP], *general_questions(language)]
+    follow_ups = (question for passage in order if (question := _follow_up(passage, frequent, titles)))
+    few = islice(follow_ups, known // _KNOWN_PER_FOLLOW_UP)
+    return [*questions.values(), *few, *general_questions(language)]
 
 
 def general_questions(language: str) -> list[Question]:

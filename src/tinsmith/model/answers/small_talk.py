@@ -6,7 +6,7 @@ A message is small talk only if listed phrases cover all of its words, so a ques
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -50,6 +50,11 @@ def small_talk_of(message: str) -> SmallTalk | None:
         start = end
     kind = next((kind for kind in SMALL_TALK if kind in present), None)
     return None if "?" in message and kind in _NO_QUESTIONS else kind
+
+
+def asked_texts(kind: str, title: str, wordings: Sequence[str]) -> Sequence[str]:
+    """What visitors may ask to see a passage: its wordings, and the title of an answer, which is a question."""
+    return (title, *wordings) if kind == "answer" else wordings
 
 
 def answered_small_talk(questions: Iterable[str]) -> list[SmallTalk]:

@@ -34,17 +34,12 @@ class BaseWriter:
     def _tokenizer(self) -> ChatTokenizer:
         return load_tokenizer(self._folder)
 
-    def replies(
-        self, prompts: Sequence[Sequence[Message]], max_tokens: int, label: str, temperature: float = 0.0, seed: int = 0
-    ) -> list[str]:
+    def replies(self, prompts: Sequence[Sequence[Message]], max_tokens: int, label: str) -> list[str]:
         """A reply to each prompt. One without an end is cut after its first question mark. See `Writer.replies`."""
-        import torch
-
         if not prompts:
             return []
-        torch.manual_seed(seed)
         ids = [self._tokenizer.encode_prompt(prompt) for prompt in prompts]
-        answers = torch_answers(self._model, self._tokenizer, ids, max_tokens, label, temperature)
+        answers = torch_answers(self._model, self._tokenizer, ids, max_tokens, label)
         return [answer.text if answer.stopped else _first_question(answer.text) for answer in answers]
 
     def likelihoods(self, questions: Sequence[str], texts: Sequence[str]) -> list[float]:

@@ -1,6 +1,7 @@
 """Checks that a written text is one question, in the data's language, and does not give its answer away."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,7 +10,8 @@ from tinsmith.model.answers.rules import figures, frequent_words, is_ambiguous, 
 from tinsmith.model.answers.statements import normalized, states_as_words
 from tinsmith.model.passages import Passage
 
-_THOUGHTS = re.compile(r".*</think>", re.DOTALL)
+_THOUGHTS = re.compile(r"<think>.*?(?:</think>|\Z)|\A.*</think>", re.DOTALL)
+"""Also without a beginning, which some servers leave out, or an end, which a model may not reach."""
 _LABEL = re.compile(r"\A(?:question|q|fråga)\s*:\s*", re.IGNORECASE)
 _QUOTES = "\"'\u201c\u201d\u2018\u2019\u00ab\u00bb`*"
 _MARKS = re.compile("[?\uff1f\u061f]")
@@ -57,11 +59,12 @@ class Checks:
         marks = len(_MARKS.findall(question))
         checks = (
             (not words(question), "empty"),
+            (any(unicodedata.category(c) in ("Cc", "Cs") and c != "\n" for c in question), "not plain text"),
             ("\n" in question or marks > 1, "several questions"),
             (len(question) > _MAX_CHARACTERS, "too long"),
             (not marks and question.endswith(_STATEMENT_ENDS), "not a question"),
             (not self._is_familiar(question), "in another language"),
-            (distinctive <= self._distinctive(passage.title), "repeats the title"),
+            (bool(distinctive) and distinctive <= self._distinctive(passage.title), "repeats the title"),
             (normalized(question) in map(normalized, passage.wordings), "repeats a wording"),
             (
                 any(states_as_words(question, figure) for figure in figures(passage.text)),

@@ -71,7 +71,9 @@ def draft_questions(
     Raises:
         EndpointError: the endpoint failed.
     """
+    wordings = {normalized(wording) for passage in passages for wording in passage.wordings}
     by_rules = questions_by_rules(passages, count, seed, language)
+    by_rules = [question for question in by_rules if normalized(question.question) not in wordings]
     if writer is None:
         return Draft(by_rules)
     draft = Draft()
@@ -166,7 +168,10 @@ def _near(
     replies = _replies(draft, writer, [near_prompt(passage) for passage in passages], "near questions")
     candidates = [_Candidate(text, passage) for text, passage in zip(replies, passages, strict=True)]
     candidates = _kept(draft, candidates, [checks.problem(one.text, one.passage) for one in candidates])
-    closest = [list(search(one.text))[:_NEAR_PASSAGES] for one in candidates]
+    closest = [
+        [one.passage, *(passage for passage in search(one.text) if passage != one.passage)][:_NEAR_PASSAGES]
+        for one in candidates
+    ]
     answered = are_answered(writer, [[one.text] for one in candidates], closest, "checking near questions")
     return _kept(draft, candidates, ["" if is_answered is False else "may have an answer" for is_answered in answered])
 

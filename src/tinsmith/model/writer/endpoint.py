@@ -32,6 +32,10 @@ _PIECE_BYTES = 1 << 16
 _MAX_REPLY_BYTES = 1 << 20
 _THOUGHT_TOKENS = 1000
 """Room for models that think before they reply."""
+_LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
+"""Field for the longest reply: the usual one, and that of models that accept no other."""
+_SECRET_CHARACTERS = 16
+"""A shorter key is no secret. Local servers accept any, such as `none`, which also occurs in replies."""
 _MAX_CONCURRENT_REQUESTS = 4
 _SHOWN_CHARACTERS = 200
 
@@ -42,6 +46,14 @@ class _Retryable(Exception):
     def __init__(self, reason: str, pause_seconds: float = 0.0) -> None:
         super().__init__(reason)
         self.pause_seconds = pause_seconds
+
+
+class _Declined(Exception):
+    """The endpoint refuses a prompt. The text is the status, and `detail` the endpoint's explanation."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.detail = detail
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -77,46 +89,53 @@ class Endpoint:
                 "Copy the key again.",
             )
         self._opener = _opener(self.address)
+        self._limit_name = _LIMIT_NAMES[0]
+        self._has_replied = False
 
-    def replies(
-        self, prompts: Sequence[Sequence[Message]], max_tokens: int, label: str, temperature: float = 0.0, seed: int = 0
-    ) -> list[str]:
-        """A reply to each prompt; empty where the model wrote none. See `Writer.replies`.
+    def replies(self, prompts: Sequence[Sequence[Message]], max_tokens: int, label: str) -> list[str]:
+        """A reply to each prompt; empty where there is none. See `Writer.replies`.
+
+        After a first reply, a prompt that the endpoint declines, as a content filter does, gets an empty one.
 
         Raises:
             EndpointError: the endpoint cannot be reached, refuses, or sends something other than a chat completion.
         """
-        bodies = [
-            {
-                "model": self.model,
-                "messages": [{"role": message.role, "content": message.content} for message in prompt],
-                "max_tokens": max_tokens + _THOUGHT_TOKENS,
-                "temperature": temperature,
-            }
-            for prompt in prompts
-        ]
         executor = ThreadPoolExecutor(_MAX_CONCURRENT_REQUESTS)
         try:
-            replies = executor.map(self._reply, bodies)
-            return list(tqdm(replies, total=len(bodies), desc=label, unit="reply", delay=2))
+            replies = executor.map(lambda prompt: self._reply(prompt, max_tokens + _THOUGHT_TOKENS), prompts)
+            return list(tqdm(replies, total=len(prompts), desc=label, unit="reply", delay=2))
         finally:
             executor.shutdown(cancel_futures=True)
 
-    def _reply(self, body: dict[str, Any]) -> str:
+    def _reply(self, prompt: Sequence[Message], max_tokens: int) -> str:
         """The text of one reply. Retries failures that may pass."""
+        messages = [{"role": message.role, "content": message.content} for message in prompt]
         for pause_seconds in (*_PAUSES_SECONDS, None):
+            limit = self._limit_name
             try:
-                return self._content(self._send(json.dumps(body).encode()))
+                reply = self._content(self._send({"model": self.model, "messages": messages, limit: max_tokens}))
+                self._has_replied = True
+                return reply
+            except _Declined as declined:
+                if limit != _LIMIT_NAMES[1] and _LIMIT_NAMES[1] in declined.detail:
+                    self._limit_name = _LIMIT_NAMES[1]
+                elif self._has_replied:
+                    return ""
+                else:
+                    self._fail(
+                        f"{declined}: {declined.detail}",
+                        "Check answers.writer, which usually ends in /v1, and answers.writer_model.",
+                    )
             except _Retryable as problem:
                 if pause_seconds is None:
                     self._fail(f"{problem}, {len(_PAUSES_SECONDS) + 1} times", "Check that it runs, or try later.")
                 time.sleep(min(max(pause_seconds, problem.pause_seconds), _MAX_PAUSE_SECONDS))
         raise AssertionError("the last attempt returns or raises")
 
-    def _send(self, body: bytes) -> bytes:
+    def _send(self, body: dict[str, Any]) -> bytes:
         request = urllib.request.Request(
             f"{self.address}/chat/completions",
-            body,
+            json.dumps(body).encode(),
             {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "tinsmith"},
         )
         if self._key:
@@ -148,7 +167,7 @@ class Endpoint:
         return bytes(content)
 
     def _raise_for_status(self, error: urllib.error.HTTPError) -> NoReturn:
-        """Raise `_Retryable` for a status worth retrying, and `EndpointError` for any other."""
+        """Raise `_Retryable` for a status worth retrying, `_Declined` for HTTP 400, and `EndpointError` for others."""
         reason = f"HTTP {error.code} {error.reason}"
         if error.code in _RETRYABLE_STATUSES:
             wait = error.headers.get("Retry-After", "")
@@ -161,17 +180,20 @@ class Endpoint:
             detail = self._shown(self._read(cast(http.client.HTTPResponse, error.fp)))
         except (OSError, http.client.HTTPException, _Retryable):
             detail = "its explanation could not be read"
+        if error.code == 400:
+            raise _Declined(reason, detail)
         self._fail(
             f"{reason}: {detail}",
             "Check answers.writer, which usually ends in /v1, and answers.writer_model.",
         )
 
     def _content(self, body: bytes) -> str:
-        """The text of a chat completion; empty if the model gave none, as when it refuses."""
+        """The text of a chat completion, without a last line that the limit cut; empty if the model gave none."""
         try:
-            content = json.loads(body)["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            content = body
+            choice = json.loads(body)["choices"][0]
+            content, is_cut = choice["message"]["content"], choice.get("finish_reason") == "length"
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            content, is_cut = body, False
         if content is None:
             return ""
         if not isinstance(content, str):
@@ -179,9 +201,9 @@ class Endpoint:
                 f"its reply is not a chat completion: {self._shown(body)}",
                 "Set answers.writer to the address of an OpenAI-compatible API; it usually ends in /v1.",
             )
-        if self._key and self._key in content:
+        if self._without_key(content) != content:
             self._fail("a reply contains your key", "Do not use this endpoint, and replace the key.")
-        return content
+        return content.rpartition("\n")[0] if is_cut else content
 
     def _shown(self, body: bytes) -> str:
         """The beginning of what the endpoint sent, as one line without the key."""
@@ -189,7 +211,7 @@ class Endpoint:
         return text[:_SHOWN_CHARACTERS] or "(nothing)"
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
+        return text.replace(self._key, "***") if len(self._key) >= _SECRET_CHARACTERS else text
 
     def _fail(self, problem: str, hint: str) -> NoReturn:
         raise EndpointError(f"answers.writer: {self.address}: {self._without_key(problem)}", hint) from None

@@ -18,17 +18,13 @@ class Writer(Protocol):
     def origin(self) -> str:
         """Value of `Question.origin` for its questions."""
 
-    def replies(
-        self, prompts: Sequence[Sequence[Message]], max_tokens: int, label: str, temperature: float = 0.0, seed: int = 0
-    ) -> list[str]:
+    def replies(self, prompts: Sequence[Sequence[Message]], max_tokens: int, label: str) -> list[str]:
         """A reply to each prompt, in order; empty where there is none.
 
         Args:
             prompts: Messages of each, the last one the user's.
             max_tokens: Longest reply.
             label: Names the progress bar.
-            temperature: 0 picks the most likely words.
-            seed: Seed of the sampling, if the model accepts one.
 
         Raises:
             EndpointError: an endpoint failed.
@@ -58,4 +54,5 @@ def disclosure(writer: Writer | None, passages: int) -> str:
     if not isinstance(writer, Endpoint):
         return ""
     where = "on this machine" if is_loopback(writer.address) else "which may keep them"
-    return f"sending up to {passages} passages to {writer.address} ({writer.model}), {where}, as answers.writer says"
+    what = f"up to {passages} passages with their titles"
+    return f"sending {what} to {writer.address} ({writer.model}), {where}, as answers.writer says"
