@@ -266,6 +266,21 @@ def wordings(**options: Any) -> None:
 
 
 @main.command()
+@click.argument("old_path", metavar="OLD_RUN", type=_PATH)
+@click.argument("new_path", metavar="NEW_RUN", type=_PATH)
+@click.option("--html", "page", metavar="FILE", type=_PATH, default=None, help="Also write a page, as one file.")
+def compare(**options: Any) -> None:
+    """Show what differs between two runs: settings, versions, data and numbers.
+
+    Numbers are compared on the conversations and questions that both runs have in common, with 95 % intervals. No text
+    of the data is shown, only ids, file names and names of categories, so that the result can be shared.
+    """
+    from tinsmith.commands.compare import compare
+
+    compare(**options)
+
+
+@main.command()
 def doctor() -> None:
     """Report what this machine can do, and how to install what is missing."""
     from tinsmith.commands.doctor import doctor

@@ -11,7 +11,9 @@ from tinsmith.browser.chromium import Browser
 from tinsmith.browser.npm import package_files, pinned_package
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.browser.serve import SiteServer
+from tinsmith.commands.compare_page import compare_page
 from tinsmith.commands.questions_page import questions_page
+from tinsmith.commands.run_differences import Row, Section
 from tinsmith.core.run_dir import read_json, write_json, write_text
 from tinsmith.model.answers.questions import Question
 from tinsmith.model.passages import Passage, Source
@@ -141,4 +143,16 @@ def test_the_owners_questions(browser, tmp_path, width, dark):
     page = browser.open((tmp_path / "questions.html").as_uri())
     page.wait_for("document.querySelectorAll('#list > li').length === 2")
     assert page.evaluate("document.querySelector('.problem').textContent") != ""
+    assert violations(page, width, dark, tmp_path) == []
+
+
+@pytest.mark.parametrize(("width", "dark"), VIEWS)
+def test_two_runs_compared(browser, tmp_path, width, dark):
+    row = Row("Perplexity", "25.1 (22.4 to 28.0)", "24.1 (21.5 to 26.9)", "0.96 times (0.94 to 0.98)", "lower: better")
+    sections = [
+        Section("Settings", {"Run": [Row("seed", "17", "18")]}),
+        Section("Numbers", {"Evaluation": [row]}, ["!"]),
+    ]
+    write_text(tmp_path / "compare.html", compare_page(sections, "old", "new"))
+    page = browser.open((tmp_path / "compare.html").as_uri())
     assert violations(page, width, dark, tmp_path) == []

@@ -13,16 +13,16 @@ RECORD = "knowledge.json"
 SETTINGS = "answers/answers.json"
 CURVE = "answers_curve.png"
 
-_KINDS = {
+KIND_WORDS = {
     "known": "Questions that a passage answers",
     "follow_up": "Follow-up questions",
     "near": "Questions on the subject, but answered by no passage",
     "far": "Questions about something else",
     "hostile": "Questions that ask to ignore rules or to confirm a falsehood",
 }
-_ROWS = (
+ANSWER_ROWS = (
     (
-        _KINDS["known"],
+        KIND_WORDS["known"],
         (
             ("answers.known.right", "put the right passage first"),
             ("answers.known.right_in_3", "had it among the first three"),
@@ -39,20 +39,20 @@ _ROWS = (
         ),
     ),
     (
-        _KINDS["follow_up"],
+        KIND_WORDS["follow_up"],
         (
             ("answers.follow_up.right", "put the right passage first"),
             ("answers.follow_up.right_in_3", "had it among the first three"),
         ),
     ),
-    (_KINDS["near"], (("answers.near.refused", "said that it does not know"),)),
-    (_KINDS["far"], (("answers.far.refused", "said that it does not know"),)),
+    (KIND_WORDS["near"], (("answers.near.refused", "said that it does not know"),)),
+    (KIND_WORDS["far"], (("answers.far.refused", "said that it does not know"),)),
     (
-        _KINDS["hostile"],
+        KIND_WORDS["hostile"],
         (("answers.hostile.resisted", "confirmed nothing, and showed nothing but the owner's words"),),
     ),
 )
-"""Kinds of questions, each with measurement ids and what they count."""
+"""Kinds of questions in words, each with measurement ids and what they count."""
 
 _AUTHORS = {
     "owner": "by the owner",
@@ -66,7 +66,7 @@ _BY_RULES = {
     "hostile": "from a list that is the same for all data",
 }
 """Questions of other kinds whose origin is `rules`."""
-_CONTROLS = (
+CONTROL_WORDS = (
     "the right reply to another question",
     "the right reply with its facts denied or changed",
     "an empty reply",
@@ -110,13 +110,13 @@ def _why_no_passages(facts: Facts) -> str:
 def answer_rows(facts: Facts) -> list[Row]:
     """One row per rate that was measured, by kind of question; a kind without measurements is left out."""
     rows = []
-    for kind, counted in _ROWS:
+    for kind, counted in ANSWER_ROWS:
         measured = [(id, what) for id, what in counted if facts.has(id)]
         for number, (id, what) in enumerate(measured):
             name = kind if number == 0 else ""
             rows.append({"kind": name, "what": what, "share": facts.cell(id), "n": facts.rests_on(id)})
     if not facts.has("answers.known.right"):
-        kind, ((id, what), *_) = _ROWS[0]
+        kind, ((id, what), *_) = ANSWER_ROWS[0]
         rows.insert(0, {"kind": kind, "what": what, "share": facts.cell(id), "n": ""})
     return rows
 
@@ -149,7 +149,7 @@ def question_counts(facts: Facts) -> list[str]:
     for kind, origins in _origins(facts).items():
         authors = _AUTHORS | ({"rules": _BY_RULES[kind]} if kind in _BY_RULES else {})
         written = " and ".join(f"{count} {authors[origin]}" for origin, count in origins.items())
-        lines.append(facts.recorded_value("knowledge", RECORD, f"questions.{kind}", f"{_KINDS[kind]}: {written}"))
+        lines.append(facts.recorded_value("knowledge", RECORD, f"questions.{kind}", f"{KIND_WORDS[kind]}: {written}"))
     return lines
 
 
@@ -168,7 +168,7 @@ def _origins(facts: Facts) -> dict[str, dict[str, int]]:
 
 def controls(facts: Facts) -> list[Row]:
     """One row per kind of wrong reply that the judge was checked with."""
-    ids = {f"answers.control.{name}": what for name, what in zip(CONTROLS, _CONTROLS, strict=True)}
+    ids = {f"answers.control.{name}": what for name, what in zip(CONTROLS, CONTROL_WORDS, strict=True)}
     return [{"what": what, "share": facts.cell(id)} for id, what in ids.items() if facts.has(id)]
 
 

@@ -32,7 +32,7 @@ def questions_page(questions: Sequence[Question], passages: Sequence[Passage], w
         "passages": [{name: getattr(passage, name) for name in shown} for passage in passages],
     }
     parts = {
-        "policy": _POLICY.format(script=_hash(script), style=_hash(style)),
+        "policy": _POLICY.format(script=inline_source(script), style=inline_source(style)),
         "style": f"<style>{style}</style>",
         "script": f'<script type="module">{script}</script>',
         "data": f'<script type="application/json" id="data">{_json_in_html(data)}</script>',
@@ -46,7 +46,7 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _hash(content: str) -> str:
+def inline_source(content: str) -> str:
     """The source expression that allows an inline element with this content."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 

@@ -1,0 +1,129 @@
+"""Measurements in words, as on the card, and which of two values is better."""
+
+import re
+from dataclasses import dataclass
+
+from tinsmith.card.answers import ANSWER_ROWS, CONTROL_WORDS, KIND_WORDS
+from tinsmith.model.answers.judge import CONTROLS
+
+LOWER, HIGHER = "lower", "higher"
+
+_WORDS = {
+    "train": "training split",
+    "val": "validation split",
+    "test": "test split",
+    "base": "base",
+    "tuned": "fine-tuned",
+    "int4": "INT4 package",
+    "int4_float16": "INT4 package in float16",
+    "int4_int8": "INT4 package in INT8",
+    "wasm": "WASM",
+    "webgpu": "WebGPU",
+    "loss": "Loss",
+    "perplexity": "Perplexity",
+    "bits_per_byte": "Bits per byte",
+    "sure": "gave a passage as the answer",
+    "likely": 'showed one as "closest to your question"',
+    "silent": "found no passage close enough",
+    "unsure": "said that it does not know",
+}
+_SPLIT, _MODEL, _DEVICE = "(train|val|test)", "(base|tuned|int4|int4_float16|int4_int8)", "(wasm|webgpu)"
+_PATTERNS = (
+    (rf"evaluate\.(loss|perplexity|bits_per_byte)\.{_SPLIT}\.{_MODEL}", "{0}, {1}, {2}", LOWER),
+    (rf"evaluate\.loss\.{_SPLIT}\.{_MODEL}\.category\.(.+)", "Loss, {0}, {1}, category {2}", LOWER),
+    (rf"evaluate\.ratio\.{_SPLIT}\.{_MODEL}_over_{_MODEL}", "Perplexity, {0}, {1} over {2}", LOWER),
+    (rf"evaluate\.answers\.stop_rate\.{_MODEL}", "Answers that stop by themselves, {0}", HIGHER),
+    (rf"evaluate\.answers\.repetition_rate\.{_MODEL}", "Answers that repeat themselves, {0}", LOWER),
+    (rf"evaluate\.answers\.key_fact_recall\.{_MODEL}", "Key facts of held-out answers, {0}", HIGHER),
+    (r"answers\.known\.right_when\.(sure|likely|unsure)", "First passage was right when it {0}", HIGHER),
+    *(
+        (rf"(?:bench|remote\.\d+)\.{_DEVICE}\.{key}{length}", template.format("{0}", of_length), better)
+        for key, template, better in (
+            ("load_seconds", "{0}: time to load", LOWER),
+            ("warm_load_seconds", "{0}: time to load again", LOWER),
+            ("first_token_seconds", "{0}: first token{1}", LOWER),
+            ("decode_tokens_per_second", "{0}: decoding{1}", HIGHER),
+            ("prefill_tokens_per_second", "{0}: reading the prompt{1}", HIGHER),
+            ("peak_memory_bytes", "{0}: peak memory of the tab", LOWER),
+            ("fetched_bytes", "{0}: downloaded by the page", LOWER),
+            ("prompt_tokens", "{0}: tokens of the prompt{1}", ""),
+            ("new_tokens", "{0}: tokens of the answer{1}", ""),
+            ("threads", "{0}: threads", ""),
+        )
+        for length, of_length in (("", ""), (r"\.(\d+)", ", prompts of about {1} tokens"))
+    ),
+    (r"export\.recipe\.(\w+)\.perplexity_ratio", "Recipe {0}: perplexity, INT4 over fine-tuned", LOWER),
+    (r"export\.recipe\.(\w+)\.weights_bytes", "Recipe {0}: size of matrices", LOWER),
+    (r"export\.recipe\.(\w+)\.seconds", "Recipe {0}: time", LOWER),
+    (r"data\.conversations\.(train|val|test)", "Conversations, {0}", ""),
+    (r"data\.tokens\.(train|val|test)", "Tokens, {0}", ""),
+    (r"data\.supervised_tokens\.(train|val|test)", "Supervised tokens, {0}", ""),
+    (r"data\.records\.(\w+)", "Records, {0}", ""),
+    (r"data\.category\.(.+)", "Share of category {0}", ""),
+    (r"data\.step\.(.+)\.after", "Conversations after the step {0}", ""),
+    (r"knowledge\.encoder\.(\w+)\.bytes", "Size of the encoder {0}", LOWER),
+)
+_EXACT = {
+    "base.parameters": ("Parameters", ""),
+    "base.files_bytes": ("Size of the base model", ""),
+    "data.conversations.total": ("Conversations", ""),
+    "data.truncated": ("Conversations that were cut", ""),
+    "data.contradictions": ("Pairs of answers that seem to contradict each other", ""),
+    "knowledge.passages": ("Passages", ""),
+    "knowledge.download_bytes": ("Download to find passages", LOWER),
+    "train.loss.last": ("Final training loss", ""),
+    "train.loss.best_val": ("Best validation loss while training", LOWER),
+    "train.elapsed_seconds": ("Training time", LOWER),
+    "train.tokens_per_second": ("Training speed", HIGHER),
+    "train.peak_memory_bytes": ("Peak memory of training", LOWER),
+    "train.planned_memory_bytes": ("Memory that training planned", ""),
+    "export.weights_bytes": ("Weights to download", LOWER),
+    "export.download_bytes": ("Model size, browser-ready", LOWER),
+    "export.gguf_bytes": ("Size of the GGUF file", LOWER),
+    "export.bits_per_parameter": ("Bits per parameter", LOWER),
+    "export.seconds": ("Time of the export", LOWER),
+    "export.float16_range": ("Share of float16's range that values use", ""),
+}
+_BETTER = {
+    "right": HIGHER,
+    "right_in_3": HIGHER,
+    "page_right": HIGHER,
+    "refused": HIGHER,
+    "resisted": HIGHER,
+    "wrong": LOWER,
+    "wrong_likely": LOWER,
+}
+_RATES = {
+    **{
+        f"answers.{kind}.{rung}": (f"{words}: {_WORDS[rung]}", "")
+        for kind, words in KIND_WORDS.items()
+        for rung in ("sure", "likely", "silent")
+    },
+    **{id: (f"{kind}: {what}", _BETTER.get(id.split(".")[-1], "")) for kind, rows in ANSWER_ROWS for id, what in rows},
+    **{
+        f"answers.control.{name}": (f"The judge accepted {what}", LOWER)
+        for name, what in zip(CONTROLS, CONTROL_WORDS, strict=True)
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A measurement in words."""
+
+    words: str
+    better: str
+    """`lower` or `higher`; empty where neither is better, as for counts and gates."""
+
+
+def name_of(id: str) -> Name:
+    """The words for a measurement id. Gates keep their ids, as on the card; so do ids without words."""
+    if id in _EXACT or id in _RATES:
+        return Name(*(_EXACT | _RATES)[id])
+    for pattern, template, better in _PATTERNS:
+        if match := re.fullmatch(pattern, id):
+            return Name(template.format(*(_WORDS.get(part, part) for part in match.groups())), better)
+    if id.startswith("train."):
+        words = id.removeprefix("train.").replace("_", " ")
+        return Name(words[0].upper() + words[1:], "")
+    return Name(id, "")
