@@ -14,8 +14,10 @@ from tinsmith.browser.chromium import Browser
 from tinsmith.card.evidence import read_evidence
 from tinsmith.cli import main
 from tinsmith.commands.compare_page import compare_page
+from tinsmith.commands.difference_rows import Row, Section
 from tinsmith.commands.measurement_names import name_of
-from tinsmith.commands.run_differences import UNTOLD, Row, Section, differences, numbers
+from tinsmith.commands.number_differences import UNTOLD, numbers
+from tinsmith.commands.run_differences import differences
 from tinsmith.core import measure
 from tinsmith.core.run_dir import RunDir, file_sha256, write_json, write_text
 from tinsmith.model.answers.rates import Outcome, outcome_record, rates
@@ -291,6 +293,9 @@ def test_settings_name_values_but_no_texts(old, new):
     assert rows["train.schedule"].new == "linear" and rows["data.path"].new == "other.jsonl"
     assert rows["data.system_prompt"].old == "13 characters (not printed)"
     assert rows["data.system_prompt"].new == "22 characters (not printed)"
+    configure(old, "data", system_prompt=f"{SECRET}?", path="/srv/other.jsonl")
+    alike = rows_of(old, new)
+    assert alike["data.path"].change == "in another folder" and alike["data.system_prompt"].change == "another text"
     assert rows["card.examples"].new == "1 text (not printed)"
 
 
@@ -308,6 +313,18 @@ def test_versions_and_machines_stage_by_stage(old, new):
     assert rows["cpu"] == Row("cpu", "Testor 9000", "Testor 1")
     row = rows["WASM: decoding"]
     assert row.verdict == "the ranges are apart; on another machine" and row.change == "+11.2 tokens/s"
+
+
+def test_what_a_stage_resolved_is_compared(old, new):
+    record = json.loads((new.stage("train") / "train.json").read_text())
+    write_json(new.stage("train") / "train.json", record | {"compute_dtype": "float32"})
+    record = json.loads((new.stage("base") / "base.json").read_text())
+    write_json(new.stage("base") / "base.json", record | {"revision": "pkg==1.3"})
+    section = next(s for s in differences(read_evidence(old), read_evidence(new)) if s.title.startswith("Versions"))
+    assert section.groups == {
+        "Base model": [Row("revision", "pkg==1.2", "pkg==1.3")],
+        "QLoRA fine-tuning": [Row("trained in", "bfloat16", "float32")],
+    }
 
 
 def test_unpaired_intervals_say_no_more_than_that_they_overlap(old, new):
@@ -341,8 +358,9 @@ def test_gates_come_last_under_their_ids(old, new):
 def test_unfinished_stages_and_missing_numbers_are_named(tmp_path, old):
     unfinished = write_run(tmp_path / "unfinished", stages=("base", "data", "knowledge"))
     notes = notes_of(old, unfinished)
-    assert "Evaluation: the new run has not finished it." in notes
-    assert "Evaluation: the old run has not finished it." in notes_of(unfinished, old)
+    missing = "QLoRA fine-tuning, Merge, INT4 package, Evaluation, Browser benchmark, Other devices"
+    assert f"The new run has not finished: {missing}." in notes and "The old run" not in notes
+    assert f"The old run has not finished: {missing}." in notes_of(unfinished, old)
     found = [m for m in measure.read(unfinished.measurements) if m.id != "knowledge.passages"]
     unfinished.measurements.unlink()
     measure.append(unfinished.measurements, found)

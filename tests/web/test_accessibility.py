@@ -12,8 +12,8 @@ from tinsmith.browser.npm import package_files, pinned_package
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.browser.serve import SiteServer
 from tinsmith.commands.compare_page import compare_page
+from tinsmith.commands.difference_rows import Row, Section
 from tinsmith.commands.questions_page import questions_page
-from tinsmith.commands.run_differences import Row, Section
 from tinsmith.core.run_dir import read_json, write_json, write_text
 from tinsmith.model.answers.questions import Question
 from tinsmith.model.passages import Passage, Source

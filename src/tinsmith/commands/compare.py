@@ -4,9 +4,10 @@ from pathlib import Path
 
 from tinsmith.card.evidence import Evidence, read_evidence
 from tinsmith.commands.compare_page import compare_page
+from tinsmith.commands.difference_rows import Row, Section
 from tinsmith.commands.existing_run import existing_run
-from tinsmith.commands.run_differences import Row, Section, differences
-from tinsmith.commands.terminal import say, show
+from tinsmith.commands.run_differences import differences
+from tinsmith.commands.terminal import say, say_next, show
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import write_text
 
@@ -22,14 +23,16 @@ def compare(old_path: Path, new_path: Path, page: Path | None) -> None:
     if page and (page.exists() or page.is_symlink()):
         raise UserError(f"{page}: already there", "Name another file with --html.")
     sections = differences(old, new)
-    show(f"old: {old_path}\nnew: {new_path}")
+    show(f"old: {one_line(str(old_path))}\nnew: {one_line(str(new_path))}")
     for section in sections:
         show(f"\n{section_text(section)}")
     if not sections:
         show("\nNothing differs in settings, versions, data and numbers.")
     if page:
         write_text(page, compare_page(sections, old_path.resolve().name, new_path.resolve().name))
-        say(f"wrote {page}; it loads and sends nothing")
+        say(f"\nwrote {page}; it loads and sends nothing")
+    else:
+        say_next("compare", old_path, new_path, "--html", "compare.html")
 
 
 def _evidence(path: Path) -> Evidence:

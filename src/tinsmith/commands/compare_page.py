@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.browser.runtime import WEB_DIR
+from tinsmith.commands.difference_rows import Section
 from tinsmith.commands.questions_page import inline_source
-from tinsmith.commands.run_differences import Section
 
 
 def compare_page(sections: Sequence[Section], old: str, new: str) -> str:
