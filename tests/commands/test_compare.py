@@ -84,26 +84,30 @@ def answer_pages(run, changed: list[Outcome]):
     measured_all(run, new)
 
 
-def answer(run, stopped, ids=None):
-    """Answers of all models to test questions; `stopped` of int4."""
+def answer(run, stopped, ids=None, stated=None):
+    """Answers of all models to test questions: which of int4's stop, and how many of four key facts each states."""
     texts = ["a b c d " * 3 if number == 0 else "Tea." for number in range(len(stopped))]
-    rewrite(
-        run,
-        "evaluate/answers.jsonl",
-        [
-            {
-                "id": f"c{number}",
-                "system": "",
-                "question": f"{SECRET} {id}?",
-                **{model: {"text": text, "tokens": 3, "stopped": True} for model in ("base", "tuned")},
-                "int4": {"text": text, "tokens": 3, "stopped": is_stopped},
-            }
-            for number, (id, text, is_stopped) in enumerate(
-                zip(ids or range(len(stopped)), texts, stopped, strict=True)
-            )
-        ],
-    )
+    stated = stated or [1] * len(stopped)
+    facts = ["1", "2", "3", "4"]
+    others = {"text": "Tea.", "tokens": 3, "stopped": True}
+    lines = [
+        {
+            "id": f"c{number}",
+            "system": "",
+            "question": f"{SECRET} {id}?",
+            "facts": facts,
+            "base": others,
+            "base_facts": [],
+            "tuned": others,
+            "tuned_facts": [],
+            "int4": {"text": texts[number], "tokens": 3, "stopped": stopped[number]},
+            "int4_facts": facts[: stated[number]],
+        }
+        for number, id in enumerate(ids or range(len(stopped)))
+    ]
+    rewrite(run, "evaluate/answers.jsonl", lines)
     measured(run, "evaluate.answers.stop_rate.int4", sum(stopped) / len(stopped), count=len(stopped))
+    measured(run, "evaluate.answers.key_fact_recall.int4", sum(stated) / 4 / len(stated), count=4 * len(stated))
 
 
 def make_run(root):
@@ -327,13 +331,27 @@ def test_what_a_stage_resolved_is_compared(old, new):
     }
 
 
+def test_key_facts_are_paired_by_question(old, new):
+    answer(new, [True] * 6 + [False] * 2, stated=[2, 2, 1, 2, 2, 2, 1, 2])
+    row = rows_of(old, new)["Key facts of held-out answers, INT4 package"]
+    # 6 facts more of 32: 18.75 points; no question gained more than one fact of four.
+    assert row.change.startswith("+18.8 points (") and row.change.endswith("on the same 8 questions")
+    assert row.verdict == "higher: better"
+    lines = [json.loads(line) for line in (new.stage("evaluate") / "answers.jsonl").read_text().splitlines()]
+    rewrite(new, "evaluate/answers.jsonl", [line | {"facts": ["5", *line["facts"]]} for line in lines])
+    row = rows_of(old, new)["Key facts of held-out answers, INT4 package"]
+    assert row.verdict.startswith("cannot be paired: other key facts")
+
+
 def test_unpaired_intervals_say_no_more_than_that_they_overlap(old, new):
-    measured(new, "evaluate.answers.key_fact_recall.int4", 0.5, spread={"ci95_low": 0.45, "ci95_high": 0.55})
-    row = rows_of(old, new)["Key facts of held-out answers, INT4 package"]
-    assert row.change == "+5.0 points" and row.verdict == f"{UNTOLD}: the intervals overlap"
-    measured(new, "evaluate.answers.key_fact_recall.int4", 0.9, spread={"ci95_low": 0.85, "ci95_high": 0.95})
-    row = rows_of(old, new)["Key facts of held-out answers, INT4 package"]
-    assert row.change == "+45.0 points" and row.verdict == "the intervals are apart"
+    id, name = "export.recipe.gptq.perplexity_ratio", "Recipe gptq: perplexity, INT4 over fine-tuned"
+    measured(old, id, 1.04, spread={"ci95_low": 1.02, "ci95_high": 1.06})
+    measured(new, id, 1.07, spread={"ci95_low": 1.05, "ci95_high": 1.09})
+    row = rows_of(old, new)[name]
+    assert row.change == "+0.030" and row.verdict == f"{UNTOLD}: the intervals overlap"
+    measured(new, id, 1.09, spread={"ci95_low": 1.07, "ci95_high": 1.11})
+    row = rows_of(old, new)[name]
+    assert row.change == "+0.050" and row.verdict == "the intervals are apart"
     measured(new, "export.weights_bytes", 84_000_000)
     assert rows_of(old, new)["Weights to download"] == Row("Weights to download", "86.5 MB", "84 MB", "-2.50 MB")
 

@@ -22,6 +22,7 @@ T = TypeVar("T")
 SPLITS = ("train", "val", "test")
 _MODELS = ("base", "tuned", "int4", "int4_float16", "int4_int8")
 _ANSWERS, _CLOSED_BOOK = "evaluate/answers.jsonl", "evaluate/closed_book.jsonl"
+_OTHER_FACTS = "other key facts are looked for, because the data have other ordinary words"
 _OTHER_TOKENS = "the runs cut texts into different tokens; bits per byte can be compared"
 
 
@@ -215,7 +216,13 @@ def _of_answers(old: Evidence, new: Evidence) -> Iterator[tuple[str, Pairing]]:
         return
     limits = [_max_new_tokens(evidence) for evidence in (old, new)]
     problem = "" if limits[0] == limits[1] else f"answers were cut at {limits[0]} and {limits[1]} tokens"
+    with_facts = Pair(
+        *({key: one for key, one in side.items() if _facts(one)} for side in (pair.old, pair.new)), pair.items
+    )
+    has_others = any(_facts(pair.old[key]) != _facts(pair.new[key]) for key in with_facts.common)
     for model in ("base", "tuned", "int4"):
+        recall = with_facts.paired(partial(_recall, model), problem or (_OTHER_FACTS if has_others else ""))
+        yield f"evaluate.answers.key_fact_recall.{model}", recall
         yield f"evaluate.answers.stop_rate.{model}", pair.shares(partial(_stops, model), problem)
         yield f"evaluate.answers.repetition_rate.{model}", pair.shares(partial(_repeats, model), problem)
 
@@ -226,6 +233,15 @@ def _stops(model: str, line: dict) -> bool:
 
 def _repeats(model: str, line: dict) -> bool:
     return is_repetitive(required(required(line, model, _ANSWERS), "text", _ANSWERS))
+
+
+def _facts(line: dict) -> list[str]:
+    return required(line, "facts", _ANSWERS)
+
+
+def _recall(model: str, old: list[dict], new: list[dict]) -> Change:
+    stated = ([len(required(line, f"{model}_facts", _ANSWERS)) for line in side] for side in (old, new))
+    return mean_change(*stated, *([len(_facts(line)) for line in side] for side in (old, new)))
 
 
 def _answers(evidence: Evidence) -> dict[str, dict]:
