@@ -146,6 +146,8 @@ def stand_in_hub(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[StandInH
                     # A server may repeat what it was sent.
                     echo = json.dumps({"error": f"refused {self.headers.get('Authorization')}"}).encode()
                     status, content, headers = statuses.pop(0), echo, {"Content-Type": "application/json"}
+                    if status == 401 and self.command == "GET":  # the Hub does not say whether there is one
+                        headers["X-Error-Code"] = "RepoNotFound"
                 else:
                     status, content, headers = hub.answer(self.command, path, body)
             self.send_response(status)

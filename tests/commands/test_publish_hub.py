@@ -109,11 +109,13 @@ def test_only_what_changed_is_sent_and_what_is_gone_is_removed(run, hub, publish
     publish("--yes")
     hub.files["NOTES.md"] = b"the owner's own"
     hub.requests.clear()
-    change_site(run, {"model/onnx/model_q4.onnx_data": bytes(300), "model/loss.png": None})
+    change_site(
+        run, {"model/onnx/model_q4.onnx_data": bytes(256), "model/config.json": b"[]\n", "model/loss.png": None}
+    )
     done = publish("--yes")
     assert done.exit_code == 0, done.output
     assert hub.files.pop("NOTES.md") == b"the owner's own" and is_published(run, hub)
-    assert "1 changed, 1 removed" in done.stdout and ".gitattributes, NOTES.md" in done.stdout
+    assert "2 changed, 1 removed" in done.stdout and ".gitattributes, NOTES.md" in done.stdout
     assert len([path for _, path in hub.sent if path.startswith("/large/")]) == 2, "the weights and the mark"
 
 
@@ -121,6 +123,21 @@ def test_a_repository_of_somebody_else_is_refused(hub, publish):
     hub.create({"model.safetensors": b"precious"})
     refused(publish("--yes"), f"{NAME}: not published by tinsmith", "'model.safetensors'", "new or empty")
     assert hub.sent == [] and hub.files["model.safetensors"] == b"precious"
+
+
+def test_a_file_that_somebody_changed_is_neither_replaced_nor_removed(run, hub, publish):
+    publish("--yes")
+    hub.files |= {"model_notes.md": b"mine", "README.md": b"a better card", "config.json": b"a better configuration"}
+    before = list(hub.sent)
+    refused(publish("--yes"), "2 file(s)", "README.md", "config.json", "changed or written by somebody else", "Move")
+    assert hub.sent == before
+    del hub.files["README.md"], hub.files["config.json"]
+    hub.files["onnx/model_int8.onnx"] = b"a better graph"
+    change_site(run, {"model/onnx/model_int8.onnx": None, "model/onnx/model_quantized.onnx": None})
+    done = publish("--yes")
+    assert done.exit_code == 0 and "2 new, 1 removed" in done.stdout, done.output
+    assert hub.files.pop("onnx/model_int8.onnx") == b"a better graph" and hub.files.pop("model_notes.md") == b"mine"
+    assert is_published(run, hub)
 
 
 def test_an_empty_repository_is_a_target(run, hub, publish):
@@ -135,12 +152,13 @@ def test_an_empty_repository_is_a_target(run, hub, publish):
     [
         (401, ("does not accept your token", "hf auth login")),
         (403, ("may not write there", "write access to tea")),
-        (418, ("status 418", "run the same command again")),
+        (418, ("publishing failed (status 418): refused Bearer ...", "run the same command again")),
     ],
 )
 def test_a_refusal_is_explained_and_repaired(run, hub, publish, place, status, words):
     hub.failures[place] = [status] * 3
-    refused(publish("--yes"), *(word.replace("status 418", "418") for word in words))
+    refused(publish("--yes"), *words)
+    assert bool(hub.sent) == (not place.startswith("GET"))
     hub.failures.clear()
     assert publish("--yes").exit_code == 0 and is_published(run, hub)
 
@@ -156,7 +174,7 @@ def test_a_server_that_fails_once_is_asked_again(run, hub, publish, place):
 
 def test_a_server_that_keeps_failing_is_an_error(hub, publish):
     hub.failures["POST /api/repos/create"] = [503] * 3
-    refused(publish("--yes"), "publishing failed", "503", "run the same command again")
+    refused(publish("--yes"), "publishing failed (status 503)", "run the same command again")
     assert hub.failures["POST /api/repos/create"] == [] and not hub.exists
 
 
@@ -192,7 +210,7 @@ def test_a_file_that_the_hub_leaves_out_is_an_error(hub, publish):
 
 def test_a_card_that_the_hub_does_not_accept_is_an_error(hub, publish):
     hub.failures["POST /api/validate-yaml"] = [400]
-    refused(publish("--yes"), "publishing failed", "README.md")
+    refused(publish("--yes"), "publishing failed (status 400): Invalid metadata in README.md")
     assert hub.files.keys() == {".gitattributes"}
 
 

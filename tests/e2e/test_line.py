@@ -14,7 +14,7 @@ import pytest
 from e2e.conftest import tinsmith, write_project
 from signed_results import CODE, result, signed
 from tinsmith.bench.remote_result import store
-from tinsmith.core.run_dir import file_sha256
+from tinsmith.core.run_dir import file_sha256, tree_sha256s
 from tinsmith.pipeline.stages import STAGES
 
 pytestmark = pytest.mark.browser
@@ -54,6 +54,14 @@ def test_card_check_passes_and_finds_one_byte_and_one_digit(finished, tmp_path):
     card.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
     done = tinsmith("card", copy, "--check", cwd=tmp_path)
     assert done.returncode == 2 and "README.md" in done.stderr
+
+
+def test_what_is_published_is_the_site(finished, tmp_path):
+    _, run, _ = finished
+    done = tinsmith("publish", run, "--to", "public", "--yes", cwd=tmp_path)
+    assert done.returncode == 0 and "GitHub" not in done.stderr, done.stderr
+    (tmp_path / "public/tinsmith-published.json").unlink()
+    assert tree_sha256s(tmp_path / "public") == tree_sha256s(run / "app")
 
 
 def test_another_devices_result_gets_onto_a_card_that_checks(finished, tmp_path):

@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tinsmith.commands.publish_plan import MARK_FILE, File, Plan, mark_text, read_mark
-from tinsmith.core.errors import ArtifactError, UserError, listing
+from tinsmith.commands.publish_plan import MARK_FILE, File, Plan, Present, compare, mark_text, read_mark
+from tinsmith.core.errors import ArtifactError, UserError
 from tinsmith.core.run_dir import copy_file, file_sha256, is_unfinished, sync_folder, write_text
 
 _GIT = ".git"
@@ -29,28 +29,9 @@ class PublishedFolder:
             ArtifactError: the folder's mark is damaged.
         """
         written = self._written()
-        present = {path for path in sorted(files.keys() | written.keys()) if self._is_file(path, path in files)}
-        current = {path: file_sha256(self.root / path) for path in present}
-        changed = tuple(path for path in files if path in present and current[path] != files[path].sha256)
-        foreign = [path for path in changed if current[path] not in written.get(path, ())]
-        if foreign:
-            raise UserError(
-                f"{self.root}: {len(foreign)} file(s) that publishing would replace were changed or written by "
-                f"somebody else; nothing was changed\n{listing(foreign)}",
-                "Move them elsewhere, or delete them, then run the same command again.",
-            )
-        removed = {
-            path: (self.root / path).stat().st_size
-            for path in sorted(present - files.keys())
-            if current[path] in written[path]
-        }
-        return Plan(
-            files,
-            new=tuple(path for path in files if path not in present),
-            changed=changed,
-            removed=removed,
-            kept=tuple(path for path in self._listed() if path not in files and path not in removed),
-        )
+        paths = [path for path in sorted(files.keys() | written.keys()) if self._is_file(path, path in files)]
+        present = {path: _present(self.root / path) for path in paths}
+        return compare(str(self.root), files, written, present, self._listed())
 
     def publish(self, plan: Plan) -> None:
         """Copy and remove what `plan` says. Each file is complete and verified before it gets its name.
@@ -130,7 +111,7 @@ class PublishedFolder:
                 folders.remove(_GIT)
             linked = [name for name in folders if (here / name).is_symlink()]
             paths += [(here / name).relative_to(self.root) for name in (*names, *linked)]
-        return sorted(path.as_posix() for path in paths if str(path) != MARK_FILE and not is_unfinished(path))
+        return [path.as_posix() for path in paths if str(path) != MARK_FILE and not is_unfinished(path)]
 
     def _remove_unfinished(self, paths: set[str]) -> None:
         """Remove what a killed process was copying beside these files."""
@@ -167,6 +148,10 @@ class PublishedFolder:
 def _pages_last(path: str) -> tuple[bool, bool, str]:
     """Order of copying: what the pages load, then the pages, then the page that visitors open."""
     return "/" not in path, path == "index.html", path
+
+
+def _present(path: Path) -> Present:
+    return Present(path.stat().st_size, file_sha256(path))
 
 
 def _copy(file: File, target: Path) -> None:

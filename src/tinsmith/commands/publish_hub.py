@@ -3,9 +3,11 @@
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
-from tinsmith.commands.publish_plan import MARK_FILE, File, Plan, mark_text, read_mark
+from tinsmith.commands.publish_plan import MARK_FILE, File, Plan, Present, compare, mark_text, read_mark
 from tinsmith.core.disk_errors import disk_problem
 from tinsmith.core.errors import EndpointError, UserError
 from tinsmith.core.scratch import scratch_folder
@@ -16,6 +18,7 @@ _HUBS_OWN = (".gitattributes",)
 _RETRYABLE_STATUSES = (429, 500, 502, 503, 504)
 _PAUSES_SECONDS = (1.0, 4.0)
 """Waits before the second and the third try."""
+_SHOWN_CHARACTERS = 300
 
 Result = TypeVar("Result")
 
@@ -80,17 +83,13 @@ class HubRepository:
             )
         tree = self._asked(lambda: self._tree(info.sha))
         written = self._written(tree, info.sha)
-        removed = {path: tree[path].size for path in sorted(written) if path in tree and path not in files}
-        ours = files.keys() | removed.keys() | {MARK_FILE}
-        return Plan(
-            files,
-            new=tuple(path for path in files if path not in tree),
-            changed=tuple(path for path in files if path in tree and not _is_same(files[path], tree[path])),
-            removed=removed,
-            kept=tuple(sorted(tree.keys() - ours)),
-            place=_place(info.private, self._is_public),
-            commit=info.sha,
-        )
+        present = {
+            path: Present(tree[path].size, self._sha256(tree[path], files.get(path), info.sha))
+            for path in sorted(files.keys() | written.keys())
+            if path in tree
+        }
+        plan = compare(self.url, files, written, present, tree.keys() - {MARK_FILE})
+        return replace(plan, place=_place(info.private, self._is_public), commit=info.sha)
 
     def publish(self, plan: Plan) -> None:
         """Create the repository if there is none, send what differs as one commit, and compare again.
@@ -134,12 +133,8 @@ class HubRepository:
     def _written(self, tree: dict[str, Any], commit: str) -> dict[str, list[str]]:
         """What the repository's mark lists; empty for an empty repository."""
         if MARK_FILE in tree:
-            with scratch_folder("tinsmith-publish-") as folder:
-                path = self._asked(
-                    lambda: self._api.hf_hub_download(self._name, MARK_FILE, revision=commit, local_dir=folder)
-                )
-                with open(path, encoding="utf-8", errors="replace") as file:
-                    return read_mark(file.read(), f"{self.url}: {MARK_FILE}")
+            mark = self._content(MARK_FILE, commit).decode(errors="replace")
+            return read_mark(mark, f"{self.url}: {MARK_FILE}")
         names = sorted(tree.keys() - set(_HUBS_OWN))
         if names:
             raise UserError(
@@ -148,6 +143,27 @@ class HubRepository:
                 "Name a repository that is new or empty.",
             )
         return {}
+
+    def _sha256(self, remote: Any, file: File | None, commit: str) -> str:
+        """Digest of a file of the repository.
+
+        The Hub lists it for large files. For others it lists git's, which is compared with `file`; if they differ, the
+        content is fetched.
+        """
+        if remote.lfs is not None:
+            return remote.lfs.sha256
+        if file is not None and remote.size == file.size_bytes:
+            content = file.source.read_bytes()
+            if remote.blob_id == _git_sha1(content):
+                return hashlib.sha256(content).hexdigest()
+        return hashlib.sha256(self._content(remote.path, commit)).hexdigest()
+
+    def _content(self, path: str, commit: str) -> bytes:
+        """The content of a file of the repository."""
+        with scratch_folder("tinsmith-publish-") as folder:
+            return Path(
+                self._asked(lambda: self._api.hf_hub_download(self._name, path, revision=commit, local_dir=folder))
+            ).read_bytes()
 
     def _commit(self, plan: Plan) -> None:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -201,10 +217,11 @@ class HubRepository:
                 f"{self.url}: somebody committed since its files were compared; your commit was not made (status 412)",
                 "Run the same command again.",
             )
-        reason = (str(error).strip() or type(error).__name__).replace(self._token, "...")
-        lines = [line.strip() for line in reason.splitlines() if line.strip()]
+        # A server may repeat what it was sent.
+        reason = _reason(error).replace(self._token, "...")
+        status_text = f" (status {status})" if status else ""
         return EndpointError(
-            f"{self.url}: publishing failed: {' '.join(lines[:2])}",
+            f"{self.url}: publishing failed{status_text}: {reason[:_SHOWN_CHARACTERS]}",
             "Check the network, then run the same command again: what arrived is not sent again.",
         )
 
@@ -213,6 +230,12 @@ def _place(is_private: bool, is_public_wanted: bool) -> str:
     if not is_private:
         return "a public repository"
     return "a private repository" + ", which --public does not change: see its settings" * is_public_wanted
+
+
+def _reason(error: Exception) -> str:
+    """What the server said, else what the library says, on one line."""
+    words = (getattr(error, "server_message", None) or str(error)).split()
+    return " ".join(words) or type(error).__name__
 
 
 def _status(error: BaseException | None) -> int | None:
@@ -225,11 +248,5 @@ def _status(error: BaseException | None) -> int | None:
     return None
 
 
-def _is_same(file: File, remote: Any) -> bool:
-    """Whether a file of the repository has this content. The Hub knows large files by SHA-256, others as git does."""
-    if remote.size != file.size_bytes:
-        return False
-    if remote.lfs is not None:
-        return remote.lfs.sha256 == file.sha256
-    content = file.source.read_bytes()
-    return remote.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+def _git_sha1(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

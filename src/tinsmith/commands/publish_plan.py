@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tinsmith.core.errors import ArtifactError
+from tinsmith.core.errors import ArtifactError, UserError, listing
 
 MARK_FILE = "tinsmith-published.json"
 """Beside the published files: which ones tinsmith wrote, with their digests."""
@@ -18,6 +18,14 @@ class File:
     """One file to publish."""
 
     source: Path
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """One file at the target."""
+
     size_bytes: int
     sha256: str
 
@@ -60,6 +68,47 @@ class Plan:
         if self.kept:
             more = f" and {len(self.kept) - _SHOWN_KEPT} more" if len(self.kept) > _SHOWN_KEPT else ""
             yield f"not written by tinsmith, so left as they are: {', '.join(self.kept[:_SHOWN_KEPT])}{more}"
+
+
+def compare(
+    target: str,
+    files: dict[str, File],
+    written: Mapping[str, Iterable[str]],
+    present: Mapping[str, Present],
+    others: Iterable[str],
+) -> Plan:
+    """Find what to write and what to remove, and that all of it is tinsmith's.
+
+    Args:
+        target: Names the target in errors.
+        files: What is to be published.
+        written: Path -> digests of what tinsmith wrote there, from the mark.
+        present: Files at the target whose path is in `files` or `written`.
+        others: Paths of all files at the target besides the mark.
+
+    Raises:
+        UserError: a file that would be replaced is not as tinsmith wrote it.
+    """
+    changed = tuple(path for path in files if path in present and present[path].sha256 != files[path].sha256)
+    foreign = [path for path in changed if present[path].sha256 not in written.get(path, ())]
+    if foreign:
+        raise UserError(
+            f"{target}: {len(foreign)} file(s) that publishing would replace were changed or written by somebody else; "
+            f"nothing was changed\n{listing(foreign)}",
+            "Move them elsewhere, or delete them, then run the same command again.",
+        )
+    removed = {
+        path: present[path].size_bytes
+        for path in sorted(present.keys() - files.keys())
+        if present[path].sha256 in written.get(path, ())
+    }
+    return Plan(
+        files,
+        new=tuple(path for path in files if path not in present),
+        changed=changed,
+        removed=removed,
+        kept=tuple(sorted(path for path in others if path not in files and path not in removed)),
+    )
 
 
 def size_text(size_bytes: int) -> str:
