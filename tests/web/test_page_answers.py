@@ -207,7 +207,7 @@ def test_a_page_finds_what_python_finds(page, folder):
     assert follow_ups == {(True, True), (True, False), (False, True)}, "found together, only for the one before, alone"
     best = found["results"][0]["passages"][0]["passage"]
     assert best in [
-        {key: value for key, value in record.items() if not key.endswith("rows")}
+        {key: value for key, value in record.items() if key != "wordings" and not key.endswith("rows")}
         for record in read_json(folder / "passages.json")
     ]
 
