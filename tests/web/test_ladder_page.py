@@ -245,6 +245,7 @@ def test_the_model_sees_what_was_shown_before(open_site):
 
 def test_questions_are_answered_while_the_model_still_loads(open_site):
     page = open_site(fallback="model", waits=True)
+    page.wait_for("document.getElementById('can-ask').checkVisibility()", 30)
     assert texts_of(page, "#can-ask") == ["You can ask already"]
     ask(page, "sure: what is oat milk?")
     assert text_of(page, ".text").startswith("Oat milk")
