@@ -1,6 +1,7 @@
 """A run folder as the pipeline would leave it, with known numbers and a package too small to be a model."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tinsmith.core import measure
 from tinsmith.core.config import CardConfig
 from tinsmith.core.run_dir import RunDir, tree_sha256s, write_json, write_text
 from tinsmith.model.answers.rates import write_outcomes
+from tinsmith.model.passages import Passage, write_passages
 from tinsmith.pipeline.ownership import mark_run
 
 AUTHOR = {
@@ -129,6 +131,15 @@ def write_run(root: Path, stages: tuple[str, ...] = STAMPED, author: dict | None
     for stage in stages:
         write_stage(run, stage)
     mark_run(run, None)
+    return run
+
+
+def write_run_with_passages(root: Path, passages: Sequence[Passage]) -> RunDir:
+    """The same, with a finished knowledge stage that found these passages."""
+    run = write_run(root)
+    run.stage("knowledge").mkdir(exist_ok=True)
+    write_passages(run.stage("knowledge") / "passages.jsonl", passages)
+    write_json(run.stamp("knowledge"), {})
     return run
 
 

@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from endpoint import KEY, completion, endpoint, last_message
-from fake_run import write_run
+from fake_run import write_run_with_passages
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.cli import main
 from tinsmith.commands.questions_page import questions_page
 from tinsmith.core.run_dir import write_json
 from tinsmith.model.answers.questions import Question, check_questions, read_questions
-from tinsmith.model.passages import Passage, Source, write_passages
+from tinsmith.model.passages import Passage, Source
 from tinsmith.model.writer.prompts import NOTHING
 from tiny import tiny_conversations
 from tiny_answers import write_tiny_answers
@@ -32,11 +32,7 @@ PASSAGES = [
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = write_run(tmp_path / "tea-bot")
-    run.stage("knowledge").mkdir(exist_ok=True)
-    write_passages(run.stage("knowledge") / "passages.jsonl", PASSAGES)
-    write_json(run.stamp("knowledge"), {})
-    return run
+    return write_run_with_passages(tmp_path / "tea-bot", PASSAGES)
 
 
 def questions(run, *options):

@@ -6,11 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from endpoint import KEY, completion, endpoint, last_message
-from fake_run import write_run
+from fake_run import write_run_with_passages
 from tinsmith.cli import main
-from tinsmith.core.run_dir import write_json
 from tinsmith.model.answers.wordings import read_wordings
-from tinsmith.model.passages import Passage, Source, write_passages
+from tinsmith.model.passages import Passage, Source
 
 PASSAGES = [
     Passage("p1", "answer", "What does the kettle cost?", "The kettle costs 1,500 kr.", Source("a", "")),
@@ -21,11 +20,7 @@ PASSAGES = [
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = write_run(tmp_path / "tea-bot")
-    run.stage("knowledge").mkdir(exist_ok=True)
-    write_passages(run.stage("knowledge") / "passages.jsonl", PASSAGES)
-    write_json(run.stamp("knowledge"), {})
-    return run
+    return write_run_with_passages(tmp_path / "tea-bot", PASSAGES)
 
 
 def wordings(run, *options):
