@@ -45,10 +45,10 @@ def digits(text: str) -> list[int]:
 @pytest.fixture
 def render_once(monkeypatch):
     """Render a run once while only files of its card change: what the card should say stays the same."""
-    real, known = verify.render, {}
+    real, known = verify.card_files, {}
     real_evidence, evidence = verify.read_evidence, {}
 
-    def render(evidence, config, name, runs):
+    def rendered(evidence, config, name, runs):
         key = (evidence.log_bytes, evidence.log_sha256, str(runs))
         if key not in known:
             known[key] = real(evidence, config, name, runs)
@@ -59,7 +59,7 @@ def render_once(monkeypatch):
             evidence[log_bytes] = real_evidence(run, log_bytes)
         return evidence[log_bytes]
 
-    monkeypatch.setattr(verify, "render", render)
+    monkeypatch.setattr(verify, "card_files", rendered)
     monkeypatch.setattr(verify, "read_evidence", read_evidence)
 
 

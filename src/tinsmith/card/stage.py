@@ -1,4 +1,4 @@
-"""Run the card stage: write README.md, card.json and snippets.json from a run folder."""
+"""Run the card stage: write the card, its machine-readable files and snippets.json from a run folder."""
 
 import shutil
 from dataclasses import asdict
@@ -7,12 +7,12 @@ from pathlib import Path
 from tinsmith.card.answers import CURVE
 from tinsmith.card.evidence import Evidence, read_evidence
 from tinsmith.card.examples import agreed_answers
-from tinsmith.card.render import render
+from tinsmith.card.files import card_files
 from tinsmith.card.snippet import snippets
 from tinsmith.card.snippet_run import SnippetRun, run_snippets
 from tinsmith.core.config import CardConfig
 from tinsmith.core.measure import Recorder
-from tinsmith.core.run_dir import RunDir, write_json, write_text
+from tinsmith.core.run_dir import RunDir, write_bytes, write_json
 from tinsmith.core.scratch import scratch_folder
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.model.answers.publish import publish_answers
@@ -31,13 +31,14 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
     """
     evidence = read_evidence(run)
     results = _run_snippets(evidence, config, name, context.recorder)
-    page, card_json = render(evidence, config, name, {result.form: result for result in results})
-    write_text(out_dir / "README.md", page)
-    write_text(out_dir / "card.json", card_json)
+    files = card_files(evidence, config, name, {result.form: result for result in results})
+    for file, content in files.items():
+        write_bytes(out_dir / file, content)
     write_json(out_dir / "snippets.json", [asdict(result) for result in results])
-    for stage, name in (("train", "loss.png"), ("knowledge", CURVE)):
-        if evidence.sha256(f"{stage}/{name}"):
-            shutil.copyfile(run.stage(stage) / name, out_dir / name)
+    for stage, picture in (("train", "loss.png"), ("knowledge", CURVE)):
+        if evidence.sha256(f"{stage}/{picture}"):
+            shutil.copyfile(run.stage(stage) / picture, out_dir / picture)
+    page = files["README.md"].decode()
     unmeasured = page.count("Not measured: ")
     unstated = page.count("Not stated by the author")
     return (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.card.evidence import STAGES, Evidence, read_evidence, required
-from tinsmith.card.render import render
+from tinsmith.card.files import card_files
 from tinsmith.card.snippet import snippets
 from tinsmith.card.snippet_run import SnippetRun
 from tinsmith.card.verify_answers import wrong_answer_rates
@@ -124,9 +124,9 @@ def _changed_card(evidence: Evidence, card: Path) -> Iterator[str]:
     for run in runs:
         if codes.get(run.form) != run.code:
             yield f"card/snippets.json: the {run.form} code that ran is not the code a new card would print"
-    page, tree = render(evidence, config, name, {run.form: run for run in runs})
-    for file, expected in (("README.md", page), ("card.json", tree)):
-        yield from _first_difference(f"card/{file}", (card / file).read_bytes(), expected.encode())
+    for file, expected in card_files(evidence, config, name, {run.form: run for run in runs}).items():
+        current = (card / file).read_bytes() if (card / file).is_file() else b""
+        yield from _first_difference(f"card/{file}", current, expected)
     seconds = {f"card.snippet.{run.form}.seconds": run.elapsed_seconds for run in runs}
     for m in _own_measurements(evidence.run):
         if m.value != seconds.get(m.id):

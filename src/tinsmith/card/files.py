@@ -1,0 +1,19 @@
+"""The files of a card that follow from the run alone. The stage writes them, and the check renders them again."""
+
+from tinsmith.card.evidence import Evidence
+from tinsmith.card.render import render
+from tinsmith.card.snippet_run import SnippetRun
+from tinsmith.core.config import CardConfig
+
+
+def card_files(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, SnippetRun]) -> dict[str, bytes]:
+    """Name -> content of each file. The same evidence gives the same bytes.
+
+    Args:
+        evidence: From the run folder.
+        config: The author's words.
+        name: The run's name.
+        runs: Results of running the How-to-Use code, by its form.
+    """
+    page, card_json = render(evidence, config, name, runs)
+    return {"README.md": page.encode(), "card.json": card_json.encode()}
