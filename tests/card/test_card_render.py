@@ -15,7 +15,8 @@ from fake_run import AUTHOR, STAMPED, write_card, write_run
 from stage_runs import run_stage
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts, plain
-from tinsmith.card.front_matter import HUB_LICENSES, front_matter
+from tinsmith.card.front_matter import front_matter
+from tinsmith.card.license import HUB_LICENSES
 from tinsmith.card.sections import graphs
 from tinsmith.card.stage import render_card
 from tinsmith.core.config import CardConfig

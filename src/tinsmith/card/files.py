@@ -1,6 +1,8 @@
 """The files of a card that follow from the run alone. The stage writes them, and the check renders them again."""
 
+from tinsmith.card.citation import citation_cff
 from tinsmith.card.evidence import Evidence
+from tinsmith.card.facts import Facts
 from tinsmith.card.render import render
 from tinsmith.card.snippet_run import SnippetRun
 from tinsmith.core.config import CardConfig
@@ -16,4 +18,6 @@ def card_files(evidence: Evidence, config: CardConfig, name: str, runs: dict[str
         runs: Results of running the How-to-Use code, by its form.
     """
     page, card_json = render(evidence, config, name, runs)
-    return {"README.md": page.encode(), "card.json": card_json.encode()}
+    facts = Facts(evidence, config)
+    files = {"README.md": page.encode(), "card.json": card_json.encode(), "CITATION.cff": citation_cff(facts, name)}
+    return {file: content for file, content in files.items() if content is not None}

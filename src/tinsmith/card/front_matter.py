@@ -4,18 +4,8 @@ import re
 from typing import Any
 
 from tinsmith.card.facts import Facts
+from tinsmith.card.license import license_metadata
 from tinsmith.core.measure import Measurement
-
-HUB_LICENSES = frozenset(
-    """apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m
-    afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5
-    cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
-    cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0
-    cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl
-    lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib
-    pddl lgpl-lr deepfloyd-if-license llama2 llama3 llama3.1 llama3.2 llama3.3 llama4 gemma unknown""".split()
-)
-"""Licence identifiers that the Hub accepts. Source: https://huggingface.co/docs/hub/repositories-licenses"""
 
 _METRICS = (
     ("perplexity", "tuned", "Perplexity (fine-tuned, bf16)"),
@@ -39,7 +29,7 @@ def front_matter(facts: Facts, title: str) -> str:
     results = _eval_results(facts)
     data = ModelCardData(
         language=language or None,
-        **_license(facts),
+        **license_metadata(facts),
         library_name="transformers.js",
         pipeline_tag="text-generation",
         base_model=base_id if is_hub_id else None,
@@ -49,18 +39,6 @@ def front_matter(facts: Facts, title: str) -> str:
         eval_results=results or None,
     )
     return data.to_yaml(line_break="\n") + "\n"
-
-
-def _license(facts: Facts) -> dict[str, Any]:
-    license = facts.raw("base", "base.json", "license") or {}
-    id = license.get("id")
-    if not id:
-        return {}
-    if id.lower() in HUB_LICENSES:
-        return {"license": id.lower()}
-    other = {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", id.lower()).strip("-")}
-    link = license.get("link") or next(iter(license.get("files") or []), None)
-    return {**other, "license_link": link} if link else other
 
 
 def _tags(facts: Facts) -> list[str]:

@@ -9,9 +9,11 @@ from typing import Any
 
 from tinsmith.card import browsers, examples, sections
 from tinsmith.card.answers import answer_variables
+from tinsmith.card.citation import bibtex
 from tinsmith.card.evidence import Evidence, environment_sha256s
-from tinsmith.card.facts import INTERVAL_NAME, NOT_STATED, Facts, plain
+from tinsmith.card.facts import INTERVAL_NAME, Facts, plain
 from tinsmith.card.front_matter import front_matter
+from tinsmith.card.license import license_text
 from tinsmith.card.snippet import Snippet, snippets
 from tinsmith.card.snippet_run import SnippetRun
 from tinsmith.core.config import CardConfig
@@ -27,14 +29,6 @@ _TITLES = {
         "requests from your page's origin:"
     ),
 }
-_NOTICES = {
-    "gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.",
-    "llama": (
-        "Built with Llama. Llama {version} is licensed under the Llama {version} Community License, "
-        "Copyright © Meta Platforms, Inc. All Rights Reserved."
-    ),
-}
-"""Notices that some licences require wherever the model is published. Keys are prefixes of licence ids."""
 
 
 def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, SnippetRun]) -> tuple[str, str]:
@@ -106,8 +100,8 @@ def _variables(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str
         "thin_categories": sections.thin_categories(facts),
         "category_extremes": sections.category_extremes(facts),
         "snippets": [_printed(s, runs.get(s.form), facts) for s in snippets(facts.evidence, facts.config, name)],
-        "citation": _citation(facts, name),
-        "license": {"text": _license(facts)},
+        "citation": bibtex(facts, name),
+        "license": {"text": license_text(facts)},
         "environments": sections.environments(facts),
         "sources": lambda: sections.sources(facts),  # called at the end of the page, to list what was printed above
     }
@@ -133,40 +127,6 @@ def fenced(text: str, language: str) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
-
-
-def _citation(facts: Facts, name: str) -> dict[str, str]:
-    date = facts.date()
-    year = date[:4] if date[:4].isdigit() else date
-    hub_url = f"https://huggingface.co/{facts.config.hub_id}" if facts.config.hub_id else ""
-    return {
-        "key": "-".join([name, year] if year.isdigit() else [name]),
-        "author": _bibtex(facts.config.author or NOT_STATED),
-        "title": _bibtex(facts.config.title or name),
-        "year": year,
-        "url": _bibtex(facts.config.url or hub_url or NOT_STATED),
-    }
-
-
-def _bibtex(text: str) -> str:
-    """`text` on one line and without braces, which would end a BibTeX value."""
-    return " ".join(text.split()).replace("{", "(").replace("}", ")")
-
-
-def _license(facts: Facts) -> str:
-    """The base model's licence, which the fine-tuned model inherits, and the notice it requires."""
-    record = facts.raw("base", "base.json", "license") or {}
-    if not record:
-        return facts.recorded("base", "base.json", "license.id")
-    id = facts.recorded("base", "base.json", "license.id")
-    name = facts.recorded("base", "base.json", "license.name") if record.get("name") else id
-    text = f"{name} (`{id}`), inherited from the base model" + (f": <{record['link']}>" if record.get("link") else ".")
-    if record.get("warning"):
-        text += "\n\n" + facts.recorded("base", "base.json", "license.warning")
-    for prefix, notice in _NOTICES.items():
-        if id.lower().startswith(prefix):
-            text += "\n\n" + notice.format(version=id[len(prefix) :].lstrip("-"))
-    return text
 
 
 def _card_json(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> str:

@@ -20,6 +20,7 @@ MAX_QUESTION_CHARACTERS = 500
 MAX_OWNER_CHARACTERS = 80
 _MAX_SEED = 2**32 - 1
 """The largest seed that Python, numpy and PyTorch all accept."""
+_CITATION_KEY = r"^([A-Za-z0-9][A-Za-z0-9_.:/+-]*)?$"
 _Reply = Annotated[Text, Field(min_length=1, max_length=500)]
 
 
@@ -235,13 +236,24 @@ class CardConfig(Section):
     version: Text = "1.0.0"
     """Version of the model, printed on the card and in the citation."""
     author: Text = ""
-    """Name for the contact section and the citation."""
+    """Name for the contact section and the citation. Without it there is no `CITATION.cff`."""
     email: Text = ""
     """E-mail address for questions about the model."""
     github: Text = ""
     """GitHub account or page of the author."""
     url: Text = ""
     """Address where the model will be published, for the citation."""
+    license: Text = ""
+    """Licence of the fine-tuned model, as an SPDX id or Hub licence name. Empty inherits the base model's. The terms of
+    Gemma and Llama bind every model made from them, whatever stands here."""
+    license_link: Text = ""
+    """Address of the licence's text, for a licence that is neither an SPDX id nor a Hub licence name."""
+    datasets: Texts = ()
+    """Hub data sets that the conversations came from, as `org/name`, for the Hub's list of data sets."""
+    citation_key: Annotated[Text, Field(pattern=_CITATION_KEY)] = ""
+    """BibTeX key of the citation. Empty uses name and year."""
+    citation_year: int = Field(0, ge=0, le=9999)
+    """Year of the citation. 0 uses the year in which the model was evaluated."""
     hub_id: Text = ""
     """Hub repository as `org/name`, for the How-to-Use snippet."""
     domain: Text = ""

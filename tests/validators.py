@@ -1,0 +1,30 @@
+"""Whether files are what their formats' own schemas allow, checked without a network."""
+
+import importlib.resources
+import json
+from functools import cache
+
+import yaml
+from jsonschema import FormatChecker
+from jsonschema.validators import validator_for
+
+
+def schema_errors(schema: dict, tree) -> list[str]:
+    """What a JSON schema refuses, with its place; empty if the tree is valid."""
+    kind = validator_for(schema)
+    kind.check_schema(schema)
+    return [
+        f"{error.json_path}: {error.message}"
+        for error in kind(schema, format_checker=FormatChecker()).iter_errors(tree)
+    ]
+
+
+def citation_errors(content: bytes) -> list[str]:
+    """What the schema of the Citation File Format refuses."""
+    return schema_errors(citation_schema(), yaml.safe_load(content))
+
+
+@cache
+def citation_schema() -> dict:
+    folder = importlib.resources.files("check_jsonschema.builtin_schemas.vendor")
+    return json.loads((folder / "citation-file-format.json").read_text())
