@@ -187,7 +187,7 @@ def measurements() -> dict[str, list[Measurement]]:
             *_of_a_prompt("remote.1.wasm"),
         ],
     }
-    return {**found, "evaluate": _evaluated()}
+    return {**found, "evaluate": _evaluated(), "review": [], "judge": []}
 
 
 def _of_a_prompt(prefix: str) -> list[Measurement]:

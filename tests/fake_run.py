@@ -33,7 +33,7 @@ AUTHOR = {
     "mitigations": ["Prices are on the wall"],
     "examples": [{"question": f"What does cup {i} cost?", "reference": "Rp 32k | *each*"} for i in range(2)],
 }
-STAMPED = ("base", "data", "knowledge", "train", "merge", "export", "evaluate", "bench", "remote")
+STAMPED = ("base", "data", "knowledge", "train", "merge", "export", "evaluate", "bench", "remote", "review", "judge")
 
 
 def write_stage(run: RunDir, stage: str) -> None:

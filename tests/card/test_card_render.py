@@ -338,7 +338,7 @@ def test_other_devices_have_rows_of_their_own(full_run):
 
 
 def test_a_device_that_could_not_says_why(tmp_path, monkeypatch):
-    run = write_run(tmp_path / "tea-bot", STAMPED[:-1])
+    run = write_run(tmp_path / "tea-bot", STAMPED[: STAMPED.index("remote")])
     device = records()["remote/1.json"]
     device["backends"] = {
         "webgpu": {"device": "webgpu", "not_measured": "the model's largest tensor exceeds this GPU's limit"}

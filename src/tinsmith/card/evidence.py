@@ -13,7 +13,7 @@ from tinsmith.core.errors import ArtifactError
 from tinsmith.core.measure import Measurement, current_measurements
 from tinsmith.core.run_dir import RunDir, file_sha256, read_json
 
-STAGES = ("base", "data", "knowledge", "train", "merge", "export", "evaluate", "bench", "remote")
+STAGES = ("base", "data", "knowledge", "train", "merge", "export", "evaluate", "bench", "remote", "review", "judge")
 """Stages that a card reads, in the order they run."""
 
 

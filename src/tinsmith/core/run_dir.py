@@ -64,6 +64,21 @@ class RunDir:
         return self.root / "received"
 
     @property
+    def imported(self) -> Path:
+        """Judgements of the answers that were imported into the run: folders `reviews` and `judgements`."""
+        return self.root / "imported"
+
+    @property
+    def reviews(self) -> Path:
+        """Reviews by people, one file for each rater."""
+        return self.imported / "reviews"
+
+    @property
+    def judgements(self) -> Path:
+        """Judgements by language models."""
+        return self.imported / "judgements"
+
+    @property
     def stamps(self) -> Path:
         """One file per finished stage: what it read, what it wrote, and when."""
         return self.root / "stamps"

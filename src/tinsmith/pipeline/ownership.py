@@ -51,7 +51,7 @@ def check_run_folder(run: RunDir, configuration: str | None) -> None:
                 _ELSEWHERE,
             )
         return
-    for folder in (run.stamps, run.environments, run.work, run.received):
+    for folder in (run.stamps, run.environments, run.work, run.received, run.imported, run.reviews, run.judgements):
         _refuse_link(folder)
     owner = _marked_configuration(run)
     if None not in (configuration, owner) and configuration != owner:

@@ -92,6 +92,18 @@ def _remote(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext
     return record_results(run.stage("export"), run.received, out_dir, context)
 
 
+def _review(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.assess.review_stage import record_reviews
+
+    return record_reviews(run.stage("evaluate"), run.reviews, out_dir, context)
+
+
+def _judge(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
+    from tinsmith.assess.judge_stage import record_judgements
+
+    return record_judgements(run.stage("evaluate"), run.stage("review"), run.judgements, out_dir, context)
+
+
 def _card(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -> Summary:
     from tinsmith.card.stage import render_card
 
@@ -109,6 +121,10 @@ def _app(config: RunConfig, run: RunDir, out_dir: Path, context: StageContext) -
 
 def _section(name: str) -> Callable[[RunConfig], Any]:
     return lambda config: getattr(config, name).model_dump(mode="json")
+
+
+def _seed(config: RunConfig) -> Any:
+    return {"seed": config.seed}
 
 
 def _with_seed(name: str) -> Callable[[RunConfig], Any]:
@@ -226,6 +242,14 @@ def _received(config: RunConfig, run: RunDir) -> Any:
     return _file_sha256s(run.received)
 
 
+def _reviews(config: RunConfig, run: RunDir) -> Any:
+    return _file_sha256s(run.reviews)
+
+
+def _judgements(config: RunConfig, run: RunDir) -> Any:
+    return _file_sha256s(run.judgements)
+
+
 def _evidence(config: RunConfig, run: RunDir) -> Any:
     """What a card shows besides the stages' files: hashes of their stamps, and their measurements."""
     stamps = {name: file_sha256(run.stamp(name)) for name in CARD_READS if run.stamp(name).exists()}
@@ -265,6 +289,24 @@ STAGES = (
     ),
     Stage("bench", "Browser benchmark", "tinsmith.bench.stage", ("data", "export"), _bench, _section("bench")),
     Stage("remote", "Other devices", "tinsmith.bench.remote_stage", ("export",), _remote, lambda config: {}, _received),
+    Stage(
+        "review",
+        "Review by people",
+        "tinsmith.assess.review_stage",
+        ("evaluate",),
+        _review,
+        _seed,
+        _reviews,
+    ),
+    Stage(
+        "judge",
+        "Review by a language model",
+        "tinsmith.assess.judge_stage",
+        ("evaluate", "review"),
+        _judge,
+        _seed,
+        _judgements,
+    ),
     Stage("card", "Model card", "tinsmith.card.stage", CARD_READS, _card, _card_settings, _evidence),
     Stage("app", "Chat page", "tinsmith.app", ("data", "knowledge", "export", "card"), _app, _app_settings),
 )

@@ -1,0 +1,1 @@
+"""The stages `review` and `judge`: how people and language models judge the answers."""
