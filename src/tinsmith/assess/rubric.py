@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinsmith.core.run_dir import combined_sha256
-from tinsmith.model.grades import GRADES, CriterionName, points
+from tinsmith.model.grades import CriterionName, points
 
 
 @dataclass(frozen=True, slots=True)
