@@ -6,8 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
-from huggingface_hub.repocard_data import ModelCardData, model_index_to_eval_results
 
 import tinsmith.card
 from fake_measurements import records
@@ -15,8 +13,6 @@ from fake_run import AUTHOR, STAMPED, write_card, write_run
 from stage_runs import run_stage
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts, plain
-from tinsmith.card.front_matter import front_matter
-from tinsmith.card.license import HUB_LICENSES
 from tinsmith.card.sections import graphs
 from tinsmith.card.stage import render_card
 from tinsmith.core.config import CardConfig
@@ -231,56 +227,6 @@ def test_one_is_no_plural(full_run):
         facts.rests_on("bench.wasm.peak_memory_bytes") == "1 browser"
         and facts.rests_on("base.parameters") == "6 conversations"
     )
-
-
-def test_front_matter_round_trips_and_is_what_a_hub_accepts(full_run):
-    text = page_of(full_run).split("---\n")[1]
-    tree = yaml.safe_load(text)
-    assert ModelCardData(**yaml.safe_load(text)).to_dict() == tree
-    assert tree["license"] == "gemma"
-    assert tree["license"] in HUB_LICENSES
-    assert tree["base_model"] == "tea/base-1b"
-    assert tree["base_model_relation"] == "finetune"
-    assert tree["pipeline_tag"] == "text-generation"
-    assert tree["library_name"] == "transformers.js"
-    assert tree["language"] == "en"
-    name, results = model_index_to_eval_results(tree["model-index"])
-    assert name == "Tea Shop"
-    int4 = next(r for r in results if r.metric_args["id"] == "evaluate.perplexity.test.int4")
-    assert (int4.metric_value, int4.metric_args["ci95_low"], int4.metric_args["ci95_high"]) == (9.0, 8.0, 10.2)
-    assert (int4.metric_args["n"], int4.metric_args["n_of"]) == (6, "conversations")
-    assert int4.dataset_revision == file_sha256(full_run.stage("data") / "test.jsonl")
-
-
-@pytest.mark.parametrize(
-    ("license", "expected"),
-    [
-        ({"id": "llama3.2", "name": "Llama 3.2 Community License"}, {"license": "llama3.2"}),
-        ({"id": "Apache-2.0"}, {"license": "apache-2.0"}),
-        (
-            {"id": "Tea Licence v2", "link": "https://tea.example/licence"},
-            {"license": "other", "license_name": "tea-licence-v2", "license_link": "https://tea.example/licence"},
-        ),
-        (
-            {"id": "Tea", "files": ["LICENSE.txt"]},
-            {"license": "other", "license_name": "tea", "license_link": "LICENSE.txt"},
-        ),
-        ({}, {}),
-    ],
-)
-def test_the_licence_is_the_base_models_and_never_assumed(tmp_path, license, expected):
-    run = write_run(tmp_path / "tea-bot", ("base",))
-    base = run.stage("base") / "base.json"
-    write_json(base, {**read_json(base), "license": license})
-    tree = yaml.safe_load(front_matter(Facts(read_evidence(run), CardConfig()), "tea-bot"))
-    assert {key: value for key, value in tree.items() if key.startswith("license")} == expected
-
-
-def test_a_local_base_is_not_offered_as_a_hub_id(tmp_path):
-    run = write_run(tmp_path / "tea-bot", ("base",))
-    base = run.stage("base") / "base.json"
-    write_json(base, {**read_json(base), "id": "my-own-model"})
-    assert "base_model" not in yaml.safe_load(front_matter(Facts(read_evidence(run), CardConfig()), "tea-bot"))
 
 
 def test_card_json_says_where_every_printed_text_comes_from(full_run):

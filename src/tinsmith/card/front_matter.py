@@ -5,21 +5,15 @@ from typing import Any
 
 from tinsmith.card.facts import Facts
 from tinsmith.card.license import license_metadata
-from tinsmith.core.measure import Measurement
-
-_METRICS = (
-    ("perplexity", "tuned", "Perplexity (fine-tuned, bf16)"),
-    ("perplexity", "int4", "Perplexity (INT4 package)"),
-    ("loss", "tuned", "Loss (fine-tuned, bf16)"),
-    ("loss", "int4", "Loss (INT4 package)"),
-)
+from tinsmith.card.metrics import Metric, published_metrics
 
 
 def front_matter(facts: Facts, title: str) -> str:
     """YAML for the block between the card's `---` lines, with a newline at the end.
 
-    Unknown values are left out; a licence is never assumed. `base_model_relation` is `finetune` even though the package
-    is quantized: its weights were trained, and without the key the Hub infers `quantized` from the ONNX files.
+    Unknown values are left out; a licence is never assumed. There is no `co2_eq_emissions`: at best the energy was
+    measured, and what a kilowatt-hour emits depends on the grid. `base_model_relation` is `finetune` even though the
+    package is quantized: its weights were trained, and without the key the Hub infers `quantized` from the ONNX files.
     """
     from huggingface_hub import ModelCardData
 
@@ -32,6 +26,7 @@ def front_matter(facts: Facts, title: str) -> str:
         **license_metadata(facts),
         library_name="transformers.js",
         pipeline_tag="text-generation",
+        datasets=list(facts.config.datasets) or None,
         base_model=base_id if is_hub_id else None,
         base_model_relation="finetune" if is_hub_id else None,
         tags=_tags(facts),
@@ -52,36 +47,26 @@ def _tags(facts: Facts) -> list[str]:
 def _eval_results(facts: Facts) -> list:
     from huggingface_hub import EvalResult
 
-    results = []
-    for metric, model, title in _METRICS:
-        id = f"evaluate.{metric}.test.{model}"
-        if not facts.has(id):
-            continue
-        m = facts.evidence.measurements[id]
-        results.append(
-            EvalResult(
-                task_type="text-generation",
-                dataset_type="custom",
-                dataset_name="held-out conversations of the training data",
-                dataset_split="test",
-                dataset_revision=facts.evidence.sha256("data/test.jsonl"),
-                metric_type=metric,
-                metric_name=title,
-                metric_value=_number(facts.value(id)),
-                metric_args=_args(facts, m),
-            )
+    return [
+        EvalResult(
+            task_type=metric.task,
+            dataset_type="custom",
+            dataset_name=metric.data.name,
+            dataset_config=metric.data.config,
+            dataset_split=metric.data.split,
+            dataset_revision=facts.evidence.sha256(metric.data.file),
+            metric_type=metric.type,
+            metric_name=metric.name,
+            metric_value=metric.value,
+            metric_args=_args(metric),
         )
-    return results
+        for metric in published_metrics(facts)
+    ]
 
 
-def _args(facts: Facts, m: Measurement) -> dict[str, Any]:
+def _args(metric: Metric) -> dict[str, Any]:
+    m = metric.measurement
     args: dict[str, Any] = {"id": m.id, "unit": m.unit, "n": m.count, "n_of": m.count_of}
-    if "ci95_low" in m.spread:
-        low, high = facts.interval(m.id).split(" to ")
-        args |= {"ci95_low": _number(low), "ci95_high": _number(high)}
+    if metric.interval:
+        args["ci95_low"], args["ci95_high"] = metric.interval
     return {**args, "method": m.method}
-
-
-def _number(text: str) -> float:
-    """The number as printed on the page, so that page and YAML agree."""
-    return float(text.replace(",", ""))

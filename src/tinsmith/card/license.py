@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from tinsmith.card.facts import Facts
 
@@ -79,7 +80,7 @@ def _is_binding(id: str) -> bool:
     return id.lower().startswith(_BINDING)
 
 
-def license_metadata(facts: Facts) -> dict[str, str]:
+def license_metadata(facts: Facts) -> dict[str, Any]:
     """The licence's keys for the Hub; none if it is unknown."""
     license = model_license(facts)
     if license is None:
