@@ -85,19 +85,3 @@ def closed_book_lines() -> list[dict]:
         }
         for number, passage in enumerate(PASSAGES[:6])
     ]
-
-
-def closed_book_measurements() -> list[Measurement]:
-    """The evaluate stage's, of the model alone."""
-    return [
-        Measurement(
-            f"evaluate.closed_book.{name}",
-            value,
-            "fraction",
-            6,
-            "questions",
-            "test.method",
-            raw="evaluate/closed_book.jsonl",
-        )
-        for name, value in (("right", 1 / 6), ("page_right", 5 / 6))
-    ]

@@ -6,13 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from fake_answers import write_fake_answers
-from fake_measurements import measurements, records, scored
+from fake_measurements import measurements, records, sums
 from fake_rates import PASSAGES, closed_book_lines, outcomes
 from stage_runs import run_stage
 from tinsmith.card.stage import render_card
 from tinsmith.core import measure
-from tinsmith.core.config import CardConfig
+from tinsmith.core.config import CardConfig, RunConfig
 from tinsmith.core.run_dir import RunDir, tree_sha256s, write_json, write_text
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import derive
+from tinsmith.derive.table import RULES
 from tinsmith.model.answers.rates import write_outcomes
 from tinsmith.model.passages import Passage, write_passages
 from tinsmith.pipeline.ownership import mark_run
@@ -49,7 +52,7 @@ def write_stage(run: RunDir, stage: str) -> None:
         inputs |= {f"{earlier}/{path}": digest for path, digest in tree_sha256s(run.stage(earlier)).items()}
     stamped = [
         replace(m, stage=stage, fingerprint=f"print-{stage}", inputs=inputs, environment="env1")
-        for m in measurements()[stage]
+        for m in (*measurements()[stage], *derive(RULES.get(stage, ()), Files(run.stage, RunConfig().seed)))
     ]
     measure.append(run.measurements, stamped)
     write_json(
@@ -90,10 +93,11 @@ def _write_files(stage: str, folder: Path) -> None:
         (folder / "package" / "onnx" / "model_int8.onnx").write_bytes(b"another")
     if stage == "evaluate":
         for split in ("train", "val", "test"):
-            for model, nll in scored(split).items():
-                line = {"nll": nll, "tokens": 10, "bytes": 50}
-                lines = [json.dumps({"id": f"c{i}", **line}) + "\n" for i in range(6)]
-                write_text(folder / "nll" / f"{split}.{model}.jsonl", "".join(lines))
+            for model, lines in sums(split).items():
+                write_text(
+                    folder / "nll" / f"{split}.{model}.jsonl", "".join(json.dumps(line) + "\n" for line in lines)
+                )
+        write_json(folder / "tokens.json", {"conversations": 45, "different": []})
         answers = [
             {
                 "id": f"c{i}",

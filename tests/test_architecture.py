@@ -20,6 +20,7 @@ LAYERS = (
     {"__init__"},
     {"core"},
     {"model"},
+    {"derive"},
     {"browser"},
     {stage.module.split(".")[1] for stage in STAGES},
     {"pipeline"},

@@ -10,9 +10,11 @@ import pytest
 from stage_runs import run_stage
 from tinsmith.core.config import EvaluateConfig
 from tinsmith.core.errors import DataError, GateError
-from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import read_json, write_json
-from tinsmith.evaluate.closed_book import QUESTIONS, record_closed_book
+from tinsmith.derive.evaluate import RULES
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import derive
+from tinsmith.evaluate.closed_book import QUESTIONS, write_closed_book
 from tinsmith.evaluate.stage import evaluate_models
 from tinsmith.model.answers.questions import Question
 from tinsmith.model.answers.rates import Shown, judged, write_outcomes
@@ -116,11 +118,12 @@ def test_the_model_alone_is_asked_known_questions(done):
 
 
 def test_closed_book_answers_are_judged_by_their_text(tmp_path):
-    sample, recorder = outcomes(6)[2:], Recorder()
+    sample = outcomes(6)[2:]
     texts = ["0 euros", "1 euro", "It costs 2 euros.", "not 3 euros", "4 euros, " * 9, ""]
-    record_closed_book(recorder, sample, [Answer(text, 5, True) for text in texts], tmp_path)
+    write_closed_book(sample, [Answer(text, 5, True) for text in texts], tmp_path)
     assert [line["right"] for line in lines(tmp_path / "closed_book.jsonl")] == [True, False, True, *[False] * 3]
-    assert {m.id: m.value for m in recorder.measurements} == {
+    measured = derive(RULES, Files.of_stage("evaluate", tmp_path))
+    assert {m.id: m.value for m in measured} == {
         "evaluate.closed_book.right": 2 / 6,
         "evaluate.closed_book.page_right": 3 / 6,
     }
@@ -128,11 +131,10 @@ def test_closed_book_answers_are_judged_by_their_text(tmp_path):
 
 def test_closed_book_is_withheld_if_the_judge_accepts_wrong_replies(tmp_path):
     sample = [replace(one, controls=one.controls | {"negated": True}) for one in outcomes(6)[2:]]
-    recorder = Recorder()
-    record = record_closed_book(recorder, sample, [Answer("0 euros", 5, True)] * 6, tmp_path)
+    record = write_closed_book(sample, [Answer("0 euros", 5, True)] * 6, tmp_path)
     assert "wrong by construction (negated)" in record["withheld"]
-    assert not recorder.measurements
-    assert record_closed_book(recorder, [], [], tmp_path)["withheld"].startswith("no known question")
+    assert not list(derive(RULES, Files.of_stage("evaluate", tmp_path)))
+    assert write_closed_book([], [], tmp_path)["withheld"].startswith("no known question")
 
 
 def test_record_says_what_was_not_assessed_and_holds_no_path(done, llama_line):

@@ -1,24 +1,20 @@
 """Verify that a card still matches its run: every file, every number, every printed digit."""
 
-import math
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from tinsmith.card.evidence import STAGES, Evidence, read_evidence, required
+from tinsmith.card.evidence import STAGES, Evidence, read_evidence
 from tinsmith.card.files import card_files
 from tinsmith.card.snippet import snippets
 from tinsmith.card.snippet_run import SnippetRun
 from tinsmith.card.verify_answers import wrong_answer_rates
+from tinsmith.card.verify_numbers import wrong_numbers
 from tinsmith.core import measure
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.measure import Measurement
 from tinsmith.core.run_dir import RunDir, combined_sha256, read_json, tree_sha256s
-from tinsmith.model.package_format import MEASURED_GRAPHS
-
-_RELATIVE_TOLERANCE = 1e-9
-"""Allows for float64 sums whose terms were added in another order, and for nothing else."""
 
 _SHOWN_CHARACTERS = 160
 
@@ -50,7 +46,7 @@ def _problems(run: RunDir) -> Iterator[str]:
     log_bytes = _log_bytes(card / "card.json")
     evidence = read_evidence(run, log_bytes)
     yield from _changed_inputs(evidence)
-    yield from _wrong_sums(evidence)
+    yield from wrong_numbers(evidence)
     yield from wrong_answer_rates(evidence)
     yield from _changed_card(evidence, card)
 
@@ -88,32 +84,6 @@ def _changed_inputs(evidence: Evidence) -> Iterator[str]:
                     f"{m.stage}: measured {path} with sha256 {recorded[:12]}, but stamps/{stage}.json has {now}; "
                     f"run again: tinsmith run --from {m.stage}"
                 )
-
-
-def _wrong_sums(evidence: Evidence) -> Iterator[str]:
-    """Losses, perplexities, bits per byte and ratios that do not follow from the sums of each conversation."""
-    derived: dict[str, float] = {}
-    for path in evidence.stamps.get("evaluate", {}).get("outputs", {}):
-        parts = path.removeprefix("nll/").removesuffix(".jsonl").split(".")
-        if not path.startswith("nll/") or len(parts) != 2:
-            continue
-        split, model = parts
-        lines = evidence.lines("evaluate", path)
-        nll, tokens, size_bytes = (
-            math.fsum(required(line, key, f"evaluate/{path}") for line in lines) for key in ("nll", "tokens", "bytes")
-        )
-        derived[f"evaluate.loss.{split}.{model}"] = nll / tokens
-        derived[f"evaluate.perplexity.{split}.{model}"] = math.exp(nll / tokens)
-        derived[f"evaluate.bits_per_byte.{split}.{model}"] = nll / math.log(2) / size_bytes
-    for split in ("train", "val", "test"):
-        for over, under in (("tuned", "base"), *((model, "tuned") for model in MEASURED_GRAPHS)):
-            above, below = (derived.get(f"evaluate.perplexity.{split}.{model}") for model in (over, under))
-            if above and below:
-                derived[f"evaluate.ratio.{split}.{over}_over_{under}"] = above / below
-    for id, value in derived.items():
-        m = evidence.measurements.get(id)
-        if m is not None and not math.isclose(m.value, value, rel_tol=_RELATIVE_TOLERANCE):
-            yield f"{id}: recorded {m.value!r}, but the sums in evaluate/nll give {value!r}"
 
 
 def _changed_card(evidence: Evidence, card: Path) -> Iterator[str]:

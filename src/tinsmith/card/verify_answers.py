@@ -62,12 +62,6 @@ def _wrong_closed_book(evidence: Evidence) -> Iterator[str]:
         asked = Question(question, must_state=tuple(wanted), must_not_state=tuple(wrong))
         if is_right_text(asked, text, most) != recorded:
             yield f"{file}:{number}: the model's answer was judged {_word(recorded)}, but is {_word(not recorded)}"
-    if lines:
-        shares = {
-            f"evaluate.closed_book.{key}": sum(line[key] for line in lines) / len(lines)
-            for key in ("right", "page_right")
-        }
-        yield from _different(evidence, shares, file)
 
 
 def _word(is_right: bool) -> str:

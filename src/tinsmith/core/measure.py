@@ -102,10 +102,21 @@ class Recorder:
         """
         if not math.isfinite(value):
             raise GateError(f"{id}: measured {value}, required {op} {bound:g} {unit}", hint)
-        measurement = self.add(id, value, unit, count, count_of, method, gate={"op": op, "bound": bound}, raw=raw)
+        gate: Gate = {"op": op, "bound": bound}  # ty: ignore[invalid-assignment]
+        return self.take(Measurement(id, float(value), unit, int(count), count_of, method, raw=raw, gate=gate), hint)
+
+    def take(self, measurement: Measurement, hint: str = "") -> Measurement:
+        """Record a measurement and stop unless its gate passes.
+
+        Raises:
+            GateError: the gate's comparison is false.
+        """
+        self.measurements.append(measurement)
         if not measurement.passed:
+            op, bound = measurement.gate["op"], measurement.gate["bound"]
             raise GateError(
-                f"{id}: measured {value:.6g} {unit} over {count} {count_of}, required {op} {bound:g}",
+                f"{measurement.id}: measured {measurement.value:.6g} {measurement.unit} over {measurement.count} "
+                f"{measurement.count_of}, required {op} {bound:g}",
                 hint,
             )
         return measurement

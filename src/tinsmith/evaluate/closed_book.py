@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinsmith.core.intervals import clustered_wilson
-from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_text
 from tinsmith.evaluate.generate import Question, first_turn
-from tinsmith.model.answers.judge import is_right_text, passage_key
+from tinsmith.model.answers.judge import is_right_text
 from tinsmith.model.answers.rates import Outcome, passed_controls, rates, read_outcomes, withheld_reason
 from tinsmith.model.answers.report import OUTCOMES_FILE
 from tinsmith.model.conversations import Conversation
@@ -47,13 +45,11 @@ def closed_book_questions(sample: Sequence[Outcome], conversations: Sequence[Con
     return [Question(str(number), "", one.question.question, system, "") for number, one in enumerate(sample)]
 
 
-def record_closed_book(
-    recorder: Recorder, sample: Sequence[Outcome], answers: Sequence[Answer], out_dir: Path
-) -> dict[str, Any]:
-    """Write `closed_book.jsonl`, and record how often the model alone and the page are right on the same questions.
+def write_closed_book(sample: Sequence[Outcome], answers: Sequence[Answer], out_dir: Path) -> dict[str, Any]:
+    """Write `closed_book.jsonl`: whether the model alone and the page are right about the same questions.
 
     Returns:
-        For the stage's record: `withheld`, which says why nothing was recorded; empty if it was.
+        For the stage's record: `withheld`, which says why nothing was written; empty if it was.
     """
     if not sample:
         return {"withheld": "no known question says what its right answer must state"}
@@ -65,19 +61,6 @@ def record_closed_book(
         for outcome, answer in zip(sample, answers, strict=True)
     ]
     write_text(out_dir / FILE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    clusters = [passage_key(outcome.question) for outcome in sample]
-    for name in ("right", "page_right"):
-        flags = [bool(line[name]) for line in lines]
-        recorder.add(
-            f"evaluate.closed_book.{name}",
-            sum(flags) / len(flags),
-            "fraction",
-            len(flags),
-            "questions",
-            "tinsmith.model.answers.judge.is_right_text" if name == "right" else "tinsmith.model.answers.rates.rates",
-            spread=clustered_wilson(flags, clusters),
-            raw=f"evaluate/{FILE}",
-        )
     return {"withheld": ""}
 
 

@@ -12,13 +12,15 @@ from tinsmith.core.errors import DataError
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import combined_sha256, read_json, write_json
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.derive.evaluate import RULES
+from tinsmith.derive.files import Files
+from tinsmith.derive.losses import small_categories
+from tinsmith.derive.rules import record
 from tinsmith.evaluate import answers as comparison
-from tinsmith.evaluate import losses
-from tinsmith.evaluate.closed_book import closed_book_questions, closed_book_sample, record_closed_book
+from tinsmith.evaluate.closed_book import closed_book_questions, closed_book_sample, write_closed_book
 from tinsmith.evaluate.generate import Question, encode_prompts, first_turn, onnx_answers
 from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import (
-    Score,
     Scorer,
     load_torch,
     onnx_scorer,
@@ -34,9 +36,6 @@ from tinsmith.model.package_format import FLOAT32, MEASURED_GRAPHS
 from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 SPLITS = ("train", "val", "test")
-
-RATIOS = (("tuned", "base"), *((model, "tuned") for model in MEASURED_GRAPHS))
-"""Pairs of models; the ratio is the first one's perplexity over the second one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +54,12 @@ class _Inputs:
     closed_book_prompts: list[list[int]]
     max_new_tokens: int
 
-    def score(
-        self, scorer: Scorer, model: str, out_dir: Path, splits: Sequence[str] = SPLITS
-    ) -> dict[str, list[Score]]:
-        """Scores by split. Writes the raw sums to `nll/<split>.<model>.jsonl`."""
-        scores = {}
+    def score(self, scorer: Scorer, model: str, out_dir: Path, splits: Sequence[str] = SPLITS) -> None:
+        """Write the raw sums of every conversation to `nll/<split>.<model>.jsonl`."""
         for split in splits:
             label = f"{model} on {split}"
-            scores[split] = score_conversations(
-                scorer, self.conversations[split], self.tokens[split], self.tokenizer, label
-            )
-            write_scores(out_dir / "nll" / f"{split}.{model}.jsonl", scores[split])
-        return scores
+            scores = score_conversations(scorer, self.conversations[split], self.tokens[split], self.tokenizer, label)
+            write_scores(out_dir / "nll" / f"{split}.{model}.jsonl", scores)
 
 
 def evaluate_models(
@@ -102,16 +95,19 @@ def evaluate_models(
     closed_book = closed_book_sample(knowledge_dir, context.seed)
     inputs = _inputs(config, base_dir, conversations, closed_book, context.seed)
     recorder, seed = context.recorder, context.seed
-    _gate_tokens(recorder, inputs, package_dir)
-    scores, answers = _run_models(inputs, base_dir, merge_dir, package_dir, out_dir)
-    ratios, too_small = _record_losses(recorder, scores, seed)
+    files = Files.of_stage("evaluate", out_dir, seed)
+    _write_token_differences(inputs, package_dir, out_dir)
+    record(recorder, RULES, files, "gate.")
+    answers = _run_models(inputs, base_dir, merge_dir, package_dir, out_dir)
     if inputs.questions:
         items = comparison.compare(inputs.questions, answers, common)
         comparison.write_answers(out_dir / "answers.jsonl", items)
         comparison.record_answers(recorder, items, "evaluate/answers.jsonl", seed)
-    closed_book_record = record_closed_book(recorder, closed_book, answers.get("closed_book", []), out_dir)
-    write_json(out_dir / "evaluate.json", _record(config, inputs, too_small) | {"closed_book": closed_book_record})
-    return tuple(_summary(recorder, ratios))
+    closed_book_record = write_closed_book(closed_book, answers.get("closed_book", []), out_dir)
+    record(recorder, RULES, files, "evaluate.")
+    description = _record(config, inputs, small_categories(files))
+    write_json(out_dir / "evaluate.json", description | {"closed_book": closed_book_record})
+    return tuple(_summary(recorder))
 
 
 def _read_splits(data_dir: Path) -> dict[str, list[Conversation]]:
@@ -158,8 +154,8 @@ def _sample(conversations: Sequence[Conversation], size: int, seed: str) -> list
     return [conversations[index] for index in sorted(indices)]
 
 
-def _gate_tokens(recorder: Recorder, inputs: _Inputs, package_dir: Path) -> None:
-    """Require that the package's own tokenizer and chat template give the scored ids."""
+def _write_token_differences(inputs: _Inputs, package_dir: Path, out_dir: Path) -> None:
+    """Write `tokens.json`: the scored conversations that the package's tokenizer and chat template encode otherwise."""
     package = load_tokenizer(package_dir).tokenizer
     # Transformers.js reads only this template; Transformers would prefer the .jinja file.
     template = read_json(package_dir / "tokenizer_config.json").get("chat_template", "")
@@ -171,32 +167,22 @@ def _gate_tokens(recorder: Recorder, inputs: _Inputs, package_dir: Path) -> None
             count += 1
             if list(tokens.ids) != ids:
                 different.append(conversation.id)
-    recorder.gate(
-        "gate.evaluate.tokens",
-        len(different),
-        "==",
-        0,
-        "count",
-        count,
-        "conversations",
-        "tinsmith.evaluate.stage: ids of the package's tokenizer and chat template against the base's",
-        hint=f"Conversations that differ: {', '.join(different[:5])}. Run the export stage again with --force.",
-    )
+    write_json(out_dir / "tokens.json", {"conversations": count, "different": different})
 
 
 def _run_models(
     inputs: _Inputs, base_dir: Path, merge_dir: Path, package_dir: Path, out_dir: Path
-) -> tuple[dict[str, dict[str, list[Score]]], dict[str, list[Answer]]]:
-    """Scores by model and split, and answers by model and, as `closed_book`, int4's to known questions.
+) -> dict[str, list[Answer]]:
+    """Write every model's scores, and return answers by model and, as `closed_book`, int4's to known questions.
 
     One model is in memory at a time.
     """
     import torch
 
-    scores, answers = {}, {}
+    answers = {}
     for name, model_dir in (("base", base_dir / "model"), ("tuned", merge_dir / "model")):
         model = load_torch(model_dir)
-        scores[name] = inputs.score(torch_scorer(model), name, out_dir)
+        inputs.score(torch_scorer(model), name, out_dir)
         if inputs.prompts:
             answers[name] = torch_answers(
                 model, inputs.tokenizer, inputs.prompts, inputs.max_new_tokens, f"{name} answers"
@@ -208,42 +194,14 @@ def _run_models(
             continue
         decoder = load_onnx(package_dir / graph.file, threads=torch.get_num_threads())
         splits = SPLITS if graph is FLOAT32 else ("test",)
-        scores[name] = inputs.score(onnx_scorer(decoder), name, out_dir, splits)
+        inputs.score(onnx_scorer(decoder), name, out_dir, splits)
         prompts = {name: inputs.prompts, "closed_book": inputs.closed_book_prompts} if graph is FLOAT32 else {}
         for key, asked in prompts.items():
             if asked:
                 label = f"{key.replace('_', ' ')} answers"
                 answers[key] = onnx_answers(decoder, inputs.tokenizer, asked, inputs.max_new_tokens, label)
         del decoder
-    return scores, answers
-
-
-def _record_losses(
-    recorder: Recorder, scores: dict[str, dict[str, list[Score]]], seed: int
-) -> tuple[dict[str, float], list[str]]:
-    """Record every loss.
-
-    Returns:
-        Perplexity ratios on the test split, and the categories that are too small for a number.
-    """
-    ratios, too_small = {}, []
-    for split in SPLITS:
-        by_model = {model: by_split[split] for model, by_split in scores.items() if split in by_split}
-        for model, model_scores in by_model.items():
-            raw = f"evaluate/nll/{split}.{model}.jsonl"
-            losses.record_losses(recorder, model_scores, split, model, raw, seed)
-            if split == "test":
-                too_small = losses.record_categories(recorder, model_scores, split, model, raw, seed)
-        for over, under in RATIOS:
-            if over not in by_model:
-                continue
-            name = f"{over}_over_{under}"
-            raw = f"evaluate/nll/{split}.{over}.jsonl"
-            id = f"evaluate.ratio.{split}.{name}"
-            ratio = losses.record_ratio(recorder, by_model[over], by_model[under], id, raw, seed)
-            if split == "test":
-                ratios[name] = ratio
-    return ratios, too_small
+    return answers
 
 
 def _record(config: EvaluateConfig, inputs: _Inputs, too_small: list[str]) -> dict:
@@ -292,10 +250,11 @@ def _record(config: EvaluateConfig, inputs: _Inputs, too_small: list[str]) -> di
     }
 
 
-def _summary(recorder: Recorder, ratios: dict[str, float]) -> list[str]:
+def _summary(recorder: Recorder) -> list[str]:
     """Summary lines, with a warning first if the model did not learn."""
     values = {measurement.id: measurement.value for measurement in recorder.measurements}
     test = {model: values[f"evaluate.perplexity.test.{model}"] for model in ("base", "tuned", "int4")}
+    ratios = {name: values[f"evaluate.ratio.test.{name}"] for name in ("tuned_over_base", "int4_over_tuned")}
     lines = []
     if ratios["tuned_over_base"] >= 1:
         lines.append(

@@ -1,0 +1,1 @@
+"""How every number of a run follows from the raw files in its folder."""

@@ -1,0 +1,53 @@
+"""Numbers of the evaluate stage."""
+
+from typing import Any
+
+from tinsmith.core.intervals import clustered_wilson
+from tinsmith.derive.files import Files
+from tinsmith.derive.losses import LOSS_RULES
+from tinsmith.derive.rules import Derived, Rule
+from tinsmith.model.answers.judge import passage_key
+from tinsmith.model.answers.questions import Question
+
+CLOSED_BOOK = "evaluate/closed_book.jsonl"
+TOKENS = "evaluate/tokens.json"
+
+
+def differing_tokens(files: Files) -> Derived:
+    """Conversations for which the package's tokenizer and chat template give other ids than the base's."""
+    record = files.json(TOKENS)
+    gate = {"op": "==", "bound": 0}
+    return Derived(len(record["different"]), "count", record["conversations"], "conversations", gate=gate)
+
+
+def closed_book_share(files: Files, subject: str) -> Derived:
+    """Share of known questions that the model alone (`right`) or the page (`page_right`) answers right."""
+    lines = files.lines(CLOSED_BOOK)
+    flags = [bool(line[subject]) for line in lines]
+    interval = clustered_wilson(flags, [_passage(line) for line in lines])
+    return Derived(sum(flags) / len(flags), "fraction", len(flags), "questions", interval)
+
+
+def _differing(files: Files) -> str:
+    names = ", ".join(files.json(TOKENS)["different"][:5])
+    return f"Conversations that differ: {names}. Run the export stage again with --force."
+
+
+def _passage(line: dict[str, Any]) -> str:
+    return passage_key(Question(line["question"], id=line["id"], must_state=tuple(line["must_state"])))
+
+
+def _closed_book(files: Files) -> list[dict[str, str]]:
+    return [{"subject": name} for name in ("right", "page_right")] if files.has(CLOSED_BOOK) else []
+
+
+RULES = (
+    Rule(
+        "gate.evaluate.tokens",
+        TOKENS,
+        differing_tokens,
+        hint=_differing,
+    ),
+    *LOSS_RULES,
+    Rule("evaluate.closed_book.{subject}", CLOSED_BOOK, closed_book_share, _closed_book),
+)

@@ -1,0 +1,77 @@
+"""Raw files of a run by run-relative path, wherever the folders of its stages lie."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tinsmith.core.errors import ArtifactError
+from tinsmith.core.run_dir import read_json
+
+T = TypeVar("T")
+
+
+class Files:
+    """Reads each file once. Contents are shared, so callers must not change them."""
+
+    def __init__(self, folder_of: Callable[[str], Path], seed: int) -> None:
+        """Read files of these stages.
+
+        Args:
+            folder_of: Folder of a stage, such as `run.stage`; the work folder of one that is running.
+            seed: The run's, which drives every interval.
+        """
+        self.seed = seed
+        self._folder_of = folder_of
+        self._cache: dict[Any, Any] = {}
+
+    @classmethod
+    def of_stage(cls, stage: str, folder: Path, seed: int = 0) -> "Files":
+        """The files of one stage, which may still be running, in `folder`."""
+        return cls({stage: folder}.__getitem__, seed)
+
+    def path(self, name: str) -> Path:
+        """Where the file with a run-relative path lies, such as `train/log.jsonl`."""
+        stage, _, rest = name.partition("/")
+        return self._folder_of(stage) / rest
+
+    def has(self, name: str) -> bool:
+        """Whether the file exists."""
+        return self.path(name).is_file()
+
+    def names(self, folder: str) -> list[str]:
+        """Sorted names of the files directly in a run-relative folder; none if there is no such folder."""
+        path = self.path(folder)
+        return sorted(file.name for file in path.iterdir() if file.is_file()) if path.is_dir() else []
+
+    def json(self, name: str) -> Any:
+        """The JSON value of a file.
+
+        Raises:
+            ArtifactError: the file is missing or not JSON.
+        """
+        return self._once(name, lambda: read_json(self.path(name)))
+
+    def lines(self, name: str) -> list[Any]:
+        """The JSON values of a JSONL file.
+
+        Raises:
+            ArtifactError: the file is missing or not JSONL.
+        """
+        return self._once(name, lambda: _read_lines(self.path(name)))
+
+    def once(self, function: Callable[["Files"], T]) -> T:
+        """`function(self)`, computed at the first call."""
+        return self._once(function, lambda: function(self))
+
+    def _once(self, key: Any, compute: Callable[[], Any]) -> Any:
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]
+
+
+def _read_lines(path: Path) -> list[Any]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})", "Run its stage again with --force.") from error

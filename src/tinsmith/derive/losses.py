@@ -1,0 +1,146 @@
+"""Loss, perplexity, bits per byte and ratios from the sums of each conversation; see docs/measurements.md."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tinsmith.core.intervals import bootstrap
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import Derived, Fields, Rule
+from tinsmith.model.package_format import MEASURED_GRAPHS
+
+FOLDER = "evaluate/nll"
+RATIOS = (("tuned", "base"), *((model, "tuned") for model in MEASURED_GRAPHS))
+"""Pairs of models; the ratio is the first one's perplexity over the second one's."""
+MIN_CATEGORY = 3
+"""A category with fewer test conversations gets no number."""
+
+_COLUMNS = 3
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+def loss_of(sums: np.ndarray) -> np.ndarray:
+    """Nats per supervised token of each row. `sums` (N, 3): nll, tokens, bytes."""
+    return sums[:, 0] / sums[:, 1]
+
+
+def perplexity_of(sums: np.ndarray) -> np.ndarray:
+    """exp(loss) of each row. Not comparable between tokenizers."""
+    return np.exp(loss_of(sums))
+
+
+def bits_per_byte_of(sums: np.ndarray) -> np.ndarray:
+    """Bits per UTF-8 byte of assistant content of each row. Comparable between tokenizers."""
+    return sums[:, 0] / math.log(2) / sums[:, 2]
+
+
+def loss(files: Files, split: str, model: str) -> Derived:
+    """Negative log-likelihood per supervised token, pooled over conversations."""
+    return _pooled(files, _scores(files, split, model), loss_of, "nats/token")
+
+
+def perplexity(files: Files, split: str, model: str) -> Derived:
+    """exp(loss)."""
+    return _pooled(files, _scores(files, split, model), perplexity_of, "perplexity")
+
+
+def bits_per_byte(files: Files, split: str, model: str) -> Derived:
+    """Negative log-likelihood in bits per byte of assistant content."""
+    return _pooled(files, _scores(files, split, model), bits_per_byte_of, "bits/byte")
+
+
+def category_loss(files: Files, model: str, category: str) -> Derived | None:
+    """Loss of one category of the test split; None if it has fewer than `MIN_CATEGORY` conversations."""
+    members = [score for score in _scores(files, "test", model) if score["category"] == category]
+    return None if len(members) < MIN_CATEGORY else _pooled(files, members, loss_of, "nats/token")
+
+
+def perplexity_ratio(files: Files, split: str, over: str, under: str) -> Derived:
+    """Ratio of two perplexities on the same tokens, with an interval from paired resamples.
+
+    Raises:
+        ValueError: the two models scored different conversations or tokens.
+    """
+    above, below = (_scores(files, split, model) for model in (over, under))
+    if [(score["id"], score["tokens"]) for score in above] != [(score["id"], score["tokens"]) for score in below]:
+        raise ValueError(f"{over} and {under} were not scored on the same tokens")
+    rows = _rows(above)
+    # exp(a / n) / exp(b / n) = exp((a - b) / n), so a column of differences pairs the two models.
+    rows[:, 0] -= _rows(below)[:, 0]
+    return _interval(files, rows, perplexity_of, "ratio")
+
+
+def _pooled(files: Files, scores: Sequence[dict[str, Any]], statistic: Statistic, unit: str) -> Derived:
+    return _interval(files, _rows(scores), statistic, unit)
+
+
+def _interval(files: Files, rows: np.ndarray, statistic: Statistic, unit: str) -> Derived:
+    value = statistic(rows.sum(axis=0, keepdims=True))[0]
+    interval = dict(_bootstrap(rows.tobytes(), statistic, files.seed))
+    return Derived(value, unit, len(rows), "conversations", interval)
+
+
+@lru_cache(maxsize=1024)
+def _bootstrap(content: bytes, statistic: Statistic, seed: int) -> dict[str, float]:
+    """The interval of `statistic` for the rows in `content`. Checks ask for the same ones repeatedly."""
+    return bootstrap(np.frombuffer(content).reshape(-1, _COLUMNS), statistic, seed)
+
+
+def _rows(scores: Sequence[dict[str, Any]]) -> np.ndarray:
+    """The sums as (conversations, 3) float64: nll, tokens, bytes."""
+    return np.array([(score["nll"], score["tokens"], score["bytes"]) for score in scores], dtype=np.float64)
+
+
+def _scores(files: Files, split: str, model: str) -> list[dict[str, Any]]:
+    return files.lines(f"{FOLDER}/{split}.{model}.jsonl")
+
+
+def scored(files: Files) -> list[Fields]:
+    """Split and model of every file of sums, train before val before test, base before tuned before int4."""
+    order = {name: number for number, name in enumerate(("train", "val", "test", "base", "tuned", *MEASURED_GRAPHS))}
+    pairs = [name.removesuffix(".jsonl").split(".") for name in files.names(FOLDER)]
+    known = [pair for pair in pairs if all(part in order for part in pair)]
+    return [
+        {"split": split, "model": model} for split, model in sorted(known, key=lambda pair: [order[p] for p in pair])
+    ]
+
+
+def _compared(files: Files) -> Iterable[Fields]:
+    models: dict[str, list[str]] = {}
+    for fields in scored(files):
+        models.setdefault(fields["split"], []).append(fields["model"])
+    for split, of_split in models.items():
+        for over, under in RATIOS:
+            if over in of_split and under in of_split:
+                yield {"split": split, "over": over, "under": under}
+
+
+def _categories(files: Files) -> Iterable[Fields]:
+    for fields in scored(files):
+        if fields["split"] == "test":
+            names = {score["category"] for score in _scores(files, **fields)}
+            yield from ({"model": fields["model"], "category": name} for name in sorted(names))
+
+
+def small_categories(files: Files) -> list[str]:
+    """Categories of the test split that are too small for a loss."""
+    return sorted(
+        {
+            fields["category"]
+            for fields in _categories(files)
+            if category_loss(files, fields["model"], fields["category"]) is None
+        }
+    )
+
+
+_RAW = FOLDER + "/{split}.{model}.jsonl"
+LOSS_RULES = (
+    Rule("evaluate.loss.{split}.{model}", _RAW, loss, scored),
+    Rule("evaluate.perplexity.{split}.{model}", _RAW, perplexity, scored),
+    Rule("evaluate.bits_per_byte.{split}.{model}", _RAW, bits_per_byte, scored),
+    Rule("evaluate.loss.test.{model}.category.{category*}", FOLDER + "/test.{model}.jsonl", category_loss, _categories),
+    Rule("evaluate.ratio.{split}.{over}_over_{under}", FOLDER + "/{split}.{over}.jsonl", perplexity_ratio, _compared),
+)
