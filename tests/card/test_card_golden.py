@@ -68,12 +68,12 @@ def test_a_measured_number_stands_where_its_name_says(full_run, place, ids):
     (line,) = [line for line in page_of(full_run).split("\n") if line.removeprefix("- ").startswith(place)][:1]
     values = {one.id: one.value for one in current_measurements(full_run)}
     for id, scale in ids.items():
-        assert any(number == pytest.approx(values[id] * scale, rel=0.02) for number in numbers_in(line)), (id, line)
+        assert any(number == pytest.approx(values[id] * scale, rel=0.03) for number in numbers_in(line)), (id, line)
 
 
 def test_a_number_of_few_conversations_says_of_how_many(full_run):
     (line,) = [line for line in page_of(full_run).split("\n") if line.startswith("| Perplexity (Fine-tuned)")]
-    assert line.rstrip(" |").endswith("6 conversations")
+    assert line.rstrip(" |").endswith("15 conversations")
 
 
 @pytest.mark.parametrize("words", ["Rp 33k", "Rp 32k or so", "Rp 32k \\| \\*each\\*"])
