@@ -28,3 +28,13 @@ def citation_errors(content: bytes) -> list[str]:
 def citation_schema() -> dict:
     folder = importlib.resources.files("check_jsonschema.builtin_schemas.vendor")
     return json.loads((folder / "citation-file-format.json").read_text())
+
+
+def bom_errors(content: bytes) -> list[str]:
+    """What the strict JSON schema of CycloneDX refuses, in the version that the file names."""
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    version = SchemaVersion.from_version(json.loads(content)["specVersion"])
+    problems = JsonStrictValidator(version).validate_str(content.decode(), all_errors=True)
+    return [repr(problem) for problem in problems or ()]

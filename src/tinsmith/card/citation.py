@@ -25,6 +25,16 @@ class Citation:
     """Day on which the evaluation finished, such as `2026-11-22`."""
 
 
+def is_address(text: str) -> bool:
+    """Whether `text` is a web address that other programs can open."""
+    return _ADDRESS.fullmatch(text) is not None
+
+
+def is_email(text: str) -> bool:
+    """Whether `text` is an e-mail address that other programs accept."""
+    return _EMAIL.fullmatch(text) is not None
+
+
 def citation_of(facts: Facts, name: str) -> Citation:
     """The citation of the run `name`, from the author's words and the date of the evaluation."""
     config = facts.config
@@ -71,10 +81,10 @@ def citation_cff(facts: Facts, name: str) -> bytes | None:
     if not citation.author:
         return None
     author = {"name": _one_line(citation.author)}
-    if _EMAIL.fullmatch(facts.config.email):
+    if is_email(facts.config.email):
         author["email"] = facts.config.email
     common: dict[str, Any] = {"title": _one_line(citation.title), "authors": [author], "version": citation.version}
-    if _ADDRESS.fullmatch(citation.url):
+    if is_address(citation.url):
         common["url"] = citation.url
     tree: dict[str, Any] = {"cff-version": "1.2.0", "message": "If you use this model, please cite it as below."}
     tree |= {"type": "software", **common}
@@ -85,7 +95,7 @@ def citation_cff(facts: Facts, name: str) -> bytes | None:
     license = model_license(facts)
     if license and license.spdx_id:
         tree["license"] = license.spdx_id
-    elif license and _ADDRESS.fullmatch(license.link):
+    elif license and is_address(license.link):
         tree["license-url"] = license.link
     if citation.year:
         tree["preferred-citation"] = {"type": "generic", **common, "year": citation.year}

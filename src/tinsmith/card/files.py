@@ -1,5 +1,6 @@
 """The files of a card that follow from the run alone. The stage writes them, and the check renders them again."""
 
+from tinsmith.card.bom import BOM_FILE, bom
 from tinsmith.card.citation import citation_cff
 from tinsmith.card.evidence import Evidence
 from tinsmith.card.facts import Facts
@@ -19,5 +20,10 @@ def card_files(evidence: Evidence, config: CardConfig, name: str, runs: dict[str
     """
     page, card_json = render(evidence, config, name, runs)
     facts = Facts(evidence, config)
-    files = {"README.md": page.encode(), "card.json": card_json.encode(), "CITATION.cff": citation_cff(facts, name)}
+    files = {
+        "README.md": page.encode(),
+        "card.json": card_json.encode(),
+        BOM_FILE: bom(facts, name),
+        "CITATION.cff": citation_cff(facts, name),
+    }
     return {file: content for file, content in files.items() if content is not None}
