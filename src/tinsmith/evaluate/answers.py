@@ -11,7 +11,7 @@ from tinsmith.core.intervals import bootstrap, wilson
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_text
 from tinsmith.evaluate.generate import Question, is_repetitive
-from tinsmith.evaluate.keyfacts import Fact, key_facts, stated_facts
+from tinsmith.model.facts import Fact, facts_of, judge_facts
 from tinsmith.model.generation import Answer
 
 MODELS = ("base", "tuned", "int4")
@@ -42,9 +42,16 @@ def compare(
     """
     items = []
     for index, question in enumerate(questions):
-        facts = key_facts(question.reference, f"{question.system}\n{question.question}", common)
+        facts = facts_of(question.reference, question.question, question.system, common)
         by_model = {model: answers[model][index] for model in MODELS}
-        stated = {model: stated_facts(facts, answer.text) for model, answer in by_model.items()}
+        stated = {
+            model: [
+                fact
+                for fact, verdict in zip(facts, judge_facts(facts, question.question, answer.text), strict=True)
+                if verdict == "stated"
+            ]
+            for model, answer in by_model.items()
+        }
         items.append(Item(question, by_model, facts, stated))
     return items
 
@@ -92,7 +99,7 @@ def record_answers(recorder: Recorder, items: Sequence[Item], raw: str, seed: in
                 "fraction",
                 int(facts),
                 "facts",
-                "tinsmith.evaluate.keyfacts.stated_facts",
+                "tinsmith.model.facts.judge_facts",
                 spread=_recall_interval(rows, seed),
                 raw=raw,
             )

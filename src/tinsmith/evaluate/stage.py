@@ -19,7 +19,6 @@ from tinsmith.derive.rules import record
 from tinsmith.evaluate import answers as comparison
 from tinsmith.evaluate.closed_book import closed_book_questions, closed_book_sample, write_closed_book
 from tinsmith.evaluate.generate import Question, encode_prompts, first_turn, onnx_answers
-from tinsmith.evaluate.keyfacts import common_words
 from tinsmith.evaluate.nll import (
     Scorer,
     load_torch,
@@ -30,6 +29,7 @@ from tinsmith.evaluate.nll import (
 )
 from tinsmith.model.answers.rates import Outcome
 from tinsmith.model.conversations import Conversation, read_jsonl
+from tinsmith.model.facts import common_words
 from tinsmith.model.generation import Answer, torch_answers
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import FLOAT32, MEASURED_GRAPHS
