@@ -1,6 +1,7 @@
 """Write the generated pages from the code and the experiments, so that they cannot disagree.
 
-Pages: config.md, cli.md, and the index in experiments/README.md. `--check` writes nothing and exits 1 if one is stale.
+Pages: config.md, cli.md, and the index in experiments/README.md; and the JSON schema of `card.json`. `--check` writes
+nothing and exits 1 if one is stale.
 """
 
 import re
@@ -13,6 +14,7 @@ from typing import Literal, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
+from tinsmith.card import schema
 from tinsmith.cli import main as cli
 from tinsmith.core.config import RunConfig
 from tinsmith.core.config_file import toml_value
@@ -103,11 +105,15 @@ def wrapped(text: str, indent: str = "") -> list[str]:
 def main() -> None:
     """Write the pages, or with `--check` exit 1 if one is out of date."""
     stale = []
-    pages = {"config.md": config_page(), "cli.md": cli_page(), "experiments/README.md": experiments_page()}
-    for name, text in pages.items():
-        path = DOCS / name
+    pages = {
+        DOCS / "config.md": config_page(),
+        DOCS / "cli.md": cli_page(),
+        DOCS / "experiments/README.md": experiments_page(),
+        Path(schema.__file__).with_name(schema.SCHEMA_FILE): schema.schema_text(),
+    }
+    for path, text in pages.items():
         if "--check" in sys.argv:
-            stale += [name] if not path.exists() or path.read_text(encoding="utf-8") != text else []
+            stale += [path.name] if not path.exists() or path.read_text(encoding="utf-8") != text else []
         else:
             path.write_text(text, encoding="utf-8")
     if stale:

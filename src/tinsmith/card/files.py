@@ -5,6 +5,7 @@ from tinsmith.card.citation import citation_cff
 from tinsmith.card.evidence import Evidence
 from tinsmith.card.facts import Facts
 from tinsmith.card.render import render
+from tinsmith.card.schema import SCHEMA_FILE, schema_bytes
 from tinsmith.card.snippet_run import SnippetRun
 from tinsmith.core.config import CardConfig
 
@@ -23,6 +24,7 @@ def card_files(evidence: Evidence, config: CardConfig, name: str, runs: dict[str
     files = {
         "README.md": page.encode(),
         "card.json": card_json.encode(),
+        SCHEMA_FILE: schema_bytes(),
         BOM_FILE: bom(facts, name),
         "CITATION.cff": citation_cff(facts, name),
     }

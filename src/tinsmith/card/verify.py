@@ -7,6 +7,7 @@ from typing import Any
 
 from tinsmith.card.evidence import STAGES, Evidence, read_evidence
 from tinsmith.card.files import card_files
+from tinsmith.card.schema import schema_problems
 from tinsmith.card.snippet import snippets
 from tinsmith.card.snippet_run import SnippetRun
 from tinsmith.card.verify_answers import wrong_answer_rates
@@ -43,6 +44,7 @@ def _problems(run: RunDir) -> Iterator[str]:
     if missing:
         yield from (f"card/{name}: missing" for name in missing)
         return
+    yield from (f"card/card.json: {problem}" for problem in schema_problems((card / "card.json").read_bytes()))
     log_bytes = _log_bytes(card / "card.json")
     evidence = read_evidence(run, log_bytes)
     yield from _changed_inputs(evidence)
