@@ -57,6 +57,7 @@ def records() -> dict[str, dict]:
             "source": "Written by the shop",
             "license": "CC-BY-4.0",
             "categories": [{"name": f"cat_{i:02}", "count": 24 - i, "share": (24 - i) / 222} for i in range(12)],
+            "splits": {"train": 210, "val": 6, "test": 6},
             "steps": steps,
         },
         **knowledge_records(),

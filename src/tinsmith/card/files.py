@@ -2,6 +2,7 @@
 
 from tinsmith.card.bom import BOM_FILE, bom
 from tinsmith.card.citation import citation_cff
+from tinsmith.card.croissant import CROISSANT_FILE, croissant
 from tinsmith.card.evidence import Evidence
 from tinsmith.card.facts import Facts
 from tinsmith.card.render import render
@@ -26,6 +27,7 @@ def card_files(evidence: Evidence, config: CardConfig, name: str, runs: dict[str
         "card.json": card_json.encode(),
         SCHEMA_FILE: schema_bytes(),
         BOM_FILE: bom(facts, name),
+        CROISSANT_FILE: croissant(facts, name),
         "CITATION.cff": citation_cff(facts, name),
     }
     return {file: content for file, content in files.items() if content is not None}
