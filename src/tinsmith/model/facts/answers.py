@@ -140,4 +140,8 @@ def _opposites(asked: list[Token], clause: list[Token]) -> int:
     table = contrasts()
     one = {side for token in asked for side in table.get(token.lower, ()) if side[0] in names}
     other = {side for token in clause for side in table.get(token.lower, ()) if side[0] in names}
-    return sum(1 for name, side in other if (name, 1 - side) in one and (name, side) not in one)
+    contrary = {name for name, side in other if (name, 1 - side) in one and (name, side) not in one}
+    # Their second sides say no by themselves, as `forbidden` does after `Can I ...?`.
+    asked_for = {name for name, _ in one}
+    negative = {name for name, side in other if side == 1 and name != "opening" and name not in asked_for}
+    return len(contrary | negative)

@@ -1,11 +1,12 @@
 """Names in text: which words are names, and where a text mentions one, inflected, abbreviated or misspelled."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from tinsmith.model.facts.lexicon import numbers
+from tinsmith.model.facts.lexicon import words as lexicon_words
 from tinsmith.model.facts.words import Token, folded, is_typo, plain, stem, tokens_of
 
 _WORD = re.compile(r"[^\W\d_][\w'-]*")
@@ -31,8 +32,11 @@ def common_words(texts: Iterable[str]) -> frozenset[str]:
     return frozenset(counts)
 
 
-def find_names(text: str, common: frozenset[str]) -> list[tuple[str, int, int]]:
-    """Names in plain text with their places: capitalised words that do not merely start a sentence, and codes."""
+def find_names(text: str, common: frozenset[str], is_asked: bool = False) -> list[tuple[str, int, int]]:
+    """Names in plain text with their places: capitalised words that do not merely start a sentence, and codes.
+
+    With `is_asked`, the first word of the text may be a name, too, as in `Anna handles permits`.
+    """
     names = [
         (match.group().rstrip(".-"), match.start(), match.start() + len(match.group().rstrip(".-")))
         for match in _CODE.finditer(text)
@@ -51,7 +55,7 @@ def find_names(text: str, common: frozenset[str]) -> list[tuple[str, int, int]]:
                 break
             words.append(after)
             at = after.end()
-        name = _trimmed(text, words, common)
+        name = _trimmed(text, words, common, is_asked)
         if name and not any(start < name[2] and name[1] < end for _, start, end in names):
             names.append(name)
     return sorted(names, key=lambda name: name[1])
@@ -64,7 +68,9 @@ def _is_joint(text: str, words: Sequence[re.Match[str]], after: re.Match[str], c
     return is_long and after.group().casefold() in common | {"building", "bygg", "health", "safety", "trade", "welfare"}
 
 
-def _trimmed(text: str, words: list[re.Match[str]], common: frozenset[str]) -> tuple[str, int, int] | None:
+def _trimmed(
+    text: str, words: list[re.Match[str]], common: frozenset[str], is_asked: bool
+) -> tuple[str, int, int] | None:
     """The name in a sequence of capitalised words; None if they are ordinary words.
 
     The first word of a sentence is capitalised anyway. It belongs to a name only if it is not a common word and
@@ -79,12 +85,10 @@ def _trimmed(text: str, words: list[re.Match[str]], common: frozenset[str]) -> t
         return word.group().isupper() and len(word.group()) > 1
 
     is_first = _SENTENCE_END.search(text[: words[0].start()]) is not None
-    if (
-        is_first
-        and not is_acronym(words[0])
-        and (is_common(words[0]) or (len(words) == 1 and not _stands_alone(text, words[0])))
-    ):
-        words = words[1:]
+    if is_first and not is_acronym(words[0]):
+        is_whole = len(words) > 1 or _stands_alone(text, words[0]) or (is_asked and not words[0].start())
+        if is_common(words[0]) or not is_whole or words[0].group().casefold() in _never_names():
+            words = words[1:]
     while words and (words[0].group().casefold() in _NOT_NAMES or words[0].group().casefold() in numbers("months")):
         words = words[1:]
     while words and words[-1].group().casefold() in _NOT_NAMES:
@@ -93,6 +97,10 @@ def _trimmed(text: str, words: list[re.Match[str]], common: frozenset[str]) -> t
         return None
     name = text[words[0].start() : words[-1].end()].removesuffix("'s").rstrip("'-")
     return name, words[0].start(), words[0].start() + len(name)
+
+
+def _never_names() -> frozenset[str]:
+    return lexicon_words("grammar", "words") | lexicon_words("grammar", "generic") | frozenset(numbers("numerals"))
 
 
 def _stands_alone(text: str, word: re.Match[str]) -> bool:
@@ -188,7 +196,7 @@ def _joined(wanted: Sequence[Token], usable: Sequence[Token]) -> list[tuple[int,
 
 
 def _is_close(row: Sequence[Token]) -> bool:
-    return all(b.start - a.end <= 6 for a, b in itertools.pairwise(row))
+    return all(b.start - a.end <= 6 for a, b in pairwise(row))
 
 
 def is_same_name_word(one: str, other: str) -> bool:

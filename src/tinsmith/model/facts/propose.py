@@ -17,6 +17,7 @@ from tinsmith.model.facts.words import plain, tokens_of
 _LIST_QUESTIONS = frozenset("what which who whom vad vilka vilket vilken vem was welche wer where var".split())
 _MAX_LIST_TOKENS = 80
 """Tokens of a reference that may be one list."""
+_MASK = "\u0001"
 _MAX_WORDS = 8
 """Words of a fact that is told in words."""
 _DIMENSIONS_ASKED = {
@@ -118,7 +119,7 @@ def _names(text: str, question: str, prompt: str, common: frozenset[str]) -> lis
     given = tokens_of(f"{question}\n{prompt}")
     pairs = pairs_of(text, question)
     names: dict[str, tuple[int, int]] = {}
-    for name, start, end in find_names(text, common):
+    for name, start, end in find_names(text, common, "name" in _asked_kinds(question)):
         if any(character.isdigit() for character in name) and any(
             m.start < end and start < m.end for m in value_mentions(text)
         ):
@@ -148,29 +149,31 @@ def _words_given(name: str, question: str, prompt: str) -> bool:
 
 def _words(text: str, question: str, facts: Sequence[Fact]) -> list[Fact]:
     """Items of a list, or what the first sentence says, if nothing that is asked for is a value or a name."""
+    if any(fact.kind == "answer" for fact in facts):
+        return []
     asked = content_words(tokens_of(question))
-    items = _list_items(text)
+    masked = _masked(text, facts)
+    items = _list_items(masked)
     is_asked_for = bool({token.lower for token in tokens_of(question)} & _LIST_QUESTIONS)
-    if (
-        len(items) >= 2
-        and is_asked_for
-        and len(tokens_of(text)) <= _MAX_LIST_TOKENS
-        and not _is_mostly_known(items, facts)
-    ):
-        return [fact for item in items if (fact := _words_fact(item, text, asked, facts))]
+    is_mostly_known = 2 * sum(_MASK in item for item in items) > len(items)
+    if len(items) >= 2 and is_asked_for and len(tokens_of(text)) <= _MAX_LIST_TOKENS and not is_mostly_known:
+        return [fact for item in items if _MASK not in item and (fact := _words_fact(item, text, asked))]
     if facts:
         return []
     sentences = sentences_of(text)
-    first = sentences[0] if sentences else None
-    fact = _words_fact(text[first.start : first.end], text, asked, facts) if first else None
+    fact = _words_fact(text[sentences[0].start : sentences[0].end], text, asked) if sentences else None
     return [fact] if fact else []
 
 
-def _is_mostly_known(items: Sequence[str], facts: Sequence[Fact]) -> bool:
-    """Whether more than half of a list's items are yes, no, or contain a value or a name."""
-    names = [fact.text.casefold() for fact in facts if fact.kind == "name"]
-    known = sum(bool(value_mentions(item)) or any(name in item.casefold() for name in names) for item in items)
-    return 2 * known > len(items) or any(fact.kind == "answer" for fact in facts)
+def _masked(text: str, facts: Sequence[Fact]) -> str:
+    """`text` with its values and names covered, in the same length."""
+    spans = [(mention.start, mention.end) for mention in value_mentions(text)]
+    for fact in facts:
+        if fact.kind == "name":
+            spans += [match.span() for match in re.finditer(re.escape(fact.text), text)]
+    for start, end in spans:
+        text = text[:start] + _MASK * (end - start) + text[end:]
+    return text
 
 
 def _list_items(text: str) -> list[str]:
@@ -192,10 +195,9 @@ def _list_items(text: str) -> list[str]:
     return best
 
 
-def _words_fact(item: str, text: str, asked: frozenset[str], facts: Sequence[Fact]) -> Fact | None:
-    tokens = tokens_of(item)
-    stems = list(dict.fromkeys(stem for token in tokens for stem in content_words([token]) if stem not in asked))
-    if not stems or any(fact.kind == "name" and fact.text.casefold() in item.casefold() for fact in facts):
+def _words_fact(item: str, text: str, asked: frozenset[str]) -> Fact | None:
+    stems = list(dict.fromkeys(s for token in tokens_of(item) for s in content_words([token]) if s not in asked))
+    if not stems:
         return None
     start = max(0, text.find(item))
     sentences = sentences_of(text)

@@ -1,10 +1,10 @@
 """Numbers with units in plain text, spelled out or not, with ranges, rates and currencies."""
 
-import itertools
 import re
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 
 from tinsmith.model.facts.calendar import find_calendar
 from tinsmith.model.facts.lexicon import numbers, units_by_case, units_by_name, units_by_spelling, words
@@ -185,12 +185,12 @@ def listed_unit(tokens: Sequence[Token], at: int) -> tuple[str, int] | None:
     """The listed unit that starts at token `at`, and the index after it."""
     for length in (3, 2, 1):
         row = tokens[at : at + length]
-        if len(row) < length or any(a.end + 1 < b.start for a, b in itertools.pairwise(row)):
+        if len(row) < length or any(a.end + 1 < b.start for a, b in pairwise(row)):
             continue
         if length == 1 and row[0].text in units_by_case():
             return units_by_case()[row[0].text].name, at + 1
         split = tuple(part for token in row for part in token.lower.split("-"))
-        is_joined = all(a.end == b.start for a, b in itertools.pairwise(row))
+        is_joined = all(a.end == b.start for a, b in pairwise(row))
         unit = units_by_spelling().get(split) or (
             units_by_spelling().get(("".join(t.lower for t in row),)) if is_joined else None
         )

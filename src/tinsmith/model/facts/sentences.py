@@ -1,10 +1,10 @@
 """Sentences of plain text, and for each place in them its bound, its denial and the words that it belongs to."""
 
-import itertools
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import pairwise
 
 from tinsmith.model.facts.lexicon import contrasts, phrases, words
 from tinsmith.model.facts.words import Token, stem, tokens_of
@@ -94,7 +94,9 @@ def content_words(tokens: Collection[Token]) -> frozenset[str]:
 def sides_of(tokens: Collection[Token]) -> frozenset[tuple[str, int]]:
     """The contrasts that the tokens' words take part in, with their side."""
     table = contrasts()
-    return frozenset(side for token in tokens for side in table.get(token.lower, ()))
+    lowers = [token.lower for token in tokens]
+    pairs = [" ".join(pair) for pair in pairwise(lowers)]
+    return frozenset(side for word in (*lowers, *pairs) for side in table.get(word, ()))
 
 
 def is_denied(sentence: Sentence, start: int, end: int) -> bool:
@@ -119,7 +121,7 @@ def _negations_before(tokens: list[Token], is_sentence_start: bool) -> int:
             if len(lowers) == 1 or lowers[1] in (",", ".", "!", ":", "\u2013", "-", "\u2014", "it", "the", "det", "den")
             else lowers
         )
-    row = _without(lowers, phrases("negation", "harmless"))
+    row = _without(lowers, (*phrases("negation", "harmless"), *_negative_bounds()))
     negations = (*phrases("negation", "before"), *phrases("negation", "none"))
     count = sum(lower.endswith("n't") for lower in row)
     for phrase in negations:
@@ -184,6 +186,12 @@ def _count(row: list[str], phrase: tuple[str, ...]) -> tuple[int, list[str]]:
             kept.append(row[at])
             at += 1
     return count, kept
+
+
+@cache
+def _negative_bounds() -> list[tuple[str, ...]]:
+    """Bounds such as `no more than`, whose first word denies nothing."""
+    return [phrase for phrase, _ in _bounds() if phrase[0] in ("no", "not", "inte", "ej")]
 
 
 @cache
@@ -255,7 +263,7 @@ def segments(sentence: Sentence, spans: Sequence[tuple[int, int]]) -> list[tuple
     is_postfix = not content_words(head) and not any(
         token.lower in words("clauses", "pronouns") or token.lower in words("clauses", "verbs") for token in head
     )
-    gaps = [between(one[1], other[0]) for one, other in itertools.pairwise(spans)]
+    gaps = [between(one[1], other[0]) for one, other in pairwise(spans)]
     tail = between(spans[-1][1], sentence.end)
     lefts, rights = [head], []
     for gap in gaps:
