@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: demo test test-long golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts
+.PHONY: demo test test-long golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -66,6 +66,10 @@ bench-answers-scale: install
 # WORDINGS=PATH names a file of wordings, EPOCHS=2,4,7 the epochs to measure after. Takes hours without a GPU.
 bench-facts: install
 	$(BIN)/python benchmarks/facts.py --run $(RUN) $(if $(QUESTIONS),--questions '$(QUESTIONS)') $(if $(WORDINGS),--wordings '$(WORDINGS)') $(if $(EPOCHS),--epochs $(EPOCHS))
+
+# PAIRS=PATH names another table of pairs, ANSWERS=PATH questions and references for the controls.
+bench-fact-pairs: install
+	$(BIN)/python benchmarks/fact_pairs.py $(if $(PAIRS),--pairs '$(PAIRS)') $(if $(ANSWERS),--answers '$(ANSWERS)')
 
 bench-lm-harness: install benchmarks/.venv-lm_harness/installed
 	$(BIN)/python benchmarks/lm_harness.py $(RUN)

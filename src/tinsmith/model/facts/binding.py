@@ -43,7 +43,7 @@ def belongs(mention: Mention, fact: Fact, siblings: Sequence[Fact], mentions: Se
         return False
     others = [other for other in siblings if other.row != fact.row]
     mine = distinct_words(fact, others)
-    shares_mine = any(is_among(word, mine) for word in mention.slot)
+    shares_mine = any(is_among(word, mine) for word in mention.slot) or _shares_side(mention, fact, others)
     if not shares_mine:
         if any(is_among(word, distinct_words(other, [fact])) for other in others for word in mention.slot):
             return False
@@ -51,7 +51,15 @@ def belongs(mention: Mention, fact: Fact, siblings: Sequence[Fact], mentions: Se
             return False
     if mention.subject and not any(is_among(word, fact.topic) for word in mention.subject):
         return False
+    if _names_another(mention, fact):
+        return False
     return _is_on_topic(mention, fact, reply)
+
+
+def _names_another(mention: Mention, fact: Fact) -> bool:
+    """Whether a name that the topic lacks leads to the mention, and part of the fact's slot is not there."""
+    is_foreign = any(not is_among(word, fact.topic) for word in mention.names)
+    return is_foreign and any(not is_among(word, mention.sentence) for word in fact.slot)
 
 
 def conflicts(mention: Mention, fact: Fact) -> bool:
@@ -64,6 +72,12 @@ def conflicts(mention: Mention, fact: Fact) -> bool:
         if wanted and not stated & wanted:
             return True
     return False
+
+
+def _shares_side(mention: Mention, fact: Fact, others: Sequence[Fact]) -> bool:
+    """Whether mention and fact are on a side of a contrast on which no other fact is."""
+    shared = mention.sides & frozenset(fact.sides)
+    return any(all(side not in other.sides for other in others) for side in shared) and bool(others)
 
 
 def distinct_words(fact: Fact, others: Sequence[Fact]) -> set[str]:

@@ -8,6 +8,7 @@ from functools import cache
 from tinsmith.model.facts.lexicon import numbers
 from tinsmith.model.facts.values import Part, Value
 
+_SPAN = r"\s?(?:-|\u2013|\u2014|to|till|until|bis|through)\s?"
 _RANGE = r"\s?(?:-|\u2013|\u2014|to|till|until|bis|and|och)\s?"
 
 
@@ -52,6 +53,7 @@ def _date_patterns() -> list[_Pattern]:
     return [
         (_re(r"(?<![\d.-])(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})(?!\d)"), _date),
         (_re(rf"(?<![\d.:/-]){slashed}(?![\d/])"), _slashed),
+        (_re(r"(?<![\w.:/-])(?!24/7)(?P<day>1[3-9]|2\d|3[01])/(?P<month>1[0-2]|[1-9])(?![\w/]|[.,]\d)"), _date),
         (_re(rf"(?<![\w:.]){day}(?:\sof)?\s{name}\b\.?{year}"), _date),
         (_re(rf"\b{name}\.?\s{day}(?![\d:.]\d|\d){year}"), _date),
         (_re(rf"\b{name}\.?,?\s(?P<year>(?:19|20)\d\d)\b"), _date),
@@ -101,10 +103,11 @@ _PHONE_NUMBER = r"(?:\+\d{1,3}|00\d{2}|\(?0\d{1,3}\)?)(?:[ ()/-]{0,3}\d{1,4}){2,
 
 
 def _other_patterns() -> list[_Pattern]:
+    weekday = _any("weekdays")
     short_days = r"(?-i:Mon|Tue|Tues|Wed|Thu|Thur|Thurs|Fri|Sat|Sun)"
     code = r"\d{1,4}:\d{1,4}|\d+\.\d+\.\d+(?:\.\d+)*|\d{1,4}/\d{4}"
     return [
-        (_re(rf"\b(?P<a>{_any('weekdays')})(?:{_RANGE})(?P<b>{_any('weekdays')})\b"), _weekdays),
+        (_re(rf"\b(?P<a>{weekday}){_SPAN}(?P<b>{weekday})\b"), _weekdays),
         (_re(rf"\b(?P<a>{short_days}|{_full_weekdays()})\b"), _weekdays),
         (_re(rf"(?<![\w.:/-])(?P<code>{code})(?![\w:]|[.,]\d)"), _code),
     ]
@@ -203,12 +206,7 @@ def _weekdays(match: re.Match[str]) -> _Read:
     groups = match.groupdict()
     first = [int(digit) for digit in str(numbers("weekdays")[groups["a"].casefold()])]
     last = [int(digit) for digit in str(numbers("weekdays")[groups["b"].casefold()])] if groups.get("b") else first
-    is_range = (
-        len(first) == len(last) == 1
-        and first[0] < last[0]
-        and "and" not in match.group()
-        and "och" not in match.group()
-    )
+    is_range = len(first) == len(last) == 1 and first[0] < last[0]
     days = range(first[0], last[0] + 1) if is_range else sorted({*first, *last})
     yield "weekday", tuple(Fraction(day) for day in days), "", ""
 

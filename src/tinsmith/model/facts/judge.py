@@ -20,7 +20,7 @@ from tinsmith.model.facts.names import name_mentions
 from tinsmith.model.facts.propose import address_key, facts_of
 from tinsmith.model.facts.sentences import content_words, is_denied, sentence_at, sentences_of
 from tinsmith.model.facts.values import are_comparable, is_equal
-from tinsmith.model.facts.words import plain, tokens_of
+from tinsmith.model.facts.words import folded, plain, tokens_of
 
 _SOUP_VALUES = 4
 """Values from which a reply may be a mere list of values."""
@@ -181,7 +181,7 @@ def _is_near(place: Mention, fact: Fact) -> bool:
 
 def _name_places(name: str, aliases: Iterable[str], others: Iterable[str], reply: Reply) -> list[Mention]:
     sentences = sentences_of(reply.text)
-    pairs = {name.casefold(): alias for alias in aliases}
+    pairs = {folded(name): alias for alias in aliases}
     spans = name_mentions(name, reply.tokens, pairs)
     rivals = {span for other in others for span in name_mentions(other, reply.tokens, {})} | set(spans)
     mentions = []

@@ -10,6 +10,7 @@ from tinsmith.model.facts.sentences import (
     bound_of,
     content_words,
     is_denied,
+    names_in,
     segments,
     sentence_at,
     sentences_of,
@@ -38,6 +39,8 @@ class Mention:
     """Stems of the whole sentence."""
     subject: frozenset[str]
     """Stems of the words before the verb that leads to it."""
+    names: frozenset[str]
+    """Stems of capitalised words that lead to it."""
     sides: frozenset[tuple[str, int]]
     row: tuple[int, int]
     """Sentence and first place of the list that it is part of."""
@@ -78,8 +81,13 @@ def mention_at(
     spans: Sequence[tuple[int, int]],
     value: Value | None = None,
 ) -> Mention:
-    """The mention at `span` of sentence `number`, whose words end where those of the other `spans` begin."""
+    """The mention at `span` of sentence `number`, whose words end where those of the other `spans` begin.
+
+    A name after `than` counts as denied: in `Giru is sweeter than Zeno`, the answer is not Zeno.
+    """
     sentence = sentences[number]
+    before = [token.lower for token in sentence.tokens if token.end <= span[0]][-1:]
+    is_compared = value is None and before in (["than"], ["än"], ["als"])
     parts = segments(sentence, spans)
     index = spans.index(span)
     left, right = parts[index]
@@ -93,11 +101,12 @@ def mention_at(
     return Mention(
         *span,
         bound_of(sentence, *span),
-        is_denied(sentence, *span),
+        is_denied(sentence, *span) != is_compared,
         own,
         slot,
         everything,
         subject_before(left),
+        names_in(left, sentence),
         frozenset(sides),
         (number, _row(parts, index, spans)),
         value,

@@ -24,6 +24,9 @@ _NOT_NAMES = frozenset(
 )
 
 
+_TITLES = frozenset("mr mrs ms dr herr fru ask contact call by see with fråga kontakta ring by av".split())
+
+
 def common_words(texts: Iterable[str]) -> frozenset[str]:
     """Words that occur in lower case anywhere in `texts`. They are not names even when capitalised."""
     counts: Counter[str] = Counter()
@@ -169,13 +172,24 @@ def _literal(name: str, tokens: Sequence[Token]) -> list[tuple[int, int]]:
             places.append((row[0].start, row[-1].end))
     if not places:
         places = _joined(wanted, usable)
-    # The last word alone, as a surname, unless another capitalised word stands before it.
-    if not places and len(wanted) > 1 and len(wanted[-1].text) > 3 and all(t.text[0].isupper() for t in wanted):
-        for index, token in enumerate(usable):
-            before = usable[index - 1] if index else None
-            is_other = before is not None and before.text[0].isupper() and before.end + 1 == token.start and index > 1
-            if is_same_name_word(wanted[-1].text, token.text) and token.text[0].isupper() and not is_other:
-                places.append((token.start, token.end))
+    return places or _parts_of(wanted, usable)
+
+
+def _parts_of(wanted: Sequence[Token], usable: Sequence[Token]) -> list[tuple[int, int]]:
+    """Places of the surname alone, or of the first of two words, unless beside another capitalised word."""
+    places = []
+    if len(wanted) < 2 or not all(token.text[0].isupper() for token in wanted):
+        return places
+    for index, token in enumerate(usable):
+        before = usable[index - 1] if index else None
+        after = usable[index + 1] if index + 1 < len(usable) else None
+        is_led = before is not None and before.text[0].isupper() and before.end + 1 == token.start
+        is_other = is_led and before is not None and before.lower not in _TITLES | _never_names()
+        is_surname = len(wanted[-1].text) > 3 and is_same_name_word(wanted[-1].text, token.text) and not is_other
+        is_followed = after is not None and after.text[0].isupper() and token.end + 1 == after.start
+        is_first = len(wanted) == 2 and is_same_name_word(wanted[0].text, token.text) and not is_followed
+        if token.text[0].isupper() and (is_surname or (is_first and len(token.text) > 2)):
+            places.append((token.start, token.end))
     return places
 
 

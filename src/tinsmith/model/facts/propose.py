@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tinsmith.model.facts.answers import answer_of, is_polar
+from tinsmith.model.facts.binding import distinct_words, is_among
 from tinsmith.model.facts.fact import Fact
 from tinsmith.model.facts.lexicon import phrases, tables
 from tinsmith.model.facts.mentions import Mention, mention_at, value_mentions
@@ -12,7 +13,7 @@ from tinsmith.model.facts.names import find_names, name_mentions, pairs_of
 from tinsmith.model.facts.quantities import CURRENCIES
 from tinsmith.model.facts.sentences import content_words, is_denied, sentence_at, sentences_of, sides_of
 from tinsmith.model.facts.values import Value, are_comparable, is_equal
-from tinsmith.model.facts.words import plain, tokens_of
+from tinsmith.model.facts.words import folded, plain, tokens_of
 
 _LIST_QUESTIONS = frozenset("what which who whom vad vilka vilket vilken vem was welche wer where var".split())
 _MAX_LIST_TOKENS = 80
@@ -45,18 +46,26 @@ def facts_of(reference: str, question: str, system: str, common: frozenset[str])
         common: From `common_words` of the whole data set.
     """
     text, asked, prompt = plain(reference), plain(question), plain(system)
+    facts = _proposals(text, asked, asked, prompt, common)
+    # A choice (`Is Giru or Zeno sweeter?`) is answered by what the question names.
+    facts = facts or _proposals(text, asked, "", prompt, common)
+    unique = {_key(fact): fact for fact in reversed(facts)}
+    return _with_asked([fact for fact in facts if unique[_key(fact)] is fact], asked)
+
+
+def _key(fact: Fact) -> tuple[str, str, tuple[str, ...]]:
+    return fact.kind, fact.text, fact.slot if fact.kind == "value" else ()
+
+
+def _proposals(text: str, question: str, given: str, prompt: str, common: frozenset[str]) -> list[Fact]:
+    """Facts of plain texts. What `given` or the prompt states is left out."""
     facts = [
-        *_answer(text, asked),
-        *_addresses(text, f"{asked}\n{prompt}"),
-        *_values(text, asked, prompt),
-        *_names(text, asked, prompt, common),
+        *_answer(text, question),
+        *_addresses(text, f"{given}\n{prompt}"),
+        *_values(text, question, given, prompt),
+        *_names(text, question, given, prompt, common),
     ]
-    facts += _words(text, asked, facts)
-    unique = {(fact.kind, fact.text, fact.slot if fact.kind == "value" else ()): fact for fact in reversed(facts)}
-    ordered = [
-        fact for fact in facts if unique[(fact.kind, fact.text, fact.slot if fact.kind == "value" else ())] is fact
-    ]
-    return _with_asked(ordered, asked)
+    return facts + _words(text, question, given, facts)
 
 
 def _answer(text: str, question: str) -> list[Fact]:
@@ -76,8 +85,8 @@ def address_key(address: str) -> str:
     return re.sub(r"^https?://(?:www\.)?|^www\.", "", bare).rstrip("/")
 
 
-def _values(text: str, question: str, prompt: str) -> list[Fact]:
-    in_question = [mention.value for mention in value_mentions(question) if mention.value]
+def _values(text: str, question: str, given: str, prompt: str) -> list[Fact]:
+    in_question = [mention.value for mention in value_mentions(given) if mention.value]
     in_prompt = [mention.value for mention in value_mentions(prompt) if mention.value]
     rows: dict[tuple[int, int], int] = {}
     facts = []
@@ -114,9 +123,9 @@ def _bound_fact(kind: str, text: str, mention: Mention, question: str, row: int,
     )
 
 
-def _names(text: str, question: str, prompt: str, common: frozenset[str]) -> list[Fact]:
+def _names(text: str, question: str, given: str, prompt: str, common: frozenset[str]) -> list[Fact]:
     sentences, _tokens = sentences_of(text), tokens_of(text)
-    given = tokens_of(f"{question}\n{prompt}")
+    known_tokens = tokens_of(f"{given}\n{prompt}")
     pairs = pairs_of(text, question)
     names: dict[str, tuple[int, int]] = {}
     for name, start, end in find_names(text, common, "name" in _asked_kinds(question)):
@@ -124,7 +133,7 @@ def _names(text: str, question: str, prompt: str, common: frozenset[str]) -> lis
             m.start < end and start < m.end for m in value_mentions(text)
         ):
             continue
-        if not name_mentions(name, given, {}) and not _words_given(name, question, prompt):
+        if not name_mentions(name, known_tokens, {}) and not _words_given(name, f"{given}\n{prompt}"):
             known = next((other for other in names if name_mentions(other, tokens_of(name), pairs)), None)
             if known is None:
                 names[name] = (start, end)
@@ -134,24 +143,24 @@ def _names(text: str, question: str, prompt: str, common: frozenset[str]) -> lis
         number = sentence_at(sentences, span[0])
         inside = [other for other in names.values() if sentence_at(sentences, other[0]) == number]
         mention = mention_at(sentences, number, span, sorted(inside))
-        other = pairs.get(name.casefold())
+        other = pairs.get(folded(name))
         row = rows.setdefault(mention.row, 1000 + index)
         fact = _bound_fact("name", name, mention, question, row)
         facts.append(replace(fact, aliases=(other,) if other else (), bound=""))
     return facts
 
 
-def _words_given(name: str, question: str, prompt: str) -> bool:
-    """Whether all words of the name occur in the question or the prompt, in any order."""
-    given = {token.lower for token in tokens_of(f"{question}\n{prompt}")}
+def _words_given(name: str, texts: str) -> bool:
+    """Whether all words of the name occur in `texts`, in any order."""
+    given = {token.lower for token in tokens_of(texts)}
     return all(token.lower in given for token in tokens_of(name) if token.kind == "word")
 
 
-def _words(text: str, question: str, facts: Sequence[Fact]) -> list[Fact]:
+def _words(text: str, question: str, given: str, facts: Sequence[Fact]) -> list[Fact]:
     """Items of a list, or what the first sentence says, if nothing that is asked for is a value or a name."""
     if any(fact.kind == "answer" for fact in facts):
         return []
-    asked = content_words(tokens_of(question))
+    asked = content_words(tokens_of(given))
     masked = _masked(text, facts)
     items = _list_items(masked)
     is_asked_for = bool({token.lower for token in tokens_of(question)} & _LIST_QUESTIONS)
@@ -229,14 +238,32 @@ def _asked_by(fact: Fact) -> str:
 
 
 def _with_asked(facts: list[Fact], question: str) -> list[Fact]:
-    """Mark the facts that the question asks for: its yes or no, or those of the kind that it names; all if none fit."""
+    """Mark the facts that the question asks for: its yes or no, or those of the kind that it names; all if none fit.
+
+    Of comparable values, only those count whose words or side of a contrast the question has, if it has any.
+    """
     wanted = _asked_kinds(question)
+    tokens = tokens_of(question)
+    stems, sides = content_words(tokens), sides_of(tokens)
 
     def fits(fact: Fact) -> bool:
         if any(other.kind == "answer" for other in facts):
             return fact.kind == "answer"
         return fact.kind == "words" or _asked_by(fact) in wanted
 
-    if not any(fits(fact) for fact in facts):
-        return facts
-    return [replace(fact, asked=fits(fact)) for fact in facts]
+    def hits(fact: Fact, others: Sequence[Fact]) -> int:
+        own = distinct_words(fact, others)
+        return sum(is_among(word, own) for word in stems) + sum(
+            side in fact.sides and all(side not in other.sides for other in others) for side in sides
+        )
+
+    fitting = [fact for fact in facts if fits(fact)] or facts
+    asked = []
+    for fact in fitting:
+        rivals = [
+            o for o in fitting if fact.value and o.value and o.row != fact.row and are_comparable(o.value, fact.value)
+        ]
+        is_outdone = any(hits(rival, [fact]) for rival in rivals) and not any(hits(fact, [rival]) for rival in rivals)
+        if not is_outdone:
+            asked.append(fact)
+    return [replace(fact, asked=fact in asked) for fact in facts]

@@ -68,7 +68,8 @@ def _read(tokens: Sequence[Token], at: int, text: str) -> tuple[Value, int] | No
         after = high_after
     elif numeral.is_article and (unit not in units_by_name() or _follows_rate(tokens, at)):
         return None
-    elif numeral.is_share and not unit:
+    elif numeral.is_share and (not unit or (numeral.is_word and unit not in units_by_name())):
+        after = after if not unit else numeral.next
         unit, low, high = "%", low * 100, high * 100
     elif numeral.is_word and not unit and numeral.value <= 1:
         return None
@@ -177,7 +178,8 @@ def _unit(tokens: Sequence[Token], at: int, numeral: Numeral) -> tuple[str, int]
     listed = listed_unit(tokens, at)
     if listed:
         return listed
-    noun = _noun(tokens, at)
+    is_year = numeral.value.denominator == 1 and 1900 <= numeral.value <= 2100 and tokens[start - 1].text.isdigit()
+    noun = None if is_year else _noun(tokens, at)
     return noun or ("", start)
 
 
@@ -247,13 +249,13 @@ def _per(tokens: Sequence[Token], after: int, unit: str) -> tuple[str, int]:
     """What the number is per: `/m²`, `per hour`, `a month`, `i timmen`."""
     per: list[str] = []
     at = after
-    while at + 1 < len(tokens) and unit and tokens[at].lower in _PER:
+    while at + 1 < len(tokens) and unit and (tokens[at].lower in _PER or (per and tokens[at].lower in ("and", "och"))):
         is_article = tokens[at].lower in ("a", "an", "the", "om", "i")
         listed = listed_unit(tokens, at + 1)
         if listed:
             per.append(listed[0])
             at = listed[1]
-        elif not is_article and tokens[at + 1].kind == "word":
+        elif not is_article and tokens[at].lower in _PER and tokens[at + 1].kind == "word":
             per.append(tokens[at + 1].lower)
             at += 2
         else:

@@ -135,6 +135,8 @@ def _reach(tokens: list[Token]) -> int:
     stops, pronouns = words("negation", "stops"), words("clauses", "pronouns")
     for index in range(len(tokens) - 1, -1, -1):
         lower = tokens[index].lower
+        if lower == "but" and index and tokens[index - 1].lower in ("anything", "nothing"):
+            continue
         following = tokens[index + 1].lower if index + 1 < len(tokens) else ""
         if lower in stops and lower not in pronouns and not (lower == "utan" and following not in ("", "att")):
             is_without = lower == "utan" and index > 0
@@ -246,12 +248,18 @@ def subject_before(tokens: Sequence[Token]) -> frozenset[str]:
     return frozenset()
 
 
+def names_in(tokens: Sequence[Token], sentence: Sentence) -> frozenset[str]:
+    """Stems of capitalised words that do not start the sentence."""
+    named = [token for token in tokens if token.kind == "word" and token.text[0].isupper()]
+    return content_words([token for token in named if token.start > sentence.tokens[0].start])
+
+
 def segments(sentence: Sentence, spans: Sequence[tuple[int, int]]) -> list[tuple[tuple[Token, ...], tuple[Token, ...]]]:
     """For each span, the tokens before and after it that belong to it alone.
 
     `Latte costs 49k and straight 39k` gives `Latte costs` to the first and `straight` to the second. In `49k for a
-    latte, 39k for a straight`, where nothing stands before the first, the words after a span are its own. Spans with
-    nothing but signs and `and` between them share all their words, as in a list.
+    latte, 39k for a straight`, where no content stands before the first, the words after a span are its own. Spans
+    with nothing but signs and `and` between them share all their words, as in a list.
     """
 
     def between(low: int, high: int) -> list[Token]:
@@ -260,9 +268,9 @@ def segments(sentence: Sentence, spans: Sequence[tuple[int, int]]) -> list[tuple
     if not spans:
         return []
     head = between(sentence.start, spans[0][0])
-    is_postfix = not content_words(head) and not any(
-        token.lower in words("clauses", "pronouns") or token.lower in words("clauses", "verbs") for token in head
-    )
+    follows = next((token.lower for token in sentence.tokens if token.start >= spans[0][1]), "")
+    is_led = any(token.lower in words("clauses", "pronouns") | words("clauses", "verbs") for token in head)
+    is_postfix = not content_words(head) and (not is_led or follows in words("clauses", "belongs"))
     gaps = [between(one[1], other[0]) for one, other in pairwise(spans)]
     tail = between(spans[-1][1], sentence.end)
     lefts, rights = [head], []
