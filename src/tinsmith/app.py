@@ -191,7 +191,7 @@ def without_front_matter(markdown: str) -> str:
 
 
 def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
-    """Copy the package, add the card to it, and copy the card's images for the card page too."""
+    """Copy the package, add the card's files to it, and copy the card's images for the card page too."""
     if not (package_dir / "config.json").is_file():
         raise ArtifactError(f"{package_dir}: no package", "Run the export stage: tinsmith run")
     if not (card_dir / "README.md").is_file():
@@ -199,11 +199,10 @@ def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
     for path in sorted(package_dir.rglob("*")):
         if path.is_file():
             link_or_copy(path, out_dir / "model" / path.relative_to(package_dir))
-    link_or_copy(card_dir / "README.md", out_dir / "model/README.md")
     for path in sorted(card_dir.iterdir()):
+        link_or_copy(path, out_dir / "model" / path.name)
         if path.suffix in _IMAGES:
             link_or_copy(path, out_dir / path.name)
-            link_or_copy(path, out_dir / "model" / path.name)
 
 
 def _download_bytes(package_dir: Path) -> int:

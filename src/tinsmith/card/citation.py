@@ -1,5 +1,6 @@
 """The citation: one record, written as BibTeX on the card and as CITATION.cff beside it."""
 
+import copy
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +87,7 @@ def citation_cff(facts: Facts, name: str) -> bytes | None:
     common: dict[str, Any] = {"title": _one_line(citation.title), "authors": [author], "version": citation.version}
     if is_address(citation.url):
         common["url"] = citation.url
+    cited = copy.deepcopy(common)  # else YAML would name the authors once and refer to them
     tree: dict[str, Any] = {"cff-version": "1.2.0", "message": "If you use this model, please cite it as below."}
     tree |= {"type": "software", **common}
     if citation.date:
@@ -98,5 +100,5 @@ def citation_cff(facts: Facts, name: str) -> bytes | None:
     elif license and is_address(license.link):
         tree["license-url"] = license.link
     if citation.year:
-        tree["preferred-citation"] = {"type": "generic", **common, "year": citation.year}
+        tree["preferred-citation"] = {"type": "generic", **cited, "year": citation.year}
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1000).encode()

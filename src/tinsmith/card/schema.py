@@ -49,17 +49,12 @@ class Stamp(Part):
 
 
 class Printed(Part):
-    """A text of the card, and what it rests on."""
+    """A text of the card."""
 
     id: Name
     text: str
     """As printed. Markdown's special characters are escaped."""
     unit: str
-    count: Count | None
-    count_of: str
-    spread: Spread
-    method: str
-    environment: str
 
 
 class Measured(Printed):
@@ -71,11 +66,23 @@ class Measured(Printed):
     count: Count
     """Items that the number was computed from."""
     count_of: Name
+    spread: Spread
     method: Name
     source: Source
+    environment: str
 
 
-class Recorded(Printed):
+class Unmeasured(Printed):
+    """A text that rests on no measurement: what a measurement has is empty."""
+
+    count: None
+    count_of: Literal[""]
+    spread: Nothing
+    method: Literal[""]
+    environment: Literal[""]
+
+
+class Recorded(Unmeasured):
     """A word or number from a stage's record."""
 
     status: Literal["recorded"]
@@ -83,7 +90,7 @@ class Recorded(Printed):
     source: Source | Stamp
 
 
-class Declared(Printed):
+class Declared(Unmeasured):
     """The author's own words."""
 
     status: Literal["declared"]
@@ -91,7 +98,7 @@ class Declared(Printed):
     source: Source
 
 
-class Missing(Printed):
+class Missing(Unmeasured):
     """Something that was not measured, or that the author did not state; the text says which and why."""
 
     status: Literal["not_measured", "not_stated"]
