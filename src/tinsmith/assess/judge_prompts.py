@@ -25,7 +25,7 @@ _PREFERENCE_MEANING = (
     "- 0: both are equally good or equally bad."
 )
 
-_CRITERIA = {criterion.name: criterion for criterion in RUBRIC}
+_CRITERIA: dict[str, Criterion] = {criterion.name: criterion for criterion in RUBRIC}
 _TAG = re.compile(r"</?\s*(question|reference|reply|first|second)\s*>", re.IGNORECASE)
 _VERDICTS = {"no": 0, "yes": 1}
 _GRADE = re.compile(r"^\W*grade\W*[:=]\W*(yes|no|[0-9]+)\b", re.IGNORECASE | re.MULTILINE)
