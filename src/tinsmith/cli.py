@@ -290,6 +290,27 @@ def wordings(**options: Any) -> None:
 
 
 @main.command()
+@_RUN
+@click.option("--endpoint", "address", required=True, metavar="URL", help="Such as https://api.example.com/v1.")
+@click.option("--model", required=True, help="Name of the model, as the endpoint knows it.")
+@click.option(
+    "--items", type=click.IntRange(1), default=50, show_default=True, help="Highest number of questions to judge."
+)
+@click.option("--dry-run", is_flag=True, help="Only list what would be sent, and how much; send nothing.")
+@click.option("--yes", is_flag=True, help="Send without asking.")
+def judge(run_path: Path, **options: Any) -> None:
+    """Let a large language model judge the replies, for the card.
+
+    It grades the replies of base, tuned and INT4 model and of the page beside your reference answers, and known replies
+    that show whether its grades mean anything; if not, its scores are withheld. Your questions and answers go to the
+    endpoint that you name, with the key in TINSMITH_JUDGE_KEY. Needs: pip install 'tinsmith[judge]'.
+    """
+    from tinsmith.commands.judge import JudgeOptions, judge
+
+    judge(run_path, JudgeOptions(**options))
+
+
+@main.command()
 @click.argument("old_path", metavar="OLD_RUN", type=_PATH)
 @click.argument("new_path", metavar="NEW_RUN", type=_PATH)
 @click.option("--html", "page", metavar="FILE", type=_PATH, default=None, help="Also write a page, as one file.")

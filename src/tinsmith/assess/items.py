@@ -44,7 +44,7 @@ def read_items(evaluate_dir: Path) -> list[Item]:
             replies = {subject: row[subject]["text"] for subject in SUBJECTS if row.get(subject) is not None}
             facts = tuple(row["facts"])
             items.append(Item(row["id"], row["group"], row["question"], row["reference"], facts, replies))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
                 f"{path}:{number}: not an answer of the evaluate stage ({type(error).__name__}: {error})",
                 "Run that stage again: tinsmith run CONFIG --from evaluate --force",

@@ -10,10 +10,8 @@ from tinsmith.assess.judge_controls import known_replies
 from tinsmith.assess.judge_prompts import grade_prompt, preference_prompt
 from tinsmith.core.run_dir import combined_sha256
 from tinsmith.model.grades import CRITERIA
-from tinsmith.model.judgements import PREFERENCE
+from tinsmith.model.judgements import COMPARED, PREFERENCE
 
-COMPARED = ("base", "int4")
-"""The two subjects whose replies are compared: before tuning, and what visitors get."""
 _REPEATED_SHARE = 0.1
 
 

@@ -36,8 +36,7 @@ def known_replies(items: Sequence[Item], seed: int) -> list[Known]:
     - `padded`: the reference with its first half said again. It must not be graded above the reference.
     """
     rng = random.Random(f"{seed} known replies")
-    with_others = [(item, _other(items, item, rng)) for item in items]
-    with_swaps = [(item, other, swapped(item, other)) for item, other in with_others if other]
+    with_swaps = [(item, *partner) for item in items if (partner := _partner(items, item, rng))]
     with_swaps.sort(key=lambda known: not known[2])  # stable: those without come last
     return [
         Known(item, control, reply, criteria)
@@ -54,10 +53,12 @@ def known_replies(items: Sequence[Item], seed: int) -> list[Known]:
     ]
 
 
-def _other(items: Sequence[Item], item: Item, rng: random.Random) -> Item | None:
-    """Another item, with another reference; None if there is none."""
+def _partner(items: Sequence[Item], item: Item, rng: random.Random) -> tuple[Item, str] | None:
+    """Another item, and the item's reference with that one's facts; one that has such facts if there is any."""
     others = [other for other in items if other.reference != item.reference and other.question != item.question]
-    return rng.choice(others) if others else None
+    rng.shuffle(others)
+    partners = ((other, swapped(item, other)) for other in others)
+    return next((partner for partner in partners if partner[1]), (others[0], "") if others else None)
 
 
 def swapped(item: Item, other: Item) -> str:

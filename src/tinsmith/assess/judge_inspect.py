@@ -11,7 +11,8 @@ from tqdm import tqdm
 from tinsmith.assess.judge_calls import Call
 from tinsmith.assess.judge_file import Reply
 from tinsmith.assess.judge_prompts import INSTRUCTIONS, read_grade, reminder
-from tinsmith.core.errors import EndpointError, MissingDependency
+from tinsmith.core.errors import EndpointError, MissingDependency, UserError
+from tinsmith.core.writers import is_loopback
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model, ModelOutput
@@ -90,7 +91,8 @@ def ask_judge(address: str, model: str, calls: Sequence[Call], on_reply: Callabl
             max_samples=_CONNECTIONS,
         )[0]
     if failures:
-        raise _problem(address, failures[0], key) from None
+        first = failures[0]
+        raise first if isinstance(first, UserError) else _problem(address, first, key) from None
     if log.status != "success":
         reason = log.error.message if log.error else log.status
         raise EndpointError(f"{address}: {_shown(reason, key)}", "Run the same command again to continue.")
@@ -99,8 +101,6 @@ def ask_judge(address: str, model: str, calls: Sequence[Call], on_reply: Callabl
 def _grader(address: str, model: str, key: str) -> "Model":
     from inspect_ai.model import GenerateConfig, get_model
     from openai import DefaultAsyncHttpxClient
-
-    from tinsmith.core.writers import is_loopback
 
     return get_model(
         f"openai-api/judge/{model}",
@@ -137,10 +137,10 @@ def _judging(calls: dict[str, Call], on_reply: Callable[[Reply], None], failures
                     messages.append(ChatMessageAssistant(content=output.completion))
                     messages.append(ChatMessageUser(content=reminder(call.criterion)))
                     output = await grader.generate(messages, cache=False)
+                on_reply(_reply(call, output))
             except Exception as error:
                 failures.append(error)
                 raise
-            on_reply(_reply(call, output))
             return state
 
         return solve

@@ -1,12 +1,140 @@
-"""Run the judge stage: turn imported judgements by a language model into records and measurements."""
+"""Run the judge stage: turn a language model's replies about the answers into grades and measurements."""
 
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from tinsmith.assess.items import Item, read_items
+from tinsmith.assess.judge_calls import Call, planned_calls
+from tinsmith.assess.judge_file import Judge, Judgements, Reply
+from tinsmith.assess.judge_prompts import read_grade
+from tinsmith.assess.people import People, read_people
+from tinsmith.core.measure import Recorder
+from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.model import judgements
+from tinsmith.model.grades import CRITERIA, CriterionName
+from tinsmith.model.judgements import Number, Row
+
+GRADES_FILE = "grades.jsonl"
+_RAW = f"judge/{GRADES_FILE}"
 
 
 def record_judgements(
     evaluate_dir: Path, review_dir: Path, judgements_dir: Path, out_dir: Path, context: StageContext
 ) -> Summary:
-    """Write nothing and record nothing: there are no judgements."""
-    return ("no language model has judged the answers",)
+    """Write `grades.jsonl` and `judge.json` from a judge's replies, and record its scores unless they are withheld.
+
+    Writes and records nothing if nobody has judged, or if replies to the current answers are missing.
+
+    Raises:
+        ArtifactError: a file is not what its writer writes.
+    """
+    folder = Judgements(judgements_dir)
+    judge = folder.judge()
+    if judge is None:
+        return ("no language model has judged the answers",)
+    items = read_items(evaluate_dir)
+    calls = planned_calls(items, judge.items, context.seed)
+    replies = folder.replies()
+    rows = grade_rows(items, calls, replies, read_people(review_dir))
+    reasons = judgements.reasons_to_withhold(rows) if has_all_controls(calls, replies) else {}
+    missing = sum(call.key not in replies for call in calls)
+    if not calls or (missing and len(reasons) < len(CRITERIA)):
+        return (
+            f"{judge.model} has not judged all answers ({missing} of {len(calls)} are missing): tinsmith judge RUN",
+        )
+    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+    write_text(out_dir / GRADES_FILE, "".join(f"{line}\n" for line in lines))
+    write_json(out_dir / "judge.json", _record(judge, items, rows, reasons))
+    subjects = sorted({row["subject"] for row in rows if row["criterion"] in CRITERIA and row["subject"]})
+    _record_numbers(context.recorder, rows, subjects, reasons, context.seed)
+    return tuple(_summary(judge, context.recorder, reasons))
+
+
+def has_all_controls(calls: Sequence[Call], replies: Mapping[str, Reply]) -> bool:
+    """Whether the judge has replied about every known reply, so that it is known whether its scores are withheld."""
+    return all(call.key in replies for call in calls if call.control)
+
+
+def grade_rows(items: Sequence[Item], calls: Sequence[Call], replies: Mapping[str, Reply], people: People) -> list[Row]:
+    """The grade of each call that has a reply, in the order of the calls."""
+    first_with = {item.reference: item.id for item in reversed(items)}
+    clusters = {item.id: first_with[item.reference] for item in items}
+    return [
+        Row(
+            item=call.item,
+            cluster=clusters[call.item],
+            criterion=call.criterion,
+            subject=call.subject,
+            control=call.control,
+            repeat=call.repeat,
+            grade=read_grade(call.criterion, replies[call.key].text),
+            people=people.get((call.item, call.subject, call.criterion)),
+        )
+        for call in calls
+        if call.key in replies
+    ]
+
+
+def _record(
+    judge: Judge, items: Sequence[Item], rows: Sequence[Row], reasons: Mapping[CriterionName, str]
+) -> dict[str, Any]:
+    """What a card says of the judge: who it is, what it was asked, and whether its scores are shown."""
+    judged = {row["item"] for row in rows if row["subject"]}
+    subjects = sorted({row["subject"] for row in rows if row["subject"]})
+    agreements = {criterion: judgements.agreement(rows, criterion) for criterion in CRITERIA}
+    return {
+        **asdict(judge),
+        "items": len(judged),
+        "groups": dict(Counter(item.group for item in items if item.id in judged)),
+        "calls": len(rows),
+        "temperature": 0,
+        "withheld": dict(reasons),
+        "corrected_by_people": {
+            criterion: [subject for subject in subjects if judgements.has_labels(rows, criterion, subject)]
+            for criterion in CRITERIA
+            if criterion not in reasons
+        },
+        "agreement_with_people": {name: asdict(number) for name, number in agreements.items() if number},
+    }
+
+
+def _record_numbers(
+    recorder: Recorder, rows: Sequence[Row], subjects: Sequence[str], reasons: Mapping[CriterionName, str], seed: int
+) -> None:
+    def add(id: str, number: Number | None, unit: str, count_of: str, function: str) -> None:
+        if number:
+            method = f"tinsmith.model.judgements.{function}"
+            recorder.add(
+                f"judge.{id}", number.value, unit, number.count, count_of, method, spread=number.spread, raw=_RAW
+            )
+
+    for criterion in CRITERIA:
+        if criterion not in reasons:
+            for subject in subjects:
+                number = judgements.score(rows, criterion, subject, seed)
+                add(f"{criterion}.{subject}", number, "out of 10", "items", "score")
+    for kind in judgements.CONTROLS:
+        add(f"control.{kind}", judgements.control(rows, kind), "fraction", "known replies", "control")
+    add("consistency", judgements.consistency(rows), "fraction", "repeated calls", "consistency")
+    add("order_consistency", judgements.order_consistency(rows), "fraction", "comparisons", "order_consistency")
+    if not reasons:
+        for subject in judgements.COMPARED:
+            number = judgements.preferred(rows, subject)
+            add(f"preferred.{subject}", number, "fraction", "comparisons", "preferred")
+
+
+def _summary(judge: Judge, recorder: Recorder, reasons: Mapping[CriterionName, str]) -> list[str]:
+    who = f"{judge.model} on {judge.host}"
+    if len(reasons) == len(CRITERIA):
+        return [f"the scores of {who} are withheld: {reasons[CRITERIA[0]]}"]
+    values = {measurement.id: measurement for measurement in recorder.measurements}
+    parts = [
+        f"{criterion} {values[id].value:.1f}" for criterion in CRITERIA if (id := f"judge.{criterion}.int4") in values
+    ]
+    lines = [f"{who} judges int4: {', '.join(parts)} out of 10"]
+    return lines + [f"{criterion} is withheld: {reason}" for criterion, reason in reasons.items()]

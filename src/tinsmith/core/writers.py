@@ -20,15 +20,15 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def _address_problem(address: str) -> str:
-    """What makes an endpoint's address unusable; empty if nothing does."""
+def address_problem(address: str, instead: str = "") -> str:
+    """What makes an endpoint's address unusable; empty if nothing does. `instead` names what else would be accepted."""
     try:
         parts = urlsplit(address)
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_usable = False
     if not is_usable or not address.isascii() or not address.isprintable() or " " in address:
-        return "must be 'rules', 'base', or the http or https address of an endpoint"
+        return f"must be {instead}the http or https address of an endpoint"
     if parts.username or parts.password or parts.query or parts.fragment:
         return "must be an address without a user, a password, '?' or '#'"
     if parts.scheme == "http" and not is_loopback(address):
@@ -37,7 +37,7 @@ def _address_problem(address: str) -> str:
 
 
 def _checked_writer(writer: str) -> str:
-    if writer not in LOCAL_WRITERS and (problem := _address_problem(writer)):
+    if writer not in LOCAL_WRITERS and (problem := address_problem(writer, "'rules', 'base', or ")):
         raise PydanticCustomError("writer", "{problem}", {"problem": problem})
     return writer
 

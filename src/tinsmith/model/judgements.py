@@ -16,8 +16,12 @@ from tinsmith.model.grades import CRITERIA, GRADES, CriterionName, points
 
 PREFERENCE = "preference"
 """The criterion that compares two replies. Its grades are 1 and 2 for the reply in that place, and 0 for neither."""
+COMPARED = ("base", "int4")
+"""The subjects whose replies are compared: before tuning, and what visitors get."""
 KNOWN_BAD = ("swapped", "negated", "other", "empty")
 """Kinds of replies that a judge must not accept."""
+CONTROLS = ("reference", *KNOWN_BAD, "padded")
+"""All kinds of known replies."""
 MAX_ACCEPTED = 0.1
 """Largest share of each kind of known-bad replies that a judge may accept."""
 MIN_ACCEPTED = 0.9
@@ -25,7 +29,7 @@ MIN_ACCEPTED = 0.9
 MAX_UNREADABLE = 0.1
 """Largest share of calls whose reply has no grade."""
 MIN_CONTROLS = 10
-"""Known replies of each kind below which nothing is known of a judge."""
+"""Items with a known reply of a kind, below which nothing is known of a judge."""
 
 _ACCEPTED_ABOVE = 5
 """Points above which a reply counts as accepted: yes, or 4 and 5 of 5."""
@@ -156,10 +160,11 @@ def _reason(rows: Sequence[Row]) -> str:
     if unreadable > MAX_UNREADABLE:
         return f"{unreadable:.0%} of its replies have no grade"
     for kind, text in zip(KNOWN_BAD, _BAD_TEXTS, strict=True):
+        count = len({row["item"] for row in rows if row["control"] == kind})
+        if count < MIN_CONTROLS:
+            return f"it was asked about too few {text}: {count}, and {MIN_CONTROLS} are needed"
         share = control(rows, kind)
-        if not share or share.count < MIN_CONTROLS:
-            return f"it was asked about too few {text}: {share.count if share else 0} of {MIN_CONTROLS}"
-        if share.value > MAX_ACCEPTED:
+        if share and share.value > MAX_ACCEPTED:
             return f"it accepts {share.value:.0%} of {text}"
     share = control(rows, "reference")
     if not share or share.value < MIN_ACCEPTED:
