@@ -4,7 +4,6 @@ Results go to stdout, progress and messages to stderr. Every success ends with t
 imported when they are called, so that `--help` answers at once.
 """
 
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,42 +11,11 @@ from typing import Any
 import click
 
 from tinsmith import __version__
-from tinsmith.commands.terminal import say
-from tinsmith.core.disk_errors import disk_problem
-from tinsmith.core.errors import UserError
-from tinsmith.pipeline.stages import STAGE_NAMES
+from tinsmith.commands.error_group import ErrorGroup
+from tinsmith.commands.options import ADOPT, CONFIG, FORCE, FROM, JSON, PATH, RUN, RUNS, SET, TO
 
 
-class _Group(click.Group):
-    """Prints user-fixable errors as a message and a hint, and exits with code 2. `--debug` shows tracebacks."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            if ctx.params.get("debug"):
-                raise
-            _exit_with(error.message, error.hint)
-        except KeyboardInterrupt:
-            say("\nstopped; run the same command again to continue")
-            sys.exit(130)
-        except BrokenPipeError:
-            raise  # click exits quietly when the reader of a pipe stops, as in `tinsmith check ... | head`
-        except OSError as error:
-            problem = disk_problem(error)
-            if ctx.params.get("debug") or not problem:
-                raise
-            _exit_with(problem, "Make room or correct the permissions, then run the same command again.")
-
-
-def _exit_with(message: str, hint: str) -> None:
-    say(f"error: {message}")
-    if hint:
-        say(f"  -> {hint}")
-    sys.exit(2)
-
-
-@click.group(cls=_Group)
+@click.group(cls=ErrorGroup)
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
@@ -56,38 +24,14 @@ def main(debug: bool) -> None:
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
-_PATH = click.Path(path_type=Path)
-_CONFIG = click.argument("config_path", metavar="CONFIG", type=_PATH)
-_RUN = click.argument("run_path", metavar="RUN", type=_PATH)
-_RUNS = click.option(
-    "--runs", "runs_dir", type=_PATH, default=Path("runs"), show_default=True, help="Folder that contains the runs."
-)
-_SET = click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one key, such as train.epochs=1.",
-)
-_FROM = click.option("--from", "first", type=click.Choice(STAGE_NAMES), default="base", help="First stage to run.")
-_TO = click.option("--to", "last", type=click.Choice(STAGE_NAMES), default="app", help="Last stage to run.")
-_FORCE = click.option("--force", is_flag=True, help="Run the stages even if they are up to date.")
-_ADOPT = click.option(
-    "--adopt",
-    is_flag=True,
-    help="Continue a run even if its configuration file was replaced, moved or renamed.",
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Also print the results as one line of JSON.")
-
-
 @main.command()
-@_RUNS
-@_SET
-@_TO
-@_FROM
-@_FORCE
-@_ADOPT
-@_JSON
+@RUNS
+@SET
+@TO
+@FROM
+@FORCE
+@ADOPT
+@JSON
 def demo(**options: Any) -> None:
     """Try the whole pipeline on a small model and public questions."""
     from tinsmith.commands.demo import demo
@@ -97,7 +41,7 @@ def demo(**options: Any) -> None:
 
 
 @main.command()
-@click.argument("folder", type=_PATH)
+@click.argument("folder", type=PATH)
 def init(folder: Path) -> None:
     """Write a commented tinsmith.toml into FOLDER to edit."""
     from tinsmith.commands.init import init
@@ -106,8 +50,8 @@ def init(folder: Path) -> None:
 
 
 @main.command()
-@_CONFIG
-@_SET
+@CONFIG
+@SET
 def check(config_path: Path, settings: tuple[str, ...]) -> None:
     """Check configuration and data before a run.
 
@@ -119,14 +63,14 @@ def check(config_path: Path, settings: tuple[str, ...]) -> None:
 
 
 @main.command()
-@_CONFIG
-@_RUNS
-@_SET
-@_TO
-@_FROM
-@_FORCE
-@_ADOPT
-@_JSON
+@CONFIG
+@RUNS
+@SET
+@TO
+@FROM
+@FORCE
+@ADOPT
+@JSON
 def run(config_path: Path, **options: Any) -> None:
     """Run the whole pipeline, or continue a run.
 
@@ -138,7 +82,7 @@ def run(config_path: Path, **options: Any) -> None:
 
 
 @main.command()
-@_RUN
+@RUN
 @click.option("--system", default=None, help="System prompt instead of the data set's own.")
 def chat(run_path: Path, system: str | None) -> None:
     """Ask in the terminal what visitors ask on the page."""
@@ -148,7 +92,7 @@ def chat(run_path: Path, system: str | None) -> None:
 
 
 @main.command()
-@_RUN
+@RUN
 @click.option("--port", type=int, default=0, help="Port on 127.0.0.1; 0 picks a free one.")
 @click.option("--owner", is_flag=True, help="Show under every answer what was retrieved, its scores, and why.")
 def serve(**options: Any) -> None:
@@ -159,7 +103,7 @@ def serve(**options: Any) -> None:
 
 
 @main.command()
-@_RUN
+@RUN
 @click.option(
     "--remote",
     "is_remote",
@@ -188,7 +132,7 @@ def bench(**options: Any) -> None:
 
 
 @main.command()
-@_RUN
+@RUN
 @click.option("--check", "check_only", is_flag=True, help="Compare every number with its source and change nothing.")
 def card(run_path: Path, check_only: bool) -> None:
     """Render the model card again, or verify it."""
@@ -198,7 +142,7 @@ def card(run_path: Path, check_only: bool) -> None:
 
 
 @main.command()
-@_RUN
+@RUN
 @click.option(
     "--to",
     "target",
@@ -241,8 +185,8 @@ def setup(archives: Path | None) -> None:
 
 
 @main.command()
-@_CONFIG
-@_RUNS
+@CONFIG
+@RUNS
 @click.option("--list", "list_only", is_flag=True, help="Print the candidates as TOML; ask nothing, write nothing.")
 def approve(**options: Any) -> None:
     """Choose which texts of the data may be published."""
@@ -252,9 +196,9 @@ def approve(**options: Any) -> None:
 
 
 @main.command()
-@_RUN
+@RUN
 @click.option("--html", "as_page", is_flag=True, help="Write a page that edits and downloads them instead.")
-@click.option("--out", type=_PATH, default=None, help="File to write; questions.csv or questions.html by default.")
+@click.option("--out", type=PATH, default=None, help="File to write; questions.csv or questions.html by default.")
 @click.option(
     "--count",
     type=click.IntRange(1),
@@ -262,7 +206,7 @@ def approve(**options: Any) -> None:
     show_default=True,
     help="Highest number of known questions.",
 )
-@click.option("--from", "source", metavar="FILE", type=_PATH, default=None, help="Start from a file of questions.")
+@click.option("--from", "source", metavar="FILE", type=PATH, default=None, help="Start from a file of questions.")
 def questions(**options: Any) -> None:
     """Write questions to measure answers by, as a spreadsheet to edit.
 
@@ -275,8 +219,8 @@ def questions(**options: Any) -> None:
 
 
 @main.command()
-@_RUN
-@click.option("--out", type=_PATH, default="wordings.jsonl", show_default=True, help="File to write.")
+@RUN
+@click.option("--out", type=PATH, default="wordings.jsonl", show_default=True, help="File to write.")
 @click.option("--count", type=click.IntRange(1, 32), default=8, show_default=True, help="Wordings per passage.")
 def wordings(**options: Any) -> None:
     """Let a language model write wordings for the search.
@@ -290,11 +234,20 @@ def wordings(**options: Any) -> None:
 
 
 @main.command()
-@_RUN
+@RUN
 @click.option("--endpoint", "address", required=True, metavar="URL", help="Such as https://api.example.com/v1.")
 @click.option("--model", required=True, help="Name of the model, as the endpoint knows it.")
 @click.option(
-    "--items", type=click.IntRange(1), default=50, show_default=True, help="Highest number of questions to judge."
+    "--group",
+    "groups",
+    type=click.Choice(("trained", "reworded", "held_out")),
+    multiple=True,
+    default=("held_out",),
+    show_default=True,
+    help="Which questions to judge: trained on, trained on in other words, or held out. May be repeated.",
+)
+@click.option(
+    "--items", type=click.IntRange(1), default=50, show_default=True, help="Largest number of questions to judge."
 )
 @click.option("--dry-run", is_flag=True, help="Only list what would be sent, and how much; send nothing.")
 @click.option("--yes", is_flag=True, help="Send without asking.")
@@ -311,9 +264,9 @@ def judge(run_path: Path, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("old_path", metavar="OLD_RUN", type=_PATH)
-@click.argument("new_path", metavar="NEW_RUN", type=_PATH)
-@click.option("--html", "page", metavar="FILE", type=_PATH, default=None, help="Also write a page, as one file.")
+@click.argument("old_path", metavar="OLD_RUN", type=PATH)
+@click.argument("new_path", metavar="NEW_RUN", type=PATH)
+@click.option("--html", "page", metavar="FILE", type=PATH, default=None, help="Also write a page, as one file.")
 def compare(**options: Any) -> None:
     """Show what differs between two runs: settings, versions, data and numbers.
 

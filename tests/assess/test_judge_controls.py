@@ -6,7 +6,7 @@ import pytest
 
 import judges
 from judges import item
-from tinsmith.assess.items import in_random_order, read_items
+from tinsmith.assess.items import GROUPS, in_random_order, read_items
 from tinsmith.assess.judge_calls import planned_calls
 from tinsmith.assess.judge_controls import MAX_CONTROLS, known_replies, padded, swapped
 from tinsmith.assess.judge_prompts import grade_prompt, preference_prompt, read_grade
@@ -56,7 +56,7 @@ def test_items_whose_facts_can_be_swapped_come_first(items):
 
 
 def test_a_call_for_each_reply_and_criterion_both_orders_and_a_tenth_again(items):
-    calls = planned_calls(items, 20, seed=3)
+    calls = planned_calls(items, GROUPS, 20, seed=3)
     own = [call for call in calls if call.subject and not call.repeat and call.criterion != "preference"]
     replies = sum(len(one.replies) for one in in_random_order(items, 3)[:20])
     assert len(own) == 3 * replies and {call.subject for call in own} == {"base", "tuned", "int4", "page"}
@@ -66,23 +66,23 @@ def test_a_call_for_each_reply_and_criterion_both_orders_and_a_tenth_again(items
     for call in pairs:
         reply = next(one for one in items if one.id == call.item).replies[call.subject]
         assert judges.part(call.prompt, "first") == reply
-    assert calls == planned_calls(items, 20, seed=3), "or nothing could be continued"
+    assert calls == planned_calls(items, GROUPS, 20, seed=3), "or nothing could be continued"
     assert [call for call in calls if call.control] == calls[: sum(bool(call.control) for call in calls)]
 
 
 def test_what_a_judge_of_fewer_items_saw_a_judge_of_more_sees_again(items):
-    few, many = ({call.item for call in planned_calls(items, count, 3)} for count in (5, 12))
+    few, many = ({call.item for call in planned_calls(items, GROUPS, count, 3)} for count in (5, 12))
     assert few < many
 
 
 def test_equal_replies_to_one_question_are_one_call():
-    calls = planned_calls([item(number, f"It costs {number} kr.") for number in range(1, 4)], 3, seed=0)
+    calls = planned_calls([item(number, f"It costs {number} kr.") for number in range(1, 4)], GROUPS, 3, seed=0)
     grades = [call for call in calls if call.criterion == "accuracy" and call.subject and not call.repeat]
     assert len(grades) == 9 and len({call.key for call in grades}) == 6, "tuned and int4 say the same"
 
 
 def test_system_prompts_categories_and_ids_are_in_no_prompt(items):
-    text = "".join(call.prompt for call in planned_calls(items, 30, 0))
+    text = "".join(call.prompt for call in planned_calls(items, GROUPS, 30, 0))
     assert not re.search(r"secret helper|cups\b|cup-\d", text)
 
 

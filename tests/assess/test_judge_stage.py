@@ -6,7 +6,7 @@ import pytest
 
 import judges
 from stage_runs import run_stage
-from tinsmith.assess.items import SUBJECTS, read_items
+from tinsmith.assess.items import GROUPS, SUBJECTS, read_items
 from tinsmith.assess.judge_calls import planned_calls
 from tinsmith.assess.judge_file import Judge, Judgements, Reply, host_of
 from tinsmith.assess.judge_stage import record_judgements
@@ -14,7 +14,7 @@ from tinsmith.core.errors import ArtifactError, UserError
 from tinsmith.core.run_dir import read_json
 from tinsmith.model.grades import CRITERIA
 
-JUDGE = Judge("big-1", "api.example.com", 40, "digest")
+JUDGE = Judge("big-1", "api.example.com", GROUPS, 40, "digest")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def folders(tmp_path):
 def let_judge(folders, judge, part=slice(None)):
     folder = Judgements(folders / "judgements")
     folder.begin(JUDGE)
-    for call in planned_calls(read_items(folders / "evaluate"), JUDGE.items, seed=3)[part]:
+    for call in planned_calls(read_items(folders / "evaluate"), GROUPS, JUDGE.items, seed=3)[part]:
         folder.add(Reply(call.key, judge(call.prompt), "big-1-2026", 400, 30))
     folder.end(JUDGE, "2026-05-01")
 
@@ -71,7 +71,7 @@ def test_a_lazy_judges_scores_are_withheld_with_the_reason(folders):
 
 
 def test_replies_to_known_bad_replies_alone_are_enough_to_withhold(folders):
-    calls = planned_calls(read_items(folders / "evaluate"), 40, seed=3)
+    calls = planned_calls(read_items(folders / "evaluate"), GROUPS, 40, seed=3)
     let_judge(folders, judges.lazy, slice(sum(bool(call.control) for call in calls)))
     assert "withheld: it accepts 100%" in run(folders).summary[0]
 
@@ -124,7 +124,7 @@ def test_what_is_no_record_is_refused(folders, text):
 def test_two_judges_are_not_mixed(folders):
     let_judge(folders, judges.good, slice(5))
     with pytest.raises(UserError, match=r"big-1 on api\.example\.com has judged this run"):
-        Judgements(folders / "judgements").begin(Judge("big-2", "api.example.com", 40, "digest"))
+        Judgements(folders / "judgements").begin(Judge("big-2", "api.example.com", GROUPS, 40, "digest"))
 
 
 @pytest.mark.parametrize(
@@ -137,3 +137,24 @@ def test_two_judges_are_not_mixed(folders):
 )
 def test_a_host_is_named_without_port(address, host):
     assert host_of(address) == host
+
+
+def test_what_most_people_said_corrects_the_judge(folders):
+    let_judge(folders, judges.good)
+    raters = {"Ada": 1, "Bo": 1, "Cy": 0}
+    grades = [
+        {"item": f"cup-{number}", "subject": "int4", "criterion": "accuracy", "rater": rater, "grade": grade}
+        for number in range(36)
+        for rater, grade in (raters | ({"Bo": 0} if number % 2 else {})).items()
+    ]
+    undecided = [
+        grades[0] | {"item": "cup-38", "rater": rater, "grade": grade} for rater, grade in [("A", 0), ("B", 1)]
+    ]
+    (folders / "review/grades.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in grades + undecided))
+    numbers = {m.id: m for m in run(folders).measurements}
+    assert (numbers["judge.agreement.accuracy"].value, numbers["judge.agreement.accuracy"].count) == (1, 36)
+    record = read_json(folders / "judge/judge.json")
+    assert record["corrected_by_people"] == {"accuracy": ["int4"], "factual": [], "quality": []}
+    assert numbers["judge.accuracy.int4"].value == pytest.approx(5)
+    wilson = numbers["judge.factual.int4"].spread
+    assert numbers["judge.accuracy.int4"].spread["ci95_low"] != wilson["ci95_low"]

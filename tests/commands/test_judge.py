@@ -14,6 +14,7 @@ from tinsmith.commands import judge as command
 from tinsmith.core.errors import EndpointError
 
 LOCAL = "http://127.0.0.1:9/v1"
+ALL = ("--group", "trained", "--group", "held_out")
 AWAY = "https://api.example.com/v1"
 
 
@@ -44,7 +45,7 @@ def run(tmp_path, monkeypatch):
 def invoke(run, monkeypatch, asked, *options, address=LOCAL, model="big-1", typed=None):
     monkeypatch.setattr(command, "ask_judge", asked)
     return CliRunner().invoke(
-        main, ["judge", str(run.root), "--endpoint", address, "--model", model, *options], input=typed
+        main, ["judge", str(run.root), "--endpoint", address, "--model", model, *ALL, *options], input=typed
     )
 
 
@@ -53,11 +54,11 @@ def test_on_this_machine_nobody_is_asked_and_the_card_follows(run, monkeypatch):
     done = invoke(run, monkeypatch, asked)
     assert done.exit_code == 0, done.output
     assert "from judge" in done.stdout and "on this machine" in done.stdout
-    assert "big-1 at http://127.0.0.1:9/v1 judges 40 of 40 questions" in done.stdout
+    assert "big-1 at http://127.0.0.1:9/v1 judges 40 questions (trained, held_out)" in done.stdout
     replies = Judgements(run.judgements).replies()
     assert len(asked.calls) == len(replies) == len({call.key for call in asked.calls})
     judge = Judgements(run.judgements).judge()
-    assert (judge.model, judge.host, judge.items, judge.answered_as) == ("big-1", "this machine", 40, ("big-1",))
+    assert (judge.model, judge.host, judge.items, judge.answered_as) == ("big-1", "this machine", 50, ("big-1",))
 
 
 def test_what_leaves_the_machine_is_said_and_needs_a_yes(run, monkeypatch):

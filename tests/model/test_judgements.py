@@ -3,7 +3,7 @@
 import pytest
 
 import judges
-from tinsmith.assess.items import read_items
+from tinsmith.assess.items import GROUPS, read_items
 from tinsmith.assess.judge_calls import planned_calls
 from tinsmith.assess.judge_file import Reply
 from tinsmith.assess.judge_stage import grade_rows
@@ -20,7 +20,7 @@ def items(tmp_path_factory):
 
 
 def rows_of(items, judge, people=None):
-    calls = planned_calls(items, 40, seed=3)
+    calls = planned_calls(items, GROUPS, 40, seed=3)
     replies = {call.key: Reply(call.key, judge(call.prompt), "m", 0, 0) for call in calls}
     return grade_rows(items, calls, replies, people or {})
 
@@ -77,7 +77,7 @@ def test_more_than_a_tenth_of_one_kind_is_too_much(items, kind, accepted, is_wit
 
 
 def test_nothing_is_known_of_a_judge_who_saw_few_known_replies(items):
-    calls = planned_calls(items, 3, seed=3)
+    calls = planned_calls(items, GROUPS, 3, seed=3)
     rows = grade_rows(items, calls, {c.key: Reply(c.key, judges.good(c.prompt), "m", 0, 0) for c in calls}, {})
     reason = reasons_to_withhold(rows)["accuracy"]
     assert reason == "it was asked about too few replies with swapped facts: 3, and 10 are needed"
@@ -96,6 +96,8 @@ def test_people_correct_a_judge_who_is_too_kind(items):
     assert corrected.spread["ci95_high"] == pytest.approx(6.5, abs=0.25)
     assert judgements.agreement(rows, "accuracy").value == pytest.approx(17 / 35)
     assert judgements.has_labels(rows, "accuracy", "int4") and not judgements.has_labels(rows, "factual", "int4")
+    one_group = [row | {"people": row["people"] if row["group"] == "trained" else None} for row in rows * 2]
+    assert not judgements.has_labels(one_group, "accuracy", "int4"), "nobody judged the other group"
     few = [row | {"people": row["people"] if row["item"] < "cup-2" else None} for row in rows]
     assert score(few, "accuracy", "int4", 1).value == 10, "fewer than 30 verdicts correct nothing"
 

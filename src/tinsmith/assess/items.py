@@ -8,6 +8,8 @@ from typing import Any
 
 from tinsmith.core.errors import ArtifactError
 
+GROUPS = ("trained", "reworded", "held_out")
+"""Questions as trained on, in other words, and held out."""
 MODELS = ("base", "tuned", "int4")
 SUBJECTS = (*MODELS, "page")
 """Whose replies are assessed: three models, and what the page itself shows."""

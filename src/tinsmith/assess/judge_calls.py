@@ -36,15 +36,16 @@ class Call:
         return combined_sha256([self.criterion, self.prompt, self.repeat])
 
 
-def planned_calls(items: Sequence[Item], count: int, seed: int) -> list[Call]:
+def planned_calls(items: Sequence[Item], groups: Sequence[str], count: int, seed: int) -> list[Call]:
     """Every call for `count` of the items, in a fixed order: known replies first, which may spare the rest.
 
     Args:
         items: From `read_items`.
+        groups: Those to judge.
         count: Items to judge at most.
         seed: Draws items, known replies and repeats.
     """
-    drawn = in_random_order(list(items), seed)[:count]
+    drawn = [item for item in in_random_order(list(items), seed) if item.group in groups][:count]
     graded = [
         Call(item.id, criterion, subject, "", 0, grade_prompt(criterion, item.question, item.reference, reply))
         for item in drawn

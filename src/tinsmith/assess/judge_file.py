@@ -22,6 +22,8 @@ class Judge:
     """Name of the model, as the endpoint knows it."""
     host: str
     """Name of the endpoint's host; `this machine` for a loopback address."""
+    groups: tuple[str, ...]
+    """Groups of items to judge."""
     items: int
     """Items to judge at most."""
     prompts_sha256: str
@@ -67,7 +69,8 @@ class Judgements:
             return None
         try:
             fields = read_json(self._record_path)
-            return Judge(**fields | {"answered_as": tuple(fields["answered_as"])})
+            lists = {name: tuple(fields[name]) for name in ("groups", "answered_as")}
+            return Judge(**fields | lists)
         except (TypeError, KeyError, AttributeError) as error:
             raise ArtifactError(f"{self._record_path}: not a judge's record ({error})", self._again()) from error
 

@@ -15,12 +15,14 @@ from tinsmith.assess.people import People, read_people
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.derive.files import Files
+from tinsmith.derive.judge import RULES
+from tinsmith.derive.rules import record
 from tinsmith.model import judgements
 from tinsmith.model.grades import CRITERIA, CriterionName
-from tinsmith.model.judgements import Number, Row
+from tinsmith.model.judgements import Row
 
 GRADES_FILE = "grades.jsonl"
-_RAW = f"judge/{GRADES_FILE}"
 
 
 def record_judgements(
@@ -38,7 +40,7 @@ def record_judgements(
     if judge is None:
         return ("no language model has judged the answers",)
     items = read_items(evaluate_dir)
-    calls = planned_calls(items, judge.items, context.seed)
+    calls = planned_calls(items, judge.groups, judge.items, context.seed)
     replies = folder.replies()
     rows = grade_rows(items, calls, replies, read_people(review_dir))
     reasons = judgements.reasons_to_withhold(rows) if has_all_controls(calls, replies) else {}
@@ -50,8 +52,7 @@ def record_judgements(
     lines = (json.dumps(row, ensure_ascii=False) for row in rows)
     write_text(out_dir / GRADES_FILE, "".join(f"{line}\n" for line in lines))
     write_json(out_dir / "judge.json", _record(judge, items, rows, reasons))
-    subjects = sorted({row["subject"] for row in rows if row["criterion"] in CRITERIA and row["subject"]})
-    _record_numbers(context.recorder, rows, subjects, reasons, context.seed)
+    record(context.recorder, RULES, Files.of_stage("judge", out_dir, context.seed))
     return tuple(_summary(judge, context.recorder, reasons))
 
 
@@ -64,10 +65,12 @@ def grade_rows(items: Sequence[Item], calls: Sequence[Call], replies: Mapping[st
     """The grade of each call that has a reply, in the order of the calls."""
     first_with = {item.reference: item.id for item in reversed(items)}
     clusters = {item.id: first_with[item.reference] for item in items}
+    groups = {item.id: item.group for item in items}
     return [
         Row(
             item=call.item,
             cluster=clusters[call.item],
+            group=groups[call.item],
             criterion=call.criterion,
             subject=call.subject,
             control=call.control,
@@ -86,7 +89,6 @@ def _record(
     """What a card says of the judge: who it is, what it was asked, and whether its scores are shown."""
     judged = {row["item"] for row in rows if row["subject"]}
     subjects = sorted({row["subject"] for row in rows if row["subject"]})
-    agreements = {criterion: judgements.agreement(rows, criterion) for criterion in CRITERIA}
     return {
         **asdict(judge),
         "items": len(judged),
@@ -99,33 +101,7 @@ def _record(
             for criterion in CRITERIA
             if criterion not in reasons
         },
-        "agreement_with_people": {name: asdict(number) for name, number in agreements.items() if number},
     }
-
-
-def _record_numbers(
-    recorder: Recorder, rows: Sequence[Row], subjects: Sequence[str], reasons: Mapping[CriterionName, str], seed: int
-) -> None:
-    def add(id: str, number: Number | None, unit: str, count_of: str, function: str) -> None:
-        if number:
-            method = f"tinsmith.model.judgements.{function}"
-            recorder.add(
-                f"judge.{id}", number.value, unit, number.count, count_of, method, spread=number.spread, raw=_RAW
-            )
-
-    for criterion in CRITERIA:
-        if criterion not in reasons:
-            for subject in subjects:
-                number = judgements.score(rows, criterion, subject, seed)
-                add(f"{criterion}.{subject}", number, "out of 10", "items", "score")
-    for kind in judgements.CONTROLS:
-        add(f"control.{kind}", judgements.control(rows, kind), "fraction", "known replies", "control")
-    add("consistency", judgements.consistency(rows), "fraction", "repeated calls", "consistency")
-    add("order_consistency", judgements.order_consistency(rows), "fraction", "comparisons", "order_consistency")
-    if not reasons:
-        for subject in judgements.COMPARED:
-            number = judgements.preferred(rows, subject)
-            add(f"preferred.{subject}", number, "fraction", "comparisons", "preferred")
 
 
 def _summary(judge: Judge, recorder: Recorder, reasons: Mapping[CriterionName, str]) -> list[str]:

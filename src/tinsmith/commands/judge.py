@@ -40,6 +40,7 @@ class JudgeOptions:
     """Of the endpoint, such as `https://api.example.com/v1`."""
     model: str
     """Name of the model, as the endpoint knows it."""
+    groups: tuple[str, ...] = ("held_out",)
     items: int = 50
     dry_run: bool = False
     yes: bool = False
@@ -60,14 +61,15 @@ def judge(run_path: Path, options: JudgeOptions) -> None:
         raise UserError(f"--endpoint {options.address}: {problem}", "It usually ends in /v1.")
     _refuse_itself(run, options.model)
     items = read_items(run.stage("evaluate"))
-    calls = planned_calls(items, options.items, config_of(run).seed)
+    calls = planned_calls(items, options.groups, options.items, config_of(run).seed)
     if not calls:
         raise ArtifactError(
-            f"{run.root}: the evaluate stage asked no questions", "Set evaluate.questions above 0 and run again."
+            f"{run.root}: the evaluate stage asked no questions of the group {' or '.join(options.groups)}",
+            "Set evaluate.questions above 0 and run again, or choose others with --group.",
         )
     folder = Judgements(run.judgements)
     open_calls = _open_calls(calls, folder)
-    for line in plan_lines(items, calls, open_calls, options):
+    for line in plan_lines(calls, open_calls, options):
         show(line)
     if options.dry_run:
         say("This was a dry run: nothing was sent.")
@@ -82,16 +84,14 @@ def judge(run_path: Path, options: JudgeOptions) -> None:
     run_and_report(config_of(run), run, RunOptions(first="judge", last="app"))
 
 
-def plan_lines(
-    items: Sequence[Item], calls: Sequence[Call], open_calls: Sequence[Call], options: JudgeOptions
-) -> list[str]:
+def plan_lines(calls: Sequence[Call], open_calls: Sequence[Call], options: JudgeOptions) -> list[str]:
     """What is sent, to whom, and how much of it."""
-    count = min(options.items, len(items))
+    count = len({call.item for call in calls})
     sent_tokens = sum(len(INSTRUCTIONS) + len(call.prompt) for call in open_calls) // _CHARACTERS_PER_TOKEN
     answered = len(calls) - len(open_calls)
     where = "on this machine" if is_loopback(options.address) else "which may keep them"
     return [
-        f"{options.model} at {options.address} judges {count} of {len(items)} questions.",
+        f"{options.model} at {options.address} judges {count} questions ({', '.join(options.groups)}).",
         f"It is sent these questions of your data, their reference answers, and the replies to them, {where}. "
         "System prompts, categories and ids are not sent.",
         f"{len(open_calls):,} calls, about {sent_tokens:,} tokens to it and {len(open_calls) * _REPLY_TOKENS:,} from it"
@@ -142,7 +142,7 @@ def _judge(
 ) -> None:
     """Ask about known replies, and then about the others if the judge can be trusted."""
     address = options.address.rstrip("/")
-    record = Judge(options.model, host_of(address), min(options.items, len(items)), prompts_sha256())
+    record = Judge(options.model, host_of(address), options.groups, options.items, prompts_sha256())
     folder.begin(record)
     names = {reply.answered_as for reply in folder.replies().values()}
 

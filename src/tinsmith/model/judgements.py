@@ -41,6 +41,8 @@ class Row(TypedDict):
     item: str
     cluster: str
     """First item with the same reference answer. Items of a cluster are not independent."""
+    group: str
+    """`trained`, `reworded` or `held_out`."""
     criterion: str
     subject: str
     """Whose reply; for a preference the one shown first; empty for a known reply."""
@@ -76,7 +78,7 @@ def score(rows: Sequence[Row], criterion: CriterionName, subject: str, seed: int
     values = [points(criterion, grade) for _, grade in graded]
     clusters = [row["cluster"] for row, _ in graded]
     if len(GRADES[criterion]) > 2:
-        spread = _mean_interval(values, clusters, seed)
+        spread = mean_interval(values, clusters, seed)
         return Number(sum(values) / len(values), len(values), spread)
     accepted = [value > 0 for value in values]
     if has_labels(rows, criterion, subject):
@@ -88,9 +90,11 @@ def score(rows: Sequence[Row], criterion: CriterionName, subject: str, seed: int
 
 
 def has_labels(rows: Sequence[Row], criterion: CriterionName, subject: str) -> bool:
-    """Whether people graded enough of the same replies for a correction of verdicts."""
-    labelled = [row for row, _ in _graded(rows, criterion, subject) if row["people"] is not None]
-    return len(GRADES[criterion]) == 2 and len(labelled) >= MIN_LABELS
+    """Whether people graded enough of the same replies, of every group, for a correction of verdicts."""
+    graded = [row for row, _ in _graded(rows, criterion, subject)]
+    labelled = [row for row in graded if row["people"] is not None]
+    has_all_groups = {row["group"] for row in labelled} == {row["group"] for row in graded}
+    return len(GRADES[criterion]) == 2 and len(labelled) >= MIN_LABELS and has_all_groups
 
 
 def control(rows: Sequence[Row], kind: str) -> Number | None:
@@ -231,7 +235,8 @@ def _share(successes: Sequence[bool], clusters: Sequence[str]) -> Number | None:
     return Number(sum(successes) / len(successes), len(successes), clustered_wilson(successes, clusters))
 
 
-def _mean_interval(values: Sequence[float], clusters: Sequence[str], seed: int) -> dict[str, float]:
+def mean_interval(values: Sequence[float], clusters: Sequence[str], seed: int) -> dict[str, float]:
+    """The 95 % interval of a mean whose items come in clusters, as `ci95_low` and `ci95_high`."""
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for value, cluster in zip(values, clusters, strict=True):
         sums[cluster][0] += value
