@@ -48,10 +48,10 @@ def require_inspect() -> None:
 
 
 def ask_judge(address: str, model: str, calls: Sequence[Call], on_reply: Callable[[Reply], None]) -> None:
-    """Ask every call once, and again if its reply has no grade. Nothing is sent to any other address.
+    """Ask every call once, equal ones together, and again if its reply has no grade.
 
     Args:
-        address: Such as `https://api.example.com/v1`; `/chat/completions` is added.
+        address: Such as `https://api.example.com/v1`; `/chat/completions` is added. Nothing is sent anywhere else.
         model: Name of the model, as the endpoint knows it.
         calls: In the order to ask; several are under way at once.
         on_reply: Called with each reply as it arrives.
@@ -64,10 +64,11 @@ def ask_judge(address: str, model: str, calls: Sequence[Call], on_reply: Callabl
     from inspect_ai.dataset import Sample
 
     key = os.environ.get(KEY_VARIABLE, "").strip()
+    by_key = {call.key: call for call in calls}
     failures: list[Exception] = []
     with (
         tempfile.TemporaryDirectory(prefix="tinsmith-judge-") as log_dir,
-        tqdm(total=len(calls), desc="judge", unit="reply", delay=2) as progress,
+        tqdm(total=len(by_key), desc="judge", unit="reply", delay=2) as progress,
     ):
 
         def passed_on(reply: Reply) -> None:
@@ -75,8 +76,8 @@ def ask_judge(address: str, model: str, calls: Sequence[Call], on_reply: Callabl
             progress.update()
 
         task = Task(
-            dataset=[Sample(id=call.key, input=call.prompt) for call in calls],
-            solver=_judging({call.key: call for call in calls}, passed_on, failures),
+            dataset=[Sample(id=id, input=call.prompt) for id, call in by_key.items()],
+            solver=_judging(by_key, passed_on, failures),
             name="judge",
         )
         log = eval(
@@ -84,6 +85,7 @@ def ask_judge(address: str, model: str, calls: Sequence[Call], on_reply: Callabl
             model=None,  # there is no model under test that could grade itself
             model_roles={"grader": _grader(address, model, key)},
             log_dir=log_dir,  # with the owner's texts, so it goes when the calls are done
+            log_realtime=False,  # which would keep them elsewhere
             display="none",
             log_level="critical",
             score=False,
@@ -156,10 +158,14 @@ def _reply(call: Call, output: "ModelOutput") -> Reply:
 
 def _problem(address: str, error: Any, key: str) -> EndpointError:
     """The cause of a failed call, in words."""
+    from openai import OpenAIError
+
     attempts = getattr(error, "last_attempt", None)
-    cause = attempts.exception() if attempts else error
-    while cause.__cause__ is not None and not hasattr(cause, "status_code"):
-        cause = cause.__cause__
+    causes = [attempts.exception() if attempts else error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    # The client's error has the endpoint's words; Inspect's has the request too, and httpx's only the status.
+    cause = next((cause for cause in causes if isinstance(cause, OpenAIError)), causes[0])
     status = getattr(cause, "status_code", None)
     text = f"HTTP {status}: {cause}" if status else f"{type(cause).__name__}: {cause}"
     hints = {
