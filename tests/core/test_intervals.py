@@ -1,9 +1,9 @@
-"""Intervals against hand-computed numbers and simulated data."""
+"""Intervals against numbers computed by hand. How often they cover the truth: `test_coverage.py`."""
 
 import numpy as np
 import pytest
 
-from tinsmith.core.intervals import bootstrap, clustered_wilson, resampled_sums, wilson
+from tinsmith.core.intervals import bootstrap, bounded_mean, clustered_wilson, resampled_sums, t95, wilson
 
 
 def ratio(sums):
@@ -20,9 +20,11 @@ def test_wilson_hand_computed(successes, count, low, high):
 
 
 def test_too_few_items_have_no_interval():
-    assert wilson(4, 4) == {}
-    assert bootstrap(np.ones((4, 2)), ratio, seed=0, resamples=10) == {}
-    assert set(bootstrap(np.ones((5, 2)), ratio, seed=0, resamples=10)) == {"ci95_low", "ci95_high"}
+    rows = np.random.default_rng(0).uniform(1, 2, (10, 2))
+    assert wilson(9, 9) == {} and wilson(9, 10) != {}
+    assert bootstrap(rows[:9], ratio, seed=0) == {} and bootstrap(rows, ratio, seed=0) != {}
+    assert bounded_mean([1] * 8 + [0], [1] * 9) == {} and bounded_mean([1] * 8 + [0, 0], [1] * 10) != {}
+    assert bounded_mean([1] * 9 + [0], [1] * 9 + [0]) == {}, "a question without facts is no cluster"
 
 
 def test_resampled_sums_draw_whole_rows():
@@ -49,30 +51,62 @@ def test_same_seed_same_interval():
     assert bootstrap(rows, ratio, seed=5) != bootstrap(rows, ratio, seed=6)
 
 
-def test_interval_covers_the_truth_as_often_as_it_says():
-    """200 simulated sets of 40 conversations with a per-conversation effect; the pooled loss in the population is 2."""
-    rng = np.random.default_rng(11)
-    covered = 0
-    for seed in range(200):
-        tokens = rng.integers(20, 200, 40)
-        difficulty = rng.normal(2, 0.5, 40)
-        interval = bootstrap(np.stack([tokens * difficulty, tokens], axis=1), ratio, seed, resamples=2000)
-        covered += interval["ci95_low"] <= 2 <= interval["ci95_high"]
-    assert 0.90 <= covered / 200 <= 0.98
+def test_students_quantiles():
+    assert [round(t95(freedom), 3) for freedom in (9, 23, 49, 10**6)] == [2.262, 2.069, 2.01, 1.96]
+
+
+def test_a_symmetric_mean_has_nearly_students_interval():
+    """Deviations of both signs. Tails are taken further out than Student's, by about a tenth at 20 rows."""
+    deviations = np.concatenate([np.arange(1, 11), -np.arange(1, 11)])
+    interval = bootstrap(np.column_stack([50.0 + deviations, np.ones(20)]), ratio, seed=1)
+    reach = t95(19) * deviations.std(ddof=1) / 20**0.5
+    assert 1.02 < (interval["ci95_high"] - 50) / reach < 1.25 and 1.02 < (50 - interval["ci95_low"]) / reach < 1.25
+
+
+def test_the_longer_tail_of_skewed_rows_gets_the_longer_arm():
+    rows = np.column_stack([np.exp(np.linspace(-2, 2, 30)), np.ones(30)])
+    value, interval = rows[:, 0].mean(), bootstrap(rows, ratio, seed=0)
+    assert interval["ci95_high"] - value > 1.5 * (value - interval["ci95_low"])
+
+
+def test_units_do_not_matter():
+    rows = np.random.default_rng(3).uniform(1, 2, (20, 2))
+    interval = bootstrap(rows, ratio, seed=5)
+    scaled = bootstrap(rows * [1e9, 1e-6], ratio, seed=5)
+    assert [end / 1e15 for end in scaled.values()] == pytest.approx(list(interval.values()), rel=1e-6)
+
+
+def test_equal_rows_give_their_value_and_almost_equal_rows_nothing():
+    assert bootstrap(np.full((12, 2), [6.0, 2.0]), ratio, seed=0) == {"ci95_low": 3.0, "ci95_high": 3.0}
+    one_differs = np.array([[1.0, 1.0]] + [[0.0, 1.0]] * 11)
+    assert bootstrap(one_differs, ratio, seed=0) == {}, "a third of the resamples does not vary"
 
 
 def test_clusters_of_one_give_the_wilson_interval():
-    flags = [True, False, True, True, False, True, True]
-    assert clustered_wilson(flags, range(7)) == pytest.approx(wilson(5, 7))
+    flags = [True, False, True, True, False, True, True, False, True, True]
+    assert clustered_wilson(flags, range(10)) == wilson(7, 10)
 
 
 def test_clusters_that_agree_count_once():
-    """Each of 8 answers is given four times. The design effect is (p (1 - p) / 7) / (p (1 - p) / 31)."""
-    flags = [index % 8 < 5 for index in range(32)]
-    clustered = clustered_wilson(flags, [index % 8 for index in range(32)])
-    assert clustered == pytest.approx(wilson(5 / 8 * 32 * 7 / 31, 32 * 7 / 31))
+    """Each of 16 answers is given four times, so the standard error is that of 16, with one left out at a time."""
+    flags = [index % 16 < 10 for index in range(64)]
+    clustered = clustered_wilson(flags, [index % 16 for index in range(64)])
+    share, z2 = 10 / 16, t95(15) ** 2
+    count = 15**2 / 16
+    centre = (share + z2 / 2 / count) / (1 + z2 / count)
+    half = (z2 * share * (1 - share) / count + (z2 / 2 / count) ** 2) ** 0.5 / (1 + z2 / count)
+    assert list(clustered.values()) == pytest.approx([centre - half, centre + half])
 
 
 def test_clusters_of_equal_results_count_once_each():
-    assert clustered_wilson([True] * 32, [index % 8 for index in range(32)]) == wilson(8, 8)
-    assert clustered_wilson([True, False] * 8, [index % 4 for index in range(16)]) == {}
+    assert clustered_wilson([True] * 48, [index % 12 for index in range(48)]) == wilson(12, 12)
+    assert clustered_wilson([True, False] * 18, [index % 9 for index in range(36)]) == {}
+
+
+def test_a_mean_of_grades_has_the_bounds_of_its_scale():
+    grades = [2.0] * 14 + [4.0]
+    interval = bounded_mean(grades, [1] * 15, low=2, high=10)
+    assert 2 < interval["ci95_low"] < sum(grades) / 15 < interval["ci95_high"] < 3
+    halved = bounded_mean([(grade - 2) / 8 for grade in grades], [1] * 15)
+    assert [2 + 8 * end for end in halved.values()] == pytest.approx(list(interval.values()))
+    assert bounded_mean([8.0] * 15, [1] * 15, low=2, high=10) == {}, "equal grades say nothing about other items"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinsmith.core.intervals import bootstrap
+from tinsmith.core.intervals import bootstrap, exponential
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import Derived, Fields, Rule
 from tinsmith.model.package_format import MEASURED_GRAPHS
@@ -85,7 +85,12 @@ def _interval(files: Files, rows: np.ndarray, statistic: Statistic, unit: str) -
 
 @lru_cache(maxsize=1024)
 def _bootstrap(content: bytes, statistic: Statistic, seed: int) -> dict[str, float]:
-    """The interval of `statistic` for the rows in `content`. Checks ask for the same ones repeatedly."""
+    """The interval of `statistic` for the rows in `content`. Checks ask for the same ones repeatedly.
+
+    A perplexity's is the exponential of its loss's.
+    """
+    if statistic is perplexity_of:
+        return exponential(_bootstrap(content, loss_of, seed))
     return bootstrap(np.frombuffer(content).reshape(-1, _COLUMNS), statistic, seed)
 
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from tinsmith.core.device import Device, return_freed_memory
-from tinsmith.core.intervals import bootstrap
+from tinsmith.core.intervals import bootstrap, exponential
 from tinsmith.export.calibrate import Quantized
 from tinsmith.export.decoder_nodes import Weights
 from tinsmith.model.load import load_model
@@ -100,7 +100,8 @@ def perplexity_ratio(
     """
     rows = np.array([np.subtract(losses, other_losses), counts]).T  # (conversations, 2)
 
-    def ratio(sums: np.ndarray) -> np.ndarray:
-        return np.exp(sums[:, 0] / sums[:, 1])
+    def log_ratio(sums: np.ndarray) -> np.ndarray:
+        return sums[:, 0] / sums[:, 1]
 
-    return float(ratio(rows.sum(0, keepdims=True))[0]), bootstrap(rows, ratio, seed)
+    interval = exponential(bootstrap(rows, log_ratio, seed))
+    return float(np.exp(log_ratio(rows.sum(0, keepdims=True))[0])), interval

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-import numpy as np
-
 from tinsmith.core.double_sampling import MIN_LABELS, corrected_share
-from tinsmith.core.intervals import bootstrap, clustered_wilson
+from tinsmith.core.intervals import clustered_mean, clustered_wilson
 from tinsmith.model.grades import CRITERIA, GRADES, CriterionName, points
 
 PREFERENCE = "preference"
@@ -69,8 +67,8 @@ def score(rows: Sequence[Row], criterion: CriterionName, subject: str, seed: int
 
     None if no reply of the subject has a grade.
 
-    Source: `tinsmith.core.double_sampling` for corrected verdicts; Wilson over clusters for others; a bootstrap over
-    clusters for ratings.
+    Source: `tinsmith.core.double_sampling` for corrected verdicts; `tinsmith.core.intervals` over clusters for
+    others.
     """
     graded = _graded(rows, criterion, subject)
     if not graded:
@@ -236,9 +234,5 @@ def _share(successes: Sequence[bool], clusters: Sequence[str]) -> Number | None:
 
 
 def mean_interval(values: Sequence[float], clusters: Sequence[str], seed: int) -> dict[str, float]:
-    """The 95 % interval of a mean whose items come in clusters, as `ci95_low` and `ci95_high`."""
-    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for value, cluster in zip(values, clusters, strict=True):
-        sums[cluster][0] += value
-        sums[cluster][1] += 1
-    return bootstrap(np.array(list(sums.values())), lambda drawn: drawn[:, 0] / drawn[:, 1], seed)
+    """The 95 % interval of a mean of points out of 10 that come in clusters, as `ci95_low` and `ci95_high`."""
+    return clustered_mean(values, clusters, high=10)

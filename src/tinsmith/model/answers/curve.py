@@ -24,7 +24,7 @@ class Point:
     """Share of the answers that are wrong."""
     answered: int
     interval: dict[str, float] = field(hash=False)
-    """95 % interval of `risk`; empty for fewer than 5 passages."""
+    """95 % interval of `risk`; empty for fewer than 10 passages."""
 
 
 def risk_coverage(outcomes: Sequence[Outcome]) -> list[Point]:

@@ -57,7 +57,7 @@ class Rate:
     share: float
     count: int
     interval: dict[str, float]
-    """`ci95_low` and `ci95_high`; empty for fewer than 5 passages."""
+    """`ci95_low` and `ci95_high`; empty for fewer than 10 passages."""
 
 
 @dataclass(frozen=True, slots=True)
