@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: demo test test-long golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs
+.PHONY: demo test test-long golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -70,6 +70,10 @@ bench-facts: install
 # PAIRS=PATH names another table of pairs, ANSWERS=PATH questions and references for the controls.
 bench-fact-pairs: install
 	$(BIN)/python benchmarks/fact_pairs.py $(if $(PAIRS),--pairs '$(PAIRS)') $(if $(ANSWERS),--answers '$(ANSWERS)')
+
+# Simulated test sets of known truth; takes 20 minutes.
+bench-intervals: install
+	$(BIN)/python benchmarks/intervals.py
 
 bench-lm-harness: install benchmarks/.venv-lm_harness/installed
 	$(BIN)/python benchmarks/lm_harness.py $(RUN)

@@ -23,8 +23,8 @@ from tinsmith.core.run_dir import RunDir, file_sha256, write_json, write_text
 from tinsmith.model.answers.rates import Outcome, outcome_record, rates
 
 HOSTILE = '</td><script>window.hacked = 1</script> & "x"\x1b[2J\nNumbers'
-OLD_NATS = [20.0, 31.0, 12.0, 43.0, 24.0, 15.0, 66.0, 27.0]
-GAINS = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0]
+OLD_NATS = [20.0, 31.0, 12.0, 43.0, 24.0, 15.0, 66.0, 27.0] * 2
+GAINS = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0] * 2
 SECRET = "the price of rose tea"
 
 
@@ -113,12 +113,12 @@ def answer(run, stopped, ids=None, stated=None):
 def make_run(root):
     run = write_run(root)
     for split, name in (("train", "t"), ("val", "v"), ("test", "c")):
-        rewrite(run, f"data/{split}.jsonl", [conversation(f"{name}{n}", f"{SECRET} {name} {n}") for n in range(8)])
+        rewrite(run, f"data/{split}.jsonl", [conversation(f"{name}{n}", f"{SECRET} {name} {n}") for n in range(16)])
         stamp = json.loads(run.stamp("evaluate").read_text())
         stamp["inputs"][f"data/{split}.jsonl"] = file_sha256(run.stage("data") / f"{split}.jsonl")
         write_json(run.stamp("evaluate"), stamp)
     score(run, OLD_NATS)
-    answer(run, [True] * 6 + [False] * 2)
+    answer(run, [True] * 12 + [False] * 4)
     return run
 
 
@@ -168,14 +168,14 @@ def test_equal_runs_give_nothing(old, new):
 def test_perplexity_is_paired_by_conversation(old, new):
     score(new, [nats - gain for nats, gain in zip(OLD_NATS, GAINS, strict=True)])
     row = rows_of(old, new)["Perplexity, test split, INT4 package"]
-    # 12 nats less over 80 tokens: exp(-0.15) = 0.861; every conversation lies between exp(-0.2) and exp(-0.1).
-    assert row.change.startswith("0.861 times (0.8") and row.change.endswith("on the same 8 conversations")
+    # 24 nats less over 160 tokens: exp(-0.15) = 0.861; every conversation lies between exp(-0.2) and exp(-0.1).
+    assert row.change.startswith("0.861 times (0.8") and row.change.endswith("on the same 16 conversations")
     assert row.verdict == "lower: better"
     loss = rows_of(old, new)["Loss, test split, INT4 package"]
     assert loss.change.startswith("-0.150 (-0.1") and loss.verdict == "lower: better"
-    # 12 / ln 2 / 400 bytes = 0.0433
+    # 24 / ln 2 / 800 bytes = 0.0433
     bits = rows_of(old, new)["Bits per byte, test split, INT4 package"]
-    assert bits.change.startswith("-0.043 (-0.0") and bits.verdict == "lower: better"
+    assert bits.change.startswith("-0.0433 (-0.0") and bits.verdict == "lower: better"
 
 
 def test_a_ratio_of_models_is_paired_too(old, new):
@@ -199,7 +199,7 @@ def test_swapped_runs_flip_every_sign(old, new):
         for pair in (rows_of(old, new), rows_of(new, old))
     )
     assert (forth.old, forth.new) == (back.new, back.old)
-    assert forth.change.startswith("+5 points (-17 to 28)") and back.change.startswith("-5 points (-28 to 17)")
+    assert forth.change.startswith("+5 points (-14 to 24)") and back.change.startswith("-5 points (-24 to 14)")
     assert "now so for 2 more, no longer for 1" in forth.change and "now so for 1 more, no longer for 2" in back.change
 
 
@@ -208,12 +208,12 @@ def test_what_cannot_be_told_apart_is_never_better(old, new):
     answer_pages(new, with_firsts({9: True, 14: True, 0: False}))
     row = rows_of(old, new)["Questions that a passage answers: put the right passage first"]
     assert row.verdict == UNTOLD and "on the same 20 questions" in row.change
-    # Six gained of twenty: at least 0.025 ** (1 / 6) of the changed ones, so 2.4 points or more.
+    # Six gained of twenty; see `test_paired.py`.
     few, more = (with_firsts(dict.fromkeys(range(6), flag)) for flag in (False, True))
     answer_pages(old, few)
     answer_pages(new, more)
     row = rows_of(old, new)["Questions that a passage answers: put the right passage first"]
-    assert row.change.startswith("+30 points (2 to 54)") and row.verdict == "higher: better"
+    assert row.change.startswith("+30 points (6 to 51)") and row.verdict == "higher: better"
 
 
 def test_changes_that_cancel_out_are_shown(old, new):
@@ -223,10 +223,10 @@ def test_changes_that_cancel_out_are_shown(old, new):
 
 
 def test_answers_stop_on_common_questions(old, new):
-    answer(new, [True] * 8, ids=[0, 1, 2, 3, 4, 5, 6, "other"])
+    answer(new, [True] * 13 + [False] * 3, ids=[*range(15), "other"])
     row = rows_of(old, new)["Answers that stop by themselves, INT4 package"]
-    assert "on 7 questions in common of 8 and 8; now so for 1 more, no longer for 0" in row.change
-    assert row.change.startswith("+14 points") and row.verdict == UNTOLD
+    assert "on 15 questions in common of 16 and 16; now so for 1 more, no longer for 0" in row.change
+    assert row.change.startswith("+7 points") and row.verdict == UNTOLD
     for run, limit in ((old, 48), (new, 96)):
         rewrite(run, "evaluate/evaluate.json", [{"decoding": {"max_new_tokens": limit}}])
     row = rows_of(old, new)["Answers that stop by themselves, INT4 package"]
@@ -254,19 +254,19 @@ def test_a_question_with_another_right_answer_is_another_one(old, new):
 
 
 def test_other_conversations_and_moves_between_splits(old, new):
-    test = [conversation(f"c{n}", f"{SECRET} c {n}") for n in range(7)] + [conversation("c7", "changed")]
+    test = [conversation(f"c{n}", f"{SECRET} c {n}") for n in range(15)] + [conversation("c15", "changed")]
     test.append(conversation("moved", f"{SECRET} t 3"))
     rewrite(new, "data/test.jsonl", test)
-    score(new, [*OLD_NATS[:7], 1.0, 1.0], ids=[line["id"] for line in test])
+    score(new, [*OLD_NATS[:15], 1.0, 1.0], ids=[line["id"] for line in test])
     rows = rows_of(old, new)
     assert rows["Conversations, test split"].change == (
-        "7 in common by their messages; the same id, but other messages: c7"
+        "15 in common by their messages; the same id, but other messages: c15"
     )
     assert "1 moved from the train to the test split: moved." in notes_of(old, new)
     row = rows["Perplexity, test split, INT4 package"]
     # All that differs is in conversations that only one run has.
     assert (
-        row.change.startswith("1.00 times (1.00 to 1.00) on 7 conversations in common of 8 and 9")
+        row.change.startswith("1.00 times (1.00 to 1.00) on 15 conversations in common of 16 and 17")
         and row.verdict == UNTOLD
     )
 
@@ -332,10 +332,10 @@ def test_what_a_stage_resolved_is_compared(old, new):
 
 
 def test_key_facts_are_paired_by_question(old, new):
-    answer(new, [True] * 6 + [False] * 2, stated=[2, 2, 1, 2, 2, 2, 1, 2])
+    answer(new, [True] * 12 + [False] * 4, stated=[2, 2, 1, 2, 2, 2, 1, 2] * 2)
     row = rows_of(old, new)["Key facts of held-out answers, INT4 package"]
-    # 6 facts more of 32: 18.75 points; no question gained more than one fact of four.
-    assert row.change.startswith("+18.8 points (") and row.change.endswith("on the same 8 questions")
+    # 12 facts more of 64: 18.75 points; no question gained more than one fact of four.
+    assert row.change.startswith("+18.8 points (") and row.change.endswith("on the same 16 questions")
     assert row.verdict == "higher: better"
     lines = [json.loads(line) for line in (new.stage("evaluate") / "answers.jsonl").read_text().splitlines()]
     rewrite(new, "evaluate/answers.jsonl", [line | {"facts": ["5", *line["facts"]]} for line in lines])
@@ -376,7 +376,8 @@ def test_gates_come_last_under_their_ids(old, new):
 def test_unfinished_stages_and_missing_numbers_are_named(tmp_path, old):
     unfinished = write_run(tmp_path / "unfinished", stages=("base", "data", "knowledge"))
     notes = notes_of(old, unfinished)
-    missing = "QLoRA fine-tuning, Merge, INT4 package, Evaluation, Browser benchmark, Other devices"
+    missing = "QLoRA fine-tuning, Merge, INT4 package, Evaluation, Browser benchmark, Other devices, "
+    missing += "Review by people, Review by a language model"
     assert f"The new run has not finished: {missing}." in notes and "The old run" not in notes
     assert f"The old run has not finished: {missing}." in notes_of(unfinished, old)
     found = [m for m in measure.read(unfinished.measurements) if m.id != "knowledge.passages"]
@@ -410,14 +411,14 @@ def test_mistakes_say_what_to_do(tmp_path, old):
 
 
 def test_no_text_of_the_data_is_printed_and_names_stay_on_their_line(old, new, tmp_path):
-    test = [conversation(HOSTILE if n == 7 else f"c{n}", f"{SECRET} c {n} new") for n in range(8)]
+    test = [conversation(HOSTILE if n == 7 else f"c{n}", f"{SECRET} c {n} new") for n in range(16)]
     rewrite(new, "data/test.jsonl", test)
     score(new, OLD_NATS[::-1], ids=[line["id"] for line in test])
-    old_test = [conversation(HOSTILE if n == 7 else f"c{n}", f"{SECRET} c {n}") for n in range(8)]
+    old_test = [conversation(HOSTILE if n == 7 else f"c{n}", f"{SECRET} c {n}") for n in range(16)]
     rewrite(old, "data/test.jsonl", old_test)
     configure(new, "data", system_prompt=SECRET, path=HOSTILE.replace("\x1b", ""))
     answer_pages(new, with_firsts({9: True}))
-    answer(new, [True] * 8)
+    answer(new, [True] * 16)
     done = compare(old.root, new.root, "--html", tmp_path / "page.html")
     assert done.exit_code == 0, done.output
     page = (tmp_path / "page.html").read_text()
