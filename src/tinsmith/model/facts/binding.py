@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from tinsmith.model.facts.fact import Fact
-from tinsmith.model.facts.lexicon import phrases
+from tinsmith.model.facts.lexicon import phrases, words
 from tinsmith.model.facts.mentions import Mention, value_mentions
-from tinsmith.model.facts.sentences import content_words, sides_of
+from tinsmith.model.facts.sentences import content_words, is_denied, sentences_of, sides_of
 from tinsmith.model.facts.values import is_equal
-from tinsmith.model.facts.words import Token, is_typo, plain, tokens_of
+from tinsmith.model.facts.words import Token, is_typo, plain, stem, tokens_of
 
 ELLIPTIC_WORDS = 2
 """Words of content that a sentence may have and still only point at the question."""
@@ -125,8 +125,9 @@ def agrees(fact: Fact, mention: Mention, reply: Reply) -> bool:
     a, b = one[0], other[0]
     if a == b:
         return True
+    is_limit = any(stem(word) in fact.topic for word in words("limits", "words"))
     if not a:
-        return _asks_for_bound(reply.question, b)
+        return is_limit or _asks_for_bound(reply.question, b)
     if not b:
         return a in ("min", "max") or is_bare or _asks_for_bound(reply.question, a)
     return {a, b} in ({"min", "over"}, {"max", "under"})
@@ -164,3 +165,15 @@ def is_related(one: str, other: str) -> bool:
         return True
     shorter, longer = sorted((one, other), key=len)
     return len(shorter) >= 5 and (longer.startswith(shorter) or longer.endswith(shorter))
+
+
+def denials_of_words(stems: Iterable[str], text: str) -> dict[str, set[bool]]:
+    """By stem, for those that plain `text` has: whether its places are denied."""
+    sentences = sentences_of(text)
+    denials: dict[str, set[bool]] = {}
+    for sentence in sentences:
+        for token in sentence.tokens:
+            related = [wanted for wanted in stems for stem in content_words([token]) if is_related(stem, wanted)]
+            for wanted in related:
+                denials.setdefault(wanted, set()).add(is_denied(sentence, token.start, token.end))
+    return denials

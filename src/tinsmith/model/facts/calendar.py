@@ -35,7 +35,7 @@ def _patterns() -> tuple[_Pattern, ...]:
     numeral = "|".join(word for word, value in numbers("numerals").items() if 1 <= value <= 12 and len(word) > 2)
     return (
         *_date_patterns(),
-        (_re(rf"(?P<phone>(?<![\w.,/-]){_PHONE_NUMBER})(?!\w)"), _phone),
+        (_re(rf"(?P<phone>(?<![\w.,/-])(?<!\d ){_PHONE_NUMBER})(?!\w)"), _phone),
         *_clock_patterns(rf"(?P<hour>\d{{1,2}}|{numeral})", numeral),
         *_other_patterns(),
     )
@@ -99,7 +99,7 @@ def _clock_patterns(hour: str, numeral: str) -> list[_Pattern]:
     ]
 
 
-_PHONE_NUMBER = r"(?:\+\d{1,3}|00\d{2}|\(?0\d{1,3}\)?)(?:[ ()/-]{0,3}\d{1,4}){2,6}"
+_PHONE_NUMBER = r"(?:\+\d{1,3}|00[1-9]\d|\(?0[1-9]\d{0,2}\)?)(?:[ ()/-]{0,3}\d{1,4}){2,6}"
 
 
 def _other_patterns() -> list[_Pattern]:

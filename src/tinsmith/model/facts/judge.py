@@ -10,15 +10,15 @@ from tinsmith.model.facts.binding import (
     agrees,
     belongs,
     conflicts,
+    denials_of_words,
     distinct_words,
     is_among,
-    is_related,
 )
 from tinsmith.model.facts.fact import Fact, Verdict
 from tinsmith.model.facts.mentions import Mention, mention_at, value_mentions
 from tinsmith.model.facts.names import name_mentions
 from tinsmith.model.facts.propose import address_key, facts_of
-from tinsmith.model.facts.sentences import content_words, is_denied, sentence_at, sentences_of
+from tinsmith.model.facts.sentences import sentence_at, sentences_of
 from tinsmith.model.facts.values import are_comparable, is_equal
 from tinsmith.model.facts.words import folded, plain, tokens_of
 
@@ -65,8 +65,7 @@ def _judge(fact: Fact, facts: Sequence[Fact], reply: Reply) -> Verdict:
         case "name":
             return _judge_name(fact, facts, reply)
         case "address":
-            is_stated = any(t.kind == "address" and address_key(t.text) == fact.text for t in reply.tokens)
-            return "stated" if is_stated else "missing"
+            return _judge_address(fact, reply)
         case "answer":
             answer = answer_of(reply.text, reply.question)
             return "missing" if not answer else "stated" if answer == fact.text else "contradicted"
@@ -169,10 +168,20 @@ def _judge_name(fact: Fact, facts: Sequence[Fact], reply: Reply) -> Verdict:
             is_among(word, distinct_words(other, [fact])) for other in others for word in place.own
         )
         if not is_elsewhere and not conflicts(place, fact) and _is_near(place, fact):
-            stated.append(place.denied == fact.denied)
+            # In passing, a name is not denied by its clause: `a permit is not required for ROT jobs`.
+            stated.append(
+                place.denied == fact.denied if fact.asked or fact.denied else not _is_disowned(place.start, reply)
+            )
     if not stated:
         return "missing"
     return "stated" if all(stated) else "contradicted"
+
+
+def _is_disowned(start: int, reply: Reply) -> bool:
+    """Whether a place of the reply stands after `It is false that`."""
+    sentences = sentences_of(reply.text)
+    denied_from = sentences[sentence_at(sentences, start)].denied_from
+    return denied_from is not None and denied_from <= start
 
 
 def _is_near(place: Mention, fact: Fact) -> bool:
@@ -193,15 +202,16 @@ def _name_places(name: str, aliases: Iterable[str], others: Iterable[str], reply
     return mentions
 
 
-def _judge_words(fact: Fact, reply: Reply) -> Verdict:
-    sentences = sentences_of(reply.text)
-    matched: dict[str, bool] = {}
-    for token in reply.tokens:
-        for stem in content_words([token]):
-            for wanted in fact.slot:
-                if is_related(stem, wanted):
-                    denied = is_denied(sentences[sentence_at(sentences, token.start)], token.start, token.end)
-                    matched[wanted] = matched.get(wanted, False) or denied == fact.denied
-    if len(matched) < max(1, _WORDS_SHARE * len(fact.slot)):
+def _judge_address(fact: Fact, reply: Reply) -> Verdict:
+    places = [t for t in reply.tokens if t.kind == "address" and address_key(t.text) == fact.text]
+    if not places:
         return "missing"
-    return "stated" if sum(matched.values()) >= _WORDS_SHARE * len(fact.slot) else "contradicted"
+    return "contradicted" if all(_is_disowned(place.start, reply) for place in places) else "stated"
+
+
+def _judge_words(fact: Fact, reply: Reply) -> Verdict:
+    matched = denials_of_words(fact.slot, reply.text)
+    least = _WORDS_SHARE * len(fact.slot)
+    if len(matched) < max(1, least):
+        return "missing"
+    return "stated" if sum(fact.denied in denials for denials in matched.values()) >= least else "contradicted"

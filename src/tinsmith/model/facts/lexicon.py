@@ -72,8 +72,9 @@ def phrases(table: str, row: str) -> tuple[tuple[str, ...], ...]:
 
 @cache
 def words(table: str, row: str) -> frozenset[str]:
-    """Words of a row that are separated by spaces or commas."""
-    return frozenset(tables()[table][row].replace(", ", " ").casefold().split())
+    """Words of a row. They are separated by spaces, or by commas with spaces; a comma alone is one of them."""
+    pieces = tables()[table][row].casefold().split()
+    return frozenset(piece if piece == "," else piece.rstrip(",") for piece in pieces)
 
 
 @cache

@@ -11,6 +11,7 @@ from tinsmith.model.facts.words import Token, folded, is_typo, plain, stem, toke
 
 _WORD = re.compile(r"[^\W\d_][\w'-]*")
 _CODE = re.compile(r"\b(?=[\w-]*\d)(?=[\w-]*[A-Z])[A-Z][A-Za-zÅÄÖ]{0,5}[- ]?\d[\w.-]*\b(?![:/]\d)")
+_ADDRESS_END = re.compile(r"\.(?:com|org|net|se|eu|de|nu|io)\b|@")
 _NAME_LINK = re.compile(r"(?:[ \t]+(?:of|and|de|del|la|van|von|der|af|och|&|for)(?=[ \t]+[^\W\d_]))?[ \t]+")
 _SENTENCE_END = re.compile(r"(?:^|[.!?:;\n\u2022]|[\u2013\u2014]\s)[\s*_\"'\u201c(\[\u00bf\u00a1-]*$")
 _PAIR = re.compile(
@@ -47,7 +48,7 @@ def find_names(text: str, common: frozenset[str], is_asked: bool = False) -> lis
     at = 0
     while match := _WORD.search(text, at):
         at = match.end()
-        if not match.group()[0].isupper():
+        if not match.group()[0].isupper() or _ADDRESS_END.match(text, at):
             continue
         words = [match]
         while (link := _NAME_LINK.match(text, at)) and (after := _WORD.match(text, link.end())):

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tinsmith.model.facts.answers import answer_of, is_polar
-from tinsmith.model.facts.binding import distinct_words, is_among
+from tinsmith.model.facts.binding import denials_of_words, distinct_words, is_among
 from tinsmith.model.facts.fact import Fact
 from tinsmith.model.facts.lexicon import phrases, tables
 from tinsmith.model.facts.mentions import Mention, mention_at, value_mentions
 from tinsmith.model.facts.names import find_names, name_mentions, pairs_of
 from tinsmith.model.facts.quantities import CURRENCIES
-from tinsmith.model.facts.sentences import content_words, is_denied, sentence_at, sentences_of, sides_of
+from tinsmith.model.facts.sentences import content_words, sentence_at, sentences_of, sides_of
 from tinsmith.model.facts.values import Value, are_comparable, is_equal
 from tinsmith.model.facts.words import folded, plain, tokens_of
 
 _LIST_QUESTIONS = frozenset("what which who whom vad vilka vilket vilken vem was welche wer where var".split())
+_LIST_SENTENCES = 2
+"""Sentences from the first in which a list answers the question."""
 _MAX_LIST_TOKENS = 80
 """Tokens of a reference that may be one list."""
 _MASK = "\u0001"
@@ -191,7 +193,7 @@ def _list_items(text: str) -> list[str]:
     if len(marked) >= 2:
         return [re.split(r"[:(\u2014\u2013]", item)[0] for item in marked]
     best: list[str] = []
-    for sentence in sentences_of(text):
+    for sentence in sentences_of(text)[:_LIST_SENTENCES]:
         body = text[sentence.start : sentence.end].rstrip(".!")
         body = body.rsplit(":", 1)[-1]
         body = re.sub(r"\([^)]*\)", "", body)
@@ -208,11 +210,10 @@ def _words_fact(item: str, text: str, asked: frozenset[str]) -> Fact | None:
     stems = list(dict.fromkeys(s for token in tokens_of(item) for s in content_words([token]) if s not in asked))
     if not stems:
         return None
-    start = max(0, text.find(item))
-    sentences = sentences_of(text)
-    denied = is_denied(sentences[sentence_at(sentences, start)], start, start + len(item))
-    shown = " ".join(item.split())
-    return Fact("words", shown, tuple(stems[:_MAX_WORDS]), tuple(sorted(asked)), denied=denied)
+    slot = tuple(stems[:_MAX_WORDS])
+    denials = denials_of_words(slot, text).values()
+    denied = 2 * sum(True in stated for stated in denials) > len(denials)
+    return Fact("words", " ".join(item.split()), slot, tuple(sorted(asked)), denied=denied)
 
 
 def _asked_kinds(question: str) -> frozenset[str]:

@@ -295,9 +295,22 @@ def _is_code(tokens: Sequence[Token], at: int, text: str) -> bool:
     if token.kind != "number":
         return False
     before = text[: token.start]
+    if at and _is_code_number(tokens, at):
+        return True
     return bool(re.search(r"[^\W\d_]$|[^\W\d_][-.]$|\d[./:]$", before)) and not before.casefold().endswith(
         ("rp", "kr", "kr.", "rp.", "sek", "eur", "usd")
     )
+
+
+def _is_code_number(tokens: Sequence[Token], at: int) -> bool:
+    """Whether an acronym directly before short digits makes them a code, as in `ABS 18`."""
+    acronym, digits = tokens[at - 1], tokens[at]
+    is_acronym = acronym.kind == "word" and acronym.text.isupper() and 2 <= len(acronym.text) <= 5
+    is_unit = (acronym.lower,) in units_by_spelling() or acronym.text in ("AM", "PM", "KL")
+    is_short = digits.text.isdigit() and len(digits.text) <= 3 and digits.start == acronym.end + 1
+    following = tokens[at + 1].lower if at + 1 < len(tokens) else ""
+    is_counted = listed_unit(tokens, at + 1) is not None or following in ("kap", "\u00a7", "-", "\u2013", "to", "till")
+    return is_acronym and is_short and not is_unit and not is_counted
 
 
 def _follows_rate(tokens: Sequence[Token], at: int) -> bool:

@@ -26,7 +26,7 @@ _CORRECTION = re.compile(
     re.IGNORECASE,
 )
 _RESTATEMENT = re.compile(r"^\W*(?:it|they|that's|den|det|de)\b", re.IGNORECASE)
-_SHORT_REPLY = 3
+_SHORT_REPLY = 2
 """Sentences of a reply in which one that starts with `it` corrects a denial before it."""
 _AFTER_BOUNDS = frozenset(
     "at least|at most|minimum|maximum|max|at the latest|som mest|som minst|högst|minst|eller mer|or more".split("|")
@@ -115,6 +115,9 @@ def _negations_before(tokens: list[Token], is_sentence_start: bool) -> int:
     lowers = [token.lower for token in tokens]
     first = _reach(tokens)
     lowers = lowers[first:]
+    if first == 0 and is_sentence_start and lowers[1:] and lowers[0] in words("answers", "not"):
+        # `Not for a fence of 1 m` answers the question; it does not deny the number.
+        lowers = lowers[1:] if lowers[1] in words("answers", "after_not") else lowers
     if first == 0 and is_sentence_start and lowers and lowers[0] in words("answers", "no"):
         lowers = (
             lowers[1:]
@@ -285,10 +288,7 @@ def segments(sentence: Sentence, spans: Sequence[tuple[int, int]]) -> list[tuple
     group: list[int] = [0]
     groups = [group]
     for index, gap in enumerate(gaps, 1):
-        if any(
-            token.kind == "word" and token.lower not in words("clauses", "separators") | {"or", "eller"}
-            for token in gap
-        ):
+        if not all(token.lower in words("clauses", "list_signs") for token in gap):
             group = []
             groups.append(group)
         group.append(index)
