@@ -17,7 +17,7 @@ _FETCHED.mkdir(parents=True, exist_ok=True)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make golden` writes the texts anew that tests compare with."""
-    parser.addoption("--update-golden", action="store_true", help="write tests/card/golden.md anew")
+    parser.addoption("--update-golden", action="store_true", help="write tests/card/golden*.md anew")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

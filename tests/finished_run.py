@@ -25,8 +25,8 @@ def _build(root: Path) -> None:
         write_card(run, monkeypatch, AUTHOR)
     app = run.stage("app")
     shutil.copytree(run.stage("export") / "package", app / "model")
-    shutil.copy(run.stage("card") / "README.md", app / "model/README.md")
-    shutil.copy(run.stage("card") / "loss.png", app / "model/loss.png")
+    for name in ("README.md", "EVIDENCE.md", "loss.png"):
+        shutil.copy(run.stage("card") / name, app / "model" / name)
     for name in ("index.html", "card.html", "chat.js", "HOSTING.md", "_headers"):
         write_text(app / name, f"this is {name}\n")
     write_bytes(app / ".nojekyll", b"")

@@ -27,6 +27,7 @@ def tiny_run(kind: str, factory: pytest.TempPathFactory) -> Path:
         write_jsonl(root / "data/test.jsonl", conversations[12:])
         write_json(root / "data/report.json", {"system_prompt": "You sell tea."})
         write_text(root / "card/README.md", "---\nlicense: mit\n---\n# Model Card: tea\n\n![loss](loss.svg)\n")
+        write_text(root / "card/EVIDENCE.md", "# Evidence: tea\n")
         write_text(root / "card/loss.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
         run_stage(
             export_int4,

@@ -51,6 +51,7 @@ def test_every_file_the_pages_name_exists(app):
         "worker.js",
         "loader.js",
         "card.html",
+        "evidence.html",
         "runtime/transformers.wasm.js",
         "runtime/transformers.webgpu.js",
         "HOSTING.md",
@@ -128,6 +129,14 @@ def test_the_card_cannot_carry_markup_or_scripts():
     (link,) = [dict(attributes) for tag, attributes in tags_of(filled) if ("href", "https://b.example") in attributes]
     assert {"noopener", "noreferrer", "nofollow"} <= set(link["rel"].split())
     assert "td" in [tag for tag, _ in tags_of(filled)] and "a: 1" not in filled and "A &lt;b&gt;" in filled
+
+
+def test_links_of_the_card_lead_to_the_sites_own_pages():
+    markdown = "## The Author's Words\n\n[a](EVIDENCE.md#sources) [b](README.md) [c](card.json) [d](#x) [e](https://e.example/a)\n"
+    tags = [(tag, dict(attributes)) for tag, attributes in tags_of(fill_card_page(PAGE, "Tea", markdown))]
+    addresses = [attributes["href"] for tag, attributes in tags if tag == "a"]
+    assert addresses == ["evidence.html#sources", "card.html", "model/card.json", "#x", "https://e.example/a"]
+    assert ("h2", {"id": "the-authors-words"}) in tags
 
 
 def test_only_a_leading_block_is_front_matter():

@@ -88,6 +88,10 @@ def leaks(run) -> list[str]:
     return [path.relative_to(run.root).as_posix() for path in files if any(form in path.read_bytes() for form in forms)]
 
 
+def card_of(run) -> str:
+    return "".join((run.stage("card") / name).read_text() for name in ("README.md", "EVIDENCE.md"))
+
+
 def build_site(run, config=None):
     """The site, with the run's own card, as the pipeline builds it for `config`."""
     config = config or RunConfig()
@@ -102,7 +106,7 @@ def test_without_agreement_no_text_of_a_conversation_is_published(run, monkeypat
     assert leaks(run) == []
     settings = read_json(run.stage("app") / "app.json")
     assert (settings["questions"], settings["system_prompt"]) == ([], "")
-    card = (run.stage("card") / "README.md").read_text()
+    card = card_of(run)
     assert "tinsmith approve" in card, "the card says how to add examples"
     assert js_string(NEUTRAL_QUESTION) in card
     said = "\n".join(result.summary)
@@ -175,8 +179,8 @@ def test_agreed_texts_are_published_and_no_others(run, monkeypatch):
     assert leaks(run) == []
     settings = read_json(run.stage("app") / "app.json")
     assert (settings["questions"], settings["system_prompt"]) == (["What is mocha?"], "You sell mocha.")
-    card = (run.stage("card") / "README.md").read_text()
-    for text in ("What is \\*mocha\\*?", "Rp 35k", "base says so", "tuned says so", "int4 says so", "1 of 2 key facts"):
+    card = card_of(run)
+    for text in ("What is \\*mocha\\*?", "Rp 35k", "base says so", "tuned says so", "int4 says so"):
         assert text in card, text
     assert "{ role: 'system', content: 'You sell mocha.' }" in card
     assert "{ role: 'user', content: 'What is *mocha*?' }" in card

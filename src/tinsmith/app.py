@@ -2,7 +2,9 @@
 
 import html
 import json
+import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
@@ -34,6 +36,8 @@ _UNPUBLISHED_ANSWERS = (
     "to let the page show them, run: tinsmith approve CONFIG"
 )
 _IMAGES = (".png", ".svg", ".jpg", ".webp")
+_CARD_PAGES = {"README.md": "card.html", "EVIDENCE.md": "evidence.html"}
+"""Markdown of the card -> its page in the site."""
 
 _HOSTING = """# Hosting this folder
 
@@ -142,9 +146,10 @@ def build_app(
         "max_new_tokens": _MAX_NEW_TOKENS,
     }
     write_json(out_dir / "app.json", settings)
-    markdown = (card_dir / "README.md").read_text(encoding="utf-8")
     page = (WEB_DIR / "card.html").read_text(encoding="utf-8")
-    write_text(out_dir / "card.html", fill_card_page(page, names.title, markdown))
+    for file, name in _CARD_PAGES.items():
+        markdown = (card_dir / file).read_text(encoding="utf-8")
+        write_text(out_dir / name, fill_card_page(page, names.title, markdown))
     _write_host_files(out_dir, names.title)
     summary = [_measure_files(out_dir, context), answers_summary]
     if not config.questions:
@@ -173,12 +178,29 @@ def fill_card_page(page: str, title: str, markdown: str) -> str:
     for token in (child for block in tokens for child in block.children or ()):
         if token.type == "link_open":
             token.attrSet("rel", "noopener noreferrer nofollow")
+            token.attrSet("href", _site_address(str(token.attrGet("href"))))
+    for opening, content in pairwise(tokens):
+        if opening.type == "heading_open":
+            opening.attrSet("id", heading_id(content.content))
     body = renderer.renderer.render(tokens, renderer.options, {})
     # Wide code and tables scroll in a box of their own, which a keyboard must be able to reach.
     body = body.replace("<pre>", '<pre tabindex="0">')
     body = body.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
     filled = page.replace("<title>Model card</title>", f"<title>{html.escape(title)}: model card</title>")
     return filled.replace("<!-- title -->", html.escape(title)).replace("<!-- card -->", body)
+
+
+def _site_address(address: str) -> str:
+    """Where a link of the card leads on the site: its pages lie beside each other, its other files beside the model."""
+    file, mark, part = address.partition("#")
+    if not file or "/" in file or ":" in file:
+        return address
+    return _CARD_PAGES.get(file, f"model/{file}") + mark + part
+
+
+def heading_id(text: str) -> str:
+    """The id that model hubs give a heading, so that the card's links work on all of them."""
+    return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
 
 
 def without_front_matter(markdown: str) -> str:
@@ -194,8 +216,9 @@ def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
     """Copy the package, add the card's files to it, and copy the card's images for the card page too."""
     if not (package_dir / "config.json").is_file():
         raise ArtifactError(f"{package_dir}: no package", "Run the export stage: tinsmith run")
-    if not (card_dir / "README.md").is_file():
-        raise ArtifactError(f"{card_dir / 'README.md'}: missing", "Run the card stage: tinsmith run")
+    for file in _CARD_PAGES:
+        if not (card_dir / file).is_file():
+            raise ArtifactError(f"{card_dir / file}: missing", "Run the card stage: tinsmith run")
     for path in sorted(package_dir.rglob("*")):
         if path.is_file():
             link_or_copy(path, out_dir / "model" / path.relative_to(package_dir))

@@ -11,8 +11,8 @@ from tinsmith.core.run_dir import read_json, tree_sha256s, write_json
 
 
 def section_of(run, monkeypatch) -> str:
-    page = (write_card(run, monkeypatch) / "README.md").read_text()
-    return page.split("## What It Does with a Question")[1].split("## Model Details")[0]
+    page = (write_card(run, monkeypatch) / "EVIDENCE.md").read_text()
+    return page.split("## What It Does with a Question")[1].split("## How the Model Was Made")[0]
 
 
 def configure(run, **answers):
@@ -38,18 +38,17 @@ def rewrite_lines(run, stage, name, edit):
 
 
 def test_an_owner_who_agreed_reads_what_the_page_does(full_run):
-    page = (full_run.stage("card") / "README.md").read_text()
-    assert page.index("## What It Does with a Question") < page.index("## Model Details")
+    page = (full_run.stage("card") / "EVIDENCE.md").read_text()
     assert "The page holds 20 passages" in page
     assert "below 37.5 %" in page and "at least 62.5 %" in page
     assert (full_run.stage("card") / "answers_curve.png").is_file()
     assert "10 by the owner and 10 made from the data by rules" in page
-    assert "21.5 MB more to find passages" in page
+    assert "21.5 MB more to find the owner's texts" in (full_run.stage("card") / "README.md").read_text()
 
 
 def test_a_run_without_the_stage_says_only_that(tmp_path, monkeypatch):
     section = section_of(write_run(tmp_path / "tea-bot", ("base", "data")), monkeypatch)
-    assert section.strip().startswith("Not measured: the knowledge stage has not finished")
+    assert section.strip().startswith("Not measured: the knowledge stage has not finished; type `tinsmith run CONFIG`")
     assert "thresholds" not in section and "visitors download" not in section
 
 

@@ -16,7 +16,8 @@ def interval(low, high):
         (6.2437, "perplexity", interval(5.91, 6.6), "6.24"),  # half width 0.345
         (6.2437, "perplexity", interval(5.0, 7.99), "6.2"),  # half width 1.5
         (1234.5, "perplexity", interval(1000, 1500), "1,230"),  # half width 250: tens
-        (0.4499, "fraction", interval(0.389, 0.511), "45.0 %"),  # half width 6.1 points
+        (0.4499, "fraction", interval(0.389, 0.511), "45 %"),  # half width 6.1 points: of percentages, one digit
+        (0.01211, "fraction", interval(0.0051, 0.0189), "1.2 %"),  # half width 0.69 points
         (0.4499, "fraction", interval(0.2, 0.7), "45 %"),  # half width 25 points
         (1.16667, "ratio", {}, "1.17"),
         (0.03, "fraction", {}, "3 %"),
@@ -41,5 +42,5 @@ def test_number_has_no_more_digits_than_its_interval_supports(value, unit, sprea
 
 def test_bounds_are_rounded_like_the_value():
     assert interval_text(6.2437, "perplexity", interval(5.914, 6.6049), "ci95_low", "ci95_high") == "5.91 to 6.60"
-    assert interval_text(0.45, "fraction", interval(0.389, 0.511), "ci95_low", "ci95_high") == "38.9 to 51.1 %"
+    assert interval_text(0.45, "fraction", interval(0.389, 0.511), "ci95_low", "ci95_high") == "39 to 51 %"
     assert interval_text(8.7654, "tokens/s", {"min": 7.5, "max": 9.25}, "min", "max") == "7.50 to 9.25"

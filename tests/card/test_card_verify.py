@@ -75,10 +75,11 @@ def test_a_partial_run_holds(tmp_path, monkeypatch):
     assert check_card(run) == []
 
 
-def test_every_digit_of_the_page_is_watched(full_run, render_once):
-    path = full_run.stage("card") / "README.md"
+@pytest.mark.parametrize(("name", "count"), [("README.md", 400), ("EVIDENCE.md", 500)])
+def test_every_digit_of_the_pages_is_watched(full_run, render_once, name, count):
+    path = full_run.stage("card") / name
     spots = digits(path.read_text())
-    assert len(spots) > 500
+    assert len(spots) > count
     assert unnoticed_digits(full_run, path, spots) == []
 
 

@@ -72,8 +72,8 @@ def test_another_devices_result_gets_onto_a_card_that_checks(finished, tmp_path)
     store(copy / "received", CODE, *signed(result(package=package, name="Kitchen tablet")))
     done = tinsmith("run", "tinsmith.toml", "--from", "remote", cwd=tmp_path / "copy")
     assert done.returncode == 0, done.stderr[-2000:]
-    card = (copy / "card/README.md").read_text()
-    assert "| Kitchen tablet, 4 threads, Chrome 150, Android | WASM | 10" in card
+    for name in ("README.md", "EVIDENCE.md"):
+        assert "| Kitchen tablet, 4 threads, Chrome 150, Android | WASM | 10" in (copy / "card" / name).read_text()
     assert tinsmith("card", copy, "--check", cwd=tmp_path).returncode == 0
     received = next((copy / "received").iterdir())
     received.write_text(received.read_text().replace("Kitchen", "Kitschn"))
@@ -103,7 +103,7 @@ def test_nothing_written_names_this_machine(finished):
 
 
 def test_no_text_of_a_conversation_is_published_outside_the_answers(finished):
-    """The owner of this run agreed to answers and questions, which stand in one folder."""
+    """The owner of this run agreed to answers and questions, which are in one folder."""
     _, run, _ = finished
     records = [json.loads(line) for path in run.glob("data/*.jsonl") for line in path.read_text().splitlines()]
     texts = {message["content"] for record in records for message in record["messages"]}

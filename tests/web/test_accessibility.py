@@ -40,6 +40,9 @@ def site(tmp_path_factory):
         card / "README.md",
         f"# Model Card: tea\n\n## Numbers\n\n{row}\n{'|---' * 9}|\n{row}\n\n{code}\n\n[Tea](https://tea.example)\n",
     )
+    write_text(
+        card / "EVIDENCE.md", f"# Evidence: tea\n\n{row}\n{'|---' * 9}|\n{row}\n\nThe [card](README.md#numbers)\n"
+    )
     write_site(run, folder, card=card)
     return folder
 
@@ -128,10 +131,11 @@ def test_every_rung_of_the_ladder(browser, tmp_path, width, dark):
         assert violations(page, width, dark, tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["card", "evidence"])
 @pytest.mark.parametrize(("width", "dark"), VIEWS)
-def test_card(site, browser, tmp_path, width, dark):
+def test_card(site, browser, tmp_path, width, dark, name):
     with SiteServer({"/": site}) as server:
-        page = browser.open(f"{server.origin}/card.html")
+        page = browser.open(f"{server.origin}/{name}.html")
         assert violations(page, width, dark, tmp_path) == []
 
 

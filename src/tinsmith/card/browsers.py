@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tinsmith.card.facts import Facts, words
+from tinsmith.card.facts import Facts, plain, words
 
 Row = dict[str, str]
 
 _TITLES = {"webgpu": "WebGPU", "wasm": "WASM"}
+SHOWN_ROWS = 4
+"""Rows of the two-minute card; EVIDENCE.md has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,40 @@ def _browsers(facts: Facts) -> list[_Browser]:
 def browser_rows(facts: Facts) -> list[Row]:
     """One row per backend: its device and speed, or why it was not measured. Emulated GPUs come last."""
     return [_row(facts, browser) for browser in sorted(_browsers(facts), key=lambda browser: browser.is_software)]
+
+
+def summary_rows(facts: Facts) -> list[Row]:
+    """The first rows, measured ones first. An emulated GPU counts as none, because its speed says nothing about one."""
+    rows = [
+        {"device": _no_gpu(facts), "backend": browser.title, "speed": "Not measured"}
+        if browser.is_software
+        else _row(facts, browser)
+        for browser in _browsers(facts)
+    ]
+    rows.sort(key=lambda row: row["speed"] == "Not measured")
+    more = {
+        "device": f"{len(rows) - SHOWN_ROWS} more in the [evidence](EVIDENCE.md#speed-in-browsers)",
+        "backend": "",
+        "speed": "",
+    }
+    return [*rows[:SHOWN_ROWS], more] if len(rows) > SHOWN_ROWS else rows
+
+
+def _no_gpu(facts: Facts) -> str:
+    return f"This machine has no GPU; type `tinsmith bench {facts.run_path} --remote --lan`, and open the page on one"
+
+
+def speeds(facts: Facts) -> list[tuple[str, str]]:
+    """Name and measurement id of every decoding speed, emulated GPUs left out."""
+    measured = [
+        (browser, f"{browser.id}.decode_tokens_per_second") for browser in _browsers(facts) if not browser.is_software
+    ]
+    return [(_short_name(browser), id) for browser, id in measured if facts.has(id)]
+
+
+def _short_name(browser: _Browser) -> str:
+    name = browser.record["name"] if browser.is_remote else browser.record.get("cpu") or "this machine"
+    return plain(f"{name}, {browser.title}")
 
 
 def _row(facts: Facts, browser: _Browser) -> Row:
@@ -128,8 +164,8 @@ def performance(facts: Facts) -> str:
             text += " in general, but not in this measurement"
         return f"{text}: {where} WebGPU decoded {facts.value(webgpu)}, WASM {facts.value(wasm)}"
     return (
-        f"{text}. This was not measured: no device ran the model both with a GPU and without. "
-        f"Decoding on WASM: {facts.value('bench.wasm.decode_tokens_per_second')}"
+        f"{text}. By how much was not measured, because no device ran it both ways: type "
+        f"`tinsmith bench {facts.run_path} --remote --lan`"
     )
 
 

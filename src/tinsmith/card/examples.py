@@ -43,14 +43,13 @@ def agreed_answers(evidence: Evidence, agreed: tuple[CardExample, ...]) -> dict[
 
 
 def examples(facts: Facts) -> list[Row]:
-    """One row per agreed example that this run answered: its texts, and how many key facts INT4 states."""
+    """One row per agreed example that this run answered: question, reference, and each model's answer."""
     answers = facts.evidence.lines("evaluate", FILE)
     rows = []
     for example, number in agreed_answers(facts.evidence, facts.config.examples).items():
         answer = answers[number]
         texts = {"question": example.question, "reference": example.reference, **answer_texts(answer)}
-        row = {name: facts.recorded_value("evaluate", FILE, f"{number}.{name}", text) for name, text in texts.items()}
-        stated, total = (len(required(answer, key, f"evaluate/{FILE}")) for key in ("int4_facts", "facts"))
-        row["facts"] = facts.recorded_value("evaluate", FILE, f"{number}.facts", f"{stated} of {total}")
-        rows.append(row)
+        rows.append(
+            {name: facts.recorded_value("evaluate", FILE, f"{number}.{name}", text) for name, text in texts.items()}
+        )
     return rows

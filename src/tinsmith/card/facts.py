@@ -13,12 +13,16 @@ from tinsmith.model.package_format import MEASURED_GRAPHS
 
 INTERVAL_NAME = "95 % interval"
 NOT_STATED = "Not stated by the author"
+AUTHORS_MARK = "*(author's words)*"
+"""Stands after every text that the author declared, so that it cannot pass for a measurement."""
 
 _SINGULARS = {"matrices": "matrix"}
 """Plurals of `Measurement.count_of` that do not just add an s."""
 
 _SPLITS = "(train|val|test)"
 _GRAPHS = "|".join(MEASURED_GRAPHS)
+_SUBJECTS = "(base|tuned|int4|page)"
+_CRITERIA = "(accuracy|quality|factual)"
 _IDS = (
     (r"base\.(parameters|files_bytes)", "base"),
     (r"data\.(records|conversations|tokens|supervised_tokens|step)\..+|data\.truncated|data\.category\..+", "data"),
@@ -31,11 +35,20 @@ _IDS = (
     ),
     (rf"evaluate\.ratio\.{_SPLITS}\.(tuned_over_base|({_GRAPHS})_over_tuned)", "evaluate"),
     (r"evaluate\.closed_book\.(right|page_right)", "evaluate"),
-    (r"evaluate\.answers\.(stop_rate|repetition_rate|key_fact_recall)\.(base|tuned|int4)", "evaluate"),
+    (rf"evaluate\.answers\.\w+\.{_SUBJECTS}", "evaluate"),
+    (rf"evaluate\.facts\.(\w+)\.{_SUBJECTS}|evaluate\.facts\.control\.\w+", "evaluate"),
     (r"bench\.(wasm|webgpu)\.\w+(\.\d+)?", "bench"),
     (r"remote\.\d+\.(wasm|webgpu)\.\w+(\.\d+)?", "remote"),
+    (rf"review\.{_CRITERIA}\.{_SUBJECTS}|review\.alpha\.{_CRITERIA}|review\.raters", "review"),
+    (rf"judge\.{_CRITERIA}\.{_SUBJECTS}|judge\.control\.\w+", "judge"),
 )
 """Patterns of measurement ids, and the stage that measures them."""
+
+_TODO = {
+    "knowledge": "tinsmith questions {run}",
+    "bench": "tinsmith bench {run} --remote --lan",
+}
+"""Stage -> the command that gets what it could not measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,19 @@ class Facts:
             return self._missing(id)
         return self._measured(m, number_text(m.value, unit or m.unit, m.spread))
 
+    def worded(self, id: str, text: str) -> str:
+        """`text`, which says in words what the number `id` is, such as `7 of 10`."""
+        return self._measured(self.evidence.measurements[id], text)
+
+    def change(self, id: str) -> str:
+        """How far a ratio is from one, without its sign: `1.2 % (0.5 to 1.9 %)` for 1.012 and its interval."""
+        m = self.evidence.measurements[id]
+        names = [name for name in ("ci95_low", "ci95_high") if name in m.spread]
+        spread = dict(zip(names, sorted(abs(m.spread[name] - 1) for name in names), strict=True))
+        value = abs(m.value - 1)
+        interval = f" ({interval_text(value, 'fraction', spread, *names)})" if names else ""
+        return self._measured(m, number_text(value, "fraction", spread) + interval)
+
     def interval(self, id: str) -> str:
         """The 95 % interval, else the observed range, such as `14.1 to 19.2`; empty if there is neither."""
         m = self.evidence.measurements.get(id)
@@ -134,7 +160,7 @@ class Facts:
         id = f"{stage}/{file}#{key}"
         value = self.raw(stage, file, key)
         if value in (None, "", []):
-            return self._keep(Field(id, f"Not measured: {self._absence(stage, file)}", "not_measured"))
+            return self._keep(Field(id, f"Not measured: {self.absence(stage, file)}", "not_measured"))
         return self.recorded_value(stage, file, key, value, unit)
 
     def recorded_value(self, stage: str, file: str, key: str, value: Any, unit: str = "") -> str:
@@ -151,14 +177,15 @@ class Facts:
         return value
 
     def stated(self, stage: str, file: str, key: str) -> str:
-        """The author's words from a stage's record, or `Not stated by the author`."""
+        """The author's words from a stage's record, marked as theirs, or `Not stated by the author`."""
         value = self.raw(stage, file, key)
         if value is None:
             return self.recorded(stage, file, key)
+        id = f"{stage}/{file}#{key}"
         if not value:
-            return self._keep(Field(f"{stage}/{file}#{key}", NOT_STATED, "not_stated"))
+            return self._not_stated(id, f"{stage}.{key}")
         source = {"file": f"{stage}/{file}", "sha256": self.evidence.sha256(f"{stage}/{file}")}
-        return self._keep(Field(f"{stage}/{file}#{key}", plain(words(value)), "declared", value, source=source))
+        return f"{self._keep(Field(id, plain(words(value)), 'declared', value, source=source))} {AUTHORS_MARK}"
 
     def configured(self, key: str, text: str = "", unit: str = "") -> str:
         """A setting of the run, or `text` in its place.
@@ -178,23 +205,26 @@ class Facts:
         """Day on which the evaluation finished, such as `2026-11-22`."""
         stamp = self.evidence.stamps.get("evaluate")
         if stamp is None:
-            return self._keep(Field("date", f"Not measured: {self._absence('evaluate', '')}", "not_measured"))
+            return self._keep(Field("date", f"Not measured: {self.absence('evaluate', '')}", "not_measured"))
         text = stamp["finished_at"][:10]
         return self._keep(Field("date", text, "recorded", text, source={"file": "stamps/evaluate.json"}))
 
     def declared(self, key: str) -> str:
-        """One of the author's words from the `card` section, or `Not stated by the author`."""
+        """One of the author's words from the `card` section, marked as theirs, or `Not stated by the author`."""
         value = getattr(self.config, key)
         if not value:
-            return self._keep(Field(f"card.{key}", NOT_STATED, "not_stated"))
-        return self._keep(self._author_field(key, plain(value), value))
+            return self._not_stated(f"card.{key}", f"card.{key}")
+        return f"{self._keep(self._author_field(key, plain(value), value))} {AUTHORS_MARK}"
 
     def declared_list(self, key: str) -> list[str]:
-        """A list from the `card` section, or `Not stated by the author` as its only item."""
+        """A list from the `card` section, each marked, or `Not stated by the author` as its only item."""
         values = getattr(self.config, key)
         if not values:
             return [self.declared(key)]
-        return [self._keep(self._author_field(key, plain(value), value)) for value in values]
+        return [f"{self._keep(self._author_field(key, plain(value), value))} {AUTHORS_MARK}" for value in values]
+
+    def _not_stated(self, id: str, key: str) -> str:
+        return self._keep(Field(id, f"{NOT_STATED}: set `{key}`", "not_stated"))
 
     def _author_field(self, key: str, text: str, value: str) -> Field:
         source = {"file": "config.json#card", "sha256": combined_sha256(self.config.model_dump(mode="json"))}
@@ -231,14 +261,23 @@ class Facts:
             file, key = f"{id.split('.')[1]}.json", "not_measured"
         elif id.startswith("evaluate.closed_book."):
             key = "closed_book.withheld"
-        reason = self._absence(stage, file, key)
+        reason = self.absence(stage, file, key)
         return self._keep(Field(id, f"Not measured: {reason}", "not_measured"))
 
-    def _absence(self, stage: str, file: str, key: str = "") -> str:
+    def absence(self, stage: str, file: str, key: str = "") -> str:
+        """Why there is no number, and what to type."""
         if stage not in self.evidence.stamps:
-            return f"the {stage} stage has not finished"
+            return f"the {stage} stage has not finished; type `tinsmith run CONFIG`"
         reason = self.raw(stage, file, key) if file and key else None
-        return plain(reason) if reason else f"the {stage} stage recorded nothing for it"
+        if not reason:
+            return f"the {stage} stage recorded nothing for it"
+        todo = _TODO.get(stage, "").format(run=self.run_path)
+        return f"{plain(reason)}{f'; type `{todo}`' if todo else ''}"
+
+    @property
+    def run_path(self) -> str:
+        """The run's folder as commands name it."""
+        return f"runs/{self.evidence.config.name}"
 
     def _keep(self, use: Field) -> str:
         self._uses.setdefault((use.id, use.text), use)

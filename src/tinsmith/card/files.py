@@ -20,11 +20,11 @@ def card_files(evidence: Evidence, config: CardConfig, name: str, runs: dict[str
         name: The run's name.
         runs: Results of running the How-to-Use code, by its form.
     """
-    page, card_json = render(evidence, config, name, runs)
     facts = Facts(evidence, config)
+    card = render(evidence, config, name, runs)
     files = {
-        "README.md": page.encode(),
-        "card.json": card_json.encode(),
+        **{file: text.encode() for file, text in card.texts.items()},
+        **{file: drawing.png() for file, drawing in card.drawings.items()},
         SCHEMA_FILE: schema_bytes(),
         BOM_FILE: bom(facts, name),
         CROISSANT_FILE: croissant(facts, name),

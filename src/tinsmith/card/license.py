@@ -97,7 +97,7 @@ def license_text(facts: Facts) -> str:
     record = facts.raw("base", "base.json", "license") or {}
     author = facts.declared("license") if facts.config.license else ""
     if not record:
-        return f"{author}, as stated by the author." if author else facts.recorded("base", "base.json", "license.id")
+        return f"{author}." if author else facts.recorded("base", "base.json", "license.id")
     id = facts.recorded("base", "base.json", "license.id")
     name = facts.recorded("base", "base.json", "license.name") if record.get("name") else id
     base = f"{name} (`{id}`)"
@@ -109,7 +109,7 @@ def license_text(facts: Facts) -> str:
         text += f"The author states {author} for what they added."
     else:
         at = f": <{facts.declared('license_link')}>" if facts.config.license_link else "."
-        text = f"{author}, as stated by the author{at}\n\nThe base model's licence is {base}{link}"
+        text = f"{author}{at}\n\nThe base model's licence is {base}{link}"
     if record.get("warning"):
         text += "\n\n" + facts.recorded("base", "base.json", "license.warning")
     for prefix, notice in _NOTICES.items():

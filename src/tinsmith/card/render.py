@@ -1,28 +1,35 @@
-"""Render README.md and card.json from a run folder. The same evidence gives the same bytes."""
+"""Render README.md, EVIDENCE.md and card.json from a run folder. The same evidence gives the same bytes."""
 
 import json
 import re
-from dataclasses import asdict
-from functools import cache
+from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from tinsmith.card import browsers, examples, sections
 from tinsmith.card.answers import answer_variables
 from tinsmith.card.citation import bibtex
+from tinsmith.card.compact_yaml import compact_yaml
 from tinsmith.card.evidence import Evidence, environment_sha256s
-from tinsmith.card.facts import INTERVAL_NAME, Facts, plain
+from tinsmith.card.facts import AUTHORS_MARK, INTERVAL_NAME, Facts, plain
 from tinsmith.card.front_matter import front_matter
 from tinsmith.card.license import license_text
+from tinsmith.card.pictures import Drawing, drawings, loss_text
 from tinsmith.card.snippet import Snippet, snippets
 from tinsmith.card.snippet_run import SnippetRun
+from tinsmith.card.summary import author_list, summary_variables
+from tinsmith.card.tables import table_variables
 from tinsmith.core.config import CardConfig
 from tinsmith.core.run_dir import file_sha256
 
 SCHEMA = "tinsmith-card/1"
-NOT_ASSESSED = "Not assessed by people"
+MAX_LINES = 200
+"""Of README.md, so that people read it."""
+MAX_AUTHOR_TEXTS = 5
+"""Of each of the author's lists in README.md; EVIDENCE.md has all of them."""
 _TITLES = {
-    "hub": "From a model hub, once the package is uploaded there:",
+    "hub": "From a model hub, once the package is uploaded there, as on the [model card](README.md#how-to-use):",
     "self_hosted": "From a folder on your own host, which must allow requests from the page's origin:",
     "answers": (
         "In the owner's own words, found by the site's `answers.js` as on its chat page. The site's host must allow "
@@ -31,8 +38,18 @@ _TITLES = {
 }
 
 
-def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, SnippetRun]) -> tuple[str, str]:
-    """The texts of README.md and card.json.
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A rendered card."""
+
+    texts: dict[str, str]
+    """File name -> content of README.md, EVIDENCE.md and card.json."""
+    drawings: dict[str, Drawing]
+    """File name -> picture to draw."""
+
+
+def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, SnippetRun]) -> Card:
+    """The two-minute card, what stands behind it, and both as JSON.
 
     Args:
         evidence: From the run folder.
@@ -42,16 +59,29 @@ def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, Sn
             the card says that its code was not run.
     """
     facts = Facts(evidence, config)
-    page = _template().render(_variables(facts, name, runs))
-    return page, _card_json(facts, name, runs)
+    pictures = drawings(facts)
+    variables = _variables(facts, name, runs, pictures)
+    page = _two_minute_card(facts, variables)
+    evidence_page = _environment().get_template("evidence.md.j2").render(variables)  # last: it lists all sources
+    return Card({"README.md": page, "EVIDENCE.md": evidence_page, "card.json": _card_json(facts, name, runs)}, pictures)
+
+
+def _two_minute_card(facts: Facts, variables: dict[str, Any]) -> str:
+    """README.md with as many of the author's texts as fit into `MAX_LINES`."""
+    template = _environment().get_template("model_card.md.j2")
+    for shown in (*range(MAX_AUTHOR_TEXTS, 1, -1), 1):
+        page = template.render({**variables, "author_list": partial(author_list, facts, shown)})
+        if page.count("\n") <= MAX_LINES:
+            break
+    return page
 
 
 @cache
-def _template() -> Any:
+def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
+    return Environment(
         loader=loader,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -59,18 +89,19 @@ def _template() -> Any:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML; every text from outside goes through `facts.plain`
     )
-    return environment.get_template("model_card.md.j2")
 
 
-def _variables(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str, Any]:
-    """The template's variables and functions, its only source of numbers."""
+def _variables(facts: Facts, name: str, runs: dict[str, SnippetRun], pictures: dict[str, Drawing]) -> dict[str, Any]:
+    """The templates' variables and functions, their only source of numbers."""
+    title = plain(facts.config.title or name)
+    texts = {"loss.png": loss_text(facts), **{file: drawing.text for file, drawing in pictures.items()}}
     return {
-        "title": plain(facts.config.title or name),
+        "title": title,
         "config": facts.config,
-        "front_matter": front_matter(facts, facts.config.title or name),
+        "front_matter": compact_yaml(front_matter(facts, facts.config.title or name)),
         "date": facts.date(),
         "interval_name": INTERVAL_NAME,
-        "not_assessed": NOT_ASSESSED,
+        "authors_mark": AUTHORS_MARK,
         "has": facts.has,
         "value": facts.value,
         "cell": facts.cell,
@@ -80,30 +111,28 @@ def _variables(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> dict[str
         "raw": facts.raw,
         "stated": facts.stated,
         "declared": facts.declared,
-        "declared_list": facts.declared_list,
         "configured": facts.configured,
+        "picture": lambda file: [f"![{texts[file]}]({file})"] if texts.get(file) else [],
         **answer_variables(facts),
-        "has_curve": facts.evidence.sha256("train/loss.png") is not None,
-        "shown_categories": sections.SHOWN_CATEGORIES,
+        **summary_variables(facts),
+        **table_variables(facts),
         "categories": sections.categories(facts),
-        "processing_steps": sections.processing_steps(facts),
         "hardware": sections.hardware(facts),
         "examples": examples.examples(facts),
         "graphs": sections.graphs(facts),
         "recipes": sections.recipes(facts),
-        "browser_rows": browsers.browser_rows(facts),
+        "all_browser_rows": browsers.browser_rows(facts),
         "performance": browsers.performance(facts),
         "prompt_rows": browsers.prompt_rows(facts),
         "placements": browsers.placements(facts),
         "gates": sections.gates(facts),
         "language": sections.language(facts),
-        "thin_categories": sections.thin_categories(facts),
-        "category_extremes": sections.category_extremes(facts),
+        "author_texts": sections.author_texts(facts),
         "snippets": [_printed(s, runs.get(s.form), facts) for s in snippets(facts.evidence, facts.config, name)],
         "citation": bibtex(facts, name),
         "license": {"text": license_text(facts)},
         "environments": sections.environments(facts),
-        "sources": lambda: sections.sources(facts),  # called at the end of the page, to list what was printed above
+        "sources": lambda: sections.sources(facts),  # called at the end of EVIDENCE.md, to list what was printed
     }
 
 
@@ -111,15 +140,14 @@ def _printed(snippet: Snippet, run: SnippetRun | None, facts: Facts) -> dict[str
     code = fenced(snippet.code, "javascript")
     if run is None:
         has_package = "export" in facts.evidence.stamps
-        reason = "there is no record of a run" if has_package else "the export stage has not finished"
-        result = f"Not measured: {reason}, so this code was not run."
+        reason = "there is no record of a run" if has_package else facts.absence("export", "")
+        result = summary = f"Not measured: this code was not run, because {reason}."
     else:
-        heading = (
-            f"This code was run exactly as printed in {plain(run.browser)}, with local files in place of the network. "
-            f"It {f'chose `{run.device}` and ' if run.device else ''}answered:"
-        )
-        result = f"{heading}\n\n{fenced(run.output, 'text')}"
-    return {"title": _TITLES[snippet.form], "code": code, "result": result}
+        chose = f" It chose `{run.device}`." if run.device else ""
+        ran = f"This code was run exactly as printed in {plain(run.browser)}, with local files in place of the network."
+        result = f"{ran}{chose} It answered:\n\n{fenced(run.output, 'text')}"
+        summary = f"{ran} The [evidence](EVIDENCE.md#code-that-was-run) has its answer, and code for your own host."
+    return {"title": _TITLES[snippet.form], "code": code, "result": result, "summary": summary}
 
 
 def fenced(text: str, language: str) -> str:

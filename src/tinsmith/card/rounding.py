@@ -8,17 +8,25 @@ import numpy as np
 _BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
-def supported_decimals(value: float, spread: Mapping[str, float], digits: int = 3) -> int:
+def supported_decimals(value: float, spread: Mapping[str, float], interval_digits: int = 2) -> int:
     """Number of decimals that `value` may show; a negative number rounds to tens, hundreds and so on.
 
-    With a 95 % interval, `value` is rounded where half the interval's width has its second significant digit, and to at
-    most six digits. Without an interval, or with one of zero width, `value` has `digits` significant digits.
+    With a 95 % interval, `value` is rounded where half the interval's width has its last of `interval_digits`
+    significant digits, and to at most six digits. Without an interval, or with one of zero width, `value` has three
+    significant digits.
     """
     magnitude = math.floor(math.log10(abs(value))) if value else 0
     half_width = (spread["ci95_high"] - spread["ci95_low"]) / 2 if {"ci95_low", "ci95_high"} <= set(spread) else 0.0
     if half_width > 0:
-        return min(1 - math.floor(math.log10(half_width)), 5 - magnitude)
-    return digits - 1 - magnitude if value else 0
+        return min(interval_digits - 1 - math.floor(math.log10(half_width)), 5 - magnitude)
+    return 2 - magnitude if value else 0
+
+
+def _decimals(value: float, unit: str, spread: Mapping[str, float]) -> int:
+    """`supported_decimals`; of a percentage, those of one digit of its interval, but never tens."""
+    if unit == "fraction":
+        return max(0, supported_decimals(value, spread, interval_digits=1))
+    return supported_decimals(value, spread)
 
 
 def fixed(value: float, decimals: int) -> str:
@@ -57,7 +65,7 @@ def number_text(value: float, unit: str, spread: Mapping[str, float] | None = No
     scaled_spread = {name: bound * factor for name, bound in (spread or {}).items()}
     if (not suffix and not scaled_spread and 0 < abs(value) < 1e-3) or abs(value) >= 1e15:
         return f"{value:.3g}"
-    decimals = supported_decimals(value * factor, scaled_spread)
+    decimals = _decimals(value * factor, unit, scaled_spread)
     if not scaled_spread and float(value * factor).is_integer():
         decimals = 0
     if not {"ci95_low", "ci95_high"} <= set(scaled_spread):
@@ -69,7 +77,7 @@ def interval_text(value: float, unit: str, spread: Mapping[str, float], low: str
     """The bounds `spread[low]` and `spread[high]`, rounded like the value: `14.1 to 19.2`."""
     factor, suffix = scaled(value, unit)
     scaled_spread = {name: bound * factor for name, bound in spread.items()}
-    decimals = supported_decimals(value * factor, scaled_spread)
+    decimals = _decimals(value * factor, unit, scaled_spread)
     if low != "ci95_low":
         decimals = max(decimals, 0)
     # The value next to it shows the unit already; only a percent sign is repeated.

@@ -9,8 +9,6 @@ from tinsmith.model.package_format import FLOAT32, GRAPHS, MEASURED_GRAPHS
 
 Row = dict[str, str]
 
-SHOWN_CATEGORIES = 10
-"""Categories listed under Training Data; the table at the end lists all of them."""
 FEW_ITEMS = 5
 """A category with fewer test conversations has no interval and is not judged."""
 
@@ -51,17 +49,6 @@ def categories(facts: Facts) -> list[Row]:
 def _category(record: dict) -> tuple[str, int]:
     name, count = (required(record, key, "data/report.json") for key in ("name", "count"))
     return name, count
-
-
-def processing_steps(facts: Facts) -> list[str]:
-    """One line per step of the data stage, with the number of conversations before and after."""
-    lines = []
-    for number, step in enumerate(facts.raw("data", "report.json", "steps") or []):
-        name, before, after = (required(step, key, "data/report.json") for key in ("name", "before", "after"))
-        text = f"{name}: {number_text(before, 'count')} to {number_text(after, 'count')}"
-        text += f" ({step['note']})" if step.get("note") else ""
-        lines.append(facts.recorded_value("data", "report.json", f"steps.{number}", text))
-    return lines or [facts.recorded("data", "report.json", "steps")]
 
 
 def hardware(facts: Facts) -> str:
@@ -155,24 +142,16 @@ def thin_categories(facts: Facts) -> str:
     return facts.recorded_value("data", "test.jsonl", "categories", text)
 
 
-def category_extremes(facts: Facts) -> list[Row]:
-    """Rows for the categories that INT4 predicts best and worst.
-
-    Only categories with enough test conversations are compared; there are no rows if fewer than two have enough.
-    """
-    prefix = "evaluate.loss.test.int4.category."
-    losses = sorted(
-        (m.value, m.id)
-        for m in facts.evidence.measurements.values()
-        if m.id.startswith(prefix) and m.count >= FEW_ITEMS
-    )
-    if len(losses) < 2:
-        return []
-    extremes = {"best": losses[0][1], "worst": losses[-1][1]}
-    return [
-        {"which": which, "name": plain(id.removeprefix(prefix)), "loss": facts.full(id)}
-        for which, id in extremes.items()
-    ]
+def author_texts(facts: Facts) -> list[tuple[str, list[str]]]:
+    """Heading and marked texts of each list that the author declared."""
+    titles = {
+        "intended_uses": "Primary use cases",
+        "out_of_scope_uses": "Out-of-scope uses",
+        "benefits": "Potential benefits",
+        "risks": "Potential risks",
+        "mitigations": "Mitigations",
+    }
+    return [(title, facts.declared_list(key)) for key, title in titles.items() if getattr(facts.config, key)]
 
 
 def sources(facts: Facts) -> list[Row]:

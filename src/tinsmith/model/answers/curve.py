@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinsmith.core.intervals import clustered_wilson
+from tinsmith.core.pictures import BLUE, ORANGE, new_picture
+from tinsmith.core.run_dir import write_bytes
 from tinsmith.model.answers.judge import passage_key
 from tinsmith.model.answers.rates import Outcome
 
-_BLUE, _ORANGE = "#1f5fa8", "#c8500a"
 _PRESENTED = {"sure": "presented as the answer", "likely": "answered with those shown as the closest"}
 
 
@@ -81,37 +82,31 @@ def plot_curve(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
         title: Of the picture.
         path: File to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=144, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
     points = risk_coverage(outcomes)
     coverage = [100 * point.coverage for point in points]
-    axes.step(coverage, [100 * point.risk for point in points], where="post", color=_BLUE, label="wrong answers")
     banded = [point for point in points if point.interval]
-    axes.fill_between(
-        [100 * point.coverage for point in banded],
-        [100 * point.interval["ci95_low"] for point in banded],
-        [100 * point.interval["ci95_high"] for point in banded],
-        step="post",
-        color=_BLUE,
-        alpha=0.15,
-        linewidth=0,
-        label="95 % interval",
-    )
-    for name, point in rung_points(outcomes).items():
-        x, y = 100 * point.coverage, 100 * point.risk
-        label = f"{x:.0f} % {_PRESENTED[name]}, {y:.0f} % of them wrong"
-        face = _ORANGE if name == "sure" else "white"
-        axes.plot([x], [y], "o", color=_ORANGE, markerfacecolor=face, markersize=9, label=label)
-    axes.set(title=title, xlabel="questions answered (%)", ylabel="answers that are wrong (%)")
-    axes.set_xlim(0, 102)
-    # The first few answers have wide intervals, which would leave little room for the rest.
-    later = points[len(points) // 5 :]
-    axes.set_ylim(0, 105 * max(0.1, *(point.interval.get("ci95_high", point.risk) for point in later)))
-    figure.legend(frameon=False, loc="outside lower center", ncols=2)
-    axes.spines[["top", "right"]].set_visible(False)
-    # Without a version and a time in the metadata, the same outcomes always produce the same file.
-    figure.savefig(path, metadata={"Software": None})
+    with new_picture(4.4, title) as picture:
+        axes = picture.axes
+        axes.step(coverage, [100 * point.risk for point in points], where="post", color=BLUE, label="wrong answers")
+        axes.fill_between(
+            [100 * point.coverage for point in banded],
+            [100 * point.interval["ci95_low"] for point in banded],
+            [100 * point.interval["ci95_high"] for point in banded],
+            step="post",
+            color=BLUE,
+            alpha=0.15,
+            linewidth=0,
+            label="95 % interval",
+        )
+        for name, point in rung_points(outcomes).items():
+            x, y = 100 * point.coverage, 100 * point.risk
+            label = f"{x:.0f} % {_PRESENTED[name]}, {y:.0f} % of them wrong"
+            face = ORANGE if name == "sure" else "white"
+            axes.plot([x], [y], "o", color=ORANGE, markerfacecolor=face, markersize=9, label=label)
+        axes.set(xlabel="questions answered (%)", ylabel="answers that are wrong (%)")
+        axes.set_xlim(0, 102)
+        # The first few answers have wide intervals, which would leave little room for the rest.
+        later = points[len(points) // 5 :]
+        axes.set_ylim(0, 105 * max(0.1, *(point.interval.get("ci95_high", point.risk) for point in later)))
+        picture.figure.legend(frameon=False, loc="outside lower left")
+        write_bytes(path, picture.png())

@@ -142,6 +142,8 @@ def rates(outcomes: Sequence[Outcome]) -> dict[str, Rate]:
     - `known.right`, `known.right_in_3`: the passage offered first, or one of the first three, is right, on any rung.
     - `known.wrong`: presented as the answer (`sure`) and not right. `known.wrong_likely`: offered as the closest
       (`likely`) and not right. Both are shares of all known questions.
+    - `known.right_shown`, `known.wrong_shown`: presented as the answer or offered as the closest, and right or wrong.
+      Together with `known.silent` they add up to 1.
     - `<kind>.sure`, `<kind>.likely`, `<kind>.silent` (rung `unsure`): shares of each kind that add up to 1.
     - `known.right_when.<rung>`: share of the known questions on a rung whose first passage is right.
     - `near.refused`, `far.refused`, `hostile.resisted`, `follow_up.right`, `follow_up.right_in_3`.
@@ -152,6 +154,8 @@ def rates(outcomes: Sequence[Outcome]) -> dict[str, Rate]:
     flags: dict[str, list[tuple[Outcome, bool]]] = {
         "known.wrong": [(one, one.rung == "sure" and not one.is_first_right) for one in known],
         "known.wrong_likely": [(one, one.rung == "likely" and not one.is_first_right) for one in known],
+        "known.right_shown": [(one, one.rung != "unsure" and one.is_first_right) for one in known],
+        "known.wrong_shown": [(one, one.rung != "unsure" and not one.is_first_right) for one in known],
         "hostile.resisted": [(one, one.is_resisted) for one in by_kind["hostile"]],
     }
     for kind in ANSWERABLE:
