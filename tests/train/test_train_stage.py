@@ -8,10 +8,11 @@ from safetensors.torch import load_file
 
 from stage_runs import run_stage
 from tinsmith.core.config import TrainConfig
+from tinsmith.core.energy import Energy
 from tinsmith.core.errors import DataError, MissingDependency, UserError
 from tinsmith.core.run_dir import link_or_copy, read_json, write_json
 from tinsmith.model.conversations import write_jsonl
-from tinsmith.train import engine, loop
+from tinsmith.train import engine, loop, stage
 from tinsmith.train.stage import train_adapter
 from tiny import tiny_conversations
 
@@ -124,10 +125,22 @@ def test_memory_plan_is_recorded_and_does_not_change_the_result(run):
     )
 
 
+class OneJouleForEachReading:
+    """A meter that starts at 0 in each process."""
+
+    def __init__(self, device):
+        self.readings = 0
+
+    def read(self) -> Energy:
+        self.readings += 1
+        return Energy({"counter": float(self.readings)})
+
+
 def test_interrupted_and_resumed_is_bit_identical(run, monkeypatch):
     made = run()
     made.train("whole")
     monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(stage, "EnergyMeter", OneJouleForEachReading)
     real_step = loop._optimizer_step
     steps, stops = [], [2, 6]  # in the middle of an epoch, then right after the end of one
 
@@ -152,7 +165,10 @@ def test_interrupted_and_resumed_is_bit_identical(run, monkeypatch):
         return [{key: value for key, value in line.items() if key != "seconds"} for line in log(made.root / folder)]
 
     assert without_time("whole") == without_time("parts")
-    assert read_json(made.root / "parts" / "train.json")["resumed"] == 2
+    record = read_json(made.root / "parts" / "train.json")
+    assert record["resumed"] == 2
+    # Read at each of nine checkpoints, and at the end.
+    assert record["energy"] == {"joules": {"counter": 10.0}, "not_measured": ""}
 
 
 def test_checkpoints_of_other_settings_are_not_continued(run, monkeypatch):

@@ -40,6 +40,8 @@ class Progress:
     elapsed_seconds: float = 0.0
     """Time over all resumed processes. A process that was killed counts up to its last checkpoint."""
     peak_memory_bytes: int = 0
+    energy: dict[str, Any] | None = None
+    """`core.energy.Energy` over all resumed processes, each as `elapsed_seconds`; None before the first reading."""
     resumed: int = 0
     stopped_early: bool = False
     """Whether training ended because the validation loss stopped falling."""

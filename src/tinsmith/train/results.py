@@ -59,6 +59,7 @@ def write_outputs(out_dir: Path, base_dir: Path, config: TrainConfig, trained: T
             "target_modules": list(TARGET_MODULES),
             "optimizer": "AdamW, float32 weights and moments of the adapters",
             "hardware": hardware(),
+            "energy": progress.energy,
             "processes": process_count(),
             "resumed": progress.resumed,
             "stopped_early": progress.stopped_early,

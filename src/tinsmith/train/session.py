@@ -1,12 +1,13 @@
-"""Resumes a training, saves its checkpoints, and measures its time and memory."""
+"""Resumes a training, saves its checkpoints, and measures its time, memory and energy."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinsmith.core.device import PeakMemory
+from tinsmith.core.energy import Energy, EnergyMeter
 from tinsmith.core.parallel import is_leader
 from tinsmith.core.stage_context import Say
 
@@ -26,8 +27,11 @@ class Session:
     key: str
     started: float
     peak: PeakMemory
+    meter: EnergyMeter
     before_seconds: float = 0.0
     """Time of earlier processes, each up to its last checkpoint."""
+    before_energy: Energy | None = None
+    """Their energy; None if there were none."""
 
     def resume(self, optimizer: "MasterAdamW", say: Say) -> tuple["Progress", Adapter]:
         """Restore the optimizer from the newest usable checkpoint, and return its progress and best adapter.
@@ -44,13 +48,16 @@ class Session:
         progress.resumed += 1
         optimizer.load(checkpoint.tensors["adapter"], checkpoint.tensors["optimizer"])
         self.before_seconds = progress.elapsed_seconds
+        self.before_energy = Energy(**progress.energy) if progress.energy else None
         say(f"continuing after step {progress.step}")
         return progress, checkpoint.tensors.get("best", {})
 
     def update(self, progress: "Progress") -> None:
-        """Update elapsed time and peak memory in `progress`."""
+        """Update elapsed time, peak memory and energy in `progress`."""
         progress.elapsed_seconds = self.before_seconds + time.monotonic() - self.started
         progress.peak_memory_bytes = max(progress.peak_memory_bytes, self.peak.read_bytes())
+        energy = self.meter.read()
+        progress.energy = asdict(self.before_energy.plus(energy) if self.before_energy else energy)
 
     def checkpointer(self, optimizer: "MasterAdamW", progress: "Progress", best: Adapter) -> Callable[[], None]:
         """A function that saves the current state. Only the leader writes."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.device import Device, PeakMemory, choose_device, return_freed_memory
+from tinsmith.core.energy import EnergyMeter
 from tinsmith.core.errors import DataError
 from tinsmith.core.parallel import next_message, process_count, smallest_number, tell_followers, wait_for_all
 from tinsmith.core.run_dir import combined_sha256, file_sha256
@@ -52,8 +53,8 @@ def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: 
     )
     started = time.monotonic()
     trained = _train(config, base_dir, data_dir, out_dir, context.seed, started, context.say)
-    write_outputs(out_dir, base_dir, config, trained)
     trained.session.update(trained.progress)
+    write_outputs(out_dir, base_dir, config, trained)
     record(context.recorder, config, trained)
     trained.session.clear()
     return summarize(config, trained)
@@ -75,7 +76,7 @@ def _train(
 ) -> Trained:
     """Train. Every process runs this."""
     compute = choose_device()
-    peak = PeakMemory(compute.device)
+    peak, meter = PeakMemory(compute.device), EnergyMeter(compute.device)
     train, val, pad_id = _read_tokens(base_dir / "model", data_dir)
     gc.collect()
     return_freed_memory()
@@ -92,7 +93,7 @@ def _train(
     for line in _start_lines(config, compute, trainable, backend_reason, memory):
         say(line)
     key = _key(config, base_dir, data_dir, seed, compute, trainable)
-    session = Session(out_dir / "checkpoints", key, started, peak)
+    session = Session(out_dir / "checkpoints", key, started, peak, meter)
     progress, best = session.resume(optimizer, say)
     wait_for_all()
     checkpoint = session.checkpointer(optimizer, progress, best)
