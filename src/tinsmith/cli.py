@@ -264,6 +264,42 @@ def judge(run_path: Path, **options: Any) -> None:
 
 
 @main.command()
+@RUN
+@click.argument("files", nargs=-1, type=PATH)
+@click.option("--import", "is_import", is_flag=True, help="Import FILES that the page saved, and update the card.")
+@click.option("--remove", "removed", metavar="RATER", default=None, help="Remove a rater's review; update the card.")
+@click.option(
+    "--of",
+    default="base,int4",
+    show_default=True,
+    metavar="NAMES",
+    help="Whose replies to show: two or more of base, tuned, int4, page and reference, with commas between them.",
+)
+@click.option(
+    "--group",
+    "groups",
+    type=click.Choice(("trained", "reworded", "held_out")),
+    multiple=True,
+    default=("held_out",),
+    show_default=True,
+    help="Which questions to show: trained on, trained on in other words, or held out. May be repeated.",
+)
+@click.option(
+    "--count", type=click.IntRange(20, 60), default=40, show_default=True, help="Largest number of questions."
+)
+@click.option("--out", type=PATH, default="review.html", show_default=True, help="File to write.")
+def review(run_path: Path, **options: Any) -> None:
+    """Let people review replies, for the scores out of 10 on the card.
+
+    Writes one page that needs no server: it shows questions with two replies each, and does not say whose they are. It
+    saves a file for each rater; --import puts it on the card. Several raters may review the same page.
+    """
+    from tinsmith.commands.review import ReviewOptions, review
+
+    review(run_path, ReviewOptions(**options))
+
+
+@main.command()
 @click.argument("old_path", metavar="OLD_RUN", type=PATH)
 @click.argument("new_path", metavar="NEW_RUN", type=PATH)
 @click.option("--html", "page", metavar="FILE", type=PATH, default=None, help="Also write a page, as one file.")

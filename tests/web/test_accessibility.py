@@ -7,6 +7,8 @@ import pytest
 from echo import ECHO
 from ladder import ask, click, finish_loading, open_page, send, write_page
 from packages import tiny_run, write_site
+from reviews import CHOICE, SEED, answer, write_answers
+from tinsmith.assess.review_set import review_set
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.npm import package_files, pinned_package
 from tinsmith.browser.runtime import WEB_DIR
@@ -14,6 +16,7 @@ from tinsmith.browser.serve import SiteServer
 from tinsmith.commands.compare_page import compare_page
 from tinsmith.commands.difference_rows import Row, Section
 from tinsmith.commands.questions_page import questions_page
+from tinsmith.commands.review_page import review_page
 from tinsmith.core.run_dir import read_json, write_json, write_text
 from tinsmith.model.answers.questions import Question
 from tinsmith.model.passages import Passage, Source
@@ -148,6 +151,26 @@ def test_the_owners_questions(browser, tmp_path, width, dark):
     page.wait_for("document.querySelectorAll('#list > li').length === 2")
     assert page.evaluate("document.querySelector('.problem').textContent") != ""
     assert violations(page, width, dark, tmp_path) == []
+
+
+@pytest.mark.parametrize(("width", "dark"), VIEWS)
+def test_a_review(browser, tmp_path, width, dark):
+    items = review_set(write_answers(tmp_path / "evaluate", [answer(n) for n in range(20)]), CHOICE, SEED)
+    write_text(tmp_path / "review.html", review_page(items, "tea-bot", WEB_DIR))
+    page = browser.open((tmp_path / "review.html").as_uri())
+    page.wait_for("document.activeElement.id === 'name'")
+    assert violations(page, width, dark, tmp_path) == []
+    page.evaluate("localStorage.clear()")
+    page.evaluate("document.getElementById('name').value = 'Ada', document.getElementById('start').requestSubmit()")
+    page.wait_for("document.querySelectorAll('.reply').length === 2")
+    page.evaluate("document.querySelector('details').open = true")
+    assert violations(page, width, dark, tmp_path) == []
+    page.evaluate("document.querySelectorAll('.options label:last-child').forEach((one) => one.click())")
+    page.evaluate("document.getElementById('item').requestSubmit()")
+    page.wait_for("!!document.querySelector('.reference')")
+    page.evaluate("document.querySelector('.fact input').click()")
+    assert violations(page, width, dark, tmp_path) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize(("width", "dark"), VIEWS)

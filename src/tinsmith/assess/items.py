@@ -28,6 +28,8 @@ class Item:
     """Facts of the reference, as `Fact.as_dict` gives them."""
     replies: dict[str, str]
     """By subject; without `page` where the page was not asked."""
+    system: str = ""
+    """System message before the question; empty for none."""
 
 
 def read_items(evaluate_dir: Path) -> list[Item]:
@@ -45,7 +47,8 @@ def read_items(evaluate_dir: Path) -> list[Item]:
             row = json.loads(line)
             replies = {subject: row[subject]["text"] for subject in SUBJECTS if row.get(subject) is not None}
             facts = tuple(row["facts"])
-            items.append(Item(row["id"], row["group"], row["question"], row["reference"], facts, replies))
+            texts = (row[key] for key in ("id", "group", "question", "reference"))
+            items.append(Item(*texts, facts, replies, row["system"]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
                 f"{path}:{number}: not an answer of the evaluate stage ({type(error).__name__}: {error})",

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.commands.difference_rows import Section
-from tinsmith.commands.questions_page import inline_source
+from tinsmith.commands.single_file import inline_source
 
 
 def compare_page(sections: Sequence[Section], old: str, new: str) -> str:

@@ -1,10 +1,10 @@
 """The rules of all stages. Stages import their own module, so that a changed rule repeats that stage alone."""
 
-from tinsmith.derive import evaluate, judge
+from tinsmith.derive import evaluate, judge, review
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import Derived, Rule
 
-RULES: dict[str, tuple[Rule, ...]] = {"evaluate": evaluate.RULES, "judge": judge.RULES}
+RULES: dict[str, tuple[Rule, ...]] = {"evaluate": evaluate.RULES, "review": review.RULES, "judge": judge.RULES}
 """By stage."""
 
 
