@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: demo test test-long golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals
+.PHONY: demo test test-long test-judge golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -20,6 +20,10 @@ test: install nginx runtime croissant
 # Every test, also those that are larger forms of what `make test` checks.
 test-long: install nginx runtime croissant
 	$(PYTEST) $(ARGS)
+
+# How Inspect is asked. Without this its tests are skipped.
+test-judge: install .venv-judge/installed
+	PYTHONPATH=src .venv-judge/bin/python -m pytest -q tests/assess/test_judge_inspect.py $(ARGS)
 
 # After a change of the card's words: writes tests/card/golden.md anew, to be read and committed.
 golden: $(VENV)/installed
@@ -136,6 +140,13 @@ croissant: .venv-croissant/installed
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
+# Inspect needs other versions than constraints.txt has, so it has an environment of its own, which sees this one's packages.
+.venv-judge/installed: tests/judge_requirements.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tinsmith.pth"
+	touch $@
+
 # The site is tested on it, with the configuration it comes with.
 .PHONY: nginx
 nginx:
@@ -148,4 +159,4 @@ nginx:
 		fi; }
 
 clean:
-	rm -rf $(VENV) .venv-croissant $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work
+	rm -rf $(VENV) .venv-croissant .venv-judge $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work

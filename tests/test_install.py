@@ -55,6 +55,12 @@ def test_the_wheel_has_nothing_of_node_and_no_settings_of_tools(wheel_files):
     assert not any("node_modules" in path or "config.js" in path or "config.mjs" in path for path in wheel_files)
 
 
+def test_a_judges_packages_are_an_extra_and_tested_in_these_versions():
+    pins = (ROOT / "tests/judge_requirements.txt").read_text().splitlines()
+    assert set(PROJECT["optional-dependencies"]["judge"]) < set(pins)
+    assert not any("inspect" in requirement for requirement in PROJECT["dependencies"])
+
+
 def test_the_demos_data_is_an_extra():
     assert "zaragoza-construction-faq" in PROJECT["optional-dependencies"]["demo"]
     assert not any("zaragoza" in name for name in PROJECT["dependencies"])
