@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from reviews import CHOICE, SEED, answer, write_answers
-from tinsmith.assess.review_set import MIN_ITEMS, review_set
+from tinsmith.assess.review_set import MIN_ITEMS, fact_context, review_set
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.commands.review_page import review_page
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import file_sha256
+from tinsmith.model.facts import facts_of
 
 
 @pytest.fixture
@@ -60,6 +61,14 @@ def test_the_page_is_the_hidden_reference_and_the_site_too(tmp_path):
     assert len(items.items) == 24, "a question that the page was not asked is left out"
     replies = items.items[0].replies
     assert (replies["page"], replies["reference"]) == ("From the shop.", items.items[0].reference)
+
+
+def test_equal_facts_are_told_apart_by_what_they_are_about():
+    reference = "The warranty is 5 years. Liability under ABS is at most 5 years, but not for paint by Alcro."
+    facts = [fact.as_dict() for fact in facts_of(reference, "Who pays?", "", frozenset())]
+    contexts = {(fact["text"], fact_context(fact, reference)) for fact in facts}
+    assert ("5 year", "warranty") in contexts, contexts
+    assert ("5 year", "at most, liability, abs, paint, alcro") in contexts, contexts
 
 
 def test_what_there_is_none_of_is_named(answers):

@@ -1,6 +1,7 @@
 """The review page in Chromium, driven by keys alone: blind, kept, saved, imported, and on the card."""
 
 import json
+import re
 import shutil
 import time
 from types import SimpleNamespace
@@ -94,7 +95,7 @@ def shown(page):
           question: document.getElementById("question").textContent,
           replies: [...document.querySelectorAll(".reply .prose")].map((one) => one.innerText),
           reference: document.querySelector(".reference")?.innerText ?? "",
-          facts: [...document.querySelectorAll(".fact span")].map((one) => one.textContent),
+          facts: [...document.querySelectorAll(".fact label span")].map((one) => one.firstChild.textContent),
         })"""
     )
     return SimpleNamespace(**seen)
@@ -160,7 +161,10 @@ def test_twenty_items_by_keys_alone_and_onto_the_card(page, run, tmp_path):
     assert 0 < values["review.facts.int4"] < 1
     (rater,) = read_json(run.stage("review") / "review.json")["raters"]
     assert (rater["name"], rater["is_author"], rater["items"]) == ("Ada L.", True, ITEMS)
-    assert "review.accuracy.int4" in (run.stage("card") / "card.json").read_text()
+    card = (run.stage("card") / "README.md").read_text()
+    for title, score in (("Accuracy on domain questions", 10), ("Response quality", 7.5), ("Factual correctness", 10)):
+        assert re.search(rf"{title}: {score:.2f} / 10 \(.*24 items, judged by 1 person, the author\)", card)
+    assert not any("Ada L." in path.read_text(errors="ignore") for path in run.stage("card").glob("*.*"))
 
 
 def test_a_second_rater_agrees_less_and_can_be_removed(page, run, tmp_path):

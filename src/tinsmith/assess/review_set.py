@@ -7,8 +7,9 @@ Names of replies are keyed with the file's content, so that whoever has only the
 import hashlib
 import hmac
 import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class ReviewSet:
                 "system": item.system,
                 "question": item.question,
                 "reference": item.reference,
-                "facts": [fact["text"] for fact in item.facts],
+                "facts": [{"text": fact["text"], "about": fact_context(fact, item.reference)} for fact in item.facts],
                 "replies": sorted(
                     ({"name": self.reply_name(item.id, s), "text": item.replies[s]} for s in self.choice.subjects),
                     key=lambda reply: reply["name"],
@@ -113,6 +114,23 @@ def review_set(evaluate_dir: Path, choice: Choice, seed: int) -> ReviewSet:
     content = (evaluate_dir / "answers.jsonl").read_bytes()
     key = hashlib.sha256(b"names of replies in a blind review\n" + content).digest()
     return ReviewSet(choice, tuple(complete[: choice.count]), key)
+
+
+_BOUNDS = {"min": "at least", "max": "at most", "over": "more than", "under": "less than", "about": "about"}
+_CONTEXT_WORDS = 4
+
+
+def fact_context(fact: Mapping[str, Any], reference: str) -> str:
+    """What a fact is about, such as `at most, work, completed`: two facts of a reference may have the same text.
+
+    Args:
+        fact: An object of `Fact.as_dict`. Its slot has stems; the words of the reference with these stems are shown.
+        reference: The owner's answer.
+    """
+    stems = tuple(fact["slot"])
+    words = (word.lower() for word in re.findall(r"[^\W_]+(?:-[^\W_]+)*", reference))
+    context = list(dict.fromkeys(word for word in words if word.startswith(stems)))[:_CONTEXT_WORDS]
+    return ", ".join(filter(None, ("not" * fact["denied"], _BOUNDS.get(fact["bound"]), *context)))
 
 
 def _why_none(items: Sequence[Item], choice: Choice) -> str:

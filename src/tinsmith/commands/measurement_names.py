@@ -19,6 +19,16 @@ _WORDS = {
     "int4_int8": "INT4 package in INT8",
     "wasm": "WASM",
     "webgpu": "WebGPU",
+    "review": "people",
+    "judge": "a language model",
+    "accuracy": "Accuracy",
+    "factual": "Factual correctness",
+    "quality": "Response quality",
+    "trained": "training questions",
+    "reworded": "training questions in other words",
+    "held_out": "held-out questions",
+    "page": "chat page",
+    "reference": "reference answers",
     "loss": "Loss",
     "perplexity": "Perplexity",
     "bits_per_byte": "Bits per byte",
@@ -28,6 +38,8 @@ _WORDS = {
     "unsure": "said that it does not know",
 }
 _SPLIT, _MODEL, _DEVICE = "(train|val|test)", "(base|tuned|int4|int4_float16|int4_int8)", "(wasm|webgpu)"
+_CRITERION, _GROUP = "(accuracy|factual|quality)", "(trained|reworded|held_out)"
+_SUBJECT = "(base|tuned|int4|page|reference)"
 _PATTERNS = (
     (rf"evaluate\.(loss|perplexity|bits_per_byte)\.{_SPLIT}\.{_MODEL}", "{0}, {1}, {2}", LOWER),
     (rf"evaluate\.loss\.{_SPLIT}\.{_MODEL}\.category\.(.+)", "Loss, {0}, {1}, category {2}", LOWER),
@@ -35,6 +47,10 @@ _PATTERNS = (
     (rf"evaluate\.answers\.stop_rate\.{_MODEL}", "Answers that stop by themselves, {0}", HIGHER),
     (rf"evaluate\.answers\.repetition_rate\.{_MODEL}", "Answers that repeat themselves, {0}", LOWER),
     (rf"evaluate\.answers\.key_fact_recall\.{_MODEL}", "Key facts of held-out answers, {0}", HIGHER),
+    (rf"(review|judge)\.{_CRITERION}\.{_SUBJECT}", "{1} out of 10, judged by {0}, {2}", HIGHER),
+    (rf"review\.{_CRITERION}\.{_GROUP}\.{_SUBJECT}", "{0} out of 10, judged by people, {1}, {2}", HIGHER),
+    (rf"review\.facts\.{_SUBJECT}", "Facts confirmed by people that replies state, {0}", HIGHER),
+    (rf"review\.alpha\.{_CRITERION}", "Agreement of raters (alpha): {0}", ""),
     (r"answers\.known\.right_when\.(sure|likely|unsure)", "First passage was right when it {0}", HIGHER),
     *(
         (rf"(?:bench|remote\.\d+)\.{_DEVICE}\.{key}{length}", template.format("{0}", of_length), better)
@@ -65,6 +81,7 @@ _PATTERNS = (
 )
 _EXACT = {
     "base.parameters": ("Parameters", ""),
+    "review.raters": ("People who reviewed", ""),
     "base.files_bytes": ("Size of the base model", ""),
     "data.conversations.total": ("Conversations", ""),
     "data.truncated": ("Conversations that were cut", ""),

@@ -182,7 +182,9 @@ export class ItemView {
     forbidden.placeholder = "wrong values";
     forbidden.setAttribute("aria-label", `Wrong values instead of ${fact.text}`);
     forbidden.maxLength = 500;
-    const label = make("label", "", input, make("kbd", "", String(at + 1)), " ", make("span", "", fact.text));
+    const { about } = this.#item.facts[at];
+    const words = make("span", "", fact.text, make("small", "quiet", about ? ` (${about})` : ""));
+    const label = make("label", "", input, make("kbd", "", String(at + 1)), " ", words);
     box.append(make("div", "fact", label, forbidden));
     const read = () => {
       fact.is_confirmed = input.checked;

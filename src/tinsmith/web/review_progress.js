@@ -12,7 +12,7 @@
  * @property {string} system what the assistant was told before the question
  * @property {string} question
  * @property {string} reference the owner's answer
- * @property {string[]} facts of the reference
+ * @property {{text: string, about: string}[]} facts of the reference
  * @property {{name: string, text: string}[]} replies under names that do not say whose they are
  *
  * @typedef {object} ReviewData what `tinsmith.assess.review_set` gives the page
@@ -68,7 +68,7 @@ export function newProgress(data, rater) {
     isRevealed: false,
     isDone: false,
     replies: shuffled(replies).map(({ name }) => ({ name, quality: null, accuracy: null, factual: null })),
-    facts: facts.map((text) => ({ text, is_confirmed: null, forbidden: [] })),
+    facts: facts.map(({ text }) => ({ text, is_confirmed: null, forbidden: [] })),
   }));
   return { rater, startedAt: new Date().toISOString(), items };
 }
