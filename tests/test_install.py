@@ -49,6 +49,7 @@ def test_the_wheel_has_nothing_of_node_and_no_settings_of_tools(wheel_files):
     suffixes = {Path(path).suffix for path in wheel_files}
     assert suffixes <= {".py", ".typed", ".j2", ".toml", ".html", ".js", ".css", ".txt", ".json", ".jsonl"}
     assert {path for path in wheel_files if path.endswith(".json")} == {
+        "card/card.schema.json",
         "model/answers/small_talk.json",
         "web/package-lock.json",
     }
