@@ -150,7 +150,8 @@ def test_metrics_are_the_measurements_at_full_precision(run, tree):
         assert float(metrics[name]["value"]) == measured[id].value
         bounds = metrics[name]["confidenceInterval"]
         assert (float(bounds["lowerBound"]), float(bounds["upperBound"])) == (spread["ci95_low"], spread["ci95_high"])
-    assert metrics["Perplexity (base model)"]["slice"].endswith("6 conversations")
+    base = measured["evaluate.perplexity.test.base"]
+    assert metrics["Perplexity (base model)"]["slice"].endswith(f"; {base.count} conversations")
 
 
 def test_considerations_are_the_authors_words(run, tree):

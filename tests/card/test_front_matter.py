@@ -67,9 +67,12 @@ def test_base_tuned_and_every_graph_a_browser_runs_have_a_row(results):
 
 
 def test_a_row_has_number_interval_count_and_data(full_run, results):
-    int4 = results["evaluate.perplexity.test.int4"]
-    assert (int4.metric_value, int4.metric_args["ci95_low"], int4.metric_args["ci95_high"]) == (9.0, 7.4, 11.1)
-    assert (int4.metric_args["n"], int4.metric_args["n_of"]) == (15, "conversations")
+    measured = {m.id: m for m in current_measurements(full_run)}["evaluate.perplexity.test.int4"]
+    int4 = results[measured.id]
+    bounds = {key: bound for key, bound in int4.metric_args.items() if key.startswith("ci95")}
+    assert int4.metric_value == pytest.approx(measured.value, abs=0.05)
+    assert bounds == pytest.approx(measured.spread, abs=0.05) and len(bounds) == 2
+    assert (int4.metric_args["n"], int4.metric_args["n_of"]) == (measured.count, "conversations")
     assert int4.dataset_revision == file_sha256(full_run.stage("data") / "test.jsonl")
 
 
