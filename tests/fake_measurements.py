@@ -192,7 +192,7 @@ def measurements() -> dict[str, list[Measurement]]:
             *_of_a_prompt("remote.1.wasm"),
         ],
     }
-    return {**found, "evaluate": _evaluated(), "review": [], "judge": []}
+    return {**found, "evaluate": [], "review": [], "judge": []}
 
 
 def _of_a_prompt(prefix: str) -> list[Measurement]:
@@ -206,16 +206,3 @@ def _of_a_prompt(prefix: str) -> list[Measurement]:
             ("new_tokens", 32, "count"),
         )
     ]
-
-
-def _evaluated() -> list[Measurement]:
-    """What no rule derives yet."""
-    found = []
-    for model, recall in (("base", 0.1), ("tuned", 0.5), ("int4", 0.45)):
-        spread = {"ci95_low": recall - 0.061, "ci95_high": recall + 0.061}
-        found += [
-            number(f"evaluate.answers.key_fact_recall.{model}", recall, "fraction", 20, "facts", spread=spread),
-            number(f"evaluate.answers.stop_rate.{model}", 0.75, "fraction", 4, "answers"),
-            number(f"evaluate.answers.repetition_rate.{model}", 0.0, "fraction", 4, "answers"),
-        ]
-    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from fake_answers import write_fake_answers
 from fake_measurements import measurements, records, sums
 from fake_rates import PASSAGES, closed_book_lines, outcomes
+from fake_replies import write_reply_files
 from stage_runs import run_stage
 from tinsmith.card.stage import render_card
 from tinsmith.core import measure
@@ -98,20 +99,7 @@ def _write_files(stage: str, folder: Path) -> None:
                     folder / "nll" / f"{split}.{model}.jsonl", "".join(json.dumps(line) + "\n" for line in lines)
                 )
         write_json(folder / "tokens.json", {"conversations": 45, "different": []})
-        answers = [
-            {
-                "id": f"c{i}",
-                "question": f"What does cup {i} cost?",
-                "reference": "Rp 32k | *each*",
-                "facts": ["32k", "oat"],
-                "base": {"text": "Tea."},
-                "tuned": {"text": "Rp 33k"},
-                "int4": {"text": "Rp 32k\nor so"},
-                "int4_facts": ["32k"][:i],
-            }
-            for i in range(2)
-        ]
-        write_text(folder / "answers.jsonl", "".join(json.dumps(a) + "\n" for a in answers))
+        write_reply_files(folder)
         write_text(folder / "closed_book.jsonl", "".join(json.dumps(line) + "\n" for line in closed_book_lines()))
 
 

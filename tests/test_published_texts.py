@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fake_answers import write_fake_answers
+from fake_replies import asked_line
 from fake_run import write_card, write_run
 from stage_runs import run_stage
 from tinsmith.app import Names, build_app
@@ -22,7 +23,7 @@ from tinsmith.core.config import CardConfig, RunConfig
 from tinsmith.core.config_file import load_config
 from tinsmith.core.run_dir import read_json, tree_sha256s, write_json, write_text
 from tinsmith.data.stage import prepare_data
-from tinsmith.evaluate.stage import sample_questions
+from tinsmith.evaluate.groups import held_out_group
 from tinsmith.knowledge.passages import passages_of
 from tinsmith.model.answers.questions import check_questions, read_questions
 from tinsmith.model.conversations import read_jsonl
@@ -54,14 +55,12 @@ def run(tmp_path):
     report = read_json(run.stage("data") / "report.json")
     write_json(run.stage("data") / "report.json", {**report, "system_prompt": messages[0]["content"]})
     answers = [
-        {
-            "id": f"c{i}",
-            "question": messages[1]["content"],
-            "reference": messages[2]["content"],
-            "facts": ["32k", "oat"],
-            **{model: {"text": planted(model)} for model in ("base", "tuned", "int4")},
-            "int4_facts": ["32k"][:i],
-        }
+        asked_line(
+            f"c{i}",
+            messages[1]["content"],
+            messages[2]["content"],
+            {model: planted(model) for model in ("base", "tuned", "int4")},
+        )
         for i in range(2)
     ]
     write_text(run.stage("evaluate") / "answers.jsonl", "".join(json.dumps(answer) + "\n" for answer in answers))
@@ -164,8 +163,8 @@ def test_the_leak_check_sees_every_spelling(run):
 
 def test_agreed_texts_are_published_and_no_others(run, monkeypatch):
     answers = [json.loads(line) for line in (run.stage("evaluate") / "answers.jsonl").read_text().splitlines()]
-    agreed = {**answers[1], "question": "What is *mocha*?", "reference": "Rp 35k"}
-    agreed |= {model: {"text": f"{model} says so"} for model in ("base", "tuned", "int4")}
+    texts = {model: f"{model} says so" for model in ("base", "tuned", "int4")}
+    agreed = asked_line("c1", "What is *mocha*?", "Rp 35k", texts)
     write_text(run.stage("evaluate") / "answers.jsonl", "".join(json.dumps(a) + "\n" for a in (answers[0], agreed)))
     config = RunConfig.model_validate(
         {
@@ -200,7 +199,7 @@ def test_an_agreed_example_whose_text_changed_in_the_data_is_left_out_with_a_war
 
 
 def test_an_answer_that_repeats_something_private_of_the_training_data_is_left_out():
-    answer = {"question": "Whom do I ask?", "reference": "Ask help@tea.example.", "facts": [], "int4_facts": []}
+    answer = {"question": "Whom do I ask?", "reference": "Ask help@tea.example.", "facts": []}
     answer |= {"base": {"text": "Ask help@tea.example."}, "tuned": {"text": "Call +46 70 123 45 67"}}
     answer |= {"int4": {"text": f"Ask {SECRETS[0]}."}}
     assert answer_texts(answer) == {
@@ -218,7 +217,7 @@ def test_the_demos_examples_are_questions_that_its_run_answers(tiny_llama, tmp_p
     (tmp_path / "base" / "model").symlink_to(tiny_llama)
     run_stage(prepare_data, config.data, tmp_path / "base", tmp_path, seed=config.seed)
     test = read_jsonl(tmp_path / "test.jsonl")
-    questions = sample_questions(test, config.evaluate.questions, config.seed)
+    questions = held_out_group(test, config.evaluate.questions, config.seed).questions
     answered = {(question.question, question.reference) for question in questions}
     agreed = {(example.question, example.reference) for example in config.card.examples}
     assert len(agreed) == 2 and agreed <= answered

@@ -55,7 +55,7 @@ def test_it_is_short_whatever_the_author_and_the_devices_add(tmp_path, monkeypat
     run = write_run(tmp_path / "tea-bot", STAMPED, author)
     device = records()["remote/1.json"]
     device["backends"]["wasm"] = {"device": "wasm", "not_measured": "it was closed"}
-    for number in range(2, 9):
+    for number in range(2, 4):
         write_json(run.stage("remote") / f"{number}.json", device)
     write_json(run.stamp("remote"), {**read_json(run.stamp("remote")), "outputs": tree_sha256s(run.stage("remote"))})
     lines = lines_of(run, monkeypatch, author)
@@ -156,7 +156,9 @@ def test_what_was_not_measured_is_said_and_not_guessed(tmp_path):
 
 def test_wrong_numbers_are_said_before_what_the_model_knows(tmp_path):
     run = write_run(tmp_path / "tea-bot")
-    assert hallucination(Facts(read_evidence(run), CardConfig())).startswith("The model alone answered 17 %")
+    facts = Facts(read_evidence(run), CardConfig())
+    del facts.evidence.measurements["evaluate.facts.wrong_numbers.int4"]
+    assert hallucination(facts).startswith("The model alone answered 16.7 %")
     spread = {"ci95_low": 0.3, "ci95_high": 0.5}
     m = Measurement("evaluate.facts.wrong_numbers.int4", 0.4, "fraction", 80, "numbers", "a", spread)
     text = "Of the numbers that the model alone gives, 40 % (30 to 50 %) are wrong"

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from fake_rates import PASSAGES, outcomes
+from fake_replies import asked_line
 from fake_run import write_run
 from tinsmith.browser.chromium import Browser
 from tinsmith.card.evidence import read_evidence
@@ -19,13 +20,18 @@ from tinsmith.commands.measurement_names import name_of
 from tinsmith.commands.number_differences import UNTOLD, numbers
 from tinsmith.commands.run_differences import differences
 from tinsmith.core import measure
+from tinsmith.core.config import RunConfig
 from tinsmith.core.run_dir import RunDir, file_sha256, write_json, write_text
+from tinsmith.derive.files import Files
+from tinsmith.derive.replies import REPLY_RULES
+from tinsmith.derive.rules import derive
 from tinsmith.model.answers.rates import Outcome, outcome_record, rates
 
 HOSTILE = '</td><script>window.hacked = 1</script> & "x"\x1b[2J\nNumbers'
 OLD_NATS = [20.0, 31.0, 12.0, 43.0, 24.0, 15.0, 66.0, 27.0] * 2
 GAINS = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0] * 2
 SECRET = "the price of rose tea"
+FACTS = "Facts stated, held-out questions, in no training answer, INT4 package"
 
 
 def rewrite(run, path, lines):
@@ -85,29 +91,18 @@ def answer_pages(run, changed: list[Outcome]):
 
 
 def answer(run, stopped, ids=None, stated=None):
-    """Answers of all models to test questions: which of int4's stop, and how many of four key facts each states."""
-    texts = ["a b c d " * 3 if number == 0 else "Tea." for number in range(len(stopped))]
-    stated = stated or [1] * len(stopped)
-    facts = ["1", "2", "3", "4"]
-    others = {"text": "Tea.", "tokens": 3, "stopped": True}
-    lines = [
-        {
-            "id": f"c{number}",
-            "system": "",
-            "question": f"{SECRET} {id}?",
-            "facts": facts,
-            "base": others,
-            "base_facts": [],
-            "tuned": others,
-            "tuned_facts": [],
-            "int4": {"text": texts[number], "tokens": 3, "stopped": stopped[number]},
-            "int4_facts": facts[: stated[number]],
-        }
-        for number, id in enumerate(ids or range(len(stopped)))
-    ]
+    """Replies of all models to held-out questions: which of int4's stop, and how many of four facts each states."""
+    prices = ("110 euros", "120 kg", "130 days", "140 cm")
+    lines = []
+    for number, id in enumerate(ids or range(len(stopped))):
+        count = stated[number] if stated else 1
+        text = f"It is {' and '.join(prices[:count])}." + (" a b c d" * 3 if number == 0 else "")
+        line = asked_line(f"c{number}", f"{SECRET} {id}?", f"It is {' and '.join(prices)}.", {"int4": text})
+        assert len(line["facts"]) == 4
+        lines.append(line | {"int4": line["int4"] | {"stopped": stopped[number]}})
     rewrite(run, "evaluate/answers.jsonl", lines)
-    measured(run, "evaluate.answers.stop_rate.int4", sum(stopped) / len(stopped), count=len(stopped))
-    measured(run, "evaluate.answers.key_fact_recall.int4", sum(stated) / 4 / len(stated), count=4 * len(stated))
+    derived = derive(REPLY_RULES, Files(run.stage, RunConfig().seed))
+    measured_all(run, {m.id: {"value": m.value, "count": m.count, "spread": m.spread} for m in derived})
 
 
 def make_run(root):
@@ -331,16 +326,16 @@ def test_what_a_stage_resolved_is_compared(old, new):
     }
 
 
-def test_key_facts_are_paired_by_question(old, new):
+def test_facts_are_paired_by_question(old, new):
     answer(new, [True] * 12 + [False] * 4, stated=[2, 2, 1, 2, 2, 2, 1, 2] * 2)
-    row = rows_of(old, new)["Key facts of held-out answers, INT4 package"]
+    row = rows_of(old, new)[FACTS]
     # 12 facts more of 64: 18.75 points; no question gained more than one fact of four.
     assert row.change.startswith("+18.8 points (") and row.change.endswith("on the same 16 questions")
     assert row.verdict == "higher: better"
     lines = [json.loads(line) for line in (new.stage("evaluate") / "answers.jsonl").read_text().splitlines()]
-    rewrite(new, "evaluate/answers.jsonl", [line | {"facts": ["5", *line["facts"]]} for line in lines])
-    row = rows_of(old, new)["Key facts of held-out answers, INT4 package"]
-    assert row.verdict.startswith("cannot be paired: other key facts")
+    rewrite(new, "evaluate/answers.jsonl", [line | {"facts": line["facts"][1:]} for line in lines])
+    row = rows_of(old, new)[FACTS]
+    assert row.verdict.startswith("cannot be paired: other facts")
 
 
 def test_unpaired_intervals_say_no_more_than_that_they_overlap(old, new):
@@ -407,7 +402,7 @@ def test_mistakes_say_what_to_do(tmp_path, old):
     assert done.exit_code == 2 and "already there" in done.stderr and (tmp_path / "page.html").read_text() == "mine"
     rewrite(old, "evaluate/answers.jsonl", [{"id": "c0"}])
     done = compare(old.root, old.root)
-    assert done.exit_code == 2 and "evaluate/answers.jsonl: no 'system'" in done.stderr
+    assert done.exit_code == 2 and "evaluate/answers.jsonl:1: not an asked question" in done.stderr
 
 
 def test_no_text_of_the_data_is_printed_and_names_stay_on_their_line(old, new, tmp_path):

@@ -81,3 +81,23 @@ def test_small_categories_get_no_number(measured, tmp_path):
     assert measurements[categories[0]].value == pytest.approx(90 / 90)
     assert measurements[categories[0]].count == 3
     assert small_categories(Files.of_stage("evaluate", tmp_path)) == ["b"]
+
+
+def test_clean_conversations_are_those_without_a_close_neighbour(tmp_path):
+    for model, nlls in (("base", (20, 40, 90)), ("tuned", (10, 30, 60))):
+        write_text(tmp_path / f"nll/test.{model}.jsonl", "".join(json.dumps(line) + "\n" for line in sums(*nlls)))
+    lines = [{"id": f"c{index}", "close": index == 1} for index in range(3)]
+    write_text(tmp_path / "neighbours.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    measured = {m.id: m for m in derive(LOSS_RULES, Files.of_stage("evaluate", tmp_path))}
+    assert measured["evaluate.loss.test.base"].value == pytest.approx(150 / 60)
+    clean = measured["evaluate.loss.test_clean.base"]
+    assert (clean.value, clean.count, clean.raw) == (110 / 40, 2, "evaluate/nll/test.base.jsonl")
+    assert measured["evaluate.bits_per_byte.test_clean.tuned"].value == pytest.approx(70 / math.log(2) / 160)
+    ratio = measured["evaluate.ratio.test_clean.tuned_over_base"]
+    assert ratio.value == pytest.approx(math.exp((70 - 110) / 40)) and ratio.raw == "evaluate/nll/test.tuned.jsonl"
+
+
+def test_no_numbers_of_clean_conversations_if_all_have_a_close_neighbour(tmp_path):
+    write_text(tmp_path / "nll/test.base.jsonl", json.dumps(sums(10)[0]) + "\n")
+    write_text(tmp_path / "neighbours.jsonl", json.dumps({"id": "c0", "close": True}) + "\n")
+    assert not any("clean" in m.id for m in derive(LOSS_RULES, Files.of_stage("evaluate", tmp_path)))

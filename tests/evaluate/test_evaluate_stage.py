@@ -21,6 +21,7 @@ from tinsmith.model.answers.rates import Shown, judged, write_outcomes
 from tinsmith.model.answers.report import OUTCOMES_FILE
 from tinsmith.model.generation import Answer
 from tinsmith.model.passages import Passage, Source
+from tiny_answers import write_tiny_answers
 
 SOURCE = Source("shop.jsonl", "line 1")
 CONFIG = EvaluateConfig(train_sample=8, questions=6, max_new_tokens=8)
@@ -31,6 +32,9 @@ def run(line, out_dir, config=CONFIG, **other):
     for folder in (out_dir, knowledge):
         folder.mkdir(exist_ok=True)
     write_outcomes(knowledge / OUTCOMES_FILE, outcomes(30))
+    if not (knowledge / "answers").exists():
+        (knowledge / "answers").mkdir()
+        write_tiny_answers(knowledge / "answers")
     folders = {
         "base_dir": line.base,
         "data_dir": line.data,
@@ -48,12 +52,12 @@ def done(llama_line, tmp_path_factory):
 
 
 def outcomes(count):
-    """Known questions of which the page answers every second one, between others that the model is not asked."""
-    passages = [Passage(f"p{number}", "answer", "", f"It costs {number} euros.", SOURCE) for number in range(count)]
-    questions = [Question("Who won?", "far"), Question("Which?", "known", "p0")]
+    """Known questions of which the page answers every second one, after one without `must_state` and a far one."""
+    passages = [Passage(f"c{number}", "answer", "", f"It costs {number} euros.", SOURCE) for number in range(count)]
+    questions = [Question("Who won?", "far"), Question("Which?", "known", "c0")]
     shown = [Shown("unsure", 0.1, (passages[0],))] * 2
     for number in range(count):
-        questions.append(Question(f"Price of {number}?", "known", f"p{number}", (f"{number} euros",)))
+        questions.append(Question(f"Price of {number}?", "known", f"c{number}", (f"{number} euros",)))
         shown.append(Shown("sure", 0.9, (passages[number - number % 2],)))
     return judged(questions, shown, passages, seed=1)
 
@@ -77,8 +81,11 @@ def test_every_promised_id_is_measured(done):
     assert half == pytest.approx(by_id["evaluate.ratio.test.int4_over_tuned"].value, rel=2e-3)
     assert half != by_id["evaluate.ratio.test.int4_over_tuned"].value
     for model in ("base", "tuned", "int4"):
-        for name in ("stop_rate", "repetition_rate", "key_fact_recall"):
+        for name in ("stop_rate", "repetition_rate", "length"):
             assert f"evaluate.answers.{name}.{model}" in by_id
+        assert f"evaluate.facts.trained.{model}" in by_id and f"evaluate.memorised.trained.{model}" in by_id
+    for id in ("facts.reworded.page", "facts.held_out_new.page", "facts.control.swapped", "refused.far.int4"):
+        assert f"evaluate.{id}" in by_id
     gate = by_id["gate.evaluate.tokens"]
     assert (gate.value, gate.count, gate.passed) == (0, 8 + 6 + 10, True)
     assert by_id["evaluate.loss.train.base"].count == 8
@@ -95,13 +102,53 @@ def test_numbers_follow_from_the_raw_files(done):
         pooled[model] = math.exp(sum(r["nll"] for r in raw) / sum(r["tokens"] for r in raw))
         assert measurement.value == pytest.approx(pooled[model])
     assert by_id["evaluate.ratio.test.int4_over_tuned"].value == pytest.approx(pooled["int4"] / pooled["tuned"])
+    for measurement in derive(RULES, Files.of_stage("evaluate", out_dir, seed=3)):
+        assert by_id[measurement.id] == measurement
+    assert all(measurement.raw for measurement in by_id.values())
+
+
+def test_every_group_is_asked_of_every_subject(done):
+    result, out_dir = done
+    by_id = {measurement.id: measurement for measurement in result.measurements}
     answers = lines(out_dir / "answers.jsonl")
-    assert len(answers) == 6
+    assert [answer["group"] for answer in answers] == ["trained"] * 6 + ["reworded"] * 6 + ["held_out"] * 6
+    assert len({answer["id"] for answer in answers}) == 18
+    assert all(answer[model]["tokens"] <= 8 for answer in answers for model in ("base", "tuned", "int4"))
+    assert all(answer["page"]["rung"] in ("sure", "likely", "unsure") for answer in answers)
     stopped = sum(answer["int4"]["stopped"] for answer in answers)
-    assert by_id["evaluate.answers.stop_rate.int4"].value == stopped / 6
-    facts = sum(len(answer["facts"]) for answer in answers)
-    assert by_id["evaluate.answers.key_fact_recall.base"].count == facts > 0
-    assert by_id["evaluate.answers.key_fact_recall.base"].value == sum(len(a["base_facts"]) for a in answers) / facts
+    assert by_id["evaluate.answers.stop_rate.int4"].value == stopped / 18
+    for group in ("trained", "reworded"):
+        facts = sum(len(answer["facts"]) for answer in answers if answer["group"] == group)
+        assert by_id[f"evaluate.facts.{group}.base"].count == facts > 0
+        assert all(fact["in_training"] for answer in answers if answer["group"] == group for fact in answer["facts"])
+    held_out = [fact["in_training"] for answer in answers if answer["group"] == "held_out" for fact in answer["facts"]]
+    assert by_id["evaluate.facts.held_out_new.int4"].count == held_out.count(False) > 0
+    record = read_json(out_dir / "evaluate.json")
+    assert record["groups"]["reworded"]["source"].startswith("the owner's measuring questions")
+    assert record["absent"]["evaluate.refused.near"].startswith("there are no near questions")
+    assert record["absent"]["evaluate.answers.format_valid"].startswith("most training answers have no JSON")
+
+
+def test_int4_is_asked_about_what_the_data_do_not_answer(done):
+    result, out_dir = done
+    (far,) = lines(out_dir / "out_of_scope.jsonl")
+    assert (far["kind"], far["question"], far["system"]) == ("far", "Who won?", "You sell tea.") and far["text"]
+    (refused,) = [m for m in result.measurements if m.id.startswith("evaluate.refused.")]
+    assert (refused.id, refused.value, refused.raw) == ("evaluate.refused.far.int4", 0, "evaluate/out_of_scope.jsonl")
+
+
+def test_test_conversations_with_a_close_neighbour_are_left_out_beside_the_full_numbers(done, llama_line):
+    result, out_dir = done
+    by_id = {measurement.id: measurement for measurement in result.measurements}
+    neighbours = lines(out_dir / "neighbours.jsonl")
+    train = {line["id"] for line in lines(llama_line.data / "train.jsonl")}
+    assert {one["id"] for one in neighbours} == {line["id"] for line in lines(llama_line.data / "test.jsonl")}
+    assert all(one["nearest"] in train for one in neighbours)
+    clean = {one["id"] for one in neighbours if not one["close"]}
+    record = read_json(out_dir / "evaluate.json")["test_clean"]
+    assert record["conversations"] == len(clean) and record["threshold"] == 0.8
+    loss = by_id.get("evaluate.loss.test_clean.int4")
+    assert (loss.count if loss else 0) == len(clean)
 
 
 def test_the_model_alone_is_asked_known_questions(done):
@@ -161,7 +208,9 @@ def test_a_model_that_did_not_learn_is_said(llama_line, tmp_path):
     ratio = next(m for m in result.measurements if m.id == "evaluate.ratio.test.tuned_over_base")
     assert ratio.value == 1
     assert not (tmp_path / "out/answers.jsonl").exists()
-    assert not any("answers" in measurement.id for measurement in result.measurements)
+    assert not any(".answers." in measurement.id or ".facts." in measurement.id for measurement in result.measurements)
+    absent = read_json(tmp_path / "out/evaluate.json")["absent"]
+    assert absent["evaluate.facts"] == absent["evaluate.answers"] == "no questions were asked"
 
 
 def test_another_chat_template_in_the_package_stops_the_run(llama_line, tmp_path):

@@ -8,7 +8,6 @@ from tinsmith.evaluate.generate import (
     Question,
     encode_prompts,
     first_turn,
-    is_repetitive,
     onnx_answers,
 )
 from tinsmith.evaluate.nll import load_torch
@@ -84,23 +83,7 @@ def test_answer_keeps_the_first_end_token_and_drops_padding(tokenizer):
 
 def test_first_turn_of_many():
     turns = (Message("user", "q1"), Message("assistant", "a1"), Message("user", "q2"), Message("assistant", "a2"))
-    assert first_turn(Conversation("i", "c", turns)) == Question("i", "c", "q1", "", "a1")
+    assert first_turn(Conversation("i", "c", turns)) == Question("i", "c", "q1", "", "a1", conversation="i")
     question = first_turn(Conversation("i", "c", (Message("system", "s"), *turns)))
     assert question == Question("i", "c", "q1", "s", "a1")
     assert [message.role for message in question.messages] == ["system", "user"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", False),
-        ("no no no no no", False),
-        ("no no no no no no", True),
-        ("We ship to Bandung. We ship to Bandung! we ship, to bandung", True),
-        ("We ship to Bandung. We ship to Bandung! We ship to Jakarta", False),
-        ("one two three one two three one two three", False),
-        ("\u8336\u8336\u8336\u8336\u8336\u8336", True),
-    ],
-)
-def test_is_repetitive(text, expected):
-    assert is_repetitive(text) is expected

@@ -19,7 +19,7 @@ AUTHORS_MARK = "*(author's words)*"
 _SINGULARS = {"matrices": "matrix"}
 """Plurals of `Measurement.count_of` that do not just add an s."""
 
-_SPLITS = "(train|val|test)"
+_SPLITS = "(train|val|test|test_clean)"
 _GRAPHS = "|".join(MEASURED_GRAPHS)
 _SUBJECTS = "(base|tuned|int4|page)"
 _CRITERIA = "(accuracy|quality|factual)"
@@ -35,8 +35,7 @@ _IDS = (
     ),
     (rf"evaluate\.ratio\.{_SPLITS}\.(tuned_over_base|({_GRAPHS})_over_tuned)", "evaluate"),
     (r"evaluate\.closed_book\.(right|page_right)", "evaluate"),
-    (rf"evaluate\.answers\.\w+\.{_SUBJECTS}", "evaluate"),
-    (rf"evaluate\.facts\.(\w+)\.{_SUBJECTS}|evaluate\.facts\.control\.\w+", "evaluate"),
+    (r"evaluate\.(answers|facts|contradicted|memorised|refused|questions|questions_with_facts)\..+", "evaluate"),
     (r"bench\.(wasm|webgpu)\.\w+(\.\d+)?", "bench"),
     (r"remote\.\d+\.(wasm|webgpu)\.\w+(\.\d+)?", "remote"),
     (rf"review\.{_CRITERIA}\.{_SUBJECTS}|review\.alpha\.{_CRITERIA}|review\.raters", "review"),
@@ -261,8 +260,18 @@ class Facts:
             file, key = f"{id.split('.')[1]}.json", "not_measured"
         elif id.startswith("evaluate.closed_book."):
             key = "closed_book.withheld"
+        elif stage == "evaluate" and (start := self._absent_start(id)):
+            return self._keep(Field(id, f"Not measured: {plain(self._absent()[start])}", "not_measured"))
         reason = self.absence(stage, file, key)
         return self._keep(Field(id, f"Not measured: {reason}", "not_measured"))
+
+    def _absent(self) -> dict[str, str]:
+        """Starts of evaluate's measurement ids, and why it has none of them."""
+        return self.raw("evaluate", "evaluate.json", "absent") or {}
+
+    def _absent_start(self, id: str) -> str:
+        """The longest start of `id` that the evaluate stage gives a reason for; empty if there is none."""
+        return max((start for start in self._absent() if f"{id}.".startswith(f"{start}.")), key=len, default="")
 
     def absence(self, stage: str, file: str, key: str = "") -> str:
         """Why there is no number, and what to type."""

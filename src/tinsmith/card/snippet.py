@@ -74,6 +74,10 @@ console.log(rung, reply, passage.source);
 """
 
 
+_MAX_NEW_TOKENS = 128
+"""Of code that is printed before an evaluation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snippet:
     """One form of the code."""
@@ -85,10 +89,16 @@ class Snippet:
     """Start of the URLs from which the code loads files -> its path on the test's server."""
 
 
+def _max_new_tokens(evidence: Evidence) -> int:
+    """Tokens that a reply may have: as configured, else as in the evaluation."""
+    decoding = (evidence.record("evaluate", "evaluate.json") or {}).get("decoding", {})
+    return evidence.config.evaluate.max_new_tokens or decoding.get("max_new_tokens") or _MAX_NEW_TOKENS
+
+
 def snippets(evidence: Evidence, config: CardConfig, name: str) -> list[Snippet]:
     """The forms of the code: with the package on a model hub, with the package on one's own host, and with answers."""
     messages = _messages(config, evidence.config.public_system_prompt)
-    ask = _ASK.format(messages=messages, max_new_tokens=evidence.config.evaluate.max_new_tokens)
+    ask = _ASK.format(messages=messages, max_new_tokens=_max_new_tokens(evidence))
     options = _options(evidence)
     hub_id = config.hub_id or f"YOUR-ORG/{name}"
     url = self_hosted_url(config)

@@ -128,7 +128,7 @@ def _new(config: RunConfig, run: RunDir, evidence: Evidence) -> Iterator[Candida
             yield _question(question, f"category {question.category}")
     for candidate in example_candidates(evidence):
         if candidate.example not in config.card.examples:
-            yield _example(candidate, f"INT4 states {candidate.key_facts} key facts")
+            yield _example(candidate, f"INT4 states {candidate.facts} facts")
 
 
 def _prompt(text: str, note: str) -> Candidate:

@@ -3,12 +3,13 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tinsmith.card.evidence import Evidence
 from tinsmith.card.examples import answer_texts, example_of
 from tinsmith.core.config import MAX_QUESTION_CHARACTERS, CardExample
 from tinsmith.model.conversations import Conversation
+from tinsmith.model.facts import judge_facts
+from tinsmith.model.replies.asked import Asked, all_asked
 
 _QUESTIONS = 12
 _EXAMPLES = 8
@@ -29,8 +30,8 @@ class ExampleCandidate:
     example: CardExample
     answers: dict[str, str]
     """By model, as the card would show them."""
-    key_facts: str
-    """How many of the reference's key facts INT4 states, such as `1 of 3`."""
+    facts: str
+    """How many of the reference's facts INT4 states, such as `1 of 3`."""
 
 
 def question_candidates(conversations: Sequence[Conversation], seed: int) -> list[QuestionCandidate]:
@@ -53,21 +54,27 @@ def question_candidates(conversations: Sequence[Conversation], seed: int) -> lis
 
 
 def example_candidates(evidence: Evidence) -> list[ExampleCandidate]:
-    """Up to 8 answered test questions, ranked by the share of key facts that INT4 states.
+    """Up to 8 answered test questions, ranked by the share of facts that INT4 states.
 
     They come from both ends of the ranking: best, worst, second best, and so on.
 
-    Answers whose reference has no key facts come last, because they cannot be ranked.
+    Answers whose reference has no facts come last, because they cannot be ranked.
     """
-    answers = evidence.lines("evaluate", "answers.jsonl")
-    ranked = sorted((a for a in answers if a["facts"]), key=lambda a: len(a["int4_facts"]) / len(a["facts"]))
-    ordered: list[dict[str, Any]] = []
+    lines = evidence.lines("evaluate", "answers.jsonl")
+    asked = [one for one in all_asked(lines) if one.group == "held_out"]
+    ranked = sorted((one for one in asked if one.facts), key=lambda one: _stated(one) / len(one.facts))
+    ordered: list[Asked] = []
     while ranked:
         ordered.append(ranked.pop(-1 if len(ordered) % 2 == 0 else 0))
-    ordered += [answer for answer in answers if not answer["facts"]]
-    return [_example(answer) for answer in ordered[:_EXAMPLES]]
+    ordered += [one for one in asked if not one.facts]
+    return [_example(one) for one in ordered[:_EXAMPLES]]
 
 
-def _example(answer: dict[str, Any]) -> ExampleCandidate:
-    key_facts = f"{len(answer['int4_facts'])} of {len(answer['facts'])}"
-    return ExampleCandidate(example_of(answer), answer_texts(answer), key_facts)
+def _example(one: Asked) -> ExampleCandidate:
+    line = one.as_dict()
+    return ExampleCandidate(example_of(line), answer_texts(line), f"{_stated(one)} of {len(one.facts)}")
+
+
+def _stated(one: Asked) -> int:
+    """Facts of the reference that INT4 states."""
+    return judge_facts(one.facts, one.question, one.replies["int4"].text).count("stated")

@@ -13,16 +13,19 @@ from typing import Generic, TypeVar
 from tinsmith.card.evidence import Evidence, required
 from tinsmith.core.paired import Change, mean_change, perplexity_change, share_change
 from tinsmith.core.run_dir import combined_sha256
-from tinsmith.evaluate.generate import is_repetitive
 from tinsmith.model.answers.rates import SHOWN, Outcome, read_outcomes
 from tinsmith.model.answers.report import OUTCOMES_FILE
+from tinsmith.model.facts import Fact, judge_facts
+from tinsmith.model.replies.asked import MODELS, SUBJECTS, Asked, all_asked
+from tinsmith.model.replies.rates import FACT_GROUPS, fact_groups
+from tinsmith.model.replies.repetition import is_repetitive
 
 T = TypeVar("T")
 
 SPLITS = ("train", "val", "test")
 _MODELS = ("base", "tuned", "int4", "int4_float16", "int4_int8")
-_ANSWERS, _CLOSED_BOOK = "evaluate/answers.jsonl", "evaluate/closed_book.jsonl"
-_OTHER_FACTS = "other key facts are looked for, because the data have other ordinary words"
+_CLOSED_BOOK = "evaluate/closed_book.jsonl"
+_OTHER_FACTS = "other facts are looked for, because the references or the training data differ"
 _OTHER_TOKENS = "the runs cut texts into different tokens; bits per byte can be compared"
 
 
@@ -210,46 +213,54 @@ _OUTCOME_FLAGS: dict[str, tuple[str, Callable[[Outcome], bool]]] = {
 
 
 def _of_answers(old: Evidence, new: Evidence) -> Iterator[tuple[str, Pairing]]:
-    """Answers to test questions. Whether one stops depends on how long it may get."""
+    """Replies to the same questions. Whether one stops depends on how long it may get."""
     pair = Pair(_answers(old), _answers(new), "questions")
     if not (pair.old and pair.new):
         return
     limits = [_max_new_tokens(evidence) for evidence in (old, new)]
     problem = "" if limits[0] == limits[1] else f"answers were cut at {limits[0]} and {limits[1]} tokens"
-    with_facts = Pair(
-        *({key: one for key, one in side.items() if _facts(one)} for side in (pair.old, pair.new)), pair.items
-    )
-    has_others = any(_facts(pair.old[key]) != _facts(pair.new[key]) for key in with_facts.common)
-    for model in ("base", "tuned", "int4"):
-        recall = with_facts.paired(partial(_recall, model), problem or (_OTHER_FACTS if has_others else ""))
-        yield f"evaluate.answers.key_fact_recall.{model}", recall
+    for group in FACT_GROUPS:
+        sides = [{key: one for key, one in side.items() if _facts(group, one)} for side in (pair.old, pair.new)]
+        with_facts = Pair(sides[0], sides[1], pair.items)
+        has_others = any(_facts(group, pair.old[key]) != _facts(group, pair.new[key]) for key in with_facts.common)
+        for subject in SUBJECTS:
+            replies = [one.text(subject) for side in sides for one in side.values()]
+            if all(sides) and None not in replies:
+                recall = partial(_recall, group, subject)
+                pairing = with_facts.paired(recall, problem or (_OTHER_FACTS if has_others else ""))
+                yield f"evaluate.facts.{group}.{subject}", pairing
+    for model in MODELS:
         yield f"evaluate.answers.stop_rate.{model}", pair.shares(partial(_stops, model), problem)
         yield f"evaluate.answers.repetition_rate.{model}", pair.shares(partial(_repeats, model), problem)
 
 
-def _stops(model: str, line: dict) -> bool:
-    return required(required(line, model, _ANSWERS), "stopped", _ANSWERS)
+def _stops(model: str, one: Asked) -> bool:
+    return one.replies[model].stopped
 
 
-def _repeats(model: str, line: dict) -> bool:
-    return is_repetitive(required(required(line, model, _ANSWERS), "text", _ANSWERS))
+def _repeats(model: str, one: Asked) -> bool:
+    return is_repetitive(one.replies[model].text)
 
 
-def _facts(line: dict) -> list[str]:
-    return required(line, "facts", _ANSWERS)
+def _facts(group: str, one: Asked) -> list[Fact]:
+    return [fact for fact in one.facts if group in fact_groups(one, fact, frozenset())]
 
 
-def _recall(model: str, old: list[dict], new: list[dict]) -> Change:
-    stated = ([len(required(line, f"{model}_facts", _ANSWERS)) for line in side] for side in (old, new))
-    return mean_change(*stated, *([len(_facts(line)) for line in side] for side in (old, new)))
+def _recall(group: str, subject: str, old: list[Asked], new: list[Asked]) -> Change:
+    stated = ([_stated(group, subject, one) for one in side] for side in (old, new))
+    return mean_change(*stated, *([len(_facts(group, one)) for one in side] for side in (old, new)))
 
 
-def _answers(evidence: Evidence) -> dict[str, dict]:
-    """Answers of all models, by prompt."""
-    return {
-        combined_sha256([required(line, key, _ANSWERS) for key in ("system", "question")]): line
-        for line in evidence.lines("evaluate", "answers.jsonl")
-    }
+def _stated(group: str, subject: str, one: Asked) -> int:
+    verdicts = judge_facts(one.facts, one.question, one.text(subject) or "")
+    wanted = _facts(group, one)
+    return sum(verdict == "stated" and fact in wanted for fact, verdict in zip(one.facts, verdicts, strict=True))
+
+
+def _answers(evidence: Evidence) -> dict[str, Asked]:
+    """Questions with all replies, by prompt."""
+    asked = all_asked(evidence.lines("evaluate", "answers.jsonl"))
+    return {combined_sha256([one.system, one.question]): one for one in asked}
 
 
 def _max_new_tokens(evidence: Evidence) -> int | None:

@@ -12,6 +12,7 @@ _WORDS = {
     "train": "training split",
     "val": "validation split",
     "test": "test split",
+    "test_clean": "test split without close neighbours",
     "base": "base",
     "tuned": "fine-tuned",
     "int4": "INT4 package",
@@ -36,21 +37,39 @@ _WORDS = {
     "likely": 'showed one as "closest to your question"',
     "silent": "found no passage close enough",
     "unsure": "said that it does not know",
+    "held_out_seen": "held-out questions, stated in training answers too",
+    "held_out_new": "held-out questions, in no training answer",
+    "held_out_seen_clean": "held-out questions without close neighbours, stated in training answers too",
+    "held_out_new_clean": "held-out questions without close neighbours, in no training answer",
+    "reversed": "numbers in reverse order",
+    "swapped": "the answer to another question",
+    "negated": "denied",
+    "soup": "a soup of values",
 }
-_SPLIT, _MODEL, _DEVICE = "(train|val|test)", "(base|tuned|int4|int4_float16|int4_int8)", "(wasm|webgpu)"
+_SPLIT, _MODEL, _DEVICE = "(train|val|test|test_clean)", "(base|tuned|int4|int4_float16|int4_int8)", "(wasm|webgpu)"
 _CRITERION, _GROUP = "(accuracy|factual|quality)", "(trained|reworded|held_out)"
-_SUBJECT = "(base|tuned|int4|page|reference)"
+_SUBJECT, _CONTROL = "(base|tuned|int4|page|reference)", "(reversed|swapped|negated|soup)"
+_FACTS = "(trained|reworded|held_out_(?:seen|new)(?:_clean)?)"
 _PATTERNS = (
     (rf"evaluate\.(loss|perplexity|bits_per_byte)\.{_SPLIT}\.{_MODEL}", "{0}, {1}, {2}", LOWER),
     (rf"evaluate\.loss\.{_SPLIT}\.{_MODEL}\.category\.(.+)", "Loss, {0}, {1}, category {2}", LOWER),
     (rf"evaluate\.ratio\.{_SPLIT}\.{_MODEL}_over_{_MODEL}", "Perplexity, {0}, {1} over {2}", LOWER),
     (rf"evaluate\.answers\.stop_rate\.{_MODEL}", "Answers that stop by themselves, {0}", HIGHER),
     (rf"evaluate\.answers\.repetition_rate\.{_MODEL}", "Answers that repeat themselves, {0}", LOWER),
-    (rf"evaluate\.answers\.key_fact_recall\.{_MODEL}", "Key facts of held-out answers, {0}", HIGHER),
     (rf"(review|judge)\.{_CRITERION}\.{_SUBJECT}", "{1} out of 10, judged by {0}, {2}", HIGHER),
     (rf"review\.{_CRITERION}\.{_GROUP}\.{_SUBJECT}", "{0} out of 10, judged by people, {1}, {2}", HIGHER),
     (rf"review\.facts\.{_SUBJECT}", "Facts confirmed by people that replies state, {0}", HIGHER),
     (rf"review\.alpha\.{_CRITERION}", "Agreement of raters (alpha): {0}", ""),
+    (rf"evaluate\.answers\.format_valid\.{_MODEL}", "Replies with valid JSON, {0}", HIGHER),
+    (rf"evaluate\.answers\.length\.{_SUBJECT}", "Median words of a reply, {0}", ""),
+    (rf"evaluate\.facts\.wrong_numbers\.{_SUBJECT}", "Stated numbers that are wrong, {0}", LOWER),
+    (rf"evaluate\.facts\.{_FACTS}\.{_SUBJECT}", "Facts stated, {0}, {1}", HIGHER),
+    (rf"evaluate\.contradicted\.{_FACTS}\.{_SUBJECT}", "Facts contradicted, {0}, {1}", LOWER),
+    (rf"evaluate\.facts\.control\.{_CONTROL}", "Facts found in wrong replies: {0}", LOWER),
+    (rf"evaluate\.memorised\.{_GROUP}\.{_MODEL}", "Answers repeated word for word, {0}, {1}", ""),
+    (r"evaluate\.refused\.(near|far)\.int4", "INT4 alone admits not to know, {0} questions", HIGHER),
+    (rf"evaluate\.questions\.{_GROUP}", "Questions, {0}", ""),
+    (rf"evaluate\.questions_with_facts\.{_FACTS}", "Questions with a fact, {0}", ""),
     (r"answers\.known\.right_when\.(sure|likely|unsure)", "First passage was right when it {0}", HIGHER),
     *(
         (rf"(?:bench|remote\.\d+)\.{_DEVICE}\.{key}{length}", template.format("{0}", of_length), better)

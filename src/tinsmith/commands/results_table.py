@@ -8,6 +8,7 @@ from typing import Any
 from tinsmith.core.measure import Measurement
 
 _MODELS = ("base", "tuned", "int4")
+_SUBJECTS = (*_MODELS, "page")
 
 
 def results_table(measurements: Sequence[Measurement]) -> str:
@@ -17,16 +18,24 @@ def results_table(measurements: Sequence[Measurement]) -> str:
     def cell(identifier: str, template: str, factor: float = 1.0) -> str:
         return template.format(by_id[identifier].value * factor) if identifier in by_id else "-"
 
-    rows = [("", *_MODELS)]
+    rows = [("", *_SUBJECTS)]
     for split in ("train", "val", "test"):
-        rows.append((f"perplexity, {split}", *(cell(f"evaluate.perplexity.{split}.{m}", "{:.2f}") for m in _MODELS)))
+        rows.append((f"perplexity, {split}", *(cell(f"evaluate.perplexity.{split}.{m}", "{:.2f}") for m in _SUBJECTS)))
     for name, title in (
         ("stop_rate", "answers that stop"),
         ("repetition_rate", "answers that repeat"),
-        ("key_fact_recall", "held-out key facts"),
+        ("format_valid", "answers with valid JSON"),
     ):
-        rows.append((title, *(cell(f"evaluate.answers.{name}.{m}", "{:.0f} %", 100) for m in _MODELS)))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        rows.append((title, *(cell(f"evaluate.answers.{name}.{m}", "{:.0f} %", 100) for m in _SUBJECTS)))
+    for group, title in (
+        ("trained", "facts, trained questions"),
+        ("reworded", "facts, in other words"),
+        ("held_out_seen", "facts, held out, known elsewhere"),
+        ("held_out_new", "facts, held out, never stated"),
+        ("wrong_numbers", "stated numbers that are wrong"),
+    ):
+        rows.append((title, *(cell(f"evaluate.facts.{group}.{m}", "{:.0f} %", 100) for m in _SUBJECTS)))
+    widths = [max(len(row[column]) for row in rows) for column in range(1 + len(_SUBJECTS))]
     lines = [
         "  ".join((row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))))
         for row in rows

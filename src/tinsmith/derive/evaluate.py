@@ -5,6 +5,7 @@ from typing import Any
 from tinsmith.core.intervals import clustered_wilson
 from tinsmith.derive.files import Files
 from tinsmith.derive.losses import LOSS_RULES
+from tinsmith.derive.replies import REPLY_RULES
 from tinsmith.derive.rules import Derived, Rule
 from tinsmith.model.answers.judge import passage_key
 from tinsmith.model.answers.questions import Question
@@ -49,5 +50,6 @@ RULES = (
         hint=_differing,
     ),
     *LOSS_RULES,
+    *REPLY_RULES,
     Rule("evaluate.closed_book.{subject}", CLOSED_BOOK, closed_book_share, _closed_book),
 )

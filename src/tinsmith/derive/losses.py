@@ -13,6 +13,9 @@ from tinsmith.derive.rules import Derived, Fields, Rule
 from tinsmith.model.package_format import MEASURED_GRAPHS
 
 FOLDER = "evaluate/nll"
+NEIGHBOURS = "evaluate/neighbours.jsonl"
+CLEAN = "test_clean"
+"""The test conversations that have no close neighbour in the training data."""
 RATIOS = (("tuned", "base"), *((model, "tuned") for model in MEASURED_GRAPHS))
 """Pairs of models; the ratio is the first one's perplexity over the second one's."""
 MIN_CATEGORY = 3
@@ -99,7 +102,15 @@ def _rows(scores: Sequence[dict[str, Any]]) -> np.ndarray:
     return np.array([(score["nll"], score["tokens"], score["bytes"]) for score in scores], dtype=np.float64)
 
 
+def clean_conversations(files: Files) -> frozenset[str]:
+    """Ids of the test conversations that have no close neighbour in the training data."""
+    return frozenset(line["id"] for line in files.lines(NEIGHBOURS) if not line["close"])
+
+
 def _scores(files: Files, split: str, model: str) -> list[dict[str, Any]]:
+    if split == CLEAN:
+        clean = clean_conversations(files)
+        return [score for score in _scores(files, "test", model) if score["id"] in clean]
     return files.lines(f"{FOLDER}/{split}.{model}.jsonl")
 
 
@@ -123,6 +134,38 @@ def _compared(files: Files) -> Iterable[Fields]:
                 yield {"split": split, "over": over, "under": under}
 
 
+def clean_loss(files: Files, model: str) -> Derived:
+    """Loss on the clean test conversations."""
+    return loss(files, CLEAN, model)
+
+
+def clean_perplexity(files: Files, model: str) -> Derived:
+    """Perplexity on the clean test conversations."""
+    return perplexity(files, CLEAN, model)
+
+
+def clean_bits_per_byte(files: Files, model: str) -> Derived:
+    """Bits per byte on the clean test conversations."""
+    return bits_per_byte(files, CLEAN, model)
+
+
+def clean_ratio(files: Files, over: str, under: str) -> Derived:
+    """Ratio of two perplexities on the clean test conversations."""
+    return perplexity_ratio(files, CLEAN, over, under)
+
+
+def _only_clean(each: Callable[[Files], Iterable[Fields]]) -> Callable[[Files], Iterable[Fields]]:
+    """The fields of the test split without the split; none if no test conversation is clean."""
+
+    def clean(files: Files) -> Iterable[Fields]:
+        if not files.has(NEIGHBOURS) or not clean_conversations(files):
+            return []
+        of_test = (fields for fields in each(files) if fields["split"] == "test")
+        return [{name: text for name, text in fields.items() if name != "split"} for fields in of_test]
+
+    return clean
+
+
 def _categories(files: Files) -> Iterable[Fields]:
     for fields in scored(files):
         if fields["split"] == "test":
@@ -142,10 +185,20 @@ def small_categories(files: Files) -> list[str]:
 
 
 _RAW = FOLDER + "/{split}.{model}.jsonl"
+_RAW_TEST = FOLDER + "/test.{model}.jsonl"
 LOSS_RULES = (
+    Rule("evaluate.loss.test_clean.{model}", _RAW_TEST, clean_loss, _only_clean(scored)),
+    Rule("evaluate.perplexity.test_clean.{model}", _RAW_TEST, clean_perplexity, _only_clean(scored)),
+    Rule("evaluate.bits_per_byte.test_clean.{model}", _RAW_TEST, clean_bits_per_byte, _only_clean(scored)),
+    Rule(
+        "evaluate.ratio.test_clean.{over}_over_{under}",
+        FOLDER + "/test.{over}.jsonl",
+        clean_ratio,
+        _only_clean(_compared),
+    ),
     Rule("evaluate.loss.{split}.{model}", _RAW, loss, scored),
     Rule("evaluate.perplexity.{split}.{model}", _RAW, perplexity, scored),
     Rule("evaluate.bits_per_byte.{split}.{model}", _RAW, bits_per_byte, scored),
-    Rule("evaluate.loss.test.{model}.category.{category*}", FOLDER + "/test.{model}.jsonl", category_loss, _categories),
+    Rule("evaluate.loss.test.{model}.category.{category*}", _RAW_TEST, category_loss, _categories),
     Rule("evaluate.ratio.{split}.{over}_over_{under}", FOLDER + "/{split}.{over}.jsonl", perplexity_ratio, _compared),
 )

@@ -4,18 +4,15 @@ Closed book: the model sees its system prompt and the question, and no passage.
 """
 
 import json
-import random
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tinsmith.core.run_dir import write_text
-from tinsmith.evaluate.generate import Question, first_turn
+from tinsmith.evaluate.generate import Question
+from tinsmith.evaluate.groups import draw
 from tinsmith.model.answers.judge import is_right_text
-from tinsmith.model.answers.rates import Outcome, passed_controls, rates, read_outcomes, withheld_reason
-from tinsmith.model.answers.report import OUTCOMES_FILE
-from tinsmith.model.conversations import Conversation
+from tinsmith.model.answers.rates import Outcome, passed_controls, rates, withheld_reason
 from tinsmith.model.generation import Answer
 
 FILE = "closed_book.jsonl"
@@ -23,25 +20,19 @@ QUESTIONS = 24
 """Known questions that the model is asked. Two cores answer one in about a second."""
 
 
-def closed_book_sample(knowledge_dir: Path, seed: int) -> list[Outcome]:
+def closed_book_sample(outcomes: Sequence[Outcome], seed: int) -> list[Outcome]:
     """Up to `QUESTIONS` known questions whose right answer can be told from its text, drawn by `seed`.
 
-    Raises:
-        ArtifactError: the knowledge stage's outcomes cannot be read.
+    Args:
+        outcomes: Of the knowledge stage's measuring questions.
+        seed: Of the sample.
     """
-    outcomes = [
-        outcome
-        for outcome in read_outcomes(knowledge_dir / OUTCOMES_FILE)
-        if outcome.question.kind == "known" and outcome.question.must_state
-    ]
-    indices = random.Random(f"{seed} closed book").sample(range(len(outcomes)), min(QUESTIONS, len(outcomes)))
-    return [outcomes[index] for index in sorted(indices)]
+    known = [outcome for outcome in outcomes if outcome.question.kind == "known" and outcome.question.must_state]
+    return draw(known, QUESTIONS, f"{seed} closed book")
 
 
-def closed_book_questions(sample: Sequence[Outcome], conversations: Sequence[Conversation]) -> list[Question]:
-    """The sample's questions after the system message that most `conversations` begin with."""
-    systems = Counter(first_turn(conversation).system for conversation in conversations)
-    system = systems.most_common(1)[0][0]
+def closed_book_questions(sample: Sequence[Outcome], system: str) -> list[Question]:
+    """The sample's questions after a system message."""
     return [Question(str(number), "", one.question.question, system, "") for number, one in enumerate(sample)]
 
 

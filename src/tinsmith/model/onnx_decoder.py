@@ -28,6 +28,23 @@ class OnnxDecoder:
         """A new, empty sequence."""
         return Sequencer(self)
 
+    def join(self, sequences: Sequence["Sequencer"]) -> "Batch":
+        """The sequences, each with a token or more, to be extended together from now on.
+
+        Raises:
+            ValueError: the graph returns only new rows of its cache; such graphs take one sequence at a time.
+        """
+        if any(len(shape) != 4 for shape in self.past_shapes.values()):
+            raise ValueError("this graph takes one sequence at a time")
+        lengths = np.asarray([sequence.length for sequence in sequences])
+        past = {}
+        for name, (_, heads, _, size) in self.past_shapes.items():
+            rows = np.zeros((len(sequences), heads, lengths.max(), size), self.past_dtype)
+            for row, sequence in zip(rows, sequences, strict=True):
+                row[:, : sequence.length] = sequence.past[name].numpy()[0]
+            past[name] = rows
+        return Batch(self, lengths, past)
+
 
 @dataclass(slots=True)
 class Sequencer:
@@ -74,6 +91,45 @@ class Sequencer:
         if len(present.shape()) == 4:
             return present
         return ort.OrtValue.ortvalue_from_numpy(np.concatenate([past.numpy(), present.numpy()], axis=1))
+
+
+@dataclass(slots=True)
+class Batch:
+    """Several sequences that grow by one token at a time. Their caches are padded on the right."""
+
+    decoder: OnnxDecoder
+    lengths: np.ndarray
+    """Tokens in each cache (B,)."""
+    past: dict[str, Any]
+    """(B, kv heads, longest, head size)."""
+
+    def feed(self, ids: Sequence[int]) -> np.ndarray:
+        """Logits (B, V) float32 after one more token of each sequence."""
+        import onnxruntime as ort
+
+        total = int(self.lengths.max()) + 1
+        arrays = {
+            "input_ids": np.asarray(ids, np.int64)[:, None],
+            "attention_mask": (np.arange(total) <= self.lengths[:, None]).astype(np.int64),
+            "position_ids": self.lengths[:, None].astype(np.int64),
+            "num_logits_to_keep": np.asarray(1, np.int64),
+        } | self.past
+        values = {
+            name: ort.OrtValue.ortvalue_from_numpy(array) if isinstance(array, np.ndarray) else array
+            for name, array in arrays.items()
+        }
+        names = [output.name for output in self.decoder.session.get_outputs()]
+        outputs = dict(zip(names, self.decoder.session.run_with_ort_values(names, values), strict=True))
+        self.past = {name: outputs[name.replace("past_key_values", "present")] for name in self.decoder.past_shapes}
+        self.lengths = self.lengths + 1
+        return outputs["logits"].numpy()[:, -1]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all sequences but these."""
+        self.lengths = self.lengths[rows]
+        longest = int(self.lengths.max(initial=0))
+        arrays = {name: past if isinstance(past, np.ndarray) else past.numpy() for name, past in self.past.items()}
+        self.past = {name: np.ascontiguousarray(array[rows, :, :longest]) for name, array in arrays.items()}
 
 
 def load_onnx(path: Path, threads: int = 0) -> OnnxDecoder:
