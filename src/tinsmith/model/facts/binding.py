@@ -13,6 +13,8 @@ from tinsmith.model.facts.words import Token, is_typo, plain, stem, tokens_of
 
 ELLIPTIC_WORDS = 2
 """Words of content that a sentence may have and still only point at the question."""
+_COST, _FEE = 0, 1
+"""Sides of the contrast `payment`."""
 _FLIPPED = {"over": "max", "max": "over", "under": "min", "min": "under"}
 
 
@@ -69,9 +71,18 @@ def conflicts(mention: Mention, fact: Fact) -> bool:
     for name in {name for name, _ in mention.sides}:
         stated = {side for other, side in mention.sides if other == name}
         wanted = {side for other, side in fact.sides if other == name}
-        if wanted and not stated & wanted:
+        if name == "payment":
+            if _is_other_payment(stated, wanted):
+                return True
+        elif wanted and not stated & wanted:
             return True
     return False
+
+
+def _is_other_payment(stated: set[int], wanted: set[int]) -> bool:
+    """Whether a payment is another than the one wanted. A fee is a cost or price; a deposit is not."""
+    stated, wanted = stated - {_COST}, wanted - {_COST}
+    return bool(stated) and not stated & (wanted or {_FEE})
 
 
 def _shares_side(mention: Mention, fact: Fact, others: Sequence[Fact]) -> bool:

@@ -70,7 +70,7 @@ def _clock_patterns(hour: str, numeral: str) -> list[_Pattern]:
     clock = r"(?:kl\.?|klockan|@)\s?"
     cue = (
         r"(?:kl\.?|klockan|at|from|until|till|by|before|after|between|mellan|från|före|efter|to|and|open|öppet|opens"
-        r"|closes|stänger|öppnar)\s"
+        r"|closes|stänger|öppnar|går|avgår|kommer|börjar|slutar|startar|leaves|departs|arrives|starts|ends)\s"
     )
     opened = r"(?:open|opens|opening hours|hours|öppet|öppettider|kl\.?|klockan)\b[^.\d\n]{0,40}?"
     span = r"(?<![\w.])(?:from\s|från\s)?"
@@ -91,6 +91,7 @@ def _clock_patterns(hour: str, numeral: str) -> list[_Pattern]:
         (_re(rf"\b(?:a )?quarter past {hour}{half}?|\bkvart över {other_hour}"), _quarter_past),
         (_re(rf"\b(?:a )?quarter to {hour}{half}?|\bkvart i {other_hour}"), _quarter_to),
         (_re(rf"\bhalv {hour}\b(?! gånger)"), _half_to),
+        (_re(rf"\b(?P<minutes>{_any('spoken_times')}) (?:minutes )?(?:past|över) {hour}{half}?"), _minutes_past),
         (_re(rf"(?<![\w.,]){hour}{half}"), _time),
         (_re(rf"(?<!\w){clock}{hour}(?![\w%]|[.,:]\d)"), _time),
         (_re(rf"(?<![\w.,]){hour} o'clock"), _time),
@@ -185,6 +186,10 @@ def _shifted(minutes: int) -> Callable[[re.Match[str]], _Read]:
 
 
 _half_past, _quarter_past, _quarter_to, _half_to = _shifted(30), _shifted(15), _shifted(-15), _shifted(-30)
+
+
+def _minutes_past(match: re.Match[str]) -> _Read:
+    return _shifted(int(numbers("spoken_times")[match["minutes"].casefold()]))(match)
 
 
 def _noon(match: re.Match[str]) -> _Read:

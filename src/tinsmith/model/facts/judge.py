@@ -118,10 +118,41 @@ def _judge_value(fact: Fact, facts: Sequence[Fact], reply: Reply) -> Verdict:
     right = [m for m in in_slot if m.value and is_equal(fact.value, m.value) and agrees(fact, m, reply)]
     same_list = [fact, *(other for other in siblings if other.row == fact.row)]
     rivals = [m for m in in_slot if m not in right and not _is_of(m, same_list, siblings, reply)]
-    contradicting = [m for m in rivals if _contradicts(m, fact, reply, bool(right))]
+    elsewhere = [m for m in rivals if _states_other(m, fact, siblings, reply)]
+    contradicting = [m for m in rivals if m not in elsewhere and _contradicts(m, fact, reply, bool(right))]
+    if right and _is_conditional(right, mentions, fact):
+        return "contradicted"
     if right and not contradicting:
         return "stated"
     return "contradicted" if contradicting else "missing"
+
+
+def _states_other(mention: Mention, fact: Fact, siblings: Sequence[Fact], reply: Reply) -> bool:
+    """Whether a mention without words of this fact's own states another fact of the reference."""
+    if any(is_among(word, distinct_words(fact, siblings)) for word in mention.own):
+        return False
+    return any(
+        s.value
+        and mention.value
+        and is_equal(s.value, mention.value)
+        and agrees(s, mention, reply)
+        and belongs(mention, s, [], [mention], reply)
+        and not mention.sides & frozenset(fact.sides)
+        for s in siblings
+    )
+
+
+def _is_conditional(right: Sequence[Mention], mentions: Sequence[Mention], fact: Fact) -> bool:
+    """Whether the right value holds on one side of a contrast only, and another value on another side.
+
+    `10 weeks in summer and 12 in winter` does not say that it takes 10 weeks.
+    """
+    known = {name for name, _ in fact.sides}
+    sides = {side for mention in right for side in mention.sides if side[0] not in known}
+    others = [m for m in mentions if m not in right and m.value and fact.value and not is_equal(m.value, fact.value)]
+    return any(
+        name == other and side != other_side for m in others for name, side in m.sides for other, other_side in sides
+    )
 
 
 def _is_of(mention: Mention, same_list: Sequence[Fact], siblings: Sequence[Fact], reply: Reply) -> bool:

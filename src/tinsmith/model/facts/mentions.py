@@ -97,7 +97,10 @@ def mention_at(
     first = sentence.tokens[0].lower if sentence.tokens else ""
     if number and (first in _PRONOUNS or not everything):
         slot = own | content_words(sentences[number - 1].tokens)
-    sides = sides_of((*left, *right)) | _edge(value)
+    sides = sides_of((*left, *right))
+    if value is not None and value.edge:
+        # In `open 9-17`, the last is the closing time.
+        sides = frozenset(side for side in sides if side[0] != "opening") | _edge(value)
     return Mention(
         *span,
         bound_of(sentence, *span),

@@ -18,6 +18,9 @@ _PAIR = re.compile(
     r"(?P<long>[^\W\d_][\w' -]{3,80}?)\s?\((?P<short>[A-ZÅÄÖ]{2,6})\)"
     r"|\b(?P<short2>[A-ZÅÄÖ]{2,6})\s?\((?P<long2>[^()\d]{4,80})\)"
 )
+_TWO_NAMES = re.compile(
+    r"(?P<long>[A-ZÅÄÖ][\w'-]+(?: [A-ZÅÄÖ][\w'-]+){0,4})\s?\((?P<short>[A-ZÅÄÖ][\w'-]+(?: [A-ZÅÄÖ][\w'-]+){0,4})\)"
+)
 _SMALL = frozenset("of the and for in on to de del la van von der af och av i på för en ett a an &".split())
 _NOT_NAMES = frozenset(
     "i i'd i'll i'm i've ok yes no the a an rp idr sek usd eur gbp jpy kr am pm mr mrs ms dr kl ja nej en ett det den"
@@ -129,6 +132,10 @@ def pairs_of(*texts: str) -> dict[str, str]:
                 long = " ".join(long.split()[capital:])
             pairs[folded(short)] = folded(long)
             pairs[folded(long)] = folded(short)
+        for match in _TWO_NAMES.finditer(text):
+            long = match["long"].removeprefix("The ")
+            pairs.setdefault(folded(long), folded(match["short"]))
+            pairs.setdefault(folded(match["short"]), folded(long))
     return pairs
 
 

@@ -110,8 +110,7 @@ def _is_given(value: Value, prompt: Sequence[Value]) -> bool:
 def _bound_fact(kind: str, text: str, mention: Mention, question: str, row: int, value: Value | None = None) -> Fact:
     tokens = tokens_of(question)
     topic = mention.sentence | mention.slot | content_words(tokens)
-    stated = {name for name, _ in mention.sides}
-    sides = mention.sides | {side for side in sides_of(tokens) if side[0] not in stated}
+    sides = _sides(mention.sides, sides_of(tokens))
     return Fact(
         kind,
         text,
@@ -123,6 +122,15 @@ def _bound_fact(kind: str, text: str, mention: Mention, question: str, row: int,
         mention.denied,
         row=row,
     )
+
+
+def _sides(stated: frozenset[tuple[str, int]], asked: frozenset[tuple[str, int]]) -> set[tuple[str, int]]:
+    """The sides of a fact: in each contrast, what the question and the words around share, or what either has."""
+    sides = set(stated | asked)
+    for name in {name for name, _ in stated} & {name for name, _ in asked}:
+        common = {side for side in stated & asked if side[0] == name}
+        sides = {side for side in sides if side[0] != name} | (common or {side for side in stated if side[0] == name})
+    return sides
 
 
 def _names(text: str, question: str, given: str, prompt: str, common: frozenset[str]) -> list[Fact]:
@@ -172,13 +180,14 @@ def _words(text: str, question: str, given: str, facts: Sequence[Fact]) -> list[
     if facts:
         return []
     sentences = sentences_of(text)
-    fact = _words_fact(text[sentences[0].start : sentences[0].end], text, asked) if sentences else None
+    fact = _words_fact(masked[sentences[0].start : sentences[0].end], text, asked) if sentences else None
     return [fact] if fact else []
 
 
 def _masked(text: str, facts: Sequence[Fact]) -> str:
     """`text` with its values and names covered, in the same length."""
     spans = [(mention.start, mention.end) for mention in value_mentions(text)]
+    spans += [(start, end) for _, start, end in find_names(text, frozenset())]
     for fact in facts:
         if fact.kind == "name":
             spans += [match.span() for match in re.finditer(re.escape(fact.text), text)]
@@ -213,7 +222,8 @@ def _words_fact(item: str, text: str, asked: frozenset[str]) -> Fact | None:
     slot = tuple(stems[:_MAX_WORDS])
     denials = denials_of_words(slot, text).values()
     denied = 2 * sum(True in stated for stated in denials) > len(denials)
-    return Fact("words", " ".join(item.split()), slot, tuple(sorted(asked)), denied=denied)
+    shown = " ".join(item.replace(_MASK, " ").split()).strip(" .,;:()")
+    return Fact("words", shown, slot, tuple(sorted(asked)), denied=denied)
 
 
 def _asked_kinds(question: str) -> frozenset[str]:

@@ -73,6 +73,8 @@ def _read(tokens: Sequence[Token], at: int, text: str) -> tuple[Value, int] | No
         unit, low, high = "%", low * 100, high * 100
     elif numeral.is_word and not unit and numeral.value <= 1:
         return None
+    elif tokens[start].lower in ("twice", "thrice") and not unit:
+        unit = "times"
     low, unit, after = _with_smaller_unit(tokens, low, unit, after) if low == high else (low, unit, after)
     high = low if not upper else high
     per, after = _per(tokens, after, unit)

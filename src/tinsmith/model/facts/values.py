@@ -115,9 +115,14 @@ def is_equal(one: Value, other: Value) -> bool:
         return longer.endswith(shorter) and len(longer) - len(shorter) <= 3 and len(shorter) >= 5
     if kinds == {"time", "number"}:
         time, number = (one, other) if one.kind == "time" else (other, one)
-        hours = number.parts[0]
-        is_hour = not number.unit and number.parts[0] == number.parts[1] and isinstance(hours, Fraction)
-        return is_hour and _equal_times(time, Value("time", (60 * hours,), "?"))
+        hours = number.parts[1 if time.edge == "end" else 0]
+        is_hour = not number.unit and (number.parts[0] == number.parts[1] or bool(time.edge))
+        return (
+            is_hour
+            and isinstance(hours, Fraction)
+            and hours <= 24
+            and _equal_times(time, Value("time", (60 * hours,), "?"))
+        )
     if kinds == {"ordinal", "number"} or kinds == {"date", "number"}:
         other_value, number = (one, other) if one.kind != "number" else (other, one)
         if other_value.kind == "date":
@@ -133,7 +138,10 @@ def _equal_times(one: Value, other: Value) -> bool:
 
 
 def _other_per(one: Value, other: Value) -> bool:
-    return bool(one.per and other.per) and not is_same_word(one.per, other.per)
+    """Whether two rates are per different things. One may leave out what the other is per."""
+    a, b = one.per.split("/"), other.per.split("/")
+    shorter, longer = sorted((a, b), key=len)
+    return bool(one.per and other.per) and not all(any(is_same_word(x, y) for y in longer) for x in shorter)
 
 
 def _equal_numbers(one: Value, other: Value) -> bool:
