@@ -30,13 +30,14 @@ from int4_score import FLOAT32_CPU
 
 from tinsmith.base.gguf import convert
 from tinsmith.bench.plan import question_of
-from tinsmith.bench.timing import TimedRun, decode_tokens_per_second, first_token_seconds
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.page import Page
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import SiteServer
+from tinsmith.derive.losses import paired_ratio
+from tinsmith.derive.timing import TimedRun, decode_tokens_per_second, first_token_seconds
 from tinsmith.evaluate.nll import onnx_scorer
-from tinsmith.export.models import conversation_losses, frozen_model, perplexity_ratio
+from tinsmith.export.models import conversation_losses, frozen_model
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.onnx_decoder import OnnxDecoder, load_onnx
 from tinsmith.model.package_format import FLOAT32, INT8_PAGE
@@ -216,7 +217,7 @@ def perplexity_of(run: Path, gguf: Path, tokenizer: ChatTokenizer, test: list[To
     stepped_losses = [[stepped_scorer(graph)(one) for one in test] for graph in (int8, q4)]
 
     def over(numerator: list[float], denominator: list[float], tokens: list[Tokens]) -> list[float]:
-        value, interval = perplexity_ratio(numerator, denominator, [one.supervised for one in tokens], SEED)
+        value, interval = paired_ratio(numerator, denominator, [one.supervised for one in tokens], SEED)
         return [value, interval["ci95_low"], interval["ci95_high"]]
 
     return {f"{side}_over_tuned": over(losses[side], losses["tuned"], test) for side in SIDES} | {

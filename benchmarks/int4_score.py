@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from tinsmith.core.device import Device, choose_device
+from tinsmith.derive.losses import paired_ratio
 from tinsmith.evaluate.nll import onnx_scorer
-from tinsmith.export.models import conversation_losses, frozen_model, perplexity_ratio
+from tinsmith.export.models import conversation_losses, frozen_model
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import FLOAT32
@@ -46,7 +47,7 @@ def main(plan: dict) -> dict:
             "test": ("ppl_ratio", "ppl_ratio_low", "ppl_ratio_high"),
             "other": ("other_ratio", "other_low", "other_high"),
         }.items():
-            ratio, interval = perplexity_ratio(
+            ratio, interval = paired_ratio(
                 losses[name], tuned_losses[name], [tokens.supervised for tokens in sets[name]], plan["seed"]
             )
             scores[candidate] |= {ratio_key: ratio, low: interval.get("ci95_low"), high: interval.get("ci95_high")}

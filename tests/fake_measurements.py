@@ -1,6 +1,7 @@
 """What the stages of a made-up run measured and recorded; `fake_run.py` writes it to disk."""
 
-from fake_rates import answer_measurements, knowledge_records
+from fake_rates import knowledge_records
+from fake_raw import prompt_runs
 from tinsmith.core.measure import Measurement
 
 NLL_PER_CONVERSATION = {"base": 40.0, "tuned": 20.0, "int4": 22.0, "int4_float16": 22.1, "int4_int8": 22.3}
@@ -59,6 +60,7 @@ def records() -> dict[str, dict]:
             "categories": [{"name": f"cat_{i:02}", "count": 24 - i, "share": (24 - i) / 222} for i in range(12)],
             "splits": {"train": 210, "val": 6, "test": 6},
             "steps": steps,
+            **{name: [] for name in ("dropped", "duplicates", "truncated", "repaired", "contradictions")},
         },
         **knowledge_records(),
         "train/train.json": {
@@ -72,9 +74,26 @@ def records() -> dict[str, dict]:
             "schedule": "cosine",
             "target_modules": ["q_proj", "v_proj"],
             "hardware": hardware,
+            "settings": {
+                "batch_size": 8,
+                "grad_accum_steps": 2,
+                "learning_rate": 5e-4,
+                "lora_rank": 16,
+                "lora_alpha": 16,
+            },
+            "elapsed_seconds": 754.2,
+            "peak_memory_bytes": 2_500_000_000,
+            "planned_memory_bytes": 2_400_000_000,
+            "resumed": 0,
         },
         "export/export.json": {
             "recipe": "gptq",
+            "block_size": 32,
+            "settings": {"max_bits_per_parameter": 6.0},
+            "parameters": 138_060,
+            "layers": 2,
+            "calibration_conversations": 40,
+            "seconds": 95.0,
             "quantization": "blocks of 32 weights, GPTQ-calibrated",
             "recipes": [{"name": "rtn", "made": "rounded to nearest"}, {"name": "gptq", "made": "GPTQ-calibrated"}],
         },
@@ -83,14 +102,25 @@ def records() -> dict[str, dict]:
             "adapter": None,
             "software": False,
             "placement": {"CPUExecutionProvider": 63},
-            "prompts": [{"name": "question"}, {"name": "256"}],
+            "load_seconds": 1.046,
+            "warm_load_seconds": 0.5,
+            "peak_memory_bytes": 812_000_000,
+            "files": [{"path": "model/onnx/model_int8.onnx", "bytes": 86_500}],
+            "prompts": [
+                prompt_runs("question", 41, 64, {7.5: 0.46, 8.0: 0.455, 8.7654: 0.4512, 9.0: 0.45, 9.25: 0.44}),
+                prompt_runs("256", 255, 32, {15.5: 3.25}),
+            ],
             **browser,
         },
         "bench/webgpu.json": {
             "device": "webgpu",
             "adapter": adapter,
             "software": True,
-            "prompts": [{"name": "question"}],
+            "load_seconds": 1.046,
+            "warm_load_seconds": None,
+            "peak_memory_bytes": 0,
+            "files": [{"path": "model/onnx/model_q4.onnx", "bytes": 86_500}],
+            "prompts": [prompt_runs("question", 41, 2, {0.2512: 0.4512})],
             **browser,
         },
         "remote/1.json": {
@@ -104,105 +134,13 @@ def records() -> dict[str, dict]:
                     "software": False,
                     "adapter": None,
                     "threads": 4,
-                    "prompts": [{"name": "256"}],
+                    "load_seconds": 4.25,
+                    "warm_load_seconds": None,
+                    "prompts": [
+                        prompt_runs("question", 41, 64, {20.5: 0.8, 21.0: 0.77, 21.5: 0.75, 22.0: 0.74, 22.25: 0.7}),
+                        prompt_runs("256", 255, 32, {15.5: 3.25}),
+                    ],
                 }
             },
         },
     }
-
-
-def measurements() -> dict[str, list[Measurement]]:
-    """Stage -> what it measured."""
-    range_ = {"min": 7.5, "max": 9.25}
-    found = {
-        "base": [number("base.parameters", 134_515_008), number("base.files_bytes", 270_000_000, "bytes")],
-        "data": [
-            *(
-                number(f"data.conversations.{k}", v)
-                for k, v in {"total": 222, "train": 210, "val": 6, "test": 6}.items()
-            ),
-            *(number(f"data.category.cat_{i:02}", (24 - i) / 222, "fraction", 222) for i in range(12)),
-            number("data.supervised_tokens.train", 12_345),
-            number("gate.mask.bos", 0, "conversations", gate={"op": "==", "bound": 0}),
-        ],
-        "knowledge": answer_measurements(),
-        "train": [
-            *(
-                number(f"train.{k}", v)
-                for k, v in {
-                    "epochs": 3,
-                    "best_epoch": 2,
-                    "steps": 81,
-                    "batch_size": 8,
-                    "grad_accum_steps": 2,
-                    "lora_rank": 16,
-                    "lora_alpha": 16,
-                    "effective_batch_size": 16,
-                    "trainable_parameters": 4_884_480,
-                }.items()
-            ),
-            number("train.learning_rate", 5e-4, ""),
-            number("train.elapsed_seconds", 754.2, "seconds"),
-            number("train.loss.last", 1.9384, "nats/token"),
-        ],
-        "merge": [number("gate.merge.adapter_norm", 3.25, "norm", gate={"op": ">", "bound": 0.001})],
-        "export": [
-            number("export.weights_bytes", 86_500_000, "bytes"),
-            number("export.download_bytes", 88_950_000, "bytes"),
-            number("export.bits_per_parameter", 5.0123, "bits/parameter"),
-            number("export.float16_range", 0.4236, "fraction", 4000, "tokens"),
-            *(
-                number(f"export.recipe.{name}.{k}", v, unit, n)
-                for name, ratio in (("rtn", 1.4), ("gptq", 1.04))
-                for k, v, unit, n in (
-                    ("perplexity_ratio", ratio, "ratio", 6),
-                    ("weights_bytes", 84e6, "bytes", 1),
-                    ("seconds", 9.5, "seconds", 1),
-                )
-            ),
-        ],
-        "bench": [
-            *(
-                number(f"bench.{device}.{k}", v, unit, 5, "runs")
-                for device in ("wasm", "webgpu")
-                for k, v, unit in (
-                    ("load_seconds", 1.046, "seconds"),
-                    ("first_token_seconds", 0.4512, "seconds"),
-                    ("prompt_tokens", 41, "count"),
-                    ("new_tokens", 64, "count"),
-                )
-            ),
-            number("bench.wasm.decode_tokens_per_second", 8.7654, "tokens/s", 5, "runs", spread=range_),
-            number("bench.webgpu.decode_tokens_per_second", 0.2512, "tokens/s", 5, "runs"),
-            number("bench.wasm.warm_load_seconds", 0.5, "seconds", 1, "loads"),
-            number("bench.wasm.peak_memory_bytes", 812_000_000, "bytes", 1, "browsers"),
-            *_of_a_prompt("bench.wasm"),
-        ],
-        "remote": [
-            number(
-                "remote.1.wasm.decode_tokens_per_second",
-                21.5,
-                "tokens/s",
-                5,
-                "runs",
-                spread={"min": 20.5, "max": 22.25},
-            ),
-            number("remote.1.wasm.first_token_seconds", 0.75, "seconds", 5, "runs"),
-            number("remote.1.wasm.load_seconds", 4.25, "seconds", 1, "loads"),
-            *_of_a_prompt("remote.1.wasm"),
-        ],
-    }
-    return {**found, "evaluate": [], "review": [], "judge": []}
-
-
-def _of_a_prompt(prefix: str) -> list[Measurement]:
-    return [
-        number(f"{prefix}.{key}.256", value, unit, 3, "runs")
-        for key, value, unit in (
-            ("first_token_seconds", 3.25, "seconds"),
-            ("prefill_tokens_per_second", 78.5, "tokens/s"),
-            ("decode_tokens_per_second", 15.5, "tokens/s"),
-            ("prompt_tokens", 255, "count"),
-            ("new_tokens", 32, "count"),
-        )
-    ]

@@ -1,9 +1,8 @@
 """What the page and the model alone answered in a made-up run."""
 
-from tinsmith.core.measure import Measurement, Recorder
 from tinsmith.model.answers.curve import curve_text
 from tinsmith.model.answers.questions import Question
-from tinsmith.model.answers.rates import Outcome, Shown, judged, record_rates
+from tinsmith.model.answers.rates import Outcome, Shown, judged
 from tinsmith.model.passages import Passage, Source
 
 PASSAGES = [
@@ -44,6 +43,7 @@ def knowledge_records() -> dict[str, object]:
     known = [outcome for outcome in outcomes() if outcome.question.kind == "known"]
     return {
         "knowledge/knowledge.json": {
+            "passages": len(PASSAGES),
             "mode": "ladder",
             "fallback_reason": "no numbers of the answers stand in the system prompt",
             "wordings": {"endpoint": 160, "owner": 3},
@@ -58,16 +58,6 @@ def knowledge_records() -> dict[str, object]:
             "withheld": "",
         },
     }
-
-
-def answer_measurements() -> list[Measurement]:
-    """The knowledge stage's."""
-    recorder = Recorder()
-    record_rates(recorder, outcomes(), "knowledge/answers_questions.jsonl")
-    recorder.add("knowledge.passages", len(PASSAGES), "count", len(PASSAGES), "passages", "test.method")
-    for id, size in (("download_bytes", 21_500_000), ("encoder.minilm.bytes", 9e6)):
-        recorder.add(f"knowledge.{id}", size, "bytes", 5, "files", "test.method")
-    return recorder.measurements
 
 
 def closed_book_lines() -> list[dict]:

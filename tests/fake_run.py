@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fake_answers import write_fake_answers
-from fake_measurements import measurements, records, sums
+from fake_measurements import records, sums
 from fake_rates import PASSAGES, closed_book_lines, outcomes
+from fake_raw import raw_lines, raw_records
 from fake_replies import write_reply_files
 from stage_runs import run_stage
 from tinsmith.card.stage import render_card
@@ -15,6 +16,7 @@ from tinsmith.core import measure
 from tinsmith.core.config import CardConfig, RunConfig
 from tinsmith.core.run_dir import RunDir, tree_sha256s, write_json, write_text
 from tinsmith.derive.files import Files
+from tinsmith.derive.inventory import write_inventory
 from tinsmith.derive.rules import derive
 from tinsmith.derive.table import RULES
 from tinsmith.model.answers.rates import write_outcomes
@@ -44,16 +46,19 @@ def write_stage(run: RunDir, stage: str) -> None:
     """Write one stage's files, measurements and stamp."""
     folder = run.stage(stage)
     folder.mkdir(parents=True)
-    for path, record in records().items():
+    for path, record in (records() | raw_records()).items():
         if path.startswith(f"{stage}/"):
             write_json(run.root / path, record)
+    for path, lines in raw_lines().items():
+        if path.startswith(f"{stage}/"):
+            write_text(run.root / path, "".join(json.dumps(line) + "\n" for line in lines))
     _write_files(stage, folder)
     inputs = {}
     for earlier in STAMPED[: STAMPED.index(stage)]:
         inputs |= {f"{earlier}/{path}": digest for path, digest in tree_sha256s(run.stage(earlier)).items()}
     stamped = [
         replace(m, stage=stage, fingerprint=f"print-{stage}", inputs=inputs, environment="env1")
-        for m in (*measurements()[stage], *derive(RULES.get(stage, ()), Files(run.stage, RunConfig().seed)))
+        for m in derive(RULES.get(stage, ()), Files(run.stage, RunConfig().seed))
     ]
     measure.append(run.measurements, stamped)
     write_json(
@@ -83,22 +88,26 @@ def _write_files(stage: str, folder: Path) -> None:
     if stage == "knowledge":
         write_outcomes(folder / "answers_questions.jsonl", outcomes())
         write_fake_answers(folder / "answers", PASSAGES)
+        write_inventory(folder / "answers", folder)
         (folder / "answers_curve.png").write_bytes(b"\x89PNG not a picture either")
     if stage == "train":
         (folder / "loss.png").write_bytes(b"\x89PNG not a picture")
     if stage == "export":
         write_text(folder / "package" / "config.json", "{}\n")
         (folder / "package" / "onnx").mkdir()
-        (folder / "package" / "onnx" / "model_q4.onnx_data").write_bytes(bytes(range(256)))
+        (folder / "package" / "onnx" / "model_q4.onnx_data").write_bytes(bytes(86_000))
+        (folder / "package" / "onnx" / "model_q4.onnx").write_bytes(bytes(500))
+        for name in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+            (folder / "package" / name).write_bytes(b"{}" + b" " * 815)
         (folder / "package" / "onnx" / "model_quantized.onnx").write_bytes(b"a graph")
         (folder / "package" / "onnx" / "model_int8.onnx").write_bytes(b"another")
+        write_inventory(folder / "package", folder)
     if stage == "evaluate":
         for split in ("train", "val", "test"):
             for model, lines in sums(split).items():
                 write_text(
                     folder / "nll" / f"{split}.{model}.jsonl", "".join(json.dumps(line) + "\n" for line in lines)
                 )
-        write_json(folder / "tokens.json", {"conversations": 45, "different": []})
         write_reply_files(folder)
         write_text(folder / "closed_book.jsonl", "".join(json.dumps(line) + "\n" for line in closed_book_lines()))
 

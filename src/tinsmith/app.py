@@ -11,8 +11,11 @@ from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import HOST_HEADERS
 from tinsmith.core.config import AnswersConfig, AppConfig
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.run_dir import copy_file, link_or_copy, read_json, write_json, write_text
+from tinsmith.core.run_dir import copy_file, link_or_copy, read_json, write_checksums, write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import record
+from tinsmith.derive.site import APP_RULES
 from tinsmith.model.answers.publish import publish_answers
 from tinsmith.model.answers.small_talk import SMALL_TALK, SMALL_TALK_FILE
 from tinsmith.model.package_format import FLOAT32, INT8_PAGE, UNPACK_PLAN_FILE, weights_files
@@ -160,12 +163,11 @@ def build_app(
 
 
 def _measure_files(out_dir: Path, context: StageContext) -> str:
-    """Record number and size of the site's files; returns the summary's first line."""
-    sizes = [path.stat().st_size for path in out_dir.rglob("*") if path.is_file()]
-    context.recorder.add("app.files", len(sizes), "count", len(sizes), "files", "files in the folder")
-    context.recorder.add(
-        "app.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sizes of the files in the folder"
-    )
+    """Write `SHA256SUMS`, record number and size of the site's files, and return the summary's first line."""
+    write_checksums(out_dir)
+    files = Files.of_stage("app", out_dir)
+    record(context.recorder, APP_RULES, files)
+    sizes = files.sizes("app").values()
     return f"chat page, card page and model: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB, ready for any static host"
 
 

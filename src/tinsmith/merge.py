@@ -5,18 +5,21 @@ Here the adapter is added in float32 to the base's own files, tensor by tensor. 
 the base, the base with its adapter active, the merged weights, and the folder read back from disk.
 """
 
+import json
 import logging
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.measure import Recorder
-from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.core.run_dir import read_json, write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.derive.files import Files
+from tinsmith.derive.merge import NORM_RULES, POSITION_RULES
+from tinsmith.derive.rules import record
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.load import load_model
 from tinsmith.model.save import copy_weights, save_weights
@@ -30,17 +33,6 @@ _CANDIDATES = 100
 """Tokens compared at each position: the most probable ones of the tuned model. Rounding moves the logits of
 improbable tokens much more, which would hide a small lost change."""
 
-_KL_BOUND = 0.01
-"""Largest KL divergence between active adapter and merged weights, in nats per token. Rounding to bfloat16 causes
-0.0007 on SmolLM2-135M after three epochs."""
-
-_SHARE_BOUND = 0.5
-"""Largest logit difference from the active adapter, as a share of what tuning changed. A merge that lost the adapter
-has a share of 1 on any data. Rounding causes far less."""
-
-_RELOADED_BOUND = 1e-5
-_TUNED_BOUND = 1e-3
-
 Deltas = dict[str, tuple[Any, Any, float]]
 """Base weight name -> (A (r, in), B (out, r), alpha / r)."""
 
@@ -52,25 +44,18 @@ def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path
         ArtifactError: the adapter does not fit the base, or the disk is full.
         GateError: the merged model differs from the base with its adapter, or equals the base.
     """
-    recorder = context.recorder
+    files = Files.of_stage("merge", out_dir)
     settings = read_json(train_dir / "adapter" / "adapter_config.json")
     deltas = load_deltas(train_dir / "adapter", settings)
     _require_fit(deltas, read_json(base_dir / "model" / "config.json"), train_dir / "adapter")
-    norm = sum(float((scale * (b @ a)).norm() ** 2) for a, b, scale in deltas.values()) ** 0.5
-    recorder.gate(
-        "gate.merge.adapter_norm",
-        norm,
-        ">",
-        0,
-        "frobenius norm",
-        len(deltas),
-        "matrices",
-        "norm of (alpha / r) B A over all adapted matrices",
-        "The adapter learned nothing; train again.",
-    )
+    norms = {name: float((scale * (b @ a)).norm()) for name, (a, b, scale) in sorted(deltas.items())}
+    write_json(out_dir / "norms.json", norms)
+    record(context.recorder, NORM_RULES, files)
     _write_merged(base_dir / "model", deltas, out_dir / "model")
     samples = _samples(base_dir / "model", data_dir)
-    _gates(recorder, _four_logits(base_dir / "model", train_dir / "adapter", out_dir / "model", deltas, samples))
+    logits = _four_logits(base_dir / "model", train_dir / "adapter", out_dir / "model", deltas, samples)
+    write_text(out_dir / "positions.jsonl", "".join(json.dumps(line) + "\n" for line in _compared(logits)))
+    record(context.recorder, POSITION_RULES, files)
     write_json(
         out_dir / "merge.json",
         {
@@ -79,7 +64,7 @@ def merge_adapter(base_dir: Path, data_dir: Path, train_dir: Path, out_dir: Path
             "matrices": sorted(deltas),
         },
     )
-    values = {m.id: m.value for m in recorder.measurements}
+    values = {m.id: m.value for m in context.recorder.measurements}
     return (
         f"{len(deltas)} matrices merged; largest logit difference {values['gate.merge.adapter_vs_merged']:.3f} from "
         f"the active adapter, {values['gate.merge.merged_vs_base']:.3f} from the base",
@@ -213,53 +198,26 @@ def _four_logits(
     return _FourLogits(base, adapter, merged, _logits(load_model(merged_dir, torch.float32), samples))
 
 
-def _gates(recorder: Recorder, logits: _FourLogits) -> None:
+def _compared(logits: _FourLogits) -> list[dict[str, float | None]]:
+    """How far the models are apart at each position; see `tinsmith.derive.merge.POSITIONS`."""
     candidates = logits.adapter.topk(min(_CANDIDATES, logits.adapter.shape[1])).indices  # (N, 100)
 
-    def largest_difference(left: Any, right: Any) -> float:
-        return float((left - right).gather(1, candidates).abs().max())
+    def largest(left: Any, right: Any) -> list[float]:
+        return (left - right).gather(1, candidates).abs().amax(1).tolist()
 
-    gate = partial(recorder.gate, count=len(logits.base), count_of="tokens")
-    largest = (
-        f"largest difference of a logit among the tuned model's {_CANDIDATES} most probable tokens, at supervised "
-        "positions of validation conversations"
-    )
-    gate(
-        "gate.merge.adapter_vs_merged",
-        largest_difference(logits.adapter, logits.merged),
-        "<=",
-        _SHARE_BOUND * largest_difference(logits.adapter, logits.base),
-        "logits",
-        method=f"{largest}; bound: {_SHARE_BOUND} x that of active adapter to base",
-        hint="The merged weights lost the adapter.",
-    )
-    gate(
-        "gate.merge.kl",
-        _kl(logits.adapter, logits.merged),
-        "<=",
-        _KL_BOUND,
-        "nats/token",
-        method="mean KL(active adapter || merged), same positions",
-        hint="Rounding to bfloat16 changed the model too much; raise train.lora_alpha to exceed rounding.",
-    )
-    gate(
-        "gate.merge.merged_vs_reloaded",
-        float((logits.merged - logits.reloaded).abs().max()),
-        "<=",
-        _RELOADED_BOUND,
-        "logits",
-        method="largest difference of any logit, same positions",
-        hint="The saved folder is not the merged model; check the disk.",
-    )
-    gate(
-        "gate.merge.merged_vs_base",
-        largest_difference(logits.merged, logits.base),
-        ">",
-        _TUNED_BOUND,
-        "logits",
-        method=largest,
-        hint="Training changed nothing that survives rounding; raise train.learning_rate or train.epochs.",
-    )
+    columns = {
+        "adapter_base_candidates": largest(logits.adapter, logits.base),
+        "adapter_merged_candidates": largest(logits.adapter, logits.merged),
+        "merged_base_candidates": largest(logits.merged, logits.base),
+        "merged_reloaded_all": (logits.merged - logits.reloaded).abs().amax(1).tolist(),
+        "kl": _divergences(logits.adapter, logits.merged),
+    }
+    rows = zip(*columns.values(), strict=True)
+    return [{key: _finite(value) for key, value in zip(columns, row, strict=True)} for row in rows]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _adapter_logits(model: Any, adapter_dir: Path, samples: Sequence[tuple[Tokens, list[int]]]) -> tuple[Any, Any]:
@@ -289,9 +247,9 @@ def _rows(model: Any, samples: Sequence[tuple[Tokens, list[int]]]) -> Iterator[A
         yield model.get_output_embeddings()(hidden[0, positions])
 
 
-def _kl(adapter: Any, merged: Any) -> float:
-    """Mean over rows of KL(softmax(adapter) || softmax(merged)) in nats."""
+def _divergences(adapter: Any, merged: Any) -> list[float]:
+    """KL(softmax(adapter) || softmax(merged)) of each row in nats."""
     import torch.nn.functional as F
 
-    divergence = F.kl_div(F.log_softmax(merged, -1), F.log_softmax(adapter, -1), log_target=True, reduction="sum")
-    return float(divergence) / len(adapter)
+    divergences = F.kl_div(F.log_softmax(merged, -1), F.log_softmax(adapter, -1), log_target=True, reduction="none")
+    return divergences.sum(-1).tolist()

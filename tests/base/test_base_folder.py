@@ -61,7 +61,7 @@ def test_clean_folder_computes_the_same_and_names_nothing_local(model, out):
     assert (clean / "LICENSE").read_text() == "the licence text"
     for path in out.rglob("*.json"):
         assert "/home/" not in path.read_text() and str(model.parent) not in path.read_text()
-    assert {path.name for path in out.iterdir()} == {"model", "base.json"}
+    assert {path.name for path in out.iterdir()} == {"model", "base.json", "inventory.json"}
     values = {m.id: m.value for m in result.measurements}
     assert values["base.parameters"] == AutoModelForCausalLM.from_pretrained(clean).num_parameters()
     assert values["base.files_bytes"] == sum(path.stat().st_size for path in clean.iterdir())
@@ -163,7 +163,7 @@ def test_gguf_file_says_what_it_was(tmp_path, out, tiny_gemma):
     assert record["license"]["id"] == "gemma" and record["license"]["stated_in"] == "GGUF metadata"
     assert set(record["files"]) == {"tiny-q8.gguf", "tokenizer.json"}
     assert load_tokenizer(out / "model").family is GEMMA3
-    assert {path.name for path in out.iterdir()} == {"model", "base.json"}
+    assert {path.name for path in out.iterdir()} == {"model", "base.json", "inventory.json"}
 
 
 SAME = (

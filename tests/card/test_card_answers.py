@@ -43,7 +43,7 @@ def test_an_owner_who_agreed_reads_what_the_page_does(full_run):
     assert "below 37.5 %" in page and "at least 62.5 %" in page
     assert (full_run.stage("card") / "answers_curve.png").is_file()
     assert "10 by the owner and 10 made from the data by rules" in page
-    assert "21.5 MB more to find the owner's texts" in (full_run.stage("card") / "README.md").read_text()
+    assert "7.09 kB more to find the owner's texts" in (full_run.stage("card") / "README.md").read_text()
 
 
 def test_a_run_without_the_stage_says_only_that(tmp_path, monkeypatch):
@@ -113,8 +113,10 @@ def test_a_rate_that_no_outcome_gives_is_found(tmp_path, monkeypatch):
     run = write_run(tmp_path / "tea-bot")
     edit_measurements(run, lambda line: {**line, "id": line["id"].replace("far.refused", "farther.refused")})
     write_card(run, monkeypatch)
-    (problem,) = check_card(run)
-    assert problem.startswith("answers.farther.refused: recorded, but knowledge/answers_questions.jsonl gives no such")
+    problems = check_card(run)
+    assert "answers.farther.refused: recorded, but no raw file gives this number" in problems
+    assert "answers.far.refused: not recorded, but knowledge/answers_questions.jsonl gives 1.0" in problems
+    assert len(problems) == 2
 
 
 def test_passages_and_answers_are_judged_again(tmp_path, monkeypatch):

@@ -11,10 +11,12 @@ from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError, GateError
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import file_sha256
-from tinsmith.data.figures import record_tokens
-from tinsmith.data.fit import TokenCounts, fit
+from tinsmith.data.fit import TokenCounts, fit, write_tokens
 from tinsmith.data.report import histogram, report_lines
 from tinsmith.data.stage import check_data, prepare_data
+from tinsmith.derive.data import RULES
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import record
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.tokens import load_tokenizer
 from tiny import tiny_conversations
@@ -64,7 +66,13 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
     config = DataConfig(path=str(source), max_tokens=200, system_prompt="Be kind.", language="en", license="CC0-1.0")
     out, result, numbers = run(config, base_dir, tmp_path)
     report = json.loads((out / "report.json").read_text())
-    assert sorted(p.name for p in out.iterdir()) == ["report.json", "test.jsonl", "train.jsonl", "val.jsonl"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "report.json",
+        "test.jsonl",
+        "tokens.jsonl",
+        "train.jsonl",
+        "val.jsonl",
+    ]
     steps = [(step["name"], step["before"], step["after"]) for step in report["steps"]]
     assert steps == [
         ("read", 22, 22),
@@ -139,11 +147,14 @@ def test_token_counts_and_gates_are_those_of_the_written_files(base_dir, source,
         ({"is_bos_right": False}, "bos"),
     ],
 )
-def test_each_gate_stops_on_one_wrong_conversation(change, gate):
-    good = TokenCounts(tokens=9, supervised=4, supervised_ends=2, assistant_turns=2, is_bos_right=True)
-    record_tokens(Recorder(), {"train": [good, good], "val": [good], "test": [good]})
+def test_each_gate_stops_on_one_wrong_conversation(change, gate, tmp_path):
+    good = ("tea", TokenCounts(tokens=9, supervised=4, supervised_ends=2, assistant_turns=2, is_bos_right=True))
+    bad = ("tea", replace(good[1], **change))
+    write_tokens(tmp_path, {"train": [good, good], "val": [good], "test": [good]})
+    record(Recorder(), RULES, Files.of_stage("data", tmp_path), "gate.")
+    write_tokens(tmp_path, {"train": [good, good], "val": [good], "test": [bad]})
     with pytest.raises(GateError, match=rf"gate\.mask\.{gate}"):
-        record_tokens(Recorder(), {"train": [good, good], "val": [good], "test": [replace(good, **change)]})
+        record(Recorder(), RULES, Files.of_stage("data", tmp_path), "gate.")
 
 
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gemma"])

@@ -14,8 +14,9 @@ from stage_runs import run_stage
 from tinsmith.base.gguf import convert
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.errors import GateError
+from tinsmith.derive.export import GGUF_BOUNDS
 from tinsmith.export import gguf as exporting
-from tinsmith.export.gguf import LARGEST_ERRORS, check_gguf, write_gguf
+from tinsmith.export.gguf import check_gguf, write_gguf
 from tinsmith.export.stage import export_int4
 from tiny import FAMILIES, build_tiny
 
@@ -43,10 +44,8 @@ def test_every_format_reads_back_within_what_rounding_can_cause(model, weights, 
     path = tmp_path / f"{weights}.gguf"
     write_gguf(model[1], path, weights)
     result = check_gguf(model[1], path)
-    assert result.largest_error <= LARGEST_ERRORS[weights]
-    assert (
-        weights == "f16" or result.largest_error > LARGEST_ERRORS[weights] / 4
-    )  # bfloat16 weights lose nothing in f16
+    assert result.largest_error <= GGUF_BOUNDS[weights]
+    assert weights == "f16" or result.largest_error > GGUF_BOUNDS[weights] / 4  # bfloat16 weights lose nothing in f16
     assert result.tensors == len(GGUFReader(path).tensors)
 
 
@@ -111,7 +110,7 @@ def test_weights_smaller_than_float16_holds_exactly_are_still_only_rounded(tiny_
     weights = load_file(tmp_path / "model/model.safetensors")
     weights["model.layers.0.mlp.up_proj.weight"] *= 1e-5
     save_file(weights, tmp_path / "model/model.safetensors", metadata={"format": "pt"})
-    for kind, largest in LARGEST_ERRORS.items():
+    for kind, largest in GGUF_BOUNDS.items():
         write_gguf(tmp_path / "model", tmp_path / "model.gguf", kind)
         assert check_gguf(tmp_path / "model", tmp_path / "model.gguf").largest_error <= largest
 

@@ -5,11 +5,14 @@ import json
 import pytest
 
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.measure import Recorder
+from tinsmith.core.measure import Measurement
+from tinsmith.derive.files import Files
+from tinsmith.derive.knowledge import RULES
+from tinsmith.derive.rules import derive
 from tinsmith.model.answers import rates as module
 from tinsmith.model.answers.curve import curve_text, plot_curve, risk_coverage, rung_points
 from tinsmith.model.answers.questions import Question
-from tinsmith.model.answers.rates import Shown, judged, rates, read_outcomes, record_rates, write_outcomes
+from tinsmith.model.answers.rates import Shown, judged, rates, read_outcomes, withheld_rates, write_outcomes
 from tinsmith.model.answers.report import report_outcomes
 from tinsmith.model.passages import Passage, Source
 
@@ -74,24 +77,28 @@ def test_intervals_count_a_passage_once(outcomes):
     assert rates(apart)["known.right"].interval["ci95_low"] == pytest.approx(0.7225, abs=1e-4)
 
 
-def test_records_every_rate_with_its_raw_file(outcomes):
-    recorder = Recorder()
-    assert record_rates(recorder, outcomes, "knowledge/answers_questions.jsonl") == ""
-    by_id = {m.id: m for m in recorder.measurements}
+def measured(outcomes, folder) -> list[Measurement]:
+    write_outcomes(folder / "answers_questions.jsonl", outcomes)
+    return list(derive(RULES, Files.of_stage("knowledge", folder)))
+
+
+def test_every_rate_is_measured_with_its_raw_file(outcomes, tmp_path):
+    assert withheld_rates(outcomes) == ""
+    measurements = measured(outcomes, tmp_path)
+    by_id = {m.id: m for m in measurements}
     assert by_id["answers.known.right"].value == 3 / 5
     assert by_id["answers.near.sure"].value == 0
-    assert {m.raw for m in recorder.measurements} == {"knowledge/answers_questions.jsonl"}
-    assert {m.count_of for m in recorder.measurements} == {"questions"}
+    assert {m.raw for m in measurements} == {"knowledge/answers_questions.jsonl"}
+    assert {m.count_of for m in measurements} == {"questions"}
 
 
-def test_scores_are_withheld_if_a_control_passes(outcomes, monkeypatch):
+def test_scores_are_withheld_if_a_control_passes(outcomes, monkeypatch, tmp_path):
     """A judge that looks for nothing accepts every reply but the empty one."""
     monkeypatch.setattr(module, "is_right_text", lambda question, text, longest: bool(text))
-    recorder = Recorder()
     outcomes = judged([question for question, _ in CASES], [shown for _, shown in CASES], PASSAGES, seed=17)
-    reason = record_rates(recorder, outcomes, "raw")
+    reason = withheld_rates(outcomes)
     assert "more than 10% of replies that are wrong by construction (shuffled, negated, joined)" in reason
-    ids = {m.id for m in recorder.measurements}
+    ids = {m.id for m in measured(outcomes, tmp_path)}
     assert "answers.control.negated" in ids
     assert "answers.known.silent" in ids
     assert not {id for id in ids if "right" in id or "wrong" in id}
@@ -132,8 +139,7 @@ def test_picture_and_its_words(outcomes, tmp_path):
 
 
 def test_report_writes_what_the_card_reads(outcomes, tmp_path, monkeypatch):
-    recorder = Recorder()
-    record = report_outcomes(recorder, outcomes, "knowledge", tmp_path)
+    record = report_outcomes(outcomes, tmp_path)
     assert record["questions"] == {
         "known": {"owner": 5},
         "near": {"owner": 2},
@@ -143,16 +149,15 @@ def test_report_writes_what_the_card_reads(outcomes, tmp_path, monkeypatch):
     }
     assert record["curve"].startswith("The more questions are answered")
     assert record["withheld"] == ""
-    assert {m.raw for m in recorder.measurements} == {"knowledge/answers_questions.jsonl"}
     assert read_outcomes(tmp_path / "answers_questions.jsonl") == outcomes
     assert (tmp_path / "answers_curve.png").is_file()
     (tmp_path / "answers_curve.png").unlink()
     unknown = [one for one in outcomes if one.question.kind == "far"]
-    record = report_outcomes(Recorder(), unknown, "knowledge", tmp_path)
+    record = report_outcomes(unknown, tmp_path)
     assert (record["withheld"], record["curve"]) == ("no question that a passage answers was asked", "")
     assert not (tmp_path / "answers_curve.png").exists()
     monkeypatch.setattr(module, "MAX_CONTROL", -1)  # every control passes
-    record = report_outcomes(Recorder(), outcomes, "knowledge", tmp_path)
+    record = report_outcomes(outcomes, tmp_path)
     assert "wrong by construction" in record["withheld"]
     assert record["curve"] == ""
     assert not (tmp_path / "answers_curve.png").exists()

@@ -65,7 +65,7 @@ def test_learns_and_keeps_the_best_epoch(run, kind):
     assert values["train.trainable_parameters"] == sum(tensor.numel() for tensor in adapter(out).values())
     assert sum(line["tokens"] for line in log(out) if "step" in line) / values["train.tokens_per_second"] > 0
     assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(p.name for p in out.iterdir()) == ["adapter", "log.jsonl", "loss.png", "train.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["adapter", "inventory.json", "log.jsonl", "loss.png", "train.json"]
     record = (out / "train.json").read_text() + (out / "adapter" / "adapter_config.json").read_text()
     assert str(made.root) not in record and "org/tiny" in record
 

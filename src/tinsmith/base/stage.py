@@ -11,9 +11,12 @@ from tinsmith.base.license import License, place_texts, settle
 from tinsmith.base.resolve import resolve
 from tinsmith.base.source import Source
 from tinsmith.core.config import BaseConfig
-from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json
 from tinsmith.core.stage_context import Say, StageContext, Summary
+from tinsmith.derive.base import RULES
+from tinsmith.derive.files import Files
+from tinsmith.derive.inventory import write_inventory
+from tinsmith.derive.rules import record
 
 
 def resolve_base(config: BaseConfig, out_dir: Path, context: StageContext) -> Summary:
@@ -36,7 +39,8 @@ def resolve_base(config: BaseConfig, out_dir: Path, context: StageContext) -> Su
         clean = place_model(source.folder, source.requested, out_dir / "model", source.may_link)
     texts = place_texts(license, source.texts.published, out_dir / "model")
     write_json(out_dir / "base.json", _record(source, license, texts, clean))
-    _record_sizes(context.recorder, clean, out_dir / "model")
+    write_inventory(out_dir / "model", out_dir)
+    record(context.recorder, RULES, Files.of_stage("base", out_dir))
     return _summary(source, license, clean)
 
 
@@ -87,13 +91,6 @@ def _dequantized_from(source: Source) -> dict[str, str] | None:
         "format": source.gguf.format,
         "sentence": f"The base weights were read from a {source.gguf.format} file and stored as bfloat16{lost}.",
     }
-
-
-def _record_sizes(recorder: Recorder, clean: CleanModel, model_dir: Path) -> None:
-    method = "tinsmith.base.weights.place_weights"
-    recorder.add("base.parameters", clean.weights.parameters, "count", clean.weights.tensors, "tensors", method)
-    sizes = [path.stat().st_size for path in model_dir.iterdir()]
-    recorder.add("base.files_bytes", sum(sizes), "bytes", len(sizes), "files", "sum of file sizes")
 
 
 def _summary(source: Source, license: License, clean: CleanModel) -> Summary:

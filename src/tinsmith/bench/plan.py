@@ -12,11 +12,9 @@ from typing import Any
 from tinsmith.bench.gates import first_prompt
 from tinsmith.core.config import BenchConfig
 from tinsmith.core.run_dir import read_json
+from tinsmith.derive.bench import QUESTION
 from tinsmith.model.conversations import Conversation, Message
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
-
-QUESTION = "question"
-"""Name of the main prompt, whose numbers are reported as the model's. Others are named after their length in tokens."""
 
 MOST_CONTEXT_TOKENS = 4096
 """Longest context on the page; must equal the limit in `web/worker.js`."""

@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tinsmith.bench.numbers import record_numbers, record_of
+from tinsmith.bench.numbers import record_of, speed_line
 from tinsmith.bench.remote_result import RemoteResult, read_results
-from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import file_sha256, write_json
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.derive.bench import REMOTE_RULES
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import record
 
 _BROWSERS = (
     ("Edg", "Edge"),
@@ -43,18 +45,17 @@ def record_results(export_dir: Path, received_dir: Path, out_dir: Path, context:
     current = [(received_at, result) for received_at, result in results if result.package == package]
     summary = []
     for number, (received_at, result) in enumerate(current, start=1):
-        device, lines = _device(received_at, result, context.recorder, number)
+        device, lines = _device(received_at, result)
         write_json(out_dir / f"{number}.json", device)
         summary += [f"{result.name}, {line}" for line in lines]
+    record(context.recorder, REMOTE_RULES, Files.of_stage("remote", out_dir))
     if len(results) > len(current):
         summary.append(f"{len(results) - len(current)} results were measured with another package and are left out")
     return tuple(summary or ["no other device has sent results"])
 
 
-def _device(
-    received_at: str, result: RemoteResult, recorder: Recorder, number: int
-) -> tuple[dict[str, Any], list[str]]:
-    """Record one device's numbers; return its record and one line for each backend."""
+def _device(received_at: str, result: RemoteResult) -> tuple[dict[str, Any], list[str]]:
+    """One device's record, and one line for each backend."""
     browser, system = browser_and_system(result.userAgent)
     records, lines = {}, []
     for backend in result.backends:
@@ -64,8 +65,8 @@ def _device(
             records[name] = {"device": name, "not_measured": ready["notice"] or f"it ran on {ready['device']}"}
             continue
         records[name] = record_of(name, parts["measured"], parts["reloaded"])
-        lines.append(record_numbers(recorder, f"remote.{number}.{name}", records[name], f"remote/{number}.json"))
-    record = {
+        lines.append(speed_line(records[name]))
+    description = {
         "name": result.name,
         "received_at": received_at,
         "browser": browser,
@@ -74,7 +75,7 @@ def _device(
         "cores": result.cores,
         "backends": records,
     }
-    return record, lines
+    return description, lines
 
 
 def browser_and_system(user_agent: str) -> tuple[str, str]:

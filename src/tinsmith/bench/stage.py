@@ -6,11 +6,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from tinsmith.bench import gates
-from tinsmith.bench.numbers import record_numbers, record_of
+from tinsmith.bench.numbers import record_of, speed_line
 from tinsmith.bench.plan import plan
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.page import BrowserError, Page
@@ -23,6 +22,9 @@ from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json
 from tinsmith.core.scratch import scratch_folder
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.derive.bench import BENCH_RULES, GATE_RULES
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import record
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import GRAPHS, Graph
@@ -58,6 +60,7 @@ def bench_browser(
         for device in config.devices:
             session = _Session(config, device, server.origin, package_dir, conversations, out_dir)
             summary.append((_bench_wasm if device == "wasm" else _bench_webgpu)(session, context.recorder))
+    record(context.recorder, BENCH_RULES, Files.of_stage("bench", out_dir))
     return tuple(summary)
 
 
@@ -172,7 +175,7 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     files = _fetched_files(bench.page, session.origin, graph.file)
     if device == "wasm":
         _gate_tokens_and_logits(session, bench, recorder, graph)
-    record = record_of(device, measured, bench.run("reload", device_plan, measured)) | {
+    description = record_of(device, measured, bench.run("reload", device_plan, measured)) | {
         "browser": browser.version,
         "os": os_name(),
         "cpu": cpu_name(),
@@ -180,28 +183,8 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
         "files": files,
     }
     bench.check_clean()
-    raw = f"bench/{device}.json"
-    write_json(session.out_dir / f"{device}.json", record)
-    recorder.add(
-        f"bench.{device}.fetched_bytes",
-        sum(file["bytes"] for file in files),
-        "bytes",
-        len(files),
-        "files",
-        "bytes received by the browser's network stack until the last run, headers included",
-        raw=raw,
-    )
-    if peak_bytes:
-        recorder.add(
-            f"bench.{device}.peak_memory_bytes",
-            peak_bytes,
-            "bytes",
-            1,
-            "browsers",
-            "peak resident memory of the browser's largest process until the last run",
-            raw=raw,
-        )
-    return record_numbers(recorder, f"bench.{device}", record, raw)
+    write_json(session.out_dir / f"{device}.json", description)
+    return speed_line(description)
 
 
 def _fetched_files(page: Page, origin: str, graph: str) -> list[dict[str, Any]]:
@@ -242,28 +225,12 @@ def _gate_tokens_and_logits(session: _Session, bench: _BenchPage, recorder: Reco
         comparisons.append(
             {"conversation": conversation.id, "token_ids": reference["token_ids"], "disagreement": disagreement}
         )
-    write_json(session.out_dir / "gates.json", {"token_differences": differences, "logits": comparisons})
-    recorder.gate(
-        "gate.tokens.python_vs_javascript",
-        len(differences),
-        "==",
-        0,
-        unit="conversations that differ",
-        count=len(session.conversations),
-        count_of="conversations",
-        method="tinsmith.bench.gates.token_differences",
-        hint="The browser would feed the model different tokens from those in training; see token_differences.",
-        raw="bench/gates.json",
-    )
-    recorder.gate(
-        f"gate.logits.{session.device}_vs_onnxruntime",
-        fmean(comparison["disagreement"] for comparison in comparisons),
-        "<=",
-        graph.max_browser_error,
-        unit="share of variance",
-        count=len(comparisons),
-        count_of="prompts",
-        method="web/reference.js, mean over prompts",
-        hint="The browser's logits differ from those evaluated; see bench/gates.json.",
-        raw="bench/gates.json",
-    )
+    evidence = {
+        "device": session.device,
+        "graph": graph.id,
+        "conversations": len(session.conversations),
+        "token_differences": differences,
+        "logits": comparisons,
+    }
+    write_json(session.out_dir / "gates.json", evidence)
+    record(recorder, GATE_RULES, Files.of_stage("bench", session.out_dir))

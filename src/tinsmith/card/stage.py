@@ -11,10 +11,12 @@ from tinsmith.card.files import card_files
 from tinsmith.card.snippet import snippets
 from tinsmith.card.snippet_run import SnippetRun, run_snippets
 from tinsmith.core.config import CardConfig
-from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import RunDir, write_bytes, write_json
 from tinsmith.core.scratch import scratch_folder
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import record
+from tinsmith.derive.site import CARD_RULES
 from tinsmith.model.answers.publish import publish_answers
 
 
@@ -30,11 +32,12 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
         BrowserError: the How-to-Use code does not work.
     """
     evidence = read_evidence(run)
-    results = _run_snippets(evidence, config, name, context.recorder)
+    results = _run_snippets(evidence, config, name)
     files = card_files(evidence, config, name, {result.form: result for result in results})
     for file, content in files.items():
         write_bytes(out_dir / file, content)
     write_json(out_dir / "snippets.json", [asdict(result) for result in results])
+    record(context.recorder, CARD_RULES, Files.of_stage("card", out_dir))
     for stage, picture in (("train", "loss.png"), ("knowledge", CURVE)):
         if evidence.sha256(f"{stage}/{picture}"):
             shutil.copyfile(run.stage(stage) / picture, out_dir / picture)
@@ -61,7 +64,7 @@ def example_warnings(evidence: Evidence, config: CardConfig) -> list[str]:
     ]
 
 
-def _run_snippets(evidence: Evidence, config: CardConfig, name: str, recorder: Recorder) -> list[SnippetRun]:
+def _run_snippets(evidence: Evidence, config: CardConfig, name: str) -> list[SnippetRun]:
     package = evidence.run.stage("export") / "package"
     if "export" not in evidence.stamps or not package.is_dir():
         return []
@@ -71,15 +74,4 @@ def _run_snippets(evidence: Evidence, config: CardConfig, name: str, recorder: R
         if any(snippet.form == "answers" for snippet in printed):
             folder = evidence.run.stage("knowledge") / "answers"
             publish_answers(folder, answers, settings.unknown, settings.publish_questions)
-        results = run_snippets(printed, package, answers)
-    for result in results:
-        recorder.add(
-            f"card.snippet.{result.form}.seconds",
-            result.elapsed_seconds,
-            "seconds",
-            1,
-            "runs",
-            "card.snippet_run.run_snippets",
-            raw="card/snippets.json",
-        )
-    return results
+        return run_snippets(printed, package, answers)

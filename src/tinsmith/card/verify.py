@@ -10,7 +10,7 @@ from tinsmith.card.files import card_files
 from tinsmith.card.schema import schema_problems
 from tinsmith.card.snippet import snippets
 from tinsmith.card.snippet_run import SnippetRun
-from tinsmith.card.verify_answers import wrong_answer_rates
+from tinsmith.card.verify_answers import wrong_judgements
 from tinsmith.card.verify_numbers import wrong_numbers
 from tinsmith.core import measure
 from tinsmith.core.errors import ArtifactError
@@ -49,7 +49,7 @@ def _problems(run: RunDir) -> Iterator[str]:
     evidence = read_evidence(run, log_bytes)
     yield from _changed_inputs(evidence)
     yield from wrong_numbers(evidence)
-    yield from wrong_answer_rates(evidence)
+    yield from wrong_judgements(evidence)
     yield from _changed_card(evidence, card)
 
 

@@ -27,8 +27,8 @@ def wrong_numbers(evidence: Evidence) -> Iterator[str]:
         for id, measurement in derived.items():
             yield from _differences(id, recorded.get(id), measurement)
         for id in recorded.keys() - derived.keys():
-            if any(rule.fields(id) is not None for rule in rules):
-                yield f"{id}: recorded, but no raw file gives this number"
+            has_rule = any(rule.fields(id) is not None for rule in rules)
+            yield f"{id}: recorded, but {'no raw file gives this number' if has_rule else 'no rule derives it'}"
 
 
 def _differences(id: str, recorded: Measurement | None, derived: Measurement) -> Iterator[str]:

@@ -1,8 +1,11 @@
 """Cut conversations to the token limit after a whole assistant turn, and count tokens for the gates and the card."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
+from tinsmith.core.run_dir import write_text
 from tinsmith.model.conversations import Conversation
 from tinsmith.model.tokens import ChatTokenizer, Tokens
 
@@ -73,7 +76,11 @@ def _counts(conversation: Conversation, tokens: Tokens, tokenizer: ChatTokenizer
     return TokenCounts(len(tokens.ids), tokens.supervised, supervised_ends, turns, is_bos_right)
 
 
-def totals(counts: Iterable[TokenCounts]) -> tuple[int, int]:
-    """`(tokens, supervised tokens)` of several conversations together."""
-    counts = list(counts)
-    return sum(c.tokens for c in counts), sum(c.supervised for c in counts)
+def write_tokens(out_dir: Path, splits: Mapping[str, Sequence[tuple[str, TokenCounts]]]) -> None:
+    """Write `tokens.jsonl`: split, category and token counts of every conversation, in the order of the splits."""
+    lines = [
+        {"split": split, "category": category, **asdict(counts)}
+        for split, conversations in splits.items()
+        for category, counts in conversations
+    ]
+    write_text(out_dir / "tokens.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

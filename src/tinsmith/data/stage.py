@@ -13,8 +13,7 @@ from tinsmith.core.run_dir import write_json
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.data.contradictions import Contradiction, find_contradictions
 from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
-from tinsmith.data.figures import record_counts, record_tokens
-from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit
+from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit, write_tokens
 from tinsmith.data.load import Loaded, load_records
 from tinsmith.data.repair import clean_text, known_special_tokens, repair
 from tinsmith.data.report import (
@@ -27,6 +26,9 @@ from tinsmith.data.report import (
 )
 from tinsmith.data.shapes import Unusable
 from tinsmith.data.split import SPLITS, split_conversations
+from tinsmith.derive.data import RULES
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import record
 from tinsmith.model.conversations import Conversation, Message, write_jsonl
 from tinsmith.model.message_text import token_pattern
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
@@ -55,7 +57,7 @@ class _Work:
 
 
 def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: StageContext) -> Summary:
-    """Write `train.jsonl`, `val.jsonl`, `test.jsonl` and `report.json`, and record their counts.
+    """Write `train.jsonl`, `val.jsonl`, `test.jsonl`, `report.json` and `tokens.jsonl`, and record their counts.
 
     Raises:
         DataError: the data cannot be read, or too little of it can be used; every problem is named.
@@ -67,8 +69,8 @@ def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: Sta
     for split in SPLITS:
         write_jsonl(out_dir / f"{split}.jsonl", splits[split])
     write_json(out_dir / "report.json", report.as_json())
-    record_counts(context.recorder, report)
-    record_tokens(context.recorder, {split: [work.counts[_place(c)] for c in splits[split]] for split in SPLITS})
+    write_tokens(out_dir, {split: [(c.category, work.counts[_place(c)]) for c in splits[split]] for split in SPLITS})
+    record(context.recorder, RULES, Files.of_stage("data", out_dir))
     sizes = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
     summary = [f"{sizes} conversations in {len(report.categories)} categories"]
     changes = {
@@ -130,14 +132,14 @@ def _usable(work: _Work, pattern: re.Pattern | None) -> list[Conversation]:
     """Valid conversations without special tokens; the dropped and repaired ones are listed in `work`."""
     usable = []
     hidden: Counter[str] = Counter()
-    for record in work.loaded.records:
+    for loaded in work.loaded.records:
         try:
-            result = repair(record, pattern)
+            result = repair(loaded, pattern)
         except Unusable as error:
-            work.dropped.append(Listed(record.file, record.position, str(error)))
+            work.dropped.append(Listed(loaded.file, loaded.position, str(error)))
             continue
         usable.append(result.conversation)
-        work.repaired += [Listed(record.file, record.position, change) for change in result.changes]
+        work.repaired += [Listed(loaded.file, loaded.position, change) for change in result.changes]
         hidden.update(result.hidden)
     if hidden:
         named = ", ".join(f"U+{ord(character):04X} x {count}" for character, count in sorted(hidden.items()))

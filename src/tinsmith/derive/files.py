@@ -44,6 +44,12 @@ class Files:
         path = self.path(folder)
         return sorted(file.name for file in path.iterdir() if file.is_file()) if path.is_dir() else []
 
+    def sizes(self, stage: str) -> dict[str, int]:
+        """Bytes of every file below a stage's folder, by path in it."""
+        folder = self._folder_of(stage)
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
+
     def json(self, name: str) -> Any:
         """The JSON value of a file.
 

@@ -70,10 +70,26 @@ def perplexity_ratio(files: Files, split: str, over: str, under: str) -> Derived
     above, below = (_scores(files, split, model) for model in (over, under))
     if [(score["id"], score["tokens"]) for score in above] != [(score["id"], score["tokens"]) for score in below]:
         raise ValueError(f"{over} and {under} were not scored on the same tokens")
-    rows = _rows(above)
+    losses, tokens = ([score["nll"] for score in scores] for scores in (above, below)), _rows(above)[:, 1]
+    value, interval = paired_ratio(*losses, tokens, files.seed)
+    return Derived(value, "ratio", len(above), "conversations", interval)
+
+
+def paired_ratio(
+    losses: Sequence[float], other_losses: Sequence[float], tokens: Sequence[float], seed: int
+) -> tuple[float, dict[str, float]]:
+    """Ratio of one model's perplexity to another's, and its 95 % interval from a paired bootstrap over conversations.
+
+    Args:
+        losses: Summed negative log-likelihood of each conversation in nats.
+        other_losses: The same for the other model.
+        tokens: Supervised tokens of each conversation.
+        seed: Draws the resamples.
+    """
     # exp(a / n) / exp(b / n) = exp((a - b) / n), so a column of differences pairs the two models.
-    rows[:, 0] -= _rows(below)[:, 0]
-    return _interval(files, rows, perplexity_of, "ratio")
+    rows = np.array([np.subtract(losses, other_losses), tokens, np.zeros(len(losses))]).T
+    value = float(perplexity_of(rows.sum(axis=0, keepdims=True))[0])
+    return value, dict(_bootstrap(rows.tobytes(), perplexity_of, seed))
 
 
 def _pooled(files: Files, scores: Sequence[dict[str, Any]], statistic: Statistic, unit: str) -> Derived:

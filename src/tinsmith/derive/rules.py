@@ -4,13 +4,14 @@ A stage writes its raw files first and then calls `record`. `tinsmith card RUN -
 and compares. So each number has one formula, and it depends on nothing but the raw files and the run's seed.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from tinsmith.core.errors import ArtifactError
+from tinsmith.core.errors import ArtifactError, GateError
 from tinsmith.core.measure import Gate, Measurement, Recorder
 from tinsmith.derive.files import Files
 
@@ -43,7 +44,7 @@ class Rule:
     """`function(files, **fields)`; None if the files give no such number."""
     each: Callable[[Files], Iterable[Fields]] | None = None
     """The fields of every number that the files may give. Without it, one number if the raw file exists."""
-    hint: Callable[[Files], str] = lambda files: ""
+    hint: str | Callable[[Files], str] = ""
     """What to do if the gate fails."""
 
     @cached_property
@@ -67,6 +68,7 @@ class Rule:
 
         Raises:
             ArtifactError: a raw file is missing, or lacks what the number is derived from.
+            GateError: a number with a gate is not finite.
         """
         id, raw = (_filled(pattern, fields) for pattern in (self.id, self.raw))
         try:
@@ -76,7 +78,16 @@ class Rule:
                 f"{raw}: {id} cannot be derived ({type(error).__name__}: {error})",
                 f"Restore the file from a copy, or run again: tinsmith run --from {raw.partition('/')[0]} --force",
             ) from error
-        return None if derived is None else Measurement(id, method=self.method, raw=raw, **_values(derived))
+        if derived is None:
+            return None
+        if derived.gate and not math.isfinite(derived.value):
+            required = f"{derived.gate['op']} {derived.gate['bound']:g} {derived.unit}"
+            raise GateError(f"{id}: measured {derived.value}, required {required}", self.hint_for(files))
+        return Measurement(id, method=self.method, raw=raw, **_values(derived))
+
+    def hint_for(self, files: Files) -> str:
+        """What to do if the gate fails on these files."""
+        return self.hint if isinstance(self.hint, str) else self.hint(files)
 
     @property
     def method(self) -> str:
@@ -119,7 +130,7 @@ def derive(rules: Sequence[Rule], files: Files) -> Iterator[Measurement]:
                 yield measurement
 
 
-def record(recorder: Recorder, rules: Sequence[Rule], files: Files, prefix: str = "") -> None:
+def record(recorder: Recorder, rules: Sequence[Rule], files: Files, prefix: str = "", hint: str = "") -> None:
     """Record every measurement that the files give, and stop at the first gate that fails.
 
     Args:
@@ -127,6 +138,7 @@ def record(recorder: Recorder, rules: Sequence[Rule], files: Files, prefix: str 
         rules: The stage's.
         files: Its raw files.
         prefix: Record only ids that start with this.
+        hint: What to do if a gate fails, in place of the rule's own words.
 
     Raises:
         GateError: a gate fails.
@@ -136,4 +148,4 @@ def record(recorder: Recorder, rules: Sequence[Rule], files: Files, prefix: str 
             continue
         for measurement in derive((rule,), files):
             if measurement.id.startswith(prefix):
-                recorder.take(measurement, rule.hint(files))
+                recorder.take(measurement, hint or rule.hint_for(files))

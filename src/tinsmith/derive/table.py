@@ -1,10 +1,24 @@
 """The rules of all stages. Stages import their own module, so that a changed rule repeats that stage alone."""
 
-from tinsmith.derive import evaluate, judge, review
+from tinsmith.derive import base, bench, data, evaluate, export, judge, knowledge, merge, review, site, train
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import Derived, Rule
 
-RULES: dict[str, tuple[Rule, ...]] = {"evaluate": evaluate.RULES, "review": review.RULES, "judge": judge.RULES}
+RULES: dict[str, tuple[Rule, ...]] = {
+    "base": base.RULES,
+    "data": data.RULES,
+    "knowledge": knowledge.RULES,
+    "train": train.RULES,
+    "merge": merge.RULES,
+    "export": export.RULES,
+    "evaluate": evaluate.RULES,
+    "review": review.RULES,
+    "judge": judge.RULES,
+    "bench": bench.RULES,
+    "remote": bench.REMOTE_RULES,
+    "card": site.CARD_RULES,
+    "app": site.APP_RULES,
+}
 """By stage."""
 
 

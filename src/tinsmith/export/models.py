@@ -11,7 +11,6 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from tinsmith.core.device import Device, return_freed_memory
-from tinsmith.core.intervals import bootstrap, exponential
 from tinsmith.export.calibrate import Quantized
 from tinsmith.export.decoder_nodes import Weights
 from tinsmith.model.load import load_model
@@ -85,23 +84,3 @@ def conversation_losses(model: Any, conversations: Sequence[Tokens]) -> list[flo
         if decoder.head.device.type == "cpu":
             return_freed_memory()
     return [losses[index] for index in range(len(conversations))]
-
-
-def perplexity_ratio(
-    losses: Sequence[float], other_losses: Sequence[float], counts: Sequence[int], seed: int
-) -> tuple[float, dict[str, float]]:
-    """Ratio of one model's perplexity to another's, and its 95 % interval from a paired bootstrap over conversations.
-
-    Args:
-        losses: Summed negative log-likelihood of each conversation in nats.
-        other_losses: The same for the other model.
-        counts: Supervised tokens of each conversation.
-        seed: Draws the resamples.
-    """
-    rows = np.array([np.subtract(losses, other_losses), counts]).T  # (conversations, 2)
-
-    def log_ratio(sums: np.ndarray) -> np.ndarray:
-        return sums[:, 0] / sums[:, 1]
-
-    interval = exponential(bootstrap(rows, log_ratio, seed))
-    return float(np.exp(log_ratio(rows.sum(0, keepdims=True))[0])), interval

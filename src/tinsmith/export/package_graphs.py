@@ -38,7 +38,7 @@ def check_graphs(source: Source, probe: Probe, expected: Logits) -> None:
         GateError: a graph computes other logits.
     """
     float32_logits = float32.check(source, probe, expected)
-    checked = Checked(source.package_dir, source.recorder, probe, expected, float32_logits)
+    checked = Checked(source.package_dir, source.gates, probe, expected, float32_logits)
     for graph, module in _OPTIONAL_GRAPHS.items():
         if (source.package_dir / graph.file).exists():
             module.check(checked)

@@ -15,28 +15,23 @@ import numpy as np
 import torch
 
 from tinsmith.core.measure import Recorder
+from tinsmith.core.run_dir import write_json
+from tinsmith.derive.export import RULES
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import record
 from tinsmith.model.families import Decoder
 from tinsmith.model.onnx_decoder import load_onnx
-from tinsmith.model.package_format import Graph
 from tinsmith.model.tokens import Tokens
 
 _COMPARED_ROWS = 64
 """Rows compared at the end of a prompt. Logits at every position would need gigabytes with 262,144 tokens."""
 _DECODED_TOKENS = 8
-_MAX_ABS_DIFF = 1e-2
 
 Logits = dict[str, np.ndarray]
 """Case, such as `prefill_100` -> logits (rows, V) after the last tokens of a sequence."""
 
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How far two sets of logits are apart."""
-
-    case: str
-    max_abs_diff: float
-    top1_agreement: float
-    rows: int
+Columns = dict[str, list[Any]]
+"""Name -> one value per position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,66 +81,73 @@ def compared_lengths(decoder: Decoder) -> tuple[int, ...]:
     return (1, 100, *past_window)
 
 
-def compare(expected: Logits, logits: Logits) -> list[Comparison]:
-    """How far `logits` are from `expected` in each case."""
-    return [_compared(case, expected[case], logits[case]) for case in logits]
+def compare(expected: Logits, logits: Logits) -> dict[str, Columns]:
+    """How far `logits` are from `expected` at each position of each case: `max_abs_diff` and `same_top1`."""
+    return {case: _compared(expected[case], logits[case]) for case in logits}
 
 
-def _compared(case: str, expected: np.ndarray, logits: np.ndarray) -> Comparison:
-    same = (expected.argmax(axis=1) == logits.argmax(axis=1)).mean()
-    return Comparison(case, float(np.abs(expected - logits).max()), float(same), len(logits))
+def _compared(expected: np.ndarray, logits: np.ndarray) -> Columns:
+    return {
+        "max_abs_diff": _json_numbers(np.abs(expected - logits).max(axis=1)),
+        "same_top1": (expected.argmax(axis=1) == logits.argmax(axis=1)).tolist(),
+    }
 
 
-def divergence(expected: np.ndarray, logits: np.ndarray) -> float:
-    """Mean KL divergence of `logits` from the logits `expected`, both (rows, V), in nats per position."""
+def divergences(expected: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """KL divergence of `logits` from the logits `expected`, both (rows, V), in nats at each position."""
     right, wrong = (torch.from_numpy(values).double().log_softmax(-1) for values in (expected, logits))
-    return torch.nn.functional.kl_div(wrong, right, reduction="batchmean", log_target=True).item()
+    return torch.nn.functional.kl_div(wrong, right, reduction="none", log_target=True).sum(-1).numpy()
 
 
-def gate_logits(recorder: Recorder, kind: str, expected: Logits, logits: Logits) -> None:
-    """Require that `logits` equal the model's, which are `expected`. Gates are named after `kind`.
-
-    Raises:
-        GateError: they differ, or another token is the most likely one.
-    """
-    hint = "The graph builder does not match this base model; do not ship it. Please report the model."
-    method = "tinsmith.export.parity.compare"
-    for result in compare(expected, logits):
-        for name, value, op, bound, unit in (
-            ("max_abs_diff", result.max_abs_diff, "<=", _MAX_ABS_DIFF, "logits"),
-            ("top1", result.top1_agreement, "==", 1.0, "fraction"),
-        ):
-            id = f"gate.{kind}.{name}.{result.case}"
-            recorder.gate(id, value, op, bound, unit, result.rows, "positions", method, hint)
+def _json_numbers(values: np.ndarray) -> list[float | None]:
+    """JSON has no infinity and no NaN; None stands for both, which fail every gate."""
+    return [float(value) if np.isfinite(value) else None for value in values]
 
 
-def gate_divergence(recorder: Recorder, graph: Graph, kind: str, expected: Logits, logits: Logits) -> None:
-    """Require that `graph` predicts nearly the same as the float32 graph.
+class Gates:
+    """Writes the distances of graphs to `parity.json`, and requires that each is small enough."""
 
-    Args:
-        recorder: Records the gate.
-        graph: The graph, with its bound.
-        kind: Name of the gate, and of the key of `export` that turns the graph off.
-        expected: Logits of the float32 graph.
-        logits: Logits of `graph`.
+    def __init__(self, recorder: Recorder, out_dir: Path) -> None:
+        self._recorder = recorder
+        self._out_dir = out_dir
+        self._raw: dict[str, Any] = {"logits": {}, "divergences": {}, "unpacked": {}}
 
-    Raises:
-        GateError: the divergence is above `graph.max_divergence`.
-    """
-    assert graph.max_divergence is not None  # the float32 graph is compared with the model instead
-    all_expected, all_logits = (np.concatenate(list(cases.values())) for cases in (expected, logits))
-    recorder.gate(
-        f"gate.{kind}.divergence",
-        divergence(all_expected, all_logits),
-        "<=",
-        graph.max_divergence,
-        "nats/token",
-        len(all_logits),
-        "positions",
-        "tinsmith.export.parity.divergence: from the graph in float32, all cases together",
-        f"{graph.file} predicts too differently from float32. Set export.{kind} = false to export without it, "
-        "and please report the model.",
-    )
+    def require_same(self, kind: str, expected: Logits, logits: Logits) -> None:
+        """Require that `logits` equal the model's, which are `expected`. Gates are named after `kind`.
+
+        Raises:
+            GateError: they differ, or another token is the most likely one.
+        """
+        self._raw["logits"][kind] = compare(expected, logits)
+        self._record(kind)
+
+    def require_close(self, kind: str, expected: Logits, logits: Logits) -> None:
+        """Require that a graph predicts nearly the same as the float32 graph.
+
+        Args:
+            kind: Name of the gate, and of the key of `export` that turns the graph off.
+            expected: Logits of the float32 graph.
+            logits: Logits of the graph.
+
+        Raises:
+            GateError: the divergence is above the graph's bound.
+        """
+        all_expected, all_logits = (np.concatenate(list(cases.values())) for cases in (expected, logits))
+        self._raw["divergences"][kind] = _json_numbers(divergences(all_expected, all_logits))
+        self._record(kind, "divergence")
+
+    def require_same_weights(self, differences: int, compared_bytes: int) -> None:
+        """Require that a page unpacks the same INT8 weights as ONNX Runtime.
+
+        Raises:
+            GateError: `differences` is not 0.
+        """
+        self._raw["unpacked"] = {"differences": differences, "bytes": compared_bytes}
+        self._record("int8", "unpacked")
+
+    def _record(self, kind: str, name: str = "") -> None:
+        write_json(self._out_dir / "parity.json", self._raw)
+        record(self._recorder, RULES, Files.of_stage("export", self._out_dir), f"gate.{kind}.{name}")
 
 
 def _decode_count(length: int) -> int:

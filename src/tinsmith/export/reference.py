@@ -6,23 +6,22 @@ from pathlib import Path
 import torch
 
 from tinsmith.core.device import Device
-from tinsmith.core.measure import Recorder
 from tinsmith.export.calibrate import Quantized, apply_quantized
 from tinsmith.export.decoder_graph import build_decoder
 from tinsmith.export.models import frozen_model, full_precision_weights
 from tinsmith.export.package import save_graph
-from tinsmith.export.parity import Logits, Probe, gate_logits
+from tinsmith.export.parity import Gates, Logits, Probe
 from tinsmith.model.families import Decoder
 
 _CPU = Device(torch.device("cpu"), torch.float32, "graphs are compared in float32 on the CPU")
 _MAX_FILE_BYTES = 2_000_000_000
 
 
-def check_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, probe: Probe, folder: Path) -> None:
+def check_full_precision(gates: Gates, model_dir: Path, decoder: Decoder, probe: Probe, folder: Path) -> None:
     """Require that the full-precision graph computes the model's logits.
 
     Args:
-        recorder: Records the gates.
+        gates: Judge the logits.
         model_dir: The tuned model.
         decoder: Its shape.
         probe: Tokens to compare on.
@@ -35,7 +34,7 @@ def check_full_precision(recorder: Recorder, model_dir: Path, decoder: Decoder, 
     save_graph(build_decoder(decoder, full_precision_weights(model_dir)), folder / "model.onnx", _MAX_FILE_BYTES)
     logits = probe.graph_logits(folder / "model.onnx")
     shutil.rmtree(folder)
-    gate_logits(recorder, "graph", expected, logits)
+    gates.require_same("graph", expected, logits)
 
 
 def quantized_logits(model_dir: Path, quantized: Quantized, probe: Probe) -> Logits:

@@ -1,72 +1,34 @@
-"""Records the sizes of a finished package, and describes in `export.json` how it was made."""
+"""Describes in `export.json` how a package was made."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
 from tinsmith.core.config import ExportConfig
-from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import tree_sha256s
 from tinsmith.export.blocks import BLOCK_SIZE, bits_of
+from tinsmith.export.graphs.sources import Source
 from tinsmith.export.onnx_nodes import shape_of, tensor_of
-from tinsmith.export.package import download_bytes, graph_and_weights, weights_bytes
 from tinsmith.export.search import RECIPES, Choice
 from tinsmith.model.package_format import FLOAT32
-from tinsmith.model.tokens import Tokens
 
-_LAYER_BYTES = 50_000
-"""Bytes allowed for a layer's nodes, norms and biases, on top of `export.max_bits_per_parameter`."""
 _MIN_LISTED_BYTES = 1024
 
 
-def record_size(recorder: Recorder, config: ExportConfig, package_dir: Path, parameters: int, layers: int) -> None:
-    """Record the package's sizes, and gate the size of its weights.
-
-    Raises:
-        GateError: the weights are larger than the configuration allows.
-    """
-    size, files = weights_bytes(package_dir), len(graph_and_weights(package_dir))
-    method = "tinsmith.export.package.weights_bytes"
-    recorder.add("export.weights_bytes", size, "bytes", files, "files", method)
-    recorder.add(
-        "export.download_bytes",
-        download_bytes(package_dir),
-        "bytes",
-        files + 4,
-        "files",
-        "tinsmith.export.package.download_bytes",
-    )
-    recorder.gate(
-        "gate.export.weights_bytes",
-        size,
-        "<=",
-        config.max_bits_per_parameter * parameters / 8 + _LAYER_BYTES * layers,
-        "bytes",
-        files,
-        "files",
-        method,
-        "A tensor is stored twice or in too many bits. Please report the model.",
-    )
-    recorder.add("export.bits_per_parameter", 8 * size / parameters, "bits/parameter", parameters, "parameters", method)
-    recorder.add("export.block_size", BLOCK_SIZE, "weights", 1, "settings", "tinsmith.export.blocks")
-
-
-def record_calibration(recorder: Recorder, choice: Choice, calibration: Sequence[Tokens]) -> None:
-    """Record how many conversations the recipe was calibrated on."""
-    count = 0 if choice.recipe == "rtn" else len(calibration)
-    recorder.add("export.calibration_conversations", count, "count", 1, "settings", choice.recipe)
-
-
-def export_record(package_dir: Path, choice: Choice, calibration_tokens: int) -> dict[str, Any]:
-    """The content of `export.json`."""
+def export_record(source: Source, config: ExportConfig, choice: Choice, calibration_tokens: int) -> dict[str, Any]:
+    """The content of `export.json` but for the stage's `seconds`."""
+    package_dir = source.package_dir
     graph = ir.load(package_dir / FLOAT32.file).graph
     return {
         "recipe": choice.recipe,
         "block_size": BLOCK_SIZE,
+        "settings": {"max_bits_per_parameter": config.max_bits_per_parameter},
+        "parameters": source.parameters,
+        "layers": source.decoder.layers,
         "calibration_tokens": calibration_tokens,
+        "calibration_conversations": 0 if choice.recipe == "rtn" else len(source.conversations),
         "operators": dict(sorted(Counter(node.op_type for node in graph).items())),
         "quantization": describe_quantization(choice),
         "recipes": [{"name": trial.recipe, "made": RECIPES[trial.recipe]} for trial in choice.trials],

@@ -13,9 +13,14 @@ from typing import Any
 from tinsmith.core.config import ExportConfig
 from tinsmith.core.device import Device
 from tinsmith.core.measure import Recorder
+from tinsmith.core.run_dir import write_json
 from tinsmith.core.stage_context import StageContext
+from tinsmith.derive.export import RULES
+from tinsmith.derive.files import Files
+from tinsmith.derive.losses import paired_ratio
+from tinsmith.derive.rules import record
 from tinsmith.export.calibrate import Quantized, calibrate, make_guide, round_all
-from tinsmith.export.models import conversation_losses, frozen_model, perplexity_ratio
+from tinsmith.export.models import conversation_losses, frozen_model
 from tinsmith.model.tokens import Tokens
 
 RECIPES = {
@@ -39,7 +44,8 @@ class Trial:
     """INT4 over tuned on the validation split."""
     interval: dict[str, float]
     """95 % interval of the ratio; empty below five conversations."""
-    conversations: int
+    losses: list[float]
+    """Summed over the supervised tokens of each validation conversation, in nats."""
     seconds: float
     """Time to quantize."""
 
@@ -59,6 +65,8 @@ class Choice:
     recipe: str
     model: Quantized
     trials: list[Trial]
+    tuned_losses: list[float]
+    """Of the tuned model, as `Trial.losses`."""
 
 
 def choose_recipe(
@@ -86,12 +94,12 @@ def choose_recipe(
         losses = conversation_losses(model, val)
         del model  # before the next recipe's is loaded
         counts = [tokens.supervised for tokens in val]
-        ratio, interval = perplexity_ratio(losses, tuned_losses, counts, context.seed)
-        trials.append(Trial(recipe, quantized.nbytes, ratio, interval, len(val), seconds))
+        ratio, interval = paired_ratio(losses, tuned_losses, counts, context.seed)
+        trials.append(Trial(recipe, quantized.nbytes, ratio, interval, losses, seconds))
         context.say(str(trials[-1]))
         if ratio <= config.max_perplexity_ratio:
             break
-    return Choice(recipe, quantized, trials)
+    return Choice(recipe, quantized, trials, tuned_losses)
 
 
 def _quantize(
@@ -108,36 +116,35 @@ def _quantize(
     return model, quantized, time.monotonic() - started
 
 
-def record_trials(recorder: Recorder, config: ExportConfig, trials: Sequence[Trial]) -> None:
-    """Record every trial, and gate the last one's perplexity ratio if the recipe is `auto`.
+def record_trials(
+    recorder: Recorder, config: ExportConfig, choice: Choice, val: Sequence[Tokens], out_dir: Path, seed: int
+) -> None:
+    """Write `recipes.json`, record every trial, and gate the last one's perplexity ratio if the recipe is `auto`.
 
     Raises:
         GateError: the ratio is above `config.max_perplexity_ratio`.
     """
-    method = (
-        "tinsmith.export.search: the INT4 model in the format training computes in, over the tuned one; "
-        "validation split"
-    )
-    for trial in trials:
-        id, ratio = f"export.recipe.{trial.recipe}", trial.perplexity_ratio
-        if math.isfinite(ratio):
-            name, count = f"{id}.perplexity_ratio", trial.conversations
-            recorder.add(name, ratio, "ratio", count, "conversations", method, spread=trial.interval)
-        size_method = "packed integers, scales and zero points"
-        recorder.add(f"{id}.weights_bytes", trial.weights_bytes, "bytes", 1, "recipes", size_method)
-        recorder.add(f"{id}.seconds", trial.seconds, "seconds", 1, "runs", "wall clock")
-    if config.recipe != "auto":
-        return
-    table = "".join(f"\n  {trial}" for trial in trials)
-    recorder.gate(
-        "gate.export.perplexity_ratio",
-        trials[-1].perplexity_ratio,
-        "<=",
-        config.max_perplexity_ratio,
-        "ratio",
-        trials[-1].conversations,
-        "conversations",
-        method,
+    trials = [
+        {
+            "name": trial.recipe,
+            "nll": [loss if math.isfinite(loss) else None for loss in trial.losses],
+            "weights_bytes": trial.weights_bytes,
+            "seconds": trial.seconds,
+        }
+        for trial in choice.trials
+    ]
+    raw = {
+        "settings": {"recipe": config.recipe, "max_perplexity_ratio": config.max_perplexity_ratio},
+        "supervised": [tokens.supervised for tokens in val],
+        "tuned": choice.tuned_losses,
+        "trials": trials,
+    }
+    write_json(out_dir / "recipes.json", raw)
+    files = Files.of_stage("export", out_dir, seed)
+    record(recorder, RULES, files, "export.recipe.")
+    table = "".join(f"\n  {trial}" for trial in choice.trials)
+    hint = (
         "Raise export.max_bits_per_parameter for more matrices in INT8, or export.max_perplexity_ratio; or set "
-        f'export.recipe = "mixed" to ship the last of these:{table}',
+        f'export.recipe = "mixed" to ship the last of these:{table}'
     )
+    record(recorder, RULES, files, "gate.export.perplexity_ratio", hint)

@@ -8,10 +8,14 @@ from typing import Any
 from tinsmith.core.config import AnswersConfig, DataConfig
 from tinsmith.core.run_dir import write_json
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.derive.files import Files
+from tinsmith.derive.inventory import file_sizes, write_inventory
+from tinsmith.derive.knowledge import RULES
+from tinsmith.derive.rules import record
 from tinsmith.knowledge.build import write_answers, write_ladder
 from tinsmith.knowledge.calibrate import default_ladder, fitted
 from tinsmith.knowledge.documents import passages_of_documents
-from tinsmith.knowledge.encoders import EncoderSource, encoders_for
+from tinsmith.knowledge.encoders import encoders_for
 from tinsmith.knowledge.fallback import fallback_of
 from tinsmith.knowledge.left_out import MeasuringQuestion, near_by_leaving_out
 from tinsmith.knowledge.passages import passages_of
@@ -64,12 +68,12 @@ def build_knowledge(
         ArtifactError: `answers.encoder` is not an encoder that can be used.
     """
     conversations = [c for split in _SPLITS for c in read_jsonl(data_dir / f"{split}.jsonl")]
-    passages, record, summary = _passages(config, data, conversations, context)
+    passages, description, summary = _passages(config, data, conversations, context)
     write_passages(out_dir / "passages.jsonl", passages)
-    context.recorder.add("knowledge.passages", len(passages), "count", len(passages), "passages", "passages to look up")
     if config.mode == "model" or not passages:
         reason = "answers.mode is model" if passages else "no answer stands alone, and there are no documents"
-        write_json(out_dir / "knowledge.json", record | {"mode": "model", "reason": reason})
+        write_json(out_dir / "knowledge.json", description | {"mode": "model", "reason": reason})
+        record(context.recorder, RULES, Files.of_stage("knowledge", out_dir))
         return (*summary, f"the model answers alone: {reason}")
     owned = _owned_questions(config, passages)
     fallback = fallback_of(config.mode, conversations)
@@ -77,30 +81,21 @@ def build_knowledge(
     answers_dir = out_dir / "answers"
     sources = encoders_for(config.encoder)
     answers_dir.mkdir()
-    encoders = write_answers(answers_dir, passages, ladder, config.unknown, fallback.name, sources)
+    write_answers(answers_dir, passages, ladder, config.unknown, fallback.name, sources)
     answers = Answers(answers_dir)
     questions = owned or _drafted_questions(config, data, base_dir, passages, answers, context)
     answers.ladder = _fitted_ladder(answers, questions.fitting)
     write_ladder(answers_dir, answers.ladder)
     outcomes = _outcomes(answers, questions.measuring, context.seed)
-    report = report_outcomes(context.recorder, outcomes, "knowledge", out_dir)
-    size_bytes = _record_sizes(context, answers_dir, encoders)
+    report = report_outcomes(outcomes, out_dir)
+    write_inventory(answers_dir, out_dir)
     ladder_facts = {"mode": "ladder", "ladder": answers.ladder.as_json(), "max_wrong": config.max_wrong}
-    write_json(out_dir / "knowledge.json", record | ladder_facts | fallback.as_json() | questions.record | report)
+    description |= ladder_facts | fallback.as_json() | questions.record | report
+    write_json(out_dir / "knowledge.json", description)
+    files = Files.of_stage("knowledge", out_dir)
+    record(context.recorder, RULES, files)
+    size_bytes = sum(file_sizes(files, "knowledge").values())
     return (*summary, *questions.notes, _rates_line(outcomes, size_bytes))
-
-
-def _record_sizes(context: StageContext, answers_dir: Path, encoders: Sequence[EncoderSource]) -> int:
-    """Record the bytes of each encoder's files and of all files, which are returned."""
-    method = "sizes of its files in knowledge/answers"
-    for encoder in encoders:
-        sizes = [path.stat().st_size for path in answers_dir.glob(f"{encoder.name}.*")]
-        context.recorder.add(
-            f"knowledge.encoder.{encoder.name}.bytes", sum(sizes), "bytes", len(sizes), "files", method
-        )
-    sizes = [path.stat().st_size for path in answers_dir.iterdir()]
-    context.recorder.add("knowledge.download_bytes", sum(sizes), "bytes", len(sizes), "files", method)
-    return sum(sizes)
 
 
 def _passages(

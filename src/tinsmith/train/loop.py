@@ -26,11 +26,6 @@ class Progress:
 
     step: int = 0
     """Completed optimizer steps."""
-    epoch_nll: float = 0.0
-    """Training loss of the current epoch so far, summed over supervised tokens, in nats."""
-    epoch_supervised: int = 0
-    last_epoch_loss: float | None = None
-    last_epoch_supervised: int = 0
     best_epoch: int = 0
     best_val_loss: float | None = None
     tokens: int = 0
@@ -95,7 +90,7 @@ def run_training(
     per_epoch = steps_per_epoch(config, len(examples.train))
     total = total_steps(config, len(examples.train))
     if not progress.log:
-        progress.log.append({"epoch": 0, "val_loss": _validate(engine, examples, config, 0)})
+        progress.log.append(_validation(engine, examples, config, 0))
     saved_at, planned_epoch, steps = time.monotonic(), None, []
     with tqdm(
         total=total, initial=progress.step, desc="train", unit="step", dynamic_ncols=True, disable=not is_leader()
@@ -148,17 +143,17 @@ def _optimizer_step(
     seconds = time.monotonic() - started
     count = sum(len(examples.train[index].ids) for index in indices)
     progress.step += 1
-    progress.epoch_nll += nll
-    progress.epoch_supervised += supervised
     progress.tokens += count
     progress.step_seconds += seconds
     entry = {
         "step": progress.step,
         "epoch": epoch,
         "loss": nll / supervised,
+        "nll": nll,
+        "supervised": supervised,
         "learning_rate": rate,
         "tokens": count,
-        "seconds": round(seconds, 3),
+        "seconds": round(seconds, 6),
     }
     progress.log.append(entry)
     return entry
@@ -173,15 +168,18 @@ def _finish_epoch(
     best: dict[str, torch.Tensor],
     epoch: int,
 ) -> None:
-    progress.last_epoch_loss = progress.epoch_nll / progress.epoch_supervised
-    progress.last_epoch_supervised = progress.epoch_supervised
-    progress.epoch_nll, progress.epoch_supervised = 0.0, 0
-    val_loss = _validate(engine, examples, config, epoch)
-    progress.log.append({"epoch": epoch, "val_loss": val_loss})
+    progress.log.append(_validation(engine, examples, config, epoch))
+    val_loss = progress.log[-1]["val_loss"]
     if progress.best_val_loss is None or val_loss < progress.best_val_loss:
         progress.best_epoch, progress.best_val_loss = epoch, val_loss
         best.update(optimizer.weights())
     progress.stopped_early = bool(config.patience) and epoch - progress.best_epoch >= config.patience
+
+
+def _validation(engine: Engine, examples: Examples, config: TrainConfig, epoch: int) -> dict[str, Any]:
+    """The log entry of an epoch's validation."""
+    supervised = sum(tokens.supervised for tokens in examples.val)
+    return {"epoch": epoch, "val_loss": _validate(engine, examples, config, epoch), "supervised": supervised}
 
 
 def _validate(engine: Engine, examples: Examples, config: TrainConfig, epoch: int) -> float:

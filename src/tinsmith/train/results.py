@@ -1,4 +1,4 @@
-"""Results of a finished training: its files, measurements and summary."""
+"""Results of a finished training: its files and summary."""
 
 import json
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.device import Device, hardware
-from tinsmith.core.measure import Recorder
 from tinsmith.core.parallel import process_count
 from tinsmith.core.run_dir import read_json, write_json, write_text
 from tinsmith.core.stage_context import Summary
+from tinsmith.derive.inventory import write_inventory
 from tinsmith.train.session import Adapter, Session
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Trained:
 
 
 def write_outputs(out_dir: Path, base_dir: Path, config: TrainConfig, trained: Trained) -> None:
-    """Write the adapter of the best epoch, the log with its plot, and `train.json`."""
+    """Write the adapter of the best epoch with its inventory, the log with its plot, and `train.json`."""
     from tinsmith.train.plot import plot_losses
     from tinsmith.train.qlora import TARGET_MODULES, save_adapter
 
@@ -61,95 +61,19 @@ def write_outputs(out_dir: Path, base_dir: Path, config: TrainConfig, trained: T
             "hardware": hardware(),
             "energy": progress.energy,
             "processes": process_count(),
+            "settings": {
+                name: getattr(config, name)
+                for name in ("batch_size", "grad_accum_steps", "learning_rate", "lora_rank", "lora_alpha")
+            },
+            "elapsed_seconds": progress.elapsed_seconds,
+            "peak_memory_bytes": progress.peak_memory_bytes,
+            "peak_memory_method": trained.session.peak.method,
+            "planned_memory_bytes": trained.memory.needed_bytes if trained.memory else None,
             "resumed": progress.resumed,
             "stopped_early": progress.stopped_early,
         },
     )
-
-
-def record(recorder: Recorder, config: TrainConfig, trained: Trained) -> None:
-    """Record settings, time, memory and losses of a training."""
-    _record_settings(recorder, config, trained.progress)
-    _record_resources(recorder, trained)
-    _record_losses(recorder, trained)
-
-
-def _record_settings(recorder: Recorder, config: TrainConfig, progress: "Progress") -> None:
-    def setting(name: str, value: float, unit: str = "count") -> None:
-        recorder.add(f"train.{name}", value, unit, 1, "runs", "setting used by the training loop")
-
-    setting("epochs", progress.log[-1]["epoch"])
-    setting("best_epoch", progress.best_epoch)
-    setting("steps", progress.step)
-    setting("batch_size", config.batch_size)
-    setting("grad_accum_steps", config.grad_accum_steps)
-    setting("effective_batch_size", config.batch_size * config.grad_accum_steps)
-    setting("learning_rate", config.learning_rate, "ratio")
-    setting("lora_rank", config.lora_rank)
-    setting("lora_alpha", config.lora_alpha)
-
-
-def _record_resources(recorder: Recorder, trained: Trained) -> None:
-    progress = trained.progress
-    recorder.add(
-        "train.trainable_parameters",
-        trained.adapter_weights,
-        "count",
-        1,
-        "models",
-        "numel of what the optimizer updates",
-    )
-    recorder.add(
-        "train.elapsed_seconds",
-        progress.elapsed_seconds,
-        "seconds",
-        progress.resumed + 1,
-        "runs",
-        "wall time of the stage, loading and validation included, summed over resumed parts",
-    )
-    recorder.add(
-        "train.tokens_per_second",
-        progress.tokens / progress.step_seconds,
-        "tokens/s",
-        progress.tokens,
-        "tokens",
-        "tokens of whole conversations / time inside optimizer steps",
-        raw="train/log.jsonl",
-    )
-    recorder.add("train.peak_memory_bytes", progress.peak_memory_bytes, "bytes", 1, "runs", trained.session.peak.method)
-    if trained.memory:
-        recorder.add(
-            "train.planned_memory_bytes",
-            trained.memory.needed_bytes,
-            "bytes",
-            1,
-            "runs",
-            "estimate made before the first step",
-        )
-
-
-def _record_losses(recorder: Recorder, trained: Trained) -> None:
-    progress = trained.progress
-    last_epoch_loss, best_val_loss = progress.last_epoch_loss, progress.best_val_loss
-    assert last_epoch_loss is not None and best_val_loss is not None  # training always ends with an epoch
-    recorder.add(
-        "train.loss.last",
-        last_epoch_loss,
-        "nats/token",
-        progress.last_epoch_supervised,
-        "tokens",
-        "mean over the last epoch, each step before its own update",
-        raw="train/log.jsonl",
-    )
-    recorder.add(
-        "train.loss.best_val",
-        best_val_loss,
-        "nats/token",
-        sum(tokens.supervised for tokens in trained.examples.val),
-        "tokens",
-        "validation loss of the best epoch's adapter, in training precision",
-        raw="train/log.jsonl",
-    )
+    write_inventory(out_dir / "adapter", out_dir)
 
 
 def summarize(config: TrainConfig, trained: Trained) -> Summary:

@@ -13,9 +13,12 @@ from tinsmith.core.errors import DataError
 from tinsmith.core.parallel import next_message, process_count, smallest_number, tell_followers, wait_for_all
 from tinsmith.core.run_dir import combined_sha256, file_sha256
 from tinsmith.core.stage_context import Say, StageContext, Summary, say_nothing
+from tinsmith.derive.files import Files
+from tinsmith.derive.rules import record
+from tinsmith.derive.train import RULES
 from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
-from tinsmith.train.results import Trained, record, summarize, write_outputs
+from tinsmith.train.results import Trained, summarize, write_outputs
 from tinsmith.train.session import Session
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ def train_adapter(config: TrainConfig, base_dir: Path, data_dir: Path, out_dir: 
     trained = _train(config, base_dir, data_dir, out_dir, context.seed, started, context.say)
     trained.session.update(trained.progress)
     write_outputs(out_dir, base_dir, config, trained)
-    record(context.recorder, config, trained)
+    record(context.recorder, RULES, Files.of_stage("train", out_dir))
     trained.session.clear()
     return summarize(config, trained)
 

@@ -15,18 +15,18 @@ import numpy as np
 import onnx_ir as ir
 from tqdm import tqdm
 
+from tinsmith.core.run_dir import write_json
+from tinsmith.derive.export import FLOAT16_END
 from tinsmith.export.decoder_graph import build_decoder
 from tinsmith.export.graphs.sources import Checked, Source
 from tinsmith.export.onnx_nodes import NodeMaker, name_of
 from tinsmith.export.package import save_sibling
-from tinsmith.export.parity import gate_divergence
 from tinsmith.model.families import Decoder
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import FLOAT16, FLOAT32
 from tinsmith.model.tokens import Tokens
 
-RANGE_END = float(np.finfo(np.float16).max)
-MAX_VALUE = RANGE_END / 2
+MAX_VALUE = FLOAT16_END / 2
 """Leaves room for partial sums inside operators and for larger values on other texts."""
 
 _SCANNED_TOKENS = 4096
@@ -43,7 +43,7 @@ _OUTPUT = "largest"
 
 
 def build(source: Source) -> str:
-    """Write the graph unless a value could leave the range, and record how much of the range is used.
+    """Write the graph unless a value could leave the range, and write how much of the range is used.
 
     Returns:
         A line for the stage's summary: whether the graph was built, and how much of the range is used.
@@ -54,15 +54,11 @@ def build(source: Source) -> str:
     scale = residual_scale(source.decoder, largest)
     largest = scaled(largest, scale)
     tensor = max(largest, key=lambda name: largest[name])
-    source.recorder.add(
-        "export.float16_range",
-        largest[tensor] / RANGE_END,
-        "fraction",
-        counts[scanned - 1],
-        "tokens",
-        f"tinsmith.export.graphs.float16: {tensor} over {RANGE_END:g}, the residual stream times {scale:g}",
+    write_json(
+        source.package_dir.parent / "float16_range.json",
+        {"largest": largest, "scale": scale, "tokens": counts[scanned - 1]},
     )
-    usage = f"{tensor} uses {largest[tensor] / RANGE_END:.0%} of the range"
+    usage = f"{tensor} uses {largest[tensor] / FLOAT16_END:.0%} of the range"
     if largest[tensor] > MAX_VALUE:
         return f"no float16 graph for GPUs: {usage}"
     model = build_decoder(source.decoder, source.weights, ir.DataType.FLOAT16, scale)
@@ -73,7 +69,7 @@ def build(source: Source) -> str:
 def check(checked: Checked) -> None:
     """Require that the graph predicts nearly the same as the float32 graph."""
     logits = checked.probe.graph_logits(checked.package_dir / FLOAT16.file)
-    gate_divergence(checked.recorder, FLOAT16, "float16", checked.float32, logits)
+    checked.gates.require_close("float16", checked.float32, logits)
 
 
 def largest_values(onnx_path: Path, decoder: Decoder, conversations: Sequence[Tokens]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from tinsmith.export.decoder_graph import build_decoder
 from tinsmith.export.graphs.sources import Source
 from tinsmith.export.package import save_graph
-from tinsmith.export.parity import Logits, Probe, gate_logits
+from tinsmith.export.parity import Logits, Probe
 from tinsmith.model.package_format import FLOAT32
 
 
@@ -15,5 +15,5 @@ def build(source: Source, max_chunk_bytes: int) -> None:
 def check(source: Source, probe: Probe, expected: Logits) -> Logits:
     """Require that the graph computes `expected`, the logits of the quantized model; returns the graph's logits."""
     logits = probe.graph_logits(source.package_dir / FLOAT32.file)
-    gate_logits(source.recorder, "int4", expected, logits)
+    source.gates.require_same("int4", expected, logits)
     return logits

@@ -7,7 +7,6 @@ from tinsmith.export.attention import with_row_attention
 from tinsmith.export.graphs.sources import Checked, Source
 from tinsmith.export.int8_products import Rounding, with_int8_products
 from tinsmith.export.onnx_nodes import shorten_names
-from tinsmith.export.parity import gate_divergence
 from tinsmith.export.unpack_plan import Plan
 from tinsmith.model.package_format import FLOAT32, INT8_PAGE, UNPACK_PLAN_FILE
 
@@ -26,4 +25,4 @@ def check(checked: Checked) -> None:
     """Require that its attention computes the model's logits, and that it predicts nearly the same as float32."""
     checked.gate_attention("attention", with_row_attention)
     logits = checked.probe.graph_logits(checked.package_dir / INT8_PAGE.file)
-    gate_divergence(checked.recorder, INT8_PAGE, "int8", checked.float32, logits)
+    checked.gates.require_close("int8", checked.float32, logits)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from tinsmith.core.measure import Recorder
 from tinsmith.export.decoder_nodes import Weights
-from tinsmith.export.parity import Logits, Probe, gate_logits
+from tinsmith.export.parity import Gates, Logits, Probe
 from tinsmith.model.families import Decoder
 from tinsmith.model.package_format import FLOAT32
 from tinsmith.model.tokens import Tokens
@@ -25,7 +24,7 @@ class Source:
     parameters: int
     conversations: Sequence[Tokens]
     """Training conversations to measure activations on."""
-    recorder: Recorder
+    gates: Gates
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Checked:
     """A complete package, and the logits that its graphs should compute."""
 
     package_dir: Path
-    recorder: Recorder
+    gates: Gates
     probe: Probe
     expected: Logits
     """Logits of the model with the package's weights."""
@@ -51,4 +50,4 @@ class Checked:
             logits = self.probe.graph_logits(path)
         finally:
             path.unlink()
-        gate_logits(self.recorder, kind, self.expected, logits)
+        self.gates.require_same(kind, self.expected, logits)

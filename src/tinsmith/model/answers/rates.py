@@ -8,7 +8,6 @@ from typing import Any
 
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.intervals import clustered_wilson
-from tinsmith.core.measure import Recorder
 from tinsmith.model.answers.judge import CONTROLS, agrees_with_falsehood, control_replies, is_right_text, passage_key
 from tinsmith.model.answers.questions import ANSWERABLE, KINDS, Question
 from tinsmith.model.passages import Passage
@@ -201,30 +200,10 @@ def withheld_reason(passed: Sequence[str]) -> str:
     )
 
 
-def record_rates(recorder: Recorder, outcomes: Sequence[Outcome], raw: str) -> str:
-    """Record every rate as `answers.*`, controls included.
-
-    Args:
-        recorder: Of the stage.
-        outcomes: From `judged`.
-        raw: Run-relative path of the file that `write_outcomes` wrote.
-
-    Returns:
-        Why rates that rest on the judge were withheld; empty if none were.
-    """
-    by_id = rates(outcomes)
-    passed = passed_controls({id: rate.share for id, rate in by_id.items()})
-    for id, rate in by_id.items():
-        if passed and is_judged(id):
-            continue
-        method = "tinsmith.model.answers.judge.control_replies" if id.startswith("control.") else _METHOD
-        recorder.add(
-            f"answers.{id}", rate.share, "fraction", rate.count, "questions", method, spread=rate.interval, raw=raw
-        )
+def withheld_rates(outcomes: Sequence[Outcome]) -> str:
+    """Why rates that rest on the judge are withheld; empty if they are not."""
+    passed = passed_controls({id: rate.share for id, rate in rates(outcomes).items()})
     return withheld_reason(passed) if passed else ""
-
-
-_METHOD = "tinsmith.model.answers.rates.rates"
 
 
 def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:

@@ -1,26 +1,23 @@
-"""What a stage writes about how often answers are right: measurements, the raw outcomes, and the picture."""
+"""What a stage writes about how often answers are right: the raw outcomes, the picture, and facts for its record."""
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinsmith.core.measure import Recorder
 from tinsmith.model.answers.curve import curve_text, plot_curve
 from tinsmith.model.answers.questions import KINDS
-from tinsmith.model.answers.rates import Outcome, record_rates, write_outcomes
+from tinsmith.model.answers.rates import Outcome, withheld_rates, write_outcomes
 
 OUTCOMES_FILE = "answers_questions.jsonl"
 CURVE_FILE = "answers_curve.png"
 
 
-def report_outcomes(recorder: Recorder, outcomes: Sequence[Outcome], stage: str, out_dir: Path) -> dict[str, Any]:
-    """Record the rates, and write `answers_questions.jsonl` and, if there are known questions, `answers_curve.png`.
+def report_outcomes(outcomes: Sequence[Outcome], out_dir: Path) -> dict[str, Any]:
+    """Write `answers_questions.jsonl` and, if there are known questions, `answers_curve.png`.
 
     Args:
-        recorder: Of the stage.
         outcomes: From `judged`, of questions that did not set the thresholds.
-        stage: Name of the stage, which is also that of its folder.
         out_dir: Folder that the stage writes to.
 
     Returns:
@@ -28,7 +25,7 @@ def report_outcomes(recorder: Recorder, outcomes: Sequence[Outcome], stage: str,
         one), and `withheld` (why known questions have no scores; empty if they have).
     """
     write_outcomes(out_dir / OUTCOMES_FILE, outcomes)
-    withheld = record_rates(recorder, outcomes, f"{stage}/{OUTCOMES_FILE}")
+    withheld = withheld_rates(outcomes)
     known = [outcome for outcome in outcomes if outcome.question.kind == "known"]
     if not known:
         withheld = withheld or "no question that a passage answers was asked"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinsmith.bench.timing import TimedRun, decode_tokens_per_second, first_token_seconds, median_and_range
+from tinsmith.derive.timing import TimedRun, decode_tokens_per_second, first_token_seconds, median_and_range
 
 
 def test_first_token_runs_from_the_request():
