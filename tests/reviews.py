@@ -26,12 +26,17 @@ def answer(number: int, **more: Any) -> dict[str, Any]:
         "question": question,
         "reference": reference,
         "facts": [fact.as_dict() for fact in facts_of(reference, question, "", frozenset())],
-        "base": {"text": "Tea is a drink.\n\n- hot\n- cold", "tokens": 9, "stopped": True},
-        "tuned": {"text": f"It costs {21 + number} kr.", "tokens": 8, "stopped": True},
-        "int4": {"text": f"It costs {20 + number} kr.", "tokens": 8, "stopped": True},
+        "base": reply("Tea is a drink.\n\n- hot\n- cold"),
+        "tuned": reply(f"It costs {21 + number} kr."),
+        "int4": reply(f"It costs {20 + number} kr."),
         "page": None,
     }
     return line | more
+
+
+def reply(text: str) -> dict[str, Any]:
+    """A model's reply."""
+    return {"text": text, "tokens": 8, "stopped": True}
 
 
 def write_answers(evaluate_dir: Path, lines: list[dict[str, Any]]) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from reviews import CHOICE, SEED, answer, by_text, signed, unsigned, write_answers, write_review
+from reviews import CHOICE, SEED, answer, by_text, reply, signed, unsigned, write_answers, write_review
 from stage_runs import run_stage
 from tinsmith.assess.review_file import import_reviews, stored_reviews
 from tinsmith.assess.review_set import review_set
@@ -179,6 +179,14 @@ def test_recall_counts_confirmed_facts_and_forbidden_values(record, answers, tmp
     assert (found["review.facts.int4"].value, found["review.facts.int4"].count) == (23 / 24, 24)
 
 
+def test_recall_is_withheld_where_the_rules_find_facts_in_wrong_replies(record, answers, tmp_path, monkeypatch):
+    monkeypatch.setattr("tinsmith.model.replies.rates.MAX_CONTROL_RECALL", -1)
+    done = record(write_review(tmp_path / "ada.json", answers, "Ada"))
+    assert not any(id.startswith("review.facts") for id in values(done)) and "review.accuracy.int4" in values(done)
+    reason = read_json(tmp_path / "out/review.json")["facts_withheld"]
+    assert "wrong by construction" in reason and done.summary[-1] == f"recall of confirmed facts is withheld: {reason}"
+
+
 def test_a_fact_needs_most_raters(record, answers, tmp_path):
     def strike(item, fact):
         fact["is_confirmed"] = False
@@ -199,11 +207,11 @@ def test_a_fact_needs_most_raters(record, answers, tmp_path):
 
 def test_reviews_of_other_answers_are_left_out(record, answers, tmp_path):
     record(write_review(tmp_path / "ada.json", answers, "Ada"))
-    write_answers(answers, [answer(n, int4={"text": "Another."}) for n in range(24)])
+    write_answers(answers, [answer(n, int4=reply("Another.")) for n in range(24)])
     done = record()
-    assert done.measurements == () and done.summary == ("1 reviews are of other answers and are left out",)
+    assert done.measurements == () and done.summary == ("reviews of other answers, left out: 1",)
     done = record(write_review(tmp_path / "bo.json", answers, "Bo"))
-    assert values(done)["review.raters"].value == 1 and done.summary[-1].startswith("1 reviews are of other answers")
+    assert values(done)["review.raters"].value == 1 and done.summary[-1] == "reviews of other answers, left out: 1"
 
 
 def test_a_review_that_was_changed_in_the_run_stops_the_stage(record, answers, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from fake_run import STAMPED, write_run
-from reviews import answer, write_answers
+from reviews import answer, reply, write_answers
 from tinsmith.browser.chromium import Browser
 from tinsmith.card import stage as card_stage
 from tinsmith.card.snippet_run import SnippetRun
@@ -53,7 +53,7 @@ def run(tmp_path, monkeypatch):
 
 
 def hostile(number):
-    return answer(number, question=f"Why {HOSTILE}?", int4={"text": f"It costs {20 + number} kr. {HOSTILE}"})
+    return answer(number, question=f"Why {HOSTILE}?", int4=reply(f"It costs {20 + number} kr. {HOSTILE}"))
 
 
 def tinsmith(*arguments):

@@ -14,6 +14,7 @@ from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.derive.files import Files
+from tinsmith.derive.replies import withheld
 from tinsmith.derive.review import FACTS, GRADES, RULES
 from tinsmith.derive.rules import record
 from tinsmith.model.grades import CRITERIA
@@ -39,15 +40,18 @@ def record_reviews(evaluate_dir: Path, reviews_dir: Path, out_dir: Path, context
     stored = stored_reviews(reviews_dir)
     reviews = [pair for one in stored if (pair := _current(one, evaluate_dir, context.seed))]
     left_out = len(stored) - len(reviews)
-    notes = [f"{left_out} reviews are of other answers and are left out"] if left_out else []
+    notes = [f"reviews of other answers, left out: {left_out}"] if left_out else []
     if not reviews:
         return tuple(notes or ["nobody has reviewed the answers: tinsmith review RUN"])
     items = {item.id: item for _, shown in reviews for item in shown.items}
     clusters = cluster_of(list(items.values()))
     _write_lines(out_dir / GRADES.partition("/")[2], grade_rows(reviews, items, clusters))
     _write_lines(out_dir / FACTS.partition("/")[2], fact_rows(reviews, items, clusters))
-    write_json(out_dir / "review.json", _record(reviews, items))
-    record(context.recorder, RULES, Files({"review": out_dir, "evaluate": evaluate_dir}.__getitem__, context.seed))
+    files = Files({"review": out_dir, "evaluate": evaluate_dir}.__getitem__, context.seed)
+    reason = withheld(files)
+    write_json(out_dir / "review.json", _record(reviews, items) | {"facts_withheld": reason})
+    record(context.recorder, RULES, files)
+    notes += [f"recall of confirmed facts is withheld: {reason}"] if reason else []
     return (*_summary(context.recorder, reviews), *notes)
 
 
@@ -72,11 +76,11 @@ def grade_rows(reviews: Checked, items: dict[str, Item], clusters: dict[str, str
             cluster=clusters[one.id],
             group=items[one.id].group,
             subject=shown.subjects_of(one.id)[reply.name],
-            rater=review.rater.name,
+            rater=number,
             criterion=criterion,
             grade=getattr(reply, criterion),
         )
-        for review, shown in reviews
+        for number, (review, shown) in enumerate(reviews, start=1)
         for one in review.items
         for reply in one.replies
         for criterion in CRITERIA

@@ -3,16 +3,15 @@
 from collections.abc import Iterable
 
 from tinsmith.derive.files import Files
+from tinsmith.derive.replies import ANSWERS, withheld
 from tinsmith.derive.rules import Derived, Fields, Rule
 from tinsmith.model import reviews
 from tinsmith.model.grades import CRITERIA, CriterionName
 from tinsmith.model.judgements import Number
+from tinsmith.model.replies.asked import SUBJECTS, all_asked
 
 GRADES = "review/grades.jsonl"
 FACTS = "review/facts.jsonl"
-ANSWERS = "evaluate/answers.jsonl"
-SUBJECTS = ("base", "tuned", "int4", "page")
-"""Whose replies are looked through for facts."""
 
 
 def score(files: Files, criterion: CriterionName, subject: str) -> Derived | None:
@@ -32,12 +31,13 @@ def alpha(files: Files, criterion: CriterionName) -> Derived | None:
 
 
 def fact_share(files: Files, subject: str) -> Derived | None:
-    """Share of the facts that people confirmed which a subject's replies state."""
-    lines = files.lines(ANSWERS)
-    # A fixed reply of the site, such as that it does not know, states nothing.
-    said = {line["id"]: line[subject] for line in lines if line.get(subject) is not None}
-    replies = {id: "" if reply.get("by") == "site" else reply["text"] for id, reply in said.items()}
-    return _derived(reviews.fact_share(files.lines(FACTS), replies), "fraction", "facts")
+    """Share of the facts that people confirmed which a subject's replies state; None if such scores are withheld."""
+    if withheld(files):
+        return None
+    texts = {
+        one.id: text for one in all_asked(files.lines(ANSWERS), ANSWERS) if (text := one.text(subject)) is not None
+    }
+    return _derived(reviews.fact_share(files.lines(FACTS), texts), "fraction", "facts")
 
 
 def rater_count(files: Files) -> Derived:

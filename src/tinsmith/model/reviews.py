@@ -24,7 +24,8 @@ class GradeRow(TypedDict):
     """`trained`, `reworded` or `held_out`."""
     subject: str
     """Whose reply."""
-    rater: str
+    rater: int
+    """Number of a person, from 1. Their names stand in `review/review.json` alone."""
     criterion: CriterionName
     grade: int
 
