@@ -1,7 +1,7 @@
 """Dates, times of day, weekdays, phone numbers and codes in plain text."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 
@@ -10,6 +10,10 @@ from tinsmith.model.facts.values import Part, Value
 
 _SPAN = r"\s?(?:-|\u2013|\u2014|to|till|until|bis|through)\s?"
 _RANGE = r"\s?(?:-|\u2013|\u2014|to|till|until|bis|and|och)\s?"
+
+
+_NEAR = 6
+"""Characters between a weekday and its date."""
 
 
 def find_calendar(text: str) -> list[Value]:
@@ -22,7 +26,16 @@ def find_calendar(text: str) -> list[Value]:
             values += [
                 Value(kind, parts, unit, "", edge, *match.span()) for kind, parts, unit, edge in read(match) if parts
             ]
+    values = [value for value in values if not _is_day_of_date(value, values)]
     return sorted(values, key=lambda value: (value.start, value.edge != "start"))
+
+
+def _is_day_of_date(value: Value, values: Sequence[Value]) -> bool:
+    """Whether a weekday only names the day of a date beside it, as in `Friday 14 March`."""
+    return value.kind == "weekday" and any(
+        other.kind == "date" and other.parts[2] is not None and 0 <= other.start - value.end <= _NEAR
+        for other in values
+    )
 
 
 _Read = Iterator[tuple[str, tuple[Part, ...], str, str]]

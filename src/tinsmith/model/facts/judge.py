@@ -20,7 +20,7 @@ from tinsmith.model.facts.names import name_mentions
 from tinsmith.model.facts.propose import address_key, facts_of
 from tinsmith.model.facts.sentences import sentence_at, sentences_of
 from tinsmith.model.facts.values import are_comparable, is_equal
-from tinsmith.model.facts.words import folded, plain, tokens_of
+from tinsmith.model.facts.words import folded, plain, stem, tokens_of
 
 _SOUP_VALUES = 4
 """Values from which a reply may be a mere list of values."""
@@ -205,7 +205,22 @@ def _judge_name(fact: Fact, facts: Sequence[Fact], reply: Reply) -> Verdict:
             )
     if not stated:
         return "missing"
-    return "stated" if all(stated) else "contradicted"
+    is_sure = all(stated) and not any(_is_alternative(place, fact, reply) for place in places)
+    return "stated" if is_sure else "contradicted"
+
+
+def _is_alternative(place: Mention, fact: Fact, reply: Reply) -> bool:
+    """Whether another name stands beside the mention with `or` between."""
+    after = [token for token in reply.tokens if token.start >= place.end][:2]
+    before = [token for token in reply.tokens if token.end <= place.start][-2:]
+    sides = (after, before[::-1])
+    return any(
+        len(side) == 2
+        and side[0].lower in ("or", "eller")
+        and side[1].text[0].isupper()
+        and not is_among(stem(side[1].text), fact.topic)
+        for side in sides
+    )
 
 
 def _is_disowned(start: int, reply: Reply) -> bool:

@@ -19,7 +19,7 @@ _PAIR = re.compile(
     r"|\b(?P<short2>[A-ZÅÄÖ]{2,6})\s?\((?P<long2>[^()\d]{4,80})\)"
 )
 _TWO_NAMES = re.compile(
-    r"(?P<long>[A-ZÅÄÖ][\w'-]+(?: [A-ZÅÄÖ][\w'-]+){0,4})\s?\((?P<short>[A-ZÅÄÖ][\w'-]+(?: [A-ZÅÄÖ][\w'-]+){0,4})\)"
+    r"(?P<long>[A-ZÅÄÖ][\w'-]+(?: [A-ZÅÄÖ][\w'-]+){1,4})\s?\((?P<short>[A-ZÅÄÖ][\w'-]+(?: [A-ZÅÄÖ][\w'-]+){0,4})\)"
 )
 _SMALL = frozenset("of the and for in on to de del la van von der af och av i på för en ett a an &".split())
 _NOT_NAMES = frozenset(

@@ -13,7 +13,7 @@ from tinsmith.model.facts.names import find_names, name_mentions, pairs_of
 from tinsmith.model.facts.quantities import CURRENCIES
 from tinsmith.model.facts.sentences import content_words, sentence_at, sentences_of, sides_of
 from tinsmith.model.facts.values import Value, are_comparable, is_equal
-from tinsmith.model.facts.words import folded, plain, tokens_of
+from tinsmith.model.facts.words import folded, plain, stem, tokens_of
 
 _LIST_QUESTIONS = frozenset("what which who whom vad vilka vilket vilken vem was welche wer where var".split())
 _LIST_SENTENCES = 2
@@ -248,6 +248,15 @@ def _asked_by(fact: Fact) -> str:
     return _ASKED_BY_DIMENSION.get(dimension, "count")
 
 
+def _are_rivals(one: Fact, other: Fact) -> bool:
+    """Whether a question may ask for one value and not for the other."""
+    if one.value is None or other.value is None or one is other:
+        return False
+    if are_comparable(one.value, other.value):
+        return one.row != other.row
+    return one.value.dimension == other.value.dimension == "count"
+
+
 def _with_asked(facts: list[Fact], question: str) -> list[Fact]:
     """Mark the facts that the question asks for: its yes or no, or those of the kind that it names; all if none fit.
 
@@ -263,7 +272,7 @@ def _with_asked(facts: list[Fact], question: str) -> list[Fact]:
         return fact.kind == "words" or _asked_by(fact) in wanted
 
     def hits(fact: Fact, others: Sequence[Fact]) -> int:
-        own = distinct_words(fact, others)
+        own = distinct_words(fact, others) | {stem(word) for word in fact.unit.split()}
         return sum(is_among(word, own) for word in stems) + sum(
             side in fact.sides and all(side not in other.sides for other in others) for side in sides
         )
@@ -271,9 +280,7 @@ def _with_asked(facts: list[Fact], question: str) -> list[Fact]:
     fitting = [fact for fact in facts if fits(fact)] or facts
     asked = []
     for fact in fitting:
-        rivals = [
-            o for o in fitting if fact.value and o.value and o.row != fact.row and are_comparable(o.value, fact.value)
-        ]
+        rivals = [other for other in fitting if _are_rivals(other, fact)]
         is_outdone = any(hits(rival, [fact]) for rival in rivals) and not any(hits(fact, [rival]) for rival in rivals)
         if not is_outdone:
             asked.append(fact)
