@@ -330,7 +330,7 @@ def test_facts_are_paired_by_question(old, new):
     answer(new, [True] * 12 + [False] * 4, stated=[2, 2, 1, 2, 2, 2, 1, 2] * 2)
     row = rows_of(old, new)[FACTS]
     # 12 facts more of 64: 18.75 points; no question gained more than one fact of four.
-    assert row.change.startswith("+18.8 points (") and row.change.endswith("on the same 16 questions")
+    assert row.change.startswith("+19 points (") and row.change.endswith("on the same 16 questions")
     assert row.verdict == "higher: better"
     lines = [json.loads(line) for line in (new.stage("evaluate") / "answers.jsonl").read_text().splitlines()]
     rewrite(new, "evaluate/answers.jsonl", [line | {"facts": line["facts"][1:]} for line in lines])
