@@ -1,13 +1,20 @@
 """Questions of all groups with the facts of their references and every subject's reply."""
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tinsmith.evaluate.generate import Question
 from tinsmith.model.conversations import Conversation
 from tinsmith.model.facts import Fact, facts_of, judge_facts
+from tinsmith.model.facts.sentences import content_words
+from tinsmith.model.facts.words import plain, tokens_of
 from tinsmith.model.generation import Answer
 from tinsmith.model.replies.asked import MODELS, Asked, PageReply
+
+_MIN_SHARED = 0.5
+"""Share of a question's content words, weighted by rarity, that a training answer on the same subject has at least."""
 
 
 def ask_all(
@@ -28,7 +35,7 @@ def ask_all(
     """
     facts = [facts_of(one.reference, one.question, one.system, common) for one in questions]
     held_out = [index for index, one in enumerate(questions) if one.group == "held_out"]
-    seen = iter(_stated_in_training([facts[index] for index in held_out], train))
+    seen = iter(_stated_in_training([questions[i] for i in held_out], [facts[i] for i in held_out], train))
     asked = []
     for index, one in enumerate(questions):
         in_training = next(seen) if one.group == "held_out" else [True] * len(facts[index])
@@ -49,16 +56,32 @@ def ask_all(
     return asked
 
 
-def _stated_in_training(facts: Sequence[Sequence[Fact]], train: Sequence[Conversation]) -> list[list[bool]]:
-    """For each reference's facts, whether some training answer states them, as a reply to its own question."""
-    flat = [fact for of_reference in facts for fact in of_reference]
-    seen: set[int] = set()
-    for question, answer in _turns(train):
-        unseen = [index for index in range(len(flat)) if index not in seen]
-        verdicts = judge_facts([flat[index] for index in unseen], question, answer)
-        seen |= {index for index, verdict in zip(unseen, verdicts, strict=True) if verdict == "stated"}
-    flags = iter(index in seen for index in range(len(flat)))
-    return [[next(flags) for _ in of_reference] for of_reference in facts]
+def _stated_in_training(
+    questions: Sequence[Question], facts: Sequence[Sequence[Fact]], train: Sequence[Conversation]
+) -> list[list[bool]]:
+    """For each question's facts, whether some training answer on the same subject states them.
+
+    A training answer is on the subject if it and its question have at least half of the question's content words, rare
+    words counting for more. Elsewhere, the same number in another matter would pass for the fact.
+    """
+    turns = list(_turns(train))
+    words = [_content_words(f"{question}\n{answer}") for question, answer in turns]
+    counts = Counter(word for of_turn in words for word in of_turn)
+    stated = []
+    for one, of_reference in zip(questions, facts, strict=True):
+        weights = {word: math.log((len(turns) + 1) / (counts[word] + 1)) for word in _content_words(one.question)}
+        seen = [False] * len(of_reference)
+        for (question, answer), of_turn in zip(turns, words, strict=True):
+            shared = math.fsum(weight for word, weight in weights.items() if word in of_turn)
+            if shared and shared >= _MIN_SHARED * math.fsum(weights.values()):
+                verdicts = judge_facts(of_reference, question, answer)
+                seen = [was or verdict == "stated" for was, verdict in zip(seen, verdicts, strict=True)]
+        stated.append(seen)
+    return stated
+
+
+def _content_words(text: str) -> frozenset[str]:
+    return content_words(tokens_of(plain(text)))
 
 
 def _turns(conversations: Sequence[Conversation]) -> Iterator[tuple[str, str]]:
