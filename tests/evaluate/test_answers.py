@@ -19,7 +19,7 @@ def conversation(id, *turns):
 TRAIN = [
     conversation("fence", "How high may a fence be?", "A fence may be 110 cm high."),
     conversation(
-        "deck", "Hello, what about a deck?", "Ask away.", "How high may a deck be?", "A deck may be 60 cm high."
+        "deck", "A question about decks.", "Ask away.", "How high may a deck be?", "A deck may be 60 cm high."
     ),
     conversation("warranty", "How long is the warranty?", "The warranty is 10 years."),
     *(conversation(f"other{n}", f"What is colour {n}?", f"Colour {n} is a shade.") for n in range(6)),
@@ -35,8 +35,8 @@ def facts_of_held_out(question, reference):
 @pytest.mark.parametrize(
     ("question", "reference", "is_seen"),
     [
-        ("Is there a limit for the height of a fence?", "Yes, a fence may be 1.1 m high.", True),
-        ("Is there a limit for the height of a fence?", "Yes, a fence may be 1.8 m high.", False),
+        ("How high may I build my fence?", "Yes, a fence may be 1.1 m high.", True),
+        ("How high may I build my fence?", "Yes, a fence may be 1.8 m high.", False),
         ("How high may my deck be?", "It may be 60 cm high.", True),
         ("How long is a permit valid?", "A permit is valid for 10 years.", False),
     ],
