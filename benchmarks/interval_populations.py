@@ -5,10 +5,12 @@ that tinsmith gives for it, the truth, and what the percentile bootstrap of earl
 scores are drawn anew for each set from a stated range, because the coverage of an interval for counts swings with them.
 """
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -79,12 +81,35 @@ def _conversations(rng: np.random.Generator, length: np.ndarray, loss: np.ndarra
     return Conversations(loss * tokens, (loss - gain) * tokens, tokens, characters)
 
 
+def of_run(run: Path, old: str, new: str) -> Callable[[np.random.Generator, int], Conversations]:
+    """Conversations drawn with replacement from all that a run scored with two models."""
+    read = [
+        [json.loads(line) for line in (run / "evaluate" / "nll" / f"{split}.{model}.jsonl").read_text().splitlines()]
+        for model in (old, new)
+        for split in ("train", "val", "test")
+    ]
+    before, after = ([line for lines in part for line in lines] for part in (read[:3], read[3:]))
+    columns = (
+        np.array([line["nll"] for line in before]),
+        np.array([line["nll"] for line in after]),
+        *(np.array([line[name] for line in before], dtype=np.float64) for name in ("tokens", "bytes")),
+    )
+
+    def draw(rng: np.random.Generator, n: int) -> Conversations:
+        rows = rng.integers(len(before), size=n)
+        return Conversations(*(column[rows] for column in columns))
+
+    return draw
+
+
 CONVERSATIONS = {
     "lognormal": lognormal,
     "rare long": rare_long,
     "two topics": two_topics,
     "short are hard": short_hard,
 }
+
+LIKELIHOODS = tuple(CONVERSATIONS)
 
 
 def loss_draw(population: str, rng: np.random.Generator, n: int) -> Draw:
@@ -242,10 +267,10 @@ def _share_change(population: str, rng: np.random.Generator, sizes: np.ndarray) 
 
 
 KINDS: dict[str, tuple[Callable[[str, np.random.Generator, int], Draw], tuple[str, ...]]] = {
-    "loss and perplexity": (loss_draw, tuple(CONVERSATIONS)),
-    "bits per byte": (bytes_draw, tuple(CONVERSATIONS)),
-    "ratio of perplexities": (perplexities_draw, tuple(CONVERSATIONS)),
-    "difference of bits per byte": (mean_bytes_draw, tuple(CONVERSATIONS)),
+    "loss and perplexity": (loss_draw, LIKELIHOODS),
+    "bits per byte": (bytes_draw, LIKELIHOODS),
+    "ratio of perplexities": (perplexities_draw, LIKELIHOODS),
+    "difference of bits per byte": (mean_bytes_draw, LIKELIHOODS),
     "share": (share_draw, tuple(SHARES)),
     "share of clustered questions": (clustered_share_draw, tuple(SHARES)),
     "difference of shares": (share_change_draw, tuple(CHANGES)),

@@ -1,21 +1,24 @@
 """Measure how often tinsmith's 95 % intervals cover the truth, on simulated skewed test sets.
 
-Usage: python benchmarks/intervals.py [--sets 2000] [--kind KIND]... [--sizes 24 50]
+Usage: python benchmarks/intervals.py [--sets 2000] [--kind KIND]... [--sizes 24 50] [--run RUN]
 
 Simulates SETS test sets of each of four populations for every kind of interval and size. The last line is one JSON
-object; all cells are in `benchmarks/results/intervals.json`. Fails if a kind of interval covers the truth in fewer than
+object; all cells are in `benchmarks/results/intervals.json`. With `--run`, sets are drawn from the conversations of a
+finished run instead, and no file is written. Fails if a kind of interval covers the truth in fewer than
 93 % or more than 97 % of a population's sets that got one.
 """
 
 import argparse
+import json
 import sys
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from harness import HERE, environment, publish
-from interval_populations import KINDS, Draw
+from interval_populations import CONVERSATIONS, KINDS, LIKELIHOODS, Draw, of_run
 
 BOUNDS = (0.93, 0.97)
 
@@ -58,10 +61,16 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=2000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[24, 50])
     parser.add_argument("--kind", action="append", choices=KINDS)
+    parser.add_argument("--run", type=Path)
     arguments = parser.parse_args()
+    populations = {kind: KINDS[kind][1] for kind in arguments.kind or KINDS}
+    if arguments.run:
+        pairs = {f"{new} after {old}": (old, new) for old, new in (("base", "tuned"), ("tuned", "int4"))}
+        CONVERSATIONS.update({name: of_run(arguments.run, *pair) for name, pair in pairs.items()})
+        populations = {kind: tuple(pairs) for kind in populations if KINDS[kind][1] == LIKELIHOODS}
     cells = []
-    for kind in arguments.kind or KINDS:
-        for population in KINDS[kind][1]:
+    for kind, names in populations.items():
+        for population in names:
             for n in arguments.sizes:
                 cells.append(cell := coverage(kind, population, n, arguments.sets))
                 print({key: value for key, value in cell.items() if value is not None}, file=sys.stderr)
@@ -79,7 +88,10 @@ def main() -> None:
         ],
         "lowest_of_percentile_bootstrap": min(old, default=None),
     }
-    publish("intervals", {"environment": environment(HERE, ("numpy",)), **summary, "each": cells}, summary)
+    if arguments.run:
+        print(json.dumps(summary))
+    else:
+        publish("intervals", {"environment": environment(HERE, ("numpy",)), **summary, "each": cells}, summary)
     if summary["outside"]:
         sys.exit("outside 93 to 97 %: " + "; ".join(summary["outside"]))
 

@@ -3,6 +3,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 
 from tinsmith.core.intervals import t95
@@ -112,3 +113,29 @@ def test_a_difference_of_grades_by_hand():
 def test_few_items_have_no_interval():
     change = share_change([True, False, True, True], [True, True, True, True])
     assert change.value == 0.25 and change.interval == {} and not change.is_told_apart
+
+
+def test_a_detectable_ratio_is_told_apart_in_80_percent_of_test_sets():
+    """Thirty conversations, and a shift by what sets without one say is detectable."""
+    rng = np.random.default_rng(0)
+    tokens = np.round(60 * np.exp(0.35 * rng.normal(size=(200, 30))))
+    noise = tokens * 0.3 * rng.normal(size=(200, 30))
+    effects = [perplexity_change(3 * t, 3 * t + d, t).detectable for t, d in zip(tokens[:40], noise[:40], strict=True)]
+    shift = math.log(sorted(effects)[20])
+    told = [perplexity_change(3 * t, (3 + shift) * t + d, t).is_told_apart for t, d in zip(tokens, noise, strict=True)]
+    assert 0.72 <= sum(told) / 200 <= 0.87
+
+
+def test_a_detectable_difference_of_shares_is_told_apart_in_80_percent_of_test_sets():
+    rng = np.random.default_rng(0)
+    drawn = rng.random((600, 50))
+    effects = [share_change(u < 0.1, (u >= 0.1) & (u < 0.2)).detectable for u in drawn[:99]]
+    gained = 0.02 + sorted(effects)[49]
+    told = [share_change(u < 0.02, (u >= 0.02) & (u < 0.02 + gained)).is_told_apart for u in drawn]
+    assert 0.72 <= sum(told) / 600 <= 0.88
+
+
+def test_nothing_is_detectable_with_nine_items_or_if_none_differ():
+    assert share_change([True] * 9, [False] * 9).detectable is None
+    assert perplexity_change(OLD, OLD, TOKENS).detectable is None
+    assert score_change([1] * 12, [1] * 12, [2] * 12).detectable is None

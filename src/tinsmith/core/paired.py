@@ -5,12 +5,20 @@ and flips their signs, or inverts them for a ratio, up to rounding.
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinsmith.core.intervals import MIN_CLUSTERS, bootstrap, exponential, ratio_error, t95
+from tinsmith.core.intervals import (
+    MIN_CLUSTERS,
+    bootstrap,
+    exponential,
+    minimum_detectable_effect,
+    ratio_error,
+    standard_errors,
+    t95,
+)
 
 _SEED = 17
 _MIN_CHANGED = 3
@@ -33,6 +41,9 @@ class Change:
     """Items that succeed in the new run alone; 0 for numbers that are no shares."""
     lost: int = 0
     """Items that succeed in the old run alone."""
+    detectable: float | None = None
+    """Size of a true difference that 80 % of test sets like this one would tell apart; a ratio is above 1. None for too
+    few items, or if no items differ."""
 
     @property
     def is_told_apart(self) -> bool:
@@ -53,9 +64,22 @@ def perplexity_change(old_nats: Sequence[float], new_nats: Sequence[float], toke
     rows = np.column_stack([old_nats, new_nats, tokens]).astype(np.float64)
     old, new, count = rows.sum(axis=0)
     # The ends are resampled as logarithms, so that swapping the runs inverts them.
-    logs = bootstrap(rows, lambda sums: (sums[:, 1] - sums[:, 0]) / sums[:, 2], _SEED)
+    logs = bootstrap(rows, _log_ratio, _SEED)
     value = math.exp((new - old) / count)
-    return Change(math.exp(old / count), math.exp(new / count), value, exponential(logs), len(rows), is_ratio=True)
+    effect = _detectable(rows, _log_ratio, logs)
+    return Change(
+        math.exp(old / count),
+        math.exp(new / count),
+        value,
+        exponential(logs),
+        len(rows),
+        is_ratio=True,
+        detectable=None if effect is None else math.exp(effect),
+    )
+
+
+def _log_ratio(sums: np.ndarray) -> np.ndarray:
+    return (sums[:, 1] - sums[:, 0]) / sums[:, 2]
 
 
 def mean_change(
@@ -70,7 +94,15 @@ def mean_change(
     totals = rows.sum(axis=0)
     value = float(difference(totals[None])[0])
     interval = bootstrap(rows, difference, _SEED)
-    return Change(float(totals[0] / totals[1]), float(totals[2] / totals[3]), value, interval, len(rows))
+    old, new = float(totals[0] / totals[1]), float(totals[2] / totals[3])
+    return Change(old, new, value, interval, len(rows), detectable=_detectable(rows, difference, interval))
+
+
+def _detectable(
+    rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], interval: dict[str, float]
+) -> float | None:
+    error = float(standard_errors(rows, statistic, rows.sum(axis=0, keepdims=True))[0])
+    return minimum_detectable_effect(interval, error)
 
 
 def score_change(old_sums: Sequence[float], new_sums: Sequence[float], sizes: Sequence[float]) -> Change:
@@ -86,11 +118,13 @@ def score_change(old_sums: Sequence[float], new_sums: Sequence[float], sizes: Se
     """
     old, new, counts = (np.array(column, dtype=np.float64) for column in (old_sums, new_sums, sizes))
     clusters, value = len(counts), float((new - old).sum() / counts.sum())
-    interval = {}
+    interval, error = {}, ratio_error(new - old, counts)
     if clusters >= MIN_CLUSTERS and np.count_nonzero(new != old) >= _MIN_CHANGED:
-        reach = t95(clusters - 1) * ratio_error(new - old, counts)
+        reach = t95(clusters - 1) * error
         interval = {"ci95_low": value - reach, "ci95_high": value + reach}
-    return Change(float(old.sum() / counts.sum()), float(new.sum() / counts.sum()), value, interval, clusters)
+    effect = minimum_detectable_effect(interval, error)
+    means = float(old.sum() / counts.sum()), float(new.sum() / counts.sum())
+    return Change(*means, value, interval, clusters, detectable=effect)
 
 
 def share_change(old: Sequence[bool], new: Sequence[bool], clusters: Sequence[Hashable] | None = None) -> Change:
@@ -116,11 +150,13 @@ def share_change(old: Sequence[bool], new: Sequence[bool], clusters: Sequence[Ha
     pairs = list(zip(old, new, strict=True))
     gained, lost, count = pairs.count((False, True)), pairs.count((True, False)), len(pairs)
     centre, error = _smoothed(np.array(list(totals.values())))
-    interval, reach = {}, t95(max(1, len(totals) - 1)) * error
+    interval = {}
     if len(totals) >= MIN_CLUSTERS:
+        reach = t95(len(totals) - 1) * error
         interval = {"ci95_low": max(-1.0, centre - reach), "ci95_high": min(1.0, centre + reach)}
     before, after = sum(old) / count, sum(new) / count
-    return Change(before, after, (gained - lost) / count, interval, count, gained=gained, lost=lost)
+    value, effect = (gained - lost) / count, minimum_detectable_effect(interval, error)
+    return Change(before, after, value, interval, count, gained=gained, lost=lost, detectable=effect)
 
 
 def _smoothed(rows: np.ndarray) -> tuple[float, float]:
