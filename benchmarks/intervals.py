@@ -5,7 +5,7 @@ Usage: python benchmarks/intervals.py [--sets 2000] [--kind KIND]... [--sizes 24
 Simulates SETS test sets of each of four populations for every kind of interval and size. The last line is one JSON
 object; all cells are in `benchmarks/results/intervals.json`. With `--run`, sets are drawn from the conversations of a
 finished run instead, and no file is written. Fails if a kind of interval covers the truth in fewer than
-93 % or more than 97 % of a population's sets that got one.
+93 % or more than 97 % of a population's sets that got one, by more than 0.5 points of chance.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from harness import HERE, environment, publish
 from interval_populations import CONVERSATIONS, KINDS, LIKELIHOODS, Draw, of_run
 
 BOUNDS = (0.93, 0.97)
+CHANCE = 0.005
+"""What 2,000 sets leave to chance: about one standard error."""
 
 
 def coverage(kind: str, population: str, n: int, sets: int) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def main() -> None:
         "outside": [
             f"{cell['kind']}, {cell['population']}, {cell['n']}: {cell['coverage']:.1%}"
             for cell in cells
-            if cell["coverage"] is not None and not BOUNDS[0] <= cell["coverage"] <= BOUNDS[1]
+            if cell["coverage"] is not None and not BOUNDS[0] - CHANCE <= cell["coverage"] <= BOUNDS[1] + CHANCE
         ],
         "lowest_of_percentile_bootstrap": min(old, default=None),
     }

@@ -60,15 +60,15 @@ def test_pooled_means_weigh_items():
 
 @pytest.mark.parametrize(("gained", "lost"), [(20, 0), (0, 0), (6, 0), (2, 1)])
 def test_an_interval_of_a_difference_by_hand(gained, lost):
-    """Twenty questions, half a gain and half a loss: the mean and variance of 21 differences."""
+    """Twenty questions, 0.4 of a gain and 0.4 of a loss: the mean and variance of 20.8 differences."""
     old = [False] * gained + [True] * lost + [True] * (20 - gained - lost)
     new = [True] * gained + [False] * lost + [True] * (20 - gained - lost)
     change = share_change(old, new)
     assert change.value == pytest.approx((gained - lost) / 20) and (change.gained, change.lost) == (gained, lost)
-    mean = (gained - lost) / 21
+    mean = (gained - lost) / 20.8
     squares = gained * (1 - mean) ** 2 + lost * (1 + mean) ** 2 + (20 - gained - lost) * mean**2
-    squares += (0.5 - mean / 2) ** 2 + (0.5 + mean / 2) ** 2
-    reach = t95(19) * math.sqrt(21 / 20 * squares) / 21
+    squares += 0.4**2 * ((1 - mean) ** 2 + (1 + mean) ** 2)
+    reach = t95(19) * math.sqrt(20.8 / 19.8 * squares) / 20.8
     assert ends(change) == pytest.approx((max(-1, mean - reach), min(1, mean + reach)))
     assert change.interval["ci95_low"] < change.value <= change.interval["ci95_high"]
 
