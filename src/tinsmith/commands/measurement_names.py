@@ -50,6 +50,7 @@ _SPLIT, _MODEL, _DEVICE = "(train|val|test|test_clean)", "(base|tuned|int4|int4_
 _CRITERION, _GROUP = "(accuracy|factual|quality)", "(trained|reworded|held_out)"
 _SUBJECT, _CONTROL = "(base|tuned|int4|page|reference)", "(reversed|swapped|negated|soup)"
 _FACTS = "(trained|reworded|held_out_(?:seen|new)(?:_clean)?)"
+_PAIR = "(base|tuned|int4|page)_minus_(base|tuned|int4|page)"
 _PATTERNS = (
     (rf"evaluate\.(loss|perplexity|bits_per_byte)\.{_SPLIT}\.{_MODEL}", "{0}, {1}, {2}", LOWER),
     (rf"evaluate\.loss\.{_SPLIT}\.{_MODEL}\.category\.(.+)", "Loss, {0}, {1}, category {2}", LOWER),
@@ -69,6 +70,15 @@ _PATTERNS = (
     (rf"evaluate\.memorised\.{_GROUP}\.{_MODEL}", "Answers repeated word for word, {0}, {1}", ""),
     (r"evaluate\.refused\.(near|far)\.int4", "INT4 alone admits not to know, {0} questions", HIGHER),
     (rf"evaluate\.questions\.{_GROUP}", "Questions, {0}", ""),
+    (rf"evaluate\.difference\.facts\.{_FACTS}\.{_PAIR}", "Facts stated, {0}, {1} less {2}", HIGHER),
+    (rf"evaluate\.difference\.closed_book\.{_PAIR}", "Right answers, {0} less {1} alone", HIGHER),
+    (rf"evaluate\.detectable\.ratio\.{_MODEL}_over_{_MODEL}", "Detectable perplexity ratio, {0} over {1}", LOWER),
+    (rf"evaluate\.detectable\.facts\.{_FACTS}\.{_PAIR}", "Detectable difference of facts, {0}, {1} less {2}", LOWER),
+    (rf"evaluate\.detectable\.closed_book\.{_PAIR}", "Detectable difference of right answers, {0} less {1}", LOWER),
+    (r"evaluate\.category_p_value\.(.+)", "Chance of a loss this far from the others, category {0}", ""),
+    (r"judge\.control\.(\w+)", "Known replies that the language model accepted, {0}", ""),
+    (rf"judge\.preferred\.{_SUBJECT}", "Preferred by a language model in both orders, {0}", HIGHER),
+    (rf"judge\.agreement\.{_CRITERION}", "Language model and people agree: {0}", ""),
     (rf"evaluate\.questions_with_facts\.{_FACTS}", "Questions with a fact, {0}", ""),
     (r"answers\.known\.right_when\.(sure|likely|unsure)", "First passage was right when it {0}", HIGHER),
     *(
@@ -101,6 +111,10 @@ _PATTERNS = (
 _EXACT = {
     "base.parameters": ("Parameters", ""),
     "review.raters": ("People who reviewed", ""),
+    "judge.consistency": ("Language model grades alike when asked again", ""),
+    "judge.order_consistency": ("Language model prefers the same reply in both orders", ""),
+    "answers.known.right_shown": ("Questions that a passage answers: offered the right passage", HIGHER),
+    "answers.known.wrong_shown": ("Questions that a passage answers: offered a wrong passage", LOWER),
     "base.files_bytes": ("Size of the base model", ""),
     "data.conversations.total": ("Conversations", ""),
     "data.truncated": ("Conversations that were cut", ""),

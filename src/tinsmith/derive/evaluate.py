@@ -3,6 +3,7 @@
 from typing import Any
 
 from tinsmith.core.intervals import clustered_wilson
+from tinsmith.derive.differences import DIFFERENCE_RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.losses import LOSS_RULES
 from tinsmith.derive.replies import REPLY_RULES
@@ -52,4 +53,5 @@ RULES = (
     *LOSS_RULES,
     *REPLY_RULES,
     Rule("evaluate.closed_book.{subject}", CLOSED_BOOK, closed_book_share, _closed_book),
+    *DIFFERENCE_RULES,
 )

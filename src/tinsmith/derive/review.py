@@ -16,13 +16,13 @@ FACTS = "review/facts.jsonl"
 
 def score(files: Files, criterion: CriterionName, subject: str) -> Derived | None:
     """Mean points out of 10 that people gave a subject's replies."""
-    return _derived(reviews.score(files.lines(GRADES), criterion, subject, files.seed), "out of 10", "items")
+    return _derived(reviews.score(files.lines(GRADES), criterion, subject), "out of 10", "items")
 
 
 def group_score(files: Files, criterion: CriterionName, group: str, subject: str) -> Derived | None:
     """The same, of the items of one group."""
     rows = [row for row in files.lines(GRADES) if row["group"] == group]
-    return _derived(reviews.score(rows, criterion, subject, files.seed), "out of 10", "items")
+    return _derived(reviews.score(rows, criterion, subject), "out of 10", "items")
 
 
 def alpha(files: Files, criterion: CriterionName) -> Derived | None:

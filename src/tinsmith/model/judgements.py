@@ -76,7 +76,7 @@ def score(rows: Sequence[Row], criterion: CriterionName, subject: str, seed: int
     values = [points(criterion, grade) for _, grade in graded]
     clusters = [row["cluster"] for row, _ in graded]
     if len(GRADES[criterion]) > 2:
-        spread = mean_interval(values, clusters, seed)
+        spread = clustered_mean(values, clusters, high=10)
         return Number(sum(values) / len(values), len(values), spread)
     accepted = [value > 0 for value in values]
     if has_labels(rows, criterion, subject):
@@ -231,8 +231,3 @@ def _share(successes: Sequence[bool], clusters: Sequence[str]) -> Number | None:
     if not successes:
         return None
     return Number(sum(successes) / len(successes), len(successes), clustered_wilson(successes, clusters))
-
-
-def mean_interval(values: Sequence[float], clusters: Sequence[str], seed: int) -> dict[str, float]:
-    """The 95 % interval of a mean of points out of 10 that come in clusters, as `ci95_low` and `ci95_high`."""
-    return clustered_mean(values, clusters, high=10)

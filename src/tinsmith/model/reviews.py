@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from tinsmith.core.agreement import krippendorff_alpha
-from tinsmith.core.intervals import MIN_CLUSTERS, clustered_wilson
+from tinsmith.core.intervals import MIN_CLUSTERS, clustered_mean, clustered_wilson
 from tinsmith.model.facts import Fact, judge_facts
 from tinsmith.model.grades import GRADES, CriterionName, points
-from tinsmith.model.judgements import Number, mean_interval
+from tinsmith.model.judgements import Number
 
 
 class GradeRow(TypedDict):
@@ -42,11 +42,11 @@ class FactRow(TypedDict):
     """Texts of the proposed facts that people struck."""
 
 
-def score(rows: Sequence[GradeRow], criterion: CriterionName, subject: str, seed: int) -> Number | None:
+def score(rows: Sequence[GradeRow], criterion: CriterionName, subject: str) -> Number | None:
     """Mean points out of 10 of a subject's replies, with the number of items; None without grades.
 
-    Every grade counts the same. Items with one reference and grades of one item by several raters are one cluster:
-    Wilson over clusters for verdicts, a bootstrap over clusters for ratings.
+    Every grade counts the same. Items with one reference and grades of one item by several raters are one cluster
+    of the interval.
     """
     graded = [row for row in rows if (row["criterion"], row["subject"]) == (criterion, subject)]
     if not graded:
@@ -57,7 +57,7 @@ def score(rows: Sequence[GradeRow], criterion: CriterionName, subject: str, seed
         ends = clustered_wilson([value > 0 for value in values], clusters)
         spread = {end: 10 * value for end, value in ends.items()}
     else:
-        spread = mean_interval(values, clusters, seed)
+        spread = clustered_mean(values, clusters, high=10)
     return Number(sum(values) / len(values), len({row["item"] for row in graded}), spread)
 
 
