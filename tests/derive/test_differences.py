@@ -5,11 +5,13 @@ import math
 
 import pytest
 
+from fake_replies import asked_line
 from tinsmith.core.paired import perplexity_change, share_change
 from tinsmith.core.run_dir import write_text
 from tinsmith.derive.differences import DIFFERENCE_RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import derive
+from tinsmith.model.replies.asked import PageReply
 
 
 @pytest.fixture
@@ -67,3 +69,25 @@ def test_only_a_category_that_differs_by_more_than_chance_has_a_small_p_value(me
     p_values = {id.rpartition(".")[2]: m.value for id, m in measurements.items() if "p_value" in id}
     assert p_values.keys() == set("abcd"), "a category of one has no number"
     assert p_values["c"] < 0.05 < min(p_values[name] for name in "abd")
+
+
+def test_facts_are_paired_by_subject_and_clustered_by_conversation(measured):
+    """Twelve conversations with two facts each: tuned states them in nine, INT4 in six of those nine."""
+    lines = []
+    for n in range(12):
+        right, wrong = f"Small is {20 + n} euros, large is {50 + n} euros.", "Ask us."
+        texts = {"base": wrong, "tuned": right if n < 9 else wrong, "int4": right if n < 6 else wrong}
+        page = PageReply("sure", right, (), "owner")
+        lines.append(asked_line(f"c{n}", "What do small and large cost?", right, texts, "trained", page=page))
+    measurements = measured(answers=lines)
+    values = {id.rpartition("trained.")[2]: m for id, m in measurements.items() if "difference.facts" in id}
+    assert values.keys() == {"tuned_minus_base", "int4_minus_tuned", "page_minus_int4"}
+    assert [m.count for m in values.values()] == [24] * 3
+    assert values["int4_minus_tuned"].value == pytest.approx(-3 / 12)
+    flags = [[n // 2 < limit for n in range(24)] for limit in (9, 6)]
+    change = share_change(*flags, [n // 2 for n in range(24)])
+    assert values["int4_minus_tuned"].spread == change.interval
+    detectable = measurements["evaluate.detectable.facts.trained.int4_minus_tuned"]
+    assert detectable.value == change.detectable and detectable.unit == "fraction"
+    measurements = measured(answers=[line | {"page": None} for line in lines[:8]])
+    assert not any("page_minus" in id or "detectable" in id for id in measurements)
