@@ -69,7 +69,7 @@ def _stated_in_training(
     counts = Counter(word for of_turn in words for word in of_turn)
     stated = []
     for one, of_reference in zip(questions, facts, strict=True):
-        weights = {word: math.log((len(turns) + 1) / (counts[word] + 1)) for word in _content_words(one.question)}
+        weights = {word: math.log((len(turns) + 1) / max(2, counts[word] + 1)) for word in _content_words(one.question)}
         seen = [False] * len(of_reference)
         for (question, answer), of_turn in zip(turns, words, strict=True):
             shared = math.fsum(weight for word, weight in weights.items() if word in of_turn)
