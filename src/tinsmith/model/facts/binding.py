@@ -51,15 +51,18 @@ def belongs(mention: Mention, fact: Fact, siblings: Sequence[Fact], mentions: Se
             return False
         if others and mine and not _is_singled_out(mention, fact, others, mentions, reply):
             return False
-    if mention.subject and not any(is_among(word, fact.topic) for word in mention.subject):
-        return False
-    if _names_another(mention, fact):
+    if is_of_another(mention, fact):
         return False
     return _is_on_topic(mention, fact, reply)
 
 
-def _names_another(mention: Mention, fact: Fact) -> bool:
-    """Whether a name that the topic lacks leads to the mention, and part of the fact's slot is not there."""
+def is_of_another(mention: Mention, fact: Fact) -> bool:
+    """Whether something that the fact's topic lacks is the subject of the mention, or what it is for."""
+    if mention.subject and not any(is_among(word, fact.topic) for word in mention.subject):
+        return True
+    if mention.target and not any(is_among(word, fact.topic) for word in mention.own):
+        return True
+    # A name leads to it, and part of the fact's slot is not there.
     is_foreign = any(not is_among(word, fact.topic) for word in mention.names)
     return is_foreign and any(not is_among(word, mention.sentence) for word in fact.slot)
 

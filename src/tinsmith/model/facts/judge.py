@@ -13,6 +13,7 @@ from tinsmith.model.facts.binding import (
     denials_of_words,
     distinct_words,
     is_among,
+    is_of_another,
 )
 from tinsmith.model.facts.fact import Fact, Verdict
 from tinsmith.model.facts.mentions import Mention, mention_at, value_mentions
@@ -198,7 +199,8 @@ def _judge_name(fact: Fact, facts: Sequence[Fact], reply: Reply) -> Verdict:
         is_elsewhere = not shares_mine and any(
             is_among(word, distinct_words(other, [fact])) for other in others for word in place.own
         )
-        if not is_elsewhere and not conflicts(place, fact) and _is_near(place, fact):
+        is_elsewhere = is_elsewhere or conflicts(place, fact) or is_of_another(place, fact)
+        if not is_elsewhere and _is_near(place, fact):
             # In passing, a name is not denied by its clause: `a permit is not required for ROT jobs`.
             stated.append(
                 place.denied == fact.denied if fact.asked or fact.denied else not _is_disowned(place.start, reply)

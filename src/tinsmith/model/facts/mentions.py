@@ -41,6 +41,8 @@ class Mention:
     """Stems of the words before the verb that leads to it."""
     names: frozenset[str]
     """Stems of capitalised words that lead to it."""
+    target: frozenset[str]
+    """Stems of the words after a `for` behind it."""
     sides: frozenset[tuple[str, int]]
     row: tuple[int, int]
     """Sentence and first place of the list that it is part of."""
@@ -104,16 +106,22 @@ def mention_at(
     return Mention(
         *span,
         bound_of(sentence, *span),
-        is_denied(sentence, *span) != is_compared,
+        is_denied(sentence, *span, is_value=value is not None) != is_compared,
         own,
         slot,
         everything,
         subject_before(left),
         names_in(left, sentence),
+        _target(right),
         frozenset(sides),
         (number, _row(parts, index, spans)),
         value,
     )
+
+
+def _target(right: Sequence[Token]) -> frozenset[str]:
+    places = [index for index, token in enumerate(right) if token.lower in ("for", "för")]
+    return content_words(right[places[0] + 1 : places[0] + 4]) if places else frozenset()
 
 
 def _edge(value: Value | None) -> set[tuple[str, int]]:

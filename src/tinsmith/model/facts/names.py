@@ -107,7 +107,12 @@ def _trimmed(
 
 
 def _never_names() -> frozenset[str]:
-    return lexicon_words("grammar", "words") | lexicon_words("grammar", "generic") | frozenset(numbers("numerals"))
+    return (
+        lexicon_words("grammar", "words")
+        | lexicon_words("grammar", "generic")
+        | lexicon_words("grammar", "generic_nouns")
+        | frozenset(numbers("numerals"))
+    )
 
 
 def _stands_alone(text: str, word: re.Match[str]) -> bool:
@@ -147,7 +152,7 @@ def name_mentions(name: str, tokens: Sequence[Token], pairs: dict[str, str]) -> 
         places += _literal(other, tokens)
     if name.isupper() and 2 <= len(name) <= 6:
         places += _spelled_out(name, tokens)
-    elif len(initials := _initials(name)) >= 3:
+    elif len(initials := _initials(name)) >= 2:
         places += [(t.start, t.end) for t in tokens if t.text.isupper() and folded(t.text) == initials]
     return sorted(set(places))
 

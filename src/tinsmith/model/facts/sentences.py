@@ -80,7 +80,7 @@ def sentence_at(sentences: Sequence[Sentence], place: int) -> int:
 
 def content_words(tokens: Collection[Token]) -> frozenset[str]:
     """Stems of the words that say what something is about."""
-    skipped = words("grammar", "words") | words("grammar", "generic")
+    skipped = words("grammar", "words") | words("grammar", "generic") | words("grammar", "generic_nouns")
     return frozenset(
         stem(token.text)
         for token in tokens
@@ -94,23 +94,29 @@ def content_words(tokens: Collection[Token]) -> frozenset[str]:
 def sides_of(tokens: Collection[Token]) -> frozenset[tuple[str, int]]:
     """The contrasts that the tokens' words take part in, with their side."""
     table = contrasts()
-    lowers = [token.lower for token in tokens]
+    # `No discount` is not about a discount.
+    none = words("negation", "none")
+    row = [token.lower for token in tokens]
+    lowers = [lower for before, lower in zip(["", *row], row, strict=False) if before not in none]
     pairs = [" ".join(pair) for pair in pairwise(lowers)]
     return frozenset(side for word in (*lowers, *pairs) for side in table.get(word, ()))
 
 
-def is_denied(sentence: Sentence, start: int, end: int) -> bool:
-    """Whether the place from `start` to `end` is denied: an odd number of negations reaches it."""
+def is_denied(sentence: Sentence, start: int, end: int, is_value: bool = False) -> bool:
+    """Whether the place from `start` to `end` is denied: an odd number of negations reaches it.
+
+    `Not only` denies a value (`not only 3 years but 5`), and nothing else.
+    """
     before = [token for token in sentence.tokens if token.end <= start]
     after = [token for token in sentence.tokens if token.start >= end]
     opened = sentence.denied_from is not None and sentence.denied_from <= start
     if opened and sentence.denied_from is not None:
         before = [token for token in before if token.start >= sentence.denied_from]
-    count = _negations_before(before, is_sentence_start=not opened) + _negation_after(after)
+    count = _negations_before(before, is_sentence_start=not opened, is_value=is_value) + _negation_after(after)
     return bool((count + opened) % 2)
 
 
-def _negations_before(tokens: list[Token], is_sentence_start: bool) -> int:
+def _negations_before(tokens: list[Token], is_sentence_start: bool, is_value: bool) -> int:
     """Negations whose reach extends to the end of `tokens`."""
     lowers = [token.lower for token in tokens]
     first = _reach(tokens)
@@ -124,7 +130,12 @@ def _negations_before(tokens: list[Token], is_sentence_start: bool) -> int:
             if len(lowers) == 1 or lowers[1] in (",", ".", "!", ":", "\u2013", "-", "\u2014", "it", "the", "det", "den")
             else lowers
         )
-    row = _without(lowers, (*phrases("negation", "harmless"), *_negative_bounds()))
+    harmless = (
+        *phrases("negation", "harmless"),
+        *_negative_bounds(),
+        *([] if is_value else phrases("negation", "only")),
+    )
+    row = _without(lowers, harmless)
     negations = (*phrases("negation", "before"), *phrases("negation", "none"))
     count = sum(lower.endswith("n't") for lower in row)
     for phrase in negations:
@@ -138,7 +149,7 @@ def _reach(tokens: list[Token]) -> int:
     stops, pronouns = words("negation", "stops"), words("clauses", "pronouns")
     for index in range(len(tokens) - 1, -1, -1):
         lower = tokens[index].lower
-        if lower == "but" and index and tokens[index - 1].lower in ("anything", "nothing"):
+        if lower == "but" and index and tokens[index - 1].lower in words("negation", "any_but"):
             continue
         following = tokens[index + 1].lower if index + 1 < len(tokens) else ""
         if lower in stops and lower not in pronouns and not (lower == "utan" and following not in ("", "att")):
@@ -163,7 +174,7 @@ def _negation_after(tokens: list[Token]) -> int:
     if row[0] not in verbs:
         return 0
     rest = row[1:3]
-    if rest[:1] == ["not"] and rest[1:] and rest[1] == "only":
+    if rest[:1] == ["not"] and rest[1:] and rest[1] in ("only", "just"):
         return 0
     return int(
         bool(rest)
@@ -251,6 +262,22 @@ def subject_before(tokens: Sequence[Token]) -> frozenset[str]:
     return frozenset()
 
 
+def _respectively(
+    left: tuple[Token, ...], right: tuple[Token, ...], count: int
+) -> list[tuple[tuple[Token, ...], tuple[Token, ...]]]:
+    """The words of each value of a list, as `Giru and Firu cost 49k and 44k respectively` orders them; or empty."""
+    if count < 2 or not any(token.lower in words("clauses", "respectively") for token in right[:3]):
+        return []
+    items: list[list[Token]] = [[]]
+    for token in left:
+        if token.lower in words("clauses", "list_signs"):
+            items.append([])
+        else:
+            items[-1].append(token)
+    items = [item for item in items if content_words(item)]
+    return [(tuple(item), ()) for item in items] if len(items) == count else []
+
+
 def names_in(tokens: Sequence[Token], sentence: Sentence) -> frozenset[str]:
     """Stems of capitalised words that do not start the sentence."""
     named = [token for token in tokens if token.kind == "word" and token.text[0].isupper()]
@@ -295,5 +322,5 @@ def segments(sentence: Sentence, spans: Sequence[tuple[int, int]]) -> list[tuple
     shared = []
     for group in groups:
         left, right = tuple(parts[0][group[0]]), tuple(parts[1][group[-1]])
-        shared += [(left, right)] * len(group)
+        shared += _respectively(left, right, len(group)) or [(left, right)] * len(group)
     return shared

@@ -8,6 +8,8 @@ from tinsmith.model.facts.lexicon import units_by_name
 from tinsmith.model.facts.words import is_same_word, stem
 
 Part = Fraction | str | None
+_THOUSAND = 1000
+_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +119,11 @@ def is_equal(one: Value, other: Value) -> bool:
         time, number = (one, other) if one.kind == "time" else (other, one)
         hours = number.parts[1 if time.edge == "end" else 0]
         is_hour = not number.unit and (number.parts[0] == number.parts[1] or bool(time.edge))
-        return (
-            is_hour
-            and isinstance(hours, Fraction)
-            and hours <= 24
-            and _equal_times(time, Value("time", (60 * hours,), "?"))
-        )
+        if not is_hour or not isinstance(hours, Fraction) or hours > _HOURS:
+            return False
+        # `14.30` read as a number.
+        minutes = 60 * (hours // 1) + 100 * (hours % 1)
+        return minutes.denominator == 1 and _equal_times(time, Value("time", (minutes,), "?"))
     if kinds == {"ordinal", "number"} or kinds == {"date", "number"}:
         other_value, number = (one, other) if one.kind != "number" else (other, one)
         if other_value.kind == "date":
@@ -148,7 +149,7 @@ def _equal_numbers(one: Value, other: Value) -> bool:
     if _other_per(one, other):
         return False
     if not one.unit or not other.unit:
-        return one.parts == other.parts
+        return one.parts == other.parts or _in_base_unit(one) == _in_base_unit(other)
     units = units_by_name()
     a, b = units.get(one.unit), units.get(other.unit)
     if a is None or b is None:
@@ -160,12 +161,19 @@ def _equal_numbers(one: Value, other: Value) -> bool:
     if a.dimension != b.dimension:
         return False
     is_metric = not {a.name, b.name} & {"inch", "foot", "yard", "mile", "ft²", "acre", "oz", "lb"}
-    tolerance = Fraction(0) if is_metric else Fraction(1, 50)
+    tolerance = Fraction(0) if is_metric else Fraction(1, 100)
     scaled = [
         [part * unit.factor for part in value.parts if isinstance(part, Fraction)]
         for value, unit in ((one, a), (other, b))
     ]
     return _close(scaled[0], scaled[1], Fraction(0), tolerance)
+
+
+def _in_base_unit(value: Value) -> list[Fraction]:
+    """Its parts in kronor, say, if the unit is thousands or millions of them; else as they are."""
+    unit = units_by_name().get(value.unit)
+    factor = unit.factor if unit and unit.factor >= _THOUSAND and unit.dimension.isupper() else 1
+    return [part * factor for part in value.parts if isinstance(part, Fraction)]
 
 
 def _celsius(value: Value, dimension: str) -> list[Fraction]:
