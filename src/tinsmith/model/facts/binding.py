@@ -13,6 +13,8 @@ from tinsmith.model.facts.words import Token, is_typo, plain, stem, tokens_of
 
 ELLIPTIC_WORDS = 2
 """Words of content that a sentence may have and still only point at the question."""
+_SHORT_SLOT = 3
+"""Words of a slot that a mention may be expected to repeat when it names something else, too."""
 _COST, _FEE = 0, 1
 """Sides of the contrast `payment`."""
 _FLIPPED = {"over": "max", "max": "over", "under": "min", "min": "under"}
@@ -62,8 +64,9 @@ def is_of_another(mention: Mention, fact: Fact) -> bool:
         return True
     if mention.target and not any(is_among(word, fact.topic) for word in mention.own):
         return True
-    # A name leads to it, and part of the fact's slot is not there.
-    is_foreign = any(not is_among(word, fact.topic) for word in mention.names)
+    # Something foreign leads to it, and part of the fact's slot is missing, as in `a spare tyre` for `a spare key`.
+    named = mention.names | (mention.subject or mention.target if len(fact.slot) <= _SHORT_SLOT else frozenset())
+    is_foreign = any(not is_among(word, fact.topic) for word in named)
     return is_foreign and any(not is_among(word, mention.sentence) for word in fact.slot)
 
 

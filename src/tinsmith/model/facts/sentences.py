@@ -121,15 +121,12 @@ def _negations_before(tokens: list[Token], is_sentence_start: bool, is_value: bo
     lowers = [token.lower for token in tokens]
     first = _reach(tokens)
     lowers = lowers[first:]
-    if first == 0 and is_sentence_start and lowers[1:] and lowers[0] in words("answers", "not"):
-        # `Not for a fence of 1 m` answers the question; it does not deny the number.
-        lowers = lowers[1:] if lowers[1] in words("answers", "after_not") else lowers
-    if first == 0 and is_sentence_start and lowers and lowers[0] in words("answers", "no"):
-        lowers = (
-            lowers[1:]
-            if len(lowers) == 1 or lowers[1] in (",", ".", "!", ":", "\u2013", "-", "\u2014", "it", "the", "det", "den")
-            else lowers
+    if first == 0 and is_sentence_start and len(lowers) > 1:
+        # `Not for a fence of 1 m` and `No, ...` answer the question; they do not deny the number.
+        is_answer = (lowers[0] in words("answers", "not") and lowers[1] in words("answers", "after_not")) or (
+            lowers[0] in words("answers", "no") and lowers[1] in words("answers", "after_no")
         )
+        lowers = lowers[1:] if is_answer else lowers
     harmless = (
         *phrases("negation", "harmless"),
         *_negative_bounds(),
@@ -164,25 +161,18 @@ def _reach(tokens: list[Token]) -> int:
 
 
 def _negation_after(tokens: list[Token]) -> int:
-    """1 if a verb of being with a negation follows directly, as in `25,000 SEK is not right`."""
+    """1 if a verb with a negation follows directly, as in `25,000 SEK is not right` and `the board may not sign`."""
     row = [token.lower for token in tokens[:4]]
-    if not row:
+    if not row or not row[0][0].isalpha():
         return 0
-    verbs = ("is", "are", "was", "were", "would", "är", "var", "stämmer", "vore", "ist", "gäller")
-    if row[0].endswith("n't") and row[0] in ("isn't", "aren't", "wasn't", "doesn't"):
+    if row[0].endswith("n't"):
         return 1
-    if row[0] not in verbs:
-        return 0
-    rest = row[1:3]
-    if rest[:1] == ["not"] and rest[1:] and rest[1] in ("only", "just"):
-        return 0
-    return int(
-        bool(rest)
-        and (
-            rest[0] in words("negation", "after")
-            or rest[-1] in ("wrong", "false", "fel", "falskt", "incorrect", "untrue")
-        )
-    )
+    if row[1:2] == ["not"]:
+        return int(row[0] in words("negation", "verbs") and row[2:3] not in (["only"], ["just"]))
+    if row[1:2] in (["inte"], ["ej"], ["nicht"]):
+        return int(row[0] not in words("answers", "conditions"))
+    is_wrong = any(word in words("negation", "after") for word in row[1:3])
+    return int(row[0] in words("negation", "being") and is_wrong)
 
 
 def _without(row: list[str], unwanted: Sequence[tuple[str, ...]]) -> list[str]:
@@ -221,15 +211,20 @@ def _bounds() -> list[tuple[tuple[str, ...], str]]:
 def bound_of(sentence: Sentence, start: int, end: int) -> str:
     """`min`, `max`, `over`, `under`, `about` or empty, for the value from `start` to `end`."""
     after = [token.lower for token in sentence.tokens if token.start >= end][:4]
-    is_number_next = any(token.start >= end and token.kind == "number" for token in sentence.tokens[:0])
     for phrase, bound in _bounds():
-        if tuple(after[: len(phrase)]) == phrase and bound in ("min", "max") and not is_number_next:
+        if tuple(after[: len(phrase)]) == phrase and bound in ("min", "max"):
             follows = after[len(phrase) : len(phrase) + 1]
             is_free = not follows or not follows[0][:1].isdigit()
             if is_free and (phrase[0] in ("or", "and", "eller", "och") or " ".join(phrase) in _AFTER_BOUNDS):
                 return bound
-    before = [token.lower for token in sentence.tokens if token.end <= start]
-    return _bound_before(before)
+    bound = _bound_before([token.lower for token in sentence.tokens if token.end <= start])
+    # `No later than an hour before` means at least an hour before.
+    is_ahead = bound == "max" and after[:1] and after[0] in words("clauses", "ahead")
+    return "min" if is_ahead and _is_time_bound(sentence, start) else bound
+
+
+def _is_time_bound(sentence: Sentence, start: int) -> bool:
+    return any(t.lower in words("clauses", "latest") for t in sentence.tokens if t.end <= start)
 
 
 def _bound_before(before: list[str]) -> str:
