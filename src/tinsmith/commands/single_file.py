@@ -12,6 +12,7 @@ _POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./[\w.]+\";\n", re.MULTILINE)
+_MODULE_WORD = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=function|const|class)", re.MULTILINE)
 
 
@@ -25,10 +26,15 @@ def single_file_page(web_dir: Path, page: str, styles: Sequence[str], scripts: S
         scripts: Names of modules, each after those that it imports. Their top-level names must differ, because they
             become one script.
         data: JSON-able value for the script, in the element `data`.
+
+    Raises:
+        ValueError: a module imports or exports in another form than `import { a } from "./b.js"` and `export function`.
     """
     html = _read(web_dir / page)
     style = "\n".join(_read(web_dir / name) for name in styles)
     script = "\n".join(_EXPORT.sub("", _IMPORT.sub("", _read(web_dir / name))) for name in scripts)
+    if left_over := _MODULE_WORD.search(script):
+        raise ValueError(f"{', '.join(scripts)}: cannot be joined because of the line {left_over[0]!r}")
     parts = {
         "policy": _POLICY.format(script=inline_source(script), style=inline_source(style)),
         "style": f"<style>{style}</style>",
