@@ -39,7 +39,8 @@ _IDS = (
     (r"bench\.(wasm|webgpu)\.\w+(\.\d+)?", "bench"),
     (r"remote\.\d+\.(wasm|webgpu)\.\w+(\.\d+)?", "remote"),
     (rf"review\.{_CRITERIA}\.{_SUBJECTS}|review\.alpha\.{_CRITERIA}|review\.raters", "review"),
-    (rf"judge\.{_CRITERIA}\.{_SUBJECTS}|judge\.control\.\w+", "judge"),
+    (rf"judge\.{_CRITERIA}\.{_SUBJECTS}|judge\.(control|preferred|agreement)\.\w+", "judge"),
+    (r"judge\.(order_)?consistency", "judge"),
 )
 """Patterns of measurement ids, and the stage that measures them."""
 

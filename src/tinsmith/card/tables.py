@@ -3,6 +3,7 @@
 from typing import Any
 
 from tinsmith.card.facts import Facts
+from tinsmith.card.judge import judge_lines
 from tinsmith.model.grades import CRITERIA
 
 Row = dict[str, str]
@@ -47,6 +48,7 @@ def table_variables(facts: Facts) -> dict[str, Any]:
             for source, who in _JUDGES.items()
             for row in _measured(facts, {f"{source}.{key}": _GRADES[key] for key in CRITERIA})
         ],
+        "judge_lines": judge_lines(facts),
     }
 
 
