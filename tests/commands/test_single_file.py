@@ -23,10 +23,10 @@ def web(tmp_path):
 
 def test_modules_are_joined_and_allowed_by_their_hash(web):
     imports = 'import { one } from "./a.js";\nimport {\n  two,\n} from "./a.js";\n'
-    folder = web(a_js="export function one() {}\nexport const two = 2;\n", b_js=f"{imports}one(two);\n")
+    folder = web(a_js="export function one() {}\nexport const two = 2;\nexport async function three() {}\n", b_js=f"{imports}one(two);\n")
     html = single_file_page(folder, "page.html", ["page.css"], ["a.js", "b.js"], {"text": "</script><!--"})
     script = re.search('<script type="module">(.*?)</script>', html, re.DOTALL)[1]
-    assert script == "function one() {}\nconst two = 2;\n\none(two);\n"
+    assert script == "function one() {}\nconst two = 2;\nasync function three() {}\n\none(two);\n"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}';" in html and "trusted-types 'none'" in html
     assert '{"text": "\\u003c/script>\\u003c!--"}' in html
