@@ -23,7 +23,8 @@ def web(tmp_path):
 
 def test_modules_are_joined_and_allowed_by_their_hash(web):
     imports = 'import { one } from "./a.js";\nimport {\n  two,\n} from "./a.js";\n'
-    folder = web(a_js="export function one() {}\nexport const two = 2;\nexport async function three() {}\n", b_js=f"{imports}one(two);\n")
+    exports = "export function one() {}\nexport const two = 2;\nexport async function three() {}\n"
+    folder = web(a_js=exports, b_js=f"{imports}one(two);\n")
     html = single_file_page(folder, "page.html", ["page.css"], ["a.js", "b.js"], {"text": "</script><!--"})
     script = re.search('<script type="module">(.*?)</script>', html, re.DOTALL)[1]
     assert script == "function one() {}\nconst two = 2;\nasync function three() {}\n\none(two);\n"
