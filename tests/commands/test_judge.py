@@ -129,6 +129,23 @@ def test_no_model_judges_itself(run, monkeypatch, model):
     assert not Judgements(run.judgements).replies()
 
 
+def test_another_judge_is_refused_even_when_all_is_judged(run, monkeypatch):
+    assert invoke(run, monkeypatch, Asked(judges.good)).exit_code == 0
+    other = invoke(run, monkeypatch, Asked(judges.good), model="big-2")
+    assert other.exit_code == 2 and "big-1 on this machine has judged this run" in other.stderr
+    assert "delete that folder" in other.stderr and "from judge" not in other.output
+
+
+def test_fewer_questions_than_before_are_noted(run, monkeypatch):
+    invoke(run, monkeypatch, Asked(judges.good))
+    before = Judgements(run.judgements).judge()
+    fewer = Asked(judges.good)
+    assert invoke(run, monkeypatch, fewer, "--items", "30").exit_code == 0 and before.last_asked
+    assert all(call.control or call.repeat for call in fewer.calls), "no reply is judged again"
+    after = Judgements(run.judgements).judge()
+    assert (after.items, after.last_asked, after.answered_as) == (30, before.last_asked, ("big-1",))
+
+
 def test_replies_of_two_models_are_not_one_score(run, monkeypatch):
     invoke(run, monkeypatch, Asked(judges.good, until=5))
     mixed = invoke(run, monkeypatch, Asked(judges.good, model="big-2"))

@@ -91,8 +91,8 @@ class Judgements:
             replies[reply.key] = reply
         return replies
 
-    def begin(self, judge: Judge) -> None:
-        """Note who judges, before the first call.
+    def require_same(self, judge: Judge) -> None:
+        """Stop if another judge has judged.
 
         Raises:
             UserError: another model has judged, or the same one elsewhere.
@@ -104,12 +104,21 @@ class Judgements:
                 "two judges are not mixed",
                 f"To ask {judge.model} instead, delete that folder.",
             )
+
+    def begin(self, judge: Judge) -> None:
+        """Note who judges what, before the first call.
+
+        Raises:
+            UserError: another judge has judged.
+        """
+        self.require_same(judge)
         if self._replies_path.exists():
             whole, newline, cut = self._replies_path.read_bytes().rpartition(b"\n")
             if cut:
                 write_text(self._replies_path, (whole + newline).decode())
-        names = earlier.answered_as if earlier else ()
-        write_json(self._record_path, asdict(judge) | {"answered_as": names})
+        earlier = self.judge() or judge
+        kept = {"answered_as": earlier.answered_as, "last_asked": earlier.last_asked}
+        write_json(self._record_path, asdict(judge) | kept)
 
     def add(self, reply: Reply) -> None:
         """Append one reply, so that it survives a kill."""

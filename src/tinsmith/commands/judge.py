@@ -45,6 +45,11 @@ class JudgeOptions:
     dry_run: bool = False
     yes: bool = False
 
+    def arguments(self) -> list[str]:
+        """Arguments that ask the same judge about the same questions."""
+        groups = [argument for group in self.groups for argument in ("--group", group)]
+        return ["--endpoint", self.address, "--model", self.model, *groups, "--items", str(self.items)]
+
 
 def judge(run_path: Path, options: JudgeOptions) -> None:
     """Show what judging sends and costs, ask, let the model judge, and update the card.
@@ -68,19 +73,23 @@ def judge(run_path: Path, options: JudgeOptions) -> None:
             "Set evaluate.questions above 0 and run again, or choose others with --group.",
         )
     folder = Judgements(run.judgements)
+    record = Judge(options.model, host_of(options.address), options.groups, options.items, prompts_sha256())
+    folder.require_same(record)
     open_calls = _open_calls(calls, folder)
     for line in plan_lines(calls, open_calls, options):
         show(line)
     if options.dry_run:
         say("This was a dry run: nothing was sent.")
-        say_next("judge", run.root, "--endpoint", options.address, "--model", options.model)
+        say_next("judge", run.root, *options.arguments())
         return
     if open_calls:
         require_inspect()
         if not _is_agreed(options):
             say("Nothing was sent.")
             return
-        _judge(run, items, calls, folder, options)
+        _judge(run, items, calls, folder, record, options.address.rstrip("/"))
+    else:
+        folder.begin(record)  # which may be of fewer items than before
     run_and_report(config_of(run), run, RunOptions(first="judge", last="app"))
 
 
@@ -138,11 +147,9 @@ def _is_terminal() -> bool:
 
 
 def _judge(
-    run: RunDir, items: Sequence[Item], calls: Sequence[Call], folder: Judgements, options: JudgeOptions
+    run: RunDir, items: Sequence[Item], calls: Sequence[Call], folder: Judgements, record: Judge, address: str
 ) -> None:
     """Ask about known replies, and then about the others if the judge can be trusted."""
-    address = options.address.rstrip("/")
-    record = Judge(options.model, host_of(address), options.groups, options.items, prompts_sha256())
     folder.begin(record)
     names = {reply.answered_as for reply in folder.replies().values()}
 
@@ -160,12 +167,12 @@ def _judge(
     try:
         for part in ([call for call in calls if call.control], calls):
             if open_calls := _open_calls(part, folder):
-                ask_judge(address, options.model, open_calls, keep)
+                ask_judge(address, record.model, open_calls, keep)
             replies = folder.replies()
             rows = grade_rows(items, part, replies, {})
             reasons = reasons_to_withhold(rows)
             if has_all_controls(calls, replies) and len(reasons) == len(CRITERIA):
-                say(f"{options.model} is not asked further: {reasons[CRITERIA[0]]}")
+                say(f"{record.model} is not asked further: {reasons[CRITERIA[0]]}")
                 return
     finally:
         folder.end(record, datetime.now(UTC).date().isoformat())
