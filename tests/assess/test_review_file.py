@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from reviews import CHOICE, SEED, answer, by_text, signed, unsigned, write_answers, write_review
+from reviews import CHOICE, SEED, answer, by_text, reply, signed, unsigned, write_answers, write_review
 from tinsmith.assess.review_file import import_reviews, remove_review, stored_reviews
 from tinsmith.assess.review_set import review_set
 from tinsmith.core.errors import ArtifactError, UserError
@@ -170,6 +170,14 @@ def test_a_rater_has_one_review(take, folder, answers, tmp_path):
     shutil.copy(bo, tmp_path / "copy.json")
     with pytest.raises(UserError, match=r"copy.json: there is a review by 'Bo' already \(in .*bo.json\)"):
         take(bo, tmp_path / "copy.json")
+
+
+def test_a_review_of_earlier_answers_is_replaced(take, folder, answers, tmp_path):
+    take(write_review(tmp_path / "ada.json", answers, "Ada"))
+    write_answers(answers, [answer(n, int4=reply("Another.")) for n in range(24)])
+    take(write_review(tmp_path / "again.json", answers, "Ada"))
+    (stored,) = stored_reviews(folder)
+    assert stored.document == json.loads((tmp_path / "again.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["Bo", "", "../x"])

@@ -226,6 +226,23 @@ def stored_reviews(folder: Path) -> list[StoredReview]:
     return [review for _, review in sorted(reviews, key=lambda pair: pair[0])]
 
 
+def current_review(stored: StoredReview, evaluate_dir: Path, seed: int) -> tuple[Review, ReviewSet] | None:
+    """A stored review and its items; None if it is of other answers than the run has now.
+
+    Raises:
+        ArtifactError: it is no longer what the rater saved.
+    """
+    try:
+        return check_review(stored.document, evaluate_dir, seed)
+    except ForeignReview:
+        return None
+    except ArtifactError:
+        raise
+    except UserError as error:
+        hint = f"Import the rater's file again: tinsmith review RUN --remove {stored.rater.name!r}, then --import FILE"
+        raise ArtifactError(f"{stored.path}: {error.message}", hint) from error
+
+
 def store(folder: Path, review: Review, document: dict[str, Any]) -> Path:
     """Keep a checked review in `folder`, in the file of its rater, and return its path."""
     path = folder / f"{hashlib.sha256(review.rater.key.encode()).hexdigest()[:16]}.json"
@@ -237,10 +254,17 @@ def store(folder: Path, review: Review, document: dict[str, Any]) -> Path:
 def import_reviews(paths: Sequence[Path], evaluate_dir: Path, folder: Path, seed: int) -> list[Review]:
     """Check every file, then store all of them; if one is refused, none is stored.
 
+    A rater's review of earlier answers is replaced.
+
     Raises:
         UserError: a file cannot be read or is refused (see `check_review`), or a rater has another review.
+        ArtifactError: a stored review no longer is what its rater saved.
     """
-    by_rater = {stored.rater.key: f"imported on {stored.imported_at[:10]}" for stored in stored_reviews(folder)}
+    by_rater = {
+        stored.rater.key: f"imported on {stored.imported_at[:10]}"
+        for stored in stored_reviews(folder)
+        if current_review(stored, evaluate_dir, seed)
+    }
     accepted = []
     for path in paths:
         document = _read_document(path)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.assess.items import Item
-from tinsmith.assess.review_file import ForeignReview, Review, ReviewedFact, StoredReview, check_review, stored_reviews
+from tinsmith.assess.review_file import Review, ReviewedFact, current_review, stored_reviews
 from tinsmith.assess.review_set import ReviewSet, cluster_of, group_counts
 from tinsmith.assess.rubric import rubric_sha256
-from tinsmith.core.errors import ArtifactError, UserError
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
@@ -38,7 +37,7 @@ def record_reviews(evaluate_dir: Path, reviews_dir: Path, out_dir: Path, context
         ArtifactError: an imported review no longer is what its rater saved.
     """
     stored = stored_reviews(reviews_dir)
-    reviews = [pair for one in stored if (pair := _current(one, evaluate_dir, context.seed))]
+    reviews = [pair for one in stored if (pair := current_review(one, evaluate_dir, context.seed))]
     left_out = len(stored) - len(reviews)
     notes = [f"reviews of other answers, left out: {left_out}"] if left_out else []
     if not reviews:
@@ -53,19 +52,6 @@ def record_reviews(evaluate_dir: Path, reviews_dir: Path, out_dir: Path, context
     record(context.recorder, RULES, files)
     notes += [f"recall of confirmed facts is withheld: {reason}"] if reason else []
     return (*_summary(context.recorder, reviews), *notes)
-
-
-def _current(stored: StoredReview, evaluate_dir: Path, seed: int) -> tuple[Review, ReviewSet] | None:
-    """The review and its items; None if it is of other answers."""
-    try:
-        return check_review(stored.document, evaluate_dir, seed)
-    except ForeignReview:
-        return None
-    except ArtifactError:
-        raise
-    except UserError as error:
-        hint = f"Import the rater's file again: tinsmith review RUN --remove {stored.rater.name!r}, then --import FILE"
-        raise ArtifactError(f"{stored.path}: {error.message}", hint) from error
 
 
 def grade_rows(reviews: Checked, items: dict[str, Item], clusters: dict[str, str]) -> list[GradeRow]:
