@@ -263,6 +263,8 @@ class Facts:
             key = "closed_book.withheld"
         elif stage == "evaluate" and (start := self._absent_start(id)):
             return self._keep(Field(id, f"Not measured: {plain(self._absent()[start])}", "not_measured"))
+        elif id == "train.energy_joules":
+            key = "energy.not_measured"
         reason = self.absence(stage, file, key)
         return self._keep(Field(id, f"Not measured: {reason}", "not_measured"))
 

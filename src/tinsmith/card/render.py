@@ -118,6 +118,7 @@ def _variables(facts: Facts, name: str, runs: dict[str, SnippetRun], pictures: d
         **table_variables(facts),
         "categories": sections.categories(facts),
         "hardware": sections.hardware(facts),
+        "energy": sections.energy(facts),
         "examples": examples.examples(facts),
         "graphs": sections.graphs(facts),
         "recipes": sections.recipes(facts),

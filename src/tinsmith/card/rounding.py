@@ -36,7 +36,7 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def scaled(value: float, unit: str) -> tuple[float, str]:
-    """`(factor, suffix)` that convert a number in `unit` to MB, %, s or tokens/s."""
+    """`(factor, suffix)` that convert a number in `unit` to MB, %, s, Wh or tokens/s."""
     if unit == "bytes":
         for size, name in _BYTE_UNITS:
             if abs(value) >= size:
@@ -46,6 +46,8 @@ def scaled(value: float, unit: str) -> tuple[float, str]:
         return 100.0, " %"
     if unit == "seconds":
         return 1.0, " s"
+    if unit == "joules":
+        return 1 / 3600, " Wh"
     if unit == "minutes":
         return 1 / 60, " minutes"
     return 1.0, f" {unit}" if unit == "tokens/s" else ""

@@ -62,6 +62,16 @@ def hardware(facts: Facts) -> str:
     return facts.recorded_value("train", "train.json", "hardware", parts)
 
 
+def energy(facts: Facts) -> str:
+    """Energy of training, with the counters that measured it, or why it was not measured."""
+    text = facts.value("train.energy_joules")
+    counters = facts.raw("train", "train.json", "energy.joules")
+    if not counters:
+        return text
+    names = facts.recorded_value("train", "train.json", "energy.joules", list(counters))
+    return f"{text} for training, by the counters of {names}; other programs that ran at that time are included"
+
+
 def graphs(facts: Facts) -> list[Row]:
     """One row per measured graph of the package, with any graphs that compute the same.
 
