@@ -13,10 +13,11 @@ from fake_run import AUTHOR, STAMPED, write_card, write_run
 from stage_runs import run_stage
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts, plain
-from tinsmith.card.sections import graphs
+from tinsmith.card.sections import energy, graphs
 from tinsmith.card.stage import render_card
 from tinsmith.core.config import CardConfig
 from tinsmith.core.errors import ArtifactError
+from tinsmith.core.measure import Measurement
 from tinsmith.core.run_dir import file_sha256, read_json, write_json
 
 STRUCTURE = """
@@ -328,3 +329,17 @@ def test_words_of_others_cannot_change_the_structure(tmp_path, monkeypatch):
     assert "# Model Card: \\`x\\` \\[y\\](z)" in page
     assert plain("# heading") == "\\# heading"
     assert plain("snake_case and _emphasis_") == "snake_case and \\_emphasis\\_"
+
+
+def test_energy_is_printed_with_its_counters_or_the_reason(tmp_path):
+    run = write_run(tmp_path / "tea-bot", ("base", "train"))
+    assert energy(Facts(read_evidence(run), CardConfig())) == (
+        "Not measured: this system shows no energy counters of its processor"
+    )
+    record = read_json(run.stage("train") / "train.json")
+    joules = {"processor 0": 5000.0, "GPU": 400.0}
+    write_json(run.stage("train") / "train.json", {**record, "energy": {"joules": joules, "not_measured": ""}})
+    evidence = read_evidence(run)
+    evidence.measurements["train.energy_joules"] = Measurement("train.energy_joules", 5400.0, "joules", 1, "runs", "m")
+    text = energy(Facts(evidence, CardConfig()))
+    assert text.startswith("1.50 Wh for training, by the counters of processor 0, GPU;"), text

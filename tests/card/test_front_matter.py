@@ -5,7 +5,6 @@ import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
-from fake_measurements import number
 from fake_run import AUTHOR, write_run
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts
@@ -13,7 +12,7 @@ from tinsmith.card.front_matter import front_matter
 from tinsmith.card.license import HUB_LICENSES
 from tinsmith.card.metrics import DataPart, Metric, published_metrics
 from tinsmith.core.config import CardConfig
-from tinsmith.core.measure import current_measurements
+from tinsmith.core.measure import Measurement, current_measurements
 from tinsmith.core.run_dir import file_sha256, read_json, write_json
 from tinsmith.model.package_format import MEASURED_GRAPHS
 
@@ -107,7 +106,7 @@ def test_facts_and_grades_get_rows_of_their_own(full_run):
         "review.accuracy.int4",
         "judge.factual.tuned",
     )
-    evidence.measurements.update({id: number(id, 0.5, "fraction") for id in ids})
+    evidence.measurements.update({id: Measurement(id, 0.5, "fraction", 6, "facts", "m") for id in ids})
     tree = yaml.safe_load(front_matter(Facts(evidence, CardConfig()), "x"))
     rows = {one.metric_args["id"]: one for one in model_index_to_eval_results(tree["model-index"])[1]}
     assert set(ids) <= set(rows)
@@ -124,7 +123,7 @@ def test_facts_and_grades_get_rows_of_their_own(full_run):
     ],
 )
 def test_numbers_are_rounded_as_on_the_card_and_carry_no_unit(value, unit, spread, expected, interval):
-    metric = Metric(number("x", value, unit, spread=spread), "x", "x", "x", DataPart("", "", "", ""))
+    metric = Metric(Measurement("x", value, unit, 6, "items", "m", spread), "x", "x", "x", DataPart("", "", "", ""))
     assert (metric.value, metric.interval) == (expected, interval)
 
 

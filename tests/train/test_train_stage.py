@@ -156,7 +156,7 @@ def test_interrupted_and_resumed_is_bit_identical(run, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             made.train("parts")
         assert list((made.root / "parts").iterdir()) == [made.root / "parts" / "checkpoints"]
-    made.train("parts")
+    result = made.train("parts")
     assert steps == list(range(9))
     whole, parts = adapter(made.root / "whole"), adapter(made.root / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
@@ -169,6 +169,8 @@ def test_interrupted_and_resumed_is_bit_identical(run, monkeypatch):
     assert record["resumed"] == 2
     # Read at each of nine checkpoints, and at the end.
     assert record["energy"] == {"joules": {"counter": 10.0}, "not_measured": ""}
+    (energy,) = [m for m in result.measurements if m.id == "train.energy_joules"]
+    assert (energy.value, energy.unit, energy.count, energy.raw) == (10.0, "joules", 3, "train/train.json")
 
 
 def test_checkpoints_of_other_settings_are_not_continued(run, monkeypatch):

@@ -70,6 +70,13 @@ def memory_bytes(files: Files, kind: str) -> Derived | None:
     return None if size is None else _of_run(size, "bytes")
 
 
+def energy_joules(files: Files) -> Derived | None:
+    """Energy that the counters of processors and GPU saw during training, all added up; None if there were none."""
+    record = files.json(RECORD)
+    joules = record["energy"]["joules"]
+    return Derived(math.fsum(joules.values()), "joules", record["resumed"] + 1, "runs") if joules else None
+
+
 def last_loss(files: Files) -> Derived:
     """Training loss over the last epoch, each step before its own update, per supervised token."""
     last = [line for line in _steps(files) if line["epoch"] == _steps(files)[-1]["epoch"]]
@@ -117,6 +124,7 @@ RULES = (
     Rule("train.elapsed_seconds", RECORD, elapsed_seconds),
     Rule("train.tokens_per_second", LOG, tokens_per_second),
     Rule("train.{kind}_memory_bytes", RECORD, memory_bytes, _memory_kinds),
+    Rule("train.energy_joules", RECORD, energy_joules),
     Rule("train.loss.last", LOG, last_loss),
     Rule("train.loss.best_val", LOG, best_val_loss),
     Rule("train.{name}", RECORD, setting, _setting_names),
