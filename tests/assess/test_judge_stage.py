@@ -74,6 +74,7 @@ def test_replies_to_known_bad_replies_alone_are_enough_to_withhold(folders):
     calls = planned_calls(read_items(folders / "evaluate"), GROUPS, 40, seed=3)
     let_judge(folders, judges.lazy, slice(sum(bool(call.control) for call in calls)))
     assert "withheld: it accepts 100%" in run(folders).summary[0]
+    assert read_json(folders / "judge/judge.json")["items"] == 20
 
 
 @pytest.mark.parametrize("judge", [judges.good, judges.lazy])

@@ -114,6 +114,13 @@ def test_a_judge_who_accepts_everything_is_not_asked_further(run, monkeypatch):
     assert "big-1 is not asked further: it accepts 100% of replies with swapped facts" in done.stderr
 
 
+def test_of_one_question_nothing_is_known_and_nothing_is_asked(run, monkeypatch):
+    asked = Asked(judges.good)
+    done = invoke(run, monkeypatch, asked, "--items", "1")
+    assert done.exit_code == 0 and not asked.calls
+    assert "not asked further: it was asked about too few replies with swapped facts: 0" in done.stderr
+
+
 @pytest.mark.parametrize("model", ["someone/base-1B-q4_0.gguf", "Tea-Bot", "base-1b-instruct"])
 def test_no_model_judges_itself(run, monkeypatch, model):
     base = json.loads((run.stage("base") / "base.json").read_text()) | {"id": "org/Base-1B"}

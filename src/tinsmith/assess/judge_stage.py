@@ -12,6 +12,7 @@ from tinsmith.assess.judge_calls import Call, planned_calls
 from tinsmith.assess.judge_file import Judge, Judgements, Reply
 from tinsmith.assess.judge_prompts import read_grade
 from tinsmith.assess.people import People, read_people
+from tinsmith.assess.review_set import cluster_of
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
@@ -63,8 +64,7 @@ def has_all_controls(calls: Sequence[Call], replies: Mapping[str, Reply]) -> boo
 
 def grade_rows(items: Sequence[Item], calls: Sequence[Call], replies: Mapping[str, Reply], people: People) -> list[Row]:
     """The grade of each call that has a reply, in the order of the calls."""
-    first_with = {item.reference: item.id for item in reversed(items)}
-    clusters = {item.id: first_with[item.reference] for item in items}
+    clusters = cluster_of(items)
     groups = {item.id: item.group for item in items}
     return [
         Row(
@@ -87,7 +87,7 @@ def _record(
     judge: Judge, items: Sequence[Item], rows: Sequence[Row], reasons: Mapping[CriterionName, str]
 ) -> dict[str, Any]:
     """What a card says of the judge: who it is, what it was asked, and whether its scores are shown."""
-    judged = {row["item"] for row in rows if row["subject"]}
+    judged = {row["item"] for row in rows}
     subjects = sorted({row["subject"] for row in rows if row["subject"]})
     return {
         **asdict(judge),

@@ -158,9 +158,9 @@ def reasons_to_withhold(rows: Sequence[Row]) -> dict[CriterionName, str]:
 
 def _reason(rows: Sequence[Row]) -> str:
     """Why no score of this judge is shown; empty if they are."""
-    unreadable = sum(row["grade"] is None for row in rows) / len(rows)
-    if unreadable > MAX_UNREADABLE:
-        return f"{unreadable:.0%} of its replies have no grade"
+    unreadable = sum(row["grade"] is None for row in rows)
+    if unreadable > MAX_UNREADABLE * len(rows):
+        return f"{unreadable / len(rows):.0%} of its replies have no grade"
     for kind, text in zip(KNOWN_BAD, _BAD_TEXTS, strict=True):
         count = len({row["item"] for row in rows if row["control"] == kind})
         if count < MIN_CONTROLS:
