@@ -178,6 +178,8 @@ def fill_card_page(page: str, title: str, markdown: str) -> str:
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = renderer.parse(without_front_matter(markdown))
     for token in (child for block in tokens for child in block.children or ()):
+        if token.type == "text":
+            token.content = re.sub(r"(?<=\d) %", "\u00a0%", token.content)  # a number and its sign stay on one line
         if token.type == "link_open":
             token.attrSet("rel", "noopener noreferrer nofollow")
             token.attrSet("href", _site_address(str(token.attrGet("href"))))

@@ -14,6 +14,8 @@ from tinsmith.core.pictures import BLUE, GREY, ORANGE, new_picture
 
 _PALE, _PALE_ORANGE = "#cfcac1", "#f0b48f"
 _NAME_CHARACTERS = 22
+_LABEL_WIDTH = 7
+"""Percent of a bar that a number of two digits needs; with its sign it needs twice as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,9 @@ def _bars_png(bars: Sequence[_Bar], unanswered: str) -> bytes:
                 continue
             axes.barh(rows, widths, left=start, color=colour, label=label, height=0.7)
             for row, width in enumerate(widths):
-                if width >= 13:
-                    axes.text(start[row] + width / 2, row, f"{width:.0f} %", color=ink, ha="center", va="center")
+                if width >= _LABEL_WIDTH:
+                    text = f"{width:.0f} %" if width >= 2 * _LABEL_WIDTH else f"{width:.0f}"
+                    axes.text(start[row] + width / 2, row, text, color=ink, ha="center", va="center")
             start = [left + width for left, width in zip(start, widths, strict=True)]
         axes.set_yticks(rows, [textwrap.fill(bar.name, _NAME_CHARACTERS) for bar in bars])
         axes.invert_yaxis()
@@ -195,5 +198,5 @@ def _sizes_png(points: Sequence[tuple[str, Measurement, Measurement]]) -> bytes:
                 color=colour,
             )
         axes.margins(x=0.15, y=0.2)
-        axes.set(xlabel="size of the matrices (MB)", ylabel="perplexity (% above unquantized)")
+        axes.set(xlabel="size of the matrices (MB)", ylabel="added perplexity (%)")
         return picture.png()

@@ -1,6 +1,7 @@
 """Pictures of numbers: one look, readable on a phone and on a dark page, with the same bytes for the same numbers."""
 
 import io
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ BLUE, ORANGE, GREY = "#1f5fa8", "#c8500a", "#767068"
 
 _WIDTH_INCHES, _DPI = 5.0, 160
 """800 pixels. On a phone's 320 pixels, text of 12 points is still 11 pixels tall."""
+_TITLE_CHARACTERS = 40
 _STYLE = {
     "font.size": 12,
     "axes.titlesize": 13,
@@ -47,5 +49,5 @@ def new_picture(height_inches: float, title: str = "") -> Iterator[Picture]:
         figure = Figure(figsize=(_WIDTH_INCHES, height_inches), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        axes.set_title(title, loc="left")
+        axes.set_title(textwrap.fill(title, _TITLE_CHARACTERS), loc="left")
         yield Picture(figure, axes)

@@ -32,7 +32,15 @@ def plot_losses(log: Sequence[dict[str, Any]], best_epoch: int, title: str, path
         for x, y, epoch in val:
             is_kept = epoch == best_epoch
             text = f"{y:.2f}" + (" (kept)" if is_kept else "")
-            axes.annotate(text, (x, y), textcoords="offset points", xytext=(0, 10), ha="center", color=ORANGE)
+            axes.annotate(
+                text,
+                (x, y),
+                textcoords="offset points",
+                xytext=(0, 10),
+                ha="center",
+                color=ORANGE,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            )
             if is_kept:
                 axes.plot([x], [y], "o", markersize=13, markerfacecolor="none", markeredgecolor=ORANGE)
         axes.set(xlabel="optimizer step (grey lines end an epoch)", ylabel="loss (nats per token)")

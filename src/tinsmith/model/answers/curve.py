@@ -11,6 +11,7 @@ from tinsmith.model.answers.judge import passage_key
 from tinsmith.model.answers.rates import Outcome
 
 _PRESENTED = {"sure": "presented as the answer", "likely": "answered with those shown as the closest"}
+_LEGEND = {"sure": "as the answer", "likely": "with the closest"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def plot_curve(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
         )
         for name, point in rung_points(outcomes).items():
             x, y = 100 * point.coverage, 100 * point.risk
-            label = f"{x:.0f} % {_PRESENTED[name]}, {y:.0f} % of them wrong"
+            label = f"{x:.0f} % {_LEGEND[name]}, {y:.0f} % of them wrong"
             face = ORANGE if name == "sure" else "white"
             axes.plot([x], [y], "o", color=ORANGE, markerfacecolor=face, markersize=9, label=label)
         axes.set(xlabel="questions answered (%)", ylabel="answers that are wrong (%)")

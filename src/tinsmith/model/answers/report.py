@@ -30,7 +30,7 @@ def report_outcomes(outcomes: Sequence[Outcome], out_dir: Path) -> dict[str, Any
     if not known:
         withheld = withheld or "no question that a passage answers was asked"
     if not withheld:
-        plot_curve(known, "Of the known questions that get an answer, how many get a wrong one", out_dir / CURVE_FILE)
+        plot_curve(known, "Of the answers to known questions, how many are wrong", out_dir / CURVE_FILE)
     origins = {kind: Counter(one.question.origin for one in outcomes if one.question.kind == kind) for kind in KINDS}
     return {
         "questions": {kind: dict(sorted(counts.items())) for kind, counts in origins.items() if counts},
