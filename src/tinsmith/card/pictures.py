@@ -1,8 +1,9 @@
 """The card's pictures, drawn from the same numbers as its text. A picture without numbers is not drawn."""
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tinsmith.card import browsers
 from tinsmith.card.answers import SETTINGS, shows_passages
@@ -39,6 +40,17 @@ class _Bar:
     unanswered: float = 0.0
     not_right: float = 0.0
     """Wrong or not answered, where these were not told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """One number with the ends of its interval or range, which are equal if it has none."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    text: str
 
 
 def drawings(facts: Facts) -> dict[str, Drawing]:
@@ -85,10 +97,11 @@ def _answers(facts: Facts) -> Drawing | None:
     if not bars:
         return None
     text = "Questions by what came of them: " + "; ".join(texts)
-    return Drawing("answers.png", text, lambda: _bars_png(bars, unanswered))
+    return Drawing("answers.png", text, lambda: _bars_png(tuple(bars), unanswered))
 
 
-def _bars_png(bars: Sequence[_Bar], unanswered: str) -> bytes:
+@lru_cache
+def _bars_png(bars: tuple[_Bar, ...], unanswered: str) -> bytes:
     with new_picture(1.1 + 0.62 * len(bars)) as picture:
         axes, rows = picture.axes, range(len(bars))
         start = [0.0] * len(bars)
@@ -104,7 +117,8 @@ def _bars_png(bars: Sequence[_Bar], unanswered: str) -> bytes:
             for row, width in enumerate(widths):
                 if width >= _LABEL_WIDTH:
                     text = f"{width:.0f} %" if width >= 2 * _LABEL_WIDTH else f"{width:.0f}"
-                    axes.text(start[row] + width / 2, row, text, color=ink, ha="center", va="center")
+                    label_at = (start[row] + width / 2, row)
+                    axes.text(*label_at, text, color=ink, ha="center", va="center", clip_on=True).set_in_layout(False)
             start = [left + width for left, width in zip(start, widths, strict=True)]
         axes.set_yticks(rows, [textwrap.fill(bar.name, _NAME_CHARACTERS) for bar in bars])
         axes.invert_yaxis()
@@ -122,9 +136,9 @@ def _perplexities(facts: Facts) -> Drawing | None:
     if not measured:
         return None
     cells = "; ".join(f"{name} {facts.cell(id)}" for name, id in measured.items())
-    found = {name: facts.evidence.measurements[id] for name, id in measured.items()}
+    points = _points(facts, measured)
     text = f"Perplexity of the test text, lower is better: {cells}"
-    return Drawing("perplexity.png", text, lambda: _points_png(found, "perplexity (lower is better)"))
+    return Drawing("perplexity.png", text, lambda: _points_png(points, "perplexity (lower is better)"))
 
 
 def _speeds(facts: Facts) -> Drawing | None:
@@ -133,31 +147,39 @@ def _speeds(facts: Facts) -> Drawing | None:
     if len(measured) < 2:
         return None
     cells = "; ".join(f"{name} {facts.cell(id)}" for name, id in measured.items())
-    found = {name: facts.evidence.measurements[id] for name, id in measured.items()}
-    return Drawing("speed.png", f"Speed by device: {cells}", lambda: _points_png(found, "tokens per second"))
+    points = _points(facts, measured)
+    return Drawing("speed.png", f"Speed by device: {cells}", lambda: _points_png(points, "tokens per second"))
 
 
-def _points_png(measured: dict[str, Measurement], label: str) -> bytes:
+def _points(facts: Facts, ids: dict[str, str]) -> tuple[_Point, ...]:
+    return tuple(_point(name, facts.evidence.measurements[id]) for name, id in ids.items())
+
+
+def _point(name: str, m: Measurement) -> _Point:
+    low, high = (m.spread.get(f"ci95_{end}", m.spread.get(limit, m.value)) for end, limit in _ENDS)
+    return _Point(name, m.value, low, high, number_text(m.value, m.unit, m.spread).removesuffix(f" {m.unit}"))
+
+
+_ENDS = (("low", "min"), ("high", "max"))
+
+
+@lru_cache
+def _points_png(points: tuple[_Point, ...], label: str) -> bytes:
     """One bar for each number, with its interval, or its range, as a line."""
-    with new_picture(0.9 + 0.55 * len(measured)) as picture:
-        axes, rows = picture.axes, range(len(measured))
-        values = [m.value for m in measured.values()]
-        axes.barh(rows, values, color=BLUE, height=0.6)
-        for row, m in enumerate(measured.values()):
-            low, high = (m.spread.get(f"ci95_{end}", m.spread.get(limit)) for end, limit in _ENDS)
-            if low is not None and high is not None:
-                axes.plot([low, high], [row, row], color="black", linewidth=1.5, marker="|", markersize=9)
-            number = number_text(m.value, m.unit, m.spread).removesuffix(f" {m.unit}")
-            axes.text((high or m.value) + max(values) * 0.02, row, number, va="center")
-        axes.set_yticks(rows, [textwrap.fill(name, _NAME_CHARACTERS) for name in measured])
+    with new_picture(0.9 + 0.55 * len(points)) as picture:
+        axes, rows = picture.axes, range(len(points))
+        axes.barh(rows, [point.value for point in points], color=BLUE, height=0.6)
+        gap = 0.02 * max(point.value for point in points)
+        for row, point in enumerate(points):
+            if point.low < point.high:
+                axes.plot([point.low, point.high], [row, row], color="black", linewidth=1.5, marker="|", markersize=9)
+            axes.text(point.high + gap, row, point.text, va="center")
+        axes.set_yticks(rows, [textwrap.fill(point.name, _NAME_CHARACTERS) for point in points])
         axes.invert_yaxis()
         axes.margins(x=0.12)
         axes.set_xlim(left=0)
         axes.set_xlabel(label)
         return picture.png()
-
-
-_ENDS = (("low", "min"), ("high", "max"))
 
 
 def _sizes(facts: Facts) -> Drawing | None:
@@ -167,30 +189,33 @@ def _sizes(facts: Facts) -> Drawing | None:
         name, made = (required(recipe, key, "export/export.json") for key in ("name", "made"))
         size, ratio = (f"export.recipe.{name}.{key}" for key in ("weights_bytes", "perplexity_ratio"))
         if facts.has(size) and facts.has(ratio):
-            points.append((made, facts.evidence.measurements[size], facts.evidence.measurements[ratio]))
+            megabytes = facts.evidence.measurements[size].value / 1e6
+            points.append((megabytes, _point(made.split(",")[0], facts.evidence.measurements[ratio])))
             shown = facts.recorded_value("export", "export.json", f"recipes.{number}.made", made)
             texts.append(f"{shown}: {facts.value(size)}, {facts.cell(ratio)} times the perplexity")
     if len(points) < 2:
         return None
     text = "Size and quality of the INT4 recipes tried, the last of which ships. " + "; ".join(texts)
-    return Drawing("size.png", text, lambda: _sizes_png(points))
+    return Drawing("size.png", text, lambda: _sizes_png(tuple(points)))
 
 
-def _sizes_png(points: Sequence[tuple[str, Measurement, Measurement]]) -> bytes:
+@lru_cache
+def _sizes_png(points: tuple[tuple[float, _Point], ...]) -> bytes:
+    """A dot for each size in MB and ratio of perplexities, the last one marked as the one that ships."""
+    sizes = [size for size, _ in points]
+    middle = (min(sizes) + max(sizes)) / 2
     with new_picture(3.2) as picture:
         axes = picture.axes
-        middle = (min(size.value for _, size, _ in points) + max(size.value for _, size, _ in points)) / 2
-        for made, size, ratio in points:
-            is_shipped = (made, size, ratio) == points[-1]
-            colour = ORANGE if is_shipped else GREY
-            x = size.value / 1e6
-            low, high = (100 * (ratio.spread.get(f"ci95_{end}", ratio.value) - 1) for end, _ in _ENDS)
-            axes.plot([x, x], [low, high], color=colour, linewidth=1.5)
-            axes.plot([x], [100 * (ratio.value - 1)], "o", color=colour, markersize=9)
-            side, step = ("left", 12) if size.value <= middle else ("right", -12)
+        for number, (size, point) in enumerate(points, start=1):
+            ships = number == len(points)
+            colour = ORANGE if ships else GREY
+            low, value, high = (100 * (ratio - 1) for ratio in (point.low, point.value, point.high))
+            axes.plot([size, size], [low, high], color=colour, linewidth=1.5)
+            axes.plot([size], [value], "o", color=colour, markersize=9)
+            side, step = ("left", 12) if size <= middle else ("right", -12)
             axes.annotate(
-                textwrap.fill(made.split(",")[0] + (" (ships)" if is_shipped else ""), _NAME_CHARACTERS),
-                (x, 100 * (ratio.value - 1)),
+                textwrap.fill(point.name + (" (ships)" if ships else ""), _NAME_CHARACTERS),
+                (size, value),
                 textcoords="offset points",
                 xytext=(step, 0),
                 ha=side,
