@@ -204,6 +204,9 @@ def test_front_matter_on_few_lines_means_the_same():
     }
     text = compact_yaml(yaml.safe_dump(tree, sort_keys=False))
     assert yaml.safe_load(text) == tree
-    assert text.splitlines()[-1].strip() == "- {task: {type: a}, metrics: [{type: b, args: {id: 1.5}}]}"
+    assert (
+        text.splitlines()[-1]
+        == "- {name: 'Tea: é', results: [{task: {type: a}, metrics: [{type: b, args: {id: 1.5}}]}]}"
+    )
     assert "tags: [onnx, int4]" in text
     assert compact_yaml("") == ""

@@ -19,11 +19,11 @@ _Dumper.add_representer(
 
 
 def compact_yaml(text: str) -> str:
-    """The same YAML, with lists of words and all mappings from the third level on in one line each."""
+    """The same YAML, with each list of words, and each mapping in a list, on one line."""
     tree = yaml.safe_load(text) or {}
     return "".join(
         yaml.dump(
-            {key: _short(value, 1)},
+            {key: _short(value)},
             Dumper=_Dumper,
             sort_keys=False,
             allow_unicode=True,
@@ -38,9 +38,5 @@ def _is_words(value: Any) -> bool:
     return isinstance(value, list) and not any(isinstance(item, dict | list) for item in value)
 
 
-def _short(value: Any, level: int) -> Any:
-    if isinstance(value, list):
-        return [_short(item, level) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return _OneLine(value) if level > 1 else {key: _short(item, level + 1) for key, item in value.items()}
+def _short(value: Any) -> Any:
+    return [_OneLine(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list) else value

@@ -36,6 +36,7 @@ _IDS = (
     (rf"evaluate\.ratio\.{_SPLITS}\.(tuned_over_base|({_GRAPHS})_over_tuned)", "evaluate"),
     (r"evaluate\.closed_book\.(right|page_right)", "evaluate"),
     (r"evaluate\.(answers|facts|contradicted|memorised|refused|questions|questions_with_facts)\..+", "evaluate"),
+    (r"evaluate\.(category_p_value|difference|detectable)\..+", "evaluate"),
     (r"bench\.(wasm|webgpu)\.\w+(\.\d+)?", "bench"),
     (r"remote\.\d+\.(wasm|webgpu)\.\w+(\.\d+)?", "remote"),
     (rf"review\.{_CRITERIA}\.{_SUBJECTS}|review\.alpha\.{_CRITERIA}|review\.raters", "review"),

@@ -33,6 +33,7 @@ def summary_variables(facts: Facts) -> dict[str, Any]:
         "graded": lambda criterion: grade(facts, criterion),
         "browser_rows": browsers.summary_rows(facts),
         "hallucination": hallucination(facts),
+        "memory": memory(facts),
         "quantization_sentence": quantization_sentence(facts),
         "sample_size": sample_size(facts),
     }
@@ -148,6 +149,12 @@ def hallucination(facts: Facts) -> str:
     if facts.has(memory):
         return f"The model alone answered {facts.cell(memory)} of known questions right"
     return f"How often is not known. {facts.value(numbers)}"
+
+
+def memory(facts: Facts) -> str:
+    """How much of what it was trained on the model alone states; empty if that was not measured."""
+    id = "evaluate.facts.trained.int4"
+    return f"The model alone states {facts.cell(id)} of the facts it was trained on" if facts.has(id) else ""
 
 
 def sample_size(facts: Facts) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tinsmith.card.facts import Facts
+from tinsmith.card.facts import Facts, plain
 from tinsmith.card.judge import judge_lines
 from tinsmith.model.grades import CRITERIA
 
@@ -18,20 +18,38 @@ _LOSSES = (
     ("Perplexity, test text", "evaluate.perplexity.test"),
     ("Bits per byte, test text", "evaluate.bits_per_byte.test"),
 )
-_FACTS = (
-    ("Questions it was trained on", "trained"),
-    ("The same in other words", "reworded"),
-    ("Test questions, facts that training answers state", "held_out_seen"),
-    ("Test questions, facts that it was never shown", "held_out_new"),
-    ("Of the numbers in the replies, wrong ones", "wrong_numbers"),
-)
-_REPLIES = {"stop_rate": "Stopped by itself", "repetition_rate": "Repeated itself", "length": "Length"}
+_CLEAN = "Perplexity, test text without close neighbours in training"
+_GROUPS = {
+    "trained": "Questions it was trained on",
+    "reworded": "The same in other words",
+    "held_out_seen": "Test questions, facts that training answers state",
+    "held_out_seen_clean": "The same, without close neighbours in training",
+    "held_out_new": "Test questions, facts that it was never shown",
+    "held_out_new_clean": "The same, without close neighbours in training",
+}
+_REPLIES = {
+    "evaluate.facts.wrong_numbers": "Of the numbers, wrong ones",
+    "evaluate.answers.stop_rate": "Stopped by themselves",
+    "evaluate.answers.repetition_rate": "Repeated themselves",
+    "evaluate.answers.format_valid": "Of the right form, where training answers have one",
+    "evaluate.answers.length": "Words, median",
+    "evaluate.memorised.trained": "Repeat a training answer at length",
+    "evaluate.memorised.held_out": "Repeat a test answer at length",
+    "evaluate.refused.near": "Admit not to know, questions on the subject that no text answers",
+    "evaluate.refused.far": "Admit not to know, questions about something else",
+}
 _CONTROLS = {
     "reversed": "the right answer with its numbers in reverse order",
     "swapped": "the right answer with the facts of another question",
     "negated": "the right answer denied",
     "soup": "numbers alone",
 }
+_PAIRS = {
+    "tuned_minus_base": "fine-tuned minus base",
+    "int4_minus_tuned": "INT4 minus fine-tuned",
+    "page_minus_int4": "the page minus INT4",
+}
+_MAX_P_VALUE = 0.05
 _GRADES = {"accuracy": "Accuracy", "quality": "Quality", "factual": "Factual correctness"}
 _JUDGES = {"review": "people", "judge": "a language model"}
 
@@ -39,10 +57,18 @@ _JUDGES = {"review": "people", "judge": "a language model"}
 def table_variables(facts: Facts) -> dict[str, Any]:
     """Variables of `evidence.md.j2`."""
     return {
-        "loss_rows": [{"metric": title, **_row(facts, prefix)} for title, prefix in _LOSSES],
-        "fact_rows": _measured(facts, {f"evaluate.facts.{group}": what for what, group in _FACTS}),
+        "loss_rows": [
+            *({"what": what, **_row(facts, prefix)} for what, prefix in _LOSSES),
+            *_measured(facts, {"evaluate.perplexity.test_clean": _CLEAN}),
+        ],
+        "fact_rows": _measured(facts, {f"evaluate.facts.{group}": what for group, what in _GROUPS.items()}),
+        "contradicted_rows": _measured(
+            facts, {f"evaluate.contradicted.{group}": what for group, what in _GROUPS.items()}
+        ),
         "fact_controls": _controls(facts),
-        "reply_rows": _measured(facts, _reply_names(facts)),
+        "reply_rows": _measured(facts, _REPLIES),
+        "difference_rows": _differences(facts),
+        "category_sentence": _category_sentence(facts),
         "grade_rows": [
             {**row, "who": who}
             for source, who in _JUDGES.items()
@@ -54,30 +80,56 @@ def table_variables(facts: Facts) -> dict[str, Any]:
 
 def _measured(facts: Facts, names: dict[str, str]) -> list[Row]:
     """One row per prefix of ids that any subject was measured for."""
-    return [
-        {"what": what, **_row(facts, prefix)}
-        for prefix, what in names.items()
-        if any(facts.has(f"{prefix}.{subject}") for subject in SUBJECTS)
-    ]
+    return [{"what": what, **_row(facts, prefix)} for prefix, what in names.items() if _subjects(facts, prefix)]
+
+
+def _subjects(facts: Facts, prefix: str) -> list[str]:
+    return [subject for subject in SUBJECTS if f"{prefix}.{subject}" in facts.evidence.measurements]
 
 
 def _row(facts: Facts, prefix: str) -> Row:
-    """The number of each subject, and what the last of them was measured on."""
-    row = {"on": ""}
-    for subject in SUBJECTS:
-        id = f"{prefix}.{subject}"
-        if subject == "page" and not facts.evidence.measurements.get(id):
-            row[subject] = ""
-            continue
-        row[subject] = facts.cell(id)
-        row["on"] = facts.rests_on(id) or row["on"]
-    return row
+    """The number of each subject that has one, or why there is none, and what the last of them was measured on."""
+    measured = _subjects(facts, prefix)
+    row = dict.fromkeys((*SUBJECTS, "on"), "")
+    if not measured:
+        return row | {"base": facts.value(f"{prefix}.base")}
+    row |= {subject: facts.cell(f"{prefix}.{subject}") for subject in measured}
+    return row | {"on": facts.rests_on(f"{prefix}.{measured[-1]}")}
 
 
-def _reply_names(facts: Facts) -> dict[str, str]:
-    prefix = "evaluate.answers."
-    names = {id.split(".")[2]: id for id in facts.evidence.measurements if id.startswith(prefix)}
-    return {f"{prefix}{name}": _REPLIES.get(name, name.replace("_", " ").capitalize()) for name in names}
+def _differences(facts: Facts) -> list[Row]:
+    """One row per paired difference, with the smallest one that this test set would show."""
+    of = {f"facts.{group}": what for group, what in _GROUPS.items()} | {"closed_book": "Known questions answered right"}
+    return [
+        {
+            "what": f"{what}: {pair}",
+            "difference": facts.cell(f"evaluate.difference.{key}"),
+            "detectable": facts.value(detectable) if facts.has(detectable) else "",
+            "on": facts.rests_on(f"evaluate.difference.{key}"),
+        }
+        for name, what in of.items()
+        for end, pair in _PAIRS.items()
+        if facts.has(f"evaluate.difference.{(key := f'{name}.{end}')}")
+        for detectable in [f"evaluate.detectable.{key}"]
+    ]
+
+
+def _category_sentence(facts: Facts) -> str:
+    """Which categories differ from the others by more than chance explains; empty if that was not measured."""
+    prefix = "evaluate.category_p_value."
+    measured = [m for m in facts.evidence.measurements.values() if m.id.startswith(prefix)]
+    if not measured:
+        return ""
+    names = [m.id.removeprefix(prefix) for m in measured if m.value < _MAX_P_VALUE]
+    if not names:
+        return f"No category differs from the others by more than chance explains ({len(measured)} compared)."
+    losses = [
+        f"{plain(name)} (loss {facts.cell(f'evaluate.loss.test.int4.category.{name}')}, "
+        f"p = {facts.value(f'{prefix}{name}')} after correction)"
+        for name in names
+    ]
+    compared = f"these of {len(measured)} categories differ from the others"
+    return f"By more than chance explains, {compared}: {', '.join(losses)}."
 
 
 def _controls(facts: Facts) -> list[Row]:
