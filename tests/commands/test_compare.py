@@ -330,7 +330,8 @@ def test_facts_are_paired_by_question(old, new):
     answer(new, [True] * 12 + [False] * 4, stated=[2, 2, 1, 2, 2, 2, 1, 2] * 2)
     row = rows_of(old, new)[FACTS]
     # 12 facts more of 64: 18.75 points; no question gained more than one fact of four.
-    assert row.change.startswith("+19 points (") and row.change.endswith("on the same 16 questions")
+    assert row.change.startswith("+19 points (")
+    assert row.change.endswith("on the same 16 questions; now so for 12 more, no longer for 0")
     assert row.verdict == "higher: better"
     lines = [json.loads(line) for line in (new.stage("evaluate") / "answers.jsonl").read_text().splitlines()]
     rewrite(new, "evaluate/answers.jsonl", [line | {"facts": line["facts"][1:]} for line in lines])
@@ -347,8 +348,8 @@ def test_unpaired_intervals_say_no_more_than_that_they_overlap(old, new):
     measured(new, id, 1.09, spread={"ci95_low": 1.07, "ci95_high": 1.11})
     row = rows_of(old, new)[name]
     assert row.change == "+0.050" and row.verdict == "the intervals are apart"
-    measured(new, "export.weights_bytes", 84_000_000)
-    assert rows_of(old, new)["Weights to download"] == Row("Weights to download", "86.5 MB", "84 MB", "-2.50 MB")
+    measured(new, "export.weights_bytes", 84_000)
+    assert rows_of(old, new)["Weights to download"] == Row("Weights to download", "86.5 kB", "84 kB", "-2.50 kB")
 
 
 def test_rounding_errors_are_left_out_but_no_count_is(old, new):
@@ -362,7 +363,7 @@ def test_rounding_errors_are_left_out_but_no_count_is(old, new):
 def test_gates_come_last_under_their_ids(old, new):
     measured(new, "gate.merge.adapter_norm", 4.0)
     measured(new, "evaluate.loss.val.base", 3.0)
-    groups = numbers(read_evidence(old), read_evidence(new)).groups
+    groups = numbers(read_evidence(old), read_evidence(new))[1].groups
     assert (
         list(groups) == ["Evaluation", "Parity gates"] and groups["Parity gates"][0].name == "gate.merge.adapter_norm"
     )
@@ -388,7 +389,7 @@ def test_another_device_is_not_compared(old, new):
     write_json(new.stage("remote") / "1.json", record | {"name": "Other"})
     measured(new, "remote.1.wasm.decode_tokens_per_second", 99.0)
     assert "Device 1 of the old run is not that of the new one" in notes_of(old, new)
-    assert "Other devices" not in numbers(read_evidence(old), read_evidence(new)).groups
+    assert "Other devices" not in numbers(read_evidence(old), read_evidence(new))[1].groups
 
 
 def test_mistakes_say_what_to_do(tmp_path, old):
@@ -460,3 +461,59 @@ def test_the_page_loads_nothing_fits_a_phone_and_has_both_schemes(browser, tmp_p
     assert not page.evaluate("'hacked' in window") and page.evaluate("document.scripts.length") == 0
     assert [request.url.rpartition("/")[2] for request in page.requests] == ["page.html"]
     assert page.console == [] and page.exceptions == []
+
+
+def graded(run, points_of, raters=("Ada",), stage="review"):
+    """Grades of int4's replies to the test questions."""
+    asked = [json.loads(line) for line in (run.stage("evaluate") / "answers.jsonl").read_text().splitlines()]
+    lines = [
+        {"item": line["id"], "cluster": line["id"], "group": "held_out", "subject": "int4", "rater": 1}
+        | {"criterion": "quality", "grade": grade}
+        for line, grade in zip(asked, points_of, strict=True)
+    ]
+    rewrite(run, f"{stage}/grades.jsonl", lines)
+    rewrite(run, f"{stage}/{stage}.json", [{"raters": [{"name": name} for name in raters]}])
+    kept = [m for m in measure.read(run.measurements) if m.stage != stage]
+    score = replace(kept[0], id=f"{stage}.quality.int4", stage=stage, fingerprint=f"print-{stage}", unit="out of 10")
+    stamp = json.loads(run.stamp(stage).read_text())
+    write_json(run.stamp(stage), stamp | {"measurements": 1})
+    run.measurements.unlink()
+    measure.append(run.measurements, [*kept, replace(score, value=2.5 * (sum(points_of) / len(points_of) - 1))])
+
+
+def test_grades_by_the_same_people_are_paired_by_question(old, new):
+    name = "Response quality out of 10, judged by people, INT4 package"
+    graded(old, [3] * 16)
+    graded(new, [3] * 8 + [4] * 6 + [5, 2])
+    row = rows_of(old, new)[name]
+    # Six by 2.5, one by 5, one by -2.5, over 16.
+    assert row.change.startswith("+1.1 (") and row.change.endswith("on the same 16 questions")
+    assert row.verdict == "higher: better" and f"Better: {name}." in notes_of(old, new)
+    graded(new, [3] * 8 + [4] * 6 + [5, 2], raters=("Grace",))
+    assert rows_of(old, new)[name].verdict == "cannot be paired: other people graded"
+
+
+def test_questions_that_share_a_passage_count_together(old, new):
+    """Ten questions about one passage are gained together: that is one passage that changed."""
+    first, *rest = outcomes()
+    of_one = [
+        replace(first, question=replace(first.question, question=f"{n}?"), right=(False, *first.right[1:]))
+        for n in range(10)
+    ]
+    answer_pages(old, [*of_one, *rest])
+    answer_pages(new, [*(replace(one, right=(True, *one.right[1:])) for one in of_one), *rest])
+    row = rows_of(old, new)["Questions that a passage answers: put the right passage first"]
+    assert "now so for 10 more, no longer for 0" in row.change and row.verdict == UNTOLD
+
+
+def test_the_summary_names_what_is_better_and_worse_first(old, new):
+    assert differences(read_evidence(old), read_evidence(new)) == []
+    score(new, [nats - gain for nats, gain in zip(OLD_NATS, GAINS, strict=True)])
+    answer(new, [False] * 16)
+    first, *others = differences(read_evidence(old), read_evidence(new))
+    assert first.title == "In short" and first.groups == {} and "Numbers" in [section.title for section in others]
+    better, worse = first.notes
+    assert better.startswith("Better: ") and "Perplexity, test split, INT4 package" in better
+    assert worse == "Worse: Answers that stop by themselves, INT4 package."
+    answer(new, [True] * 11 + [False] * 5)
+    assert "1 other number changed by no more than chance may explain." in notes_of(old, new)

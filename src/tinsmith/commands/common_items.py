@@ -5,7 +5,7 @@ and what its right answer is known by. Items are sorted by a hash, so that the o
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 from tinsmith.card.evidence import Evidence, required
 from tinsmith.core.paired import Change, mean_change, perplexity_change, share_change
 from tinsmith.core.run_dir import combined_sha256
+from tinsmith.model.answers.judge import passage_key
+from tinsmith.model.answers.questions import Question
 from tinsmith.model.answers.rates import SHOWN, Outcome, read_outcomes
 from tinsmith.model.answers.report import OUTCOMES_FILE
 from tinsmith.model.facts import Fact, judge_facts
@@ -67,11 +69,14 @@ class Pair(Generic[T]):
             return Pairing(*counts, problem=problem)
         return Pairing(*counts, change([self.old[key] for key in keys], [self.new[key] for key in keys]))
 
-    def shares(self, is_success: Callable[[T], bool], problem: str = "") -> Pairing:
-        """How the share of items differs for which `is_success` is true."""
-        return self.paired(
-            lambda old, new: share_change([is_success(one) for one in old], [is_success(one) for one in new]), problem
-        )
+    def shares(self, is_success: Callable[[T], bool], cluster: Callable[[T], Hashable], problem: str = "") -> Pairing:
+        """How the share of items differs for which `is_success` is true; items of a `cluster` count together."""
+
+        def change(old: list[T], new: list[T]) -> Change:
+            flags = ([is_success(one) for one in side] for side in (old, new))
+            return share_change(*flags, [cluster(one) for one in old])
+
+        return self.paired(change, problem)
 
 
 def pairings(old: Evidence, new: Evidence) -> dict[str, Pairing]:
@@ -188,7 +193,7 @@ def _of_outcomes(old: Evidence, new: Evidence) -> Iterator[tuple[str, Pairing]]:
     for id, (kind, is_success) in _OUTCOME_FLAGS.items():
         of_kind = [{key: one for key, one in side.items() if one.question.kind == kind} for side in sides]
         if all(of_kind):
-            yield id, Pair(*of_kind, "questions").shares(is_success)
+            yield id, Pair(*of_kind, "questions").shares(is_success, lambda one: passage_key(one.question))
 
 
 def _on(rung: str) -> Callable[[Outcome], bool]:
@@ -214,7 +219,7 @@ _OUTCOME_FLAGS: dict[str, tuple[str, Callable[[Outcome], bool]]] = {
 
 def _of_answers(old: Evidence, new: Evidence) -> Iterator[tuple[str, Pairing]]:
     """Replies to the same questions. Whether one stops depends on how long it may get."""
-    pair = Pair(_answers(old), _answers(new), "questions")
+    pair = Pair(prompts(old), prompts(new), "questions")
     if not (pair.old and pair.new):
         return
     limits = [_max_new_tokens(evidence) for evidence in (old, new)]
@@ -230,8 +235,12 @@ def _of_answers(old: Evidence, new: Evidence) -> Iterator[tuple[str, Pairing]]:
                 pairing = with_facts.paired(recall, problem or (_OTHER_FACTS if has_others else ""))
                 yield f"evaluate.facts.{group}.{subject}", pairing
     for model in MODELS:
-        yield f"evaluate.answers.stop_rate.{model}", pair.shares(partial(_stops, model), problem)
-        yield f"evaluate.answers.repetition_rate.{model}", pair.shares(partial(_repeats, model), problem)
+        yield f"evaluate.answers.stop_rate.{model}", pair.shares(partial(_stops, model), _conversation, problem)
+        yield f"evaluate.answers.repetition_rate.{model}", pair.shares(partial(_repeats, model), _conversation, problem)
+
+
+def _conversation(one: Asked) -> str:
+    return one.conversation
 
 
 def _stops(model: str, one: Asked) -> bool:
@@ -247,17 +256,19 @@ def _facts(group: str, one: Asked) -> list[Fact]:
 
 
 def _recall(group: str, subject: str, old: list[Asked], new: list[Asked]) -> Change:
-    stated = ([_stated(group, subject, one) for one in side] for side in (old, new))
-    return mean_change(*stated, *([len(_facts(group, one)) for one in side] for side in (old, new)))
+    """The share of facts; those of one conversation count together."""
+    stated = ([flag for one in side for flag in _stated(group, subject, one)] for side in (old, new))
+    return share_change(*stated, [one.conversation for one in old for _ in _facts(group, one)])
 
 
-def _stated(group: str, subject: str, one: Asked) -> int:
+def _stated(group: str, subject: str, one: Asked) -> list[bool]:
+    """Whether each of the group's facts is stated."""
     verdicts = judge_facts(one.facts, one.question, one.text(subject) or "")
     wanted = _facts(group, one)
-    return sum(verdict == "stated" and fact in wanted for fact, verdict in zip(one.facts, verdicts, strict=True))
+    return [verdict == "stated" for fact, verdict in zip(one.facts, verdicts, strict=True) if fact in wanted]
 
 
-def _answers(evidence: Evidence) -> dict[str, Asked]:
+def prompts(evidence: Evidence) -> dict[str, Asked]:
     """Questions with all replies, by prompt."""
     asked = all_asked(evidence.lines("evaluate", "answers.jsonl"))
     return {combined_sha256([one.system, one.question]): one for one in asked}
@@ -272,7 +283,12 @@ def _of_closed_book(old: Evidence, new: Evidence) -> Iterator[tuple[str, Pairing
     pair = Pair(_closed_book(old), _closed_book(new), "questions")
     if pair.old and pair.new:
         for name in ("right", "page_right"):
-            yield f"evaluate.closed_book.{name}", pair.shares(partial(_flag, name))
+            yield f"evaluate.closed_book.{name}", pair.shares(partial(_flag, name), _passage)
+
+
+def _passage(line: dict) -> str:
+    question, id, must_state = (required(line, key, _CLOSED_BOOK) for key in ("question", "id", "must_state"))
+    return passage_key(Question(question, id=id, must_state=tuple(must_state)))
 
 
 def _flag(name: str, line: dict) -> bool:

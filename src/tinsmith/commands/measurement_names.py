@@ -131,6 +131,8 @@ _EXACT = {
     "export.download_bytes": ("Model size, browser-ready", LOWER),
     "export.gguf_bytes": ("Size of the GGUF file", LOWER),
     "export.bits_per_parameter": ("Bits per parameter", LOWER),
+    "export.block_size": ("Weights that share a scale", ""),
+    "export.calibration_conversations": ("Conversations for calibration", ""),
     "export.seconds": ("Time of the export", LOWER),
     "export.float16_range": ("Share of float16's range that values use", ""),
 }

@@ -3,6 +3,7 @@
 from tinsmith.card.evidence import STAGES, Evidence
 from tinsmith.card.facts import Facts
 from tinsmith.card.rounding import interval_text, number_text
+from tinsmith.commands.common_grades import grade_pairings
 from tinsmith.commands.common_items import Pairing, pairings
 from tinsmith.commands.difference_rows import TITLES, Row, Section, listed
 from tinsmith.commands.measurement_names import Name, name_of
@@ -11,23 +12,30 @@ from tinsmith.core.measure import Measurement
 from tinsmith.core.paired import Change
 
 UNTOLD = "no difference can be told"
+BETTER, WORSE = "better", "worse"
 
 _GATES = "Parity gates"
 _NEGLIGIBLE = 1e-4
 """Relative difference below which a number counts as equal. The same model on other processors differs by 1e-5."""
+_NAMED = 4
+_SHIPPED = ("INT4 package", "chat page", "Questions")
 _CAVEATS = (
     "Intervals are 95 %: of twenty numbers that did not change, about one is told apart by chance.",
     "They cover the choice of conversations and questions, not that of the seed: training again also changes numbers.",
 )
 
 
-def numbers(old: Evidence, new: Evidence) -> Section:
-    """Measurements of both runs that differ, by stage; gates come last, as on the card."""
+def numbers(old: Evidence, new: Evidence) -> tuple[Section, Section]:
+    """What got better and worse in two or three lines, and the measurements of both runs that differ.
+
+    The second is by stage; gates come last, as on the card.
+    """
     section = Section("Numbers")
-    paired = pairings(old, new)
+    paired = pairings(old, new) | dict(grade_pairings(old, new))
     facts = [Facts(evidence, evidence.config.card) for evidence in (old, new)]
     others = _other_devices(old, new)
     groups: dict[str, list[Row]] = {TITLES[stage]: [] for stage in STAGES} | {_GATES: []}
+    told: dict[str, list[str]] = {BETTER: [], WORSE: [], UNTOLD: []}
     negligible = 0
     for id, measured in old.measurements.items():
         other, pairing = new.measurements.get(id), paired.get(id)
@@ -37,6 +45,8 @@ def numbers(old: Evidence, new: Evidence) -> Section:
             negligible += 1
             continue
         row = _row(id, facts, pairing, is_other_machine(old, new, measured.stage))
+        if pairing and pairing.change and _is_about_quality(id) and row.verdict.rpartition(": ")[2] in told:
+            told[row.verdict.rpartition(": ")[2]].append(row.name)
         groups[_GATES if measured.gate else TITLES[measured.stage]].append(row)
     section.groups = {title: rows for title, rows in groups.items() if rows}
     section.notes += _missing("old", old, new) + _missing("new", new, old)
@@ -48,6 +58,24 @@ def numbers(old: Evidence, new: Evidence) -> Section:
         section.notes.append(f"Left out: {negligible:,} that differ by less than {100 * _NEGLIGIBLE:g} %.")
     if any(row.verdict for rows in section.groups.values() for row in rows):
         section.notes += _CAVEATS
+    return _in_short(told), section
+
+
+def _is_about_quality(id: str) -> bool:
+    """Whether a number says how good the result is: on questions and conversations that were not trained on."""
+    return not {"train", "val", "trained"} & set(id.split(".")) and name_of(id).better != ""
+
+
+def _in_short(told: dict[str, list[str]]) -> Section:
+    """One line each for what is better, worse, and cannot be told; the INT4 package and the page come first."""
+    section = Section("In short")
+    for verdict, title in ((BETTER, "Better"), (WORSE, "Worse")):
+        if names := sorted(told[verdict], key=lambda name: not any(word in name for word in _SHIPPED)):
+            more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            section.notes.append(f"{title}: {'; '.join(names[:_NAMED])}{more}.")
+    if told[UNTOLD]:
+        count = len(told[UNTOLD])
+        section.notes.append(f"{count} other number{'s' * (count > 1)} changed by no more than chance may explain.")
     return section
 
 
@@ -126,7 +154,7 @@ def _verdict(change: Change, name: Name) -> str:
     direction = "lower" if change.value < none else "higher"
     if not name.better:
         return direction
-    return f"{direction}: {'better' if direction == name.better else 'worse'}"
+    return f"{direction}: {BETTER if direction == name.better else WORSE}"
 
 
 def _unpaired(old: Measurement, new: Measurement) -> str:

@@ -1,7 +1,6 @@
 """Publish to a folder: compare, copy what differs, remove what tinsmith wrote earlier, and touch nothing else."""
 
 import os
-import secrets
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from tinsmith.commands.publish_plan import MARK_FILE, File, Plan, Present, compare, mark_text, read_mark
 from tinsmith.core.errors import ArtifactError, UserError
-from tinsmith.core.run_dir import copy_file, file_sha256, is_unfinished, sync_folder, write_text
+from tinsmith.core.run_dir import copy_file, file_sha256, is_unfinished, replacing, write_text
 
 _GIT = ".git"
 """Static hosts often publish a git repository; tinsmith never looks into its history."""
@@ -160,24 +159,9 @@ def _copy(file: File, target: Path) -> None:
     Raises:
         ArtifactError: the copy has another digest; `target` is unchanged.
     """
-    unfinished = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
+    with replacing(target) as unfinished:
         copy_file(file.source, unfinished)
-        _sync(unfinished)
         if file_sha256(unfinished) != file.sha256:
             raise ArtifactError(
                 f"{file.source}: changed while it was published; {target} is as it was", "Run the same command again."
             )
-        os.replace(unfinished, target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,12 +16,13 @@ from tinsmith.model.answers.rates import Outcome
 
 
 def differences(old: Evidence, new: Evidence) -> list[Section]:
-    """The sections in which the runs differ; none if they do not.
+    """A summary and the sections in which the runs differ; none if they do not.
 
     Raises:
         ArtifactError: a file of a run cannot be read.
     """
-    sections = (unfinished(old, new), settings(old, new), versions(old, new), data(old, new), numbers(old, new))
+    short, measured = numbers(old, new)
+    sections = (short, unfinished(old, new), settings(old, new), versions(old, new), data(old, new), measured)
     return [section for section in sections if section]
 
 

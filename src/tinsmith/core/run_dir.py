@@ -11,6 +11,8 @@ import re
 import secrets
 import shutil
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +23,7 @@ NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 """Flag of `os.open`: fail if the path is a symbolic link. 0 on Windows, which has no such flag."""
 
 _UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
-"""Names of files that `write_bytes` has not finished."""
+"""Names of files that `replacing` has not finished."""
 
 CHECKSUMS_FILE = "SHA256SUMS"
 """Name of the file with the SHA-256 of every other file of a folder."""
@@ -134,26 +136,40 @@ def combined_sha256(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace the file at `path`. A crash or a full disk leaves either the old file or the new one, never a part.
+@contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """A new path beside `path`, whose file replaces the one at `path` at the end, for good.
 
-    The content goes to a new file with a random name beside it, so nothing is ever written through a link.
+    A crash, a full disk or an error inside the block leaves either the old file or the new one, never a part. The new
+    name is random, so nothing is ever written through a link.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(
-        unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | getattr(os, "O_BINARY", 0), 0o666
-    )
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield unfinished
+        _sync_file(unfinished)
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace the file at `path`; see `replacing`."""
+    with replacing(path) as unfinished:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(unfinished, flags, 0o666), "wb") as file:
+            file.write(content)
+
+
+def _sync_file(path: Path) -> None:
+    """Make the content of a file survive a power failure. Windows syncs only files opened for writing."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -168,7 +184,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether `path` was left behind by a process that was killed inside `write_bytes`."""
+    """Whether `path` was left behind by a process that was killed inside `replacing`."""
     return _UNFINISHED.fullmatch(path.name) is not None
 
 
