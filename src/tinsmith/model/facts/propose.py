@@ -10,8 +10,8 @@ from tinsmith.model.facts.fact import Fact
 from tinsmith.model.facts.lexicon import phrases, tables
 from tinsmith.model.facts.mentions import Mention, mention_at, value_mentions
 from tinsmith.model.facts.names import find_names, name_mentions, pairs_of
-from tinsmith.model.facts.quantities import CURRENCIES
 from tinsmith.model.facts.sentences import content_words, sentence_at, sentences_of, sides_of
+from tinsmith.model.facts.units import CURRENCIES
 from tinsmith.model.facts.values import Value, are_comparable, is_equal
 from tinsmith.model.facts.words import folded, plain, stem, tokens_of
 

@@ -2,24 +2,27 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
 
 from tinsmith.model.facts.calendar import find_calendar
-from tinsmith.model.facts.lexicon import numbers, units_by_case, units_by_name, units_by_spelling, words
+from tinsmith.model.facts.lexicon import numbers, units_by_name, units_by_spelling
 from tinsmith.model.facts.numerals import Numeral, read_numeral
+from tinsmith.model.facts.units import (
+    CURRENCIES,
+    amount_unit,
+    currency_before,
+    listed_unit,
+    rate_after,
+    unit_after,
+    with_smaller_unit,
+)
 from tinsmith.model.facts.values import Value
 from tinsmith.model.facts.words import Token, tokens_of
 
-CURRENCIES = frozenset("SEK IDR EUR USD GBP NOK DKK JPY CHF".split())
-_MAX_NOUN_WORDS = 2
 _TO = frozenset("- \u2013 \u2014 to till bis".split())
 _BETWEEN = frozenset("between mellan zwischen".split())
-_PER = frozenset("/ per each a an the om i pro".split())
-_NO_NOUN = frozenset(
-    "kap chapter section sections paragraph am pm kl o'clock plus minus percent old and or times gånger".split()
-)
 
 
 @lru_cache(maxsize=4096)
@@ -43,13 +46,33 @@ def find_values(text: str) -> tuple[Value, ...]:
             continue
         value, at = read
         values.append(value)
-    return tuple(sorted(values, key=lambda value: (value.start, value.edge != "start")))
+    return tuple(_with_left_out_units(sorted(values, key=lambda value: (value.start, value.edge != "start")), text))
+
+
+def _with_left_out_units(values: list[Value], text: str) -> list[Value]:
+    """Values, with the unit of the one before for a bare one that ends its clause: `latte 45 kr and espresso 30`."""
+    completed: list[Value] = []
+    for value in values:
+        before = completed[-1] if completed else None
+        is_left_out = before is not None and _leaves_out_unit(value, before, text)
+        completed.append(replace(value, unit=before.unit) if before and is_left_out else value)
+    return completed
+
+
+def _leaves_out_unit(value: Value, before: Value, text: str) -> bool:
+    shown = text[value.start : value.end]
+    is_bare = value.kind == "number" and not value.unit and not re.fullmatch(r"(?:19|20)\d\d", shown)
+    ends_clause = re.match(r"\s*(?:[.,;!?)]|$|\n)", text[value.end :]) is not None
+    is_counted = before.dimension in CURRENCIES | {"count"}
+    # Words stand between, and no sentence ends.
+    is_near = re.fullmatch(r"[^.!?\n(]*[^\W\d_]{3}[^.!?\n(]*", text[before.end : value.start]) is not None
+    return is_bare and ends_clause and is_counted and is_near
 
 
 def _read(tokens: Sequence[Token], at: int, text: str) -> tuple[Value, int] | None:
     """The value that starts at token `at` and the index after it."""
     start = at
-    prefix, first_number = _currency(tokens, at)
+    prefix, first_number = currency_before(tokens, at)
     if first_number >= len(tokens):
         return None
     ordinal = None if prefix else _ordinal(tokens, at)
@@ -59,7 +82,7 @@ def _read(tokens: Sequence[Token], at: int, text: str) -> tuple[Value, int] | No
     if numeral is None or _is_code(tokens, first_number, text):
         return None
     sign = _sign(tokens, start, text)
-    unit, after = _unit(tokens, numeral.next, numeral) if not prefix else _amount_unit(tokens, numeral.next, prefix)
+    unit, after = unit_after(tokens, numeral.next, numeral) if not prefix else amount_unit(tokens, numeral.next, prefix)
     low = high = numeral.value * sign
     upper = _upper_end(tokens, after, at, text)
     if upper:
@@ -75,9 +98,9 @@ def _read(tokens: Sequence[Token], at: int, text: str) -> tuple[Value, int] | No
         return None
     elif tokens[start].lower in ("twice", "thrice") and not unit:
         unit = "times"
-    low, unit, after = _with_smaller_unit(tokens, low, unit, after) if low == high else (low, unit, after)
+    low, unit, after = with_smaller_unit(tokens, low, unit, after) if low == high else (low, unit, after)
     high = low if not upper else high
-    per, after = _per(tokens, after, unit)
+    per, after = rate_after(tokens, after, unit)
     return Value("number", (low, high), unit, per, "", tokens[start].start, tokens[after - 1].end), after
 
 
@@ -117,7 +140,7 @@ def _upper_end(tokens: Sequence[Token], after: int, at: int, text: str) -> tuple
         and tokens[after + 1].start > tokens[after].end + 1
     ):
         return None
-    prefix, number = _currency(tokens, after + 1)
+    prefix, number = currency_before(tokens, after + 1)
     # `from 25 to a maximum of 30` and `25 up to 30` are ranges, too.
     while number < len(tokens) and tokens[number].lower in ("max", "maximum", "about", "approx"):
         number += 1
@@ -126,143 +149,8 @@ def _upper_end(tokens: Sequence[Token], after: int, at: int, text: str) -> tuple
     numeral = read_numeral(tokens, number)
     if numeral is None or numeral.is_article or _is_code(tokens, number, text):
         return None
-    unit, end = _unit(tokens, numeral.next, numeral) if not prefix else _amount_unit(tokens, numeral.next, prefix)
+    unit, end = unit_after(tokens, numeral.next, numeral) if not prefix else amount_unit(tokens, numeral.next, prefix)
     return numeral, unit, end
-
-
-def _currency(tokens: Sequence[Token], at: int) -> tuple[str, int]:
-    """A currency before a number, as in `SEK 25 000` or `$5`, and the number's index."""
-    for length in (2, 1):
-        if at + length < len(tokens) and tokens[at + length].kind == "number":
-            spelling = "".join(token.lower for token in tokens[at : at + length])
-            unit = units_by_spelling().get((spelling,))
-            is_close = tokens[at + length].start - tokens[at + length - 1].end <= 1
-            is_free = (
-                at == 0
-                or tokens[at - 1].kind != "number"
-                or (tokens[at - 1].end < tokens[at].start and tokens[at + length].start == tokens[at + length - 1].end)
-            )
-            if unit and unit.dimension in CURRENCIES and is_close and is_free:
-                return unit.name, at + length
-            if spelling in ("rp.", "kr.") and is_close and is_free:
-                return units_by_spelling()[(spelling[:2],)].name, at + length
-    return "", at
-
-
-def _amount_unit(tokens: Sequence[Token], after: int, prefix: str) -> tuple[str, int]:
-    """The unit of an amount whose currency stands before it. `SEK 1.2m` is in millions."""
-    if after < len(tokens) and tokens[after].lower == "m" and tokens[after].start == tokens[after - 1].end:
-        millions = {"SEK": "MSEK", "EUR": "MEUR", "USD": "MUSD"}
-        return millions.get(prefix, prefix), after + 1
-    return prefix, after
-
-
-def _unit(tokens: Sequence[Token], at: int, numeral: Numeral) -> tuple[str, int]:
-    """The unit at token `at`, and the index after it; the words there if no unit is listed."""
-    start = at
-    if (
-        at + 1 < len(tokens)
-        and tokens[at].text == "-"
-        and tokens[at].start == tokens[at - 1].end
-        and tokens[at + 1].kind == "word"
-    ):
-        at += 1
-    if at < len(tokens) and tokens[at].lower in ("a", "an", "of", "en") and numeral.is_share and numeral.value < 1:
-        listed = listed_unit(tokens, at + 1)
-        if tokens[at].lower == "of" and at + 1 < len(tokens) and tokens[at + 1].lower in ("a", "an"):
-            listed = listed_unit(tokens, at + 2)
-        elif tokens[at].lower == "of":
-            listed = None
-        if listed:
-            return listed
-    if numeral.is_scaled and at < len(tokens) and tokens[at].lower == "of":
-        at += 1
-    listed = listed_unit(tokens, at)
-    if listed:
-        return listed
-    is_year = numeral.value.denominator == 1 and 1900 <= numeral.value <= 2100 and tokens[start - 1].text.isdigit()
-    noun = None if is_year else _noun(tokens, at)
-    return noun or ("", start)
-
-
-def listed_unit(tokens: Sequence[Token], at: int) -> tuple[str, int] | None:
-    """The listed unit that starts at token `at`, and the index after it."""
-    for length in (3, 2, 1):
-        row = tokens[at : at + length]
-        if len(row) < length or any(a.end + 1 < b.start for a, b in pairwise(row)):
-            continue
-        if length == 1 and row[0].text in units_by_case():
-            return units_by_case()[row[0].text].name, at + 1
-        split = tuple(part for token in row for part in token.lower.split("-"))
-        is_joined = all(a.end == b.start for a, b in pairwise(row))
-        unit = units_by_spelling().get(split) or (
-            units_by_spelling().get(("".join(t.lower for t in row),)) if is_joined else None
-        )
-        if unit and not (length == 1 and row[0].text == "-"):
-            return unit.name, at + length
-    return None
-
-
-def _noun(tokens: Sequence[Token], at: int) -> tuple[str, int] | None:
-    """The words after a number that say what is counted: up to two, until a word of grammar or a sign."""
-    stops = words("grammar", "words")
-    row: list[Token] = []
-    for token in tokens[at : at + _MAX_NOUN_WORDS]:
-        is_noun = token.kind == "word" and token.lower not in stops and token.lower not in _NO_NOUN
-        if not is_noun or (row and (token.start > row[-1].end + 1 or listed_unit(tokens, at + len(row)))):
-            break
-        if numbers("numerals").get(token.lower) is not None or (row and token.lower in words("grammar", "generic")):
-            break
-        row.append(token)
-    if len(row) == 1 and (listed := listed_unit(tokens, at + 1)) and tokens[at + 1].start <= row[0].end + 1:
-        # An adjective before a listed unit: `3 working days`.
-        return listed
-    if not row or row[0].lower in words("grammar", "generic"):
-        return None
-    return " ".join(token.lower for token in row), at + len(row)
-
-
-def _with_smaller_unit(tokens: Sequence[Token], value: Fraction, unit: str, after: int) -> tuple[Fraction, str, int]:
-    """Add a smaller unit that follows, as in `1 hour 30 minutes` and `an hour and a half`."""
-    known = units_by_name().get(unit)
-    if known is None or known.dimension in CURRENCIES:
-        return value, unit, after
-    at = after + 1 if after < len(tokens) and tokens[after].lower in ("and", "och", ",") else after
-    if at >= len(tokens):
-        return value, unit, after
-    numeral = read_numeral(tokens, at)
-    if numeral is None:
-        return value, unit, after
-    smaller = listed_unit(tokens, numeral.next)
-    if smaller is None:
-        is_half = at > after and numeral.is_share and tokens[after].lower != ","
-        return (value + numeral.value, unit, numeral.next) if is_half else (value, unit, after)
-    other = units_by_name()[smaller[0]]
-    if (
-        other.dimension == known.dimension
-        and other.factor < known.factor
-        and numeral.value * other.factor < known.factor
-    ):
-        return value + numeral.value * other.factor / known.factor, unit, smaller[1]
-    return value, unit, after
-
-
-def _per(tokens: Sequence[Token], after: int, unit: str) -> tuple[str, int]:
-    """What the number is per: `/m²`, `per hour`, `a month`, `i timmen`."""
-    per: list[str] = []
-    at = after
-    while at + 1 < len(tokens) and unit and (tokens[at].lower in _PER or (per and tokens[at].lower in ("and", "och"))):
-        is_article = tokens[at].lower in ("a", "an", "the", "om", "i")
-        listed = listed_unit(tokens, at + 1)
-        if listed:
-            per.append(listed[0])
-            at = listed[1]
-        elif not is_article and tokens[at].lower in _PER and tokens[at + 1].kind == "word":
-            per.append(tokens[at + 1].lower)
-            at += 2
-        else:
-            break
-    return "/".join(per), at if per else after
 
 
 def _ordinal(tokens: Sequence[Token], at: int) -> tuple[Value, int] | None:
