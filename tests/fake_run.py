@@ -14,7 +14,7 @@ from stage_runs import run_stage
 from tinsmith.card.stage import render_card
 from tinsmith.core import measure
 from tinsmith.core.config import CardConfig, RunConfig
-from tinsmith.core.run_dir import RunDir, tree_sha256s, write_json, write_text
+from tinsmith.core.run_dir import RunDir, combined_sha256, tree_sha256s, write_checksums, write_json, write_text
 from tinsmith.derive.files import Files
 from tinsmith.derive.inventory import write_inventory
 from tinsmith.derive.rules import derive
@@ -56,8 +56,10 @@ def write_stage(run: RunDir, stage: str) -> None:
     inputs = {}
     for earlier in STAMPED[: STAMPED.index(stage)]:
         inputs |= {f"{earlier}/{path}": digest for path, digest in tree_sha256s(run.stage(earlier)).items()}
+    outputs = tree_sha256s(folder)
+    hashes = {"inputs": combined_sha256(inputs), "outputs": combined_sha256(outputs)}
     stamped = [
-        replace(m, stage=stage, fingerprint=f"print-{stage}", inputs=inputs, environment="env1")
+        replace(m, stage=stage, fingerprint=f"print-{stage}", environment="env1", **hashes)
         for m in derive(RULES.get(stage, ()), Files(run.stage, RunConfig().seed))
     ]
     measure.append(run.measurements, stamped)
@@ -69,7 +71,7 @@ def write_stage(run: RunDir, stage: str) -> None:
             "started_at": "2026-11-21T23:00:00+00:00",
             "finished_at": "2026-11-22T10:30:00+00:00",
             "inputs": inputs,
-            "outputs": tree_sha256s(folder),
+            "outputs": outputs,
             "measurements": len(stamped),
             "environment": "env1",
         },
@@ -101,6 +103,7 @@ def _write_files(stage: str, folder: Path) -> None:
             (folder / "package" / name).write_bytes(b"{}" + b" " * 815)
         (folder / "package" / "onnx" / "model_quantized.onnx").write_bytes(b"a graph")
         (folder / "package" / "onnx" / "model_int8.onnx").write_bytes(b"another")
+        write_checksums(folder / "package")
         write_inventory(folder / "package", folder)
     if stage == "evaluate":
         for split in ("train", "val", "test"):
@@ -158,12 +161,15 @@ def write_card(run: RunDir, monkeypatch, author: dict | None = None) -> Path:
     out_dir = run.stage("card")
     out_dir.mkdir()
     result = run_stage(render_card, CardConfig(**(author or {})), run, "tea-bot", out_dir)
-    stamped = [replace(m, stage="card", fingerprint="print-card") for m in result.measurements]
+    outputs, inputs = tree_sha256s(out_dir), {}
+    hashes = {"inputs": combined_sha256(inputs), "outputs": combined_sha256(outputs)}
+    stamped = [replace(m, stage="card", fingerprint="print-card", **hashes) for m in result.measurements]
     measure.append(run.measurements, stamped)
     stamp = {
         "stage": "card",
         "fingerprint": "print-card",
-        "outputs": tree_sha256s(out_dir),
+        "inputs": inputs,
+        "outputs": outputs,
         "measurements": len(stamped),
         "finished_at": "2026-11-23T00:00:00+00:00",
     }

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from packages import QUESTIONS, tiny_run, write_site
-from tinsmith.app import HOST_HEADERS, fill_card_page, without_front_matter
+from tinsmith.app import HOST_HEADERS
+from tinsmith.browser.card_page import fill_card_page, without_front_matter
 from tinsmith.browser.runtime import WEB_DIR, runtime_folders
 from tinsmith.core.config import AnswersConfig
 from tinsmith.core.errors import ArtifactError

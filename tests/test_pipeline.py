@@ -13,7 +13,7 @@ from fake_stages import files_end_at
 from tinsmith.core.code_version import code_version, sources_behind
 from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ArtifactError, ConfigError, GateError, UserError
-from tinsmith.core.run_dir import RunDir, write_json
+from tinsmith.core.run_dir import RunDir, combined_sha256, read_json, write_json
 from tinsmith.pipeline import runner
 from tinsmith.pipeline.stages import STAGES, answers_settings, question_files, wording_files
 
@@ -56,7 +56,10 @@ def test_second_run_skips_everything(line):
     said, measurements = _go(run)
     assert calls == ["base", "train", "merge"] and all("up to date" in text for text in said)
     assert [m.id for m in measurements] == ["base.n", "train.n", "merge.n"]
-    assert measurements[1].inputs.keys() == {"base/file.txt"} and measurements[1].environment
+    stamp = read_json(run.stamp(measurements[1].stage))
+    assert stamp["inputs"].keys() == {"base/file.txt"} and measurements[1].environment
+    for kind in ("inputs", "outputs"):
+        assert getattr(measurements[1], kind) == combined_sha256(stamp[kind])
 
 
 def test_a_changed_setting_reruns_that_stage_and_those_below(line):

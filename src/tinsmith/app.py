@@ -1,17 +1,23 @@
 """Run the app stage: build a static site with chat page, card page, browser runtime and model, for any host."""
 
-import html
 import json
-import re
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
+from tinsmith.browser.card_page import CARD_PAGES, card_pages, is_on_site
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import HOST_HEADERS
 from tinsmith.core.config import AnswersConfig, AppConfig
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.run_dir import copy_file, link_or_copy, read_json, write_checksums, write_json, write_text
+from tinsmith.core.run_dir import (
+    copy_file,
+    link_or_copy,
+    read_json,
+    tree_sha256s,
+    write_checksums,
+    write_json,
+    write_text,
+)
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
@@ -38,9 +44,6 @@ _UNPUBLISHED_ANSWERS = (
     "the model answers alone, because you have not agreed to publish your answers and documents word for word; "
     "to let the page show them, run: tinsmith approve CONFIG"
 )
-_IMAGES = (".png", ".svg", ".jpg", ".webp")
-_CARD_PAGES = {"README.md": "card.html", "EVIDENCE.md": "evidence.html"}
-"""Markdown of the card -> its page in the site."""
 
 _HOSTING = """# Hosting this folder
 
@@ -149,10 +152,8 @@ def build_app(
         "max_new_tokens": _MAX_NEW_TOKENS,
     }
     write_json(out_dir / "app.json", settings)
-    page = (WEB_DIR / "card.html").read_text(encoding="utf-8")
-    for file, name in _CARD_PAGES.items():
-        markdown = (card_dir / file).read_text(encoding="utf-8")
-        write_text(out_dir / name, fill_card_page(page, names.title, markdown))
+    for name, text in card_pages(card_dir, names.title).items():
+        write_text(out_dir / name, text)
     _write_host_files(out_dir, names.title)
     summary = [_measure_files(out_dir, context), answers_summary]
     if not config.questions:
@@ -171,65 +172,20 @@ def _measure_files(out_dir: Path, context: StageContext) -> str:
     return f"chat page, card page and model: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB, ready for any static host"
 
 
-def fill_card_page(page: str, title: str, markdown: str) -> str:
-    """`page` with the title and the card's Markdown as HTML. HTML inside the Markdown is shown as text."""
-    from markdown_it import MarkdownIt
-
-    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = renderer.parse(without_front_matter(markdown))
-    for token in (child for block in tokens for child in block.children or ()):
-        if token.type == "text":
-            token.content = re.sub(r"(?<=\d) %", "\u00a0%", token.content)  # a number and its sign stay on one line
-        if token.type == "link_open":
-            token.attrSet("rel", "noopener noreferrer nofollow")
-            token.attrSet("href", _site_address(str(token.attrGet("href"))))
-    for opening, content in pairwise(tokens):
-        if opening.type == "heading_open":
-            opening.attrSet("id", heading_id(content.content))
-    body = renderer.renderer.render(tokens, renderer.options, {})
-    # Wide code and tables scroll in a box of their own, which a keyboard must be able to reach.
-    body = body.replace("<pre>", '<pre tabindex="0">')
-    body = body.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
-    filled = page.replace("<title>Model card</title>", f"<title>{html.escape(title)}: model card</title>")
-    return filled.replace("<!-- title -->", html.escape(title)).replace("<!-- card -->", body)
-
-
-def _site_address(address: str) -> str:
-    """Where a link of the card leads on the site: its pages lie beside each other, its other files beside the model."""
-    file, mark, part = address.partition("#")
-    if not file or "/" in file or ":" in file:
-        return address
-    return _CARD_PAGES.get(file, f"model/{file}") + mark + part
-
-
-def heading_id(text: str) -> str:
-    """The id that model hubs give a heading, so that the card's links work on all of them."""
-    return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
-
-
-def without_front_matter(markdown: str) -> str:
-    """`markdown` without the block between `---` lines at its start, if it has one."""
-    lines = markdown.split("\n")
-    if lines[0].strip() != "---" or "---" not in (line.strip() for line in lines[1:]):
-        return markdown
-    end = next(i for i, line in enumerate(lines[1:], start=1) if line.strip() == "---")
-    return "\n".join(lines[end + 1 :])
-
-
 def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
     """Copy the package, add the card's files to it, and copy the card's images for the card page too."""
     if not (package_dir / "config.json").is_file():
         raise ArtifactError(f"{package_dir}: no package", "Run the export stage: tinsmith run")
-    for file in _CARD_PAGES:
+    for file in CARD_PAGES:
         if not (card_dir / file).is_file():
             raise ArtifactError(f"{card_dir / file}: missing", "Run the card stage: tinsmith run")
     for path in sorted(package_dir.rglob("*")):
         if path.is_file():
             link_or_copy(path, out_dir / "model" / path.relative_to(package_dir))
-    for path in sorted(card_dir.iterdir()):
-        link_or_copy(path, out_dir / "model" / path.name)
-        if path.suffix in _IMAGES:
-            link_or_copy(path, out_dir / path.name)
+    for name in sorted(tree_sha256s(card_dir)):
+        link_or_copy(card_dir / name, out_dir / "model" / name)
+        if is_on_site(name):
+            link_or_copy(card_dir / name, out_dir / name)
 
 
 def _download_bytes(package_dir: Path) -> int:

@@ -105,7 +105,8 @@ def test_nothing_written_names_this_machine(finished):
 def test_no_text_of_a_conversation_is_published_outside_the_answers(finished):
     """The owner of this run agreed to answers and questions, which are in one folder."""
     _, run, _ = finished
-    records = [json.loads(line) for path in run.glob("data/*.jsonl") for line in path.read_text().splitlines()]
+    paths = [run / "data" / f"{split}.jsonl" for split in ("train", "val", "test")]
+    records = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
     texts = {message["content"] for record in records for message in record["messages"]}
     secrets = [text.encode() for text in texts if "on day" in text or "costs Rp" in text]
     assert len(secrets) > 60

@@ -118,7 +118,7 @@ def test_no_graph_where_values_overflow(tiny_llama, data_dir, tmp_path):
 
 def test_a_package_larger_than_its_budget_stops_the_run(tiny_llama, data_dir, tmp_path, monkeypatch):
     merge_dir = edited(tiny_llama, tmp_path / "merge")
-    monkeypatch.setattr("tinsmith.export.report._LAYER_BYTES", 0)
+    monkeypatch.setattr("tinsmith.derive.export._LAYER_BYTES", 0)
     with pytest.raises(GateError, match=r"^gate\.export\.weights_bytes: measured \d+ bytes over 2 files, required <= "):
         run_stage(export_int4, ExportConfig(recipe="rtn"), data_dir, merge_dir, tmp_path / "out", seed=1)
 

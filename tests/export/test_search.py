@@ -68,7 +68,7 @@ def test_none_good_enough_stops_the_stage_with_the_table(tiny_llama, data_dir, t
 def test_a_named_recipe_ships_whatever_its_ratio(material, recipe):
     choice = recipe_choice(material, recipe=recipe, max_perplexity_ratio=1.000001)
     assert choice.recipe == recipe == choice.trials[-1].recipe
-    assert choice.trials[-1].conversations == 6 and choice.trials[-1].seconds > 0
+    assert len(choice.trials[-1].losses) == 6 and choice.trials[-1].seconds > 0
 
 
 def test_the_recorded_ratio_is_that_of_the_returned_matrices(material):
@@ -91,7 +91,7 @@ def test_the_recorded_ratio_is_that_of_the_returned_matrices(material):
     ratio = math.exp((losses["int4"] - losses["tuned"]) / sum(t.supervised for t in val))
     trial = choice.trials[-1]
     assert trial.perplexity_ratio == pytest.approx(ratio, rel=1e-4)
-    assert trial.interval["ci95_low"] <= trial.perplexity_ratio <= trial.interval["ci95_high"]
+    assert trial.interval == {}  # too few conversations
     stored = [*choice.model.matrices.values(), choice.model.refinement.blocks]
     assert (
         trial.weights_bytes

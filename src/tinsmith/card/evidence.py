@@ -34,6 +34,8 @@ class Evidence:
     """Length of `measurements.jsonl` when the card was rendered."""
     log_sha256: str
     """Hash of those bytes."""
+    reads: set[str] = field(default_factory=set, repr=False)
+    """Run-relative paths of the stages' files that were read so far."""
     _records: dict[str, Any] = field(default_factory=dict, repr=False)
     """Cache of records, by run-relative path."""
 
@@ -46,6 +48,7 @@ class Evidence:
         path = f"{stage}/{file}"
         if self.sha256(path) is None:
             return None
+        self.reads.add(path)
         if path not in self._records:
             self._records[path] = read_json(self.run.stage(stage) / file)
         return self._records[path]
@@ -58,6 +61,7 @@ class Evidence:
         """
         if self.sha256(f"{stage}/{file}") is None:
             return []
+        self.reads.add(f"{stage}/{file}")
         path = self.run.stage(stage) / file
         try:
             return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

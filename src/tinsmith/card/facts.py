@@ -199,7 +199,7 @@ class Facts:
         section, name = key.split(".")
         value = getattr(getattr(self.evidence.config, section), name)
         shown = text or (number_text(value, unit) if unit else plain(words(value)))
-        source = {"file": "config.json", "sha256": combined_sha256(self.evidence.config.model_dump(mode="json"))}
+        source = {"file": "config.json", "sha256": combined_sha256({key: value})}
         return self._keep(Field(f"config.{key}", shown, "declared", value, unit, source=source))
 
     def date(self) -> str:

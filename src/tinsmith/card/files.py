@@ -5,6 +5,7 @@ from tinsmith.card.citation import citation_cff
 from tinsmith.card.croissant import CROISSANT_FILE, croissant
 from tinsmith.card.evidence import Evidence
 from tinsmith.card.facts import Facts
+from tinsmith.card.published import CHECKSUMS, checksums, evidence_files
 from tinsmith.card.render import render
 from tinsmith.card.schema import SCHEMA_FILE, schema_bytes
 from tinsmith.card.snippet_run import SnippetRun
@@ -20,6 +21,7 @@ def card_files(evidence: Evidence, config: CardConfig, name: str, runs: dict[str
         name: The run's name.
         runs: Results of running the How-to-Use code, by its form.
     """
+    evidence.reads.clear()
     facts = Facts(evidence, config)
     card = render(evidence, config, name, runs)
     files = {
@@ -30,4 +32,6 @@ def card_files(evidence: Evidence, config: CardConfig, name: str, runs: dict[str
         CROISSANT_FILE: croissant(facts, name),
         "CITATION.cff": citation_cff(facts, name),
     }
-    return {file: content for file, content in files.items() if content is not None}
+    written = {file: content for file, content in files.items() if content is not None}
+    written |= evidence_files(evidence)
+    return {**written, CHECKSUMS: checksums(written)}

@@ -166,8 +166,11 @@ def _card_json(facts: Facts, name: str, runs: dict[str, SnippetRun]) -> str:
         "schema": SCHEMA,
         "name": name,
         "fields": [asdict(use) for use in facts.uses],
-        # `inputs` are left out: all measurements of a stage share them, and they are in its stamp, whose hash is below.
-        "measurements": [{k: v for k, v in asdict(m).items() if k != "inputs"} for m in evidence.measurements.values()],
+        # All measurements of a stage share these hashes, and they follow from its stamp, whose hash is below.
+        "measurements": [
+            {k: v for k, v in asdict(m).items() if k not in ("inputs", "outputs")}
+            for m in evidence.measurements.values()
+        ],
         "snippets": [asdict(run) for run in runs.values()],
         "stamps": stamps,
         "environments": environment_sha256s(evidence),

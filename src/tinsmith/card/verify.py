@@ -1,6 +1,6 @@
 """Verify that a card still matches its run: every file, every number, every printed digit."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ from tinsmith.card.snippet import snippets
 from tinsmith.card.snippet_run import SnippetRun
 from tinsmith.card.verify_answers import wrong_judgements
 from tinsmith.card.verify_numbers import wrong_numbers
-from tinsmith.core import measure
+from tinsmith.card.verify_site import changed_copies
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.measure import Measurement
+from tinsmith.core.measure import Measurement, current_measurements
 from tinsmith.core.run_dir import RunDir, combined_sha256, read_json, tree_sha256s
+from tinsmith.derive.files import Files
 
 _SHOWN_CHARACTERS = 160
+_SITE = ("card", "app")
+_HASHED = ("inputs", "outputs")
+"""Keys of a stamp whose hashes are in every measurement of its stage."""
 
 
 def check_card(run: RunDir) -> list[str]:
@@ -31,25 +35,44 @@ def check_card(run: RunDir) -> list[str]:
         if any(problem.split(":")[0].endswith((".json", ".jsonl")) for problem in problems):
             return problems  # the checks below read these records and would report the same change again
         problems += [problem for stage in ("card", "app") for problem in _changed_files(run, stage)]
-        for problem in _problems(run):
+        for problem in card_problems(run, run.stage("card")):
             problems.append(problem)  # one by one, so that an error loses none
+        problems += _wrong_site(run)
     except ArtifactError as error:
         problems.append(error.message)
     return problems
 
 
-def _problems(run: RunDir) -> Iterator[str]:
-    card = run.stage("card")
+def _wrong_site(run: RunDir) -> Iterator[str]:
+    """Wrong numbers of the card and app stages, which the card does not show, and copies that differ from the card."""
+    stamps = {stage: read_json(run.stamp(stage)) for stage in (*STAGES, *_SITE) if run.stamp(stage).exists()}
+    measurements = {m.id: m for m in current_measurements(run) if m.stage in stamps}
+    yield from changed_stamps(stamps, measurements.values())
+    files = Files(run.stage, read_evidence(run).config.seed)
+    yield from wrong_numbers(measurements, [stage for stage in _SITE if stage in stamps], files)
+    if "app" in stamps:
+        yield from changed_copies(run.stage("card"), run.stage("app"))
+
+
+def card_problems(run: RunDir, card: Path, left_out: Collection[str] = ()) -> Iterator[str]:
+    """What contradicts the evidence in a run folder: its numbers, and every file of a card.
+
+    Args:
+        run: The run folder, or the evidence that ships beside a card.
+        card: The folder with the card's files.
+        left_out: Raw files that the folder lacks.
+    """
     missing = [name for name in ("README.md", "card.json", "snippets.json") if not (card / name).is_file()]
     if missing:
         yield from (f"card/{name}: missing" for name in missing)
         return
     yield from (f"card/card.json: {problem}" for problem in schema_problems((card / "card.json").read_bytes()))
-    log_bytes = _log_bytes(card / "card.json")
-    evidence = read_evidence(run, log_bytes)
-    yield from _changed_inputs(evidence)
-    yield from wrong_numbers(evidence)
-    yield from wrong_judgements(evidence)
+    evidence = read_evidence(run, _log_bytes(card / "card.json"))
+    files = Files(run.stage, evidence.config.seed)
+    yield from changed_stamps(evidence.stamps, evidence.measurements.values())
+    yield from wrong_numbers(evidence.measurements, evidence.stamps, files, left_out)
+    if not left_out:
+        yield from wrong_judgements(evidence)
     yield from _changed_card(evidence, card)
 
 
@@ -69,23 +92,31 @@ def _changed_files(run: RunDir, stage: str) -> Iterator[str]:
             yield f"{stage}/{path}: changed since the {stage} stage (sha256 was {before}, is {now})"
 
 
-def _changed_inputs(evidence: Evidence) -> Iterator[str]:
-    """Measurements whose inputs an earlier stage has since changed."""
-    reported = set()
-    for m in evidence.measurements.values():
-        for path, recorded in m.inputs.items():
-            stage, _, rest = path.partition("/")
-            if stage not in evidence.stamps or (m.stage, path, recorded) in reported:
-                continue  # files from outside the run folder have no stamp to compare with
-            reported.add((m.stage, path, recorded))
-            outputs = evidence.stamps[stage]["outputs"]
-            current = outputs.get(rest) if rest else combined_sha256(outputs)
+def changed_stamps(stamps: Mapping[str, Any], measurements: Iterable[Measurement]) -> Iterator[str]:
+    """Stages whose inputs an earlier stage has since changed, or whose stamp is not the one they were measured under.
+
+    Args:
+        stamps: By stage.
+        measurements: Of these stages.
+    """
+    hashes = {
+        stage: {kind: combined_sha256(stamp.get(kind, {})) for kind in _HASHED} for stage, stamp in stamps.items()
+    }
+    for stage, stamp in stamps.items():
+        for path, recorded in stamp.get("inputs", {}).items():
+            earlier, _, rest = path.partition("/")
+            current = stamps[earlier]["outputs"].get(rest) if earlier in stamps else recorded
             if current != recorded:
                 now = f"the sha256 {current[:12]}" if current else "no such file"
                 yield (
-                    f"{m.stage}: measured {path} with sha256 {recorded[:12]}, but stamps/{stage}.json has {now}; "
-                    f"run again: tinsmith run --from {m.stage}"
+                    f"{stage}: measured {path} with sha256 {recorded[:12]}, but stamps/{earlier}.json has {now}; "
+                    f"run again: tinsmith run --from {stage}"
                 )
+    of_other_files = {
+        (m.stage, kind) for m in measurements for kind in _HASHED if getattr(m, kind) != hashes[m.stage][kind]
+    }
+    for stage, kind in sorted(of_other_files):
+        yield f"measurements.jsonl: {stage} was measured with other {kind} than stamps/{stage}.json lists"
 
 
 def _changed_card(evidence: Evidence, card: Path) -> Iterator[str]:
@@ -99,25 +130,12 @@ def _changed_card(evidence: Evidence, card: Path) -> Iterator[str]:
     for file, expected in card_files(evidence, config, name, {run.form: run for run in runs}).items():
         current = (card / file).read_bytes() if (card / file).is_file() else b""
         yield from _first_difference(f"card/{file}", current, expected)
-    seconds = {f"card.snippet.{run.form}.seconds": run.elapsed_seconds for run in runs}
-    for m in _own_measurements(evidence.run):
-        if m.value != seconds.get(m.id):
-            yield f"measurements.jsonl: {m.id} is {m.value!r}, but card/snippets.json says {seconds.get(m.id)!r}"
-
-
-def _own_measurements(run: RunDir) -> list[Measurement]:
-    """The card stage's measurements, which were appended to the log after the card was rendered."""
-    if not run.stamp("card").exists():
-        return []
-    fingerprint = read_json(run.stamp("card")).get("fingerprint")
-    newest = {m.id: m for m in measure.read(run.measurements) if (m.stage, m.fingerprint) == ("card", fingerprint)}
-    return list(newest.values())
 
 
 def _first_difference(file: str, current: bytes, expected: bytes) -> Iterator[str]:
     if current == expected:
         return
-    page_lines, run_lines = current.decode(errors="replace").split("\n"), expected.decode().split("\n")
+    page_lines, run_lines = current.decode(errors="replace").split("\n"), expected.decode(errors="replace").split("\n")
     pairs = zip_longest(page_lines, run_lines, fillvalue="(end of file)")
     different = ((number, *pair) for number, pair in enumerate(pairs, start=1) if pair[0] != pair[1])
     # Bytes that are not UTF-8 can differ in lines that look the same.

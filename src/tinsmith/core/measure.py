@@ -54,8 +54,10 @@ class Measurement:
     """`{"op": "<=", "bound": 0.01}` if the run depends on this number; empty otherwise."""
     stage: str = ""
     fingerprint: str = ""
-    inputs: dict[str, str] = field(default_factory=dict)
-    """Run-relative path -> sha256 of what the stage read. Stamped by the pipeline."""
+    inputs: str = ""
+    """Hash of `inputs` in the stage's stamp: what the stage read. Stamped by the pipeline."""
+    outputs: str = ""
+    """Hash of `outputs` in the stage's stamp: what the stage wrote. Stamped by the pipeline."""
     environment: str = ""
     """Id of `environments/<id>.json`. Stamped by the pipeline."""
 

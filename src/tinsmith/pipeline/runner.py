@@ -122,24 +122,26 @@ def _run_stage(config: RunConfig, run: RunDir, stage: Stage, origin: _Origin, sa
     work_dir = _work_dir(run, stage, origin.fingerprint)
     context = StageContext(config.seed, lambda line: say(f"    {line}"))
 
-    def stamped_measurements() -> list[Measurement]:
-        return [replace(m, **origin.as_dict()) for m in context.recorder.measurements]
+    def stamped_measurements(outputs: dict[str, str]) -> list[Measurement]:
+        hashes = {"inputs": combined_sha256(origin.inputs), "outputs": combined_sha256(outputs)}
+        return [replace(m, **origin.as_dict() | hashes) for m in context.recorder.measurements]
 
     try:
         summary = stage.run(config, run, work_dir, context)
     except GateError:
-        measure.append(run.failed_gates, stamped_measurements())
+        measure.append(run.failed_gates, stamped_measurements({}))
         raise
+    outputs = tree_sha256s(work_dir)
     stamp = {
         **origin.as_dict(),
         "started_at": started.isoformat(timespec="seconds"),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "elapsed_seconds": round(time.monotonic() - started_seconds, 3),
         "measurements": len(context.recorder.measurements),
-        "outputs": tree_sha256s(work_dir),
+        "outputs": outputs,
     }
     check_stage_folder(run, stage.name)
-    measure.append(run.measurements, stamped_measurements())
+    measure.append(run.measurements, stamped_measurements(outputs))
     write_json(run.stamp(stage.name), stamp)
     replace_stage_folder(run, stage.name, work_dir)
     for line in summary:
