@@ -12,7 +12,7 @@ from tinsmith.card.bom import bom
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts
 from tinsmith.core.config import CardConfig
-from tinsmith.core.measure import Measurement, current_measurements
+from tinsmith.core.measure import current_measurements
 from tinsmith.core.run_dir import RunDir, file_sha256, read_json, write_json
 from validators import bom_errors
 
@@ -154,25 +154,19 @@ def test_metrics_are_the_measurements_at_full_precision(run, tree):
     assert metrics["Perplexity (base model)"]["slice"].endswith(f"; {base.count} conversations")
 
 
-def test_considerations_are_the_authors_words(run, tree):
+def test_considerations_are_the_authors_words_and_the_measured_energy(tree):
     considerations = tree["metadata"]["component"]["modelCard"]["considerations"]
     assert considerations == {
         "useCases": ["Answer questions about tea"],
         "technicalLimitations": ["Out of scope: Medical advice", "Knowledge cutoff: 2024-06"],
         "ethicalConsiderations": [{"name": "Wrong prices", "mitigationStrategy": "Prices are on the wall"}],
+        "environmentalConsiderations": {"properties": [{"name": "tinsmith:train.energy_joules", "value": "5400.5"}]},
     }
+
+
+def test_without_the_authors_words_and_energy_there_are_no_considerations(tmp_path):
+    run = write_run(tmp_path / "tea-bot", ("base", "data"))
     assert "considerations" not in json.loads(bom_of(run))["metadata"]["component"]["modelCard"]
-
-
-def test_measured_energy_is_a_consideration(run):
-    evidence = read_evidence(run)
-    assert "train.energy_joules" not in evidence.measurements
-    evidence.measurements["train.energy_joules"] = Measurement("train.energy_joules", 5400.5, "joules", 1, "runs", "m")
-    content = bom(Facts(evidence, CardConfig()), "tea-bot")
-    considerations = json.loads(content)["metadata"]["component"]["modelCard"]["considerations"]
-    properties = [{"name": "tinsmith:train.energy_joules", "value": "5400.5"}]
-    assert considerations == {"environmentalConsiderations": {"properties": properties}}
-    assert bom_errors(content) == []
 
 
 def test_the_parts_are_listed_with_their_versions(run, tree):

@@ -17,7 +17,6 @@ from tinsmith.card.sections import energy, graphs
 from tinsmith.card.stage import render_card
 from tinsmith.core.config import CardConfig
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.measure import Measurement
 from tinsmith.core.run_dir import file_sha256, read_json, write_json
 
 STRUCTURE = """
@@ -331,15 +330,12 @@ def test_words_of_others_cannot_change_the_structure(tmp_path, monkeypatch):
     assert plain("snake_case and _emphasis_") == "snake_case and \\_emphasis\\_"
 
 
-def test_energy_is_printed_with_its_counters_or_the_reason(tmp_path):
-    run = write_run(tmp_path / "tea-bot", ("base", "train"))
-    assert energy(Facts(read_evidence(run), CardConfig())) == (
-        "Not measured: this system shows no energy counters of its processor"
-    )
-    record = read_json(run.stage("train") / "train.json")
-    joules = {"processor 0": 5000.0, "GPU": 400.0}
-    write_json(run.stage("train") / "train.json", {**record, "energy": {"joules": joules, "not_measured": ""}})
-    evidence = read_evidence(run)
-    evidence.measurements["train.energy_joules"] = Measurement("train.energy_joules", 5400.0, "joules", 1, "runs", "m")
-    text = energy(Facts(evidence, CardConfig()))
-    assert text.startswith("1.50 Wh for training, by the counters of processor 0, GPU;"), text
+def test_energy_is_printed_with_its_counters_or_the_reason(full_run):
+    text = energy(Facts(read_evidence(full_run), CardConfig()))
+    assert text.startswith("1.50 Wh for training, by the counters of processor 0, memory of processor 0;"), text
+    record = full_run.stage("train") / "train.json"
+    without = {"joules": {}, "not_measured": "this system shows no energy counters"}
+    write_json(record, {**read_json(record), "energy": without})
+    evidence = read_evidence(full_run)
+    del evidence.measurements["train.energy_joules"]
+    assert energy(Facts(evidence, CardConfig())) == "Not measured: this system shows no energy counters"

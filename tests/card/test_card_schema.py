@@ -109,6 +109,7 @@ def test_every_value_has_one_type(card, schema):
         (("fields", 0, "source", "sha256"), "abc"),
         (("measurements", 0, "id"), "perplexity"),
         (("measurements", 0, "count"), 1.5),
+        (("measurements", 0, "raw"), ""),
         (("measurements", 0, "gate"), {"op": "~", "bound": 1}),
         (("measurements", 0, "gate"), {"op": "<="}),
         (("stamps", "base"), "1b723"),

@@ -124,7 +124,7 @@ class Measurement(Part):
     method: Name
     """The function that defines the number, or the protocol."""
     spread: Spread
-    raw: str
+    raw: Name
     """Path in the run folder of what the number was computed from."""
     gate: Gate | Nothing
     stage: Name
