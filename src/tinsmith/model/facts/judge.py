@@ -207,7 +207,7 @@ def _judge_name(fact: Fact, facts: Sequence[Fact], reply: Reply) -> Verdict:
             )
     if not stated:
         return "missing"
-    is_sure = all(stated) and not any(_is_alternative(place, fact, reply) for place in places)
+    is_sure = 2 * sum(stated) >= len(stated) and not any(_is_alternative(place, fact, reply) for place in places)
     return "stated" if is_sure else "contradicted"
 
 
