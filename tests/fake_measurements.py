@@ -98,6 +98,11 @@ def records() -> dict[str, dict]:
             "quantization": "blocks of 32 weights, GPTQ-calibrated",
             "recipes": [{"name": "rtn", "made": "rounded to nearest"}, {"name": "gptq", "made": "GPTQ-calibrated"}],
         },
+        "evaluate/evaluate.json": {
+            "groups": {"reworded": {"questions": 4, "source": "wordings of training answers", "reason": ""}},
+            "absent": {"evaluate.answers.format_valid": "most training answers have no JSON object with the same keys"},
+            "closed_book": {"withheld": ""},
+        },
         "bench/wasm.json": {
             "device": "wasm",
             "adapter": None,

@@ -15,9 +15,10 @@ from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import Facts, plain
 from tinsmith.card.sections import energy, graphs
 from tinsmith.card.stage import render_card
+from tinsmith.core import measure
 from tinsmith.core.config import CardConfig
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.run_dir import file_sha256, read_json, write_json
+from tinsmith.core.run_dir import file_sha256, read_json, tree_sha256s, write_json
 
 STRUCTURE = """
 # Model Card:
@@ -339,3 +340,20 @@ def test_energy_is_printed_with_its_counters_or_the_reason(full_run):
     evidence = read_evidence(full_run)
     del evidence.measurements["train.energy_joules"]
     assert energy(Facts(evidence, CardConfig())) == "Not measured: this system shows no energy counters"
+
+
+def test_a_group_that_was_not_asked_has_its_reason_in_the_evidence(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "tea-bot")
+    path = run.stage("evaluate") / "evaluate.json"
+    reason = "no training answer has wordings"
+    write_json(path, read_json(path) | {"absent": {"evaluate.facts.reworded": reason}, "groups": {}})
+    lines = [m for m in measure.read(run.measurements) if not m.id.startswith("evaluate.facts.reworded.")]
+    run.measurements.unlink()
+    measure.append(run.measurements, lines)
+    stamp = read_json(run.stamp("evaluate"))
+    count = sum(m.stage == "evaluate" for m in lines)
+    write_json(run.stamp("evaluate"), stamp | {"outputs": tree_sha256s(run.stage("evaluate")), "measurements": count})
+    evidence = (write_card(run, monkeypatch) / "EVIDENCE.md").read_text()
+    assert f"| The same in other words | Not measured: {reason} |" in evidence
+    assert "| Questions it was trained on | 0 % |" in evidence
+    assert "The questions in other words are" not in evidence

@@ -61,7 +61,8 @@ def table_variables(facts: Facts) -> dict[str, Any]:
             *({"what": what, **_row(facts, prefix)} for what, prefix in _LOSSES),
             *_measured(facts, {"evaluate.perplexity.test_clean": _CLEAN}),
         ],
-        "fact_rows": _measured(facts, {f"evaluate.facts.{group}": what for group, what in _GROUPS.items()}),
+        "fact_rows": _fact_rows(facts),
+        "reworded_source": _reworded_source(facts),
         "contradicted_rows": _measured(
             facts, {f"evaluate.contradicted.{group}": what for group, what in _GROUPS.items()}
         ),
@@ -76,6 +77,21 @@ def table_variables(facts: Facts) -> dict[str, Any]:
         ],
         "judge_lines": judge_lines(facts),
     }
+
+
+def _fact_rows(facts: Facts) -> list[Row]:
+    """One row per group, with the reason if it has no number; none if no questions were asked."""
+    if not facts.has("evaluate.questions.trained"):
+        return []
+    prefixes = {f"evaluate.facts.{group}": what for group, what in _GROUPS.items()}
+    shown = [prefix for prefix in prefixes if not prefix.endswith("_clean") or _subjects(facts, prefix)]
+    return [{"what": prefixes[prefix], **_row(facts, prefix)} for prefix in shown]
+
+
+def _reworded_source(facts: Facts) -> str:
+    """Where questions in other words come from; empty if none were asked."""
+    key = "groups.reworded.source"
+    return facts.recorded("evaluate", "evaluate.json", key) if facts.raw("evaluate", "evaluate.json", key) else ""
 
 
 def _measured(facts: Facts, names: dict[str, str]) -> list[Row]:

@@ -82,7 +82,10 @@ def _asked(files: Files) -> list[Asked]:
 
 
 def _facts(files: Files) -> Numbers:
-    return {} if withheld(files) else rates.fact_numbers(files.once(_asked), clean_conversations(files))
+    numbers = rates.fact_numbers(files.once(_asked), clean_conversations(files))
+    if not withheld(files):
+        return numbers
+    return {id: number for id, number in numbers.items() if id.startswith("evaluate.facts.wrong_numbers.")}
 
 
 def _controls(files: Files) -> Numbers:
