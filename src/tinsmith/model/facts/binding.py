@@ -125,7 +125,8 @@ def _is_on_topic(mention: Mention, fact: Fact, reply: Reply) -> bool:
     """Whether the sentence or the reply has words of the fact's topic, or hardly any words that could tell."""
     if len(mention.sentence) <= ELLIPTIC_WORDS or any(is_among(word, fact.topic) for word in mention.sentence):
         return True
-    return any(is_among(word, fact.topic) for word in reply.words) or not fact.topic
+    is_told_by_side = bool(mention.sides & frozenset(fact.sides))
+    return is_told_by_side or not fact.topic or any(is_among(word, fact.topic) for word in reply.words)
 
 
 def agrees(fact: Fact, mention: Mention, reply: Reply) -> bool:

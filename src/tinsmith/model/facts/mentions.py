@@ -40,7 +40,7 @@ class Mention:
     subject: frozenset[str]
     """Stems of the words before the verb that leads to it."""
     names: frozenset[str]
-    """Stems of capitalised words that lead to it."""
+    """Stems of capitalised words that lead to it, and of acronyms behind it."""
     target: frozenset[str]
     """Stems of the words after a `for` behind it."""
     sides: frozenset[tuple[str, int]]
@@ -49,13 +49,9 @@ class Mention:
     value: Value | None = None
 
 
-def value_mentions(text: str) -> tuple[Mention, ...]:
-    """All values of plain text."""
-    return _value_mentions(text)
-
-
 @lru_cache(maxsize=4096)
-def _value_mentions(text: str) -> tuple[Mention, ...]:
+def value_mentions(text: str) -> tuple[Mention, ...]:
+    """All values of plain text, in order."""
     sentences = sentences_of(text)
     values = find_values(text)
     mentions = []
@@ -111,7 +107,7 @@ def mention_at(
         slot,
         everything,
         subject_before(left),
-        names_in(left, sentence),
+        names_in(left, right, sentence),
         _target(right),
         frozenset(sides),
         (number, _row(parts, index, spans)),

@@ -84,8 +84,9 @@ def content_words(tokens: Collection[Token]) -> frozenset[str]:
     return frozenset(
         stem(token.text)
         for token in tokens
+        # Without `'s`, and without `'ll` and the like after a pronoun.
         if token.kind == "word"
-        and token.lower.removesuffix("'s") not in skipped
+        and token.lower.split("'")[0] not in skipped
         and len(token.text) > 1
         and "n't" not in token.lower
     )
@@ -251,9 +252,8 @@ def subject_before(tokens: Sequence[Token]) -> frozenset[str]:
     for index, token in enumerate(tokens):
         if token.lower in words("clauses", "verbs") and index:
             subject = tokens[:index]
-            return (
-                frozenset() if any(t.lower in words("clauses", "pronouns") for t in subject) else content_words(subject)
-            )
+            is_pronoun = any(t.lower.split("'")[0] in words("clauses", "pronouns") for t in subject)
+            return frozenset() if is_pronoun else content_words(subject)
     return frozenset()
 
 
@@ -273,10 +273,11 @@ def _respectively(
     return [(tuple(item), ()) for item in items] if len(items) == count else []
 
 
-def names_in(tokens: Sequence[Token], sentence: Sentence) -> frozenset[str]:
-    """Stems of capitalised words that do not start the sentence."""
-    named = [token for token in tokens if token.kind == "word" and token.text[0].isupper()]
-    return content_words([token for token in named if token.start > sentence.tokens[0].start])
+def names_in(left: Sequence[Token], right: Sequence[Token], sentence: Sentence) -> frozenset[str]:
+    """Stems of capitalised words before a place that do not start the sentence, and of acronyms behind it."""
+    named = [token for token in left if token.text[0].isupper() and token.start > sentence.tokens[0].start]
+    acronyms = [token for token in right if token.text.isupper() and len(token.text) > 1]
+    return content_words([*named, *acronyms])
 
 
 def segments(sentence: Sentence, spans: Sequence[tuple[int, int]]) -> list[tuple[tuple[Token, ...], tuple[Token, ...]]]:
