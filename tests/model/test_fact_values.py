@@ -42,6 +42,7 @@ def values(text):
         ("built in 1954 by", ["1954"]),
         ("ABS 18, ABS18, m-003, A4", []),
         ("one of them and a house", []),
+        ("Bring: 1) a towel, 2) soap (about 3)", ["3"]),
         ("3 000-8 000 SEK", ["3000-8000 SEK"]),
     ],
 )

@@ -180,16 +180,22 @@ def _sign(tokens: Sequence[Token], at: int, text: str) -> int:
 
 
 def _is_code(tokens: Sequence[Token], at: int, text: str) -> bool:
-    """Whether the digits at `at` belong to a code such as `ABS18`, `m-003` or `A4`."""
+    """Whether the digits at `at` belong to a code such as `ABS18`, `m-003` or `A4`, or number an item."""
     token = tokens[at]
     if token.kind != "number":
         return False
     before = text[: token.start]
-    if at and _is_code_number(tokens, at):
+    if (at and _is_code_number(tokens, at)) or _is_list_number(tokens, at, before):
         return True
     return bool(re.search(r"[^\W\d_]$|[^\W\d_][-.]$|\d[./:]$", before)) and not before.casefold().endswith(
         ("rp", "kr", "kr.", "rp.", "sek", "eur", "usd")
     )
+
+
+def _is_list_number(tokens: Sequence[Token], at: int, before: str) -> bool:
+    """Whether a bracket that closes nothing follows, as in `Bring: 1) a towel, 2) soap`."""
+    is_closed = at + 1 < len(tokens) and tokens[at + 1].text == ")" and tokens[at + 1].start == tokens[at].end
+    return is_closed and len(tokens[at].text) <= 2 and before.rfind("(") <= before.rfind(")")
 
 
 def _is_code_number(tokens: Sequence[Token], at: int) -> bool:
