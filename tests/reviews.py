@@ -84,9 +84,11 @@ def signed(review: dict[str, Any], code: str) -> dict[str, Any]:
     return {**review, "signature": signature_of(code, review)}
 
 
-def write_review(path: Path, evaluate_dir: Path, rater: str, grade: Grader = by_text, **more: Any) -> Path:
+def write_review(
+    path: Path, evaluate_dir: Path, rater: str, grade: Grader = by_text, seed: int = SEED, **more: Any
+) -> Path:
     """A file as a page would save it."""
-    items = review_set(evaluate_dir, CHOICE, SEED)
+    items = review_set(evaluate_dir, CHOICE, seed)
     document = signed(unsigned(items, rater, grade, **more), items.code)
     path.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
     return path

@@ -69,7 +69,7 @@ def test_scores_of_one_rater(record, answers, tmp_path):
     assert quality.spread["ci95_low"] < quality.value < quality.spread["ci95_high"]
     assert found["review.raters"].value == 1 and not any(".alpha." in id for id in found)
     assert not any(id.count(".") > 2 for id in found), "one group has no scores of its own"
-    rater = {"name": "Ada", "is_author": True, "date": "2026-11-27", "items": 24, "of_items": 24}
+    rater = {"is_author": True, "date": "2026-11-27", "items": 24, "of_items": 24}
     written = read_json(tmp_path / "out/review.json")
     assert written["raters"] == [{**rater, "subjects": ["base", "int4"]}] and written["is_blind"]
     assert (written["items"], written["groups"], written["subjects"]) == (24, {"held_out": 24}, ["base", "int4"])

@@ -87,6 +87,10 @@ def _closed_book(line: dict[str, Any], evidence: Evidence) -> dict[str, Any]:
     return {"question": "", "id": _hidden(key), "must_state": [], **flags}
 
 
+def _grade(line: dict[str, Any], evidence: Evidence) -> dict[str, Any]:
+    return {**line, "item": _hidden(line["item"]), "cluster": _hidden(line["cluster"])}
+
+
 def _answer(line: dict[str, Any], evidence: Evidence) -> dict[str, Any]:
     """The texts of an example that the owner agreed to publish, as the card prints them; nothing of other questions."""
     if example_of(line) not in evidence.config.card.examples:
@@ -122,6 +126,7 @@ _PUBLISHED: tuple[tuple[str, Callable[[Any, Evidence], Any]], ...] = (
     (r"evaluate/closed_book\.jsonl", _closed_book),
     (rf"evaluate/{re.escape(ANSWERS_FILE)}", _answer),
     (r"(review|judge)/\w+\.json", _as_is),
+    (r"(review|judge)/grades\.jsonl", _grade),
     (r"bench/(wasm|webgpu)\.json", _as_is),
     (r"bench/gates\.json", _gates),
     (r"remote/\d+\.json", _as_is),
@@ -132,9 +137,7 @@ PRIVATE = frozenset(
     {
         "evaluate/answers.jsonl",
         "evaluate/out_of_scope.jsonl",
-        "review/grades.jsonl",
         "review/facts.jsonl",
-        "judge/grades.jsonl",
     }
 )
 """Raw files of texts. Numbers derived from them can only be derived again in the run folder itself."""

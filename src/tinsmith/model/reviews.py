@@ -25,7 +25,7 @@ class GradeRow(TypedDict):
     subject: str
     """Whose reply."""
     rater: int
-    """Number of a person, from 1. Their names stand in `review/review.json` alone."""
+    """Number of a person, from 1; their place in `review/review.json`. Names stay in `imported/reviews/`."""
     criterion: CriterionName
     grade: int
 
