@@ -20,13 +20,14 @@ def results_table(measurements: Sequence[Measurement]) -> str:
 
     rows = [("", *_SUBJECTS)]
     for split in ("train", "val", "test"):
-        rows.append((f"perplexity, {split}", *(cell(f"evaluate.perplexity.{split}.{m}", "{:.2f}") for m in _SUBJECTS)))
+        perplexities = (cell(f"evaluate.perplexity.{split}.{m}", "{:.2f}") for m in _MODELS)
+        rows.append((f"perplexity, {split}", *perplexities, ""))
     for name, title in (
         ("stop_rate", "answers that stop"),
         ("repetition_rate", "answers that repeat"),
         ("format_valid", "answers with valid JSON"),
     ):
-        rows.append((title, *(cell(f"evaluate.answers.{name}.{m}", "{:.0f} %", 100) for m in _SUBJECTS)))
+        rows.append((title, *(cell(f"evaluate.answers.{name}.{m}", "{:.0f} %", 100) for m in _MODELS), ""))
     for group, title in (
         ("trained", "facts, trained questions"),
         ("reworded", "facts, in other words"),
@@ -37,7 +38,7 @@ def results_table(measurements: Sequence[Measurement]) -> str:
         rows.append((title, *(cell(f"evaluate.facts.{group}.{m}", "{:.0f} %", 100) for m in _SUBJECTS)))
     widths = [max(len(row[column]) for row in rows) for column in range(1 + len(_SUBJECTS))]
     lines = [
-        "  ".join((row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))))
+        "  ".join((row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)))).rstrip()
         for row in rows
     ]
     lines += [
