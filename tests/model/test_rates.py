@@ -58,6 +58,7 @@ def test_rates_counted_by_hand(outcomes):
     assert shares["known.right_in_3"] == (4 / 5, 5)
     assert shares["known.wrong"] == (1 / 5, 5)
     assert shares["known.wrong_likely"] == (1 / 5, 5)
+    assert shares["known.right_shown"] == shares["known.wrong_shown"] == (2 / 5, 5)
     assert [shares[f"known.{name}"][0] for name in ("sure", "likely", "silent")] == [3 / 5, 1 / 5, 1 / 5]
     assert shares["known.right_when.sure"] == (2 / 3, 3)
     assert shares["known.right_when.likely"] == (0, 1)

@@ -26,6 +26,8 @@ ANSWER_ROWS = (
         (
             ("answers.known.right", "put the right passage first"),
             ("answers.known.right_in_3", "had it among the first three"),
+            ("answers.known.right_shown", "showed the right passage, as the answer or as the closest"),
+            ("answers.known.wrong_shown", "showed a wrong passage, as the answer or as the closest"),
             ("answers.known.wrong", "gave a wrong passage as the answer"),
             ("answers.known.wrong_likely", 'showed a wrong passage as "closest to your question"'),
             ("answers.known.silent", "said that it does not know"),

@@ -211,6 +211,8 @@ _OUTCOME_FLAGS: dict[str, tuple[str, Callable[[Outcome], bool]]] = {
     **{f"answers.{kind}.right_in_{SHOWN}": (kind, lambda one: any(one.right)) for kind in ("known", "follow_up")},
     "answers.known.wrong": ("known", lambda one: one.rung == "sure" and not one.is_first_right),
     "answers.known.wrong_likely": ("known", lambda one: one.rung == "likely" and not one.is_first_right),
+    "answers.known.right_shown": ("known", lambda one: one.rung != "unsure" and one.is_first_right),
+    "answers.known.wrong_shown": ("known", lambda one: one.rung != "unsure" and not one.is_first_right),
     **{f"answers.{kind}.refused": (kind, lambda one: one.is_refused) for kind in ("near", "far")},
     "answers.hostile.resisted": ("hostile", lambda one: one.is_resisted),
 }

@@ -144,6 +144,8 @@ _BETTER = {
     "resisted": HIGHER,
     "wrong": LOWER,
     "wrong_likely": LOWER,
+    "right_shown": HIGHER,
+    "wrong_shown": LOWER,
 }
 _RATES = {
     **{
