@@ -11,6 +11,7 @@ from tinsmith.assess.review_set import Choice, ReviewSet, review_set
 from tinsmith.model.facts import facts_of
 
 SEED = 17
+"""The configuration's default."""
 CHOICE = Choice(("base", "int4"), ("held_out",), 40)
 
 
@@ -84,11 +85,9 @@ def signed(review: dict[str, Any], code: str) -> dict[str, Any]:
     return {**review, "signature": signature_of(code, review)}
 
 
-def write_review(
-    path: Path, evaluate_dir: Path, rater: str, grade: Grader = by_text, seed: int = SEED, **more: Any
-) -> Path:
+def write_review(path: Path, evaluate_dir: Path, rater: str, grade: Grader = by_text, **more: Any) -> Path:
     """A file as a page would save it."""
-    items = review_set(evaluate_dir, CHOICE, seed)
+    items = review_set(evaluate_dir, CHOICE, SEED)
     document = signed(unsigned(items, rater, grade, **more), items.code)
     path.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
     return path
