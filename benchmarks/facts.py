@@ -58,6 +58,7 @@ from tinsmith.train.optimizer import MasterAdamW
 from tinsmith.train.qlora import load_qlora
 from tinsmith.train.stage import build_engine
 
+MAX_NEW_TOKENS = 128
 NOTES = 3
 NEAREST = 5
 """Wrong notes in training are drawn from this many."""
@@ -272,7 +273,8 @@ def trained_figures(
     def reply(prompts: Sequence[Sequence[Message]]) -> list[str]:
         ids = [tokenizer.encode_prompt(messages) for messages in prompts]
         model = trainable.model.get_base_model().eval()
-        return [one.text for one in torch_answers(model, tokenizer, ids, config.evaluate.max_new_tokens, "answer")]
+        limit = config.evaluate.max_new_tokens or MAX_NEW_TOKENS
+        return [one.text for one in torch_answers(model, tokenizer, ids, limit, "answer")]
 
     def after_steps() -> None:
         epoch, steps = divmod(progress.step, steps_per_epoch(settings, len(train)))
