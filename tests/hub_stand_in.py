@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub on this machine: one model repository that can be created and committed to."""
+"""A stand-in for the Hugging Face Hub on this machine: one repository or Space that can be created and changed."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ class StandInHub:
     """The repository `tea/bot`, and what was asked of it."""
 
     def __init__(self) -> None:
-        self.exists, self.private = False, True
+        self.exists, self.private, self.kind = False, True, "model"
         self.files: dict[str, bytes] = {}
         self.stored: dict[str, bytes] = {}
         """Large files that arrived, by SHA-256."""
@@ -53,6 +53,15 @@ class StandInHub:
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and headers."""
+        # A Space has the same addresses below `spaces`.
+        path = path.replace("/api/spaces/", "/api/models/").removeprefix("/spaces")
+        if path == f"/api/models/{NAME}/commits/main":
+            return _json(
+                [
+                    {"id": f"{n:040x}", "title": "", "message": "", "authors": [], "date": "2026-11-27T00:00:00.000Z"}
+                    for n in range(self.commits)
+                ]
+            )
         if method == "POST" and path == "/api/repos/create":
             return self._create(json.loads(body))
         if method == "POST" and path == "/api/validate-yaml":
@@ -82,7 +91,12 @@ class StandInHub:
         assert f"{wanted['organization']}/{wanted['name']}" == NAME
         if self.exists:
             return 409, b'{"error": "exists"}', {}
-        self.create({}, wanted["visibility"] == "private")
+        self.kind = wanted.get("type", "model")
+        own = {}
+        if self.kind == "space":
+            assert wanted["sdk"] == "static"
+            own = dict.fromkeys(("README.md", "index.html", "style.css"), b"the Hub's own\n")
+        self.create(own, wanted["visibility"] == "private")
         return _json({"url": f"{self.url}/{NAME}"})
 
     def _listed(self, name: str) -> dict:

@@ -154,7 +154,7 @@ def build_app(
     write_json(out_dir / "app.json", settings)
     for name, text in card_pages(card_dir, names.title).items():
         write_text(out_dir / name, text)
-    _write_host_files(out_dir, names.title)
+    write_host_files(out_dir, names.title)
     summary = [_measure_files(out_dir, context), answers_summary]
     if not config.questions:
         summary.append("the page suggests no questions; choose some with: tinsmith approve CONFIG")
@@ -209,7 +209,7 @@ def _write_answers(config: AnswersConfig, answers_dir: Path, target: Path) -> tu
     return True, f"the page shows {shown}{wordings}"
 
 
-def _write_host_files(out_dir: Path, title: str) -> None:
+def write_host_files(out_dir: Path, title: str) -> None:
     """Write the headers in the formats of common hosts, and `HOSTING.md`, which says which host reads which file."""
     lines = [f"{name}: {value}" for name, value in HOST_HEADERS.items()]
     write_text(out_dir / "_headers", "/*\n" + "".join(f"  {line}\n" for line in lines))

@@ -148,17 +148,18 @@ def card(run_path: Path, check_only: bool) -> None:
     "target",
     required=True,
     metavar="TARGET",
-    help="A folder, for a static host; or hf:ORGANISATION/NAME, a repository on the Hugging Face Hub.",
+    help="A folder, for any static host; HOST:FOLDER, for github-pages, cloudflare, netlify, vercel, apache or nginx; "
+    "space:ORGANISATION/NAME, a static Space on the Hugging Face Hub; hf:ORGANISATION/NAME, a model repository there.",
 )
-@click.option("--public", "is_public", is_flag=True, help="With hf: let everyone read the repository.")
+@click.option("--public", "is_public", is_flag=True, help="With hf or space: let everyone read the repository.")
 @click.option("--dry-run", is_flag=True, help="Only list what would change; write and send nothing.")
 @click.option("--yes", is_flag=True, help="Publish without asking.")
 def publish(run_path: Path, **options: Any) -> None:
     """Bring a finished run where visitors get it.
 
-    A folder gets the site: chat page, card, runtime and model. A repository on the Hub gets the model, with the card as
-    its README; a new one is private without --public. Only what differs is written, and nothing that tinsmith did not
-    write is replaced or removed.
+    A folder or a Space gets the site: chat page, card, runtime and model. A model repository on the Hub gets the model,
+    with the card as its README. What is new on the Hub is private without --public. Only what differs is written, and
+    nothing that tinsmith did not write is replaced or removed.
     """
     from tinsmith.commands.publish import PublishOptions, publish
 

@@ -1,7 +1,7 @@
 """`tinsmith publish`: bring a finished run where visitors get it, after a list of what that changes and a question.
 
-A folder gets the site, `app/`, for a static host. A repository on the Hugging Face Hub gets the model, `app/model/`:
-the package with the card as its README.
+A folder gets the site, `app/`, for any static host, or for one that is named. A static Space on the Hugging Face Hub
+gets the site too. A model repository there gets the model, `app/model/`: the package with the card as its README.
 """
 
 import sys
@@ -13,6 +13,7 @@ import click
 from tinsmith.commands.card import require_true_card
 from tinsmith.commands.existing_run import config_of, existing_run
 from tinsmith.commands.publish_folder import PublishedFolder
+from tinsmith.commands.publish_hosts import SPACE, files_for, split_host
 from tinsmith.commands.publish_hub import HubRepository
 from tinsmith.commands.publish_plan import MARK_FILE, File
 from tinsmith.commands.terminal import say, say_next, show, typed
@@ -20,7 +21,7 @@ from tinsmith.core.errors import ArtifactError, UserError
 from tinsmith.core.run_dir import RunDir, read_stamp
 from tinsmith.pipeline.stages import STAGE_NAMES
 
-_HUB = "hf:"
+_HUB, _SPACE = "hf:", "space:"
 _GITHUB_BYTES = 100 * 2**20
 """Largest file that GitHub Pages takes."""
 
@@ -30,7 +31,7 @@ class PublishOptions:
     """Options as given on the command line."""
 
     target: str
-    """A folder, or `hf:organisation/name`."""
+    """A folder, `HOST:FOLDER`, `space:organisation/name` or `hf:organisation/name`."""
     is_public: bool = False
     dry_run: bool = False
     yes: bool = False
@@ -48,10 +49,13 @@ def publish(run_path: Path, options: PublishOptions) -> None:
     target = _target(run, options)
     say("checking the card, and every file of the run against its digest")
     require_true_card(run)
-    is_hub = isinstance(target, HubRepository)
-    files = _files(run, "model/" if is_hub else "")
+    is_model = options.target.startswith(_HUB)
+    files = _files(run, "model/" if is_model else "")
+    host = SPACE if options.target.startswith(_SPACE) else split_host(options.target)[0]
+    if host:
+        files = files_for(host, files)
     plan = target.plan(files)
-    source = run.stage("app") / "model" if is_hub else run.stage("app")
+    source = run.stage("app") / "model" if is_model else run.stage("app")
     show(f"{source} -> {options.target}" + (f" ({plan.place})" if plan.place else ""))
     for line in plan.lines():
         show(line)
@@ -69,7 +73,7 @@ def publish(run_path: Path, options: PublishOptions) -> None:
         return
     target.publish(plan)
     show(f"published: {options.target}")
-    _say_what_follows(run, target)
+    _say_what_follows(run, target, is_model)
 
 
 def _require_finished(run: RunDir) -> None:
@@ -101,9 +105,10 @@ def _files(run: RunDir, prefix: str) -> dict[str, File]:
 
 
 def _target(run: RunDir, options: PublishOptions) -> PublishedFolder | HubRepository:
-    if options.target.startswith(_HUB):
-        return HubRepository(options.target.removeprefix(_HUB), options.is_public)
-    folder = Path(options.target)
+    for prefix, kind in ((_HUB, "model"), (_SPACE, "space")):
+        if options.target.startswith(prefix):
+            return HubRepository(options.target.removeprefix(prefix), options.is_public, kind)
+    folder = Path(split_host(options.target)[1])
     if options.is_public:
         raise UserError("--public is for repositories on the Hugging Face Hub", "Leave it out for a folder.")
     if folder.resolve().is_relative_to(run.root.resolve()):
@@ -121,6 +126,8 @@ def _warn(run: RunDir, files: dict[str, File], options: PublishOptions) -> None:
                 f"careful: the code on the card loads another repository, because card.hub_id is {says}; "
                 f'set it to "{name}" and run again'
             )
+        return
+    if options.target.startswith(_SPACE) or split_host(options.target)[0]:
         return
     largest = max(files, key=lambda path: files[path].size_bytes)
     if files[largest].size_bytes > _GITHUB_BYTES:
@@ -142,7 +149,10 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _say_what_follows(run: RunDir, target: PublishedFolder | HubRepository) -> None:
+def _say_what_follows(run: RunDir, target: PublishedFolder | HubRepository, is_model: bool) -> None:
+    if isinstance(target, HubRepository) and not is_model:
+        say(f"The chat page, once the Space has started: {target.url}")
+        return
     if isinstance(target, HubRepository):
         say(f"The model with its card: {target.url}")
         say(f"The chat page goes to a static host: {typed('publish', run.root, '--to', 'FOLDER')}")

@@ -1,11 +1,11 @@
-"""Publish to a model repository on the Hugging Face Hub: one commit with what differs, on top of what was compared."""
+"""Publish to the Hugging Face Hub, to a model repository or a static Space, by one commit with what differs."""
 
 import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tinsmith.commands.publish_plan import MARK_FILE, File, Plan, Present, compare, mark_text, read_mark
 from tinsmith.core.disk_errors import disk_problem
@@ -15,10 +15,13 @@ from tinsmith.core.writers import is_loopback
 
 _HUBS_OWN = (".gitattributes",)
 """Files that the Hub itself puts into a new repository."""
+_HUBS_OWN_IN_SPACES = ("README.md", "index.html", "style.css")
+"""More of them, in the first commit of a new static Space."""
 _RETRYABLE_STATUSES = (429, 500, 502, 503, 504)
 _PAUSES_SECONDS = (1.0, 4.0)
 """Waits before the second and the third try."""
 _SHOWN_CHARACTERS = 300
+_NOUNS = {"model": "repository", "space": "Space"}
 
 Result = TypeVar("Result")
 
@@ -29,12 +32,13 @@ class HubRepository:
     The token is the one in HF_TOKEN or of the library's login, the endpoint the one in HF_ENDPOINT.
     """
 
-    def __init__(self, name: str, is_public: bool) -> None:
+    def __init__(self, name: str, is_public: bool, kind: Literal["model", "space"] = "model") -> None:
         """Check name, endpoint and token; sends nothing.
 
         Args:
             name: `organisation/name`.
             is_public: Whether the repository is or may become readable by everyone.
+            kind: A model repository, or a static Space.
 
         Raises:
             UserError: one of them cannot be used.
@@ -43,13 +47,14 @@ class HubRepository:
         from huggingface_hub.errors import HFValidationError
         from huggingface_hub.utils import validate_repo_id
 
+        prefix = {"model": "hf:", "space": "space:"}[kind]
         try:
             validate_repo_id(name)
             is_valid = name.count("/") == 1
         except HFValidationError:
             is_valid = False
         if not is_valid:
-            raise UserError(f"hf:{name}: not the name of a repository", "Write it as hf:organisation/name.")
+            raise UserError(f"{prefix}{name}: not the name of a repository", f"Write it as {prefix}organisation/name.")
         endpoint = huggingface_hub.constants.ENDPOINT
         if not endpoint.startswith("https://") and not is_loopback(endpoint):
             raise UserError(
@@ -58,11 +63,11 @@ class HubRepository:
         token = huggingface_hub.get_token()
         if not token:
             raise UserError(
-                f"hf:{name}: no token for {endpoint}",
+                f"{prefix}{name}: no token for {endpoint}",
                 "Log in: hf auth login. Or set HF_TOKEN to a token that may write.",
             )
-        self.url = f"{endpoint}/{name}"
-        self._name, self._is_public, self._token = name, is_public, token
+        self.url = f"{endpoint}/spaces/{name}" if kind == "space" else f"{endpoint}/{name}"
+        self._name, self._is_public, self._token, self._kind = name, is_public, token, kind
         self._api = huggingface_hub.HfApi(endpoint=endpoint, token=token, library_name="tinsmith")
 
     def plan(self, files: dict[str, File]) -> Plan:
@@ -74,7 +79,7 @@ class HubRepository:
         """
         info = self._asked(self._info)
         if info is None:
-            place = f"a new {'public' if self._is_public else 'private'} repository"
+            place = f"a new {'public' if self._is_public else 'private'} {_NOUNS[self._kind]}"
             return Plan(files, new=tuple(files), changed=(), removed={}, kept=(), place=place)
         if not info.private and not self._is_public:
             raise UserError(
@@ -89,7 +94,7 @@ class HubRepository:
             if path in tree
         }
         plan = compare(self.url, files, written, present, tree.keys() - {MARK_FILE})
-        return replace(plan, place=_place(info.private, self._is_public), commit=info.sha)
+        return replace(plan, place=_place(_NOUNS[self._kind], info.private, self._is_public), commit=info.sha)
 
     def publish(self, plan: Plan) -> None:
         """Create the repository if there is none, send what differs as one commit, and compare again.
@@ -102,7 +107,7 @@ class HubRepository:
         """
         if plan.commit is None:
             is_private = not self._is_public
-            self._asked(lambda: self._api.create_repo(self._name, private=is_private, exist_ok=True))
+            self._asked(lambda: self._create(is_private))
             plan = self.plan(plan.files)
         self._asked(lambda: self._commit(plan))
         remaining = self.plan(plan.files)
@@ -113,12 +118,16 @@ class HubRepository:
                 "Look for a .gitignore in the repository, or run the same command again.",
             )
 
+    def _create(self, is_private: bool) -> None:
+        sdk = "static" if self._kind == "space" else None
+        self._api.create_repo(self._name, repo_type=self._kind, space_sdk=sdk, private=is_private, exist_ok=True)
+
     def _info(self) -> Any:
         """What the Hub says of the repository; None if there is none."""
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
         try:
-            return self._api.model_info(self._name)
+            return self._api.repo_info(self._name, repo_type=self._kind)
         except GatedRepoError:
             raise
         except RepositoryNotFoundError as error:
@@ -127,7 +136,7 @@ class HubRepository:
             return None
 
     def _tree(self, commit: str) -> dict[str, Any]:
-        items = self._api.list_repo_tree(self._name, recursive=True, revision=commit)
+        items = self._api.list_repo_tree(self._name, recursive=True, revision=commit, repo_type=self._kind)
         return {item.path: item for item in items if hasattr(item, "blob_id")}
 
     def _written(self, tree: dict[str, Any], commit: str) -> dict[str, list[str]]:
@@ -136,6 +145,8 @@ class HubRepository:
             mark = self._content(MARK_FILE, commit).decode(errors="replace")
             return read_mark(mark, f"{self.url}: {MARK_FILE}")
         names = sorted(tree.keys() - set(_HUBS_OWN))
+        if self._kind == "space" and set(names) <= set(_HUBS_OWN_IN_SPACES) and self._has_one_commit():
+            return {path: [self._sha256(tree[path], None, commit)] for path in names}
         if names:
             raise UserError(
                 f"{self.url}: not published by tinsmith (it has no {MARK_FILE}) and not empty (it contains "
@@ -143,6 +154,10 @@ class HubRepository:
                 "Name a repository that is new or empty.",
             )
         return {}
+
+    def _has_one_commit(self) -> bool:
+        """Whether nobody has committed since the Hub made the repository."""
+        return len(self._asked(lambda: list(self._api.list_repo_commits(self._name, repo_type=self._kind)))) == 1
 
     def _sha256(self, remote: Any, file: File | None, commit: str) -> str:
         """Digest of a file of the repository.
@@ -161,9 +176,12 @@ class HubRepository:
     def _content(self, path: str, commit: str) -> bytes:
         """The content of a file of the repository."""
         with scratch_folder("tinsmith-publish-") as folder:
-            return Path(
-                self._asked(lambda: self._api.hf_hub_download(self._name, path, revision=commit, local_dir=folder))
-            ).read_bytes()
+            fetched = self._asked(
+                lambda: self._api.hf_hub_download(
+                    self._name, path, revision=commit, local_dir=folder, repo_type=self._kind
+                )
+            )
+            return Path(fetched).read_bytes()
 
     def _commit(self, plan: Plan) -> None:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -176,6 +194,7 @@ class HubRepository:
                 CommitOperationAdd(MARK_FILE, mark.encode()),
                 *(CommitOperationDelete(path) for path in plan.removed),
             ],
+            repo_type=self._kind,
             commit_message="Publish with tinsmith",
             parent_commit=plan.commit,
         )
@@ -226,10 +245,10 @@ class HubRepository:
         )
 
 
-def _place(is_private: bool, is_public_wanted: bool) -> str:
+def _place(noun: str, is_private: bool, is_public_wanted: bool) -> str:
     if not is_private:
-        return "a public repository"
-    return "a private repository" + ", which --public does not change: see its settings" * is_public_wanted
+        return f"a public {noun}"
+    return f"a private {noun}" + ", which --public does not change: see its settings" * is_public_wanted
 
 
 def _reason(error: Exception) -> str:
