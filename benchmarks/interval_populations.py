@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,15 @@ class Conversations:
     new_nats: np.ndarray
     tokens: np.ndarray
     bytes: np.ndarray
+
+
+class Totals(NamedTuple):
+    """Sums over all conversations of a population."""
+
+    old_nats: float
+    new_nats: float
+    tokens: float
+    bytes: float
 
 
 def lognormal(rng: np.random.Generator, n: int) -> Conversations:
@@ -102,7 +112,7 @@ def of_run(run: Path, old: str, new: str) -> Callable[[np.random.Generator, int]
     return draw
 
 
-CONVERSATIONS = {
+CONVERSATIONS: dict[str, Callable[[np.random.Generator, int], Conversations]] = {
     "lognormal": lognormal,
     "rare long": rare_long,
     "two topics": two_topics,
@@ -284,12 +294,10 @@ KINDS: dict[str, tuple[Callable[[str, np.random.Generator, int], Draw], tuple[st
 
 
 @cache
-def _truth(population: str) -> Conversations:
-    """Sums of a million conversations, each as an array of one."""
+def _truth(population: str) -> Totals:
+    """Sums over a million conversations."""
     drawn = CONVERSATIONS[population](np.random.default_rng(0), _TRUTH_SIZE)
-    return Conversations(
-        *(float(column.sum()) for column in (drawn.old_nats, drawn.new_nats, drawn.tokens, drawn.bytes))
-    )
+    return Totals(*(float(column.sum()) for column in (drawn.old_nats, drawn.new_nats, drawn.tokens, drawn.bytes)))
 
 
 def _seed(rng: np.random.Generator) -> int:

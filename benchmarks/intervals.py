@@ -68,7 +68,8 @@ def main() -> None:
     populations = {kind: KINDS[kind][1] for kind in arguments.kind or KINDS}
     if arguments.run:
         pairs = {f"{new} after {old}": (old, new) for old, new in (("base", "tuned"), ("tuned", "int4"))}
-        CONVERSATIONS.update({name: of_run(arguments.run, *pair) for name, pair in pairs.items()})
+        for name, pair in pairs.items():
+            CONVERSATIONS[name] = of_run(arguments.run, *pair)
         populations = {kind: tuple(pairs) for kind in populations if KINDS[kind][1] == LIKELIHOODS}
     cells = []
     for kind, names in populations.items():

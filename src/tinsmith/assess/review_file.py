@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +21,8 @@ _Name = Annotated[str, Field(min_length=1, max_length=60)]
 _Text = Annotated[str, Field(max_length=10_000)]
 _Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
 _Verdict = Annotated[int, Field(ge=0, le=1)]
+_Reviewed = Annotated[str, Field(pattern=f"^({'|'.join(REVIEWED)})$")]
+_Group = Annotated[str, Field(pattern=f"^({'|'.join(GROUPS)})$")]
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -87,8 +89,8 @@ class Review(_Part):
     run: _Text
     """The run's name; for people only."""
     set: _Sha256
-    of: Annotated[list[Literal[REVIEWED]], Field(min_length=1, max_length=len(REVIEWED))]
-    groups: Annotated[list[Literal[GROUPS]], Field(min_length=1, max_length=len(GROUPS))]
+    of: Annotated[list[_Reviewed], Field(min_length=1, max_length=len(REVIEWED))]
+    groups: Annotated[list[_Group], Field(min_length=1, max_length=len(GROUPS))]
     count: Annotated[int, Field(ge=1, le=MAX_ITEMS)]
     rater: Rater
     started_at: _Time

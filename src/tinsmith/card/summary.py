@@ -66,7 +66,7 @@ def question_rows(facts: Facts) -> list[Row]:
     """What was asked, how many questions, and what the page did; rows without a measurement are left out."""
     fallback = facts.raw("knowledge", SETTINGS, "fallback")
     unknown = "left to the model" if fallback == "model" else "says that it does not know"
-    rows = []
+    rows: list[tuple[str, tuple[tuple[str, str], ...]]] = []
     if shows_passages(facts):
         known = (
             ("right", "answers.known.right_shown"),

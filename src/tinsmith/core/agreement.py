@@ -1,6 +1,6 @@
 """Agreement between raters: Krippendorff's alpha."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Literal
@@ -23,7 +23,7 @@ def krippendorff_alpha(units: Iterable[Sequence[float | None]], level: Level) ->
     1 - observed over expected disagreement.
     """
     paired = [grades for unit in units if len(grades := [g for g in unit if g is not None]) > 1]
-    coincidences: Counter[tuple[float, float]] = Counter()
+    coincidences: defaultdict[tuple[float, float], float] = defaultdict(float)
     for grades in paired:
         for one, first in enumerate(grades):
             for other, second in enumerate(grades):

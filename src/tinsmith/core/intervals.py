@@ -12,6 +12,9 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
+Floats = Sequence[float] | np.ndarray
+"""Numbers in order; an array has one dimension."""
+
 RESAMPLES = 10_000
 MIN_CLUSTERS = 10
 """Fewer conversations or answers get no interval: simulated ones cover the truth too rarely."""
@@ -231,7 +234,7 @@ def clustered_wilson(successes: Sequence[bool], clusters: Sequence[Hashable]) ->
 
 
 def clustered_mean(
-    values: Sequence[float], clusters: Sequence[Hashable], low: float = 0.0, high: float = 1.0
+    values: Floats, clusters: Sequence[Hashable], low: float = 0.0, high: float = 1.0
 ) -> dict[str, float]:
     """The 95 % interval of a mean of scores between `low` and `high`; see `bounded_mean`.
 
@@ -248,9 +251,7 @@ def clustered_mean(
     return bounded_mean([sum(own) for own in groups], [len(own) for own in groups], low, high)
 
 
-def bounded_mean(
-    sums: Sequence[float], sizes: Sequence[float], low: float = 0.0, high: float = 1.0
-) -> dict[str, float]:
+def bounded_mean(sums: Floats, sizes: Floats, low: float = 0.0, high: float = 1.0) -> dict[str, float]:
     """The 95 % interval of a mean of values with known bounds that come in clusters, as `ci95_low` and `ci95_high`.
 
     For shares of facts, whose clusters are questions, and means of scores, whose clusters are items: a Wilson interval

@@ -20,10 +20,13 @@ from tinsmith.core.run_dir import RunDir, read_stamp, write_bytes
 _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
 
 
+Operator = Literal["<=", ">=", "<", ">", "=="]
+
+
 class Gate(TypedDict, total=False):
     """The comparison that must be true for the run to continue."""
 
-    op: Literal["<=", ">=", "<", ">", "=="]
+    op: Operator
     bound: float
 
 
@@ -88,7 +91,7 @@ class Recorder:
         self,
         id: str,
         value: float,
-        op: str,
+        op: Operator,
         bound: float,
         unit: str,
         count: int,
@@ -104,7 +107,7 @@ class Recorder:
         """
         if not math.isfinite(value):
             raise GateError(f"{id}: measured {value}, required {op} {bound:g} {unit}", hint)
-        gate: Gate = {"op": op, "bound": bound}  # ty: ignore[invalid-assignment]
+        gate: Gate = {"op": op, "bound": bound}
         return self.take(Measurement(id, float(value), unit, int(count), count_of, method, raw=raw, gate=gate), hint)
 
     def take(self, measurement: Measurement, hint: str = "") -> Measurement:

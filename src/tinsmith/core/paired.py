@@ -12,6 +12,7 @@ import numpy as np
 
 from tinsmith.core.intervals import (
     MIN_CLUSTERS,
+    Floats,
     bootstrap,
     exponential,
     minimum_detectable_effect,
@@ -53,7 +54,7 @@ class Change:
         return bool(self.interval) and not self.interval["ci95_low"] <= none <= self.interval["ci95_high"]
 
 
-def perplexity_change(old_nats: Sequence[float], new_nats: Sequence[float], tokens: Sequence[float]) -> Change:
+def perplexity_change(old_nats: Floats, new_nats: Floats, tokens: Floats) -> Change:
     """Ratio of two perplexities, with a paired bootstrap over conversations.
 
     Args:
@@ -83,9 +84,7 @@ def _log_ratio(sums: np.ndarray) -> np.ndarray:
     return (sums[:, 1] - sums[:, 0]) / sums[:, 2]
 
 
-def mean_change(
-    old_sums: Sequence[float], new_sums: Sequence[float], old_weights: Sequence[float], new_weights: Sequence[float]
-) -> Change:
+def mean_change(old_sums: Floats, new_sums: Floats, old_weights: Floats, new_weights: Floats) -> Change:
     """Difference of two pooled ratios of sums, such as bits per byte, with a paired bootstrap over items."""
     rows = np.column_stack([old_sums, old_weights, new_sums, new_weights]).astype(np.float64)
 
@@ -106,7 +105,7 @@ def _detectable(
     return minimum_detectable_effect(interval, error)
 
 
-def score_change(old_sums: Sequence[float], new_sums: Sequence[float], sizes: Sequence[float]) -> Change:
+def score_change(old_sums: Floats, new_sums: Floats, sizes: Floats) -> Change:
     """Difference of two means of bounded values, such as facts stated or grades, with a paired interval over clusters.
 
     Student's interval of the difference, whose standard error leaves out one cluster at a time. There is none if fewer

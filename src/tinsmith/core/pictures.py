@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ BLUE, ORANGE, GREY = "#1f5fa8", "#c8500a", "#767068"
 _WIDTH_INCHES, _DPI = 5.0, 160
 """800 pixels. On a phone's 320 pixels, text of 12 points is still 11 pixels tall."""
 _TITLE_CHARACTERS = 40
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 12,
     "axes.titlesize": 13,
     "axes.labelsize": 12,
@@ -39,7 +39,7 @@ class Picture:
 
 
 @contextmanager
-def new_picture(height_inches: float, title: str = "") -> Iterator[Picture]:
+def new_picture(height_inches: float, title: str = "") -> Generator[Picture]:
     """An empty picture, 5 inches wide. Draw inside the `with` block, where the text sizes hold."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg

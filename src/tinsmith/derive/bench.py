@@ -27,7 +27,7 @@ _TIMINGS: dict[str, tuple[Callable[[TimedRun], float], str]] = {
     "prefill_tokens_per_second": (prefill_tokens_per_second, "tokens/s"),
     "decode_tokens_per_second": (decode_tokens_per_second, "tokens/s"),
 }
-_MAX_ERRORS = {graph.id: graph.max_browser_error for graph in GRAPHS}
+_MAX_ERRORS = {graph.id: graph.max_browser_error for graph in GRAPHS if graph.max_browser_error is not None}
 Record = dict[str, Any]
 
 

@@ -87,9 +87,9 @@ def _fact_changes(files: Files) -> dict[tuple[str, str, str], Change]:
         for one, after, before in zip(asked, stated[over], stated[under], strict=True):
             if after is None or before is None:
                 continue
-            for fact, *flags in zip(one.facts, before, after, strict=True):
+            for fact, is_stated_before, is_stated_after in zip(one.facts, before, after, strict=True):
                 group, *_ = fact_groups(one, fact, frozenset())
-                columns.setdefault(group, []).append((*flags, one.conversation))
+                columns.setdefault(group, []).append((is_stated_before, is_stated_after, one.conversation))
         for group, rows in sorted(columns.items()):
             changes[group, over, under] = share_change(*zip(*rows, strict=True))
     return changes

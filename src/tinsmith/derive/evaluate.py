@@ -3,6 +3,7 @@
 from typing import Any
 
 from tinsmith.core.intervals import clustered_wilson
+from tinsmith.core.measure import Gate
 from tinsmith.derive.differences import DIFFERENCE_RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.losses import LOSS_RULES
@@ -18,7 +19,7 @@ TOKENS = "evaluate/tokens.json"
 def differing_tokens(files: Files) -> Derived:
     """Conversations for which the package's tokenizer and chat template give other ids than the base's."""
     record = files.json(TOKENS)
-    gate = {"op": "==", "bound": 0}
+    gate: Gate = {"op": "==", "bound": 0}
     return Derived(len(record["different"]), "count", record["conversations"], "conversations", gate=gate)
 
 

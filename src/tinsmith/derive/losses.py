@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinsmith.core.intervals import bootstrap, exponential
+from tinsmith.core.intervals import Floats, bootstrap, exponential
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import Derived, Fields, Rule
 from tinsmith.model.package_format import MEASURED_GRAPHS
@@ -75,9 +75,7 @@ def perplexity_ratio(files: Files, split: str, over: str, under: str) -> Derived
     return Derived(value, "ratio", len(above), "conversations", interval)
 
 
-def paired_ratio(
-    losses: Sequence[float], other_losses: Sequence[float], tokens: Sequence[float], seed: int
-) -> tuple[float, dict[str, float]]:
+def paired_ratio(losses: Floats, other_losses: Floats, tokens: Floats, seed: int) -> tuple[float, dict[str, float]]:
     """Ratio of one model's perplexity to another's, and its 95 % interval from a paired bootstrap over conversations.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from tinsmith.core.errors import ArtifactError
 from tinsmith.derive.files import Files
 from tinsmith.derive.losses import clean_conversations
-from tinsmith.derive.rules import Derived, Fields, Rule
+from tinsmith.derive.rules import Derived, Fields, Function, Rule
 from tinsmith.model.replies import rates
 from tinsmith.model.replies.asked import Asked, all_asked
 from tinsmith.model.replies.rates import Number
@@ -116,7 +116,7 @@ def _derived(numbers: Numbers, id: str) -> Derived | None:
     return Derived(number.value, number.unit, number.count, number.count_of, number.spread)
 
 
-def _rule(pattern: str, raw: str, function: Callable[..., Derived | None], numbers: Callable[[Files], Numbers]) -> Rule:
+def _rule(pattern: str, raw: str, function: Function, numbers: Callable[[Files], Numbers]) -> Rule:
     """A rule for all ids of `numbers` that match `pattern`."""
 
     def each(files: Files) -> Iterable[Fields]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from tinsmith.core.errors import ArtifactError, GateError
 from tinsmith.core.measure import Gate, Measurement, Recorder
@@ -31,6 +31,15 @@ class Derived:
     gate: Gate = field(default_factory=Gate)
 
 
+class Function(Protocol):
+    """Derives a number from files."""
+
+    __module__: str
+    __qualname__: str
+
+    def __call__(self, *args: Any, **fields: Any) -> Derived | None: ...
+
+
 @dataclass(frozen=True)
 class Rule:
     """Says which raw file has the numbers of an id pattern, and which function derives them."""
@@ -40,7 +49,7 @@ class Rule:
     `*`, such as `{category*}`, for any text."""
     raw: str
     """Run-relative path of the raw file, with placeholders of `id`."""
-    function: Callable[..., Derived | None]
+    function: Function
     """`function(files, **fields)`; None if the files give no such number."""
     each: Callable[[Files], Iterable[Fields]] | None = None
     """The fields of every number that the files may give. Without it, one number if the raw file exists."""
