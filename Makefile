@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: demo test test-long test-judge golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals
+.PHONY: bench-mutations demo test test-long test-judge golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -78,6 +78,9 @@ bench-fact-pairs: install
 # Simulated test sets of known truth; takes 20 minutes.
 bench-intervals: install
 	$(BIN)/python benchmarks/intervals.py
+
+bench-mutations: install
+	$(BIN)/python benchmarks/mutations.py --run $(RUN)
 
 bench-lm-harness: install benchmarks/.venv-lm_harness/installed
 	$(BIN)/python benchmarks/lm_harness.py $(RUN)

@@ -29,18 +29,21 @@ def check_card(run: RunDir) -> list[str]:
 
     Reads only the folder and needs no browser, network or model.
     """
-    problems: list[str] = []
+    return list(run_problems(run))
+
+
+def run_problems(run: RunDir) -> Iterator[str]:
+    """The same, one by one, the quickest checks first."""
     try:
-        problems += [problem for stage in STAGES for problem in _changed_files(run, stage)]
+        problems = [problem for stage in STAGES for problem in _changed_files(run, stage)]
+        yield from problems
         if any(problem.split(":")[0].endswith((".json", ".jsonl")) for problem in problems):
-            return problems  # the checks below read these records and would report the same change again
-        problems += [problem for stage in ("card", "app") for problem in _changed_files(run, stage)]
-        for problem in card_problems(run, run.stage("card")):
-            problems.append(problem)  # one by one, so that an error loses none
-        problems += _wrong_site(run)
+            return  # the checks below read these records and would report the same change again
+        yield from (problem for stage in _SITE for problem in _changed_files(run, stage))
+        yield from card_problems(run, run.stage("card"))
+        yield from _wrong_site(run)
     except ArtifactError as error:
-        problems.append(error.message)
-    return problems
+        yield error.message
 
 
 def _wrong_site(run: RunDir) -> Iterator[str]:
