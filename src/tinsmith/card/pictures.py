@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tinsmith.card import browsers
-from tinsmith.card.answers import SETTINGS, shows_passages
+from tinsmith.card.answers import CURVE, SETTINGS, shows_passages
 from tinsmith.card.evidence import required
 from tinsmith.card.facts import Facts
 from tinsmith.card.rounding import number_text
 from tinsmith.core.measure import Measurement
 from tinsmith.core.pictures import BLUE, GREY, ORANGE, new_picture
 
+COPIED_PICTURES = {"loss.png": "train/loss.png", CURVE: f"knowledge/{CURVE}"}
+"""File beside the card -> the run's file that it is a copy of."""
 _PALE, _PALE_ORANGE = "#cfcac1", "#f0b48f"
 _NAME_CHARACTERS = 22
 _LABEL_WIDTH = 7

@@ -4,10 +4,10 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from tinsmith.card.answers import CURVE
 from tinsmith.card.evidence import Evidence, read_evidence
 from tinsmith.card.examples import agreed_answers
 from tinsmith.card.files import card_files
+from tinsmith.card.pictures import COPIED_PICTURES
 from tinsmith.card.snippet import snippets
 from tinsmith.card.snippet_run import SnippetRun, run_snippets
 from tinsmith.core.config import CardConfig
@@ -38,9 +38,9 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
         write_bytes(out_dir / file, content)
     write_json(out_dir / "snippets.json", [asdict(result) for result in results])
     record(context.recorder, CARD_RULES, Files.of_stage("card", out_dir))
-    for stage, picture in (("train", "loss.png"), ("knowledge", CURVE)):
-        if evidence.sha256(f"{stage}/{picture}"):
-            shutil.copyfile(run.stage(stage) / picture, out_dir / picture)
+    for picture, path in COPIED_PICTURES.items():
+        if evidence.sha256(path):
+            shutil.copyfile(run.root / path, out_dir / picture)
     page = files["README.md"].decode()
     unmeasured = page.count("Not measured: ")
     unstated = page.count("Not stated by the author")

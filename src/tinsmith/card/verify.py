@@ -7,6 +7,7 @@ from typing import Any
 
 from tinsmith.card.evidence import STAGES, Evidence, read_evidence
 from tinsmith.card.files import card_files
+from tinsmith.card.pictures import COPIED_PICTURES
 from tinsmith.card.schema import schema_problems
 from tinsmith.card.snippet import snippets
 from tinsmith.card.snippet_run import SnippetRun
@@ -15,7 +16,7 @@ from tinsmith.card.verify_numbers import wrong_numbers
 from tinsmith.card.verify_site import changed_copies
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.measure import Measurement, current_measurements
-from tinsmith.core.run_dir import RunDir, combined_sha256, read_json, tree_sha256s
+from tinsmith.core.run_dir import RunDir, combined_sha256, file_sha256, read_json, tree_sha256s
 from tinsmith.derive.files import Files
 
 _SHOWN_CHARACTERS = 160
@@ -133,10 +134,17 @@ def _changed_card(evidence: Evidence, card: Path) -> Iterator[str]:
     for file, expected in card_files(evidence, config, name, {run.form: run for run in runs}).items():
         current = (card / file).read_bytes() if (card / file).is_file() else b""
         yield from _first_difference(f"card/{file}", current, expected)
+    for picture, path in COPIED_PICTURES.items():
+        recorded = evidence.sha256(path)
+        if recorded and (not (card / picture).is_file() or file_sha256(card / picture) != recorded):
+            yield f"card/{picture}: not the run's {path}"
 
 
 def _first_difference(file: str, current: bytes, expected: bytes) -> Iterator[str]:
     if current == expected:
+        return
+    if file.endswith(".png"):
+        yield f"{file}: drawn from other numbers than the run's, or by another version of matplotlib"
         return
     page_lines, run_lines = current.decode(errors="replace").split("\n"), expected.decode(errors="replace").split("\n")
     pairs = zip_longest(page_lines, run_lines, fillvalue="(end of file)")
