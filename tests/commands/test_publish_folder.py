@@ -141,11 +141,12 @@ def test_the_second_time_there_is_nothing_to_do(run, site, copied):
 def test_only_what_changed_is_written_and_what_is_gone_is_removed(run, site, copied):
     published(run, site)
     copied.clear()
-    change_site(run, {"chat.js": b"better", "model/new.json": b"{}", "runtime/ort.wasm": None, "model/loss.png": None})
+    gone = {"runtime/ort.wasm": None, "model/tokenizer.json": None}
+    change_site(run, {"chat.js": b"better", "model/new.json": b"{}", **gone})
     done = published(run, site)
-    assert sorted(copied) == ["chat.js", "new.json"] and is_published(run, site)
+    assert sorted(copied) == ["SHA256SUMS", "chat.js", "new.json"] and is_published(run, site)
     assert not (site / "runtime").exists(), "an empty folder goes with its last file"
-    assert "2 removed" in done.stdout and "1 new, 1 changed" in done.stdout
+    assert "2 removed" in done.stdout and "1 new, 2 changed" in done.stdout
     assert "  removed   25.6 kB  runtime/ort.wasm" in done.stdout
 
 

@@ -110,7 +110,7 @@ def test_only_what_changed_is_sent_and_what_is_gone_is_removed(run, hub, publish
     hub.files["NOTES.md"] = b"the owner's own"
     hub.requests.clear()
     change_site(
-        run, {"model/onnx/model_q4.onnx_data": bytes(256), "model/config.json": b"[]\n", "model/loss.png": None}
+        run, {"model/onnx/model_q4.onnx_data": bytes(256), "model/config.json": b"[]\n", "model/tokenizer.json": None}
     )
     done = publish("--yes")
     assert done.exit_code == 0, done.output
