@@ -13,6 +13,7 @@ from tinsmith.card.snippet import snippets
 from tinsmith.card.snippet_run import SnippetRun
 from tinsmith.card.verify_answers import wrong_judgements
 from tinsmith.card.verify_numbers import wrong_numbers
+from tinsmith.card.verify_raw import wrong_raw_files
 from tinsmith.card.verify_site import changed_copies
 from tinsmith.core.errors import ArtifactError
 from tinsmith.core.measure import Measurement, current_measurements
@@ -76,6 +77,7 @@ def card_problems(run: RunDir, card: Path, left_out: Collection[str] = ()) -> It
     yield from changed_stamps(evidence.stamps, evidence.measurements.values())
     yield from wrong_numbers(evidence.measurements, evidence.stamps, files, left_out)
     if not left_out:
+        yield from wrong_raw_files(run, files)
         yield from wrong_judgements(evidence)
     yield from _changed_card(evidence, card)
 
