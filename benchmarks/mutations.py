@@ -22,10 +22,12 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from harness import publish
 
@@ -341,24 +343,21 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copytree(source, target, copy_function=copy, ignore=shutil.ignore_patterns(".work"))
 
 
-class _hashes_once:
-    """Remembers the digest of a file until its time of change, size or inode differs. A check hashes every file."""
+@contextmanager
+def _hashes_once() -> Generator[None]:
+    """Remember the digest of a file until its time of change, size or inode differs. A check hashes every file."""
+    file_sha256_again = run_dir.file_sha256
+    known: dict[tuple[Any, ...], str] = {}
 
-    def __enter__(self) -> None:
-        self.original = run_dir.file_sha256
-        known: dict[tuple[Any, ...], str] = {}
+    def file_sha256(path: Path) -> str:
+        stat = path.stat()
+        key = (path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if key not in known:
+            known[key] = file_sha256_again(path)
+        return known[key]
 
-        def file_sha256(path: Path) -> str:
-            stat = path.stat()
-            key = (path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if key not in known:
-                known[key] = self.original(path)
-            return known[key]
-
-        run_dir.file_sha256 = file_sha256
-
-    def __exit__(self, *_: object) -> None:
-        run_dir.file_sha256 = self.original
+    with mock.patch.object(run_dir, "file_sha256", file_sha256):
+        yield
 
 
 if __name__ == "__main__":
