@@ -120,7 +120,7 @@ def test_a_tiny_base_states_what_it_was_trained_on(facts, run, questions):
     measure = partial(facts.figures, material, facts.by_heart_prompts(material))
     by_epoch = facts.trained_figures(run, config, [1, 40], partial(facts.by_heart, material), measure)
     assert [figures["as_trained"]["share"] for figures in by_epoch.values()] == [0, 0, 1]
-    assert 0.6 < by_epoch["40"]["as_trained"]["ci95_low"] < 1
+    assert "ci95_low" not in by_epoch["40"]["as_trained"], "eight questions are too few for an interval"
 
 
 def test_training_is_that_of_the_train_stage(facts, run, questions, tmp_path, monkeypatch):

@@ -64,13 +64,13 @@ def agreed(config):
 
 
 def test_yes_is_written_and_no_is_not(project):
-    done = approve(project, "y\n\nmaybe\nn\ny\nn\ny\n")
+    done = approve(project, "y\n\nmaybe\nn\ny\nn\ny\n" + "n\n" * 4)
     prompt, questions, examples = agreed(project)
     assert prompt == "You sell tea."
-    assert len(questions) == 1 and examples == {"What does cup 0 cost?"}
-    assert done.stderr.count("[y/n/q]") == 7, "an answer that is none of the three is asked for again"
+    assert len(questions) == 1 and len(examples) == 1
+    assert done.stderr.count("[y/n/q]") == 11, "an answer that is none of the three is asked for again"
     # Everything that the card would show stands on the screen.
-    for text in ("Question: What does cup 1 cost?", "Reference: Rp 32k | *each*", "Fine-tuned: Rp 33k", "1 of 2"):
+    for text in ("Question: What does cup 1 cost?", "Reference: Rp 32k | *each*", "Fine-tuned: Rp 33k", "INT4 states 1 of 1 facts"):
         assert text in done.stdout, text
     assert f"Next: tinsmith run {project}" in done.stderr
 
@@ -124,7 +124,8 @@ def test_the_list_is_toml_to_paste_and_writes_nothing(project):
     done = approve(project, "", "--list")
     tree = tomllib.loads(done.stdout)
     assert "What is a latte?" in tree["app"]["questions"] and tree["app"]["system_prompt"] == "You sell tea."
-    assert {one["question"] for one in tree["card"]["examples"]} == {"What does cup 0 cost?", "What does cup 1 cost?"}
+    held_out = {f"What does {cup} cost?" for cup in ("cup 0", "cup 1", "tea i", "tea j", "tea k", "tea l")}
+    assert {one["question"] for one in tree["card"]["examples"]} == held_out
     assert "# careful: 'ada@private.example' looks like an e-mail address" in done.stdout
     assert "\x1b" not in done.stdout and project.read_text() == CONFIG
     pasted = project.with_name("pasted.toml")

@@ -85,5 +85,5 @@ def test_first_turn_of_many():
     turns = (Message("user", "q1"), Message("assistant", "a1"), Message("user", "q2"), Message("assistant", "a2"))
     assert first_turn(Conversation("i", "c", turns)) == Question("i", "c", "q1", "", "a1", conversation="i")
     question = first_turn(Conversation("i", "c", (Message("system", "s"), *turns)))
-    assert question == Question("i", "c", "q1", "s", "a1")
+    assert question == Question("i", "c", "q1", "s", "a1", conversation="i")
     assert [message.role for message in question.messages] == ["system", "user"]
