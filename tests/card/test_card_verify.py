@@ -75,19 +75,20 @@ def test_a_partial_run_holds(tmp_path, monkeypatch):
     assert check_card(run) == []
 
 
+@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("name", "count"), [("README.md", 400), ("EVIDENCE.md", 500)])
-def test_every_digit_of_the_pages_is_watched(full_run, render_once, name, count):
+def test_every_digit_of_the_pages_is_watched(full_run, render_once, name, count, step):
     path = full_run.stage("card") / name
     spots = digits(path.read_text())
     assert len(spots) > count
-    assert unnoticed_digits(full_run, path, spots) == []
+    assert unnoticed_digits(full_run, path, spots[::step]) == []
 
 
 def test_digits_all_over_card_json_are_watched(full_run, render_once):
     path = full_run.stage("card") / "card.json"
     spots = digits(path.read_text())
     log = path.read_text().index('"measurement_log"')
-    assert unnoticed_digits(full_run, path, spots[::50] + [at for at in spots if at > log]) == []
+    assert unnoticed_digits(full_run, path, spots[::200] + [at for at in spots if at > log]) == []
 
 
 def test_every_digit_of_a_measurement_line_is_watched(tmp_path, monkeypatch):
@@ -112,7 +113,7 @@ def test_the_value_of_every_measurement_is_watched(full_run):
     text = full_run.measurements.read_text()
     spots = [match.end() - 1 for match in re.finditer(r'"value": \d', text)]
     assert len(spots) > 80
-    assert unnoticed_digits(full_run, full_run.measurements, spots[::2]) == []
+    assert unnoticed_digits(full_run, full_run.measurements, spots[::5]) == []
 
 
 def test_a_digit_of_the_card_stages_own_measurement_is_watched(full_run):
