@@ -70,7 +70,12 @@ def test_yes_is_written_and_no_is_not(project):
     assert len(questions) == 1 and len(examples) == 1
     assert done.stderr.count("[y/n/q]") == 11, "an answer that is none of the three is asked for again"
     # Everything that the card would show stands on the screen.
-    for text in ("Question: What does cup 1 cost?", "Reference: Rp 32k | *each*", "Fine-tuned: Rp 33k", "INT4 states 1 of 1 facts"):
+    for text in (
+        "Question: What does cup 1 cost?",
+        "Reference: Rp 32k | *each*",
+        "Fine-tuned: Rp 33k",
+        "INT4 states 1 of 1 facts",
+    ):
         assert text in done.stdout, text
     assert f"Next: tinsmith run {project}" in done.stderr
 
