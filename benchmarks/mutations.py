@@ -143,7 +143,10 @@ def _log(run: RunDir, sample: int) -> dict[str, Tally]:
         holder = record if len(place) == 1 else record[place[0]]
         holder[place[-1]] = float(_changed(repr(holder[place[-1]]))) if place[-1] != "count" else record["count"] + 1
         changed = "\n".join([*lines[:index], json.dumps(record, ensure_ascii=False), *lines[index + 1 :], ""])
-        for kind, tally in tallies.items():
+        # Rendering again measures the card and the site again, so it would undo a change of their own numbers.
+        kinds = ("alone",) if record["stage"] in ("card", "app") else ("alone", "card")
+        for kind in kinds:
+            tally = tallies[kind]
             with _Restored(run.root):
                 _write(run.measurements, changed)
                 if kind == "card":
