@@ -8,7 +8,7 @@ from hub_stand_in import NAME, stand_in_hub
 from tinsmith.app import write_host_files
 from tinsmith.cli import main
 from tinsmith.commands import publish_hosts
-from tinsmith.commands.publish_hosts import HOST_FILES, HOSTS
+from tinsmith.commands.publish_hosts import HOST_FILES, HOSTS, split_host
 from tinsmith.commands.publish_plan import MARK_FILE
 
 OTHERS = {name: f"this is {name}\n".encode() for name in HOST_FILES}
@@ -121,3 +121,15 @@ def test_a_card_that_fails_its_check_is_refused(run, hub, tmp_path):
         done = publish(run, target, "--yes")
         assert done.exit_code == 2 and "card" in done.stderr, done.output
     assert hub.sent == [] and not (tmp_path / "public").exists()
+
+
+@pytest.mark.parametrize("target", ["ftp:public", "netlify:", "Netlify:public"])
+def test_an_unknown_host_is_refused(run, target):
+    done = CliRunner().invoke(main, ["publish", str(run.root), "--to", target, "--yes"])
+    assert done.exit_code == 2 and f"{target}: no target" in done.stderr and "netlify:FOLDER" in done.stderr
+
+
+def test_a_folder_may_have_a_colon_in_its_name(tmp_path):
+    (tmp_path / "a:b").mkdir()
+    for target in (str(tmp_path / "a:b"), "./new:folder", "C:/site"):
+        assert split_host(target) == (None, target)

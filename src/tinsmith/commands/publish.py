@@ -13,7 +13,7 @@ import click
 from tinsmith.commands.card import require_true_card
 from tinsmith.commands.existing_run import config_of, existing_run
 from tinsmith.commands.publish_folder import PublishedFolder
-from tinsmith.commands.publish_hosts import SPACE, files_for, split_host
+from tinsmith.commands.publish_hosts import files_for, split_host
 from tinsmith.commands.publish_hub import HubRepository
 from tinsmith.commands.publish_plan import MARK_FILE, File
 from tinsmith.commands.terminal import say, say_next, show, typed
@@ -51,7 +51,7 @@ def publish(run_path: Path, options: PublishOptions) -> None:
     require_true_card(run)
     is_model = options.target.startswith(_HUB)
     files = _files(run, "model/" if is_model else "")
-    host = SPACE if options.target.startswith(_SPACE) else split_host(options.target)[0]
+    host, _ = split_host(options.target)
     if host:
         files = files_for(host, files)
     plan = target.plan(files)
@@ -127,7 +127,7 @@ def _warn(run: RunDir, files: dict[str, File], options: PublishOptions) -> None:
                 f'set it to "{name}" and run again'
             )
         return
-    if options.target.startswith(_SPACE) or split_host(options.target)[0]:
+    if split_host(options.target)[0]:
         return
     largest = max(files, key=lambda path: files[path].size_bytes)
     if files[largest].size_bytes > _GITHUB_BYTES:

@@ -1,6 +1,7 @@
 """Static hosts that get a layout of their own: the files that they read, and limits that are checked before writing."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from tinsmith.commands.publish_plan import File, size_text
 from tinsmith.core.errors import UserError
@@ -52,9 +53,23 @@ HOST_FILES = frozenset(name for host in (SPACE, *HOSTS.values()) for name in hos
 
 
 def split_host(target: str) -> tuple[Host | None, str]:
-    """The host that a target such as `netlify:FOLDER` names, and its folder; no host for a plain folder."""
+    """The host that a target such as `netlify:FOLDER` names, and its folder; no host for a plain folder or a model.
+
+    Raises:
+        UserError: the words before the colon are no host, or nothing follows the colon.
+    """
     name, colon, folder = target.partition(":")
-    return (HOSTS[name], folder) if colon and folder and name in HOSTS else (None, target)
+    if not colon or len(name) < 2 or "/" in name or name == "hf" or Path(target).exists():  # `C:` is a drive
+        return None, target
+    if name == "space":
+        return SPACE, folder
+    if name not in HOSTS or not folder:
+        raise UserError(
+            f"{target}: no target that tinsmith knows",
+            f"Targets are FOLDER, {', '.join(f'{known}:FOLDER' for known in HOSTS)}, space:ORG/NAME and hf:ORG/NAME. "
+            "A folder with a colon in its name: put ./ before it.",
+        )
+    return HOSTS[name], folder
 
 
 def files_for(host: Host, files: dict[str, File]) -> dict[str, File]:
