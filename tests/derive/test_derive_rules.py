@@ -43,7 +43,7 @@ def test_every_name_in_the_file_gives_a_measurement(files):
     measured = {m.id: m for m in derive((SIZE,), files)}
     assert {id: m.value for id, m in measured.items()} == {"shop.leaves": 2, "shop.a.b": 3}
     assert measured["shop.a.b"].raw == "shop/tea.json"
-    assert measured["shop.a.b"].method.endswith("test_rules.size")
+    assert measured["shop.a.b"].method.endswith("test_derive_rules.size")
 
 
 def test_record_stops_at_a_gate_that_fails(files, tmp_path):
