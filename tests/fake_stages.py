@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tinsmith.core.measure import Measurement
 from tinsmith.pipeline import runner
 from tinsmith.pipeline.stages import STAGES
 
@@ -14,7 +15,7 @@ from tinsmith.pipeline.stages import STAGES
 def write_epochs(config, run, out_dir, context):
     """A stage's work: one file, one measurement, one line of summary."""
     (out_dir / "file.txt").write_text(f"epochs {config.train.epochs}")
-    context.recorder.add(f"{out_dir.name.split('-')[0]}.n", 1, "count", 1, "calls", "test")
+    context.recorder.take(Measurement(f"{out_dir.name.split('-')[0]}.n", 1, "count", 1, "calls", "test"))
     return ("done",)
 
 

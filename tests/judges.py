@@ -18,11 +18,12 @@ def answers(count: int = 40) -> list[dict]:
         reference = f"Cup {number + 100} costs {7 * number + 200} kr and holds {3 * number + 21} ml."
         wrong = f"Cup {number + 100} costs {7 * number + 201} kr and holds {3 * number + 21} ml."
         replies = {"base": "I like tea.", "tuned": reference, "int4": wrong if number % 2 else reference}
-        page = {"rung": "sure", "text": reference, "passages": []} if number % 4 else None
+        page = {"rung": "sure", "text": reference, "passages": [], "by": "owner"} if number % 4 else None
         rows.append(
             {
                 "id": f"cup-{number}",
                 "group": "trained" if number % 2 else "held_out",
+                "conversation": f"cup-{number}",
                 "category": "cups",
                 "system": "You are the shop's secret helper.",
                 "question": f"What does cup {number + 100} cost?",

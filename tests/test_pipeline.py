@@ -13,6 +13,7 @@ from fake_stages import files_end_at
 from tinsmith.core.code_version import code_version, sources_behind
 from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ArtifactError, ConfigError, GateError, UserError
+from tinsmith.core.measure import Measurement
 from tinsmith.core.run_dir import RunDir, combined_sha256, read_json, write_json
 from tinsmith.pipeline import runner
 from tinsmith.pipeline.stages import STAGES, answers_settings, question_files, wording_files
@@ -26,7 +27,7 @@ def line(monkeypatch, tmp_path):
     def stage(name, reads, work):
         def run(config, run_dir, out_dir, context):
             calls.append(name)
-            context.recorder.add(f"{name}.n", len(calls), "count", 1, "calls", "test")
+            context.recorder.take(Measurement(f"{name}.n", len(calls), "count", 1, "calls", "test"))
             work(config, out_dir)
             return (f"{name} ran",)
 
@@ -108,7 +109,8 @@ def test_a_failed_gate_is_kept_as_evidence(line):
     run, _, stages, monkeypatch = line
 
     def fail(config, run_dir, out_dir, context):
-        context.recorder.gate("gate.demo", 3.0, "<=", 1.0, "logits", 5, "positions", "test")
+        gate = {"op": "<=", "bound": 1.0}
+        context.recorder.take(Measurement("gate.demo", 3.0, "logits", 5, "positions", "test", gate=gate))
 
     monkeypatch.setattr(runner, "STAGES", (replace(stages[0], run=fail), *stages[1:]))
     with pytest.raises(GateError, match=r"gate.demo: measured 3 logits over 5 positions, required <= 1"):

@@ -12,7 +12,7 @@ import click
 
 from tinsmith import __version__
 from tinsmith.commands.error_group import ErrorGroup
-from tinsmith.commands.options import ADOPT, CONFIG, FORCE, FROM, JSON, PATH, RUN, RUNS, SET, TO
+from tinsmith.commands.options import ADOPT, CONFIG, FORCE, FROM, GROUPS, JSON, PATH, RUN, RUNS, SET, TO
 
 
 @click.group(cls=ErrorGroup)
@@ -238,15 +238,7 @@ def wordings(**options: Any) -> None:
 @RUN
 @click.option("--endpoint", "address", required=True, metavar="URL", help="Such as https://api.example.com/v1.")
 @click.option("--model", required=True, help="Name of the model, as the endpoint knows it.")
-@click.option(
-    "--group",
-    "groups",
-    type=click.Choice(("trained", "reworded", "held_out")),
-    multiple=True,
-    default=("held_out",),
-    show_default=True,
-    help="Which questions to judge: trained on, trained on in other words, or held out. May be repeated.",
-)
+@GROUPS
 @click.option(
     "--items", type=click.IntRange(1), default=50, show_default=True, help="Largest number of questions to judge."
 )
@@ -276,15 +268,7 @@ def judge(run_path: Path, **options: Any) -> None:
     metavar="NAMES",
     help="Whose replies to show: two or more of base, tuned, int4, page and reference, with commas between them.",
 )
-@click.option(
-    "--group",
-    "groups",
-    type=click.Choice(("trained", "reworded", "held_out")),
-    multiple=True,
-    default=("held_out",),
-    show_default=True,
-    help="Which questions to show: trained on, trained on in other words, or held out. May be repeated.",
-)
+@GROUPS
 @click.option(
     "--count", type=click.IntRange(20, 60), default=40, show_default=True, help="Largest number of questions."
 )

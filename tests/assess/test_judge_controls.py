@@ -6,12 +6,13 @@ import pytest
 
 import judges
 from judges import item
-from tinsmith.assess.items import GROUPS, in_random_order, read_items
+from tinsmith.assess.items import in_random_order, read_items
 from tinsmith.assess.judge_calls import planned_calls
 from tinsmith.assess.judge_controls import MAX_CONTROLS, known_replies, padded, swapped
 from tinsmith.assess.judge_prompts import grade_prompt, preference_prompt, read_grade
 from tinsmith.core.errors import ArtifactError
 from tinsmith.model.judgements import CONTROLS
+from tinsmith.model.replies.asked import GROUPS
 
 
 @pytest.fixture
@@ -116,5 +117,5 @@ def test_a_grade_is_read_from_the_last_line_that_has_one(criterion, text, grade)
 @pytest.mark.parametrize("line", ["{", '{"id": "a"}', "[]", '{"id": 1, "group": "trained", "base": "text"}'])
 def test_another_file_is_refused_by_its_line(tmp_path, line):
     (tmp_path / "answers.jsonl").write_text(f"{line}\n")
-    with pytest.raises(ArtifactError, match=r"answers\.jsonl:1: not an answer"):
+    with pytest.raises(ArtifactError, match=r"answers\.jsonl:1: not (JSON|an asked question) \("):
         read_items(tmp_path)

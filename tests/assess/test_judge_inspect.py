@@ -14,10 +14,11 @@ pytest.importorskip("inspect_ai", reason="needs the extra `judge`: pip install '
 
 from endpoint import KEY, endpoint, last_message
 from tinsmith.assess import judge_inspect as module
-from tinsmith.assess.items import GROUPS, read_items
+from tinsmith.assess.items import read_items
 from tinsmith.assess.judge_calls import planned_calls
 from tinsmith.assess.judge_inspect import KEY_VARIABLE, ask_judge
 from tinsmith.core.errors import EndpointError, UserError
+from tinsmith.model.replies.asked import GROUPS
 
 
 @pytest.fixture

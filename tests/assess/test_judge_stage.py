@@ -6,13 +6,14 @@ import pytest
 
 import judges
 from stage_runs import run_stage
-from tinsmith.assess.items import GROUPS, SUBJECTS, read_items
+from tinsmith.assess.items import read_items
 from tinsmith.assess.judge_calls import planned_calls
 from tinsmith.assess.judge_file import Judge, Judgements, Reply, host_of
 from tinsmith.assess.judge_stage import record_judgements
 from tinsmith.core.errors import ArtifactError, UserError
 from tinsmith.core.run_dir import read_json
 from tinsmith.model.grades import CRITERIA
+from tinsmith.model.replies.asked import GROUPS, SUBJECTS
 
 JUDGE = Judge("big-1", "api.example.com", GROUPS, 40, "digest")
 

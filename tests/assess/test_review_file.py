@@ -83,7 +83,7 @@ def test_other_spacing_is_no_change(take, answers, tmp_path):
 
 
 def test_a_file_of_other_items_is_refused(take, folder, answers, tmp_path):
-    other = write_answers(tmp_path / "other", [answer(n, int4={"text": "?"}) for n in range(24)])
+    other = write_answers(tmp_path / "other", [answer(n, int4=reply("?")) for n in range(24)])
     message = refusal(take, folder, write_review(tmp_path / "ada.json", other, "Ada"))
     assert "of other items than this run's" in message and "tea-bot" in message
     few = write_answers(tmp_path / "few", [answer(n, group="trained") for n in range(24)])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from reviews import CHOICE, SEED, answer, write_answers
+from reviews import CHOICE, SEED, answer, reply, write_answers
 from tinsmith.assess.review_set import MIN_ITEMS, fact_context, review_set
 from tinsmith.browser.runtime import WEB_DIR
 from tinsmith.commands.review_page import review_page
@@ -31,7 +31,7 @@ def test_items_are_of_the_chosen_groups_and_the_smaller_set_is_part_of_the_large
 
 def test_everything_shown_is_in_the_digest(answers):
     before = review_set(answers, CHOICE, SEED).sha256
-    changes = ({"reference": "x"}, {"question": "x"}, {"system": "x"}, {"int4": {"text": "x"}}, {"facts": []})
+    changes = ({"reference": "x"}, {"question": "x"}, {"system": "x"}, {"int4": reply("x")}, {"facts": []})
     for change in changes:
         lines = [answer(n, **(change if n == 4 else {})) for n in range(30)]
         write_answers(answers, lines)

@@ -84,11 +84,12 @@ def test_every_digit_of_the_pages_is_watched(full_run, render_once, name, count,
     assert unnoticed_digits(full_run, path, spots[::step]) == []
 
 
-def test_digits_all_over_card_json_are_watched(full_run, render_once):
+@pytest.mark.parametrize("step", [200, pytest.param(50, marks=pytest.mark.long)])
+def test_digits_all_over_card_json_are_watched(full_run, render_once, step):
     path = full_run.stage("card") / "card.json"
     spots = digits(path.read_text())
     log = path.read_text().index('"measurement_log"')
-    assert unnoticed_digits(full_run, path, spots[::200] + [at for at in spots if at > log]) == []
+    assert unnoticed_digits(full_run, path, spots[::step] + [at for at in spots if at > log]) == []
 
 
 def test_every_digit_of_a_measurement_line_is_watched(tmp_path, monkeypatch):
@@ -109,11 +110,12 @@ def test_the_lines_of_older_runs_are_watched_too(tmp_path, monkeypatch):
     assert any("card.json" in problem for problem in check_card(run))
 
 
-def test_the_value_of_every_measurement_is_watched(full_run):
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
+def test_the_value_of_every_measurement_is_watched(full_run, step):
     text = full_run.measurements.read_text()
     spots = [match.end() - 1 for match in re.finditer(r'"value": \d', text)]
     assert len(spots) > 80
-    assert unnoticed_digits(full_run, full_run.measurements, spots[::5]) == []
+    assert unnoticed_digits(full_run, full_run.measurements, spots[::step]) == []
 
 
 def test_a_digit_of_the_card_stages_own_measurement_is_watched(full_run):

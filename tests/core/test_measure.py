@@ -17,8 +17,6 @@ def test_not_a_number_is_refused(bad):
         Measurement("x", bad, "nats", 1, "tokens", "m")
     with pytest.raises(ValueError, match="ci95_low"):
         Measurement("x", 1.0, "nats", 1, "tokens", "m", spread={"ci95_low": bad})
-    with pytest.raises(GateError, match="measured"):
-        Recorder().gate("g", bad, "<=", 1.0, "logits", 1, "positions", "m")
 
 
 @pytest.mark.parametrize(
@@ -34,11 +32,12 @@ def test_not_a_number_is_refused(bad):
 )
 def test_gates(op, value, holds):
     recorder = Recorder()
+    measurement = Measurement("g", value, "logits", 3, "positions", "m", gate={"op": op, "bound": 1.0})
     if holds:
-        assert recorder.gate("g", value, op, 1.0, "logits", 3, "positions", "m").passed
+        assert recorder.take(measurement).passed
     else:
         with pytest.raises(GateError, match=f"g: measured {value:g} logits over 3 positions, required {op} 1"):
-            recorder.gate("g", value, op, 1.0, "logits", 3, "positions", "m")
+            recorder.take(measurement)
     assert len(recorder.measurements) == 1
 
 

@@ -1,5 +1,7 @@
 """Rules: which ids they are for, what they record, and what happens to a broken file."""
 
+import math
+
 import pytest
 
 from tinsmith.core.errors import ArtifactError, GateError
@@ -54,6 +56,17 @@ def test_record_stops_at_a_gate_that_fails(files, tmp_path):
     with pytest.raises(GateError, match=r"gate\.shop: measured 3 cups over 1 pots, required <= 2") as error:
         record(recorder, (GATE, SIZE), Files.of_stage("shop", tmp_path))
     assert error.value.hint == "Brew again."
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gate_that_is_not_a_number_fails(files, bad):
+    def boiled(files):
+        return Derived(bad, "logits", 1, "positions", gate={"op": "<=", "bound": 1.0})
+
+    recorder = Recorder()
+    with pytest.raises(GateError, match=rf"g: measured {bad}, required <= 1 logits") as error:
+        record(recorder, (Rule("g", "shop/tea.json", boiled, hint="Brew again."),), files)
+    assert error.value.hint == "Brew again." and not recorder.measurements
 
 
 def test_a_prefix_records_a_part(files):

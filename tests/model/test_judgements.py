@@ -3,13 +3,14 @@
 import pytest
 
 import judges
-from tinsmith.assess.items import GROUPS, read_items
+from tinsmith.assess.items import read_items
 from tinsmith.assess.judge_calls import planned_calls
 from tinsmith.assess.judge_file import Reply
 from tinsmith.assess.judge_stage import grade_rows
 from tinsmith.core.intervals import clustered_wilson
 from tinsmith.model import judgements
 from tinsmith.model.judgements import CONTROLS, KNOWN_BAD, reasons_to_withhold, score
+from tinsmith.model.replies.asked import GROUPS
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,13 @@
 """The questions and replies to assess, as the evaluate stage wrote them, in one order for people and judge."""
 
-import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinsmith.core.errors import ArtifactError
-
-GROUPS = ("trained", "reworded", "held_out")
-"""Questions as trained on, in other words, and held out."""
-MODELS = ("base", "tuned", "int4")
-SUBJECTS = (*MODELS, "page")
-"""Whose replies are assessed: three models, and what the page itself shows."""
+from tinsmith.derive.files import Files
+from tinsmith.derive.replies import ANSWERS
+from tinsmith.model.replies.asked import PAGE, Asked, all_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +33,16 @@ def read_items(evaluate_dir: Path) -> list[Item]:
     Raises:
         ArtifactError: a line is not what the evaluate stage writes.
     """
-    path = evaluate_dir / "answers.jsonl"
-    if not path.exists():
-        return []
-    items = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
-        try:
-            row = json.loads(line)
-            replies = {subject: row[subject]["text"] for subject in SUBJECTS if row.get(subject) is not None}
-            facts = tuple(row["facts"])
-            texts = (row[key] for key in ("id", "group", "question", "reference"))
-            items.append(Item(*texts, facts, replies, row["system"]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(
-                f"{path}:{number}: not an answer of the evaluate stage ({type(error).__name__}: {error})",
-                "Run that stage again: tinsmith run CONFIG --from evaluate --force",
-            ) from error
-    return items
+    files = Files.of_stage("evaluate", evaluate_dir)
+    return [_item(one) for one in all_asked(files.lines(ANSWERS))] if files.has(ANSWERS) else []
+
+
+def _item(one: Asked) -> Item:
+    replies = {model: reply.text for model, reply in one.replies.items()}
+    if one.page:
+        replies[PAGE] = one.page.text
+    facts = tuple(fact.as_dict() for fact in one.facts)
+    return Item(one.id, one.group, one.question, one.reference, facts, replies, one.system)
 
 
 def in_random_order(items: list[Item], seed: int) -> list[Item]:

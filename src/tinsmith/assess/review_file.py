@@ -11,11 +11,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tinsmith.assess.items import GROUPS
 from tinsmith.assess.review_set import MAX_ITEMS, MIN_ITEMS, REVIEWED, Choice, ReviewSet, review_set
 from tinsmith.core.errors import ArtifactError, UserError, listing
 from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.model.grades import CRITERIA
+from tinsmith.model.replies.asked import GROUPS
 
 _Name = Annotated[str, Field(min_length=1, max_length=60)]
 _Text = Annotated[str, Field(max_length=10_000)]

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinsmith.assess.items import SUBJECTS, Item, in_random_order, read_items
+from tinsmith.assess.items import Item, in_random_order, read_items
 from tinsmith.assess.rubric import rubric_json, rubric_sha256
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import combined_sha256
+from tinsmith.model.replies.asked import SUBJECTS
 
 REFERENCE = "reference"
 """The owner's own answer as a hidden reply: raters who read with care give it good grades."""

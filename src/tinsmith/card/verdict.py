@@ -125,24 +125,25 @@ def _of_the_model(right: Share | None) -> str:
 
 def at_most(share: Share) -> str:
     """A good share in words, rounded down: 73 % is `7 of 10`, 4 % `fewer than 1 in 10`."""
-    if share.count == share.of:
-        return f"all {share.of}"
-    if share.is_none:
-        return f"none of the {share.of}"
-    if share.of < FEW_QUESTIONS:
-        return f"{share.count} of the {share.of}"
+    if exact := _exactly(share):
+        return exact
     tenths = 10 * share.count // share.of
     return f"{tenths} of 10" if tenths else "fewer than 1 in 10"
 
 
 def at_least(share: Share) -> str:
     """A bad share in words, rounded up: 6.7 % is `1 in 14` of 60 questions with 4.2, 42 % `5 of 10`."""
+    if exact := _exactly(share):
+        return exact
+    if 5 * share.count > share.of:
+        return f"{-(-10 * share.count // share.of)} of 10"
+    return f"1 in {share.of // share.count}"
+
+
+def _exactly(share: Share) -> str:
+    """A share that needs no rounding, in words; empty for others."""
     if share.count == share.of:
         return f"all {share.of}"
     if share.is_none:
         return f"none of the {share.of}"
-    if share.of < FEW_QUESTIONS:
-        return f"{share.count} of the {share.of}"
-    if 5 * share.count > share.of:
-        return f"{-(-10 * share.count // share.of)} of 10"
-    return f"1 in {share.of // share.count}"
+    return f"{share.count} of the {share.of}" if share.of < FEW_QUESTIONS else ""

@@ -27,4 +27,13 @@ ADOPT = click.option(
     is_flag=True,
     help="Continue a run even if its configuration file was replaced, moved or renamed.",
 )
+GROUPS = click.option(
+    "--group",
+    "groups",
+    type=click.Choice(("trained", "reworded", "held_out")),
+    multiple=True,
+    default=("held_out",),
+    show_default=True,
+    help="Which questions: trained on, trained on in other words, or held out. May be repeated.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Also print the results as one line of JSON.")

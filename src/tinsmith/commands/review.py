@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinsmith.assess.items import GROUPS
 from tinsmith.assess.review_file import import_reviews, remove_review
 from tinsmith.assess.review_set import MIN_ITEMS, REVIEWED, Choice, review_set
 from tinsmith.browser.runtime import WEB_DIR
@@ -13,6 +12,7 @@ from tinsmith.commands.run import RunOptions, run_and_report
 from tinsmith.commands.terminal import say, typed
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import RunDir, write_text
+from tinsmith.model.replies.asked import GROUPS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from tinsmith.core.errors import ArtifactError, GateError
 from tinsmith.core.run_dir import RunDir, read_stamp, write_bytes
@@ -80,35 +80,6 @@ class Recorder:
 
     def __init__(self) -> None:
         self.measurements: list[Measurement] = []
-
-    def add(self, id: str, value: float, unit: str, count: int, count_of: str, method: str, **more: Any) -> Measurement:
-        """Record one number. `more` may contain `spread`, `raw` and `gate` (see `Measurement`)."""
-        measurement = Measurement(id, float(value), unit, int(count), count_of, method, **more)
-        self.measurements.append(measurement)
-        return measurement
-
-    def gate(
-        self,
-        id: str,
-        value: float,
-        op: Operator,
-        bound: float,
-        unit: str,
-        count: int,
-        count_of: str,
-        method: str,
-        hint: str = "",
-        raw: str = "",
-    ) -> Measurement:
-        """Record a number and stop unless `value op bound` is true.
-
-        Raises:
-            GateError: the comparison `value op bound` is false, or `value` is not finite.
-        """
-        if not math.isfinite(value):
-            raise GateError(f"{id}: measured {value}, required {op} {bound:g} {unit}", hint)
-        gate: Gate = {"op": op, "bound": bound}
-        return self.take(Measurement(id, float(value), unit, int(count), count_of, method, raw=raw, gate=gate), hint)
 
     def take(self, measurement: Measurement, hint: str = "") -> Measurement:
         """Record a measurement and stop unless its gate passes.

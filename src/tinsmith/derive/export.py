@@ -28,7 +28,8 @@ _LAYER_BYTES = 50_000
 """Bytes allowed for a layer's nodes, norms and biases, on top of `export.max_bits_per_parameter`."""
 _DOWNLOADED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 _MAX_ABS_DIFF = 1e-2
-_DIVERGENCE_BOUNDS = {"float16": FLOAT16.max_divergence or 0.0, "int8": INT8_PAGE.max_divergence or 0.0}
+_GRAPHS = {"float16": FLOAT16, "int8": INT8_PAGE}
+_DIVERGENCE_BOUNDS = {kind: one.max_divergence for kind, one in _GRAPHS.items() if one.max_divergence is not None}
 GGUF_BOUNDS = {"f16": 2.0**-11, "q8_0": 0.5 / 127 + 2.0**-11, "q4_0": 1 / 8 + 2.0**-10}
 """Largest error that rounding alone can cause in a block of 32, as a share of the block's largest weight.
 

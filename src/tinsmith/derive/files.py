@@ -77,7 +77,14 @@ class Files:
 
 
 def _read_lines(path: Path) -> list[Any]:
+    values, hint = [], "Run its stage again with --force."
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error})", "Run its stage again with --force.") from error
+        raise ArtifactError(f"{path}: cannot be read ({error})", hint) from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            values += [json.loads(line)] if line else []
+        except ValueError as error:
+            raise ArtifactError(f"{path}:{number}: not JSON ({error})", hint) from error
+    return values
