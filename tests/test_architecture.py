@@ -20,6 +20,7 @@ LAYERS = (
     {"__init__"},
     {"core"},
     {"model"},
+    {"documents"},
     {"derive"},
     {"browser"},
     {stage.module.split(".")[1] for stage in STAGES},
@@ -66,8 +67,8 @@ def test_every_import_goes_down():
 
 def test_the_map_stays_small():
     edges = {(importer, imported) for importer, imported, _ in imports_between_places()}
-    assert len(edges) <= 68
-    assert len({place_of(module) for module in MODULES}) <= 20
+    assert len(edges) <= 69
+    assert len({place_of(module) for module in MODULES}) <= 21
 
 
 def test_every_stage_has_its_function_where_it_says():

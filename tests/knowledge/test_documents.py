@@ -15,10 +15,10 @@ import pytest
 from document_files import W, write_docx, write_docx_parts, write_pdf, write_pdf_objects
 from tinsmith.commands.check import check
 from tinsmith.core.errors import DataError
-from tinsmith.knowledge import reader, reader_process
+from tinsmith.documents import reader, reader_process
+from tinsmith.documents.reader_process import DocumentReader
+from tinsmith.documents.unreadable import Unreadable
 from tinsmith.knowledge.documents import passages_of_documents
-from tinsmith.knowledge.reader_process import DocumentReader
-from tinsmith.knowledge.unreadable import Unreadable
 
 WORDS = "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon".split()
 
@@ -283,7 +283,7 @@ def test_a_file_that_takes_too_long_or_kills_the_reader_does_not_stop_the_others
 
 def test_the_reader_ends_when_a_file_takes_too_long():
     code = """if 1:
-        import sys, tinsmith.knowledge.reader as r
+        import sys, tinsmith.documents.reader as r
 
         def spin(path):
             while True:
@@ -306,7 +306,7 @@ def test_deeply_nested_pages_are_refused_at_once(tmp_path):
 
 def test_the_reader_has_little_memory(tmp_path):
     """An allocation of three gigabytes fails in the reader, whose limit is two."""
-    code = "import tinsmith.knowledge.reader as r, resource, sys; sys.stdin = []; r.main(); bytearray(3 * 10**9)"
+    code = "import tinsmith.documents.reader as r, resource, sys; sys.stdin = []; r.main(); bytearray(3 * 10**9)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "MemoryError" in ended.stderr
     assert resource.getrlimit(resource.RLIMIT_AS)[0] != reader.MAX_MEMORY_BYTES  # this process is not limited

@@ -12,10 +12,10 @@ from pathlib import Path
 from tinsmith.core.errors import DataError, listing
 from tinsmith.core.run_dir import file_sha256
 from tinsmith.core.stage_context import Say, say_nothing
-from tinsmith.knowledge.blocks import PATH_SEPARATOR, Document, Section, sections_of
-from tinsmith.knowledge.reader import ENDINGS
-from tinsmith.knowledge.reader_process import DocumentReader
-from tinsmith.knowledge.unreadable import Unreadable
+from tinsmith.documents.blocks import PATH_SEPARATOR, Document, Section, sections_of
+from tinsmith.documents.reader import ENDINGS
+from tinsmith.documents.reader_process import DocumentReader
+from tinsmith.documents.unreadable import Unreadable
 from tinsmith.model.passages import Passage, Source
 
 MAX_PASSAGES = 100_000

@@ -3,9 +3,9 @@
 import re
 from html.parser import HTMLParser
 
-from tinsmith.knowledge.blocks import Block, Document, clean, iso_date, one_line, public_url
-from tinsmith.knowledge.html_tables import Table
-from tinsmith.knowledge.unreadable import Unreadable
+from tinsmith.documents.blocks import Block, Document, clean, iso_date, one_line, public_url
+from tinsmith.documents.html_tables import Table
+from tinsmith.documents.unreadable import Unreadable
 
 _NEVER_CLOSED = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 _UNREAD = frozenset(

@@ -5,9 +5,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from tinsmith.knowledge.blocks import Document
-from tinsmith.knowledge.html_blocks import html_document
-from tinsmith.knowledge.unreadable import Unreadable
+from tinsmith.documents.blocks import Document
+from tinsmith.documents.html_blocks import html_document
+from tinsmith.documents.unreadable import Unreadable
 
 MAX_UNPACKED_BYTES = 50_000_000
 """Largest sum of the XML files in a document, unpacked. A novel has about 5 MB."""

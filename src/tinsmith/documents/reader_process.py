@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tinsmith.knowledge import reader
-from tinsmith.knowledge.blocks import Block, Document
-from tinsmith.knowledge.unreadable import Unreadable
+from tinsmith.documents import reader
+from tinsmith.documents.blocks import Block, Document
+from tinsmith.documents.unreadable import Unreadable
 
 # -P keeps modules in the current folder from standing in for installed ones.
 _COMMAND = ("-P", "-W", "ignore", "-m", reader.__name__)

@@ -2,7 +2,7 @@
 
 import re
 
-from tinsmith.knowledge.blocks import Block, one_line
+from tinsmith.documents.blocks import Block, one_line
 
 CELL_SEPARATOR = " | "
 _LONG_CELL_CHARACTERS = 400

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tinsmith.knowledge.blocks import clean, one_line
+from tinsmith.documents.blocks import clean, one_line
 
 if TYPE_CHECKING:
     from pypdf import PageObject

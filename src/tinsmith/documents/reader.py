@@ -1,6 +1,6 @@
 """A process that reads documents for the one that started it, so that a hostile or broken file cannot take it down.
 
-Started with `python -m tinsmith.knowledge.reader`. Each line it gets is a JSON object with the `path` and `ending` of a
+Started with `python -m tinsmith.documents.reader`. Each line it gets is a JSON object with the `path` and `ending` of a
 file. It answers each with a line: the document, or why it is `unreadable`. Memory and processor time are limited; if
 the process dies, the file it was reading is to blame.
 """
@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from tinsmith.knowledge.blocks import Document
-from tinsmith.knowledge.docx_blocks import docx_document
-from tinsmith.knowledge.html_blocks import html_document
-from tinsmith.knowledge.pdf_blocks import pdf_document
-from tinsmith.knowledge.text_blocks import markdown_document, plain_document
-from tinsmith.knowledge.unreadable import Unreadable
+from tinsmith.documents.blocks import Document
+from tinsmith.documents.docx_blocks import docx_document
+from tinsmith.documents.html_blocks import html_document
+from tinsmith.documents.pdf_blocks import pdf_document
+from tinsmith.documents.text_blocks import markdown_document, plain_document
+from tinsmith.documents.unreadable import Unreadable
 
 MAX_TEXT_BYTES = 10_000_000
 """Largest text, Markdown or HTML file: ten long novels."""

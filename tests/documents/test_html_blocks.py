@@ -2,9 +2,9 @@
 
 import pytest
 
-from tinsmith.knowledge.blocks import MAX_SECTION_CHARACTERS, Block, Document, sections_of
-from tinsmith.knowledge.html_blocks import html_document
-from tinsmith.knowledge.text_blocks import markdown_document, plain_document
+from tinsmith.documents.blocks import MAX_SECTION_CHARACTERS, Block, Document, sections_of
+from tinsmith.documents.html_blocks import html_document
+from tinsmith.documents.text_blocks import markdown_document, plain_document
 
 
 def sections(document):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from tinsmith.knowledge.blocks import Block, Document, clean, one_line
-from tinsmith.knowledge.html_blocks import LOWEST_LEVEL, reads_as_heading
-from tinsmith.knowledge.pdf_lines import Line, page_lines, without_running_lines
-from tinsmith.knowledge.text_blocks import LIST_ITEM
-from tinsmith.knowledge.unreadable import Unreadable
+from tinsmith.documents.blocks import Block, Document, clean, one_line
+from tinsmith.documents.html_blocks import LOWEST_LEVEL, reads_as_heading
+from tinsmith.documents.pdf_lines import Line, page_lines, without_running_lines
+from tinsmith.documents.text_blocks import LIST_ITEM
+from tinsmith.documents.unreadable import Unreadable
 
 _HEADING_SIZE = 1.12
 """Size of a heading's type, at least, in sizes of the text's."""

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from tinsmith.knowledge.blocks import Block, Document, clean, iso_date, one_line, public_url
-from tinsmith.knowledge.html_blocks import LOWEST_LEVEL, html_document
+from tinsmith.documents.blocks import Block, Document, clean, iso_date, one_line, public_url
+from tinsmith.documents.html_blocks import LOWEST_LEVEL, html_document
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,20000}?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _UNDERLINE = re.compile(r"([=\-~*_])\1{2,}")

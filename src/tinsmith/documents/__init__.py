@@ -1,0 +1,1 @@
+"""Read Markdown, text, HTML, PDF and DOCX files as headings, paragraphs, list items and table rows."""
