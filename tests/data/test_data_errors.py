@@ -103,8 +103,8 @@ UNUSABLE = [
     ({"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [1]}]}, "is a tool call or its result"),
     ({"messages": [USER, ASSISTANT, {"role": "system", "content": "x"}]}, "message 3 is a system message"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ASSISTANT]}, "a part of type 'image_url'"),
-    ({"q": "What is <|im_start|>?", "a": "A token."}, "message 1 contains '<|im_start|>', a control token"),
-    ({"q": "Hi", "a": "Hello<end_of_turn>"}, "message 2 contains '<end_of_turn>', a control token"),
+    ({"q": "What is <|im_start|>?", "a": "A token."}, "message 1 contains '<|im_start|>', which marks a turn"),
+    ({"q": "Hi", "a": "Hello<end_of_turn>"}, "message 2 contains '<end_of_turn>', which marks a turn"),
     ({"q": "Half \ud83d", "a": "x"}, "message 1 contains half of a surrogate pair at character 6"),
     ({"text": "Hi", "label": 1}, "no conversation in it; keys found: 'text', 'label'"),
     ({"instruction": "a", "output": "b", "history": ["x"]}, "'history' holds text, expected [question, answer] pairs"),
@@ -170,13 +170,22 @@ def test_a_system_prompt_that_cannot_be_used(tmp_path):
 NAMES = [
     ({"id": "a\ud83d"}, None, "id contains half of a surrogate pair at character 2"),
     ({"category": "\udc00"}, None, "category contains half of a surrogate pair at character 1"),
-    ({"id": "red\x1b[31m\x00 one"}, ("red[31m one", "d"), "id: control or hidden characters removed"),
+    (
+        {"id": "red\x1b[31m\x00 one"},
+        ("red[31m one", "d"),
+        "hidden characters removed from the id: U+0000 null (1), U+001B escape (1)",
+    ),
     (
         {"category": "a\x1b]0;b\x07\u202e\x9b"},
         ("d.jsonl:line 13", "a]0;b"),
-        "category: control or hidden characters removed",
+        "hidden characters removed from the category: U+0007 control character (1), U+001B escape (1), "
+        "U+009B control character (1), U+202E right-to-left override (1)",
     ),
-    ({"id": "\x1b", "category": "\x7f"}, ("d.jsonl:line 13", "d"), "id: control or hidden characters removed"),
+    (
+        {"id": "\x1b", "category": "\x7f"},
+        ("d.jsonl:line 13", "d"),
+        "hidden characters removed from the id: U+001B escape (1)",
+    ),
 ]
 
 

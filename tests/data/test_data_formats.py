@@ -18,7 +18,7 @@ EXPECTED = [Message("user", "What is it?"), Message("assistant", "A pot.")]
 def conversations(path):
     loaded = load_records(path)
     assert loaded.problems == []
-    return [repair(record, None).conversation for record in loaded.records]
+    return [repair(record).conversation for record in loaded.records]
 
 
 MESSAGES = [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A pot."}]
@@ -131,7 +131,7 @@ def test_line_separators_inside_text_do_not_end_a_line(tmp_path):
     path.write_text('{"q": "one\u2028two", "a": "three\u2029four\x85five"}\n' * 2, encoding="utf-8")
     first, again = conversations(path)
     assert again.messages == first.messages and again.source["position"] == "line 2"
-    assert [m.content for m in first.messages] == ["one\u2028two", "three\u2029four\x85five"]
+    assert [m.content for m in first.messages] == ["one\ntwo", "three\nfour…five"]
 
 
 def test_hidden_and_other_files_are_skipped_and_named(tmp_path):

@@ -1,93 +1,106 @@
 """Each repair changes what it names and nothing else."""
 
+import re
+
 import pytest
 
 from tinsmith.data.load import Record
-from tinsmith.data.repair import known_special_tokens, repair
-from tinsmith.model.message_text import token_pattern
+from tinsmith.data.repair import Repair, repair
+from tinsmith.data.shapes import Unusable
 
 
 def repaired(*messages):
     value = {"messages": [{"role": role, "content": content} for role, content in messages]}
-    result = repair(Record("f.jsonl", "line 1", value, "c"), None)
-    return [(m.role, m.content) for m in result.conversation.messages], result.changes, result.hidden
+    result = repair(Record("f.jsonl", "line 1", value, "c"))
+    return [(m.role, m.content) for m in result.conversation.messages], result.changes
 
 
 def test_a_clean_record_and_role_aliases_are_no_repair():
     clean = [("system", "Be kind."), ("user", "Wie heißt «é»?\n\tSo?"), ("assistant", "A\u00a0pot. 👩\u200d🔬")]
-    assert repaired(*clean) == (clean, (), ())
-    assert repaired(("human", "a"), ("gpt", "b")) == ([("user", "a"), ("assistant", "b")], (), ())
+    assert repaired(*clean) == (clean, ())
+    assert repaired(("human", "a"), ("gpt", "b")) == ([("user", "a"), ("assistant", "b")], ())
 
 
 @pytest.mark.parametrize(
-    ("text", "expected", "change"),
+    ("text", "expected", "reason", "detail"),
     [
-        (" a b \n", "a b", "surrounding space removed"),
-        ("a\r\nb\rc", "a\nb\nc", "line ends changed to \\n"),
-        ("cafe\u0301", "café", "Unicode normalised to NFC"),
-        ("a\u200bb\ufeffc", "abc", "hidden characters removed"),
-        ("pay \u202eeno\u202c now", "pay eno now", "hidden characters removed"),
-        ("hi\U000e0041\U000e0042", "hi", "hidden characters removed"),
-        ("pass\u200dword", "password", "hidden characters removed"),
+        (" a b \n", "a b", "surrounding space removed", ""),
+        ("a\r\nb\rc\u2028d\x0ce", "a\nb\nc\nd\ne", "line ends changed to \\n", ""),
+        ("cafe\u0301", "café", "Unicode normalised to NFC", ""),
+        ("It\x92s \x93so\x94", "It’s “so”", "Windows-1252 punctuation restored", ""),
+        ("a\u200bb\ufeffc", "abc", "hidden characters removed", ": U+200B zero width space (1), U+FEFF zero width no-"),
+        ("a\x00b\x1b[0m", "ab[0m", "hidden characters removed", ": U+0000 null (1), U+001B escape (1)"),
     ],
 )
-def test_text_repairs(text, expected, change):
-    messages, changes, _ = repaired(("user", text), ("assistant", "ok"))
+def test_text_repairs(text, expected, reason, detail):
+    messages, changes = repaired(("user", text), ("assistant", "ok"))
     assert messages == [("user", expected), ("assistant", "ok")]
-    assert changes == (f"message 1: {change}",)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "می\u200cخواهم",
-        "क\u094d\u200dष",
-        "👨\u200d👩\u200d👧",
-        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
-    ],
-)
-def test_joiners_of_scripts_and_emoji_and_whole_flags_stay(text):
-    assert repaired(("user", text), ("assistant", "ok")) == ([("user", text), ("assistant", "ok")], (), ())
-
-
-def test_hidden_characters_are_counted():
-    assert repaired(("user", "a\u200bb\u200b"), ("assistant", "\u2066x\u2069"))[2] == (
-        "\u200b",
-        "\u200b",
-        "\u2066",
-        "\u2069",
-    )
+    assert [change.reason for change in changes] == [reason]
+    assert changes[0].detail.startswith("message 1" + detail)
 
 
 def test_same_role_in_a_row_is_joined_by_a_blank_line():
-    messages, changes, _ = repaired(
+    messages, changes = repaired(
         ("user", "One"), ("user", "two"), ("assistant", "A"), ("assistant", ""), ("assistant", "B")
     )
     assert messages == [("user", "One\n\ntwo"), ("assistant", "A\n\nB")]
-    assert len(changes) == 3 and changes[0] == "message 2 joined to the one before, also from 'user'"
+    assert len(changes) == 3 and changes[0] == Repair("messages of one role joined", "messages 1 and 2, user")
 
 
 def test_unanswered_last_question_and_empty_system_message_are_removed():
-    messages, changes, _ = repaired(("system", " "), ("user", "a"), ("assistant", "b"), ("user", "c"))
+    messages, changes = repaired(("system", " "), ("user", "a"), ("assistant", "b"), ("user", "c"))
     assert messages == [("user", "a"), ("assistant", "b")]
-    assert changes[1:] == ("empty system message removed", "last user message has no answer: removed")
+    assert [change.reason for change in changes[1:]] == [
+        "empty system message removed",
+        "last user message has no answer: removed",
+    ]
 
 
-def test_special_tokens_of_every_family_are_known_without_a_base_model():
-    pattern = token_pattern(known_special_tokens())
-    for token in (
-        "<|im_start|>",
-        "<|im_end|>",
-        "<|endoftext|>",
-        "<start_of_turn>",
-        "<end_of_turn>",
-        "<bos>",
-        "<eos>",
-        "<|eot_id|>",
-        "<|start_header_id|>",
-        "<|end_header_id|>",
-        "<|begin_of_text|>",
-    ):
-        assert pattern.search(f"x{token}y").group() == token
-    assert not pattern.search("a < b and <b>bold</b> <|unrelated")
-    assert token_pattern([]) is None
+MARKERS = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<bos>",
+    "<eos>",
+    "<|eot_id|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+)
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_a_turn_marker_of_any_family_makes_a_record_unusable(marker, role):
+    hidden_inside = marker[:2] + "\u200b" + marker[2:]
+    messages = [(name, f"x{hidden_inside}y" if name == role else "ok") for name in ("system", "user", "assistant")]
+    with pytest.raises(Unusable, match=re.escape(f"contains {marker!r}, which marks a turn")):
+        repaired(*messages)
+
+
+@pytest.mark.parametrize("text", ["git add <filename>", "<pad> <unk> <repo_name>", "a < b, <b>bold</b>, <|unrelated"])
+def test_other_tokens_and_tags_are_text(text):
+    assert repaired(("user", text), ("assistant", text))[1] == ()
+
+
+def test_two_forms_of_one_question_become_one():
+    forms = (
+        "Öppet i dag?",
+        "O\u0308ppet i dag?",
+        "O\u200b\u0308ppet i\u00ad dag?\ufe0f",
+        "\x00O\ufeff\u0308ppet i dag?\u2066",
+    )
+    assert {repaired(("user", form), ("assistant", "ok"))[0][0][1] for form in forms} == {"Öppet i dag?"}
+
+
+def test_ids_and_categories_are_cleaned():
+    record = Record("f.jsonl", "line 1", {"id": "a\u200b1", "q": "a", "a": "b"}, "t\x1bea\u202e")
+    result = repair(record)
+    assert (result.conversation.id, result.conversation.category) == ("a1", "tea")
+    assert [change.reason for change in result.changes] == [
+        "hidden characters removed from the category",
+        "hidden characters removed from the id",
+    ]

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -192,14 +192,18 @@ def test_a_cut_ends_after_the_last_whole_answer_that_fits(tiny_gemma):
     assert cut.counts.assistant_turns == cut.counts.supervised_ends == 1
 
 
-def test_any_special_token_of_the_base_drops_a_record(base_dir, tmp_path):
-    unused = "<pad>" if "gemma" in (base_dir / "model" / "config.json").read_text() else "<|endoftext|>"
+def test_special_tokens_are_judged_the_same_with_and_without_a_base(base_dir, tmp_path):
     path = tmp_path / "d.jsonl"
-    records = [{"q": f"{word} {word[::-1]}?", "a": "Yes."} for word in WORDS] + [{"q": "a", "a": f"b {unused}"}]
+    texts = ["<pad>", "<unk>", "<filename>", "<repo_name>", "<|endoftext|>", "<end_of_turn>", "<|eot_id|>", "<eos>"]
+    texts += sorted(load_tokenizer(base_dir / "model").special_tokens)
+    records = [{"q": f"{word} {word[::-1]}?", "a": "Yes."} for word in WORDS]
+    records += [{"q": f"{number}?", "a": f"b {text}"} for number, text in enumerate(texts)]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     out, _, _ = run(DataConfig(path=str(path)), base_dir, tmp_path)
-    (item,) = json.loads((out / "report.json").read_text())["dropped"]
-    assert item["reason"] == f"message 2 contains {unused!r}, a control token of the base model"
+    dropped = json.loads((out / "report.json").read_text())["dropped"]
+    assert dropped == [asdict(item) for item in check_data(DataConfig(path=str(path)), seed=0).dropped]
+    assert [item["position"] for item in dropped][:4] == ["line 22", "line 23", "line 24", "line 25"]
+    assert dropped[0]["reason"] == "message 2 contains '<|endoftext|>', which marks a turn in a chat format"
 
 
 def test_two_records_with_one_id_get_ids_of_their_own(base_dir, tmp_path):
@@ -229,7 +233,7 @@ def test_check_without_a_base_names_the_same_changes(source):
         "valid           22 -> 21",
         "01_words.jsonl, line 21: message 2 (role 'assistant') is empty",
         "01_words.jsonl, line 22: same messages as 01_words.jsonl, line 4",
-        "01_words.jsonl, line 18: message 1: surrounding space removed",
+        "01_words.jsonl, line 18: surrounding space removed: message 1",
         "length in characters",
         "skipped, not data files: notes.txt",
     ):

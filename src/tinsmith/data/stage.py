@@ -1,7 +1,5 @@
 """Run the data stage: split a file or folder of conversations, and report every change."""
 
-import re
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from tinsmith.data.contradictions import Contradiction, find_contradictions
 from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
 from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit, write_tokens
 from tinsmith.data.load import Loaded, load_records
-from tinsmith.data.repair import clean_text, known_special_tokens, repair
+from tinsmith.data.repair import clean_text, repair
 from tinsmith.data.report import (
     DataReport,
     Listed,
@@ -30,7 +28,6 @@ from tinsmith.derive.data import RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
 from tinsmith.model.conversations import Conversation, Message, write_jsonl
-from tinsmith.model.message_text import token_pattern
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 MINIMUM = 10
@@ -106,11 +103,10 @@ def _prepared(
         raise DataError("data.path is empty", "Set data.path to a file or folder of conversations.")
     work = _Work(config, load_records(Path(config.path)))
     work.step("read", len(work.loaded.records), len(work.loaded.records), f"from {len(work.loaded.files)} file(s)")
-    pattern = token_pattern(tokenizer.special_tokens if tokenizer else known_special_tokens())
-    conversations = _usable(work, pattern)
+    conversations = _usable(work)
     # Checked before the slow step, so that broken files are reported at once.
     _refuse_problems(work, conversations)
-    conversations = _with_system_prompt(work, conversations, pattern)
+    conversations = _with_system_prompt(work, conversations)
     if tokenizer:
         conversations = _within_limit(work, conversations, tokenizer)
         _refuse_problems(work, conversations)
@@ -128,34 +124,29 @@ def _prepared(
     return work, split_conversations(conversations, clusters, fractions, seed)
 
 
-def _usable(work: _Work, pattern: re.Pattern | None) -> list[Conversation]:
-    """Valid conversations without special tokens; the dropped and repaired ones are listed in `work`."""
+def _usable(work: _Work) -> list[Conversation]:
+    """Valid conversations without turn markers; the dropped and repaired ones are listed in `work`."""
     usable = []
-    hidden: Counter[str] = Counter()
     for loaded in work.loaded.records:
         try:
-            result = repair(loaded, pattern)
+            result = repair(loaded)
         except Unusable as error:
             work.dropped.append(Listed(loaded.file, loaded.position, str(error)))
             continue
         usable.append(result.conversation)
-        work.repaired += [Listed(loaded.file, loaded.position, change) for change in result.changes]
-        hidden.update(result.hidden)
-    if hidden:
-        named = ", ".join(f"U+{ord(character):04X} x {count}" for character, count in sorted(hidden.items()))
-        work.loaded.notes.append(f"hidden characters removed: {named}")
+        work.repaired += [
+            Listed(loaded.file, loaded.position, f"{change.reason}: {change.detail}") for change in result.changes
+        ]
     repaired = len({(item.file, item.position) for item in work.repaired})
     work.step("valid", len(work.loaded.records), len(usable), f"{len(work.dropped)} dropped, {repaired} repaired")
     return usable
 
 
-def _with_system_prompt(
-    work: _Work, conversations: list[Conversation], pattern: re.Pattern | None
-) -> list[Conversation]:
+def _with_system_prompt(work: _Work, conversations: list[Conversation]) -> list[Conversation]:
     if not work.config.system_prompt:
         return conversations
     try:
-        prompt = Message("system", clean_text(work.config.system_prompt, pattern))
+        prompt = Message("system", clean_text(work.config.system_prompt))
     except Unusable as error:
         raise DataError(f"data.system_prompt cannot be used: {error}", "Correct it in the configuration.") from error
     if not prompt.content:
