@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: bench-mutations demo test test-long test-judge golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals
+.PHONY: bench-mutations bench-mutation-score coverage demo test test-long test-judge golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -82,6 +82,15 @@ bench-intervals: install
 bench-mutations: install
 	$(BIN)/python benchmarks/mutations.py --run $(RUN)
 
+# Hours. ARGS="--group card --sample 100" tries 100 mutants of one part.
+bench-mutation-score: install benchmarks/.venv-mutmut/installed
+	$(BIN)/python benchmarks/mutation_score.py $(ARGS)
+
+# Branch coverage of what every number goes through; fails under 95 %.
+coverage: install
+	$(BIN)/python -m pytest -q --cov --cov-report=term-missing:skip-covered -m 'not browser and not long' \
+		tests/card tests/core tests/data tests/evaluate tests/derive tests/test_pipeline.py $(ARGS)
+
 bench-lm-harness: install benchmarks/.venv-lm_harness/installed
 	$(BIN)/python benchmarks/lm_harness.py $(RUN)
 
@@ -93,6 +102,13 @@ benchmarks/.venv-%/installed:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# mutmut runs our tests, so its environment sees the packages of ours.
+benchmarks/.venv-mutmut/installed: benchmarks/mutation_requirements.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tinsmith.pth"
 	touch $@
 
 benchmarks/browser_pages/node_modules/.package-lock.json: benchmarks/browser_pages/package-lock.json

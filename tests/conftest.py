@@ -11,9 +11,6 @@ from shared import build_once
 from tinsmith.core.run_dir import cache_dir
 from tiny import build_tiny
 
-_FETCHED = cache_dir().absolute() / "npm"
-_FETCHED.mkdir(parents=True, exist_ok=True)
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make golden` writes the texts anew that tests compare with."""
@@ -28,8 +25,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory, monkeypatch):
     """Keep tests away from the user's cache, except from the browser runtime, which is large and never written to."""
+    fetched = cache_dir().absolute() / "npm"
+    fetched.mkdir(parents=True, exist_ok=True)
     cache = tmp_path_factory.mktemp("cache")
-    (cache / "npm").symlink_to(_FETCHED, target_is_directory=True)
+    (cache / "npm").symlink_to(fetched, target_is_directory=True)
     monkeypatch.setenv("TINSMITH_CACHE", str(cache))
 
 
