@@ -8,7 +8,8 @@ from tinsmith.browser.card_page import CARD_PAGES, card_pages, is_on_site
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import HOST_HEADERS
 from tinsmith.core.config import AnswersConfig, AppConfig
-from tinsmith.core.errors import ArtifactError
+from tinsmith.core.errors import ArtifactError, listing
+from tinsmith.core.file_kinds import unexpected_files
 from tinsmith.core.run_dir import (
     copy_file,
     link_or_copy,
@@ -155,6 +156,10 @@ def build_app(
     for name, text in card_pages(card_dir, names.title).items():
         write_text(out_dir / name, text)
     write_host_files(out_dir, names.title)
+    if problems := unexpected_files(out_dir):
+        raise ArtifactError(
+            f"{out_dir}: files that no site needs\n{listing(problems)}", "Run from the export stage again."
+        )
     summary = [_measure_files(out_dir, context), answers_summary]
     if not config.questions:
         summary.append("the page suggests no questions; choose some with: tinsmith approve CONFIG")

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinsmith.base.model_json import INVALID, check_config, read_object
 from tinsmith.base.tokenizer import PlacedTokenizer, place_tokenizer
 from tinsmith.base.weights import PlacedWeights, place_weights
 from tinsmith.core.errors import BaseModelError
-from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.core.run_dir import write_json
 from tinsmith.model.families import ARCHITECTURES, decoder_of
 from tinsmith.model.load import load_model_config
 
@@ -44,12 +45,10 @@ def place_model(folder: Path, where: str, model_dir: Path, may_link: bool) -> Cl
             f"{where}: not a model folder: no config.json",
             "Expected config.json, tokenizer.json and .safetensors weights, as written by save_pretrained.",
         )
+    tree = read_object(folder / "config.json", where)
     _refuse_code(folder, where)
-    config = _load_config(folder, where)
-    try:
-        decoder_of(config)
-    except BaseModelError as error:
-        raise BaseModelError(f"{where}: {error.message}", error.hint) from error
+    check_config(tree, where)
+    config = _load_config(folder, where, tree.get("model_type"))
     model_dir.mkdir()
     tree = {key: value for key, value in config.to_dict().items() if not key.startswith("_") and key not in _LOCAL_KEYS}
     write_json(model_dir / "config.json", tree | {"dtype": "bfloat16"})
@@ -63,7 +62,7 @@ def _refuse_code(folder: Path, where: str) -> None:
     """Refuse a configuration that refers to Python files. The files themselves are never opened."""
     for name in ("config.json", "tokenizer_config.json"):
         path = folder / name
-        keys = [key for key in _CODE_KEYS if path.is_file() and read_json(path).get(key)]
+        keys = [key for key in _CODE_KEYS if path.is_file() and read_object(path, where).get(key)]
         if keys:
             raise BaseModelError(
                 f"{where}/{name}: {keys[0]} refers to Python code that comes with the model",
@@ -71,16 +70,19 @@ def _refuse_code(folder: Path, where: str) -> None:
             )
 
 
-def _load_config(folder: Path, where: str) -> Any:
+def _load_config(folder: Path, where: str, model_type: Any) -> Any:
     from huggingface_hub.errors import StrictDataclassError
 
     try:
-        return load_model_config(folder)
-    except (ValueError, KeyError, TypeError, OSError, StrictDataclassError) as error:
-        model_type = read_json(folder / "config.json").get("model_type")
+        config = load_model_config(folder)
+        decoder_of(config)
+        return config
+    except BaseModelError as error:
+        raise BaseModelError(f"{where}: {error.message}", error.hint) from error
+    except (*INVALID, StrictDataclassError) as error:
         problem = "invalid values" if model_type in ARCHITECTURES else f"unsupported architecture {model_type!r}"
         raise BaseModelError(
-            f"{where}/config.json: {problem} ({' '.join(str(error).split())})",
+            f"{where}/config.json: {problem} ({' '.join(str(error).split())[:300]})",
             f"Supported: {', '.join(map(repr, ARCHITECTURES))}, with the model's original config.json.",
         ) from error
 

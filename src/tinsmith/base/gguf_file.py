@@ -6,6 +6,7 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import math
+import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,24 +21,34 @@ _VERSIONS = (2, 3)
 _ALIGNMENT = 32
 """Bytes; tensors start at multiples of it unless `general.alignment` says otherwise."""
 _MAX_DIMENSIONS = 4
-_MAX_STRINGS = 1 << 22
-"""Strings in one list. The largest vocabularies have 262,144 tokens and about twice as many merges."""
+_MAX_ENTRIES, _MAX_TENSORS = 1 << 12, 1 << 12
+"""Metadata entries and tensors. Models that run in a browser have fewer than 100 and 1,000."""
+_MAX_STRINGS = 1 << 20
+"""Strings in all lists together. The largest vocabularies have 262,144 tokens and about twice as many merges."""
+_MAX_NAME_BYTES, _MAX_TEXT_BYTES = 1 << 16, 1 << 20
+"""Longest key, name or item of a list, and longest text, such as a chat template or a licence."""
 
 _SCALARS = {
-    0: "u1",
-    1: "i1",
-    2: "<u2",
-    3: "<i2",
-    4: "<u4",
-    5: "<i4",
-    6: "<f4",
-    7: "?",
-    10: "<u8",
-    11: "<i8",
-    12: "<f8",
+    number: (struct.Struct(f"<{code}"), numpy.dtype(code).newbyteorder("<"))
+    for number, code in {
+        0: "B",
+        1: "b",
+        2: "H",
+        3: "h",
+        4: "I",
+        5: "i",
+        6: "f",
+        7: "?",
+        10: "Q",
+        11: "q",
+        12: "d",
+    }.items()
 }
-"""GGUF metadata type -> NumPy type."""
+"""GGUF metadata type -> its format in `struct` and its NumPy type."""
+_UINT32, _UINT64 = _SCALARS[4][0], _SCALARS[10][0]
 _STRING, _ARRAY = 8, 9
+_MAX_SHOWN = 60
+"""Characters of a name in messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +154,10 @@ def read_gguf(path: Path) -> GgufFile:
         BaseModelError: not a GGUF file, a damaged one, or one with an unreadable tensor type.
     """
     try:
-        data = numpy.memmap(path, dtype=numpy.uint8, mode="r") if path.stat().st_size else numpy.empty(0, numpy.uint8)
+        data = numpy.empty(0, numpy.uint8)
+        if path.stat().st_size:
+            # A plain array: each part of a `memmap` has a dictionary of its own.
+            data = numpy.memmap(path, dtype=numpy.uint8, mode="r").view(numpy.ndarray)
         header = _Header(data)
         tensor_count = header.begin()
         fields = header.fields
@@ -157,65 +171,83 @@ def read_gguf(path: Path) -> GgufFile:
 
 
 class _Header:
-    """Reads the header from front to back."""
+    """Reads the header from front to back. Counts and lengths are compared with limits before anything is allocated."""
 
     def __init__(self, data: numpy.ndarray) -> None:
         self._data = data
+        self._view = memoryview(data)
+        self._strings_left = _MAX_STRINGS
         self.position = 0
         self.fields: dict[str, Any] = {}
 
     def begin(self) -> int:
         """Read everything before the tensor table. Fill `fields` and return the number of tensors."""
-        if self._take(4, "magic number").tobytes() != _MAGIC:
+        if self._view[self._advance(4, "magic number") : 4] != _MAGIC:
             raise _Damaged("it does not start with GGUF")
-        version = self.number("<u4", "version")
+        version = self.number(_UINT32, "version")
         if version not in _VERSIONS:
             raise _Damaged(f"format version {version}, expected 2 or 3, little-endian")
-        tensor_count = self.number("<u8", "number of tensors")
-        field_count = self.number("<u8", "number of metadata entries")
+        tensor_count = self._count(_MAX_TENSORS, "number of tensors")
+        field_count = self._count(_MAX_ENTRIES, "number of metadata entries")
         for index in range(field_count):
             key = self.string(f"metadata key {index + 1} of {field_count}")
             if key in self.fields:
-                raise _Damaged(f"metadata key {key!r} appears twice")
-            self.fields[key] = self._value(self.number("<u4", f"type of {key!r}"), repr(key))
+                raise _Damaged(f"metadata key {_shown(key)} appears twice")
+            self.fields[key] = self._value(self.number(_UINT32, f"type of {_shown(key)}"), _shown(key))
         return tensor_count
 
-    def number(self, dtype: str, what: str) -> Any:
+    def number(self, format: struct.Struct, what: str) -> Any:
         """One number as a Python value."""
-        return self._take(numpy.dtype(dtype).itemsize, what).view(dtype)[0].item()
+        return format.unpack_from(self._view, self._advance(format.size, what))[0]
 
-    def string(self, what: str) -> str:
+    def string(self, what: str, max_bytes: int = _MAX_NAME_BYTES) -> str:
         """A string: its length in 8 bytes, then UTF-8."""
-        content = self._take(self.number("<u8", f"length of {what}"), what).tobytes()
+        length = self.number(_UINT64, what)
+        if length > max_bytes:
+            raise _Damaged(f"{what} has {length} bytes, more than {max_bytes}")
+        start = self._advance(length, what)
         try:
-            return content.decode("utf-8")
+            return str(self._view[start : self.position], "utf-8")
         except UnicodeDecodeError as error:
             raise _Damaged(f"{what} is not UTF-8") from error
 
     def _value(self, kind: int, what: str) -> Any:
         if kind in _SCALARS:
-            return self.number(_SCALARS[kind], what)
+            return self.number(_SCALARS[kind][0], what)
         if kind == _STRING:
-            return self.string(what)
+            return self.string(what, _MAX_TEXT_BYTES)
         if kind != _ARRAY:
             raise _Damaged(f"unknown type {kind} of {what}")
-        item, count = self.number("<u4", f"type of the items of {what}"), self.number("<u8", f"length of {what}")
+        item, count = self.number(_UINT32, f"type of the items of {what}"), self.number(_UINT64, f"length of {what}")
         if item in _SCALARS:
-            dtype = numpy.dtype(_SCALARS[item])
-            return self._take(count * dtype.itemsize, what).view(dtype)
+            dtype = _SCALARS[item][1]
+            start = self._advance(count * dtype.itemsize, what)
+            return self._data[start : self.position].view(dtype)
         if item != _STRING:
             raise _Damaged(f"unknown type {item} of the items of {what}")
-        if count > _MAX_STRINGS:
-            raise _Damaged(f"{what} has {count} texts")
-        return [self.string(f"text {index + 1} of {what}") for index in range(count)]
+        if count > self._strings_left:
+            raise _Damaged(f"its lists have more than {_MAX_STRINGS} texts, {count} of them in {what}")
+        self._strings_left -= count
+        what = f"a text of {what}"
+        return [self.string(what) for _ in range(count)]
 
-    def _take(self, size_bytes: int, what: str) -> numpy.ndarray:
-        end = self.position + size_bytes
-        if end > len(self._data):
-            raise _Damaged(f"the file ends after {len(self._data)} bytes, inside the {what}")
-        part = self._data[self.position : end]
-        self.position = end
-        return part
+    def _count(self, limit: int, what: str) -> int:
+        count = self.number(_UINT64, what)
+        if count > limit:
+            raise _Damaged(f"the {what} is {count}, more than {limit}")
+        return count
+
+    def _advance(self, size_bytes: int, what: str) -> int:
+        """Move past the next bytes; return where they start."""
+        start = self.position
+        if start + size_bytes > len(self._view):
+            raise _Damaged(f"the file ends after {len(self._view)} bytes, inside the {what}")
+        self.position = start + size_bytes
+        return start
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= _MAX_SHOWN else name[:_MAX_SHOWN] + "...")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +270,7 @@ def _tensors(header: _Header, count: int, data: numpy.ndarray) -> tuple[GgufTens
     for index in range(count):
         entry = _entry(header, f"tensor {index + 1} of {count}")
         if entry.name in entries:
-            raise _Damaged(f"tensor {entry.name!r} appears twice")
+            raise _Damaged(f"tensor {_shown(entry.name)} appears twice")
         entries[entry.name] = entry
     alignment = header.fields.get("general.alignment", _ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
@@ -248,10 +280,12 @@ def _tensors(header: _Header, count: int, data: numpy.ndarray) -> tuple[GgufTens
     for entry in sorted(entries.values(), key=lambda entry: entry.offset):
         # Overlapping tensors would let a small file claim any amount of memory.
         if entry.offset % alignment or entry.offset < end:
-            raise _Damaged(f"tensor {entry.name!r} starts at byte {entry.offset} of the data, overlapping or unaligned")
+            raise _Damaged(
+                f"tensor {_shown(entry.name)} starts at byte {entry.offset} of the data, overlapping or unaligned"
+            )
         end = entry.offset + entry.size_bytes
         if base + end > len(data):
-            raise _Damaged(f"tensor {entry.name!r} ends at byte {base + end}, the file ends at {len(data)}")
+            raise _Damaged(f"tensor {_shown(entry.name)} ends at byte {base + end}, the file ends at {len(data)}")
     return tuple(
         GgufTensor(
             entry.name,
@@ -267,18 +301,19 @@ def _entry(header: _Header, what: str) -> _Entry:
     from gguf import GGML_QUANT_SIZES
 
     name = header.string(f"name of {what}")
-    dimensions = header.number("<u4", f"number of dimensions of {name!r}")
+    shown = _shown(name)
+    dimensions = header.number(_UINT32, f"number of dimensions of {shown}")
     if not 1 <= dimensions <= _MAX_DIMENSIONS:
-        raise _Damaged(f"tensor {name!r} has {dimensions} dimensions")
-    shape = tuple(header.number("<u8", f"shape of {name!r}") for _ in range(dimensions))
-    kind = header.number("<u4", f"type of {name!r}")
-    offset = header.number("<u8", f"offset of {name!r}")
+        raise _Damaged(f"tensor {shown} has {dimensions} dimensions")
+    shape = tuple(header.number(_UINT64, f"shape of {shown}") for _ in range(dimensions))
+    kind = header.number(_UINT32, f"type of {shown}")
+    offset = header.number(_UINT64, f"offset of {shown}")
     type = _readable_type(kind)
     if type is None:
-        raise _Damaged(f"tensor {name!r} has type {kind}, which cannot be read")
+        raise _Damaged(f"tensor {shown} has type {kind}, which cannot be read")
     block_values, block_bytes = GGML_QUANT_SIZES[type]
     if 0 in shape or shape[0] % block_values:
-        raise _Damaged(f"tensor {name!r} of type {type.name} has shape {list(shape)}")
+        raise _Damaged(f"tensor {shown} of type {type.name} has shape {list(shape)}")
     return _Entry(name, shape, type, shape[0] // block_values * block_bytes, offset)
 
 

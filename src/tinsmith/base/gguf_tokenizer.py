@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.base.gguf_file import GgufFile
+from tinsmith.base.model_json import check_tokenizer
 from tinsmith.core.errors import BaseModelError, listing
-from tinsmith.core.run_dir import read_json, write_json, write_text
+from tinsmith.core.run_dir import write_json, write_text
 
 _CONTROL, _USER_DEFINED = 3, 4
 """GGUF token types: special tokens, and added tokens that are ordinary text. Source: the GGUF specification."""
@@ -100,7 +101,7 @@ def _merges(file: GgufFile, vocabulary: dict[str, int]) -> list[tuple[str, str]]
 
 def _compare(name: str, tokens: list[str], types: list[int], tokenizer_json: Path) -> None:
     """Check that `tokenizer_json` has the same token as the GGUF file at every id."""
-    tree = read_json(tokenizer_json)
+    tree = check_tokenizer(tokenizer_json, tokenizer_json.parent.name)
     vocabulary = dict(tree["model"]["vocab"])
     vocabulary |= {added["content"]: added["id"] for added in tree.get("added_tokens", [])}
     by_id = {token_id: token for token, token_id in vocabulary.items()}

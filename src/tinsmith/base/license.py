@@ -18,6 +18,9 @@ _KNOWN = {
 }
 """Licence id -> name and link."""
 
+_MAX_FRONT_MATTER = 1 << 18
+"""Longest front matter of a README, in characters. Those with tables of results have 100,000."""
+
 GEMMA_NOTICE = "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms\n"
 """Must accompany every copy or derivative. Source: Gemma Terms of Use, section 3.1."""
 
@@ -52,9 +55,10 @@ def from_readme(folder: Path, where: str) -> License | None:
         return None
     front = _front_matter(readme, where)
     value = front.get("license")
-    if not value:
+    texts = [value, front.get("license_name") or "", front.get("license_link") or ""]
+    if not value or not all(isinstance(text, str) for text in texts):  # aliases may hide a list of endless length
         return None
-    return named(str(value), readme.name, str(front.get("license_name") or ""), str(front.get("license_link") or ""))
+    return named(texts[0], readme.name, texts[1], texts[2])
 
 
 def from_gguf(facts: GgufFacts) -> License | None:
@@ -71,9 +75,14 @@ def _front_matter(readme: LicenseText, where: str) -> dict[str, Any]:
     if lines[0].strip() != "---" or "---" not in (line.strip() for line in lines[1:]):
         return {}
     end = next(number for number, line in enumerate(lines[1:], start=1) if line.strip() == "---")
+    text = "\n".join(lines[1:end])
+    if len(text) > _MAX_FRONT_MATTER:
+        raise BaseModelError(
+            f"{where}/{readme.name}: its front matter has {len(text)} characters", "Remove it and set base.license."
+        )
     try:
-        front = yaml.safe_load("\n".join(lines[1:end]))
-    except yaml.YAMLError as error:
+        front = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # builds plain values only
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise BaseModelError(
             f"{where}/{readme.name}: its front matter is not YAML ({error})",
             "Correct it, or remove it and set base.license.",

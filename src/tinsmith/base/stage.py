@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tinsmith.base.chat_template import replacement_reason
+from tinsmith.base.chat_template import addresses_in, replacement_reason
 from tinsmith.base.folder import CleanModel, place_model
 from tinsmith.base.license import License, place_texts, settle
 from tinsmith.base.resolve import resolve
@@ -53,7 +53,7 @@ def _say_texts(source: Source, say: Say) -> None:
 
 def _record(source: Source, license: License, texts: list[str], clean: CleanModel) -> dict[str, Any]:
     chat = clean.tokenizer.chat
-    reason = replacement_reason(chat, clean.tokenizer.base_template)
+    reason = replacement_reason(chat, clean.tokenizer.base_template, source.requested)
     return {
         "id": source.id,
         "requested": source.requested,
@@ -77,6 +77,7 @@ def _record(source: Source, license: License, texts: list[str], clean: CleanMode
             "sha256": hashlib.sha256(chat.family.chat_template.encode()).hexdigest(),
             "replaced": reason is not None,
             "reason": reason or "the base's own template renders the probe conversations the same",
+            "addresses": addresses_in(clean.tokenizer.base_template),
         },
         "dropped_tokens": list(clean.tokenizer.dropped),
         "tied": bool(clean.config.tie_word_embeddings),
@@ -99,4 +100,6 @@ def _summary(source: Source, license: License, clean: CleanModel) -> Summary:
     lines = [f"{source.id}: {parameters}, from {origin}, licence {license.id} (stated in {license.stated_in})"]
     if license.warning:
         lines.append(f"warning: {license.warning}")
+    if addresses := addresses_in(clean.tokenizer.base_template):
+        lines.append(f"warning: the base's own chat template, which is not used, names {', '.join(addresses)}")
     return tuple(lines)

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinsmith.base.chat_template import MAX_TEMPLATE_CHARACTERS
+from tinsmith.base.model_json import check_tokenizer, read_object
 from tinsmith.core.errors import BaseModelError
-from tinsmith.core.run_dir import read_json, write_json, write_text
+from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.model.families import family_of
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
@@ -34,14 +36,14 @@ def place_tokenizer(folder: Path, where: str, config: Any, model_dir: Path) -> P
             f"{where}: no tokenizer.json",
             "Save it with a fast tokenizer: AutoTokenizer.from_pretrained(...).save_pretrained(folder)",
         )
-    tree = read_json(folder / "tokenizer.json")
+    tree = check_tokenizer(folder / "tokenizer.json", where)
     dropped = _drop_tokens_without_row(where, tree, config.vocab_size)
     vocabulary = _vocabulary(tree)
     try:
         family = family_of(config.model_type, vocabulary)
     except BaseModelError as error:
         raise BaseModelError(f"{where}: {error.message}", error.hint) from error
-    own = _own_config(folder)
+    own = _own_config(folder, where)
     by_id = {token_id: token for token, token_id in vocabulary.items()}
     clean: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     for key in _TOKEN_KEYS:
@@ -62,7 +64,7 @@ def place_tokenizer(folder: Path, where: str, config: Any, model_dir: Path) -> P
         write_json(model_dir / "tokenizer.json", tree)
     else:
         write_text(model_dir / "tokenizer.json", (folder / "tokenizer.json").read_text(encoding="utf-8"))
-    return PlacedTokenizer(load_tokenizer(model_dir), _own_template(folder, own), dropped)
+    return PlacedTokenizer(load_tokenizer(model_dir), _own_template(folder, own, where), dropped)
 
 
 def _vocabulary(tree: dict[str, Any]) -> dict[str, int]:
@@ -83,28 +85,39 @@ def _drop_tokens_without_row(where: str, tree: dict[str, Any], rows: int) -> tup
     return dropped
 
 
-def _own_config(folder: Path) -> dict[str, Any]:
+def _own_config(folder: Path, where: str) -> dict[str, Any]:
     own: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
-            own |= read_json(folder / name)
+            own |= read_object(folder / name, where)
     return own
 
 
-def _own_template(folder: Path, own: dict[str, Any]) -> str | None:
+def _own_template(folder: Path, own: dict[str, Any], where: str) -> str | None:
     """The text of `chat_template.jinja`, else the template in the tokenizer's configuration, which may hold several."""
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    path = folder / "chat_template.jinja"
     template = own.get("chat_template")
-    if isinstance(template, list):
-        by_name = {entry["name"]: entry["template"] for entry in template}
-        template = by_name.get("default")
+    if path.is_file():
+        with path.open("rb") as file:
+            template = file.read(4 * MAX_TEMPLATE_CHARACTERS + 1).decode("utf-8", errors="replace")
+    elif isinstance(template, list):
+        template = next((entry["template"] for entry in template if _is_default(entry)), None)
+    if template is not None and (not isinstance(template, str) or len(template) > MAX_TEMPLATE_CHARACTERS):
+        raise BaseModelError(
+            f"{where}: its chat template is not a text of at most {MAX_TEMPLATE_CHARACTERS} characters",
+            "Download the model again, or choose another.",
+        )
     return template or None
+
+
+def _is_default(entry: Any) -> bool:
+    return isinstance(entry, dict) and entry.get("name") == "default" and "template" in entry
 
 
 def _text(token: Any) -> str | None:
     """A special token's text, written either plainly or as an object with `content`."""
-    return token.get("content") if isinstance(token, dict) else token
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
 
 
 def _first(token_id: Any) -> Any:

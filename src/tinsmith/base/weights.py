@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinsmith.base.model_json import INVALID, read_object
 from tinsmith.core.errors import BaseModelError, listing
-from tinsmith.core.run_dir import link_or_copy, read_json, write_json
+from tinsmith.core.file_kinds import is_pickle
+from tinsmith.core.run_dir import link_or_copy, write_json
 from tinsmith.model.save import copy_weights, save_weights
 
 _FLOATS = ("BF16", "F16", "F32")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_BY_CONTENT = " (a pickle by its content)"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", _BY_CONTENT)
+_MAX_HEADER_BYTES = 1 << 22
+"""Longest header; it has 100 bytes for each tensor, of which models have at most a few thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,10 @@ def weight_files(folder: Path, where: str) -> list[str]:
     """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        weight_map = read_json(index).get("weight_map", {})
-        names = sorted(set(weight_map.values()))
-        unusual = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
+        weight_map = read_object(index, where).get("weight_map")
+        values = weight_map.values() if isinstance(weight_map, dict) else ()
+        unusual = [name for name in values if not _is_weights_name(name)][:5]
+        names = sorted(set(values)) if not unusual else []
         if unusual or not names:
             raise BaseModelError(
                 f"{where}/{index.name}: expected names of .safetensors files, found {unusual or 'none'}",
@@ -71,6 +77,10 @@ def weight_files(folder: Path, where: str) -> list[str]:
     if missing:
         raise BaseModelError(f"{where}: missing {', '.join(missing)}", "Download the model completely.")
     return names
+
+
+def _is_weights_name(name: Any) -> bool:
+    return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
 
 
 def place_weights(folder: Path, where: str, config: Any, model_dir: Path, may_link: bool) -> PlacedWeights:
@@ -110,6 +120,7 @@ def place_weights(folder: Path, where: str, config: Any, model_dir: Path, may_li
 def _header(path: Path, where: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError, safe_open
 
+    _check_header_size(path, where)
     try:
         with safe_open(path, framework="pt") as file:
             slices = {key: file.get_slice(key) for key in file.keys()}
@@ -118,6 +129,22 @@ def _header(path: Path, where: str) -> dict[str, Tensor]:
         raise BaseModelError(
             f"{where}/{path.name}: not a complete safetensors file ({error})", "Download it again."
         ) from error
+
+
+def _check_header_size(path: Path, where: str) -> None:
+    """Refuse a header for which the library would take much memory, and files of another kind by their first bytes."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] != b"{":
+        if is_pickle(path):
+            raise only_pickles(where, [f"{path.name}{_BY_CONTENT}"])
+        raise BaseModelError(f"{where}/{path.name}: not a complete safetensors file (no header)", "Download it again.")
+    header_bytes = int.from_bytes(start[:8], "little")
+    if header_bytes > _MAX_HEADER_BYTES:
+        raise BaseModelError(
+            f"{where}/{path.name}: its header has {header_bytes} bytes, more than {_MAX_HEADER_BYTES}",
+            "Download it again, or choose another model.",
+        )
 
 
 def _check_dtypes(where: str, tensors: dict[str, Tensor]) -> None:
@@ -131,7 +158,13 @@ def _check_dtypes(where: str, tensors: dict[str, Tensor]) -> None:
 
 def _check_architecture(where: str, config: Any, tensors: dict[str, Tensor]) -> None:
     """Refuse missing, unknown or misshapen weights. Transformers would replace them with random ones."""
-    expected = _expected_shapes(config)
+    try:
+        expected = _expected_shapes(config)
+    except INVALID as error:
+        raise BaseModelError(
+            f"{where}/config.json: no model can have these sizes ({' '.join(str(error).split())[:300]})",
+            "Weights and config.json must come from the same model.",
+        ) from error
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
     problems = []
     for name, shape in expected.items():

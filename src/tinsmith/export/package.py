@@ -12,6 +12,7 @@ from typing import Any
 import onnx_ir as ir
 
 from tinsmith.core.errors import ArtifactError, listing
+from tinsmith.core.file_kinds import unexpected_files
 from tinsmith.core.run_dir import CHECKSUMS_FILE, file_sha256, read_json, write_checksums, write_json, write_text
 from tinsmith.export.onnx_nodes import name_of, shape_of, tensor_of
 from tinsmith.model.package_format import (
@@ -200,7 +201,7 @@ def _file_problems(package_dir: Path) -> list[str]:
             problems.append(f"{name}: differs from {CHECKSUMS_FILE}")
         if not is_weights_file(name) and path.suffix.lower() not in _ALLOWED_SUFFIXES:
             problems.append(f"{name}: unexpected kind of file")
-    return problems
+    return problems + unexpected_files(package_dir)
 
 
 def _browser_problems(package_dir: Path) -> list[str]:
