@@ -94,6 +94,13 @@ coverage: install
 bench-lm-harness: install benchmarks/.venv-lm_harness/installed
 	$(BIN)/python benchmarks/lm_harness.py $(RUN)
 
+# Coverage-guided fuzzing of a reader: gguf, template or model-json.
+TARGET ?= gguf
+SECONDS ?= 600
+.PHONY: fuzz
+fuzz: install .venv-fuzz/installed
+	PYTHONPATH=src .venv-fuzz/bin/python benchmarks/fuzz.py $(TARGET) --seconds $(SECONDS)
+
 # Peers, each in an environment of its own.
 benchmarks/.venv-trl/installed: benchmarks/train_peer_requirements.txt
 benchmarks/.venv-int4/installed: benchmarks/int4_peer_requirements.txt
@@ -166,6 +173,13 @@ croissant: .venv-croissant/installed
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tinsmith.pth"
 	touch $@
 
+# Atheris has its own environment, which sees this one's packages.
+.venv-fuzz/installed: $(VENV)/installed
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check atheris==3.0.0
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tinsmith.pth"
+	touch $@
+
 # The site is tested on it, with the configuration it comes with.
 .PHONY: nginx
 nginx:
@@ -178,4 +192,4 @@ nginx:
 		fi; }
 
 clean:
-	rm -rf $(VENV) .venv-croissant .venv-judge $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work
+	rm -rf $(VENV) .venv-croissant .venv-fuzz .venv-judge $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work

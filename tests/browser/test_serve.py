@@ -173,7 +173,7 @@ def test_idle_connections_shut_nobody_out_of_https(tmp_path, capfd):
     (tmp_path / "index.html").write_text("home")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with SiteServer({"/": tmp_path}, tls=self_signed_tls(("127.0.0.1",))) as server:
+    with SiteServer({"/": tmp_path}, tls=self_signed_tls(("127.0.0.1",))[0]) as server:
         # Most never begin the handshake; the others finish it and say nothing more.
         idle = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(150)]
         for _ in range(20):

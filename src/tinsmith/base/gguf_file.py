@@ -175,7 +175,7 @@ class _Header:
 
     def __init__(self, data: numpy.ndarray) -> None:
         self._data = data
-        self._view = memoryview(data)
+        self._view = data.data
         self._strings_left = _MAX_STRINGS
         self.position = 0
         self.fields: dict[str, Any] = {}

@@ -55,10 +55,9 @@ def from_readme(folder: Path, where: str) -> License | None:
         return None
     front = _front_matter(readme, where)
     value = front.get("license")
-    texts = [value, front.get("license_name") or "", front.get("license_link") or ""]
-    if not value or not all(isinstance(text, str) for text in texts):  # aliases may hide a list of endless length
-        return None
-    return named(texts[0], readme.name, texts[1], texts[2])
+    # Only texts: the text of a list could be endless, because YAML's aliases can repeat it in itself.
+    name, link = (text if isinstance(text := front.get(f"license_{key}"), str) else "" for key in ("name", "link"))
+    return named(value, readme.name, name, link) if isinstance(value, str) and value else None
 
 
 def from_gguf(facts: GgufFacts) -> License | None:

@@ -115,15 +115,15 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
     )
     environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)  # noqa: DTZ005
+    functions: dict[str, Any] = {"raise_exception": _raise, "strftime_now": _strftime_now}
+    environment.globals.update(functions)
     return environment
 
 
 class _Generation(jinja2.ext.Extension):
     """The block `generation`, which marks what the assistant says; here only its contents."""
 
-    tags = frozenset({"generation"})
+    tags: set[str] = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Any) -> Any:
         next(parser.stream)
@@ -132,6 +132,10 @@ class _Generation(jinja2.ext.Extension):
 
 def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+
+
+def _strftime_now(format: str) -> str:
+    return datetime.now().strftime(format)  # noqa: DTZ005
 
 
 def _raise(message: str) -> None:

@@ -61,9 +61,9 @@ def weight_files(folder: Path, where: str) -> list[str]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         weight_map = read_object(index, where).get("weight_map")
-        values = weight_map.values() if isinstance(weight_map, dict) else ()
+        values: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else []
         unusual = [name for name in values if not _is_weights_name(name)][:5]
-        names = sorted(set(values)) if not unusual else []
+        names: list[str] = [] if unusual else sorted(set(values))
         if unusual or not names:
             raise BaseModelError(
                 f"{where}/{index.name}: expected names of .safetensors files, found {unusual or 'none'}",

@@ -6,6 +6,7 @@ certificate, because browsers allow threads, WebGPU and cryptography only on sec
 """
 
 import base64
+import hmac
 import ipaddress
 import json
 import re
@@ -50,7 +51,9 @@ _PAGES = (
     "versions.js",
     "page.css",
 )
-_MAX_RESULT_BYTES = 1 << 20
+_MAX_RESULT_BYTES, _RESULT_SECONDS = 1 << 20, 30
+_MAX_PER_ADDRESS = 16
+"""Open connections from one address. A browser opens six."""
 _LOOPBACK, _EVERYWHERE = "127.0.0.1", "0.0.0.0"
 
 
@@ -84,15 +87,19 @@ class RemoteBench:
         self._lock = threading.Lock()
         self._mounts: dict[str, Path] = {}
         self.is_open = is_open
+        self.fingerprint: str
+        """SHA-256 fingerprint of the certificate, as browsers show it; empty without one."""
         names = tuple(dict.fromkeys((local_address() if is_open else _LOOPBACK, _LOOPBACK, "localhost")))
         handler = type("Handler", (_Handler,), {"bench": self})
+        tls, self.fingerprint = self_signed_tls(names) if is_open else (None, "")
         self._server = SiteServer(
             {},
             port,
             address=_EVERYWHERE if is_open else _LOOPBACK,
             hosts=names,
             handler=handler,
-            tls=self_signed_tls(names) if is_open else None,
+            tls=tls,
+            max_per_address=_MAX_PER_ADDRESS if is_open else None,
         )
         self._renew()
 
@@ -108,11 +115,16 @@ class RemoteBench:
         """Address to open for the next result."""
         return f"{self._server.origin}/{self._code}/remote.html"
 
+    def knows(self, path: str) -> bool:
+        """Whether a path starts with the code. The comparison takes as long for every code."""
+        code = path.split("/", 2)[1] if path.count("/") >= 2 else ""
+        return hmac.compare_digest(code.encode(errors="replace"), self._code.encode())
+
     def receive(self, path: str, body: bytes, signature: str) -> HTTPStatus:
         """Store a result that was posted to `path`, replace the code, and return the status for the sender."""
         with self._lock:
             code = self._code
-            if path != f"/{code}/result":
+            if not (self.knows(path) and path.endswith("/result") and path.count("/") == 2):
                 return HTTPStatus.NOT_FOUND
             try:
                 result = remote_result.accept(code, body, signature)
@@ -140,15 +152,25 @@ class _Handler(SiteHandler):
 
     bench: RemoteBench
 
+    def do_GET(self) -> None:
+        super().do_GET() if self.bench.knows(self.path) else self._refuse_stranger()
+
+    def do_HEAD(self) -> None:
+        super().do_HEAD() if self.bench.knows(self.path) else self._refuse_stranger()
+
     def do_POST(self) -> None:
         length = _content_length(self.headers.get("Content-Length", ""))
         self.close_connection = True
-        if not self.is_for_us:
-            return self.refuse(HTTPStatus.MISDIRECTED_REQUEST)
+        # A body is read only from a sender that knows the code.
+        if not self.is_for_us or not self.bench.knows(self.path):
+            return self._refuse_stranger()
         if length is None or length > _MAX_RESULT_BYTES:
             return self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        status = self.bench.receive(self.path, self.rfile.read(length), self.headers.get("X-Signature", ""))
-        self.refuse(status)
+        body = self.read_body(length, _RESULT_SECONDS)
+        self.refuse(self.bench.receive(self.path, body, self.headers.get("X-Signature", "")))
+
+    def _refuse_stranger(self) -> None:
+        self.refuse(HTTPStatus.NOT_FOUND if self.is_for_us else HTTPStatus.MISDIRECTED_REQUEST)
 
 
 def _content_length(header: str) -> int | None:
@@ -173,8 +195,12 @@ def local_address() -> str:
         return probe.getsockname()[0]
 
 
-def self_signed_tls(names: tuple[str, ...]) -> ssl.SSLContext:
-    """A TLS context with a new key and a self-signed certificate for `names`, valid for one day."""
+def self_signed_tls(names: tuple[str, ...]) -> tuple[ssl.SSLContext, str]:
+    """A TLS context with a new key and a self-signed certificate for `names`, valid for one day.
+
+    Returns:
+        The context, and the SHA-256 fingerprint of the certificate as browsers show it: `AB:CD:...`.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -200,7 +226,7 @@ def self_signed_tls(names: tuple[str, ...]) -> ssl.SSLContext:
         unencrypted_key = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
         path.write_bytes(certificate.public_bytes(pem) + unencrypted_key)
         context.load_cert_chain(path)
-    return context
+    return context, certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
 def _general_name(name: str) -> Any:

@@ -5,6 +5,7 @@ that name another host. A missing file is a real 404, because a fallback page wo
 response has the headers that make a page `crossOriginIsolated`; without them, WASM has only one thread.
 """
 
+import io
 import re
 import ssl
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from tinsmith.browser.connections import HttpServer
+from tinsmith.browser.connections import HttpServer, RequestReader, TooLarge
 from tinsmith.core.errors import UserError
 
 ISOLATION_HEADERS = {
@@ -54,6 +55,8 @@ _TYPES = {
 _PIECE_BYTES = 1 << 20
 _IDLE_SECONDS = 60
 """A connection is closed after this long without a byte."""
+_MAX_HEADER_BYTES, _HEADER_SECONDS = 1 << 14, 10
+"""Limits for the headers of a request. Browsers send 1 kB."""
 _MAX_POSITION_DIGITS = 18
 """Most digits of a file position. A longer number is beyond the end of every file."""
 
@@ -69,6 +72,7 @@ class SiteServer:
         hosts: Names and addresses that a request's Host header may contain. The first is part of `origin`.
         tls: Certificate and key, for HTTPS.
         handler: Class that handles requests.
+        max_per_address: Limit for open connections from one address; None for no other limit than that for all.
 
     Raises:
         UserError: the port is taken.
@@ -84,11 +88,13 @@ class SiteServer:
         hosts: Sequence[str] = ("127.0.0.1", "localhost"),
         tls: ssl.SSLContext | None = None,
         handler: "type[SiteHandler] | None" = None,
+        max_per_address: int | None = None,
     ) -> None:
         attributes = {"mounts": dict(mounts), "extra_headers": dict(headers or {}), "hosts": tuple(hosts)}
         self._handler: type[SiteHandler] = type("Handler", (handler or SiteHandler,), attributes)
         try:
-            self._http = HttpServer((address, port), self._handler)
+            options = {} if max_per_address is None else {"max_per_address": max_per_address}
+            self._http = HttpServer((address, port), self._handler, **options)
         except OSError as error:
             raise UserError(f"port {port} on {address}: {error.strerror}", "Choose another with --port.") from error
         if tls:
@@ -131,15 +137,36 @@ class SiteHandler(BaseHTTPRequestHandler):
     def _server(self) -> HttpServer:
         return cast(HttpServer, self.server)
 
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._reader = RequestReader(self.connection, self.timeout or _IDLE_SECONDS)
+        self.rfile = io.BufferedReader(self._reader)
+
     def handle_one_request(self) -> None:
         self._server.set_idle(self.connection, True)
-        super().handle_one_request()
+        self._reader.expect(_MAX_HEADER_BYTES, _HEADER_SECONDS)
+        try:
+            super().handle_one_request()
+        except TooLarge:
+            self.close_connection = True
+            self.wfile.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
 
     def parse_request(self) -> bool:
         """Read the headers. Only a connection with a complete request counts as busy."""
         is_whole = super().parse_request()
         self._server.set_idle(self.connection, False)
+        self.connection.settimeout(self.timeout)
         return is_whole
+
+    def read_body(self, length: int, seconds: float) -> bytes:
+        """The body of a request: `length` bytes, or fewer if the client sends no more.
+
+        Raises:
+            TooSlow: it is not complete after `seconds`.
+        """
+        self._reader.expect(length, seconds)
+        return self.rfile.read(length)
 
     def do_GET(self) -> None:
         self._answer(with_body=True)

@@ -13,7 +13,11 @@ from tinsmith.core.run_dir import RunDir
 
 _OPEN = (
     "This page is open to the local network: whoever has its address can download the model and send one result.\n"
-    "The browser will warn about an unknown certificate, because this command has just created it. Accept it."
+    "The browser will warn about an unknown certificate, because this command has just created it. Before you accept\n"
+    "it, have the browser show the certificate, and compare its SHA-256 fingerprint with this one:\n\n"
+    "  {fingerprint}\n\n"
+    "Chrome and Edge: tap the warning sign, then the certificate's details. Firefox: Advanced, then View Certificate.\n"
+    "Safari: Show Details, then view the certificate. If they differ, someone else answers: leave the page.\n"
 )
 _CLOSED = "This page is open to browsers on this machine only; --lan lets in a phone or laptop on the local network."
 _SERVED = (
@@ -46,6 +50,10 @@ def bench(run_path: Path, is_remote: bool, is_open: bool, port: int, minutes: in
         say("No results arrived; nothing was changed.")
 
 
+def _in_two_lines(fingerprint: str) -> str:
+    return f"{fingerprint[:48]}\n  {fingerprint[48:]}"
+
+
 def _size_mb(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
@@ -72,7 +80,7 @@ def _receive_results(run: RunDir, is_open: bool, port: int, minutes: int) -> int
 
     say(_SERVED.format(package_dir=package_dir, size_mb=_size_mb(package_dir)))
     with RemoteBench(device_plan, package_dir, run.received, is_open, port, on_result) as server:
-        say(_OPEN if server.is_open else _CLOSED)
+        say(_OPEN.format(fingerprint=_in_two_lines(server.fingerprint)) if server.is_open else _CLOSED)
         say(f"It closes after {minutes} minutes, or with Ctrl-C.\n")
         deadline = time.monotonic() + 60 * minutes
         try:
