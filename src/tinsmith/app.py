@@ -156,10 +156,6 @@ def build_app(
     for name, text in card_pages(card_dir, names.title).items():
         write_text(out_dir / name, text)
     write_host_files(out_dir, names.title)
-    if problems := unexpected_files(out_dir):
-        raise ArtifactError(
-            f"{out_dir}: files that no site needs\n{listing(problems)}", "Run from the export stage again."
-        )
     summary = [_measure_files(out_dir, context), answers_summary]
     if not config.questions:
         summary.append("the page suggests no questions; choose some with: tinsmith approve CONFIG")
@@ -169,7 +165,11 @@ def build_app(
 
 
 def _measure_files(out_dir: Path, context: StageContext) -> str:
-    """Write `SHA256SUMS`, record number and size of the site's files, and return the summary's first line."""
+    """Check the files' kinds, write `SHA256SUMS`, record their number and size, and return the summary's first line."""
+    if problems := unexpected_files(out_dir):
+        raise ArtifactError(
+            f"{out_dir}: files that no site needs\n{listing(problems)}", "Run from the export stage again."
+        )
     write_checksums(out_dir)
     files = Files.of_stage("app", out_dir)
     record(context.recorder, APP_RULES, files)

@@ -6,7 +6,6 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import math
-import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,41 +13,12 @@ from typing import Any
 
 import numpy
 
+from tinsmith.base.gguf_header import UINT32, UINT64, Damaged, Header, shown_name
 from tinsmith.core.errors import BaseModelError
 
-_MAGIC = b"GGUF"
-_VERSIONS = (2, 3)
 _ALIGNMENT = 32
 """Bytes; tensors start at multiples of it unless `general.alignment` says otherwise."""
 _MAX_DIMENSIONS = 4
-_MAX_ENTRIES, _MAX_TENSORS = 1 << 12, 1 << 12
-"""Metadata entries and tensors. Models that run in a browser have fewer than 100 and 1,000."""
-_MAX_STRINGS = 1 << 20
-"""Strings in all lists together. The largest vocabularies have 262,144 tokens and about twice as many merges."""
-_MAX_NAME_BYTES, _MAX_TEXT_BYTES = 1 << 16, 1 << 20
-"""Longest key, name or item of a list, and longest text, such as a chat template or a licence."""
-
-_SCALARS = {
-    number: (struct.Struct(f"<{code}"), numpy.dtype(code).newbyteorder("<"))
-    for number, code in {
-        0: "B",
-        1: "b",
-        2: "H",
-        3: "h",
-        4: "I",
-        5: "i",
-        6: "f",
-        7: "?",
-        10: "Q",
-        11: "q",
-        12: "d",
-    }.items()
-}
-"""GGUF metadata type -> its format in `struct` and its NumPy type."""
-_UINT32, _UINT64 = _SCALARS[4][0], _SCALARS[10][0]
-_STRING, _ARRAY = 8, 9
-_MAX_SHOWN = 60
-"""Characters of a name in messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +113,6 @@ class GgufFile:
         )
 
 
-class _Damaged(Exception):
-    """The file contradicts itself; the text says where."""
-
-
 def read_gguf(path: Path) -> GgufFile:
     """Metadata and tensors of a GGUF file; the tensors' data stay on disk until they are used.
 
@@ -158,96 +124,16 @@ def read_gguf(path: Path) -> GgufFile:
         if path.stat().st_size:
             # A plain array: each part of a `memmap` has a dictionary of its own.
             data = numpy.memmap(path, dtype=numpy.uint8, mode="r").view(numpy.ndarray)
-        header = _Header(data)
+        header = Header(data)
         tensor_count = header.begin()
         fields = header.fields
         return GgufFile(path.name, fields, _tensors(header, tensor_count, data))
     except OSError as error:
         raise BaseModelError(f"{path.name}: cannot be read ({error.strerror})", "Check the file.") from error
-    except _Damaged as error:
+    except Damaged as error:
         raise BaseModelError(
             f"{path.name}: not a readable GGUF file ({error})", "Fetch it again; it may be incomplete."
         ) from error
-
-
-class _Header:
-    """Reads the header from front to back. Counts and lengths are compared with limits before anything is allocated."""
-
-    def __init__(self, data: numpy.ndarray) -> None:
-        self._data = data
-        self._view = data.data
-        self._strings_left = _MAX_STRINGS
-        self.position = 0
-        self.fields: dict[str, Any] = {}
-
-    def begin(self) -> int:
-        """Read everything before the tensor table. Fill `fields` and return the number of tensors."""
-        if self._view[self._advance(4, "magic number") : 4] != _MAGIC:
-            raise _Damaged("it does not start with GGUF")
-        version = self.number(_UINT32, "version")
-        if version not in _VERSIONS:
-            raise _Damaged(f"format version {version}, expected 2 or 3, little-endian")
-        tensor_count = self._count(_MAX_TENSORS, "number of tensors")
-        field_count = self._count(_MAX_ENTRIES, "number of metadata entries")
-        for index in range(field_count):
-            key = self.string(f"metadata key {index + 1} of {field_count}")
-            if key in self.fields:
-                raise _Damaged(f"metadata key {_shown(key)} appears twice")
-            self.fields[key] = self._value(self.number(_UINT32, f"type of {_shown(key)}"), _shown(key))
-        return tensor_count
-
-    def number(self, format: struct.Struct, what: str) -> Any:
-        """One number as a Python value."""
-        return format.unpack_from(self._view, self._advance(format.size, what))[0]
-
-    def string(self, what: str, max_bytes: int = _MAX_NAME_BYTES) -> str:
-        """A string: its length in 8 bytes, then UTF-8."""
-        length = self.number(_UINT64, what)
-        if length > max_bytes:
-            raise _Damaged(f"{what} has {length} bytes, more than {max_bytes}")
-        start = self._advance(length, what)
-        try:
-            return str(self._view[start : self.position], "utf-8")
-        except UnicodeDecodeError as error:
-            raise _Damaged(f"{what} is not UTF-8") from error
-
-    def _value(self, kind: int, what: str) -> Any:
-        if kind in _SCALARS:
-            return self.number(_SCALARS[kind][0], what)
-        if kind == _STRING:
-            return self.string(what, _MAX_TEXT_BYTES)
-        if kind != _ARRAY:
-            raise _Damaged(f"unknown type {kind} of {what}")
-        item, count = self.number(_UINT32, f"type of the items of {what}"), self.number(_UINT64, f"length of {what}")
-        if item in _SCALARS:
-            dtype = _SCALARS[item][1]
-            start = self._advance(count * dtype.itemsize, what)
-            return self._data[start : self.position].view(dtype)
-        if item != _STRING:
-            raise _Damaged(f"unknown type {item} of the items of {what}")
-        if count > self._strings_left:
-            raise _Damaged(f"its lists have more than {_MAX_STRINGS} texts, {count} of them in {what}")
-        self._strings_left -= count
-        what = f"a text of {what}"
-        return [self.string(what) for _ in range(count)]
-
-    def _count(self, limit: int, what: str) -> int:
-        count = self.number(_UINT64, what)
-        if count > limit:
-            raise _Damaged(f"the {what} is {count}, more than {limit}")
-        return count
-
-    def _advance(self, size_bytes: int, what: str) -> int:
-        """Move past the next bytes; return where they start."""
-        start = self.position
-        if start + size_bytes > len(self._view):
-            raise _Damaged(f"the file ends after {len(self._view)} bytes, inside the {what}")
-        self.position = start + size_bytes
-        return start
-
-
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= _MAX_SHOWN else name[:_MAX_SHOWN] + "...")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,27 +151,27 @@ class _Entry:
         return self.row_bytes * math.prod(self.shape[1:])
 
 
-def _tensors(header: _Header, count: int, data: numpy.ndarray) -> tuple[GgufTensor, ...]:
+def _tensors(header: Header, count: int, data: numpy.ndarray) -> tuple[GgufTensor, ...]:
     entries: dict[str, _Entry] = {}
     for index in range(count):
         entry = _entry(header, f"tensor {index + 1} of {count}")
         if entry.name in entries:
-            raise _Damaged(f"tensor {_shown(entry.name)} appears twice")
+            raise Damaged(f"tensor {shown_name(entry.name)} appears twice")
         entries[entry.name] = entry
     alignment = header.fields.get("general.alignment", _ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-        raise _Damaged(f"general.alignment is {alignment!r}, expected a power of two")
+        raise Damaged(f"general.alignment is {alignment!r}, expected a power of two")
     base = -(-header.position // alignment) * alignment  # rounded up
     end = 0
     for entry in sorted(entries.values(), key=lambda entry: entry.offset):
         # Overlapping tensors would let a small file claim any amount of memory.
         if entry.offset % alignment or entry.offset < end:
-            raise _Damaged(
-                f"tensor {_shown(entry.name)} starts at byte {entry.offset} of the data, overlapping or unaligned"
+            raise Damaged(
+                f"tensor {shown_name(entry.name)} starts at byte {entry.offset} of the data, overlapping or unaligned"
             )
         end = entry.offset + entry.size_bytes
         if base + end > len(data):
-            raise _Damaged(f"tensor {_shown(entry.name)} ends at byte {base + end}, the file ends at {len(data)}")
+            raise Damaged(f"tensor {shown_name(entry.name)} ends at byte {base + end}, the file ends at {len(data)}")
     return tuple(
         GgufTensor(
             entry.name,
@@ -297,23 +183,23 @@ def _tensors(header: _Header, count: int, data: numpy.ndarray) -> tuple[GgufTens
     )
 
 
-def _entry(header: _Header, what: str) -> _Entry:
+def _entry(header: Header, what: str) -> _Entry:
     from gguf import GGML_QUANT_SIZES
 
     name = header.string(f"name of {what}")
-    shown = _shown(name)
-    dimensions = header.number(_UINT32, f"number of dimensions of {shown}")
+    shown = shown_name(name)
+    dimensions = header.number(UINT32, f"number of dimensions of {shown}")
     if not 1 <= dimensions <= _MAX_DIMENSIONS:
-        raise _Damaged(f"tensor {shown} has {dimensions} dimensions")
-    shape = tuple(header.number(_UINT64, f"shape of {shown}") for _ in range(dimensions))
-    kind = header.number(_UINT32, f"type of {shown}")
-    offset = header.number(_UINT64, f"offset of {shown}")
+        raise Damaged(f"tensor {shown} has {dimensions} dimensions")
+    shape = tuple(header.number(UINT64, f"shape of {shown}") for _ in range(dimensions))
+    kind = header.number(UINT32, f"type of {shown}")
+    offset = header.number(UINT64, f"offset of {shown}")
     type = _readable_type(kind)
     if type is None:
-        raise _Damaged(f"tensor {shown} has type {kind}, which cannot be read")
+        raise Damaged(f"tensor {shown} has type {kind}, which cannot be read")
     block_values, block_bytes = GGML_QUANT_SIZES[type]
     if 0 in shape or shape[0] % block_values:
-        raise _Damaged(f"tensor {shown} of type {type.name} has shape {list(shape)}")
+        raise Damaged(f"tensor {shown} of type {type.name} has shape {list(shape)}")
     return _Entry(name, shape, type, shape[0] // block_values * block_bytes, offset)
 
 
