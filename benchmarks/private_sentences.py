@@ -76,12 +76,18 @@ _DEVELOPED: dict[str, dict[str, tuple[str, ...]]] = {
     "url_login": {
         "en": ("The database is postgres://{}@db.example/shop for now.", "Open https://{}@intern.example/ please."),
         "sv": ("Databasen är mysql://{}@db.example/butik nu.", "Öppna https://{}@intern.example/ tack."),
-        "de": ("Die Datenbank ist mongodb://{}@db.example/laden derzeit.", "Öffnen Sie https://{}@intern.example/ bitte."),
+        "de": (
+            "Die Datenbank ist mongodb://{}@db.example/laden derzeit.",
+            "Öffnen Sie https://{}@intern.example/ bitte.",
+        ),
     },
     "url_token": {
         "en": ("Log in with https://shop.example/in?token={} today.", "See https://api.example/v1?api_key={}&page=2"),
         "sv": ("Logga in med https://shop.example/in?token={} idag.", "Se https://api.example/v1?api_key={}&sida=2"),
-        "de": ("Melden Sie sich mit https://shop.example/in?token={} an.", "Siehe https://api.example/v1?api_key={}&seite=2"),
+        "de": (
+            "Melden Sie sich mit https://shop.example/in?token={} an.",
+            "Siehe https://api.example/v1?api_key={}&seite=2",
+        ),
     },
     "password": {
         "en": ("My password is {} and it fails.", "password: {}"),
@@ -163,12 +169,24 @@ _HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
     "url_login": {
         "en": ("DATABASE_URL=postgresql://{}@10.0.0.5:5432/crm", "git clone https://{}@git.example/repo.git fails"),
         "sv": ("Köad via amqp://{}@mq.example:5672/ just nu", "git clone https://{}@git.example/repo.git går inte"),
-        "de": ("redis://{}@cache.example:6379/0 antwortet nicht", "git clone https://{}@git.example/repo.git geht nicht"),
+        "de": (
+            "redis://{}@cache.example:6379/0 antwortet nicht",
+            "git clone https://{}@git.example/repo.git geht nicht",
+        ),
     },
     "url_token": {
-        "en": ("The reset link https://id.example/reset?lang=en&auth_token={} expired.", "https://cdn.example/a.zip?sig={}"),
-        "sv": ("Länken https://id.example/reset?lang=sv&access_token={} gick ut.", "https://cdn.example/a.zip?signature={}"),
-        "de": ("Der Link https://id.example/reset?lang=de&apikey={} ist abgelaufen.", "https://cdn.example/a.zip?sig={}"),
+        "en": (
+            "The reset link https://id.example/reset?lang=en&auth_token={} expired.",
+            "https://cdn.example/a.zip?sig={}",
+        ),
+        "sv": (
+            "Länken https://id.example/reset?lang=sv&access_token={} gick ut.",
+            "https://cdn.example/a.zip?signature={}",
+        ),
+        "de": (
+            "Der Link https://id.example/reset?lang=de&apikey={} ist abgelaufen.",
+            "https://cdn.example/a.zip?sig={}",
+        ),
     },
     "password": {
         "en": ("User kim, passwd={}", "The wifi password is: {}"),
@@ -188,18 +206,14 @@ _HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
 }
 SENTENCES = {"developed": _DEVELOPED, "held_out": _HELD_OUT}
 
+_GROUPS = ("email phone card iban id_sv id_de id_us id_gb id_es id_fr network wallet password key secret").split()
 _FIELDS = {
-    "developed": {
-        "email": "email", "phone": "phone", "card": "card", "iban": "iban", "id_sv": "personnummer", "id_de": "steuer_id",
-        "id_us": "ssn", "id_gb": "nino", "id_es": "dni", "id_fr": "nir", "network": "client", "wallet": "wallet",
-        "password": "password", "key": "value", "secret": "api_key",
-    },
-    "held_out": {
-        "email": "from", "phone": "mobile", "card": "pan", "iban": "account", "id_sv": "pnr", "id_de": "tin",
-        "id_us": "SSN", "id_gb": "ni", "id_es": "nif", "id_fr": "insee", "network": "address", "wallet": "payout",
-        "password": "pwd", "key": "config", "secret": "clientSecret",
-    },
-}  # fmt: skip
+    half: dict(zip(_GROUPS, names.split(), strict=True))
+    for half, names in {
+        "developed": "email phone card iban personnummer steuer_id ssn nino dni nir client wallet password value api_key",
+        "held_out": "from mobile pan account pnr tin SSN ni nif insee address payout pwd config clientSecret",
+    }.items()
+}
 """Names under which programs keep such values."""
 FORMATS = ("plain", "spelled", "json", "markdown", "table", "upper", "unicode", "broken", "url", "code")
 
@@ -246,7 +260,9 @@ def _url(template: str) -> Callable[[str, Value, str, random.Random], tuple[str,
         if value.kind in ("private_key", "password"):
             return sentence, value.text
         url = template.format(field=_FIELDS[half][value.group], value=_PLACE)
-        return url, quote(value.compact, safe=":~" if value.kind in ("ip", "mac", "telegram_token", "azure_secret") else "")
+        return url, quote(
+            value.compact, safe=":~" if value.kind in ("ip", "mac", "telegram_token", "azure_secret") else ""
+        )
 
     return make
 

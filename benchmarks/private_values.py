@@ -76,7 +76,9 @@ def _email(rng: random.Random) -> Value:
     local = rng.choice((f"{first}.{last}", f"{first}_{last[0]}", f"{first[0]}{last}{digits(rng, 2)}", f"{first}+shop"))
     domain = rng.choice(("mail.example", "post.shop.example", "example.org", "kund-service.example", "uni.example"))
     text = f"{local}@{domain}"
-    spelled = rng.choice((f"{local} (at) {domain}", f"{local}[at]{domain}", f"{local} [at] {domain.replace('.', ' [dot] ')}"))
+    spelled = rng.choice(
+        (f"{local} (at) {domain}", f"{local}[at]{domain}", f"{local} [at] {domain.replace('.', ' [dot] ')}")
+    )
     return Value("email", "email", text, spelled, text)
 
 
@@ -101,7 +103,9 @@ def _phone(rng: random.Random, is_international: bool) -> Value:
     spaced = grouped(rest, *sizes)
     dashed = grouped(rest, *sizes, by="-")
     if is_international:
-        other = rng.choice((f"{country} ({area}) {spaced}", f"00{country[1:]} {area} {spaced}", f"{country}-{area}-{dashed}"))
+        other = rng.choice(
+            (f"{country} ({area}) {spaced}", f"00{country[1:]} {area} {spaced}", f"{country}-{area}-{dashed}")
+        )
         return Value("phone", "phone", f"{country} {area} {spaced}", other, f"{country}{area}{rest}")
     if country == "+1":
         return Value("phone", "phone", f"({area}) {dashed}", f"{area}-{dashed}", f"{area}-{dashed}")
@@ -156,7 +160,13 @@ def _german_id(rng: random.Random) -> Value:
 
 def _american_id(rng: random.Random) -> Value:
     number = f"{rng.randint(1, 665):03d}{rng.randint(1, 99):02d}{rng.randint(1, 9999):04d}"
-    return Value("personal_id", "id_us", grouped(number, 3, 2, 4, by="-"), grouped(number, 3, 2, 4), grouped(number, 3, 2, 4, by="-"))
+    return Value(
+        "personal_id",
+        "id_us",
+        grouped(number, 3, 2, 4, by="-"),
+        grouped(number, 3, 2, 4),
+        grouped(number, 3, 2, 4, by="-"),
+    )
 
 
 def _british_id(rng: random.Random) -> Value:
@@ -181,7 +191,8 @@ def _spanish_id(rng: random.Random) -> Value:
 
 def _french_id(rng: random.Random) -> Value:
     department = f"{rng.choice([n for n in range(1, 96) if n != 20]):02d}"
-    body = f"{rng.choice('12')}{digits(rng, 2)}{rng.randint(1, 12):02d}{department}{rng.randint(1, 990):03d}{rng.randint(1, 999):03d}"
+    body = f"{rng.choice('12')}{digits(rng, 2)}{rng.randint(1, 12):02d}{department}"
+    body += f"{rng.randint(1, 990):03d}{rng.randint(1, 999):03d}"
     number = f"{body}{97 - int(body) % 97:02d}"
     sizes = (1, 2, 2, 2, 3, 3, 2)
     return Value("personal_id", "id_fr", grouped(number, *sizes), grouped(number, *sizes, by="-"), number)
@@ -216,7 +227,9 @@ def _wallet(rng: random.Random) -> Value:
 
 def _url_login(rng: random.Random) -> Value:
     user, password = rng.choice(("shop", "admin", "kim")), drawn(rng, ALPHANUMERIC, rng.randint(8, 16))
-    return Value("url_login", "url_login", f"{user}:{password}", f"{user}:{password}", f"{user}:{password}", any_case=False)
+    return Value(
+        "url_login", "url_login", f"{user}:{password}", f"{user}:{password}", f"{user}:{password}", any_case=False
+    )
 
 
 def _url_token(rng: random.Random) -> Value:
@@ -226,7 +239,9 @@ def _url_token(rng: random.Random) -> Value:
 
 def _password(rng: random.Random) -> Value:
     word = rng.choice("Sommar Winter tiger Kaffee moln Ginger".split())
-    text = rng.choice((f"{word}{digits(rng, 4)}!x", drawn(rng, ALPHANUMERIC + "#%+", 12), f"{word}-{digits(rng, 2)}-{word.lower()}7"))
+    text = rng.choice(
+        (f"{word}{digits(rng, 4)}!x", drawn(rng, ALPHANUMERIC + "#%+", 12), f"{word}-{digits(rng, 2)}-{word.lower()}7")
+    )
     return Value("password", "password", text, text, text, any_case=False)
 
 
@@ -248,7 +263,9 @@ _TOKENS: dict[str, Callable[[random.Random], str]] = {
     "gitlab_token": lambda rng: "glpat-" + drawn(rng, ALPHANUMERIC + "-_", 20),
     "slack_token": lambda rng: f"xoxb-{digits(rng, 12)}-{digits(rng, 13)}-{drawn(rng, ALPHANUMERIC, 24)}",
     "stripe_key": lambda rng: rng.choice(("sk_live_", "rk_live_", "sk_test_")) + drawn(rng, ALPHANUMERIC, 24),
-    "openai_key": lambda rng: "sk-proj-" + drawn(rng, ALPHANUMERIC + "-_", 74) + "T3BlbkFJ" + drawn(rng, ALPHANUMERIC, 74),
+    "openai_key": lambda rng: (
+        "sk-proj-" + drawn(rng, ALPHANUMERIC + "-_", 74) + "T3BlbkFJ" + drawn(rng, ALPHANUMERIC, 74)
+    ),
     "anthropic_key": lambda rng: "sk-ant-api03-" + drawn(rng, ALPHANUMERIC + "-_", 93) + "AA",
     "google_key": lambda rng: "AIza" + drawn(rng, ALPHANUMERIC + "-_", 34) + "x",
     "azure_secret": lambda rng: drawn(rng, ALPHANUMERIC, 3) + "8Q~" + drawn(rng, ALPHANUMERIC + "_~.", 33) + "a",

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 from stdnum import bitcoin
 
@@ -62,9 +63,8 @@ def _email(text: str, at: int, after: int) -> PrivateItem | None:
         start += 1
     domain = _DOMAIN.match(text, after)
     local = text[start:at]
-    if "%" in local:  # in a URL, the rest of the address before it is encoded too
-        start += local.rindex("%") + 3
-        local = text[start:at]
+    if text[at] == "%":  # in a URL, the rest of the address is encoded too
+        local = unquote(local)
     if not local or not domain or local.endswith("."):
         return None
     name = domain[1]

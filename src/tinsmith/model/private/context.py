@@ -20,7 +20,7 @@ _IDENTITY = """
     id-nummer id-number ausweis\\w* sozialversicherung\\w* versicherungsnummer svnr
 """
 _OTHER = """
-    order\\w* beställning\\w* bestell\\w* auftrag\\w* art artnr art\\.nr art\\.?-nr artikel\\w* item product
+    order\\w* beställning\\w* bestell\\w* auftrag\\w* art artnr art\\.nr art\\.?-nr artikel\\w* article item product
     produkt\\w* sku ean gtin isbn upc barcode streckkod\\w* invoice\\w* faktura\\w* rechnung\\w* kundnummer
     kundennummer customer ticket\\w* case ärende\\w* vorgang\\w* ref\\w* tracking kolli\\w* sändning\\w*
     sendung\\w* paket\\w* parcel serial\\w* serie\\w* version ver build firmware model\\w* modell\\w* part

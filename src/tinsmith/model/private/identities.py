@@ -34,6 +34,8 @@ class _Identity:
 
 
 def _shape(pattern: str) -> re.Pattern:
+    """Pattern of whole numbers. `~` stands for a space, a dash, the end of a line, or nothing."""
+    pattern = pattern.replace("~", r"(?:-?\n|[ -])?")
     return re.compile(rf"(?<![0-9A-Za-z.,])(?<![0-9]-){pattern}(?![0-9A-Za-z]|-[0-9])", re.IGNORECASE)
 
 
@@ -59,28 +61,24 @@ def _is_danish(number: str) -> bool:
 
 _SE_DAY = r"(?:0[1-9]|1[0-2])(?:[0-3][0-9]|[6-9][0-9])"
 _IDENTITIES = (
-    _Identity(_shape(rf"(?:(?:18|19|20)[0-9]{{2}}{_SE_DAY}[-+]?|[0-9]{{2}}{_SE_DAY}[-+])[0-9]{{4}}"), _is_swedish),
-    _Identity(_shape(rf"(?:18|19|20)?[0-9]{{2}}{_SE_DAY}[ -]{{0,3}}[0-9]{{4}}"), _is_swedish, needs_words=True),
-    _Identity(_shape(r"[0-9]{3}-[0-9]{2}-[0-9]{4}"), _is_american),
-    _Identity(_shape(r"[0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{4}"), _is_american, needs_words=True),
-    _Identity(
-        _shape(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[A-D]"), _is_british
-    ),
+    _Identity(_shape(rf"(?:(?:18|19|20)[0-9]{{2}}{_SE_DAY}[-+]?|[0-9]{{2}}{_SE_DAY}[-+])\n?[0-9]{{4}}"), _is_swedish),
+    _Identity(_shape(rf"(?:18|19|20)?[0-9]{{2}}{_SE_DAY}~[0-9]{{4}}"), _is_swedish, needs_words=True),
+    _Identity(_shape(r"[0-9]{3}-\n?[0-9]{2}-\n?[0-9]{4}"), _is_american),
+    _Identity(_shape(r"[0-9]{3}~[0-9]{2}~[0-9]{4}"), _is_american, needs_words=True),
+    _Identity(_shape(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]~[0-9]{2}~[0-9]{2}~[0-9]{2}~[A-D]"), _is_british),
     _Identity(_shape(r"[0-9]{8}-?[A-Z]"), dni.is_valid),
-    _Identity(_shape(r"[0-9]{2}[ .]?[0-9]{3}[ .]?[0-9]{3}[ -]?[A-Z]"), dni.is_valid, needs_words=True),
-    _Identity(_shape(r"[XYZ][ -]?[0-9]{7}[ -]?[A-Z]"), nie.is_valid),
-    _Identity(
-        _shape(r"[12][ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[0-9][0-9AB][ -]?[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{2}"), nir.is_valid
-    ),
+    _Identity(_shape(r"[0-9]{2}[ .]?[0-9]{3}[ .]?[0-9]{3}~[A-Z]"), dni.is_valid, needs_words=True),
+    _Identity(_shape(r"[XYZ]~[0-9]{7}~[A-Z]"), nie.is_valid),
+    _Identity(_shape(r"[12]~[0-9]{2}~[0-9]{2}~[0-9][0-9AB]~[0-9]{3}~[0-9]{3}~[0-9]{2}"), nir.is_valid),
     _Identity(_shape(r"(?:[0-9]{11}|[0-9]{2}[ -][0-9]{3}[ -][0-9]{3}[ -][0-9]{3})"), idnr.is_valid),
-    _Identity(_shape(r"[0-9]{6}[ -]?[0-9]{5}"), fodselsnummer.is_valid),
+    _Identity(_shape(r"[0-9]{6}~[0-9]{5}"), fodselsnummer.is_valid),
     _Identity(_shape(r"[0-9]{11}"), pesel.is_valid),
     _Identity(_shape(r"[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-Y]"), lambda number: hetu.is_valid(_with_century(number))),
     _Identity(_shape(r"756[.][0-9]{4}[.][0-9]{4}[.][0-9]{2}"), ahv.is_valid),
     _Identity(_shape(r"[0-9]{2}[.][0-9]{2}[.][0-9]{2}-[0-9]{3}[.][0-9]{2}"), nn.is_valid),
-    _Identity(_shape(r"[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}"), nhs.is_valid, needs_words=True),
+    _Identity(_shape(r"[0-9]{3}~[0-9]{3}~[0-9]{4}"), nhs.is_valid, needs_words=True),
     _Identity(_shape(r"[0-9]{4}[ .]?[0-9]{2}[ .]?[0-9]{3}"), bsn.is_valid, needs_words=True),
-    _Identity(_shape(r"[0-9]{6}[ -]?[0-9]{4}"), _is_danish, needs_words=True),
+    _Identity(_shape(r"[0-9]{6}~[0-9]{4}"), _is_danish, needs_words=True),
 )
 
 

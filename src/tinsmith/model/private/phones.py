@@ -19,7 +19,7 @@ _AMERICAN = re.compile(
     r"(?<![\w.,/:+-])(?:1[-. ])?(?:\([2-9][0-9]{2}\) ?[0-9]{3}|[2-9][0-9]{2}[-.][2-9][0-9]{2})[-. \n][0-9]{4}"
     r"(?![\w-]|[.,][0-9])"
 )
-_LABELLED = re.compile(rf"(?<![\w.,:+])[1-9(][0-9]?(?:{_SEPARATOR}{{0,2}}[0-9]){{5,11}}(?![0-9\w]|[.,:][0-9])")
+_LABELLED = re.compile(rf"(?<![\w.,:+])[1-9(][0-9]?(?:{_SEPARATOR}{{0,2}}[0-9]){{5,11}}(?![0-9\w]|[ .,:-]{{1,3}}[0-9])")
 _DATE = re.compile(
     r"(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/. ]{1,2}[0-9]{1,2}[-/. ]{1,2}(?:19|20)?[0-9]{2}\b)"
 )
@@ -40,7 +40,8 @@ def phone_numbers(text: str, start: int, end: int) -> Iterator[PrivateItem]:
         (_LABELLED, _is_labelled),
     ):
         for match in shape.finditer(text, start, end):
-            for number in _shortened(match.group()):
+            # Digits that only words before them call a phone number have to be all of them.
+            for number in [match.group()] if shape is _LABELLED else _shortened(match.group()):
                 digits = re.sub(r"%2B|[^0-9]", "", number, flags=re.IGNORECASE)
                 if is_phone(text, match.start(), number, digits):
                     yield PrivateItem(match.start(), match.start() + len(number), "phone", digits[-_VALUE_DIGITS:])

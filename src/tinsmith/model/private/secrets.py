@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tinsmith.model.private.entropy import entropy_bits, is_random
 from tinsmith.model.private.item import PrivateItem
+from tinsmith.model.private.tables import column_cells
 
 _END = r"(?![A-Za-z0-9_-])"
 _START = r"(?<![A-Za-z0-9_-])"
@@ -22,7 +23,7 @@ _TOKENS: tuple[tuple[str, str, str], ...] = (
     ("discord_webhook", "/api/webhooks/", r"discord(?:app)?\.com/api/webhooks/[0-9]{15,20}/[A-Za-z0-9_-]{40,}"),
     ("discord_token", ".", r"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}"),
     ("stripe_key", "_", r"(?:sk|rk)_(?:live|test|prod)_[A-Za-z0-9]{10,247}"),
-    ("stripe_key", "whsec_", r"whsec_[A-Za-z0-9+/]{32,}={0,2}"),
+    ("stripe_key", "whsec_", r"whsec_[A-Za-z0-9+/]{24,}={0,2}"),
     ("anthropic_key", "sk-ant-", r"sk-ant-[A-Za-z0-9]+-[A-Za-z0-9_-]{20,}"),
     ("openrouter_key", "sk-or-", r"sk-or-v1-[0-9a-f]{64}"),
     ("openai_key", "sk-", r"sk-(?:proj-|svcacct-|admin-|None-)?[A-Za-z0-9_-]{20,200}"),
@@ -71,19 +72,22 @@ _KEY_NAMES = (
 )
 """Parts of the names that `_ASSIGNMENT` and `_HEADER` look for."""
 _STRONG_NAME = r"pass(?:word|wd|phrase|wort)(?:et|s)?|kennwort|lösenord(?:et)?|pwd|kodord(?:et)?"
+_NAMED_KEY = r"(?:api|access|private|secret|account|signing|encryption|master|auth|service)[ _-]?key"
 _WEAK_NAME = (
-    r"secret|token|api[ _-]?(?:key|nyckel|schlüssel)|"
-    r"(?:access|private|secret|account|signing|encryption|master|auth|service)[ _-]?key|(?:hemlig |api-?)?nyckel(?:n)?|(?:geheim|zugangs|api-?)?schlüssel|client[ _-]?secret|credentials?"
+    rf"secret|token|credentials?|client[ _-]?secret|{_NAMED_KEY}|(?:hemlig |api-?)?nyckeln?|(?:geheim|api-?)?schlüssel"
 )
 _LINK = r"[\"'`*]{0,3}\s{0,3}(?::=|=>|[:=|]|\bis\b|\bär\b|\bist\b|\blautet\b|\blyder\b)\s{0,3}[\"'`*]{0,3}"
 _ASSIGNMENT = re.compile(
     rf"(?:(?P<strong>{_STRONG_NAME})|{_WEAK_NAME})[\w-]{{0,16}}{_LINK}(?P<value>[^\s\"'`<>,;|]{{6,160}})", re.IGNORECASE
 )
+_COLUMN = re.compile(
+    rf"[\s\"'`*]*[\w.-]{{0,16}}(?:(?P<strong>{_STRONG_NAME})|{_WEAK_NAME})[\w-]{{0,16}}[\s\"'`*]*", re.IGNORECASE
+)
 _HEADER = re.compile(r"\b(?:basic|bearer)[ ]+([A-Za-z0-9+/._~-]{16,}={0,2})", re.IGNORECASE)
 _NOT_A_VALUE = re.compile(
     r"^(?:https?:|\$|%|\{|\[|your|my_|os\.|process\.|env\.|example)|\*{3}|x{4}|\.\.\.|\(|\)$", re.IGNORECASE
 )
-_LONG_TOKEN = re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}")
+_LONG_TOKEN = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 _NOT_SECRET_BEFORE = re.compile(r"(?:sha(?:1|256|384|512)[-:]|base64,|[/.?=&#%][\w.?=&#%/-]*)$", re.IGNORECASE)
 _MAX_LONG_TOKEN = 128
 """Longer ones are files in base64, such as pictures."""
@@ -116,6 +120,11 @@ def named_secrets(text: str) -> Iterator[PrivateItem]:
         if is_secret and not _NOT_A_VALUE.search(value):
             start = match.start("value")
             yield PrivateItem(start, start + len(value), "password" if match["strong"] else "secret", value)
+    if "\n" in text:
+        for start, end in column_cells(text, _COLUMN):
+            value = text[start:end]
+            if (is_random(value) or _is_password(value)) and " " not in value and not _NOT_A_VALUE.search(value):
+                yield PrivateItem(start, end, "password", value)
     for match in _HEADER.finditer(text):
         if is_random(match[1]):
             yield PrivateItem(*match.span(1), "secret", match[1])
