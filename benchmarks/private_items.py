@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--misses", action="store_true", help="print every mistake")
     options = parser.parse_args()
     halves = HALVES if options.half == "both" else (options.half,)
-    results = {}
+    results: dict[str, Any] = {}
     print(f"{'half':<10} {'planted':>8} {'found':>6} {'harmless':>9} {'alarms':>7} {'recall':>8} {'precision':>10}")
     for half in halves:
         results[half], mistakes = measure(half, options.count)

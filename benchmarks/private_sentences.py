@@ -207,10 +207,10 @@ _HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
 SENTENCES = {"developed": _DEVELOPED, "held_out": _HELD_OUT}
 
 _GROUPS = ("email phone card iban id_sv id_de id_us id_gb id_es id_fr network wallet password key secret").split()
-_FIELDS = {
+_FIELDS: dict[str, dict[str, str]] = {
     half: dict(zip(_GROUPS, names.split(), strict=True))
     for half, names in {
-        "developed": "email phone card iban personnummer steuer_id ssn nino dni nir client wallet password value api_key",
+        "developed": "email phone card iban personnummer steuerid ssn nino dni nir client wallet password val api_key",
         "held_out": "from mobile pan account pnr tin SSN ni nif insee address payout pwd config clientSecret",
     }.items()
 }

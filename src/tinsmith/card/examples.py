@@ -4,8 +4,8 @@ from typing import Any
 
 from tinsmith.card.evidence import Evidence, required
 from tinsmith.card.facts import Facts
-from tinsmith.card.private_text import suspicions
 from tinsmith.core.config import CardExample
+from tinsmith.model.private import described, find_private
 
 FILE = "answers.jsonl"
 MODELS = ("base", "tuned", "int4")
@@ -26,11 +26,13 @@ def answer_texts(answer: dict[str, Any]) -> dict[str, str]:
     something private that is in neither question nor reference.
     """
     agreed = example_of(answer)
+    agreed_values = {item.value for text in (agreed.question, agreed.reference) for item in find_private(text)}
     texts = {}
     for model in MODELS:
         text = required(required(answer, model, f"evaluate/{FILE}"), "text", f"evaluate/{FILE}")
-        kinds = [part.kind for part in suspicions(text) if part.text not in f"{agreed.question}\n{agreed.reference}"]
-        texts[model] = f"(left out: it contains what looks like {kinds[0]})" if kinds else text or "(nothing)"
+        kinds = [item.kind for item in find_private(text) if item.value not in agreed_values]
+        left_out = f"(left out: it contains what looks like {described(kinds[0])})" if kinds else ""
+        texts[model] = left_out or text or "(nothing)"
     return texts
 
 

@@ -9,7 +9,6 @@ import click
 
 from tinsmith.card.evidence import Evidence, read_evidence
 from tinsmith.card.examples import agreed_answers
-from tinsmith.card.private_text import suspicions
 from tinsmith.commands.candidates import ExampleCandidate, QuestionCandidate, example_candidates, question_candidates
 from tinsmith.commands.config_file import printable, set_keys, toml_text
 from tinsmith.commands.consent import Consent, ask_consents, consents, consents_toml
@@ -20,6 +19,7 @@ from tinsmith.core.config_file import load_config
 from tinsmith.core.errors import UserError
 from tinsmith.core.run_dir import RunDir
 from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.private import described, find_private
 from tinsmith.pipeline.ownership import check_run_folder, configuration_id
 
 _INTRODUCTION = """\
@@ -60,9 +60,9 @@ class Candidate:
     def warnings(self) -> list[str]:
         """One line for each part of the texts that looks private."""
         return [
-            f"careful: {printable(part.text)!r} looks like {part.kind}"
+            f"careful: {printable(text[item.start : item.end])!r} looks like {described(item.kind)}"
             for text in self.shown.values()
-            for part in suspicions(text)
+            for item in find_private(text)
         ]
 
 
@@ -93,8 +93,8 @@ def approve(config_path: Path, runs_dir: Path, list_only: bool) -> None:
         return
     say(_INTRODUCTION)
     for category in evidence.record("data", "report.json")["categories"]:
-        for part in suspicions(category["name"]):
-            say(f"careful: the category {printable(category['name'])!r} looks like {part.kind}")
+        for item in find_private(category["name"]):
+            say(f"careful: the category {printable(category['name'])!r} looks like {described(item.kind)}")
     if ask_consents(asked, config_path, _answer):
         _ask_all(candidates, config, config_path)
     if "evaluate" not in evidence.stamps:

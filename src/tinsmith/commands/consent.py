@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinsmith.card.private_text import suspicions
 from tinsmith.commands.config_file import printable, set_keys
 from tinsmith.commands.terminal import say, show
 from tinsmith.core.config import AnswersConfig
 from tinsmith.core.run_dir import RunDir, read_json
 from tinsmith.model.answers.publish import PASSAGES_FILE, first_words
+from tinsmith.model.private import described, find_private
 
 PUBLISH_KEY = ("answers", "publish")
 PUBLISH_QUESTIONS_KEY = ("answers", "publish_questions")
@@ -43,7 +43,7 @@ class Consent:
         counts: Counter[str] = Counter()
         examples: dict[str, str] = {}
         for text in self.texts:
-            parts = {part.kind: part.text for part in suspicions(text)}
+            parts = {described(item.kind): text[item.start : item.end] for item in find_private(text)}
             counts.update(parts.keys())
             examples = parts | examples
         total = len(self.texts)

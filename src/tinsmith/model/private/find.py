@@ -1,7 +1,9 @@
 """Find everything private in a text, in one pass per kind that fast checks let through."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 from tinsmith.model.private.accounts import cards, ibans, ip_addresses
 from tinsmith.model.private.addresses import device_addresses, emails, urls, wallets
@@ -11,6 +13,7 @@ from tinsmith.model.private.phones import phone_numbers
 from tinsmith.model.private.secrets import long_tokens, named_secrets, private_keys, tokens
 from tinsmith.model.private.spelling import plain
 
+_start = attrgetter("start")
 _DIGITS = re.compile(r"[0-9](?:[ \-./()\n]{0,3}[0-9]){5,}")
 """Six digits or more with nothing but separators between them. Every number that is looked for has such a part."""
 _BEFORE, _AFTER = 14, 24
@@ -34,12 +37,14 @@ def find_private(text: str) -> list[PrivateItem]:
 
     The list has mistakes both ways: see docs/privacy.md for how many.
     """
-    spelled = plain(text)
     items: list[PrivateItem] = []
-    for candidate in _candidates(spelled):
-        if all(candidate.end <= item.start or candidate.start >= item.end for item in items):
-            items.append(candidate)
-    return sorted(items, key=lambda item: item.start)
+    for candidate in _candidates(plain(text)):
+        at = bisect_left(items, candidate.start, key=_start)
+        is_free_before = at == 0 or items[at - 1].end <= candidate.start
+        is_free_after = at == len(items) or items[at].start >= candidate.end
+        if is_free_before and is_free_after:
+            items.insert(at, candidate)
+    return items
 
 
 def _candidates(text: str) -> Iterator[PrivateItem]:
