@@ -6,19 +6,13 @@ import shutil
 
 import pytest
 
+from reading import conversations, items
 from tinsmith.core.config import DataConfig
-from tinsmith.data.load import load_records
-from tinsmith.data.repair import repair
+from tinsmith.data.read.record import Note, Record, Unused
 from tinsmith.data.stage import check_data
 from tinsmith.model.conversations import Message
 
 EXPECTED = [Message("user", "What is it?"), Message("assistant", "A pot.")]
-
-
-def conversations(path):
-    loaded = load_records(path)
-    assert loaded.problems == []
-    return [repair(record).conversation for record in loaded.records]
 
 
 MESSAGES = [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A pot."}]
@@ -117,13 +111,13 @@ def test_category_from_record_then_wrapper_then_file_name(tmp_path):
     (tmp_path / "04_x.json").write_text(json.dumps({"category": "wrapped", "count": 3, "conversations": [question]}))
     (tmp_path / "05.json").write_text(json.dumps([question]))
     assert [c.category for c in conversations(tmp_path)] == ["taste_discovery", "own name", "wrapped", "05"]
-    assert load_records(tmp_path).notes == ["04_x.json: count says 3, 'conversations' holds 1 records"]
+    assert items(tmp_path, Note) == [Note("04_x.json", "count says 3, 'conversations' holds 1 records")]
 
 
 def test_json_position_is_record_and_line(tmp_path):
     path = tmp_path / "p.json"
     path.write_text('{\n"conversations": [\n {"q": "{a\\n}", "a": "b"},\n [{"role": "user",\n"content": "x"}]\n]}')
-    assert [r.position for r in load_records(path).records] == ["record 1 (line 3)", "record 2 (line 4)"]
+    assert [r.position for r in items(path, Record)] == ["record 1 (line 3)", "record 2 (line 4)"]
 
 
 def test_line_separators_inside_text_do_not_end_a_line(tmp_path):
@@ -140,9 +134,11 @@ def test_hidden_and_other_files_are_skipped_and_named(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "b.jsonl").write_text('{"q": "a", "a": "b"}')
     (tmp_path / "notes.md").write_text("# notes")
-    loaded = load_records(tmp_path)
-    assert [record.file for record in loaded.records] == ["deep/b.jsonl"]
-    assert loaded.notes == ["skipped, not data files: .cache/old.json, notes.md"]
+    assert [record.file for record in items(tmp_path, Record)] == ["deep/b.jsonl"]
+    assert items(tmp_path, Unused) == [
+        Unused(".cache", "hidden folders"),
+        Unused("notes.md", "no data files by their ending"),
+    ]
 
 
 def test_the_public_question_set_in_each_of_its_five_formats(tmp_path):

@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from tinsmith.data.load import Record
+from tinsmith.data.read.record import Record, Unusable
 from tinsmith.data.repair import Repair, repair
-from tinsmith.data.shapes import Unusable
 
 
 def repaired(*messages):

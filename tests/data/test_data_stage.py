@@ -235,7 +235,7 @@ def test_check_without_a_base_names_the_same_changes(source):
         "01_words.jsonl, line 22: same messages as 01_words.jsonl, line 4",
         "01_words.jsonl, line 18: surrounding space removed: message 1",
         "length in characters",
-        "skipped, not data files: notes.txt",
+        "notes.txt: no data files by their ending",
     ):
         assert expected in text
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from tinsmith.core.field_map import FieldMap
 from tinsmith.core.section import LIST, Section, Text, Texts
 from tinsmith.core.writers import WriterModel, WriterName
 
@@ -41,7 +42,10 @@ class DataConfig(Section):
     """Which conversations to learn from, and how to split them."""
 
     path: Text = ""
-    """A file or folder of JSON, JSONL, CSV or TSV conversations, relative to the configuration file."""
+    """A file or folder of conversations, relative to the configuration file; `docs/data.md` lists the formats."""
+    fields: FieldMap = FieldMap()
+    """Names of the fields of your records, for shapes that are not known: `question`, `answer`, `context`, `system`,
+    `category`, `id`, `messages`, `role`, `content`, `assistant`; see `docs/data.md`."""
     documents: Text = ""
     """A file or folder of Markdown, text, HTML, PDF or DOCX documents that also answer questions, relative to the
     configuration file. They are not trained on. Empty means none."""

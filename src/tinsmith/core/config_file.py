@@ -113,9 +113,12 @@ def _shown_key(location: tuple[int | str, ...]) -> str:
 
 def _nearest(location: tuple[int | str, ...]) -> str:
     """`, did you mean ...` for the known key closest to an unknown one, or a list of the known keys."""
-    if len(location) > 2:
-        return ""  # an entry of a list has too few keys to need a hint
-    section = RunConfig.model_fields[str(location[0])].annotation if len(location) > 1 else RunConfig
+    section: Any = RunConfig
+    for key in location[:-1]:
+        fields = getattr(section, "model_fields", {})
+        if key not in fields:
+            return ""  # an entry of a list has too few keys to need a hint
+        section = fields[key].annotation
     names = list(getattr(section, "model_fields", {}))
     close = difflib.get_close_matches(str(location[-1]), names, n=1)
     return f", did you mean {close[0]!r}?" if close else f"; known here: {', '.join(names)}"
@@ -208,4 +211,7 @@ def toml_value(value: Any) -> str:
         return f"[{', '.join(toml_value(item) for item in value)}]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Section):
+        keys = [f"{key} = {toml_value(inner)}" for key, inner in value if inner]
+        return f"{{ {', '.join(keys)} }}" if keys else "{}"
     return str(value)

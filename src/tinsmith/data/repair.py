@@ -11,8 +11,10 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinsmith.data.load import Record, category_from_name
-from tinsmith.data.shapes import Unusable, messages_of, plain_name
+from tinsmith.core.field_map import FieldMap
+from tinsmith.data.read.piece import category_from_name
+from tinsmith.data.read.record import Record, Unusable
+from tinsmith.data.read.shapes import plain_name, shaped
 from tinsmith.data.unicode import character_names, with_newlines, with_punctuation, without_hidden
 from tinsmith.model.conversations import Conversation, Message, role_problem
 from tinsmith.model.families import GEMMA3, LLAMA3, QWEN2_5, QWEN3, SMOLLM2
@@ -37,20 +39,21 @@ class Repaired:
 
     conversation: Conversation
     changes: tuple[Repair, ...]
+    unused: tuple[str, ...] = ()
+    """Fields of the record that are not used."""
 
 
-def repair(record: Record) -> Repaired:
+def repair(record: Record, fields: FieldMap | None = None) -> Repaired:
     """Repair a record and return its conversation.
 
     Raises:
         Unusable: the record has no valid conversation, or its text contains a turn marker of a chat format.
     """
-    if isinstance(record.value, Unusable):
-        raise record.value
+    written = shaped(record, fields)
     changes: list[Repair] = []
     messages = [
         Message(message.role, _clean(message.content, f"message {number}", changes))
-        for number, message in enumerate(messages_of(record.value), start=1)
+        for number, message in enumerate(written.messages, start=1)
     ]
     messages = _merged(messages, changes)
     if messages and messages[0] == Message("system", ""):
@@ -64,15 +67,14 @@ def repair(record: Record) -> Repaired:
             raise Unusable(f"message {number} is a system message, which may only come first")
     if problem := role_problem(messages):
         raise Unusable(problem)
-    id = plain_name(record.value.get("id")) if isinstance(record.value, dict) else ""
-    category = _clean_name(record.category, "category", changes)
+    category = _clean_name(written.category, "category", changes)
     conversation = Conversation(
-        id=_clean_name(id, "id", changes) or f"{record.file}:{record.position}",
+        id=_clean_name(written.id, "id", changes) or f"{record.file}:{record.position}",
         category=category or category_from_name(Path(record.file)),
         messages=tuple(messages),
         source={"file": record.file, "position": record.position},
     )
-    return Repaired(conversation, tuple(changes))
+    return Repaired(conversation, tuple(changes), written.unused)
 
 
 def clean_text(text: str) -> str:

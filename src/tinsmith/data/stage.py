@@ -1,6 +1,8 @@
 """Run the data stage: split a file or folder of conversations, and report every change."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,7 +14,9 @@ from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.data.contradictions import Contradiction, find_contradictions
 from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
 from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit, write_tokens
-from tinsmith.data.load import Loaded, load_records
+from tinsmith.data.read.find import find_pieces
+from tinsmith.data.read.piece import read_piece
+from tinsmith.data.read.record import Note, Problem, Record, Unusable, Unused
 from tinsmith.data.repair import clean_text, repair
 from tinsmith.data.report import (
     DataReport,
@@ -22,7 +26,6 @@ from tinsmith.data.report import (
     common_system_prompt,
     histogram,
 )
-from tinsmith.data.shapes import Unusable
 from tinsmith.data.split import SPLITS, split_conversations
 from tinsmith.derive.data import RULES
 from tinsmith.derive.files import Files
@@ -35,11 +38,38 @@ MINIMUM = 10
 
 
 @dataclass(slots=True)
+class _Loaded:
+    """Contents of the data path."""
+
+    records: list[Record] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def _loaded(config: DataConfig) -> _Loaded:
+    found = find_pieces(config.path, config.fields)
+    items = [*found.unused, *found.problems, *found.notes]
+    loaded = _Loaded(files=found.files)
+    for item in chain(items, *(read_piece(piece, config.fields) for piece in found.pieces)):
+        if isinstance(item, Record):
+            loaded.records.append(item)
+        elif isinstance(item, Problem):
+            path = Path(config.path)
+            loaded.problems.append(f"{path if path.is_dir() else path.parent}/{item}")
+        elif isinstance(item, Unused):
+            loaded.notes.append(f"not used: {item.name}: {item.reason} ({item.count})")
+        elif isinstance(item, Note):
+            loaded.notes.append(f"{item.file}: {item.text}")
+    return loaded
+
+
+@dataclass(slots=True)
 class _Work:
     """Results of the steps so far."""
 
     config: DataConfig
-    loaded: Loaded
+    loaded: _Loaded
     steps: list[Step] = field(default_factory=list)
     dropped: list[Listed] = field(default_factory=list)
     duplicates: list[Listed] = field(default_factory=list)
@@ -101,7 +131,7 @@ def _prepared(
 ) -> tuple[_Work, dict[str, list[Conversation]]]:
     if not config.path:
         raise DataError("data.path is empty", "Set data.path to a file or folder of conversations.")
-    work = _Work(config, load_records(Path(config.path)))
+    work = _Work(config, _loaded(config))
     work.step("read", len(work.loaded.records), len(work.loaded.records), f"from {len(work.loaded.files)} file(s)")
     conversations = _usable(work)
     # Checked before the slow step, so that broken files are reported at once.
@@ -127,16 +157,19 @@ def _prepared(
 def _usable(work: _Work) -> list[Conversation]:
     """Valid conversations without turn markers; the dropped and repaired ones are listed in `work`."""
     usable = []
+    unused: Counter[tuple[str, str]] = Counter()
     for loaded in work.loaded.records:
         try:
-            result = repair(loaded)
+            result = repair(loaded, work.config.fields)
         except Unusable as error:
             work.dropped.append(Listed(loaded.file, loaded.position, str(error)))
             continue
         usable.append(result.conversation)
+        unused.update((loaded.file, name) for name in result.unused)
         work.repaired += [
             Listed(loaded.file, loaded.position, f"{change.reason}: {change.detail}") for change in result.changes
         ]
+    work.loaded.notes += [f"not used: {file}: field {name!r} ({count})" for (file, name), count in unused.items()]
     repaired = len({(item.file, item.position) for item in work.repaired})
     work.step("valid", len(work.loaded.records), len(usable), f"{len(work.dropped)} dropped, {repaired} repaired")
     return usable

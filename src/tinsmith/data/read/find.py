@@ -1,0 +1,87 @@
+"""Find the files below the data path, hash them, and cut large ones into pieces."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from tinsmith.core.errors import DataError, listing
+from tinsmith.core.field_map import FieldMap
+from tinsmith.data.read.folder import files_below, name_problem, shown_name
+from tinsmith.data.read.formats import ENDINGS, Broken, Unread, format_of
+from tinsmith.data.read.record import Found, Note, Piece, Problem, Unused
+
+PIECE_BYTES = 32_000_000
+"""Size of the pieces that JSON lines are cut into."""
+_BLOCK_BYTES = 1 << 20
+
+
+def find_pieces(path: str, fields: FieldMap | None = None) -> Found:
+    """The pieces of a file, or of all data files below a folder, sorted by name.
+
+    Args:
+        path: `data.path`.
+        fields: `data.fields`.
+
+    Raises:
+        DataError: the path does not exist, its name cannot be stored, or nothing in it can be read.
+    """
+    root = Path(path)
+    hint = f"Set data.path to a file or folder of {', '.join(ending[1:] for ending in ENDINGS)} files."
+    if not root.exists():
+        raise DataError(f"data path does not exist: {root}", hint)
+    if problem := name_problem(root.name):
+        raise DataError(f"{shown_name(root)}: its name {problem}", "Rename it, and set data.path to the new name.")
+    found = Found()
+    for name, file in [(root.name, root)] if root.is_file() else files_below(root, found):
+        _add(name, file, found)
+    if not found.pieces and not found.problems:
+        unused = listing([f"{item.name}: {item.reason}" for item in found.unused])
+        raise DataError(f"no data file in {root}" + (f"\n{unused}" if unused else ": it is empty"), hint)
+    return found
+
+
+def _add(name: str, file: Path, found: Found) -> None:
+    try:
+        format = format_of(name, file)
+        if problem := name_problem(name):
+            raise Broken(f"its name {problem}; rename it")
+        digest, pieces = _pieces(format.piece)
+    except Unread as error:
+        found.unused.append(Unused(shown_name(name), str(error)))
+    except Broken as error:
+        found.problems.append(Problem(shown_name(name), 0, 0, str(error)))
+    except OSError as error:
+        found.problems.append(Problem(shown_name(name), 0, 0, f"cannot be read ({error.strerror or error})"))
+    else:
+        found.pieces += pieces
+        found.files[name] = digest
+        found.notes += [Note(name, text) for text in format.notes]
+
+
+def _pieces(whole: Piece) -> tuple[str, list[Piece]]:
+    """The file's sha256, and its pieces: JSON lines are cut at the ends of lines, everything else is whole."""
+    is_cut = whole.format == "lines" and not whole.is_gzip and whole.encoding == "utf-8-sig" and whole.newline == "\n"
+    digest = hashlib.sha256()
+    starts = [(0, 1)]
+    position, line = 0, 1
+    with whole.path.open("rb") as stream:
+        for block in _blocks(stream):
+            digest.update(block)
+            if is_cut:
+                at = block.find(b"\n", max(0, starts[-1][0] + PIECE_BYTES - position))
+                if at >= 0 and position + at + 1 - starts[-1][0] >= PIECE_BYTES:
+                    starts.append((position + at + 1, line + block.count(b"\n", 0, at + 1)))
+                line += block.count(b"\n")
+            position += len(block)
+    ends = [start for start, _ in starts[1:]] + [position]
+    return digest.hexdigest(), [
+        replace(whole, start=start, line=line, size=end - start)
+        for (start, line), end in zip(starts, ends, strict=True)
+    ]
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    while block := stream.read(_BLOCK_BYTES):
+        yield block

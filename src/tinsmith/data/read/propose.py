@@ -1,0 +1,78 @@
+"""Propose `data.fields` for records of an unknown shape."""
+
+from collections.abc import Sequence
+from statistics import mean
+from typing import Any
+
+from tinsmith.core.config_file import toml_value
+from tinsmith.core.field_map import FieldMap
+
+_QUESTION_NAMES = ("question", "query", "prompt", "ask", "frage", "pregunta", "domanda", "title", "subject", "input")
+_ANSWER_NAMES = ("answer", "reply", "response", "antwort", "respuesta", "risposta", "reponse", "body", "output")
+_MOST_PATHS = 50
+
+
+def proposal(values: Sequence[Any]) -> str:
+    """The line for the section `[data]` that says which fields hold question and answer, as a sentence.
+
+    Args:
+        values: Records that are no conversation; the first few are enough. At least two fields with text are needed.
+    """
+    texts = _texts(values)
+    lists = _message_lists(values)
+    if lists:
+        return f"Say where the messages are, in [data]: fields = {toml_value(lists)}"
+    if len(texts) < 2:
+        return "They have no two texts, which could be question and answer."
+    fields = FieldMap(question=_best(texts, _QUESTION_NAMES, is_long=False))
+    rest = {path: found for path, found in texts.items() if path != fields.question}
+    fields = FieldMap(question=fields.question, answer=_best(rest, _ANSWER_NAMES, is_long=True))
+    return f"Say which columns or fields are which, in [data]: fields = {toml_value(fields)}"
+
+
+def _best(texts: dict[str, list[str]], names: Sequence[str], is_long: bool) -> str:
+    """The path whose name says it, else whose texts do: a question is short and ends in a question mark."""
+
+    def fitness(path: str) -> tuple[float, float, float]:
+        says_so = max((len(names) - index for index, name in enumerate(names) if name in path.lower()), default=0)
+        asks = mean(text.rstrip().endswith(("?", "？", "؟")) for text in texts[path])
+        length = mean(len(text) for text in texts[path])
+        return says_so, 0 if is_long else asks, length if is_long else -length
+
+    return max(texts, key=fitness)
+
+
+def _texts(values: Sequence[Any]) -> dict[str, list[str]]:
+    """Dotted path -> texts there, for every path below the records that leads to text."""
+    texts: dict[str, list[str]] = {}
+
+    def add(value: Any, path: str) -> None:
+        if isinstance(value, str) and path and (path in texts or len(texts) < _MOST_PATHS):
+            texts.setdefault(path, []).append(value)
+        elif isinstance(value, dict) and path.count(".") < 3:
+            for key, inner in value.items():
+                add(inner, f"{path}.{key}" if path else str(key))
+
+    for value in values:
+        add(value, "")
+    return texts
+
+
+def _message_lists(values: Sequence[Any]) -> FieldMap | None:
+    """The fields of a list of objects with a short and a longer text each, which may be a role and a message."""
+    for value in values:
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            if not (isinstance(inner, list) and len(inner) > 1 and all(isinstance(item, dict) for item in inner)):
+                continue
+            columns = {
+                name: [item[name] for item in inner]
+                for name in inner[0]
+                if all(isinstance(item.get(name), str) for item in inner)
+            }
+            repeating = [name for name, texts in columns.items() if len(set(texts)) == 2]
+            others = [name for name in columns if name not in repeating]
+            if repeating and others:
+                role = repeating[0]
+                content = max(others, key=lambda name: sum(map(len, columns[name])))
+                return FieldMap(messages=key, role=role, content=content, assistant=columns[role][-1])
+    return None
