@@ -60,7 +60,9 @@ def records() -> dict[str, dict]:
             "categories": [{"name": f"cat_{i:02}", "count": 24 - i, "share": (24 - i) / 222} for i in range(12)],
             "splits": {"train": 210, "val": 6, "test": 6},
             "steps": steps,
-            **{name: [] for name in ("dropped", "duplicates", "truncated", "repaired", "contradictions")},
+            "records": dict.fromkeys(("dropped", "duplicate", "cut", "repaired", "masked", "flagged"), 0),
+            "changes": [],
+            "contradictions": [],
         },
         **knowledge_records(),
         "train/train.json": {

@@ -39,14 +39,9 @@ def _as_is(value: Any, evidence: Evidence) -> Any:
 
 def _report(report: dict[str, Any], evidence: Evidence) -> dict[str, Any]:
     """Counts, categories and steps; of what was left out only how much."""
-    kept = {
-        key: report[key]
-        for key in ("data", "categories", "splits", "steps", "language", "source", "license")
-        if key in report
-    }
-    places = {(item.get("file"), item.get("position")) for item in report["repaired"]}
-    lists = {name: [{}] * len(report[name]) for name in ("dropped", "duplicates", "truncated", "contradictions")}
-    return kept | lists | {"repaired": [{"file": "", "position": str(number)} for number in range(len(places))]}
+    names = ("data", "categories", "splits", "steps", "records", "language", "source", "license")
+    kept = {key: report[key] for key in names if key in report}
+    return kept | {"contradictions": [{}] * len(report["contradictions"])}
 
 
 def _knowledge(record: dict[str, Any], evidence: Evidence) -> dict[str, Any]:

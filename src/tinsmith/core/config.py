@@ -59,6 +59,9 @@ class DataConfig(Section):
     """Longer conversations are cut after the last whole turn that fits, and listed."""
     drop_invalid: bool = True
     """Leave out unusable records and list them. `false` stops the run with that list instead."""
+    max_dropped: float = Field(0.1, ge=0, le=1)
+    """Largest share of records that may be left out because they are unusable or too long. A larger share stops the
+    run and says why."""
     language: Text = ""
     """Language of the conversations as an ISO 639-1 code, printed on the card."""
     license: Text = ""

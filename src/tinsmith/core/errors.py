@@ -53,9 +53,10 @@ class GateError(UserError):
     """A gate failed, so the run stops instead of shipping a wrong model."""
 
 
-def listing(problems: Sequence[str], shown: int = 20) -> str:
-    """The first `shown` problems as indented lines, and a count of the rest."""
+def listing(problems: Sequence[str], shown: int = 20, count: int | None = None) -> str:
+    """The first `shown` problems as indented lines, and how many more there are; `count` is the number of all."""
     lines = [f"  {problem}" for problem in problems[:shown]]
-    if len(problems) > shown:
-        lines.append(f"  ... and {len(problems) - shown} more")
+    more = (len(problems) if count is None else count) - len(lines)
+    if more > 0:
+        lines.append(f"  ... and {more} more")
     return "\n".join(lines)

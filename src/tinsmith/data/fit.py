@@ -1,11 +1,15 @@
 """Cut conversations to the token limit after a whole assistant turn, and count tokens for the gates and the card."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from tinsmith.core.run_dir import write_text
+import numpy as np
+
+from tinsmith.core.run_dir import replacing
+from tinsmith.data.store import Store
 from tinsmith.model.conversations import Conversation
 from tinsmith.model.tokens import ChatTokenizer, Tokens
 
@@ -44,22 +48,27 @@ def fit(conversation: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -
         TooLong: the first question and answer exceed `max_tokens`.
     """
     tokens = tokenizer.encode(conversation)
-    full_length, full_turns = len(tokens.ids), len(conversation.messages)
-    kept = conversation
-    while len(tokens.ids) > max_tokens:
-        # User and assistant take turns (role_problem checked it), so the last two messages are a pair.
-        shorter = kept.messages[:-2]
-        if not any(message.role == "assistant" for message in shorter):
-            raise TooLong(f"first question and answer have {len(tokens.ids)} tokens, data.max_tokens is {max_tokens}")
-        kept = replace(kept, messages=shorter)
-        tokens = tokenizer.encode(kept)
-    change = ""
-    if kept is not conversation:
-        change = (
-            f"cut from {full_length} to {len(tokens.ids)} tokens (data.max_tokens is {max_tokens}): "
-            f"{full_turns - len(kept.messages)} last messages removed"
-        )
-    return Fitted(kept, _counts(kept, tokens, tokenizer), change)
+    if len(tokens.ids) <= max_tokens:
+        return Fitted(conversation, _counts(conversation, tokens, tokenizer), "")
+    messages = conversation.messages
+    # User and assistant take turns (role_problem checked it), so every second message ends a turn.
+    ends = range(2 + (messages[0].role == "system"), len(messages) + 1, 2)
+
+    def first(end: int) -> Conversation:
+        return replace(conversation, messages=messages[:end])
+
+    # A longer conversation has more tokens, so a few are encoded, not one for each turn.
+    fitting = bisect_right(ends, max_tokens, key=lambda end: len(tokenizer.encode(first(end)).ids))
+    if not fitting:
+        count = len(tokenizer.encode(first(ends[0])).ids)
+        raise TooLong(f"first question and answer have {count} tokens, data.max_tokens is {max_tokens}")
+    kept = first(ends[fitting - 1])
+    kept_tokens = tokenizer.encode(kept)
+    change = (
+        f"cut from {len(tokens.ids)} to {len(kept_tokens.ids)} tokens (data.max_tokens is {max_tokens}): "
+        f"{len(messages) - len(kept.messages)} last messages removed"
+    )
+    return Fitted(kept, _counts(kept, kept_tokens, tokenizer), change)
 
 
 def _counts(conversation: Conversation, tokens: Tokens, tokenizer: ChatTokenizer) -> TokenCounts:
@@ -76,11 +85,20 @@ def _counts(conversation: Conversation, tokens: Tokens, tokenizer: ChatTokenizer
     return TokenCounts(len(tokens.ids), tokens.supervised, supervised_ends, turns, is_bos_right)
 
 
-def write_tokens(out_dir: Path, splits: Mapping[str, Sequence[tuple[str, TokenCounts]]]) -> None:
-    """Write `tokens.jsonl`: split, category and token counts of every conversation, in the order of the splits."""
-    lines = [
-        {"split": split, "category": category, **asdict(counts)}
-        for split, conversations in splits.items()
-        for category, counts in conversations
-    ]
-    write_text(out_dir / "tokens.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+def write_tokens(path: Path, store: Store, splits: Mapping[str, np.ndarray]) -> None:
+    """Write split, category and token counts of every conversation, one JSON object per line, in the order of splits.
+
+    Args:
+        path: File to write.
+        store: Holds the counts.
+        splits: Rows of each split.
+    """
+    names = [field.name for field in fields(TokenCounts)]
+    columns = {name: store.numbers(name) for name in names}
+    categories = store.texts("category")
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="\n") as file:
+        for split, rows in splits.items():
+            for row in rows.tolist():
+                counts = {name: columns[name][row].item() for name in names}
+                line = {"split": split, "category": categories[row].as_py(), **counts}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,13 +1,14 @@
 """Report what happened to every record, as JSON for the card and as lines for a person."""
 
 import math
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
+
+from tinsmith.data.changes import WHAT, Tally
 from tinsmith.data.contradictions import Contradiction, Side
-from tinsmith.model.conversations import Conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +19,6 @@ class Step:
     before: int
     after: int
     note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A record that was left out or changed."""
-
-    file: str
-    position: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +51,7 @@ class DataReport:
     categories: tuple[Category, ...]
     splits: dict[str, int]
     steps: tuple[Step, ...]
-    dropped: tuple[Listed, ...]
-    duplicates: tuple[Listed, ...]
-    truncated: tuple[Listed, ...]
-    repaired: tuple[Listed, ...]
+    changes: Tally
     contradictions: tuple[Contradiction, ...]
     notes: tuple[str, ...]
     files: dict[str, str]
@@ -76,38 +65,31 @@ class DataReport:
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain lists and objects."""
-        plain = asdict(self)
-        plain["lengths"] = {"unit": plain.pop("lengths_unit"), "bins": plain["lengths"]}
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain |= {name: [asdict(one) for one in plain[name]] for name in ("categories", "steps", "contradictions")}
+        plain["records"] = {what: self.changes.records[what] for what in WHAT}
+        plain["changes"] = self.changes.as_json()
+        plain["lengths"] = {"unit": plain.pop("lengths_unit"), "bins": [asdict(bin) for bin in self.lengths]}
         return plain
 
-    @property
-    def repaired_records(self) -> int:
-        """Records with at least one repair."""
-        return len({(item.file, item.position) for item in self.repaired})
 
-
-def categories_of(conversations: Sequence[Conversation]) -> tuple[Category, ...]:
+def categories_of(counts: Mapping[str, int]) -> tuple[Category, ...]:
     """Categories, the largest first."""
-    counts = Counter(conversation.category for conversation in conversations)
+    total = sum(counts.values())
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(Category(name, count, count / len(conversations)) for name, count in ordered)
+    return tuple(Category(name, count, count / total) for name, count in ordered)
 
 
-def common_system_prompt(conversations: Sequence[Conversation]) -> str:
-    """The most common system prompt; empty if having none is more common."""
-    counts = Counter(c.messages[0].content if c.messages[0].role == "system" else "" for c in conversations)
-    return min(counts, key=lambda text: (-counts[text], text), default="")
-
-
-def histogram(lengths: Sequence[int], bins: int = 10) -> tuple[Bin, ...]:
+def histogram(lengths: np.ndarray, bins: int = 10) -> tuple[Bin, ...]:
     """Bins of equal, round width that cover all lengths; about `bins` of them, or fewer."""
-    if not lengths:
+    if not len(lengths):
         return ()
-    widest = max(1, max(lengths) - min(lengths) + 1) / bins
+    widest = max(1, int(lengths.max() - lengths.min()) + 1) / bins
     magnitude = 10 ** math.floor(math.log10(widest))
     width = max(1, next(math.ceil(magnitude * f) for f in (1, 2, 5, 10) if magnitude * f >= widest))
-    counts = Counter(length // width for length in lengths)
-    return tuple(Bin(at * width, (at + 1) * width, counts[at]) for at in range(min(counts), max(counts) + 1))
+    first = int(lengths.min()) // width
+    counts = np.bincount(lengths // width - first).tolist()
+    return tuple(Bin(at * width, (at + 1) * width, count) for at, count in enumerate(counts, start=first))
 
 
 def report_lines(report: DataReport, shown: int = 20) -> list[str]:
@@ -128,8 +110,8 @@ def report_lines(report: DataReport, shown: int = 20) -> list[str]:
         lines.append(f"  {bin.low:>6} - {bin.high - 1:<6} {bin.count:>6}  {bar}".rstrip())
     prompt = " ".join(report.system_prompt.split())
     lines += ["", f"system prompt: {prompt[:100] + ('...' if len(prompt) > 100 else '') if prompt else 'none'}"]
-    for title in ("dropped", "duplicates", "truncated", "repaired"):
-        lines += _listed(title, getattr(report, title), shown)
+    for what in WHAT:
+        lines += _change_lines(report.changes, what)
     lines += _contradiction_lines(report.contradictions, shown)
     if report.notes:
         lines += ["", "notes", *(f"  {note}" for note in report.notes)]
@@ -154,11 +136,19 @@ def _side_line(side: Side) -> str:
     return f"  {side.file}, {side.position}: {side.question} -> {', '.join(side.values)}: {side.statement}"
 
 
-def _listed(title: str, items: Sequence[Listed], shown: int) -> list[str]:
-    if not items:
+def _change_lines(tally: Tally, what: str) -> list[str]:
+    groups = {reason: group for (kind, reason), group in tally.groups.items() if kind == what}
+    if not groups:
         return []
-    lines = ["", f"{title} ({len(items)})"]
-    lines += [f"  {item.file}, {item.position}: {item.reason}" for item in items[:shown]]
-    if len(items) > shown:
-        lines.append(f"  ... and {len(items) - shown} more, all in the run's data/report.json")
+    lines = ["", f"{what} ({tally.records[what]})"]
+    for reason, group in sorted(groups.items(), key=lambda item: (-item[1].count, item[0])):
+        lines.append(f"  {group.count:>6}  {reason}")
+        lines += [
+            f"          {one.file}, {one.position}" + (f": {one.detail}" if one.detail else "")
+            for one in group.examples
+        ]
+        if group.count > len(group.examples):
+            lines.append(
+                f"          ... and {group.count - len(group.examples)} more, all in the run's data/changes.jsonl"
+            )
     return lines

@@ -1,120 +1,72 @@
 """Run the data stage: split a file or folder of conversations, and report every change."""
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from itertools import chain
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError, listing
-from tinsmith.core.run_dir import write_json
+from tinsmith.core.run_dir import replacing, write_json
+from tinsmith.core.scratch import scratch_folder
 from tinsmith.core.stage_context import StageContext, Summary
-from tinsmith.data.contradictions import Contradiction, find_contradictions
-from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
-from tinsmith.data.fit import Fitted, TokenCounts, TooLong, fit, write_tokens
+from tinsmith.data.changes import WHAT, ChangeLog
+from tinsmith.data.combine import Combined, Places, combine, drop_duplicates
+from tinsmith.data.fit import write_tokens
+from tinsmith.data.pieces import Part, PartResult, PieceSettings, changes_path, divide, process_part
 from tinsmith.data.read.find import find_pieces
-from tinsmith.data.read.piece import read_piece
-from tinsmith.data.read.record import Note, Problem, Record, Unusable, Unused
-from tinsmith.data.repair import clean_text, repair
-from tinsmith.data.report import (
-    DataReport,
-    Listed,
-    Step,
-    categories_of,
-    common_system_prompt,
-    histogram,
-)
-from tinsmith.data.split import SPLITS, split_conversations
+from tinsmith.data.read.record import Found, Note, Problem, Unused
+from tinsmith.data.report import DataReport, Step, categories_of, histogram
+from tinsmith.data.split import SPLITS
+from tinsmith.data.store import Store, conversation_of, line_of
+from tinsmith.data.workers import in_processes, process_count
 from tinsmith.derive.data import RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
-from tinsmith.model.conversations import Conversation, Message, write_jsonl
-from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 MINIMUM = 10
 """Fewest conversations worth splitting."""
+_SMALL_BYTES = 4_000_000
+"""Reading so little with a tokenizer takes less time than starting processes."""
+_SMALL_BYTES_UNTOKENIZED = 40_000_000
 
 
 @dataclass(slots=True)
-class _Loaded:
-    """Contents of the data path."""
-
-    records: list[Record] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-
-def _loaded(config: DataConfig) -> _Loaded:
-    found = find_pieces(config.path, config.fields)
-    items = [*found.unused, *found.problems, *found.notes]
-    loaded = _Loaded(files=found.files)
-    for item in chain(items, *(read_piece(piece, config.fields) for piece in found.pieces)):
-        if isinstance(item, Record):
-            loaded.records.append(item)
-        elif isinstance(item, Problem):
-            path = Path(config.path)
-            loaded.problems.append(f"{path if path.is_dir() else path.parent}/{item}")
-        elif isinstance(item, Unused):
-            loaded.notes.append(f"not used: {item.name}: {item.reason} ({item.count})")
-        elif isinstance(item, Note):
-            loaded.notes.append(f"{item.file}: {item.text}")
-    return loaded
-
-
-@dataclass(slots=True)
-class _Work:
-    """Results of the steps so far."""
+class _Prepared:
+    """Results of all steps; the rows stay in `store`."""
 
     config: DataConfig
-    loaded: _Loaded
-    steps: list[Step] = field(default_factory=list)
-    dropped: list[Listed] = field(default_factory=list)
-    duplicates: list[Listed] = field(default_factory=list)
-    truncated: list[Listed] = field(default_factory=list)
-    repaired: list[Listed] = field(default_factory=list)
-    contradictions: tuple[Contradiction, ...] = ()
-    counts: dict[str, TokenCounts] = field(default_factory=dict)
-    """Place of a conversation (`_place`) -> its tokens; empty without a base model."""
-
-    def step(self, name: str, before: int, after: int, note: str = "") -> None:
-        self.steps.append(Step(name, before, after, note))
+    found: Found
+    result: PartResult
+    store: Store
+    combined: Combined
+    lengths_unit: str
+    """`tokens` with a base model, else `characters`."""
 
 
 def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: StageContext) -> Summary:
-    """Write `train.jsonl`, `val.jsonl`, `test.jsonl`, `report.json` and `tokens.jsonl`, and record their counts.
+    """Write the splits as `train.jsonl`, `val.jsonl` and `test.jsonl`, and what became of every record.
+
+    `tokens.jsonl` has the counts of each conversation, `report.json` those of all, and `changes.jsonl` names every
+    record that was left out or changed.
 
     Raises:
         DataError: the data cannot be read, or too little of it can be used; every problem is named.
         GateError: the loss mask of a conversation is empty or wrong.
     """
-    tokenizer = load_tokenizer(base_dir / "model")
-    work, splits = _prepared(config, context.seed, tokenizer)
-    report = _report(work, splits)
-    for split in SPLITS:
-        write_jsonl(out_dir / f"{split}.jsonl", splits[split])
+    # Next to the splits, where the same disk has to hold as much again.
+    with scratch_folder(".parts-", out_dir) as folder:
+        prepared = _prepare(config, context.seed, base_dir / "model", folder, out_dir / "changes.jsonl")
+        with prepared.store:
+            report = _report(prepared)
+            for split in SPLITS:
+                _write_split(out_dir / f"{split}.jsonl", prepared, split)
+            write_tokens(out_dir / "tokens.jsonl", prepared.store, prepared.combined.splits)
     write_json(out_dir / "report.json", report.as_json())
-    write_tokens(out_dir, {split: [(c.category, work.counts[_place(c)]) for c in splits[split]] for split in SPLITS})
     record(context.recorder, RULES, Files.of_stage("data", out_dir))
-    sizes = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
-    summary = [f"{sizes} conversations in {len(report.categories)} categories"]
-    changes = {
-        "dropped": len(report.dropped),
-        "exact duplicates": len(report.duplicates),
-        "repaired": report.repaired_records,
-        "cut": len(report.truncated),
-    }
-    if any(changes.values()):
-        summary.append(
-            ", ".join(f"{count} {what}" for what, count in changes.items() if count) + ": see data/report.json"
-        )
-    if report.contradictions:
-        summary.append(
-            f"{len(report.contradictions)} pair(s) of answers seem to contradict each other: see data/report.json"
-        )
-    return tuple(summary)
+    return _summary(report)
 
 
 def check_data(config: DataConfig, seed: int) -> DataReport:
@@ -123,186 +75,176 @@ def check_data(config: DataConfig, seed: int) -> DataReport:
     Raises:
         DataError: as in `prepare_data`.
     """
-    return _report(*_prepared(config, seed, tokenizer=None))
+    with scratch_folder("tinsmith-check-") as folder:
+        prepared = _prepare(config, seed, None, folder, folder / "changes.jsonl")
+        with prepared.store:
+            return _report(prepared)
 
 
-def _prepared(
-    config: DataConfig, seed: int, tokenizer: ChatTokenizer | None
-) -> tuple[_Work, dict[str, list[Conversation]]]:
+def _prepare(config: DataConfig, seed: int, model_dir: Path | None, folder: Path, changes: Path) -> _Prepared:
     if not config.path:
         raise DataError("data.path is empty", "Set data.path to a file or folder of conversations.")
-    work = _Work(config, _loaded(config))
-    work.step("read", len(work.loaded.records), len(work.loaded.records), f"from {len(work.loaded.files)} file(s)")
-    conversations = _usable(work)
-    # Checked before the slow step, so that broken files are reported at once.
-    _refuse_problems(work, conversations)
-    conversations = _with_system_prompt(work, conversations)
-    if tokenizer:
-        conversations = _within_limit(work, conversations, tokenizer)
-        _refuse_problems(work, conversations)
-    conversations = _without_duplicates(work, conversations)
-    _refuse_too_few(work, conversations)
-    work.contradictions = find_contradictions(conversations)
-    clusters = near_duplicate_clusters(conversations)
-    grouped = sum(len(cluster) for cluster in clusters if len(cluster) > 1)
-    if grouped:
-        groups = sum(len(cluster) > 1 for cluster in clusters)
-        work.loaded.notes.append(
-            f"near-duplicates: {grouped} conversations in {groups} groups, each group kept in one split"
-        )
-    fractions = {"val": config.val_fraction, "test": config.test_fraction}
-    return work, split_conversations(conversations, clusters, fractions, seed)
+    found = find_pieces(config.path, config.fields)
+    parts = divide(
+        found.pieces, folder, PieceSettings(model_dir, config.max_tokens, config.system_prompt, config.fields)
+    )
+    result = PartResult(items=[*found.unused, *found.problems, *found.notes])
+    result.merge(_process(parts, bool(model_dir)))
+    _refuse_problems(config, result)
+    with replacing(changes) as unfinished, unfinished.open("w", encoding="utf-8", newline="\n") as file:
+        for part in parts:
+            with changes_path(folder, part.number).open(encoding="utf-8", newline="\n") as one:
+                shutil.copyfileobj(one, file)
+        log = ChangeLog(file, result.tally)
+        store = Store(folder)
+        places = Places(store)
+        combined = drop_duplicates(store, places, log)
+        _refuse_too_few(result, len(combined.rows))
+        combine(store, combined, config, seed)
+    return _Prepared(config, found, result, store, combined, "tokens" if model_dir else "characters")
 
 
-def _usable(work: _Work) -> list[Conversation]:
-    """Valid conversations without turn markers; the dropped and repaired ones are listed in `work`."""
-    usable = []
-    unused: Counter[tuple[str, str]] = Counter()
-    for loaded in work.loaded.records:
-        try:
-            result = repair(loaded, work.config.fields)
-        except Unusable as error:
-            work.dropped.append(Listed(loaded.file, loaded.position, str(error)))
-            continue
-        usable.append(result.conversation)
-        unused.update((loaded.file, name) for name in result.unused)
-        work.repaired += [
-            Listed(loaded.file, loaded.position, f"{change.reason}: {change.detail}") for change in result.changes
-        ]
-    work.loaded.notes += [f"not used: {file}: field {name!r} ({count})" for (file, name), count in unused.items()]
-    repaired = len({(item.file, item.position) for item in work.repaired})
-    work.step("valid", len(work.loaded.records), len(usable), f"{len(work.dropped)} dropped, {repaired} repaired")
-    return usable
+def _process(parts: list[Part], has_tokenizer: bool) -> PartResult:
+    """The results of all parts, in the order of the data."""
+    total = sum(part.size for part in parts)
+    is_small = total < (_SMALL_BYTES if has_tokenizer else _SMALL_BYTES_UNTOKENIZED)
+    results: dict[int, PartResult] = {}
+    with tqdm(
+        total=total, desc="data: reading", unit="B", unit_scale=True, unit_divisor=1000, delay=2, mininterval=1
+    ) as bar:
+        for number, result in in_processes(process_part, parts, 1 if is_small else process_count(len(parts))):
+            results[number] = result
+            bar.update(parts[number].size)
+            bar.set_postfix_str(f"{sum(one.counts['read'] for one in results.values()):,} records", refresh=False)
+    merged = PartResult()
+    for number in range(len(parts)):
+        merged.merge(results[number])
+    return merged
 
 
-def _with_system_prompt(work: _Work, conversations: list[Conversation]) -> list[Conversation]:
-    if not work.config.system_prompt:
-        return conversations
-    try:
-        prompt = Message("system", clean_text(work.config.system_prompt))
-    except Unusable as error:
-        raise DataError(f"data.system_prompt cannot be used: {error}", "Correct it in the configuration.") from error
-    if not prompt.content:
-        raise DataError("data.system_prompt is only whitespace", "Write a prompt, or leave it out.")
-    prompted = [
-        c if c.messages[0].role == "system" else replace(c, messages=(prompt, *c.messages)) for c in conversations
-    ]
-    added = sum(old is not new for old, new in zip(conversations, prompted, strict=True))
-    work.step("system_prompt", len(prompted), len(prompted), f"added to {added} conversations that had none")
-    return prompted
-
-
-def _within_limit(work: _Work, conversations: list[Conversation], tokenizer: ChatTokenizer) -> list[Conversation]:
-    fitting = []
-    dropped = 0
-    for conversation in tqdm(conversations, desc="data: counting tokens", unit="conversation", delay=2, mininterval=1):
-        try:
-            result: Fitted = fit(conversation, tokenizer, work.config.max_tokens)
-        except TooLong as error:
-            work.dropped.append(_listed(conversation, str(error)))
-            dropped += 1
-            continue
-        fitting.append(result.conversation)
-        work.counts[_place(conversation)] = result.counts
-        if result.change:
-            work.truncated.append(_listed(conversation, result.change))
-    note = f"{len(work.truncated)} cut, {dropped} dropped, limit {work.config.max_tokens} tokens"
-    work.step("length", len(conversations), len(fitting), note)
-    return fitting
-
-
-def _refuse_problems(work: _Work, conversations: list[Conversation]) -> None:
+def _refuse_problems(config: DataConfig, result: PartResult) -> None:
     """Stop if the data cannot be used, and name all problems at once.
 
     Raises:
-        DataError: broken files; unusable records with `drop_invalid = false`; or nothing left.
+        DataError: broken files; unusable records with `drop_invalid = false`; more unusable records than
+            `max_dropped`; or nothing left.
     """
-    path = Path(work.config.path)
+    path = Path(config.path)
     root = path if path.is_dir() else path.parent
-    unusable = [f"{root / item.file}, {item.position}: {item.reason}" for item in work.dropped]
-    problems = work.loaded.problems + ([] if work.config.drop_invalid else unusable)
-    if problems:
+    dropped, read = result.tally.records["dropped"], result.counts["read"]
+    examples = [f"{root / change.file}, {change}" for change in result.tally.examples("dropped")]
+    unusable = [] if config.drop_invalid else examples
+    problems = [f"{root}/{item}" for item in result.items if isinstance(item, Problem)]
+    if problems or unusable:
+        count = len(problems) + (0 if config.drop_invalid else dropped)
         hint = "Correct these places."
-        if not work.config.drop_invalid and unusable:
+        if unusable:
             hint = "Correct these places, or set data.drop_invalid = true to leave such records out."
-        raise DataError(f"{len(problems)} problem(s) in the data\n{listing(problems)}", hint)
-    if not conversations:
+        raise DataError(f"{count} problem(s) in the data\n{listing(problems + unusable, count=count)}", hint)
+    if not result.counts["rows"]:
         raise DataError(
-            f"none of the {len(work.loaded.records)} record(s) in {path} is a usable conversation\n{listing(unusable)}",
+            f"none of the {read} record(s) in {path} is a usable conversation\n{listing(examples, count=dropped)}",
             'A record looks like {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}.',
+        )
+    if dropped > config.max_dropped * read:
+        groups = sorted(
+            (
+                (group.count, change)
+                for (what, _), group in result.tally.groups.items()
+                if what == "dropped"
+                for change in group.examples[:1]
+            ),
+            key=lambda item: -item[0],
+        )
+        reasons = [f"{count:>6,}  such as {root / change.file}, {change}" for count, change in groups]
+        raise DataError(
+            f"{dropped:,} of {read:,} records cannot be used, more than data.max_dropped = {config.max_dropped:g} "
+            f"allows\n{listing(reasons)}",
+            "Correct them, or set data.max_dropped to the share that may be left out.",
         )
 
 
-def _refuse_too_few(work: _Work, conversations: list[Conversation]) -> None:
+def _refuse_too_few(result: PartResult, count: int) -> None:
     """Stop if too little is left, and name the records left out.
 
     Raises:
         DataError: fewer than `MINIMUM` conversations.
     """
-    if len(conversations) >= MINIMUM:
+    if count >= MINIMUM:
         return
-    left_out = [f"{item.file}, {item.position}: {item.reason}" for item in (*work.dropped, *work.duplicates)]
-    named = f"; these were left out\n{listing(left_out)}" if left_out else ""
+    left_out = [str(change) for change in result.tally.examples("dropped", "duplicate")]
+    total = result.tally.records["dropped"] + result.tally.records["duplicate"]
+    named = f"; these were left out\n{listing(left_out, count=total)}" if left_out else ""
     raise DataError(
-        f"only {len(conversations)} usable conversation(s), at least {MINIMUM} are needed to train, validate and "
-        f"test{named}",
+        f"only {count} usable conversation(s), at least {MINIMUM} are needed to train, validate and test{named}",
         "Add conversations" + (", or correct those left out." if left_out else "."),
     )
 
 
-def _without_duplicates(work: _Work, conversations: list[Conversation]) -> list[Conversation]:
-    """Each distinct conversation once, with a unique id."""
-    distinct, duplicates = drop_duplicates(conversations)
-    for duplicate, original in duplicates:
-        work.duplicates.append(
-            _listed(duplicate, f"same messages as {original.source['file']}, {original.source['position']}")
-        )
-    work.step("duplicates", len(conversations), len(distinct), f"{len(duplicates)} exact duplicates removed")
-    used: dict[str, Conversation] = {}
-    for conversation in distinct:
-        is_repeated = conversation.id in used
-        if is_repeated:
-            work.repaired.append(
-                _listed(
-                    conversation, f"id {conversation.id!r} is also the id of {_place(used[conversation.id])}: replaced"
-                )
-            )
-        named = replace(conversation, id=_place(conversation)) if is_repeated else conversation
-        used[named.id] = named
-    return list(used.values())
+def _write_split(path: Path, prepared: _Prepared, split: str) -> None:
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        for row in prepared.combined.splits[split].tolist():
+            file.write(_line(prepared, row))
 
 
-def _report(work: _Work, splits: dict[str, list[Conversation]]) -> DataReport:
-    everything = [conversation for split in SPLITS for conversation in splits[split]]
-    if work.counts:
-        lengths = [work.counts[_place(conversation)].tokens for conversation in everything]
-    else:
-        lengths = [sum(len(message.content) for message in c.messages) for c in everything]
+def _line(prepared: _Prepared, row: int) -> bytes:
+    line = prepared.store.line(row)
+    new_id = prepared.combined.new_ids.get(row)
+    return line if new_id is None else line_of(replace(conversation_of(line), id=new_id))
+
+
+def _steps(prepared: _Prepared) -> Iterator[Step]:
+    counts, records = prepared.result.counts, prepared.result.tally.records
+    read, valid, rows, kept = counts["read"], counts["valid"], counts["rows"], len(prepared.combined.rows)
+    yield Step("read", read, read, f"from {len(prepared.found.files)} file(s)")
+    yield Step("valid", read, valid, f"{read - valid} dropped, {records['repaired']} repaired")
+    if prepared.config.system_prompt:
+        yield Step("system_prompt", valid, valid, f"added to {counts['prompted']} conversations that had none")
+    if prepared.lengths_unit == "tokens":
+        note = f"{records['cut']} cut, {valid - rows} dropped, limit {prepared.config.max_tokens} tokens"
+        yield Step("length", valid, rows, note)
+    yield Step("duplicates", rows, kept, f"{records['duplicate']} exact duplicates removed")
+
+
+def _report(prepared: _Prepared) -> DataReport:
+    config, result, combined = prepared.config, prepared.result, prepared.combined
     return DataReport(
-        data=Path(work.config.path).name,
-        system_prompt=common_system_prompt(everything),
-        categories=categories_of(everything),
-        splits={split: len(splits[split]) for split in SPLITS},
-        steps=tuple(work.steps),
-        dropped=tuple(work.dropped),
-        duplicates=tuple(work.duplicates),
-        truncated=tuple(work.truncated),
-        repaired=tuple(work.repaired),
-        contradictions=work.contradictions,
-        notes=tuple(work.loaded.notes),
-        files=work.loaded.files,
-        lengths_unit="tokens" if work.counts else "characters",
-        lengths=histogram(lengths),
-        language=work.config.language,
-        source=work.config.source,
-        license=work.config.license,
+        data=Path(config.path).name,
+        system_prompt=combined.system_prompt,
+        categories=categories_of(combined.categories),
+        splits={split: len(combined.splits[split]) for split in SPLITS},
+        steps=tuple(_steps(prepared)),
+        changes=result.tally,
+        contradictions=combined.contradictions,
+        notes=(*_notes(result), *combined.notes),
+        files=prepared.found.files,
+        lengths_unit=prepared.lengths_unit,
+        lengths=histogram(prepared.store.numbers(prepared.lengths_unit)[combined.rows]),
+        language=config.language,
+        source=config.source,
+        license=config.license,
     )
 
 
-def _place(conversation: Conversation) -> str:
-    """File and position of a conversation; unique in a data set."""
-    return f"{conversation.source['file']}:{conversation.source['position']}"
+def _notes(result: PartResult) -> Iterator[str]:
+    for item in result.items:
+        if isinstance(item, Note):
+            yield f"{item.file}: {item.text}"
+        elif isinstance(item, Unused):
+            yield f"not used: {item.name}: {item.reason} ({item.count})"
+    for (file, field), count in result.unused_fields.items():
+        yield f"not used: {file}: field {field!r} ({count})"
 
 
-def _listed(conversation: Conversation, reason: str) -> Listed:
-    return Listed(conversation.source["file"], conversation.source["position"], reason)
+def _summary(report: DataReport) -> Summary:
+    sizes = ", ".join(f"{report.splits[split]} {split}" for split in SPLITS)
+    summary = [f"{sizes} conversations in {len(report.categories)} categories"]
+    named = {"duplicate": "exact duplicates"}
+    changes = [f"{count} {named.get(what, what)}" for what in WHAT if (count := report.changes.records[what])]
+    if changes:
+        summary.append(", ".join(changes) + ": see data/report.json")
+    if report.contradictions:
+        summary.append(
+            f"{len(report.contradictions)} pair(s) of answers seem to contradict each other: see data/report.json"
+        )
+    return tuple(summary)

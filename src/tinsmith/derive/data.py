@@ -20,23 +20,22 @@ def records_read(files: Files) -> Derived:
 
 def records_dropped(files: Files) -> Derived:
     """Records that could not be used."""
-    return _of_records(files, len(files.json(REPORT)["dropped"]))
+    return _of_records(files, files.json(REPORT)["records"]["dropped"])
 
 
 def records_repaired(files: Files) -> Derived:
     """Records with at least one repair."""
-    places = {(item["file"], item["position"]) for item in files.json(REPORT)["repaired"]}
-    return _of_records(files, len(places))
+    return _of_records(files, files.json(REPORT)["records"]["repaired"])
 
 
 def records_duplicates(files: Files) -> Derived:
     """Records with the same messages as an earlier one."""
-    return _of_records(files, len(files.json(REPORT)["duplicates"]))
+    return _of_records(files, files.json(REPORT)["records"]["duplicate"])
 
 
 def truncated(files: Files) -> Derived:
     """Conversations cut to the token limit."""
-    return _of_records(files, len(files.json(REPORT)["truncated"]))
+    return _of_records(files, files.json(REPORT)["records"]["cut"])
 
 
 def after_step(files: Files, name: str) -> Derived:
