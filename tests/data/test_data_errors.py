@@ -9,7 +9,6 @@ from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError
 from tinsmith.data.read.find import find_pieces
-from tinsmith.data.report import Listed
 from tinsmith.data.stage import check_data, prepare_data
 from tinsmith.model.conversations import read_jsonl
 
@@ -128,21 +127,21 @@ def test_an_unusable_record_is_listed_or_on_request_an_error(record, reason, tmp
     path = tmp_path / "data.jsonl"
     path.write_text(good_lines(record))
     report = check_data(DataConfig(path=str(path)), seed=0)
-    (item,) = report.dropped
+    (item,) = report.changes.examples("dropped")
     assert (item.file, item.position) == ("data.jsonl", "line 13")
-    assert reason in item.reason
+    assert reason in item.text
     assert sum(report.splits.values()) == 12
-    assert f"{path}, line 13: {item.reason}" in message_for(path, drop_invalid=False)
+    assert f"{path}, line 13: {item.text}" in message_for(path, drop_invalid=False)
 
 
 def test_a_row_with_missing_cells_is_listed(tmp_path):
     path = tmp_path / "t.csv"
     rows = "".join(f"{record['q']},{record['a']}\n" for record in GOOD)
     path.write_text("q,a\nonly one\n" + rows)
-    (item,) = check_data(DataConfig(path=str(path)), seed=0).dropped
-    assert (item.position, item.reason) == (
+    (item,) = check_data(DataConfig(path=str(path)), seed=0).changes.examples("dropped")
+    assert (item.position, item.text) == (
         "line 2",
-        "a row with more or fewer cells than the header (1 cells, the header 2)",
+        "a row with more or fewer cells than the header: 1 cells, the header 2",
     )
 
 
@@ -159,10 +158,9 @@ def test_too_few_conversations_and_too_few_questions(tmp_path):
     path.write_text("".join(json.dumps(record) + "\n" for record in GOOD[:9]))
     assert "only 9 usable conversation(s), at least 10" in message_for(path)
     path.write_text("".join(json.dumps(record) + "\n" for record in [*GOOD[:9], {"q": "Why?", "a": ""}, GOOD[0]]))
-    message = message_for(path)
-    assert (
-        "line 10: message 2 (role 'assistant') is empty" in message and "same messages as few.jsonl, line 1" in message
-    )
+    message = message_for(path, max_dropped=0.2)
+    assert "few.jsonl, line 10: message 2 (role 'assistant') is empty" in message
+    assert "few.jsonl, line 11: same messages as an earlier conversation: few.jsonl, line 1" in message
     path.write_text("".join(json.dumps({"q": "Why?", "a": f"Because {n}."}) + "\n" for n in range(20)))
     assert "the 20 conversations ask only 1 different question(s)" in message_for(path)
 
@@ -213,7 +211,8 @@ def test_ids_and_categories_can_be_stored_and_printed(names, kept, reason, tmp_p
     out = tmp_path / "out"
     out.mkdir()
     run_stage(prepare_data, config, tmp_path / "base", out)
-    assert Listed("d.jsonl", "line 13", reason) in (report.repaired if kept else report.dropped)
+    changes = report.changes.examples("repaired" if kept else "dropped")
+    assert ("d.jsonl, line 13", reason) in [(change.place, change.text) for change in changes]
     used = [c for split in ("train", "val", "test") for c in read_jsonl(out / f"{split}.jsonl")]
     assert [(c.id, c.category) for c in used if c.messages[0].content == "A new one?"] == ([kept] if kept else [])
 

@@ -5,13 +5,14 @@ import random
 import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.data import dedup
-from tinsmith.data.dedup import drop_duplicates, near_duplicate_clusters
-from tinsmith.data.split import split_conversations
+from tinsmith.data.dedup import content_hash, near_duplicate_clusters
+from tinsmith.data.split import Rows, split_rows
 from tinsmith.data.stage import check_data, prepare_data
 from tinsmith.model.conversations import Conversation, Message, read_jsonl
 
@@ -33,6 +34,22 @@ def random_conversations(sizes, seed=0):
         for name, size in sizes.items()
         for n in range(size)
     ]
+
+
+def split_conversations(conversations, clusters, fractions, seed):
+    """The conversations of each split."""
+    names = sorted({one.category for one in conversations})
+    labels = np.empty(len(conversations), int)
+    for number, members in enumerate(clusters):
+        labels[members] = number
+    hashes = b"".join(bytes.fromhex(content_hash(one)) for one in conversations)
+    rows = Rows(
+        np.frombuffer(hashes, np.uint8).reshape(-1, 32),
+        np.array([names.index(one.category) for one in conversations]),
+        labels,
+    )
+    splits = split_rows(rows, names, fractions, seed)
+    return {split: [conversations[row] for row in numbers] for split, numbers in splits.items()}
 
 
 def alone(conversations):
@@ -163,11 +180,6 @@ def test_case_and_punctuation_do_not_make_another_question():
     questions = ["What is it?", "what is   IT", "¿?", "!!", "Où?", "où"]
     clusters = near_duplicate_clusters([conversation(n, q) for n, q in enumerate(questions)])
     assert sorted(clusters) == [[0, 1], [2], [3], [4, 5]]
-
-
-def test_exact_duplicates_point_at_the_first():
-    first, again, other = conversation(1, "a"), conversation(2, "a", category="d"), conversation(3, "a", "No.")
-    assert drop_duplicates([first, again, other]) == ([first, other], [(again, first)])
 
 
 def test_ten_thousand_records_are_not_compared_pair_by_pair(tmp_path, monkeypatch):

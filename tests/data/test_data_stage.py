@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 
 from stage_runs import run_stage
@@ -11,9 +12,12 @@ from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError, GateError
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import file_sha256
+from tinsmith.data.changes import read_changes
 from tinsmith.data.fit import TokenCounts, fit, write_tokens
+from tinsmith.data.pieces import SCHEMA, columns_of
 from tinsmith.data.report import histogram, report_lines
 from tinsmith.data.stage import check_data, prepare_data
+from tinsmith.data.store import PartWriter, Store
 from tinsmith.derive.data import RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
@@ -67,6 +71,7 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
     out, result, numbers = run(config, base_dir, tmp_path)
     report = json.loads((out / "report.json").read_text())
     assert sorted(p.name for p in out.iterdir()) == [
+        "changes.jsonl",
         "report.json",
         "test.jsonl",
         "tokens.jsonl",
@@ -81,17 +86,29 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
         ("length", 21, 20),
         ("duplicates", 20, 19),
     ]
-    places = {
-        key: [item["position"] for item in report[key]] for key in ("dropped", "duplicates", "truncated", "repaired")
+    changes = [json.loads(line) for line in (out / "changes.jsonl").read_text().splitlines()]
+    assert [(one["what"], one["position"]) for one in changes] == [
+        ("repaired", "line 18"),
+        ("cut", "line 19"),
+        ("dropped", "line 20"),
+        ("dropped", "line 21"),
+        ("duplicate", "line 22"),
+    ]
+    assert report["records"] == {"dropped": 2, "duplicate": 1, "cut": 1, "repaired": 1, "masked": 0, "flagged": 0}
+    assert [(one["what"], one["count"], len(one["examples"])) for one in report["changes"]] == [
+        ("dropped", 1, 1),
+        ("dropped", 1, 1),
+        ("duplicate", 1, 1),
+        ("cut", 1, 1),
+        ("repaired", 1, 1),
+    ]
+    assert "data.max_tokens is 200" in changes[2]["detail"]
+    assert report["changes"][2] == {
+        "what": "duplicate",
+        "reason": "same messages as an earlier conversation",
+        "count": 1,
+        "examples": [{"file": "01_words.jsonl", "position": "line 22", "detail": "01_words.jsonl, line 4"}],
     }
-    assert places == {
-        "dropped": ["line 21", "line 20"],
-        "duplicates": ["line 22"],
-        "truncated": ["line 19"],
-        "repaired": ["line 18"],
-    }
-    assert "data.max_tokens is 200" in report["dropped"][1]["reason"]
-    assert report["duplicates"][0]["reason"] == "same messages as 01_words.jsonl, line 4"
     assert report["system_prompt"] == "Be kind." and (report["language"], report["license"]) == ("en", "CC0-1.0")
     assert report["categories"] == [{"name": "words", "count": 19, "share": 1.0}]
     assert report["files"] == {"01_words.jsonl": file_sha256(source / "01_words.jsonl")}
@@ -121,7 +138,7 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
     }
     assert result.summary == (
         "15 train, 2 val, 2 test conversations in 1 categories",
-        "2 dropped, 1 exact duplicates, 1 repaired, 1 cut: see data/report.json",
+        "2 dropped, 1 exact duplicates, 1 cut, 1 repaired: see data/report.json",
     )
 
 
@@ -148,13 +165,20 @@ def test_token_counts_and_gates_are_those_of_the_written_files(base_dir, source,
     ],
 )
 def test_each_gate_stops_on_one_wrong_conversation(change, gate, tmp_path):
-    good = ("tea", TokenCounts(tokens=9, supervised=4, supervised_ends=2, assistant_turns=2, is_bos_right=True))
-    bad = ("tea", replace(good[1], **change))
-    write_tokens(tmp_path, {"train": [good, good], "val": [good], "test": [good]})
-    record(Recorder(), RULES, Files.of_stage("data", tmp_path), "gate.")
-    write_tokens(tmp_path, {"train": [good, good], "val": [good], "test": [bad]})
-    with pytest.raises(GateError, match=rf"gate\.mask\.{gate}"):
+    good = TokenCounts(tokens=9, supervised=4, supervised_ends=2, assistant_turns=2, is_bos_right=True)
+
+    def write(*counts):
+        conversation = tiny_conversations(1)[0]
+        with PartWriter(tmp_path, 0, SCHEMA) as rows:
+            for one in counts:
+                rows.add(conversation, {**columns_of(conversation), **asdict(one), "changed": 0})
+        splits = {"train": np.array([0, 1]), "val": np.array([2]), "test": np.array([3])}
+        write_tokens(tmp_path / "tokens.jsonl", Store(tmp_path), splits)
         record(Recorder(), RULES, Files.of_stage("data", tmp_path), "gate.")
+
+    write(good, good, good, good)
+    with pytest.raises(GateError, match=rf"gate\.mask\.{gate}"):
+        write(good, good, good, replace(good, **change))
 
 
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gemma"])
@@ -199,11 +223,12 @@ def test_special_tokens_are_judged_the_same_with_and_without_a_base(base_dir, tm
     records = [{"q": f"{word} {word[::-1]}?", "a": "Yes."} for word in WORDS]
     records += [{"q": f"{number}?", "a": f"b {text}"} for number, text in enumerate(texts)]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    out, _, _ = run(DataConfig(path=str(path)), base_dir, tmp_path)
-    dropped = json.loads((out / "report.json").read_text())["dropped"]
-    assert dropped == [asdict(item) for item in check_data(DataConfig(path=str(path)), seed=0).dropped]
-    assert [item["position"] for item in dropped][:4] == ["line 22", "line 23", "line 24", "line 25"]
-    assert dropped[0]["reason"] == "message 2 contains '<|endoftext|>', which marks a turn in a chat format"
+    config = DataConfig(path=str(path), max_dropped=0.5)
+    out, _, _ = run(config, base_dir, tmp_path)
+    dropped = [one for one in read_changes(out / "changes.jsonl") if one.what == "dropped"]
+    assert set(dropped) == set(check_data(config, seed=0).changes.examples("dropped"))
+    assert [one.position for one in dropped][:4] == ["line 22", "line 23", "line 24", "line 25"]
+    assert dropped[0].text == "message 2 contains '<|endoftext|>', which marks a turn in a chat format"
 
 
 def test_two_records_with_one_id_get_ids_of_their_own(base_dir, tmp_path):
@@ -218,7 +243,9 @@ def test_too_long_is_an_error_on_request_and_nothing_is_written(base_dir, source
     (tmp_path / "out").mkdir()
     records = (source / "01_words.jsonl").read_text().splitlines()
     (source / "01_words.jsonl").write_text("\n".join(r for n, r in enumerate(records) if n != 20))
-    with pytest.raises(DataError, match=r"01_words\.jsonl, line 20: first question and answer have \d+ tokens"):
+    with pytest.raises(
+        DataError, match=r"01_words\.jsonl, line 20: first question .* longer than data.max_tokens: \d+ tokens"
+    ):
         run_stage(
             prepare_data, DataConfig(path=str(source), max_tokens=200, drop_invalid=False), base_dir, tmp_path / "out"
         )
@@ -231,9 +258,9 @@ def test_check_without_a_base_names_the_same_changes(source):
     for expected in (
         "chats: 1 file(s), 20 conversations used (16 train, 2 val, 2 test)",
         "valid           22 -> 21",
-        "01_words.jsonl, line 21: message 2 (role 'assistant') is empty",
-        "01_words.jsonl, line 22: same messages as 01_words.jsonl, line 4",
-        "01_words.jsonl, line 18: surrounding space removed: message 1",
+        "dropped (1)\n       1  message 2 (role 'assistant') is empty\n          01_words.jsonl, line 21\n",
+        "same messages as an earlier conversation\n          01_words.jsonl, line 22: 01_words.jsonl, line 4\n",
+        "surrounding space removed\n          01_words.jsonl, line 18: message 1\n",
         "length in characters",
         "notes.txt: no data files by their ending",
     ):
@@ -241,10 +268,10 @@ def test_check_without_a_base_names_the_same_changes(source):
 
 
 def test_histogram_bins_are_round_and_hold_everything():
-    bins = histogram([3, 17, 94, 95, 102])
+    bins = histogram(np.array([3, 17, 94, 95, 102]))
     assert sum(bin.count for bin in bins) == 5
     assert [(bin.low, bin.high) for bin in bins][:2] == [(0, 10), (10, 20)] and bins[-1].high == 110
-    assert [(bin.low, bin.count) for bin in histogram([0, 60, 349])] == [
+    assert [(bin.low, bin.count) for bin in histogram(np.array([0, 60, 349]))] == [
         (0, 1),
         (50, 1),
         (100, 0),
@@ -253,4 +280,6 @@ def test_histogram_bins_are_round_and_hold_everything():
         (250, 0),
         (300, 1),
     ]
-    assert histogram([]) == () and [(b.low, b.high, b.count) for b in histogram([5, 5])] == [(5, 6, 2)]
+    assert histogram(np.array([], int)) == () and [(b.low, b.high, b.count) for b in histogram(np.array([5, 5]))] == [
+        (5, 6, 2)
+    ]

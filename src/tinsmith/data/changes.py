@@ -28,9 +28,15 @@ class Change:
     detail: str = ""
     """What is particular to this record."""
 
-    def __str__(self) -> str:
-        detail = f" ({self.detail})" if self.detail else ""
-        return f"{self.file}, {self.position}: {self.reason}{detail}"
+    @property
+    def place(self) -> str:
+        """File and position."""
+        return f"{self.file}, {self.position}"
+
+    @property
+    def text(self) -> str:
+        """Reason and detail."""
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ class Fitted:
 
 
 class TooLong(Exception):
-    """Even the first question and answer are too long; the text says by how much."""
+    """Even the first question and answer are too long; the text says how long."""
 
 
 def fit(conversation: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -> Fitted:
@@ -61,7 +61,7 @@ def fit(conversation: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -
     fitting = bisect_right(ends, max_tokens, key=lambda end: len(tokenizer.encode(first(end)).ids))
     if not fitting:
         count = len(tokenizer.encode(first(ends[0])).ids)
-        raise TooLong(f"first question and answer have {count} tokens, data.max_tokens is {max_tokens}")
+        raise TooLong(f"{count} tokens, data.max_tokens is {max_tokens}")
     kept = first(ends[fitting - 1])
     kept_tokens = tokenizer.encode(kept)
     change = (

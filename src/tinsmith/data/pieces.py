@@ -182,10 +182,11 @@ class _Process:
                 reason = "cut to data.max_tokens"
                 changes.append(Change(record.file, record.position, "cut", reason, fitted.change))
         changed = sum({1 << WHAT.index(change.what) for change in changes})
-        return conversation, {**_columns(conversation), **asdict(counts), "changed": changed}
+        return conversation, {**columns_of(conversation), **asdict(counts), "changed": changed}
 
 
-def _columns(conversation: Conversation) -> dict[str, Any]:
+def columns_of(conversation: Conversation) -> dict[str, Any]:
+    """Columns that follow from the conversation alone."""
     first = conversation.messages[0]
     return {
         "content": bytes.fromhex(content_hash(conversation)),

@@ -132,7 +132,7 @@ def _refuse_problems(config: DataConfig, result: PartResult) -> None:
     path = Path(config.path)
     root = path if path.is_dir() else path.parent
     dropped, read = result.tally.records["dropped"], result.counts["read"]
-    examples = [f"{root / change.file}, {change}" for change in result.tally.examples("dropped")]
+    examples = [f"{root / change.place}: {change.text}" for change in result.tally.examples("dropped")]
     unusable = [] if config.drop_invalid else examples
     problems = [f"{root}/{item}" for item in result.items if isinstance(item, Problem)]
     if problems or unusable:
@@ -156,7 +156,7 @@ def _refuse_problems(config: DataConfig, result: PartResult) -> None:
             ),
             key=lambda item: -item[0],
         )
-        reasons = [f"{count:>6,}  such as {root / change.file}, {change}" for count, change in groups]
+        reasons = [f"{count:>6,}  {change.reason}, such as {root / change.place}" for count, change in groups]
         raise DataError(
             f"{dropped:,} of {read:,} records cannot be used, more than data.max_dropped = {config.max_dropped:g} "
             f"allows\n{listing(reasons)}",
@@ -172,7 +172,7 @@ def _refuse_too_few(result: PartResult, count: int) -> None:
     """
     if count >= MINIMUM:
         return
-    left_out = [str(change) for change in result.tally.examples("dropped", "duplicate")]
+    left_out = [f"{change.place}: {change.text}" for change in result.tally.examples("dropped", "duplicate")]
     total = result.tally.records["dropped"] + result.tally.records["duplicate"]
     named = f"; these were left out\n{listing(left_out, count=total)}" if left_out else ""
     raise DataError(
