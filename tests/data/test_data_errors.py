@@ -9,6 +9,7 @@ from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError
 from tinsmith.data.read.find import find_pieces
+from tinsmith.data.read.record import Unusable
 from tinsmith.data.stage import check_data, prepare_data
 from tinsmith.model.conversations import read_jsonl
 
@@ -129,7 +130,7 @@ def test_an_unusable_record_is_listed_or_on_request_an_error(record, reason, tmp
     report = check_data(DataConfig(path=str(path)), seed=0)
     (item,) = report.changes.examples("dropped")
     assert (item.file, item.position) == ("data.jsonl", "line 13")
-    assert reason in item.text
+    assert reason in str(Unusable(item.reason, item.detail))
     assert sum(report.splits.values()) == 12
     assert f"{path}, line 13: {item.text}" in message_for(path, drop_invalid=False)
 
@@ -150,7 +151,7 @@ def test_a_file_without_any_conversation_names_the_reasons(tmp_path):
     path.write_text(json.dumps([{"text": "a"}, {"text": "b"}]))
     message = message_for(path)
     assert "none of the 2 record(s)" in message
-    assert "record 2 (line 1): no conversation in it (its keys: 'text')" in message
+    assert "record 2 (line 1): no conversation in it: its keys: 'text'" in message
 
 
 def test_too_few_conversations_and_too_few_questions(tmp_path):
