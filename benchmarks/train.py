@@ -245,7 +245,8 @@ def held_out_losses(work: Path) -> dict[str, float]:
                 parameter.data = parameter.data.to(device.dtype)
         engine = PackedEngine(lora_decoder(model), 4, 10**9, device.device)
         with torch.no_grad():
-            nll = sum(engine.loss_sum(group).item() for group in engine.groups(val, range(len(val))))
+            groups = engine.groups(val, range(len(val)))
+            nll = sum(engine.loss_sum([val[index] for index in group]).item() for group in groups)
         losses[name] = nll / sum(tokens.supervised for tokens in val)
     return losses
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from tinsmith.evaluate import neighbours
 from tinsmith.evaluate.neighbours import COSINE, GRAMS, nearest_neighbours, write_neighbours
 from tinsmith.model.conversations import Conversation, Message
 
@@ -51,6 +52,20 @@ def test_an_encoder_decides_if_there_is_one(tmp_path):
     cosines = vectors[1:] @ vectors[0]
     assert found.nearest == TRAIN[int(cosines.argmax())].id == "kitchen"
     assert found.similarity == pytest.approx(cosines.max())
+
+
+@pytest.mark.parametrize("encoder", [None, FakeEncoder()])
+def test_blocks_of_training_questions_change_nothing(monkeypatch, encoder):
+    train = [
+        conversation(f"{number}", f"{one.messages[0].content} {number % 7}") for number in range(40) for one in TRAIN
+    ]
+    test = [conversation(f"t{number}", f"{one.messages[0].content} {number}") for number in range(9) for one in TRAIN]
+    whole = nearest_neighbours(test, train, encoder)
+    monkeypatch.setattr(neighbours, "_BLOCK", 7)
+    monkeypatch.setattr(neighbours, "_COSINES", 5 * len(test))
+    in_blocks = nearest_neighbours(test, train, encoder)
+    assert [(one.id, one.nearest) for one in in_blocks] == [(one.id, one.nearest) for one in whole]
+    assert [one.similarity for one in in_blocks] == pytest.approx([one.similarity for one in whole])
 
 
 def test_a_cosine_on_the_threshold_is_close(tmp_path):

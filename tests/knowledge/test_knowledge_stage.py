@@ -9,6 +9,7 @@ from stage_runs import run_stage
 from tinsmith.core.config import AnswersConfig, DataConfig
 from tinsmith.core.errors import ArtifactError, DataError
 from tinsmith.core.run_dir import tree_sha256s
+from tinsmith.knowledge import stage
 from tinsmith.knowledge.fallback import fallback_of
 from tinsmith.knowledge.left_out import near_by_leaving_out
 from tinsmith.knowledge.stage import build_knowledge
@@ -58,6 +59,17 @@ def built(folders, base=None, **answers):
     data, encoder, out = folders
     config = AnswersConfig(encoder=str(encoder), **answers)
     return run_stage(build_knowledge, config, DataConfig(language="en"), base or out, data, out, seed=3), out
+
+
+def test_answers_beyond_the_limit_are_left_out_and_named(folders, monkeypatch):
+    monkeypatch.setattr(stage, "MAX_CONVERSATIONS", 4)
+    run, out = built(folders)
+    # Of 4, 1 and 1 conversations, each split's first ones in proportion.
+    kept = [passage["id"] for passage in json.loads((out / "answers/passages.json").read_text())]
+    assert kept == ["q0", "q1", "q4", "q5"]
+    note = "the answers of 2 conversations, because a page looks up those of at most 4; the 4 were drawn at random"
+    assert f"warning: not used: {note}" in run.summary
+    assert json.loads((out / "knowledge.json").read_text())["unused"] == [note]
 
 
 def test_answers_of_all_splits_are_found_word_for_word(folders):

@@ -1,6 +1,6 @@
 """Compare token ids from Python and from the browser. Logits can only agree if these are equal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tinsmith.model.conversations import Conversation, Message
@@ -16,7 +16,7 @@ def first_prompt(conversation: Conversation) -> tuple[Message, ...]:
 
 
 def token_differences(
-    conversations: Sequence[Conversation], tokenizer: ChatTokenizer, browser_ids: Sequence[Sequence[int]]
+    conversations: Iterable[Conversation], tokenizer: ChatTokenizer, browser_ids: Iterable[Sequence[int]]
 ) -> list[dict[str, Any]]:
     """One record per conversation that Transformers.js tokenizes differently, with the first position that differs."""
     differences = []

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.derive.bench import BENCH_RULES, GATE_RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
-from tinsmith.model.conversations import Conversation, read_jsonl
+from tinsmith.model.conversations import Conversation, Conversations, read_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import GRAPHS, Graph
 from tinsmith.model.reference import reference_answer
@@ -34,6 +34,8 @@ from tinsmith.model.tokens import load_tokenizer
 _COMPARED_PROMPTS = 5
 _COMPARED_TOKENS = 32
 _GRAPHS = {graph.id: graph for graph in GRAPHS}
+_TOKENIZED_AT_ONCE = 500
+"""Conversations in one message to the page."""
 _POLL_SECONDS = 0.5
 
 
@@ -81,7 +83,7 @@ class _Session:
     device: str
     origin: str
     package_dir: Path
-    conversations: list[Conversation]
+    conversations: Conversations
     out_dir: Path
 
 
@@ -118,9 +120,11 @@ class _BenchPage:
         """Distance between the logits of the loaded graph and `reference`, as `web/reference.js` defines it."""
         return self._call("compare", reference)
 
-    def tokenize(self, conversations: list[Conversation]) -> list[list[int]]:
+    def tokenize(self, conversations: Sequence[Conversation]) -> Iterator[list[int]]:
         """Token ids of each conversation from Transformers.js, with the package's chat template."""
-        return self._call("tokenize", [conversation.as_dicts() for conversation in conversations])
+        for start in range(0, len(conversations), _TOKENIZED_AT_ONCE):
+            batch = conversations[start : start + _TOKENIZED_AT_ONCE]
+            yield from self._call("tokenize", [conversation.as_dicts() for conversation in batch])
 
     def check_clean(self) -> None:
         """Raise if the page or its workers threw or logged an error, or sent a request to another host."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -59,12 +60,17 @@ class Evidence:
         Raises:
             ArtifactError: the stage's stamp lists the file, but it is missing or not JSONL.
         """
+        return list(self.each_line(stage, file))
+
+    def each_line(self, stage: str, file: str) -> Iterator[Any]:
+        """As `lines`, but one by one, for files too large to keep."""
         if self.sha256(f"{stage}/{file}") is None:
-            return []
+            return
         self.reads.add(f"{stage}/{file}")
         path = self.run.stage(stage) / file
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+            with path.open(encoding="utf-8", newline="\n") as lines:
+                yield from (json.loads(line) for line in lines if line != "\n")
         except (OSError, ValueError) as error:
             raise ArtifactError(
                 f"{path}: cannot be read ({error})", f"Run again: tinsmith run --from {stage}"

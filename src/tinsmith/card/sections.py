@@ -142,11 +142,10 @@ def gates(facts: Facts) -> list[Row]:
 
 def thin_categories(facts: Facts) -> str:
     """How many categories have too few test conversations to judge; empty if there is no test split."""
-    test = facts.evidence.lines("data", "test.jsonl")
+    counts = Counter(conversation["category"] for conversation in facts.evidence.each_line("data", "test.jsonl"))
     names = [_category(record)[0] for record in facts.raw("data", "report.json", "categories") or []]
-    if not test or not names:
+    if not counts or not names:
         return ""
-    counts = Counter(conversation["category"] for conversation in test)
     thin = sum(counts[name] < FEW_ITEMS for name in names)
     text = f"{thin} of {len(names)} categories have fewer than {FEW_ITEMS} test conversations"
     return facts.recorded_value("data", "test.jsonl", "categories", text)

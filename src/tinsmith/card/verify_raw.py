@@ -30,5 +30,5 @@ def wrong_raw_files(run: RunDir, files: Files) -> Iterator[str]:
     for split in SPLITS:
         name = f"data/{split}.jsonl"
         counted = [line["category"] for line in lines if line["split"] == split]
-        if files.has(name) and [conversation["category"] for conversation in files.lines(name)] != counted:
+        if files.has(name) and [conversation["category"] for conversation in files.each_line(name)] != counted:
             yield f"{TOKENS}: other conversations than in {name}"

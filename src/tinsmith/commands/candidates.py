@@ -36,11 +36,11 @@ class ExampleCandidate:
 
 def question_candidates(conversations: Sequence[Conversation], seed: int) -> list[QuestionCandidate]:
     """Up to 12 different first questions, shuffled with `seed` and spread evenly over the categories."""
-    order = list(conversations)
+    order = list(range(len(conversations)))
     random.Random(seed).shuffle(order)
     counts: dict[str, int] = {}
     ranked = []
-    for conversation in order:
+    for conversation in (conversations[index] for index in order):
         text = next(message.content for message in conversation.messages if message.role == "user").strip()
         if len(text) <= MAX_QUESTION_CHARACTERS:
             rank = counts.get(conversation.category, 0)

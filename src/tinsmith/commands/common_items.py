@@ -91,7 +91,7 @@ def pairings(old: Evidence, new: Evidence) -> dict[str, Pairing]:
 def conversations(evidence: Evidence, split: str) -> dict[str, str]:
     """sha256 of a conversation's messages -> its id."""
     where = f"data/{split}.jsonl"
-    lines = evidence.lines("data", f"{split}.jsonl")
+    lines = evidence.each_line("data", f"{split}.jsonl")
     return {combined_sha256(required(line, "messages", where)): required(line, "id", where) for line in lines}
 
 

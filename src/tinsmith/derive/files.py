@@ -1,7 +1,7 @@
 """Raw files of a run by run-relative path, wherever the folders of its stages lie."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,7 +64,22 @@ class Files:
         Raises:
             ArtifactError: the file is missing or not JSONL.
         """
-        return self._once(name, lambda: _read_lines(self.path(name)))
+        return self._once(name, lambda: list(self.each_line(name)))
+
+    def each_line(self, name: str) -> Iterator[Any]:
+        """The JSON values of a JSONL file one by one, read again at every call. For files too large to keep.
+
+        Raises:
+            ArtifactError: the file is missing or not JSONL.
+        """
+        path, hint = self.path(name), "Run its stage again with --force."
+        try:
+            with path.open(encoding="utf-8", newline="\n") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if line != "\n":
+                        yield _parsed(line, f"{path}:{number}", hint)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{path}: cannot be read ({error})", hint) from error
 
     def once(self, function: Callable[["Files"], T]) -> T:
         """`function(self)`, computed at the first call."""
@@ -76,15 +91,8 @@ class Files:
         return self._cache[key]
 
 
-def _read_lines(path: Path) -> list[Any]:
-    values, hint = [], "Run its stage again with --force."
+def _parsed(line: str, place: str, hint: str) -> Any:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error})", hint) from error
-    for number, line in enumerate(lines, start=1):
-        try:
-            values += [json.loads(line)] if line else []
-        except ValueError as error:
-            raise ArtifactError(f"{path}:{number}: not JSON ({error})", hint) from error
-    return values
+        return json.loads(line)
+    except ValueError as error:
+        raise ArtifactError(f"{place}: not JSON ({error})", hint) from error

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tinsmith.evaluate.generate import Question
@@ -64,19 +64,27 @@ def _stated_in_training(
     A training answer is on the subject if it and its question have at least half of the question's content words, rare
     words counting for more. Elsewhere, the same number in another matter would pass for the fact.
     """
-    turns = list(_turns(train))
-    words = [_content_words(f"{question}\n{answer}") for question, answer in turns]
-    counts = Counter(word for of_turn in words for word in of_turn)
-    stated = []
-    for one, of_reference in zip(questions, facts, strict=True):
-        weights = {word: math.log((len(turns) + 1) / max(2, counts[word] + 1)) for word in _content_words(one.question)}
-        seen = [False] * len(of_reference)
-        for (question, answer), of_turn in zip(turns, words, strict=True):
-            shared = math.fsum(weight for word, weight in weights.items() if word in of_turn)
-            if shared and shared >= _MIN_SHARED * math.fsum(weights.values()):
+    if not questions:
+        return []
+    asked = [_content_words(one.question) for one in questions]
+    wanted = frozenset().union(*asked)
+    counts: Counter[str] = Counter()
+    total = 0
+    for question, answer in _turns(train):
+        counts.update(wanted & _content_words(f"{question}\n{answer}"))
+        total += 1
+    weights = [{word: math.log((total + 1) / max(2, counts[word] + 1)) for word in words} for words in asked]
+    needed = [_MIN_SHARED * math.fsum(of_words.values()) for of_words in weights]
+    stated = [[False] * len(of_reference) for of_reference in facts]
+    for question, answer in _turns(train):
+        words = wanted & _content_words(f"{question}\n{answer}")
+        for of_words, enough, of_reference, seen in zip(weights, needed, facts, stated, strict=True):
+            if all(seen) or words.isdisjoint(of_words):
+                continue
+            shared = math.fsum(weight for word, weight in of_words.items() if word in words)
+            if shared and shared >= enough:
                 verdicts = judge_facts(of_reference, question, answer)
-                seen = [was or verdict == "stated" for was, verdict in zip(seen, verdicts, strict=True)]
-        stated.append(seen)
+                seen[:] = [was or verdict == "stated" for was, verdict in zip(seen, verdicts, strict=True)]
     return stated
 
 
@@ -84,7 +92,7 @@ def _content_words(text: str) -> frozenset[str]:
     return content_words(tokens_of(plain(text)))
 
 
-def _turns(conversations: Sequence[Conversation]) -> Iterator[tuple[str, str]]:
+def _turns(conversations: Iterable[Conversation]) -> Iterator[tuple[str, str]]:
     for conversation in conversations:
         messages = [message for message in conversation.messages if message.role != "system"]
         for at in range(0, len(messages), 2):

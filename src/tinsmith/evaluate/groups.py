@@ -2,8 +2,9 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 from tinsmith.evaluate.generate import Question, first_turn
@@ -72,7 +73,8 @@ def reworded_group(
         count: Largest number of questions.
         seed: Of the sample.
     """
-    turns = _training_turns(train)
+    ids = {one.question.id for one in outcomes} | {passage.id for passage in passages if passage.wordings}
+    turns = _training_turns(train, ids)
     known = [one for one in outcomes if one.question.kind == "known" and one.question.id in turns]
     by_origin = {origin: [one for one in known if one.question.origin == origin] for origin in _BY_ORIGIN}
     worded = [passage for passage in passages if passage.wordings and passage.id in turns]
@@ -118,7 +120,14 @@ def out_of_scope_questions(outcomes: Sequence[Outcome], system: str, count: int,
 
 def usual_system(conversations: Sequence[Conversation]) -> str:
     """The system message that most conversations begin with; empty if most have none."""
-    return Counter(first_turn(conversation).system for conversation in conversations).most_common(1)[0][0]
+    counts: Counter[bytes] = Counter()
+    first: dict[bytes, int] = {}
+    for index, conversation in enumerate(conversations):
+        digest = blake2b(first_turn(conversation).system.encode(), digest_size=16).digest()
+        counts[digest] += 1
+        first.setdefault(digest, index)
+    (usual, _), *_ = counts.most_common(1)
+    return first_turn(conversations[first[usual]]).system
 
 
 def draw(items: Sequence[T], size: int, seed: str) -> list[T]:
@@ -131,13 +140,14 @@ def _group(questions: Sequence[Question], source: str, reason: str) -> Group:
     return Group(tuple(questions), source) if questions else Group((), "", reason)
 
 
-def _training_turns(train: Sequence[Conversation]) -> dict[str, Question]:
-    """Every question and answer of the training conversations, by the id that its passage has or would have."""
+def _training_turns(train: Iterable[Conversation], ids: Container[str]) -> dict[str, Question]:
+    """Questions and answers of the training conversations, by the id that their passage has or would have."""
     turns = {}
     for conversation in train:
         first = first_turn(conversation)
         messages = [message for message in conversation.messages if message.role != "system"]
         for number, at in enumerate(range(0, len(messages), 2), start=1):
             id = conversation.id if number == 1 else f"{conversation.id}:turn {number}"
-            turns[id] = replace(first, question=messages[at].content, reference=messages[at + 1].content)
+            if id in ids:
+                turns[id] = replace(first, question=messages[at].content, reference=messages[at + 1].content)
     return turns

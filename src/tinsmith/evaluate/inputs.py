@@ -20,8 +20,9 @@ from tinsmith.evaluate.groups import (
 )
 from tinsmith.model.answers.rates import Outcome, read_outcomes
 from tinsmith.model.answers.report import OUTCOMES_FILE
-from tinsmith.model.conversations import Conversation
+from tinsmith.model.conversations import Conversation, Conversations
 from tinsmith.model.passages import read_passages
+from tinsmith.model.token_file import TokenFile
 from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 
 SPLITS = ("train", "val", "test")
@@ -36,9 +37,9 @@ class Inputs:
     """Conversations to score, and questions to ask."""
 
     tokenizer: ChatTokenizer
-    conversations: dict[str, list[Conversation]]
+    conversations: dict[str, Sequence[Conversation]]
     """To score, by split."""
-    tokens: dict[str, list[Tokens]]
+    tokens: dict[str, Sequence[Tokens]]
     """By split, parallel to `conversations`."""
     groups: dict[str, Group]
     closed_book: list[Outcome]
@@ -72,7 +73,8 @@ def read_inputs(
     config: EvaluateConfig,
     base_dir: Path,
     knowledge_dir: Path,
-    conversations: dict[str, list[Conversation]],
+    conversations: dict[str, Conversations],
+    work_dir: Path,
     seed: int,
 ) -> Inputs:
     """Draw the samples.
@@ -82,6 +84,7 @@ def read_inputs(
         base_dir: Holds `model/` with the tokenizer.
         knowledge_dir: Holds `passages.jsonl` and, if the page's answers were measured, `answers_questions.jsonl`.
         conversations: Of each split, all of them.
+        work_dir: Keeps the tokens of what is scored.
         seed: Of the samples.
 
     Raises:
@@ -99,12 +102,13 @@ def read_inputs(
         "reworded": reworded_group(train, outcomes, passages, closed_book, config.questions, seed),
         "held_out": held_out_group(test, config.questions, seed),
     }
-    scored = {**conversations, "train": draw(train, config.train_sample, f"{seed} train")}
+    sample = draw(train, config.train_sample, f"{seed} train")
+    scored: dict[str, Sequence[Conversation]] = {**conversations, "train": sample}
     system = usual_system(train)
     return Inputs(
         tokenizer,
         scored,
-        {split: tokenizer.encode_all(scored[split]) for split in SPLITS},
+        {split: TokenFile(work_dir, map(tokenizer.encode, scored[split])) for split in SPLITS},
         groups,
         closed_book,
         encode_prompts(tokenizer, closed_book_questions(closed_book, system)),

@@ -2,10 +2,13 @@
 
 import math
 import re
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from tinsmith.evaluate.generate import first_turn
 from tinsmith.model.answers.encoder import Encoder
@@ -14,6 +17,10 @@ from tinsmith.model.replies.asked import write_lines
 
 FILE = "neighbours.jsonl"
 _GRAM_CHARACTERS = 5
+_BLOCK = 20_000
+"""Training questions whose substrings are in memory at once."""
+_COSINES = 2**25
+"""Cosines of test and training questions in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +49,12 @@ def nearest_neighbours(
     test: Sequence[Conversation], train: Sequence[Conversation], encoder: Encoder | None
 ) -> list[Neighbour]:
     """The nearest training conversation of each test conversation, by encoder if there is one, else by substrings."""
-    asked, known = ([first_turn(one).question for one in split] for split in (test, train))
-    pairs = _by_vectors(asked, known, encoder) if encoder else _by_grams(asked, known)
-    return [Neighbour(one.id, train[index].id, value) for one, (index, value) in zip(test, pairs, strict=True)]
+    asked = [first_turn(one).question for one in test]
+    nearest, similarity = _by_vectors(asked, train, encoder) if encoder else _by_grams(asked, train)
+    return [
+        Neighbour(one.id, train[int(index)].id, float(value))
+        for one, index, value in zip(test, nearest, similarity, strict=True)
+    ]
 
 
 def write_neighbours(path: Path, neighbours: Sequence[Neighbour], similarity: Similarity) -> None:
@@ -63,36 +73,74 @@ def write_neighbours(path: Path, neighbours: Sequence[Neighbour], similarity: Si
     )
 
 
-def _by_vectors(asked: Sequence[str], known: Sequence[str], encoder: Encoder) -> list[tuple[int, float]]:
-    cosines = encoder.passages(asked) @ encoder.passages(known).T  # (test, train)
-    return [(int(row.argmax()), float(row.max())) for row in cosines]
+class _Nearest:
+    """The largest cosine of each test question so far, and where it is."""
+
+    def __init__(self, count: int) -> None:
+        self.rows = np.zeros(count, np.int64)
+        self.cosines = np.full(count, -np.inf)
+
+    def update(self, row: int, first: int, cosines: np.ndarray) -> None:
+        """Compare with training questions `first` and following; an equal one that came earlier stays."""
+        best = int(cosines.argmax())
+        if cosines[best] > self.cosines[row]:
+            self.rows[row], self.cosines[row] = first + best, cosines[best]
 
 
-def _by_grams(asked: Sequence[str], known: Sequence[str]) -> list[tuple[int, float]]:
-    counts = [Counter(_grams(text)) for text in known]
-    frequency = Counter(gram for grams in counts for gram in grams)
+def _blocks(train: Sequence[Conversation], size: int) -> Iterator[tuple[int, list[str]]]:
+    """The number of the first question of each block, and the block's questions."""
+    for start in range(0, len(train), size):
+        yield start, [first_turn(one).question for one in train[start : start + size]]
+
+
+def _by_vectors(asked: Sequence[str], train: Sequence[Conversation], encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+    vectors, nearest = encoder.passages(asked), _Nearest(len(asked))
+    for start, known in _blocks(train, max(1, _COSINES // len(asked))):
+        cosines = vectors @ encoder.passages(known).T  # (test, block)
+        for row, of_row in enumerate(cosines):
+            nearest.update(row, start, of_row)
+    return nearest.rows, nearest.cosines
+
+
+def _by_grams(asked: Sequence[str], train: Sequence[Conversation]) -> tuple[np.ndarray, np.ndarray]:
+    frequency: Counter[str] = Counter()
+    for _, known in _blocks(train, _BLOCK):
+        for text in known:
+            frequency.update(set(_grams(text)))
 
     def weights(grams: Counter[str]) -> dict[str, float]:
         raw = {
-            gram: (1 + math.log(count)) * math.log((len(known) + 1) / (frequency[gram] + 1) + 1)
+            gram: (1 + math.log(count)) * math.log((len(train) + 1) / (frequency[gram] + 1) + 1)
             for gram, count in grams.items()
         }
         length = math.sqrt(math.fsum(weight**2 for weight in raw.values()))
         return {gram: weight / length for gram, weight in raw.items()}
 
-    postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for index, grams in enumerate(counts):
-        for gram, weight in weights(grams).items():
-            postings[gram].append((index, weight))
-    pairs = []
-    for text in asked:
-        cosines = [0.0] * len(known)
-        for gram, weight in weights(Counter(_grams(text))).items():
-            for index, other in postings[gram]:
-                cosines[index] += weight * other
-        best = max(range(len(known)), key=cosines.__getitem__)
-        pairs.append((best, min(1.0, cosines[best])))
-    return pairs
+    of_asked = [weights(Counter(_grams(text))) for text in asked]
+    wanted = {gram for of_text in of_asked for gram in of_text}
+    nearest = _Nearest(len(asked))
+    for start, known in _blocks(train, _BLOCK):
+        postings = _postings([weights(Counter(_grams(text))) for text in known], wanted)
+        for row, of_text in enumerate(of_asked):
+            cosines = np.zeros(len(known))
+            for gram, weight in of_text.items():
+                if gram in postings:
+                    rows, others = postings[gram]
+                    cosines[rows] += weight * others
+            nearest.update(row, start, cosines)
+    return nearest.rows, np.minimum(1.0, nearest.cosines)
+
+
+def _postings(weighted: Sequence[dict[str, float]], wanted: Container[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Texts that have a gram, and its weight in each."""
+    rows: dict[str, array[int]] = defaultdict(lambda: array("q"))
+    weights: dict[str, array[float]] = defaultdict(lambda: array("d"))
+    for row, of_text in enumerate(weighted):
+        for gram, weight in of_text.items():
+            if gram in wanted:
+                rows[gram].append(row)
+                weights[gram].append(weight)
+    return {gram: (np.array(rows[gram]), np.array(weights[gram])) for gram in rows}
 
 
 def _grams(text: str) -> list[str]:

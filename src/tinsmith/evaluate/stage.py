@@ -18,7 +18,7 @@ from tinsmith.evaluate.inputs import SPLITS, Inputs, read_inputs
 from tinsmith.evaluate.neighbours import COSINE, FILE, GRAMS, Similarity, nearest_neighbours, write_neighbours
 from tinsmith.evaluate.page import open_answers, page_replies
 from tinsmith.evaluate.run_models import run_models
-from tinsmith.model.conversations import Conversation, read_jsonl
+from tinsmith.model.conversations import Conversations, read_jsonl
 from tinsmith.model.facts import common_words
 from tinsmith.model.generation import Answer
 from tinsmith.model.replies.asked import MODELS, write_lines
@@ -55,7 +55,7 @@ def evaluate_models(
     """
     package_dir = export_dir / "package"
     conversations = _read_splits(data_dir)
-    inputs = read_inputs(config, base_dir, knowledge_dir, conversations, context.seed)
+    inputs = read_inputs(config, base_dir, knowledge_dir, conversations, out_dir, context.seed)
     recorder, files = context.recorder, Files.of_stage("evaluate", out_dir, context.seed)
     _write_token_differences(inputs, package_dir, out_dir)
     record(recorder, RULES, files, "gate.")
@@ -70,7 +70,7 @@ def evaluate_models(
 
 def _write_replies(
     inputs: Inputs,
-    conversations: dict[str, list[Conversation]],
+    conversations: dict[str, Conversations],
     replies: dict[str, list[Answer]],
     knowledge_dir: Path,
     out_dir: Path,
@@ -98,7 +98,7 @@ def _write_replies(
                 for question, reply in zip(inputs.out_of_scope, replies["out_of_scope"], strict=True)
             ),
         )
-    reply_format = format_of([m.content for c in train for m in c.messages if m.role == "assistant"])
+    reply_format = format_of(lambda: (m.content for c in train for m in c.messages if m.role == "assistant"))
     if reply_format:
         write_json(out_dir / "format.json", reply_format.as_dict())
     encoder, similarity = (answers.encoders[0], COSINE) if answers else (None, GRAMS)
@@ -106,7 +106,7 @@ def _write_replies(
     return similarity
 
 
-def _read_splits(data_dir: Path) -> dict[str, list[Conversation]]:
+def _read_splits(data_dir: Path) -> dict[str, Conversations]:
     conversations = {split: read_jsonl(data_dir / f"{split}.jsonl") for split in SPLITS}
     for split in SPLITS:
         if not conversations[split]:

@@ -49,6 +49,8 @@ class Probe:
         while len(ids) < needed:
             for tokens in conversations:
                 ids += tokens.ids
+                if len(ids) >= needed:
+                    break
         return cls(lengths, ids[:needed])
 
     def model_logits(self, model: Any) -> Logits:

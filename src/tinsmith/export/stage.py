@@ -39,7 +39,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     gates = Gates(recorder, out_dir)
     model_dir, package_dir = merge_dir / "model", out_dir / "package"
     tokenizer = load_tokenizer(model_dir)
-    train, val = read_conversations(tokenizer, data_dir, context.seed)
+    train, val = read_conversations(tokenizer, data_dir, out_dir, context.seed)
     decoder = decoder_of(load_model_config(model_dir))
     parameters = StoredWeights(model_dir).count
     probe = Probe.of(decoder, train)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from tinsmith.model.writer.writer import disclosure, open_writer
 
 _SPLITS = ("train", "val", "test")
 _DRAFTED_QUESTIONS = 150
+MAX_CONVERSATIONS = 10_000
+"""Conversations whose answers are looked up. A visitor downloads them all, and more were never timed in a browser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,8 @@ def build_knowledge(
         FetchError: an encoder cannot be downloaded.
         ArtifactError: `answers.encoder` is not an encoder that can be used.
     """
-    conversations = [c for split in _SPLITS for c in read_jsonl(data_dir / f"{split}.jsonl")]
-    passages, description, summary = _passages(config, data, conversations, context)
+    conversations, notes = _conversations(data_dir)
+    passages, description, summary = _passages(config, data, conversations, notes, context)
     write_passages(out_dir / "passages.jsonl", passages)
     if config.mode == "model" or not passages:
         reason = "answers.mode is model" if passages else "no answer stands alone, and there are no documents"
@@ -98,10 +101,32 @@ def build_knowledge(
     return (*summary, *questions.notes, _rates_line(outcomes, size_bytes))
 
 
+def _conversations(data_dir: Path) -> tuple[list[Conversation], list[str]]:
+    """The conversations whose answers become passages, and a note if those are not all.
+
+    The data stage shuffles every split, so the first ones of each are a sample of all files and categories.
+    """
+    splits = [read_jsonl(data_dir / f"{split}.jsonl") for split in _SPLITS]
+    total = sum(map(len, splits))
+    if total <= MAX_CONVERSATIONS:
+        return [conversation for split in splits for conversation in split], []
+    note = (
+        f"the answers of {total - MAX_CONVERSATIONS:,} conversations, because a page looks up those of at most "
+        f"{MAX_CONVERSATIONS:,}; the {MAX_CONVERSATIONS:,} were drawn at random"
+    )
+    bounds = [MAX_CONVERSATIONS * end // total for end in accumulate(map(len, splits), initial=0)]
+    sizes = [stop - start for start, stop in pairwise(bounds)]
+    return [conversation for split, size in zip(splits, sizes, strict=True) for conversation in split[:size]], [note]
+
+
 def _passages(
-    config: AnswersConfig, data: DataConfig, conversations: Sequence[Conversation], context: StageContext
+    config: AnswersConfig,
+    data: DataConfig,
+    conversations: Sequence[Conversation],
+    notes: list[str],
+    context: StageContext,
 ) -> tuple[list[Passage], dict[str, Any], list[str]]:
-    """All passages, facts for the record, and summary lines."""
+    """All passages, facts for the record, and summary lines, which end with what `notes` say is not used."""
     answers = passages_of(conversations)
     passages = list(answers.passages)
     counts = {
@@ -111,13 +136,12 @@ def _passages(
         "documents": 0,
     }
     summary = [f"{len(passages)} passages from {answers.answers} answers"]
-    notes: list[str] = []
     if data.documents:
         documents = passages_of_documents(Path(data.documents), context.say)
         passages += documents.passages
-        counts["documents"], notes = len(documents.files), documents.notes
+        counts["documents"], notes = len(documents.files), [*notes, *documents.notes]
         summary.append(f"{len(documents.passages)} passages from {len(documents.files)} documents")
-        summary += [f"warning: not used: {note}" for note in notes]
+    summary += [f"warning: not used: {note}" for note in notes]
     wordings: list[Question] = []
     if config.wordings:
         path = Path(config.wordings)

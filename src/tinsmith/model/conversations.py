@@ -4,8 +4,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from tinsmith.core.random_access import RandomAccessFile
 
 ROLES = ("system", "user", "assistant")
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +58,60 @@ def role_problem(messages: Sequence[Message]) -> str | None:
     return None
 
 
+class Conversations(Sequence[Conversation]):
+    """The conversations of a JSONL file, each read and parsed when it is asked for.
+
+    Holds 8 bytes for each conversation. A slice is another view of the same file. A copy sent to another process opens
+    the file there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Find the lines of a file that `write_jsonl` wrote."""
+        self._path = path
+        self._file = RandomAccessFile.open(path)
+        self._bounds = _line_bounds(self._file)
+        self._rows = range(len(self._bounds) - 1)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Conversation: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Conversations": ...
+    def __getitem__(self, index: int | slice) -> "Conversation | Conversations":
+        if isinstance(index, slice):
+            view = object.__new__(Conversations)
+            view.__dict__.update(self.__dict__, _rows=self._rows[index])
+            return view
+        row = self._rows[index]
+        record = json.loads(self._file.read(int(self._bounds[row]), int(self._bounds[row + 1])))
+        record["messages"] = tuple(Message(**m) for m in record["messages"])
+        return Conversation(**record)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_path": self._path, "_bounds": self._bounds, "_rows": self._rows}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _file=RandomAccessFile.open(state["_path"]))
+
+
 def write_jsonl(path: Path, conversations: Iterable[Conversation]) -> None:
     """Store conversations, one JSON object per line."""
-    lines = [json.dumps(asdict(c), ensure_ascii=False) for c in conversations]
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for conversation in conversations:
+            file.write(json.dumps(asdict(conversation), ensure_ascii=False) + "\n")
 
 
-def read_jsonl(path: Path) -> list[Conversation]:
+def read_jsonl(path: Path) -> Conversations:
     """Conversations written by `write_jsonl`, in order."""
-    conversations = []
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-        record = json.loads(line)
-        record["messages"] = tuple(Message(**m) for m in record["messages"])
-        conversations.append(Conversation(**record))
-    return conversations
+    return Conversations(path)
+
+
+def _line_bounds(file: RandomAccessFile) -> np.ndarray:
+    """Where each line starts, and where the last one ends: int64 (lines + 1,)."""
+    bounds, start = [np.zeros(1, np.int64)], 0
+    while chunk := file.read(start, start + _CHUNK_BYTES):
+        bounds.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == ord("\n")) + start + 1)
+        start += len(chunk)
+    return np.concatenate(bounds)

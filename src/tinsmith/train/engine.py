@@ -17,8 +17,8 @@ from tinsmith.train.batching import padded, padded_groups
 class Engine(Protocol):
     """What the training loop needs from a model."""
 
-    def groups(self, conversations: Sequence[Tokens], indices: Sequence[int]) -> list[list[Tokens]]:
-        """Split the conversations at `indices` into groups, one forward pass each."""
+    def groups(self, conversations: Sequence[Tokens], indices: Sequence[int]) -> list[list[int]]:
+        """Split `indices` of conversations into groups, one forward pass each."""
 
     def loss_sum(self, group: Sequence[Tokens]) -> torch.Tensor:
         """Negative log-likelihood in nats, summed over the group's supervised tokens; a scalar to differentiate."""
@@ -35,9 +35,8 @@ class PackedEngine:
     """Maximum number of rows in one pass; a single longer conversation still gets a pass."""
     device: torch.device
 
-    def groups(self, conversations: Sequence[Tokens], indices: Sequence[int]) -> list[list[Tokens]]:
-        groups = pack_groups(conversations, indices, self.batch_size, self.max_rows)
-        return [[conversations[index] for index in group] for group in groups]
+    def groups(self, conversations: Sequence[Tokens], indices: Sequence[int]) -> list[list[int]]:
+        return pack_groups(conversations, indices, self.batch_size, self.max_rows)
 
     def loss_sum(self, group: Sequence[Tokens]) -> torch.Tensor:
         if self.device.type == "cpu":
@@ -57,9 +56,8 @@ class PaddedEngine:
     pad_id: int
     device: torch.device
 
-    def groups(self, conversations: Sequence[Tokens], indices: Sequence[int]) -> list[list[Tokens]]:
-        groups = padded_groups(conversations, indices, self.batch_size, self.max_tokens)
-        return [[conversations[index] for index in group] for group in groups]
+    def groups(self, conversations: Sequence[Tokens], indices: Sequence[int]) -> list[list[int]]:
+        return padded_groups(conversations, indices, self.batch_size, self.max_tokens)
 
     def loss_sum(self, group: Sequence[Tokens]) -> torch.Tensor:
         return batch_loss_sum(self.model, *padded(group, self.pad_id, self.device))

@@ -131,7 +131,7 @@ def _optimizer_step(
     supervised = sum(examples.train[index].supervised for index in indices)
     nll = 0.0
     for group in my_share(engine.groups(examples.train, indices)):
-        loss_sum = engine.loss_sum(group)
+        loss_sum = engine.loss_sum([examples.train[index] for index in group])
         nll += loss_sum.item()
         (loss_sum / supervised).backward()
         optimizer.accumulate()
@@ -190,7 +190,7 @@ def _validate(engine: Engine, examples: Examples, config: TrainConfig, epoch: in
         for group in tqdm(
             groups, desc="validate", unit="pass", leave=False, delay=2, dynamic_ncols=True, disable=not is_leader()
         ):
-            nll += engine.loss_sum(group).item()
+            nll += engine.loss_sum([examples.val[index] for index in group]).item()
     nll = sum_number(nll)
     _require_finite(nll, "validation loss", f"epoch {epoch}", config)
     return nll / sum(tokens.supervised for tokens in examples.val)

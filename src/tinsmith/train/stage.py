@@ -2,7 +2,6 @@
 
 import gc
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,9 @@ from tinsmith.core.stage_context import Say, StageContext, Summary, say_nothing
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
 from tinsmith.derive.train import RULES
-from tinsmith.model.conversations import read_jsonl
-from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
+from tinsmith.model.conversations import Conversations, read_jsonl
+from tinsmith.model.token_file import TokenFile
+from tinsmith.model.tokens import load_tokenizer
 from tinsmith.train.results import Trained, summarize, write_outputs
 from tinsmith.train.session import Session
 
@@ -80,10 +80,11 @@ def _train(
     """Train. Every process runs this."""
     compute = choose_device()
     peak, meter = PeakMemory(compute.device), EnergyMeter(compute.device)
-    train, val, pad_id = _read_tokens(base_dir / "model", data_dir)
+    train, val, pad_id = _read_tokens(config, base_dir / "model", data_dir, out_dir, seed)
     gc.collect()
     return_freed_memory()
-    trainable, backend_reason = _load(config, base_dir / "model", compute, seed, (*train, *val))
+    longest = max(train.longest, val.longest)
+    trainable, backend_reason = _load(config, base_dir / "model", compute, seed, longest)
 
     from tinsmith.train.loop import Examples, run_training
     from tinsmith.train.optimizer import MasterAdamW
@@ -104,34 +105,45 @@ def _train(
     return Trained(trainable, backend_reason, memory, compute, examples, adapter_weights, session, progress, best)
 
 
-def _read_tokens(model_dir: Path, data_dir: Path) -> tuple[list[Tokens], list[Tokens], int]:
-    """Training and validation conversations, and the id for padding.
+def _read_tokens(
+    config: TrainConfig, model_dir: Path, data_dir: Path, work_dir: Path, seed: int
+) -> tuple[TokenFile, TokenFile, int]:
+    """Training and validation conversations, whose tokens are kept in `work_dir`, and the id for padding.
 
     The tokenizer is freed here: Gemma's needs hundreds of megabytes, and training does not use it.
     """
     tokenizer = load_tokenizer(model_dir)
-    train, val = (_read_split(data_dir, split, tokenizer) for split in ("train", "val"))
-    return train, val, tokenizer.tokenizer.pad_token_id or 0
+    train, val = (_read_split(data_dir, split) for split in ("train", "val"))
+    needed = _needed(config, len(train), seed)
+    train_tokens = TokenFile(work_dir, (tokenizer.encode(train[index]) for index in needed), needed, len(train))
+    return train_tokens, TokenFile(work_dir, map(tokenizer.encode, val)), tokenizer.tokenizer.pad_token_id or 0
 
 
-def _read_split(data_dir: Path, split: str, tokenizer: ChatTokenizer) -> list[Tokens]:
+def _needed(config: TrainConfig, conversations: int, seed: int) -> list[int]:
+    """Training conversations that this many steps reach, in their order; all of them if there is a whole epoch."""
+    from tinsmith.train.batching import epoch_steps
+
+    first_epoch = epoch_steps(conversations, config.batch_size * config.grad_accum_steps, seed, 0)
+    steps = max(config.steps or len(first_epoch), _PLANNED_STEPS)
+    return sorted(index for step in first_epoch[:steps] for index in step)
+
+
+def _read_split(data_dir: Path, split: str) -> Conversations:
     conversations = read_jsonl(data_dir / f"{split}.jsonl")
     if not conversations:
         raise DataError(
             f"{data_dir / f'{split}.jsonl'}: no conversations",
             f"Add conversations, or raise data.{split}_fraction." if split == "val" else "Add conversations.",
         )
-    return tokenizer.encode_all(conversations)
+    return conversations
 
 
-def _load(
-    config: TrainConfig, model_dir: Path, compute: Device, seed: int, tokens: Sequence[Tokens]
-) -> tuple["Trainable", str]:
+def _load(config: TrainConfig, model_dir: Path, compute: Device, seed: int, max_tokens: int) -> tuple["Trainable", str]:
     from tinsmith.train.unsloth import choose_backend, load_unsloth
 
     backend, reason = choose_backend(config, compute, model_dir)
     if backend == "unsloth":
-        return load_unsloth(model_dir, config, compute, seed, max(len(t.ids) for t in tokens)), reason
+        return load_unsloth(model_dir, config, compute, seed, max_tokens), reason
 
     from tinsmith.train.qlora import load_qlora
 
@@ -163,7 +175,7 @@ def build_engine(
     first_epoch = epoch_steps(len(examples.train), config.batch_size * config.grad_accum_steps, seed, 0)
     engine = PackedEngine(lora_decoder(trainable.model), config.batch_size, max_rows, compute.device)
     passes = [group for step in first_epoch[:_PLANNED_STEPS] for group in engine.groups(examples.train, step)]
-    rows = max(packed_rows(group) for group in passes)
+    rows = max(packed_rows([examples.train[index] for index in group]) for group in passes)
     plan = plan_memory(shape, rows, adapter_weights, config, compute)
     engine.decoder.recomputed_layers = plan.recomputed_layers
     return engine, plan

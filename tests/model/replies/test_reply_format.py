@@ -18,7 +18,7 @@ TRAINING = [
         [("buy", ["m-001"]), ("ask", []), ("buy", ["m-001", "m-002"]), ("ask", None)] * 3
     )
 ]
-FORMAT = format_of(TRAINING)
+FORMAT = format_of(lambda: TRAINING)
 
 
 def test_values_that_repeat_are_a_list_to_choose_from_and_free_text_is_not():
@@ -53,10 +53,10 @@ def test_a_reply_that_is_cut_or_invents_keys_or_values_is_not(text):
 
 
 def test_no_format_without_keys_that_most_answers_have():
-    assert format_of([]) is None
-    assert format_of(["Tea.", "No tea."]) is None
-    assert format_of([answer(), "Tea."]) is None
-    assert format_of([answer(), answer(), "Tea."]) is not None
+    assert format_of(list) is None
+    assert format_of(lambda: ["Tea.", "No tea."]) is None
+    assert format_of(lambda: [answer(), "Tea."]) is None
+    assert format_of(lambda: [answer(), answer(), "Tea."]) is not None
 
 
 def test_the_last_object_counts_and_broken_braces_do_not():

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from tinsmith.model.tokens import Tokens
@@ -64,8 +65,9 @@ class Pack:
 
 
 def packing_order(conversations: Sequence[Tokens], indices: Sequence[int]) -> list[int]:
-    """Sort `indices` so that conversations with the longest shared openings are neighbours."""
-    return sorted(indices, key=lambda index: conversations[index].ids)
+    """Sort `indices` by token ids, so that conversations with the longest shared openings are neighbours."""
+    # Big-endian bytes sort as the ids do, and take a tenth of the memory.
+    return sorted(indices, key=lambda index: np.array(conversations[index].ids, ">u4").tobytes())
 
 
 def pack_groups(

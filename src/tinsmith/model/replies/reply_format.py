@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,20 +35,28 @@ class ReplyFormat:
         return all(set(_scalars(block[key])) <= set(values) for key, values in self.values.items())
 
 
-def format_of(answers: Sequence[str]) -> ReplyFormat | None:
-    """The format of the training answers; None if no keys are common to more than half of them."""
-    blocks = [block for block in map(json_block, answers) if block]
-    keys = Counter(tuple(sorted(block)) for block in blocks)
+def format_of(answers: Callable[[], Iterable[str]]) -> ReplyFormat | None:
+    """The format of the training answers; None if no keys are common to more than half of them.
+
+    Args:
+        answers: Reads the answers, at most twice, because there may be too many to hold.
+    """
+    keys: Counter[tuple[str, ...]] = Counter()
+    total = 0
+    for answer in answers():
+        total += 1
+        if block := json_block(answer):
+            keys[tuple(sorted(block))] += 1
     most_common, count = keys.most_common(1)[0] if keys else ((), 0)
-    if count <= _MIN_SHARE * len(answers):
+    if count <= _MIN_SHARE * total:
         return None
-    alike = [block for block in blocks if tuple(sorted(block)) == most_common]
-    values = {}
-    for key in most_common:
-        counts = Counter(value for block in alike for value in _scalars(block[key]))
-        if counts and len(counts) * _TIMES_EACH <= counts.total():
-            values[key] = tuple(sorted(counts))
-    return ReplyFormat(most_common, values)
+    counts: dict[str, Counter[str]] = {key: Counter() for key in most_common}
+    for block in map(json_block, answers()):
+        if block and tuple(sorted(block)) == most_common:
+            for key in most_common:
+                counts[key].update(_scalars(block[key]))
+    listed = {key: of_key for key, of_key in counts.items() if of_key and len(of_key) * _TIMES_EACH <= of_key.total()}
+    return ReplyFormat(most_common, {key: tuple(sorted(of_key)) for key, of_key in listed.items()})
 
 
 def json_block(text: str) -> dict[str, Any] | None:
