@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: bench-mutations bench-mutation-score coverage demo test test-long test-judge golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale
+.PHONY: bench-mutations bench-mutation-score coverage demo test test-long test-judge test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -24,6 +24,10 @@ test-long: install nginx runtime croissant
 # How Inspect is asked. Without this its tests are skipped.
 test-judge: install .venv-judge/installed
 	PYTHONPATH=src .venv-judge/bin/python -m pytest -q tests/assess/test_judge_inspect.py $(ARGS)
+
+# The data stage on Ray. Without this its tests are skipped.
+test-ray: install .venv-ray/installed
+	PYTHONPATH=src OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest -q tests/data/test_ray.py $(ARGS)
 
 # After a change of the card's words: writes tests/card/golden.md anew, to be read and committed.
 golden: $(VENV)/installed
@@ -170,8 +174,10 @@ croissant: .venv-croissant/installed
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-# Inspect needs other versions than constraints.txt has, so it has an environment of its own, which sees this one's packages.
+# Inspect and Ray need other versions than constraints.txt has, so each has an environment of its own, which sees this one's.
 .venv-judge/installed: tests/judge_requirements.txt
+.venv-ray/installed: tests/ray_requirements.txt
+.venv-judge/installed .venv-ray/installed:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tinsmith.pth"
@@ -196,4 +202,4 @@ nginx:
 		fi; }
 
 clean:
-	rm -rf $(VENV) .venv-croissant .venv-fuzz .venv-judge $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work
+	rm -rf $(VENV) .venv-croissant .venv-fuzz .venv-judge .venv-ray $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work

@@ -62,6 +62,12 @@ def test_a_judges_packages_are_an_extra_and_tested_in_these_versions():
     assert not any("inspect" in requirement for requirement in PROJECT["dependencies"])
 
 
+def test_ray_is_an_extra_and_tested_in_this_version():
+    pins = (ROOT / "tests/ray_requirements.txt").read_text().splitlines()
+    assert set(PROJECT["optional-dependencies"]["ray"]) < set(pins)
+    assert not any("ray" in requirement for requirement in PROJECT["dependencies"])
+
+
 def test_the_demos_data_is_an_extra():
     assert "zaragoza-construction-faq" in PROJECT["optional-dependencies"]["demo"]
     assert not any("zaragoza" in name for name in PROJECT["dependencies"])

@@ -16,6 +16,7 @@ from tinsmith.data.changes import WHAT, ChangeLog
 from tinsmith.data.combine import Combined, Places, combine, drop_duplicates
 from tinsmith.data.fit import write_tokens
 from tinsmith.data.pieces import Part, PartResult, PieceSettings, changes_path, divide, process_part
+from tinsmith.data.ray_engine import on_ray, ray_address
 from tinsmith.data.read.find import find_pieces
 from tinsmith.data.read.record import Found, Note, Problem, Unused
 from tinsmith.data.report import DataReport, Step, categories_of, histogram
@@ -112,7 +113,10 @@ def _process(parts: list[Part], has_tokenizer: bool) -> PartResult:
     with tqdm(
         total=total, desc="data: reading", unit="B", unit_scale=True, unit_divisor=1000, delay=2, mininterval=1
     ) as bar:
-        for number, result in in_processes(process_part, parts, 1 if is_small else process_count(len(parts))):
+        address = ray_address()
+        count = 1 if is_small and not address else process_count(len(parts))
+        done = on_ray(process_part, parts, address, count) if address else in_processes(process_part, parts, count)
+        for number, result in done:
             results[number] = result
             bar.update(parts[number].size)
             bar.set_postfix_str(f"{sum(one.counts['read'] for one in results.values()):,} records", refresh=False)
