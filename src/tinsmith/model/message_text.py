@@ -53,8 +53,7 @@ def text_pieces(messages: Sequence[Message], render: Render, special: re.Pattern
 
 
 def _unused_character(messages: Sequence[Message]) -> str:
-    used = {ord(character) for message in messages for character in message.content}
-    return chr(next(code for code in _PRIVATE_USE if code not in used))
+    return next(mark for mark in map(chr, _PRIVATE_USE) if not any(mark in message.content for message in messages))
 
 
 def _enclosed(content: str, mark: str) -> str:
