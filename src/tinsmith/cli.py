@@ -52,14 +52,22 @@ def init(folder: Path) -> None:
 @main.command()
 @CONFIG
 @SET
-def check(config_path: Path, settings: tuple[str, ...]) -> None:
+@click.option(
+    "--report",
+    "report_path",
+    type=PATH,
+    metavar="FILE",
+    help="Where to write the report: a page, and the same as Markdown beside it. Default: runs/NAME-data.html.",
+)
+def check(**options: Any) -> None:
     """Check configuration and data before a run.
 
-    The report says which records would be used, dropped or repaired, and why.
+    Prints what to look at first. The report says which records would be used, dropped, repaired or flagged, and why,
+    with examples. It quotes the data, and is never published.
     """
     from tinsmith.commands.check import check
 
-    check(config_path, settings)
+    check(**options)
 
 
 @main.command()

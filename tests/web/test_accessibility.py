@@ -5,6 +5,7 @@ import json
 import pytest
 
 from echo import ECHO
+from fake_data_report import full_report
 from ladder import ask, click, finish_loading, open_page, send, write_page
 from packages import tiny_run, write_site
 from reviews import CHOICE, SEED, answer, write_answers
@@ -18,6 +19,7 @@ from tinsmith.commands.difference_rows import Row, Section
 from tinsmith.commands.questions_page import questions_page
 from tinsmith.commands.review_page import review_page
 from tinsmith.core.run_dir import read_json, write_json, write_text
+from tinsmith.data.report_page import report_html
 from tinsmith.model.answers.questions import Question
 from tinsmith.model.passages import Passage, Source
 
@@ -183,3 +185,13 @@ def test_two_runs_compared(browser, tmp_path, width, dark):
     write_text(tmp_path / "compare.html", compare_page(sections, "old", "new"))
     page = browser.open((tmp_path / "compare.html").as_uri())
     assert violations(page, width, dark, tmp_path) == []
+
+
+@pytest.mark.parametrize(("width", "dark"), VIEWS)
+def test_data_report(browser, tmp_path, width, dark):
+    write_text(tmp_path / "report.html", report_html(full_report("a long " + "word" * 40)))
+    with SiteServer({"/": tmp_path}) as server:
+        page = browser.open(f"{server.origin}/report.html")
+        page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+        assert violations(page, width, dark, tmp_path) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

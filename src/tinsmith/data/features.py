@@ -41,23 +41,22 @@ _PLACEHOLDER = re.compile(
 _REASONING = re.compile(r"</?think(?:ing)?>")
 _CITATION_MARK = re.compile(r"【[^】\n]{1,40}†[^】\n]{0,40}】|oaicite|turn\d+(?:search|view|file)\d+")
 _AI_PHRASES = (
-    "as an ai language", "as an ai model", "as an ai assistant", "as an ai,", "as an ai i ", "as a language model",
-    "as a large language", "an ai language model", "i'm just an ai", "i am just an ai", "knowledge cutoff",
-    "knowledge cut-off", "trained by openai", "developed by openai", "i cannot assist with", "i can't assist with",
-    "i'm unable to assist with", "i cannot fulfill", "i can't fulfill", "i don't have personal opinions",
-    "als ki-modell", "als ki-sprach", "als sprachmodell", "als künstliche intelligenz", "som en ai-modell",
-    "som en språkmodell", "som språkmodell", "en tant qu'ia", "en tant que modèle de lang", "como modelo de lenguaje",
-    "como un modelo de lenguaje", "como modelo de linguagem", "come modello linguistico", "als taalmodel",
-)  # fmt: skip
+    "as an ai language|as an ai model|as an ai assistant|as an ai,|as an ai i |as a language model|as a large language|"
+    "an ai language model|i'm just an ai|i am just an ai|knowledge cutoff|knowledge cut-off|trained by openai|"
+    "developed by openai|i cannot assist with|i can't assist with|i'm unable to assist with|i cannot fulfill|"
+    "i can't fulfill|i don't have personal opinions|als ki-modell|als ki-sprach|als sprachmodell|"
+    "als künstliche intelligenz|som en ai-modell|som en språkmodell|som språkmodell|en tant qu'ia|"
+    "en tant que modèle de lang|como modelo de lenguaje|como un modelo de lenguaje|como modelo de linguagem|"
+    "come modello linguistico|als taalmodel"
+).split("|")
 _NO_CONTENT = frozenset(("n a", "todo", "tbd", "null", "nan", "undefined", "answer", "answer here", "no answer"))
 _LIST_LINE = re.compile(r"\s*(?:[-*•–#>|]|\d+[.)]\s)")
+_MARKDOWN = re.compile(r"\*\*\S|^#{1,6}\s|^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
+_EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 _LABEL = re.compile(r":\s|\s\|\s")
 """A line such as `Sizes: small, large` needs no full stop."""
 _ADDRESS = re.compile(r"https?://|www\.|.+@|[^.]+\.[a-z]{2,4}(?:/|\Z)", re.IGNORECASE)
-_NEEDS_MORE = frozenset(
-    "the an and or of with because und oder der mit weil och eller att med et ou les des avec con para e com voor het"
-    .split()
-)  # fmt: skip
+_NEEDS_MORE = frozenset("the and or because und oder weil och eller att les des avec para".split())
 """Words that no sentence ends with."""
 _WORD = re.compile(r"[^\W_]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?;。！？])\s+|\n+|(?<=[。！？])")
@@ -88,6 +87,8 @@ class _Answer:
     prose: str
     block: str
     """`tag` of a tagged block, `{}` of bare JSON, or empty."""
+    is_long: bool
+    """Whether the block has several lines."""
     keys: str
     """Sorted keys of a JSON object."""
     is_broken: bool
@@ -98,6 +99,7 @@ FEATURES = {
     "language": str,
     "shortest_answer": int,
     "longest_answer": int,
+    "question": int,
     "first_sentence": int,
     "last_sentence": int,
     "whole_answer": int,
@@ -105,6 +107,9 @@ FEATURES = {
     "blocks": int,
     "block_keys": int,
     "is_open": bool,
+    "has_markdown": bool,
+    "has_emoji": bool,
+    "has_long_block": bool,
 }
 """Columns of `features` and their types. Hashes are 63-bit numbers, 0 for nothing to compare; lengths in characters."""
 
@@ -121,6 +126,7 @@ def features(conversation: Conversation) -> dict[str, int | str | bool]:
         "language": language_of(_joined(texts)),
         "shortest_answer": min(lengths),
         "longest_answer": max(lengths),
+        "question": _hash(turns[0].content),
         "first_sentence": _hash(first[0]) if len(first) > 1 else 0,
         "last_sentence": _hash(last[-1]) if len(last) > 1 else 0,
         "whole_answer": _hash(answers[0].prose),
@@ -128,6 +134,9 @@ def features(conversation: Conversation) -> dict[str, int | str | bool]:
         "blocks": len(blocks),
         "block_keys": _hash_text(f"{blocks[-1].block} {blocks[-1].keys}") if blocks else 0,
         "is_open": _is_open(answers[-1].prose) and not _is_cut(answers[-1].prose),
+        "has_markdown": any(_MARKDOWN.search(answer.prose) for answer in answers),
+        "has_emoji": any(not answer.prose.isascii() and bool(_EMOJI.search(answer.prose)) for answer in answers),
+        "has_long_block": any(answer.is_long for answer in blocks),
     }
 
 
@@ -228,7 +237,7 @@ def _parsed(text: str) -> _Answer:
         tag = closing.group(1)
         body = stripped[start + len(tag) + 2 : -len(closing.group())].strip()
         keys, is_broken = _keys(body) if body[:1] in ("{", "[") else ("", False)
-        return _Answer(stripped[:start].rstrip(), tag, keys, is_broken)
+        return _Answer(stripped[:start].rstrip(), tag, "\n" in stripped[start:], keys, is_broken)
     body = stripped.removesuffix("```").rstrip() if stripped.endswith("```") else stripped
     if body.endswith(("}", "]")):
         starts = [body.rfind("\n" + opening) for opening in "{["] + ([0] if body[:1] in ("{", "[") else [])
@@ -237,8 +246,8 @@ def _parsed(text: str) -> _Answer:
             keys, is_broken = _keys(body[start:].strip())
             if not is_broken:
                 prose = body[:start].rstrip().removesuffix("```json").removesuffix("```").rstrip()
-                return _Answer(prose, "{}", keys, False)
-    return _Answer(stripped, "", "", False)
+                return _Answer(prose, "{}", "\n" in body[start:].strip(), keys, False)
+    return _Answer(stripped, "", False, "", False)
 
 
 def _keys(body: str) -> tuple[str, bool]:

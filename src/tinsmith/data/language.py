@@ -8,12 +8,22 @@ FEWEST_LETTERS = 60
 """Shorter texts are too often taken for another language."""
 _SURE = 0.95
 """Least probability at which a language is named."""
-_SAME = {
-    "nb": "no", "nn": "no", "da": "no", "ms": "id", "jv": "id", "su": "id", "pcm": "en", "sco": "en", "hr": "sr",
-    "bs": "sr", "sh": "sr", "gl": "pt", "af": "nl", "ast": "es", "an": "es", "oc": "ca", "lb": "de", "nds": "de",
-    "wuu": "zh", "yue": "zh", "rn": "rw", "ur": "hi", "mai": "hi", "bho": "hi", "be": "ru", "bg": "mk", "cs": "sk",
-}  # fmt: skip
-"""Languages that short texts do not tell from a relative. They count as one."""
+NAMES = dict(
+    pair.split()
+    for pair in (
+        "ar Arabic,bn Bengali,cs Czech,da Danish,de German,el Greek,en English,es Spanish,fa Persian,fi Finnish,"
+        "fr French,he Hebrew,hi Hindi,hu Hungarian,id Indonesian,it Italian,ja Japanese,ko Korean,nb Norwegian,"
+        "nl Dutch,no Norwegian,pl Polish,pt Portuguese,ro Romanian,ru Russian,sv Swedish,th Thai,tr Turkish,"
+        "uk Ukrainian,vi Vietnamese,zh Chinese"
+    ).split(",")
+)
+"""English names of frequent languages."""
+_RELATIVES = (
+    "no nb nn da,id ms jv su,en pcm sco,sr hr bs sh,pt gl,nl af,es ast an,ca oc,de lb nds,zh wuu yue,rw rn,"
+    "hi ur mai bho,ru be,mk bg,sk cs"
+).split(",")
+"""Languages that short texts do not tell from each other."""
+_FIRST_RELATIVE = {code: relatives.split()[0] for relatives in _RELATIVES for code in relatives.split()}
 
 
 def language_of(text: str) -> str:
@@ -26,7 +36,7 @@ def language_of(text: str) -> str:
 
 def same_language(one: str, other: str) -> bool:
     """Whether two codes name one language, or two that short texts do not tell apart."""
-    return _SAME.get(one, one) == _SAME.get(other, other)
+    return _FIRST_RELATIVE.get(one, one) == _FIRST_RELATIVE.get(other, other)
 
 
 def _is_dense(text: str) -> bool:

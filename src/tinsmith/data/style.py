@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinsmith.data.features import shared_text
+from tinsmith.data.features import quoted, shared_text
 from tinsmith.data.language import same_language
 from tinsmith.model.conversations import Conversation
 
@@ -51,6 +51,16 @@ class Languages:
     """The language expected of every conversation; empty if there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class RepeatedQuestions:
+    """First questions that several conversations ask in the same words, with different answers."""
+
+    questions: int
+    conversations: int
+    example: str
+    """The most frequent one, empty if there is none."""
+
+
 def languages_of(codes: Sequence[str], configured: str) -> Languages:
     """Count languages, and decide which one is expected: the configured one, else that of most conversations."""
     counts = dict(sorted(Counter(codes).items(), key=lambda item: (-item[1], item[0])))
@@ -60,6 +70,30 @@ def languages_of(codes: Sequence[str], configured: str) -> Languages:
         first = next(iter(known))
         usual = first if known[first] >= _USUAL * sum(known.values()) else ""
     return Languages(counts, usual)
+
+
+def form_of(columns: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Conversations by the form of their answers."""
+    return {
+        "markdown": int(columns["has_markdown"].sum()),
+        "emoji": int(columns["has_emoji"].sum()),
+        "blocks": int((columns["blocks"] > 0).sum()),
+        "long_blocks": int(columns["has_long_block"].sum()),
+        "several_turns": int((columns["answers"] > 1).sum()),
+    }
+
+
+def repeated_questions(
+    columns: Mapping[str, np.ndarray], conversation: Callable[[int], Conversation]
+) -> RepeatedQuestions:
+    """Count questions that are asked again. Exact copies of conversations must have been left out before."""
+    values, first, counts = np.unique(columns["question"], return_index=True, return_counts=True)
+    is_repeated = (counts > 1) & (values != 0)
+    if not is_repeated.any():
+        return RepeatedQuestions(0, 0, "")
+    most = min(np.flatnonzero(is_repeated & (counts == counts[is_repeated].max())), key=lambda number: first[number])
+    question = next(one.content for one in conversation(int(first[most])).messages if one.role == "user")
+    return RepeatedQuestions(int(is_repeated.sum()), int(counts[is_repeated].sum()), quoted(question))
 
 
 def style_flags(
