@@ -205,10 +205,10 @@ def _side(side: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value_pattern(value: str) -> str:
     """Pattern of a value as the statement may write it: `5000 SEK` is also 5,000, `yes` only a whole word."""
-    digits = re.match(r"[\d.,]+", value)
+    digits = re.match(r"[\d.,:]+", value)
     if not digits:
         return rf"\b{re.escape(value)}\b"
-    number = digits.group().rstrip(".,")
+    number = digits.group().rstrip(".,:")
     return r"(?<![\d.,])" + r"[ ,.\u00a0\u202f']?".join(map(re.escape, number)) + r"(?![.,]?\d)"
 
 
