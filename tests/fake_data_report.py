@@ -62,7 +62,7 @@ def full_report(text="plain"):
         "repeated_questions": {"questions": 2, "conversations": 4, "example": text},
         "languages": {"counts": {"en": 600, "sv": 390, "": 10}, "usual": "en"},
         "form": {"markdown": 10, "emoji": 1, "blocks": 900, "long_blocks": 400, "several_turns": 5},
-        "spellings": [{"forms": [{"text": text, "count": 9, **{"file": text, "position": "line 1"}}] * 2}],
+        "spellings": [{"forms": [{"text": text, "count": 9, "file": text, "position": "line 1"}] * 2}],
         "notes": [text],
         "files": {text: "0" * 64},
     }

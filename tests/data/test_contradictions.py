@@ -9,7 +9,6 @@ import pytest
 from tinsmith.commands.check import check
 from tinsmith.core.config import DataConfig
 from tinsmith.data.contradictions import MAX_PAIRS, find_contradictions
-from tinsmith.data.report import report_lines
 from tinsmith.data.stage import check_data
 from tinsmith.model.conversations import Conversation, Message
 
@@ -152,19 +151,24 @@ def test_known_contradictions_of_the_public_question_set():
     assert len(found) <= 7
 
 
-def test_check_warns_with_both_sides(tmp_path, capsys):
+def test_check_warns_and_its_report_has_both_sides(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     records = [{"q": f"Do you sell {word} {word[::-1]}?", "a": f"Answer about {word}."} for word in WORDS[:12]]
     records += [{"q": "What is a service?", "a": f"It costs ${price}."} for price in (60, 75)]
     (tmp_path / "faq.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    (tmp_path / "tinsmith.toml").write_text('[data]\npath = "faq.jsonl"\n')
-    check(tmp_path / "tinsmith.toml", ())
+    (tmp_path / "tinsmith.toml").write_text('name = "shop"\n[data]\npath = "faq.jsonl"\n')
+    check(tmp_path / "tinsmith.toml", (), None)
     shown = capsys.readouterr().out
-    assert "warning: pairs of answers that seem to contradict each other (1); both stay in the data" in shown
-    assert "  faq.jsonl, line 13: What is a service? -> 60 USD: It costs $60." in shown
-    assert "  faq.jsonl, line 14: What is a service? -> 75 USD: It costs $75." in shown
+    assert (
+        "A pair of answers seems to contradict each other, such as those to “What is a service?”: 60 USD or 75 USD.\n"
+        "     Decide which is right and correct the other: the model learns both.\n"
+    ) in shown
+    report = (tmp_path / "runs" / "shop-data.md").read_text()
+    assert "What is a service? → 60 USD: It costs \\$60. (faq.jsonl, line 13)" in report
+    assert "What is a service? → 75 USD: It costs \\$75. (faq.jsonl, line 14)" in report
 
 
-def test_a_long_list_is_cut_and_says_so(tmp_path):
+def test_every_contradiction_is_reported(tmp_path):
     records = [
         {"q": f"Price of a {word} {word[::-1]} repair?", "a": f"It costs ${price}."}
         for word in WORDS
@@ -173,4 +177,3 @@ def test_a_long_list_is_cut_and_says_so(tmp_path):
     (tmp_path / "faq.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     report = check_data(DataConfig(path=str(tmp_path / "faq.jsonl")), seed=0)
     assert len(report.contradictions) == len(WORDS) == 24
-    assert "  ... and 4 more, all in the run's data/report.json" in report_lines(report)

@@ -15,7 +15,7 @@ from tinsmith.core.run_dir import file_sha256
 from tinsmith.data.changes import read_changes
 from tinsmith.data.fit import TokenCounts, fit, write_tokens
 from tinsmith.data.pieces import SCHEMA, columns_of
-from tinsmith.data.report import histogram, report_lines
+from tinsmith.data.report import histogram
 from tinsmith.data.stage import check_data, prepare_data
 from tinsmith.data.store import PartWriter, Store
 from tinsmith.derive.data import RULES
@@ -72,7 +72,9 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
     report = json.loads((out / "report.json").read_text())
     assert sorted(p.name for p in out.iterdir()) == [
         "changes.jsonl",
+        "report.html",
         "report.json",
+        "report.md",
         "test.jsonl",
         "tokens.jsonl",
         "train.jsonl",
@@ -138,7 +140,7 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
     }
     assert result.summary == (
         "15 train, 2 val, 2 test conversations in 1 categories",
-        "2 dropped, 1 exact duplicates, 1 cut, 1 repaired: see data/report.json",
+        "2 dropped, 1 exact duplicates, 1 cut, 1 repaired: see data/report.html",
     )
 
 
@@ -253,18 +255,15 @@ def test_too_long_is_an_error_on_request_and_nothing_is_written(base_dir, source
 
 
 def test_check_without_a_base_names_the_same_changes(source):
-    report = check_data(DataConfig(path=str(source)), seed=0)
-    text = "\n".join(report_lines(report))
-    for expected in (
-        "chats: 1 file(s), 20 conversations used (16 train, 2 val, 2 test)",
-        "valid           22 -> 21",
-        "dropped (1)\n       1  message 2 (role 'assistant') is empty\n          01_words.jsonl, line 21\n",
-        "same messages as an earlier conversation\n          01_words.jsonl, line 22: 01_words.jsonl, line 4\n",
-        "surrounding space removed\n          01_words.jsonl, line 18: message 1\n",
-        "length in characters",
-        "notes.txt: no data files by their ending",
-    ):
-        assert expected in text
+    report = check_data(DataConfig(path=str(source)), seed=0).as_json()
+    changes = {(one["what"], one["reason"]): (one["count"], one["examples"]) for one in report["changes"]}
+    places = {key: (count, [example["position"] for example in examples]) for key, (count, examples) in changes.items()}
+    assert places[("dropped", "message 2 (role 'assistant') is empty")] == (1, ["line 21"])
+    assert places[("duplicate", "same messages as an earlier conversation")] == (1, ["line 22"])
+    assert places[("repaired", "surrounding space removed")] == (1, ["line 18"])
+    assert report["splits"] == {"train": 16, "val": 2, "test": 2}
+    assert report["lengths"]["unit"] == "characters"
+    assert list(report["notes"]) == ["notes.txt: no data files by their ending"]
 
 
 def test_histogram_bins_are_round_and_hold_everything():

@@ -16,7 +16,9 @@ from tinsmith.data.features import flags
 from tinsmith.data.report_page import plain, report_html, report_markdown, visible, write_report
 from tinsmith.model.conversations import Conversation, Message
 
-HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> [x](javascript:alert(3)) `a` *b* | \x1b[31m \u202eabc'
+HOSTILE = (
+    '"><script>alert(1)</script><img src=x onerror=alert(2)> [x](javascript:alert(3)) `a` *b* | \x1b[31m \u202eabc'
+)
 
 
 class Elements(HTMLParser):
@@ -59,7 +61,9 @@ def test_what_matters_comes_first_and_is_no_more_than_ten_sentences():
 def test_private_data_comes_before_everything_else():
     report = full_report()
     report["changes"].append(change("flagged", "e-mail address", 7))
-    assert advice(report)[0].text == "In 7 conversations there is private data: e-mail address, such as a.jsonl, line 3."
+    assert (
+        advice(report)[0].text == "In 7 conversations there is private data: e-mail address, such as a.jsonl, line 3."
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,9 @@ def test_the_page_obeys_its_policy_and_fits_a_phone(tmp_path):
         page.screenshot(tmp_path / "shot.png", 360, 800)
         widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert widths[0] <= widths[1]
-        bars = page.evaluate("[...document.querySelectorAll('svg rect')].map((bar) => bar.getBoundingClientRect().width)")
+        bars = page.evaluate(
+            "[...document.querySelectorAll('svg rect')].map((bar) => bar.getBoundingClientRect().width)"
+        )
         assert max(bars) > 20 and min(bars) >= 0
         assert page.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "896px"
         assert page.console == []

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from tinsmith.data.dedup import near_duplicate_clusters
 from tinsmith.data.pieces import short_hash
 from tinsmith.data.split import Rows, split_rows
 from tinsmith.data.store import Store
+from tinsmith.data.survey import Survey, survey
 
 
 @dataclass(slots=True)
@@ -28,7 +30,7 @@ class Combined:
     system_prompt: str = ""
     """The most common one; empty if having none is more common."""
     contradictions: tuple[Contradiction, ...] = ()
-    notes: list[str] = field(default_factory=list)
+    survey: Survey = field(default_factory=Survey)
 
 
 class Places:
@@ -42,7 +44,7 @@ class Places:
         """File and position of a row."""
         return self._files[row].as_py(), self._positions[row].as_py()
 
-    def change(self, row: int, log: ChangeLog, what: str, reason: str, detail: str) -> None:
+    def change(self, log: ChangeLog, what: str, row: int, reason: str, detail: str) -> None:
         """Log a change to a row."""
         change = Change(*self(row), what, reason, detail)
         bit = 1 << WHAT.index(what)
@@ -59,7 +61,7 @@ def drop_duplicates(store: Store, places: Places, log: ChangeLog) -> Combined:
     first, kept = _first_of_equal(contents)
     for row in np.flatnonzero(~kept):
         file, position = places(first[row])
-        places.change(row, log, "duplicate", "same messages as an earlier conversation", f"{file}, {position}")
+        places.change(log, "duplicate", row, "same messages as an earlier conversation", f"{file}, {position}")
     combined = Combined(np.flatnonzero(kept))
     ids = store.hashes("id")[combined.rows]
     first_id, is_first = _first_of_equal(ids)
@@ -70,12 +72,14 @@ def drop_duplicates(store: Store, places: Places, log: ChangeLog) -> Combined:
         taken.add(short_hash(new_id))
         file, position = places(other)
         reason = "id is also the id of an earlier conversation: replaced"
-        places.change(row, log, "repaired", reason, f"that of {file}, {position}")
+        places.change(log, "repaired", row, reason, f"that of {file}, {position}")
     return combined
 
 
-def combine(store: Store, combined: Combined, config: DataConfig, seed: int) -> Combined:
-    """Find contradictions and near-duplicates among the rows that are used, and split them.
+def combine(
+    store: Store, combined: Combined, config: DataConfig, seed: int, places: Places, log: ChangeLog
+) -> Combined:
+    """Find contradictions, near-duplicates and exceptions among the rows that are used, and split the rows.
 
     Raises:
         DataError: the data cannot be split.
@@ -94,11 +98,7 @@ def combine(store: Store, combined: Combined, config: DataConfig, seed: int) -> 
     labels = np.empty(len(combined.rows), np.int64)
     for number, members in enumerate(near_duplicate_clusters(conversations)):
         labels[members] = number
-    _, sizes = np.unique(labels, return_counts=True)
-    if grouped := int(sizes[sizes > 1].sum()):
-        combined.notes.append(
-            f"near-duplicates: {grouped} conversations in {int((sizes > 1).sum())} groups, each group kept in one split"
-        )
+    combined.survey = survey(store, combined.rows, labels, config.language, partial(places.change, log, "flagged"))
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
     rows = Rows(store.hashes("content")[combined.rows], categories, labels)
     splits = split_rows(rows, names, fractions, seed)

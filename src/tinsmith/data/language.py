@@ -8,15 +8,12 @@ FEWEST_LETTERS = 60
 """Shorter texts are too often taken for another language."""
 _SURE = 0.95
 """Least probability at which a language is named."""
-NAMES = dict(
-    pair.split()
-    for pair in (
-        "ar Arabic,bn Bengali,cs Czech,da Danish,de German,el Greek,en English,es Spanish,fa Persian,fi Finnish,"
-        "fr French,he Hebrew,hi Hindi,hu Hungarian,id Indonesian,it Italian,ja Japanese,ko Korean,nb Norwegian,"
-        "nl Dutch,no Norwegian,pl Polish,pt Portuguese,ro Romanian,ru Russian,sv Swedish,th Thai,tr Turkish,"
-        "uk Ukrainian,vi Vietnamese,zh Chinese"
-    ).split(",")
+_NAMES = (
+    "ar Arabic,bn Bengali,cs Czech,da Danish,de German,el Greek,en English,es Spanish,fa Persian,fi Finnish,fr French,"
+    "he Hebrew,hi Hindi,hu Hungarian,id Indonesian,it Italian,ja Japanese,ko Korean,nb Norwegian,nl Dutch,no Norwegian,"
+    "pl Polish,pt Portuguese,ro Romanian,ru Russian,sv Swedish,th Thai,tr Turkish,uk Ukrainian,vi Vietnamese,zh Chinese"
 )
+NAMES = {pair[:2]: pair[3:] for pair in _NAMES.split(",")}
 """English names of frequent languages."""
 _RELATIVES = (
     "no nb nn da,id ms jv su,en pcm sco,sr hr bs sh,pt gl,nl af,es ast an,ca oc,de lb nds,zh wuu yue,rw rn,"

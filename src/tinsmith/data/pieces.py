@@ -17,6 +17,7 @@ from tinsmith.core.errors import DataError
 from tinsmith.core.field_map import FieldMap
 from tinsmith.data.changes import WHAT, Change, ChangeLog, Tally
 from tinsmith.data.dedup import content_hash
+from tinsmith.data.features import FEATURES, features, flags
 from tinsmith.data.fit import TokenCounts, TooLong, fit
 from tinsmith.data.read.piece import read_piece
 from tinsmith.data.read.record import Note, Piece, Problem, Record, Unusable, Unused
@@ -30,6 +31,7 @@ PART_BYTES = 8_000_000
 MAX_PARTS = 400
 """Parts are open at once, and systems limit how many files a process may open."""
 
+_TYPES = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
 SCHEMA = pa.schema(
     [
         pa.field("content", pa.binary(32)),
@@ -45,6 +47,7 @@ SCHEMA = pa.schema(
         pa.field("assistant_turns", pa.int32()),
         pa.field("is_bos_right", pa.bool_()),
         pa.field("changed", pa.uint8()),
+        *(pa.field(name, _TYPES[kind]) for name, kind in FEATURES.items()),
     ]
 )
 """Columns of a row. `content`, `id` and `prompt` are hashes of the messages, the id and the system prompt; `changed`
@@ -181,6 +184,9 @@ class _Process:
             if fitted.change:
                 reason = "cut to data.max_tokens"
                 changes.append(Change(record.file, record.position, "cut", reason, fitted.change))
+        changes += [
+            Change(record.file, record.position, "flagged", one.reason, one.detail) for one in flags(conversation)
+        ]
         changed = sum({1 << WHAT.index(change.what) for change in changes})
         return conversation, {**columns_of(conversation), **asdict(counts), "changed": changed}
 
@@ -196,6 +202,7 @@ def columns_of(conversation: Conversation) -> dict[str, Any]:
         "position": conversation.source["position"],
         "prompt": short_hash(first.content if first.role == "system" else ""),
         "characters": sum(len(message.content) for message in conversation.messages),
+        **features(conversation),
     }
 
 

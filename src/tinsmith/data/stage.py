@@ -20,6 +20,7 @@ from tinsmith.data.ray_engine import on_ray, ray_address
 from tinsmith.data.read.find import find_pieces
 from tinsmith.data.read.record import Found, Note, Problem, Unused
 from tinsmith.data.report import DataReport, Step, categories_of, histogram
+from tinsmith.data.report_page import write_report
 from tinsmith.data.split import SPLITS
 from tinsmith.data.store import Store, conversation_of, line_of
 from tinsmith.data.workers import in_processes, process_count
@@ -66,6 +67,7 @@ def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: Sta
                 _write_split(out_dir / f"{split}.jsonl", prepared, split)
             write_tokens(out_dir / "tokens.jsonl", prepared.store, prepared.combined.splits)
     write_json(out_dir / "report.json", report.as_json())
+    write_report(out_dir / "report.html", report.as_json())
     record(context.recorder, RULES, Files.of_stage("data", out_dir))
     return _summary(report)
 
@@ -101,7 +103,7 @@ def _prepare(config: DataConfig, seed: int, model_dir: Path | None, folder: Path
         places = Places(store)
         combined = drop_duplicates(store, places, log)
         _refuse_too_few(result, len(combined.rows))
-        combine(store, combined, config, seed)
+        combine(store, combined, config, seed, places, log)
     return _Prepared(config, found, result, store, combined, "tokens" if model_dir else "characters")
 
 
@@ -220,7 +222,8 @@ def _report(prepared: _Prepared) -> DataReport:
         steps=tuple(_steps(prepared)),
         changes=result.tally,
         contradictions=combined.contradictions,
-        notes=(*_notes(result), *combined.notes),
+        survey=combined.survey,
+        notes=tuple(_notes(result)),
         files=prepared.found.files,
         lengths_unit=prepared.lengths_unit,
         lengths=histogram(prepared.store.numbers(prepared.lengths_unit)[combined.rows]),
@@ -246,9 +249,9 @@ def _summary(report: DataReport) -> Summary:
     named = {"duplicate": "exact duplicates"}
     changes = [f"{count} {named.get(what, what)}" for what in WHAT if (count := report.changes.records[what])]
     if changes:
-        summary.append(", ".join(changes) + ": see data/report.json")
+        summary.append(", ".join(changes) + ": see data/report.html")
     if report.contradictions:
         summary.append(
-            f"{len(report.contradictions)} pair(s) of answers seem to contradict each other: see data/report.json"
+            f"{len(report.contradictions)} pair(s) of answers seem to contradict each other: see data/report.html"
         )
     return tuple(summary)

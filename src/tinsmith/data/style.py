@@ -6,7 +6,7 @@ for each shared sentence.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -45,9 +45,9 @@ class StyleFlag:
 class Languages:
     """Conversations by language."""
 
-    counts: dict[str, int]
+    counts: dict[str, int] = field(default_factory=dict)
     """ISO 639-1 code -> conversations, the most frequent first; an empty code for texts too short to tell."""
-    usual: str
+    usual: str = ""
     """The language expected of every conversation; empty if there is none."""
 
 
@@ -55,9 +55,9 @@ class Languages:
 class RepeatedQuestions:
     """First questions that several conversations ask in the same words, with different answers."""
 
-    questions: int
-    conversations: int
-    example: str
+    questions: int = 0
+    conversations: int = 0
+    example: str = ""
     """The most frequent one, empty if there is none."""
 
 
@@ -90,7 +90,7 @@ def repeated_questions(
     values, first, counts = np.unique(columns["question"], return_index=True, return_counts=True)
     is_repeated = (counts > 1) & (values != 0)
     if not is_repeated.any():
-        return RepeatedQuestions(0, 0, "")
+        return RepeatedQuestions()
     most = min(np.flatnonzero(is_repeated & (counts == counts[is_repeated].max())), key=lambda number: first[number])
     question = next(one.content for one in conversation(int(first[most])).messages if one.role == "user")
     return RepeatedQuestions(int(is_repeated.sum()), int(counts[is_repeated].sum()), quoted(question))
