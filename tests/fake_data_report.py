@@ -1,5 +1,7 @@
 """A data report made by hand, with something in every section."""
 
+from tinsmith.data.advice import UNUSED_FIELDS
+
 
 def change(what, reason, count, detail="", file="a.jsonl", position="line 3"):
     example = {"file": file, "position": position, "detail": detail}
@@ -26,6 +28,7 @@ def empty_report(used=1000):
         "languages": {"counts": {"en": used - 10, "": 10}, "usual": "en"},
         "form": {"markdown": 10, "emoji": 0, "blocks": 0, "long_blocks": 0, "several_turns": 0},
         "spellings": [],
+        "unused": [],
         "notes": [],
         "files": {"a.jsonl": "0" * 64},
         "lengths": {"unit": "characters", "bins": [{"low": 0, "high": 100, "count": used}]},
@@ -63,6 +66,7 @@ def full_report(text="plain"):
         "languages": {"counts": {"en": 600, "sv": 390, "": 10}, "usual": "en"},
         "form": {"markdown": 10, "emoji": 1, "blocks": 900, "long_blocks": 400, "several_turns": 5},
         "spellings": [{"forms": [{"text": text, "count": 9, "file": text, "position": "line 1"}] * 2}],
+        "unused": [{"name": text, "reason": UNUSED_FIELDS, "count": 9}, {"name": text, "reason": text, "count": 1}],
         "notes": [text],
         "files": {text: "0" * 64},
     }

@@ -296,7 +296,8 @@ def test_check_and_run_name_mistakes_in_the_questions_before_anything_slow(tmp_p
     assert done.exit_code == 2 and "mine.csv:3: kind: must be one of" in done.stderr
 
 
-def test_check_counts_the_questions(tmp_path):
+def test_check_counts_the_questions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     records = [{"messages": c.as_dicts()} for c in tiny_conversations(40)]
     (tmp_path / "chats.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     (tmp_path / "tinsmith.toml").write_text('[data]\npath = "chats.jsonl"\n[answers]\nquestions = "mine.csv"\n')

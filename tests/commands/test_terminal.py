@@ -149,12 +149,15 @@ def test_ordinary_text_is_shown_as_it_is(capfd):
 
 @pytest.mark.parametrize(
     ("name", "exit_code", "shown"),
-    [("chats", 0, "0]0;owned[2J31mgnp.exe"), (f"chats{ESCAPES}", 2, "chats\\x1b]0;owned")],
+    [("chats", 0, "1]0;owned[2J31mgnp.exe (2)"), (f"chats{ESCAPES}", 2, "chats\\x1b]0;owned")],
     ids=["in records", "in a file name"],
 )
-def test_escape_sequences_in_data_do_not_reach_the_terminal(tmp_path, name, exit_code, shown):
+def test_escape_sequences_in_data_do_not_reach_the_terminal(
+    tmp_path, tmp_path_factory, monkeypatch, name, exit_code, shown
+):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     records = [
-        {"messages": c.as_dicts(), "category": f"{i % 3}{ESCAPES}", "id": f"{i}{ESCAPES}"}
+        {"messages": c.as_dicts(), "category": f"{int(i < 2)}{ESCAPES}", "id": f"{i}{ESCAPES}"}
         for i, c in enumerate(tiny_conversations(40))
     ]
     records[3]["messages"] = records[3]["messages"][:1]

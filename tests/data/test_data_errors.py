@@ -9,7 +9,7 @@ from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError
 from tinsmith.data.read.find import find_pieces
-from tinsmith.data.read.record import Unusable
+from tinsmith.data.read.record import Unusable, Unused
 from tinsmith.data.stage import check_data, prepare_data
 from tinsmith.model.conversations import read_jsonl
 
@@ -86,17 +86,23 @@ def test_missing_empty_and_unset_paths(tmp_path):
 
 USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
 UNUSABLE = [
-    ({"messages": [ASSISTANT, USER, ASSISTANT]}, "message 1 is from 'assistant' but should be from 'user'"),
-    ({"messages": [USER]}, "the last message is not from 'assistant'"),
+    (
+        {"messages": [ASSISTANT, USER, ASSISTANT]},
+        "user and assistant do not take turns (message 1 is from 'assistant')",
+    ),
+    ({"messages": [USER]}, "the last message is not from the assistant"),
     ({"messages": []}, "no messages"),
     ({"messages": "Hi"}, "the messages are not a list ('messages' is text)"),
-    ({"messages": [USER, {"role": "assistant", "content": " "}]}, "message 2 (role 'assistant') is empty"),
-    ({"messages": [USER, {"role": "assistant", "content": None}]}, "message 2 (role 'assistant') is empty"),
+    ({"messages": [USER, {"role": "assistant", "content": " "}]}, "a message is empty (message 2, role 'assistant')"),
+    ({"messages": [USER, {"role": "assistant", "content": None}]}, "a message is empty (message 2, role 'assistant')"),
     ({"messages": [USER, {"role": "assistant", "content": 3}]}, "expected text (content of message 2 is a number)"),
     ({"messages": [USER, {"role": "assistant"}]}, "a message has no content (message 2, role 'assistant')"),
     ({"messages": [USER, "Hello"]}, "a message is not an object with role and content (message 2 is text)"),
     ({"messages": [{"content": "Hi"}, ASSISTANT]}, "a message has no role (message 1; its keys: 'content')"),
-    ({"messages": [{"role": "critic", "content": "Hi"}, ASSISTANT]}, "message 1 has role 'critic', expected one of"),
+    (
+        {"messages": [{"role": "critic", "content": "Hi"}, ASSISTANT]},
+        "a role other than system, user, assistant (message 1 has role 'critic')",
+    ),
     (
         {"messages": [USER, {"role": "tool", "content": "x"}, ASSISTANT]},
         "a tool call or its result, which is not supported (message 2, role 'tool')",
@@ -105,14 +111,20 @@ UNUSABLE = [
         {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [1]}]},
         "a tool call or its result, which is not supported (message 2",
     ),
-    ({"messages": [USER, ASSISTANT, {"role": "system", "content": "x"}]}, "message 3 is a system message"),
+    (
+        {"messages": [USER, ASSISTANT, {"role": "system", "content": "x"}]},
+        "a system message that is not the first (message 3)",
+    ),
     (
         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ASSISTANT]},
         "a part that is no text, such as a picture (content of message 1 has type 'image_url')",
     ),
-    ({"q": "What is <|im_start|>?", "a": "A token."}, "message 1 contains '<|im_start|>', which marks a turn"),
-    ({"q": "Hi", "a": "Hello<end_of_turn>"}, "message 2 contains '<end_of_turn>', which marks a turn"),
-    ({"q": "Half \ud83d", "a": "x"}, "message 1 contains half of a surrogate pair at character 6"),
+    (
+        {"q": "What is <|im_start|>?", "a": "A token."},
+        "a marker of a turn in a chat format (message 1 has '<|im_start|>')",
+    ),
+    ({"q": "Hi", "a": "Hello<end_of_turn>"}, "a marker of a turn in a chat format (message 2 has '<end_of_turn>')"),
+    ({"q": "Half \ud83d", "a": "x"}, "half of a surrogate pair (message 1, character 6)"),
     ({"text": "Hi", "label": 1}, "no conversation in it (its keys: 'text', 'label')"),
     (
         {"instruction": "a", "output": "b", "history": ["x"]},
@@ -160,7 +172,7 @@ def test_too_few_conversations_and_too_few_questions(tmp_path):
     assert "only 9 usable conversation(s), at least 10" in message_for(path)
     path.write_text("".join(json.dumps(record) + "\n" for record in [*GOOD[:9], {"q": "Why?", "a": ""}, GOOD[0]]))
     message = message_for(path, max_dropped=0.2)
-    assert "few.jsonl, line 10: message 2 (role 'assistant') is empty" in message
+    assert "few.jsonl, line 10: a message is empty: message 2, role 'assistant'" in message
     assert "few.jsonl, line 11: same messages as an earlier conversation: few.jsonl, line 1" in message
     path.write_text("".join(json.dumps({"q": "Why?", "a": f"Because {n}."}) + "\n" for n in range(20)))
     assert "the 20 conversations ask only 1 different question(s)" in message_for(path)
@@ -180,8 +192,8 @@ def test_a_system_prompt_that_cannot_be_used(tmp_path):
 
 
 NAMES = [
-    ({"id": "a\ud83d"}, None, "id contains half of a surrogate pair at character 2"),
-    ({"category": "\udc00"}, None, "category contains half of a surrogate pair at character 1"),
+    ({"id": "a\ud83d"}, None, "half of a surrogate pair: id, character 2"),
+    ({"category": "\udc00"}, None, "half of a surrogate pair: category, character 1"),
     (
         {"id": "red\x1b[31m\x00 one"},
         ("red[31m one", "d"),
@@ -242,4 +254,4 @@ def test_odd_names_of_files_that_are_no_data_are_shown_escaped(tmp_path):
     with open(os.path.join(os.fsencode(tmp_path), b"\xff", b"\x1b.txt"), "w"):
         pass
     report = check_data(DataConfig(path=str(tmp_path)), seed=0)
-    assert report.notes == ("not used: \\xff/\\x1b.txt: no data files by their ending (1)",)
+    assert report.unused == (Unused("\\xff/\\x1b.txt", "no data files by their ending"),)

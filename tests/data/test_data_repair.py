@@ -75,8 +75,12 @@ MARKERS = (
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
 def test_a_turn_marker_of_any_family_makes_a_record_unusable(marker, role):
     hidden_inside = marker[:2] + "\u200b" + marker[2:]
-    messages = [(name, f"x{hidden_inside}y" if name == role else "ok") for name in ("system", "user", "assistant")]
-    with pytest.raises(Unusable, match=re.escape(f"contains {marker!r}, which marks a turn")):
+    roles = ("system", "user", "assistant")
+    number = roles.index(role) + 1
+    messages = [(name, f"x{hidden_inside}y" if name == role else "ok") for name in roles]
+    with pytest.raises(
+        Unusable, match=re.escape(f"a marker of a turn in a chat format (message {number} has {marker!r})")
+    ):
         repaired(*messages)
 
 

@@ -45,6 +45,7 @@ def test_what_matters_comes_first_and_is_no_more_than_ten_sentences():
     texts = [one.text for one in advice(full_report())]
     assert texts == [
         "40 of 1,100 records were left out; message is empty plain, such as plain, plain.",
+        "A field of records is not used: plain in 9 records.",
         "A pair of answers seems to contradict each other, such as those to “plain”: 5000 SEK or no.",
         "A name is spelled in two ways, such as plain (9) and plain (9).",
         "2 conversations are longer than data.max_tokens: the last messages were cut off.",
@@ -53,7 +54,6 @@ def test_what_matters_comes_first_and_is_no_more_than_ten_sentences():
         "In 2 conversations the answer has no content, such as plain, plain.",
         "In 1 conversation the answer seems cut off, such as plain, plain.",
         "Others stand out for other reasons: answer repeats its question (2).",
-        "The block that ends answers is on one line in 500 conversations, and over several lines in 400.",
     ]
     assert len(texts) == MOST
 
@@ -76,6 +76,11 @@ def test_private_data_comes_before_everything_else():
         (
             {"categories": [{"name": "a", "count": 997, "share": 0.997}, {"name": "b", "count": 3, "share": 0.003}]},
             "A category has fewer than 5 conversations: b (3).",
+        ),
+        ({"unused": [{"name": "a.txt", "reason": "hidden files", "count": 1}]}, "not used: a.txt (hidden files)."),
+        (
+            {"form": {**empty_report()["form"], "blocks": 900, "long_blocks": 400}},
+            "on one line in 500 conversations, and over several lines in 400.",
         ),
         ({"splits": {"train": 80, "val": 10, "test": 10}}, "There are only 100 conversations, and 10 of them measure"),
     ],

@@ -100,14 +100,15 @@ def test_everything_unused_is_named_once(tmp_path):
     assert f"not read, since only {', '.join(reader.ENDINGS)} are: 2 (a.xlsx, b.jpg)" in documents.notes
 
 
-def test_check_counts_documents_and_names_those_it_cannot_use(tmp_path, capsys):
+def test_check_counts_documents_and_names_those_it_cannot_use(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     records = [{"q": f"Do you sell {word} {word[::-1]}?", "a": f"About {word}."} for word in WORDS]
     (tmp_path / "faq.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "hire.md").write_text("# Hire\n\n## Day\n\n$18.\n\n## Week\n\n$80.\n")
     (tmp_path / "shop" / "empty.txt").write_text("")
     (tmp_path / "tinsmith.toml").write_text('[data]\npath = "faq.jsonl"\ndocuments = "shop"\n')
-    check(tmp_path / "tinsmith.toml", ())
+    check(tmp_path / "tinsmith.toml", (), None)
     shown = capsys.readouterr().out
     assert "documents: 2 sections in 1 file(s)\n  not used: is empty: 1 (empty.txt)\n" in shown
 

@@ -14,6 +14,10 @@ _MANY_DUPLICATES = 0.05
 _TWO_WAYS = 0.05
 
 
+UNUSED_FIELDS = "fields of records that are not used"
+"""Reason of `Unused` for a field."""
+
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What a flag means for its owner."""
@@ -109,8 +113,8 @@ def advice(report: Mapping[str, Any]) -> tuple[Advice, ...]:
         report: As written to `report.json`.
     """
     everything = (
-        *(_private, _left_out, _contradictions, _spellings, _cut, _flagged, _blocks),
-        *(_duplicates, _languages, _categories, _size),
+        *(_private, _left_out, _unused_fields, _contradictions, _spellings, _cut, _flagged, _blocks),
+        *(_duplicates, _languages, _categories, _unused_files, _size),
     )
     return tuple(one for part in everything for one in part(report))[:MOST]
 
@@ -138,6 +142,31 @@ def _left_out(report: Mapping[str, Any]) -> Iterator[Advice]:
         verb = "was" if count == 1 else "were"
         yield Advice(
             f"{count:,} of {read:,} records {verb} left out; {reason}{_such_as(most)}.", "Correct them.", "left-out"
+        )
+
+
+def _unused_fields(report: Mapping[str, Any]) -> Iterator[Advice]:
+    fields = [one for one in report["unused"] if one["reason"] == UNUSED_FIELDS]
+    if fields:
+        most = max(fields, key=lambda one: one["count"])
+        start = "A field of records is" if len(fields) == 1 else f"{len(fields)} fields of records are"
+        yield Advice(
+            f"{start} not used: {most['name']} in {most['count']:,} records"
+            + (f" and {len(fields) - 1} more." if len(fields) > 1 else "."),
+            "Name them in data.fields if the model should learn from them.",
+            "not-used",
+        )
+
+
+def _unused_files(report: Mapping[str, Any]) -> Iterator[Advice]:
+    files = [one for one in report["unused"] if one["reason"] != UNUSED_FIELDS]
+    if files:
+        start = "A file or part of a file is" if len(files) == 1 else f"{len(files):,} files or parts of files are"
+        more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
+        yield Advice(
+            f"{start} not used: {files[0]['name']} ({files[0]['reason']}){more}.",
+            "Fine if they hold no conversations.",
+            "not-used",
         )
 
 

@@ -62,11 +62,8 @@ def repair(record: Record, fields: FieldMap | None = None) -> Repaired:
     if len(messages) > 1 and messages[-1].role == "user" and messages[-2].role == "assistant":
         changes.append(Repair("last user message has no answer: removed", f"message {len(messages)}"))
         messages.pop()
-    for number, message in enumerate(messages[1:], start=2):
-        if message.role == "system":
-            raise Unusable(f"message {number} is a system message, which may only come first")
     if problem := role_problem(messages):
-        raise Unusable(problem)
+        raise Unusable(*problem)
     category = _clean_name(written.category, "category", changes)
     conversation = Conversation(
         id=_clean_name(written.id, "id", changes) or f"{record.file}:{record.position}",
@@ -119,7 +116,7 @@ def _clean(text: str, where: str, changes: list[Repair]) -> str:
     if trimmed != normal:
         changes.append(Repair("surrounding space removed", where))
     if TURN_MARKERS and (marker := TURN_MARKERS.search(trimmed)):
-        raise Unusable(f"{where} contains {marker.group()!r}, which marks a turn in a chat format")
+        raise Unusable("the text has a marker of a turn in a chat format", f"{where} has {marker.group()!r}")
     return trimmed
 
 
@@ -136,7 +133,7 @@ def _refuse_surrogates(text: str, where: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise Unusable(f"{where} contains half of a surrogate pair at character {error.start + 1}") from error
+        raise Unusable("half of a surrogate pair", f"{where}, character {error.start + 1}") from error
 
 
 def _merged(messages: list[Message], changes: list[Repair]) -> list[Message]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinsmith.data.changes import WHAT, Tally
 from tinsmith.data.contradictions import Contradiction
+from tinsmith.data.read.record import Unused
 from tinsmith.data.survey import Survey
 
 
@@ -55,6 +56,8 @@ class DataReport:
     changes: Tally
     contradictions: tuple[Contradiction, ...]
     survey: Survey
+    unused: tuple[Unused, ...]
+    """Files, parts of files, and fields of records that are not used."""
     notes: tuple[str, ...]
     files: dict[str, str]
     """Name relative to the data folder -> sha256."""
@@ -68,7 +71,9 @@ class DataReport:
     def as_json(self) -> dict[str, Any]:
         """The report as plain lists and objects."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain |= {name: [asdict(one) for one in plain[name]] for name in ("categories", "steps", "contradictions")}
+        plain |= {
+            name: [asdict(one) for one in plain[name]] for name in ("categories", "steps", "contradictions", "unused")
+        }
         plain |= asdict(plain.pop("survey"))
         plain["records"] = {what: self.changes.records[what] for what in WHAT}
         plain["changes"] = self.changes.as_json()

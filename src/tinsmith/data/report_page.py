@@ -21,6 +21,7 @@ _HERE = Path(__file__).parent
 _MOST_PAIRS = 100
 _MOST_CATEGORIES = 50
 _MOST_FILES = 100
+_MOST_UNUSED = 20
 _STEPS = {
     "read": "Read",
     "valid": "Valid conversations",
@@ -35,6 +36,7 @@ _USES = {
 }
 _SECTIONS = (
     ("came-in", "What came in"),
+    ("not-used", "Not used"),
     ("left-out", "Left out"),
     ("changed", "Changed"),
     ("flagged", "Worth a look"),
@@ -46,6 +48,7 @@ _SECTIONS = (
     ("published", "Published"),
 )
 _FINE = {
+    "not-used": "Every file and field is used.",
     "left-out": "No record was left out.",
     "changed": "No text was changed.",
     "flagged": "No conversation stands out.",
@@ -132,6 +135,7 @@ def _values(report: Mapping[str, Any], published: Sequence[str]) -> dict[str, An
     records = report["records"]
     pairs = [[_side(pair["first"]), _side(pair["second"])] for pair in report["contradictions"][:_MOST_PAIRS]]
     counts = {
+        "not-used": len(report["unused"]),
         "left-out": records["dropped"] + records["duplicate"],
         "changed": records["repaired"] + records["cut"] + records["masked"],
         "flagged": records["flagged"],
@@ -149,6 +153,7 @@ def _values(report: Mapping[str, Any], published: Sequence[str]) -> dict[str, An
         "sections": [
             {"id": id, "title": title, "count": counts.get(id)} for id, title in _SECTIONS if counts.get(id) != 0
         ],
+        "unused": _unused(report),
         "left_out": _groups(report, "dropped", "duplicate"),
         "changed": _groups(report, "cut", "masked", "repaired"),
         "flagged": _groups(report, "flagged"),
@@ -176,6 +181,14 @@ def _figures(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"name": "left out", "count": records["dropped"] + records["duplicate"]}
     yield {"name": "changed", "count": max(records["repaired"], records["masked"], records["cut"])}
     yield {"name": "worth a look", "count": records["flagged"]}
+
+
+def _unused(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is not used, by reason; at most `_MOST_UNUSED` names of each."""
+    reasons: dict[str, list[Any]] = {}
+    for one in report["unused"]:
+        reasons.setdefault(one["reason"], []).append(one)
+    return [{"reason": reason, "count": len(all), "names": all[:_MOST_UNUSED]} for reason, all in reasons.items()]
 
 
 def _groups(report: Mapping[str, Any], *what: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from tinsmith.core.errors import DataError, listing
 from tinsmith.core.run_dir import replacing, write_json
 from tinsmith.core.scratch import scratch_folder
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.data.advice import UNUSED_FIELDS
 from tinsmith.data.changes import WHAT, ChangeLog
 from tinsmith.data.combine import Combined, Places, combine, drop_duplicates
 from tinsmith.data.fit import write_tokens
@@ -223,7 +224,8 @@ def _report(prepared: _Prepared) -> DataReport:
         changes=result.tally,
         contradictions=combined.contradictions,
         survey=combined.survey,
-        notes=tuple(_notes(result)),
+        unused=tuple(_unused(result)),
+        notes=tuple(f"{item.file}: {item.text}" for item in result.items if isinstance(item, Note)),
         files=prepared.found.files,
         lengths_unit=prepared.lengths_unit,
         lengths=histogram(prepared.store.numbers(prepared.lengths_unit)[combined.rows]),
@@ -233,14 +235,10 @@ def _report(prepared: _Prepared) -> DataReport:
     )
 
 
-def _notes(result: PartResult) -> Iterator[str]:
-    for item in result.items:
-        if isinstance(item, Note):
-            yield f"{item.file}: {item.text}"
-        elif isinstance(item, Unused):
-            yield f"not used: {item.name}: {item.reason} ({item.count})"
+def _unused(result: PartResult) -> Iterator[Unused]:
     for (file, field), count in result.unused_fields.items():
-        yield f"not used: {file}: field {field!r} ({count})"
+        yield Unused(f"{file}: {field}", UNUSED_FIELDS, count)
+    yield from (item for item in result.items if isinstance(item, Unused))
 
 
 def _summary(report: DataReport) -> Summary:

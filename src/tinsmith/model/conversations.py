@@ -38,23 +38,25 @@ class Conversation:
         return [{"role": m.role, "content": m.content} for m in self.messages]
 
 
-def role_problem(messages: Sequence[Message]) -> str | None:
-    """Reason why `messages` is not a valid conversation, or None if it is."""
+def role_problem(messages: Sequence[Message]) -> tuple[str, str] | None:
+    """Why `messages` is not a valid conversation, and where; None if it is one."""
     if not messages:
-        return "no messages"
-    for index, message in enumerate(messages):
+        return "no messages", ""
+    for number, message in enumerate(messages, start=1):
         if message.role not in ROLES:
-            return f"message {index + 1} has role {message.role!r}, expected one of {', '.join(ROLES)}"
+            return f"a role other than {', '.join(ROLES)}", f"message {number} has role {message.role!r}"
         if not message.content.strip():
-            return f"message {index + 1} (role {message.role!r}) is empty"
+            return "a message is empty", f"message {number}, role {message.role!r}"
     turns = messages[1:] if messages[0].role == "system" else messages
-    first = len(messages) - len(turns)
+    first = len(messages) - len(turns) + 1
     for index, message in enumerate(turns):
         expected = ("user", "assistant")[index % 2]
+        if message.role == "system":
+            return "a system message that is not the first", f"message {first + index}"
         if message.role != expected:
-            return f"message {first + index + 1} is from {message.role!r} but should be from {expected!r}"
+            return "user and assistant do not take turns", f"message {first + index} is from {message.role!r}"
     if not turns or turns[-1].role != "assistant":
-        return "the last message is not from 'assistant'"
+        return "the last message is not from the assistant", ""
     return None
 
 
