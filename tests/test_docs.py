@@ -30,7 +30,7 @@ def source_files() -> Iterator[str]:
 
 SOURCES = list(source_files())
 CODE_ENDINGS = (".py", ".js", ".mjs", ".css", ".html")
-WRITTEN_BY_A_RUN = {"index.html", "card.html", "404.html"}
+WRITTEN_BY_A_RUN = {"index.html", "card.html", "404.html", "report.html", "data/report.html", "runs/NAME-data.html"}
 MAX_LINE = 140
 
 
