@@ -57,7 +57,7 @@ def init(folder: Path) -> None:
     "report_path",
     type=PATH,
     metavar="FILE",
-    help="Where to write the report: a page, and the same as Markdown beside it. Default: a file in the folder runs, named after the run.",
+    help="Where to write the report, a page with the same as Markdown beside it. Default: a file in the folder runs.",
 )
 def check(**options: Any) -> None:
     """Check configuration and data before a run.
