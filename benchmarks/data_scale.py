@@ -4,13 +4,15 @@ Usage: python data_scale.py [--sizes 1000 10000 ...] [--kinds templated random] 
 `tinsmith run --to data` in a fresh process on a run whose base stage has finished. The floor beside it is what one
 process needs to read the same records, parse their JSON and tokenize their text once; it is measured on at most 10,000
 records and scaled. Up to that size `tinsmith check` is timed, too. Points that are not measured again stay in the
-results, each with the commit it belongs to.
+results, each with the commit it belongs to. `--ray .venv-ray/bin/python` repeats every point on Ray and compares bytes.
 """
 
 import argparse
 import itertools
 import json
 import math
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -35,8 +37,10 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--max-tokens", type=int, default=1024)
     parser.add_argument("--work", type=Path, default=HERE / ".work" / "data_scale", help="folder for data and runs")
     parser.add_argument("--image", type=Path, default=_IMAGE)
+    parser.add_argument("--ray", type=Path, metavar="PYTHON", help="also run on Ray, with an environment that has it")
     parser.add_argument("--floor", type=Path, nargs=2, metavar=("DATA", "MODEL"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.floor:
@@ -44,7 +48,7 @@ def main() -> None:
         return
     points = {(point["kind"], point["conversations"]): point for point in published("data_scale").get("points", [])}
     for size, kind in itertools.product(sorted(arguments.sizes), arguments.kinds):
-        points[kind, size] = measured(kind, size, arguments.model, arguments.work)
+        points[kind, size] = measured(kind, size, arguments)
         print(json.dumps(points[kind, size]), file=sys.stderr)
     ordered = [points[key] for key in sorted(points)]
     report = {
@@ -58,17 +62,17 @@ def main() -> None:
     plot(ordered, arguments.image)
 
 
-def measured(kind: str, size: int, model: str, work: Path) -> dict[str, Any]:
-    """One point: the stage, its floor, and the check."""
-    name = f"{kind}-{size}"
+def measured(kind: str, size: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One point: the stage, its floor, the check, and the stage on Ray."""
+    name, work = f"{kind}-{size}", arguments.work
     data = work / "data" / name
     if not (data / "complete").exists():
         write_conversations(data / "files", size, kind, SEED)
         (data / "complete").touch()
     config = work / f"{name}.toml"
     config.write_text(
-        f'name = "{name}"\nseed = {SEED}\n[base]\nmodel = {json.dumps(model)}\n'
-        f"[data]\npath = {json.dumps(str((data / 'files').resolve()))}\n"
+        f'name = "{name}"\nseed = {SEED}\n[base]\nmodel = {json.dumps(arguments.model)}\n'
+        f"[data]\nmax_tokens = {arguments.max_tokens}\npath = {json.dumps(str((data / 'files').resolve()))}\n"
     )
     tinsmith = [sys.executable, "-m", "tinsmith"]
     run = [*tinsmith, "run", str(config), "--runs", str(work / "runs")]
@@ -87,9 +91,29 @@ def measured(kind: str, size: int, model: str, work: Path) -> dict[str, Any]:
         "floor_cpu_seconds": floor_result["cpu_seconds"] * scale,
     }
     if size <= _CHECK_RECORDS:
-        check = run_sampled([*tinsmith, "check", str(config)], work / f"{name}.check.log")
-        point["check"] = check
+        point["check"] = run_sampled([*tinsmith, "check", str(config)], work / f"{name}.check.log")
+    if arguments.ray:
+        point["ray"] = measured_on_ray(run, arguments.ray, work / "runs" / name, work / f"{name}.ray.log")
+    if size > _CHECK_RECORDS:  # gigabytes
+        shutil.rmtree(data)
+    shutil.rmtree(work / "runs" / name)
     return point
+
+
+def measured_on_ray(run: list[str], python: Path, folder: Path, log: Path) -> dict[str, Any]:
+    """The stage with Ray's workers on this machine; its files must have the bytes that they have without it."""
+    stamp = folder / "stamps" / "data.json"
+    outputs = json.loads(stamp.read_text())["outputs"]
+    os.environ["TINSMITH_RAY"] = "local"
+    try:
+        sample = run_sampled([str(python), *run[1:], "--from", "data", "--to", "data", "--force"], log)
+    finally:
+        del os.environ["TINSMITH_RAY"]
+    on_ray = json.loads(stamp.read_text())["outputs"]
+    if on_ray != outputs:
+        sys.exit(f"Ray wrote other bytes: {sorted(name for name in outputs if on_ray.get(name) != outputs[name])}")
+    # Ray's workers are not this process's children when they end, so their processor time is not known.
+    return {name: value for name, value in sample.items() if name != "cpu_seconds"} | {"same_bytes": True}
 
 
 def run_sampled(command: list[str], log: Path) -> dict[str, float]:
