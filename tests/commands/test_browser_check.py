@@ -36,3 +36,16 @@ def test_stages_without_a_browser_and_finished_ones_ask_for_nothing(nothing_inst
     for name in ("bench", "card", "app"):
         write_json(folder.stamp(name), {})
     require_browser(folder, "base", "app")
+
+
+def test_data_is_read_first_only_to_spare_a_download(nothing_installed, tmp_path, monkeypatch):
+    """Reading a million conversations takes minutes, and the data stage does it anyway."""
+    checked = []
+    monkeypatch.setattr("tinsmith.data.stage.check_data", lambda config, seed: checked.append(config.path))
+    (tmp_path / "tinsmith.toml").write_text('name = "shop"\n[data]\npath = "chats.jsonl"\n')
+    for finished in (False, True):
+        if finished:
+            write_json(RunDir(tmp_path / "runs" / "shop").stamp("base"), {})
+        with pytest.raises(MissingDependency):
+            run(tmp_path / "tinsmith.toml", RunOptions(runs_dir=tmp_path / "runs"))
+        assert len(checked) == 1

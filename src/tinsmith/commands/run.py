@@ -45,12 +45,14 @@ def run(config_path: Path, options: RunOptions) -> None:
     from tinsmith.model.answers.wordings import read_wordings
 
     config = load_config(config_path, options.settings)
+    folder = RunDir(options.runs_dir / config.name)
     if options.first in ("base", "data"):
-        check_data(config.data, config.seed)  # before a base model is fetched
+        if not folder.stamp("base").exists():
+            # Before a base model is fetched. With one, the data stage reads the data and says the same.
+            check_data(config.data, config.seed)
         questions = read_questions(Path(config.answers.questions)) if config.answers.questions else []
         if config.answers.wordings:
             read_wordings(Path(config.answers.wordings), questions)
-    folder = RunDir(options.runs_dir / config.name)
     command = ("run", config_path, *options.to_continue())
     run_and_report(config, folder, options, configuration_id(config_path, folder), command)
 
