@@ -10,10 +10,9 @@ import pytest
 
 from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
-from tinsmith.data import dedup
-from tinsmith.data.dedup import content_hash, near_duplicate_clusters
+from tinsmith.data.duplicates import content_hash
 from tinsmith.data.split import Rows, split_rows
-from tinsmith.data.stage import check_data, prepare_data
+from tinsmith.data.stage import prepare_data
 from tinsmith.model.conversations import Conversation, Message, read_jsonl
 
 TENTH = {"val": 0.1, "test": 0.1}
@@ -42,7 +41,7 @@ def split_conversations(conversations, clusters, fractions, seed):
     labels = np.empty(len(conversations), int)
     for number, members in enumerate(clusters):
         labels[members] = number
-    hashes = b"".join(bytes.fromhex(content_hash(one)) for one in conversations)
+    hashes = b"".join(content_hash(one) for one in conversations)
     rows = Rows(
         np.frombuffer(hashes, np.uint8).reshape(-1, 32),
         np.array([names.index(one.category) for one in conversations]),
@@ -54,11 +53,6 @@ def split_conversations(conversations, clusters, fractions, seed):
 
 def alone(conversations):
     return [[index] for index in range(len(conversations))]
-
-
-def jaccard(a, b):
-    sets = [{t[i : i + 5] for i in range(max(1, len(t) - 4))} for t in (a, b)]
-    return len(sets[0] & sets[1]) / len(sets[0] | sets[1])
 
 
 def test_totals_are_right_with_many_small_categories():
@@ -137,66 +131,7 @@ def test_split_depends_on_contents_and_seed_not_on_the_order_of_files(tiny_llama
     assert set(other["test"]) != set(straight["test"])
 
 
-def test_clusters_are_exactly_the_components_of_pairwise_similarity():
-    chance = random.Random(7)
-    questions = []
-    for _ in range(60):
-        words = random_text(chance, chance.randint(1, 12)).split()
-        questions.append(" ".join(words))
-        for _ in range(chance.randint(0, 3)):
-            changed = list(words)
-            changed[chance.randrange(len(changed))] = random_text(chance, 1)
-            questions.append(" ".join(changed))
-    chance.shuffle(questions)
-    parents = list(range(len(questions)))
-    for i in range(len(questions)):
-        for j in range(i):
-            if questions[i] == questions[j] or jaccard(questions[i], questions[j]) >= 0.7:
-                parents = [parents[j] if p == parents[i] else p for p in parents]
-    expected = Counter(parents)
-    clusters = near_duplicate_clusters([conversation(n, q) for n, q in enumerate(questions)])
-    assert sorted(map(len, clusters)) == sorted(expected.values())
-    assert all(len({parents[index] for index in cluster}) == 1 for cluster in clusters)
-    assert max(map(len, clusters)) > 1
-
-
-@pytest.mark.parametrize("a", ["abcdefghijklmnopqrstu", "abcdefghijklmnopqrstuvwx"])
-@pytest.mark.parametrize("extra", ["", "z"])
-def test_a_similarity_of_exactly_seven_tenths_counts(a, extra):
-    # 21 characters are 17 shingles, and with another end 14 of 20 are shared. Of 24 characters, 20 shingles, the
-    # first 18 hold 14: the least that the shortest prefix still finds.
-    b = a[:18] + ("xyz" if len(a) == 21 else "") + extra
-    assert (jaccard(a, b) == 0.7) is (extra == "")
-    assert len(near_duplicate_clusters([conversation(1, a), conversation(2, b)])) == (1 if extra == "" else 2)
-
-
 def test_shares_above_a_half_do_not_round_the_total_up():
     conversations = random_conversations({f"cat{n}": 16 for n in range(10)})
     splits = split_conversations(conversations, alone(conversations), TENTH, seed=0)
     assert {name: len(members) for name, members in splits.items()} == {"train": 128, "val": 16, "test": 16}
-
-
-def test_case_and_punctuation_do_not_make_another_question():
-    questions = ["What is it?", "what is   IT", "¿?", "!!", "Où?", "où"]
-    clusters = near_duplicate_clusters([conversation(n, q) for n, q in enumerate(questions)])
-    assert sorted(clusters) == [[0, 1], [2], [3], [4, 5]]
-
-
-def test_ten_thousand_records_are_not_compared_pair_by_pair(tmp_path, monkeypatch):
-    compared = []
-    compare = dedup._join_if_similar
-    monkeypatch.setattr(dedup, "_join_if_similar", lambda *pair: compared.append(1) or compare(*pair))
-    chance = random.Random(0)
-    path = tmp_path / "large.jsonl"
-    vocabulary = random_text(chance, 2000).split()
-    with path.open("w") as file:
-        for n in range(10_000):
-            record = {
-                "category": f"c{n % 30}",
-                "q": " ".join(chance.choices(vocabulary, k=12)),
-                "a": random_text(chance, 30),
-            }
-            file.write(json.dumps(record) + "\n")
-    report = check_data(DataConfig(path=str(path)), seed=0)
-    assert 0 < len(compared) < 200_000  # of 50 million pairs
-    assert report.splits == {"train": 8000, "val": 1000, "test": 1000}

@@ -14,7 +14,7 @@ from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import file_sha256
 from tinsmith.data.changes import read_changes
 from tinsmith.data.fit import TokenCounts, fit, write_tokens
-from tinsmith.data.pieces import SCHEMA, columns_of
+from tinsmith.data.pieces import SCHEMA, columns_of, complete
 from tinsmith.data.report import histogram
 from tinsmith.data.stage import check_data, prepare_data
 from tinsmith.data.store import PartWriter, Store
@@ -171,7 +171,7 @@ def test_each_gate_stops_on_one_wrong_conversation(change, gate, tmp_path):
 
     def write(*counts):
         conversation = tiny_conversations(1)[0]
-        with PartWriter(tmp_path, 0, SCHEMA) as rows:
+        with PartWriter(tmp_path, 0, SCHEMA, complete) as rows:
             for one in counts:
                 rows.add(conversation, {**columns_of(conversation), **asdict(one), "changed": 0})
         splits = {"train": np.array([0, 1]), "val": np.array([2]), "test": np.array([3])}

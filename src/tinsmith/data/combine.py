@@ -9,7 +9,7 @@ import numpy as np
 from tinsmith.core.config import DataConfig
 from tinsmith.data.changes import WHAT, Change, ChangeLog
 from tinsmith.data.contradictions import Contradiction, find_contradictions
-from tinsmith.data.dedup import near_duplicate_clusters
+from tinsmith.data.duplicates import near_duplicates
 from tinsmith.data.pieces import short_hash
 from tinsmith.data.split import Rows, split_rows
 from tinsmith.data.store import Store
@@ -95,9 +95,10 @@ def combine(
     combined.system_prompt = _common_prompt(store, combined.rows)
     conversations = [store.conversation(row) for row in combined.rows]
     combined.contradictions = find_contradictions(conversations)
-    labels = np.empty(len(combined.rows), np.int64)
-    for number, members in enumerate(near_duplicate_clusters(conversations)):
-        labels[members] = number
+    labels = near_duplicates(
+        store.hashes("signature")[combined.rows].view(np.uint32),
+        lambda index: store.conversation(combined.rows[index]).question,
+    )
     combined.survey = survey(store, combined.rows, labels, config.language, partial(places.change, log, "flagged"))
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
     rows = Rows(store.hashes("content")[combined.rows], categories, labels)

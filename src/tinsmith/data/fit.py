@@ -4,6 +4,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from tinsmith.core.run_dir import replacing
 from tinsmith.data.store import Store
 from tinsmith.model.conversations import Conversation
-from tinsmith.model.tokens import ChatTokenizer, Tokens
+from tinsmith.model.tokens import ChatTokenizer, Tokens, count_supervised
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +55,16 @@ def fit(conversation: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -
     # User and assistant take turns (role_problem checked it), so every second message ends a turn.
     ends = range(2 + (messages[0].role == "system"), len(messages) + 1, 2)
 
-    def first(end: int) -> Conversation:
-        return replace(conversation, messages=messages[:end])
+    @cache
+    def encoded(end: int) -> Tokens:
+        return tokenizer.encode(replace(conversation, messages=messages[:end]))
 
     # A longer conversation has more tokens, so a few are encoded, not one for each turn.
-    fitting = bisect_right(ends, max_tokens, key=lambda end: len(tokenizer.encode(first(end)).ids))
+    fitting = bisect_right(ends[:-1], max_tokens, key=lambda end: len(encoded(end).ids))
     if not fitting:
-        count = len(tokenizer.encode(first(ends[0])).ids)
-        raise TooLong(f"{count} tokens, data.max_tokens is {max_tokens}")
-    kept = first(ends[fitting - 1])
-    kept_tokens = tokenizer.encode(kept)
+        raise TooLong(f"{len(encoded(ends[0]).ids)} tokens, data.max_tokens is {max_tokens}")
+    end = ends[fitting - 1]
+    kept, kept_tokens = replace(conversation, messages=messages[:end]), encoded(end)
     change = (
         f"cut from {len(tokens.ids)} to {len(kept_tokens.ids)} tokens (data.max_tokens is {max_tokens}): "
         f"{len(messages) - len(kept.messages)} last messages removed"
@@ -74,7 +75,7 @@ def fit(conversation: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -
 def _counts(conversation: Conversation, tokens: Tokens, tokenizer: ChatTokenizer) -> TokenCounts:
     inner = tokenizer.tokenizer
     end_id = inner.convert_tokens_to_ids(tokenizer.family.end_of_turn)
-    supervised_ends = sum(1 for id, on in zip(tokens.ids, tokens.mask, strict=True) if on and id == end_id)
+    supervised_ends = count_supervised(tokens.ids, tokens.mask, end_id)
     if tokenizer.family.has_bos:
         is_bos_right = tokens.ids[0] == inner.bos_token_id and tokens.ids.count(inner.bos_token_id) == 1
     else:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from tinsmith.core.errors import DataError
 from tinsmith.core.field_map import FieldMap
 from tinsmith.data.changes import WHAT, Change, ChangeLog, Tally
-from tinsmith.data.dedup import content_hash
+from tinsmith.data.duplicates import SIGNATURE_SIZE, content_hash, signatures
 from tinsmith.data.features import FEATURES, features, flags
 from tinsmith.data.fit import TokenCounts, TooLong, fit
 from tinsmith.data.read.piece import read_piece
@@ -48,10 +48,11 @@ SCHEMA = pa.schema(
         pa.field("is_bos_right", pa.bool_()),
         pa.field("changed", pa.uint8()),
         *(pa.field(name, _TYPES[kind]) for name, kind in FEATURES.items()),
+        pa.field("signature", pa.binary(4 * SIGNATURE_SIZE)),
     ]
 )
 """Columns of a row. `content`, `id` and `prompt` are hashes of the messages, the id and the system prompt; `changed`
-has one bit for each kind of change, in the order of `WHAT`."""
+has one bit for each kind of change, in the order of `WHAT`; `signature` is that of the first question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,10 @@ def process_part(part: Part) -> PartResult:
     result = PartResult()
     process = _Process(part.settings)
     path = changes_path(part.folder, part.number)
-    with path.open("w", encoding="utf-8", newline="\n") as file, PartWriter(part.folder, part.number, SCHEMA) as rows:
+    with (
+        path.open("w", encoding="utf-8", newline="\n") as file,
+        PartWriter(part.folder, part.number, SCHEMA, complete) as rows,
+    ):
         log = ChangeLog(file)
         for piece in part.pieces:
             for item in read_piece(piece, part.settings.fields):
@@ -195,15 +199,22 @@ def columns_of(conversation: Conversation) -> dict[str, Any]:
     """Columns that follow from the conversation alone."""
     first = conversation.messages[0]
     return {
-        "content": bytes.fromhex(content_hash(conversation)),
+        "content": content_hash(conversation),
         "id": short_hash(conversation.id),
         "category": conversation.category,
         "file": conversation.source["file"],
         "position": conversation.source["position"],
         "prompt": short_hash(first.content if first.role == "system" else ""),
+        "question": conversation.question,
         "characters": sum(len(message.content) for message in conversation.messages),
         **features(conversation),
     }
+
+
+def complete(rows: Sequence[dict[str, Any]]) -> None:
+    """Add the columns that are computed for many rows at once."""
+    for row, signature in zip(rows, signatures([row["question"] for row in rows]), strict=True):
+        row["signature"] = signature.tobytes()
 
 
 def short_hash(text: str) -> bytes:

@@ -62,11 +62,10 @@ def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: Sta
     # Next to the splits, where the same disk has to hold as much again.
     with scratch_folder(".parts-", out_dir) as folder:
         prepared = _prepare(config, context.seed, base_dir / "model", folder, out_dir / "changes.jsonl")
-        with prepared.store:
-            report = _report(prepared)
-            for split in SPLITS:
-                _write_split(out_dir / f"{split}.jsonl", prepared, split)
-            write_tokens(out_dir / "tokens.jsonl", prepared.store, prepared.combined.splits)
+        report = _report(prepared)
+        for split in SPLITS:
+            _write_split(out_dir / f"{split}.jsonl", prepared, split)
+        write_tokens(out_dir / "tokens.jsonl", prepared.store, prepared.combined.splits)
     write_json(out_dir / "report.json", report.as_json())
     write_report(out_dir / "report.html", report.as_json())
     record(context.recorder, RULES, Files.of_stage("data", out_dir))
@@ -80,9 +79,7 @@ def check_data(config: DataConfig, seed: int) -> DataReport:
         DataError: as in `prepare_data`.
     """
     with scratch_folder("tinsmith-check-") as folder:
-        prepared = _prepare(config, seed, None, folder, folder / "changes.jsonl")
-        with prepared.store:
-            return _report(prepared)
+        return _report(_prepare(config, seed, None, folder, folder / "changes.jsonl"))
 
 
 def _prepare(config: DataConfig, seed: int, model_dir: Path | None, folder: Path, changes: Path) -> _Prepared:

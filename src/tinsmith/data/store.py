@@ -4,17 +4,18 @@ A part is written by one process: `part-00000.jsonl` holds the lines, `part-0000
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
-from io import FileIO
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
+from tinsmith.core.random_access import RandomAccessFile
 from tinsmith.model.conversations import Conversation, Message
 
+Row = dict[str, Any]
+"""Column -> value."""
 _ROWS_AT_ONCE = 2000
 """Rows of a record batch."""
 
@@ -22,11 +23,19 @@ _ROWS_AT_ONCE = 2000
 class PartWriter:
     """Writes the rows of one part. Leave its `with` block to finish the files."""
 
-    def __init__(self, folder: Path, number: int, schema: pa.Schema) -> None:
-        """Open the files of part `number`; `schema` names the columns besides `size`, the bytes of a line."""
+    def __init__(self, folder: Path, number: int, schema: pa.Schema, complete: Callable[[list[Row]], None]) -> None:
+        """Name the files of part `number`.
+
+        Args:
+            folder: Folder of all parts.
+            number: Counts from 0.
+            schema: Columns besides `size`, the bytes of a line.
+            complete: Adds the columns that are computed for many rows at once.
+        """
+        self._complete = complete
         self._schema = schema.append(pa.field("size", pa.int64()))
         self._path = folder / f"part-{number:05}"
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[Row] = []
 
     def __enter__(self) -> "PartWriter":
         self._lines: BinaryIO = self._path.with_suffix(".jsonl").open("wb")
@@ -40,7 +49,7 @@ class PartWriter:
         self._sink.close()
         self._lines.close()
 
-    def add(self, conversation: Conversation, columns: dict[str, Any]) -> None:
+    def add(self, conversation: Conversation, columns: Row) -> None:
         """Write one row."""
         line = line_of(conversation)
         self._lines.write(line)
@@ -50,6 +59,7 @@ class PartWriter:
 
     def _flush(self) -> None:
         if self._rows:
+            self._complete(self._rows)
             self._columns.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=self._schema))
             self._rows.clear()
 
@@ -64,15 +74,7 @@ class Store:
         """Number of the first row of each part, and of all rows."""
         self._ends = np.concatenate([np.zeros(0, np.int64), *map(np.cumsum, sizes)])
         """End of each row's line in its part's file."""
-        self._files: dict[int, FileIO] = {}
-
-    def __enter__(self) -> "Store":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+        self._files: dict[int, RandomAccessFile] = {}
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -94,10 +96,8 @@ class Store:
         part = int(np.searchsorted(self._starts, row, side="right")) - 1
         start = int(self._ends[row - 1]) if row > self._starts[part] else 0
         if part not in self._files:
-            self._files[part] = self._parts[part].with_suffix(".jsonl").open("rb", buffering=0)
-        file = self._files[part]
-        file.seek(start)
-        return file.read(int(self._ends[row]) - start)
+            self._files[part] = RandomAccessFile.open(self._parts[part].with_suffix(".jsonl"))
+        return self._files[part].read(start, int(self._ends[row]))
 
     def conversation(self, row: int) -> Conversation:
         """The conversation of a row."""
@@ -105,8 +105,14 @@ class Store:
 
 
 def line_of(conversation: Conversation) -> bytes:
-    """A conversation as a line of JSON."""
-    return (json.dumps(asdict(conversation), ensure_ascii=False) + "\n").encode()
+    """A conversation as a line of JSON, as `write_jsonl` writes it."""
+    fields = {
+        "id": conversation.id,
+        "category": conversation.category,
+        "messages": conversation.as_dicts(),
+        "source": conversation.source,
+    }
+    return (json.dumps(fields, ensure_ascii=False) + "\n").encode()
 
 
 def conversation_of(line: bytes) -> Conversation:

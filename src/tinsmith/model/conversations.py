@@ -33,6 +33,11 @@ class Conversation:
     source: dict[str, str] = field(default_factory=dict)
     """`file` (relative to the data path) and `position` (`line 12` or `record 3`)."""
 
+    @property
+    def question(self) -> str:
+        """The first user message."""
+        return self.messages[1 if self.messages[0].role == "system" else 0].content
+
     def as_dicts(self) -> list[dict[str, str]]:
         """The messages as chat templates expect them."""
         return [{"role": m.role, "content": m.content} for m in self.messages]

@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tinsmith.core.errors import DataError
 from tinsmith.core.run_dir import read_json
@@ -102,7 +105,7 @@ class ChatTokenizer:
         for piece in text_pieces(conversation.messages, self.text, self._special):
             encoded = self.tokenizer(piece, add_special_tokens=False, return_offsets_mapping=True)
             ids += encoded["input_ids"]
-            mask += [_inside(position + start, position + end, spans) for start, end in encoded["offset_mapping"]]
+            mask += _inside(encoded["offset_mapping"], position, spans)
             position += len(piece)
         self._check_mask(conversation, ids, mask, turns=len(spans))
         return Tokens(conversation.id, tuple(ids), tuple(mask))
@@ -126,7 +129,7 @@ class ChatTokenizer:
     def _check_mask(self, conversation: Conversation, ids: Sequence[int], mask: Sequence[bool], turns: int) -> None:
         # get_vocab would copy the whole vocabulary: 0.1 s for each conversation.
         end_id = self.tokenizer.convert_tokens_to_ids(self.family.end_of_turn)
-        supervised_ends = sum(1 for token, on in zip(ids, mask, strict=True) if on and token == end_id)
+        supervised_ends = count_supervised(ids, mask, end_id)
         if supervised_ends != turns:
             raise DataError(
                 f"conversation {conversation.id}: {supervised_ends} supervised end-of-turn tokens in {turns} "
@@ -143,8 +146,26 @@ class ChatTokenizer:
                 )
 
 
-def _inside(start: int, end: int, spans: list[tuple[int, int]]) -> bool:
-    return any(low <= start and end <= high and end > start for low, high in spans)
+def count_supervised(ids: Sequence[int], mask: Sequence[bool], id: int) -> int:
+    """How often a token occurs where `mask` is true."""
+    return list(compress(ids, mask)).count(id)
+
+
+def _inside(offsets: Sequence[tuple[int, int]], position: int, spans: Sequence[tuple[int, int]]) -> list[bool]:
+    """Whether each token lies in a span, and has characters at all.
+
+    Args:
+        offsets: Start and end of each token in its piece, in order.
+        position: Start of the piece in the text.
+        spans: Start and end of the spans in the text, in order and apart from each other.
+    """
+    if not (offsets and spans):
+        return [False] * len(offsets)
+    tokens = np.array(offsets, np.int64) + position
+    starts, ends = tokens[:, 0], tokens[:, 1]
+    lows, highs = np.array(spans, np.int64).T
+    span = np.searchsorted(lows, starts, side="right") - 1
+    return ((span >= 0) & (ends <= highs[span]) & (ends > starts)).tolist()
 
 
 def load_tokenizer(model_dir: Path) -> ChatTokenizer:
