@@ -13,7 +13,7 @@ from tinsmith.core.errors import DataError, GateError
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import file_sha256
 from tinsmith.data.changes import read_changes
-from tinsmith.data.fit import TokenCounts, fit, write_tokens
+from tinsmith.data.fit import TokenCounts, TooLong, fit, write_tokens
 from tinsmith.data.pieces import SCHEMA, columns_of, complete
 from tinsmith.data.report import histogram
 from tinsmith.data.stage import check_data, prepare_data
@@ -21,8 +21,8 @@ from tinsmith.data.store import PartWriter, Store
 from tinsmith.derive.data import RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
-from tinsmith.model.conversations import read_jsonl
-from tinsmith.model.tokens import load_tokenizer
+from tinsmith.model.conversations import Conversation, Message, read_jsonl
+from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 from tiny import tiny_conversations
 
 WORDS = "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon mango nylon ocean piano quilt".split()
@@ -216,6 +216,39 @@ def test_a_cut_ends_after_the_last_whole_answer_that_fits(tiny_gemma):
     assert cut.conversation.messages == conversation.messages[:3]
     assert cut.change.startswith(f"cut from {whole} to {cut.counts.tokens} tokens")
     assert cut.counts.assistant_turns == cut.counts.supervised_ends == 1
+
+
+@pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gemma"])
+@pytest.mark.parametrize("system", [True, False])
+def test_a_cut_is_the_same_as_by_trying_every_turn(kind, system, request):
+    tokenizer = load_tokenizer(request.getfixturevalue(kind))
+    turns = [Message(role, f"{role} {n}" + " word" * (n % 5)) for n in range(4) for role in ("user", "assistant")]
+    messages = (Message("system", "Be kind."), *turns) if system else tuple(turns)
+    conversation = Conversation("c", "c", messages)
+    lengths = [
+        len(tokenizer.encode(replace(conversation, messages=messages[:end])).ids)
+        for end in range(2 + system, len(messages) + 1, 2)
+    ]
+    for limit in range(lengths[0] - 1, lengths[-1] + 2):
+        fitting = [number for number, length in enumerate(lengths) if length <= limit]
+        if not fitting:
+            with pytest.raises(TooLong, match=f"^{lengths[0]} tokens"):
+                fit(conversation, tokenizer, limit)
+            continue
+        result = fit(conversation, tokenizer, limit)
+        assert result.conversation.messages == messages[: 2 + system + 2 * fitting[-1]]
+        assert result.counts.tokens == lengths[fitting[-1]]
+        assert bool(result.change) is (fitting[-1] + 1 < len(lengths))
+
+
+def test_a_long_conversation_is_encoded_a_few_times_not_once_for_each_turn(tiny_llama, monkeypatch):
+    tokenizer = load_tokenizer(tiny_llama)
+    turns = tuple(Message(role, f"{role} {n}") for n in range(200) for role in ("user", "assistant"))
+    encoded = []
+    encode = ChatTokenizer.encode
+    monkeypatch.setattr(ChatTokenizer, "encode", lambda *given: encoded.append(1) or encode(*given))
+    assert fit(Conversation("c", "c", turns), tokenizer, 100).counts.tokens <= 100
+    assert len(encoded) <= 10
 
 
 def test_special_tokens_are_judged_the_same_with_and_without_a_base(base_dir, tmp_path):

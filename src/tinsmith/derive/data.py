@@ -1,6 +1,7 @@
 """Numbers of the data stage: what became of the records, sizes of splits and categories, and the loss mask."""
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 from tinsmith.core.measure import Gate
@@ -49,43 +50,93 @@ def contradictions(files: Files) -> Derived:
     return _of_conversations(files, len(files.json(REPORT)["contradictions"]))
 
 
+@dataclass(slots=True)
+class _Sums:
+    """Sums over the conversations of one split."""
+
+    conversations: int = 0
+    tokens: int = 0
+    supervised: int = 0
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What the numbers need of `tokens.jsonl`, from one pass over its lines."""
+
+    splits: dict[str, _Sums] = field(default_factory=lambda: {split: _Sums() for split in SPLITS})
+    categories: Counter[str] = field(default_factory=Counter)
+    fewest_supervised: int | None = None
+    extra_ends: int = 0
+    wrong_bos: int = 0
+
+    @property
+    def conversations(self) -> int:
+        """Of all splits."""
+        return sum(sums.conversations for sums in self.splits.values())
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Add the counts of a conversation."""
+        sums = self.splits[line["split"]]
+        sums.conversations += 1
+        sums.tokens += line["tokens"]
+        sums.supervised += line["supervised"]
+        self.categories[line["category"]] += 1
+        fewest = self.fewest_supervised
+        self.fewest_supervised = line["supervised"] if fewest is None else min(fewest, line["supervised"])
+        self.extra_ends += line["supervised_ends"] - line["assistant_turns"]
+        self.wrong_bos += not line["is_bos_right"]
+
+
+def _totals(files: Files) -> _Totals:
+    return files.once(_sum_lines)
+
+
+def _sum_lines(files: Files) -> _Totals:
+    totals = _Totals()
+    for line in files.each_line(TOKENS):
+        totals.add(line)
+    return totals
+
+
 def conversations(files: Files, split: str) -> Derived:
     """Conversations of a split; of all splits for `total`."""
-    return _of_conversations(files, len(_lines(files, split)))
+    totals = _totals(files)
+    return _of_conversations(files, totals.conversations if split == "total" else totals.splits[split].conversations)
 
 
 def category_share(files: Files, category: str) -> Derived:
     """Share of all conversations."""
-    count = sum(line["category"] == category for line in files.lines(TOKENS))
-    return Derived(count / len(files.lines(TOKENS)), "fraction", len(files.lines(TOKENS)), "conversations")
+    totals = _totals(files)
+    share = totals.categories[category] / totals.conversations
+    return Derived(share, "fraction", totals.conversations, "conversations")
 
 
 def tokens(files: Files, split: str) -> Derived:
     """Tokens of a split's conversations, each as it is trained on."""
-    return _of_split(files, split, "tokens")
+    sums = _totals(files).splits[split]
+    return Derived(sums.tokens, "count", sums.conversations, "conversations")
 
 
 def supervised_tokens(files: Files, split: str) -> Derived:
     """Tokens of a split that count in the loss."""
-    return _of_split(files, split, "supervised")
+    sums = _totals(files).splits[split]
+    return Derived(sums.supervised, "count", sums.conversations, "conversations")
 
 
-def fewest_supervised(files: Files) -> Derived:
+def fewest_supervised(files: Files) -> Derived | None:
     """Fewest supervised tokens of a conversation."""
-    return _mask_gate(files, min(line["supervised"] for line in files.lines(TOKENS)), ">=", 1, "tokens")
+    fewest = _totals(files).fewest_supervised
+    return None if fewest is None else _mask_gate(files, fewest, ">=", 1, "tokens")
 
 
 def extra_ends(files: Files) -> Derived:
     """Supervised end-of-turn tokens beyond one for each assistant turn."""
-    lines = files.lines(TOKENS)
-    extra = sum(line["supervised_ends"] - line["assistant_turns"] for line in lines)
-    return _mask_gate(files, extra, "==", 0, "tokens")
+    return _mask_gate(files, _totals(files).extra_ends, "==", 0, "tokens")
 
 
 def wrong_bos(files: Files) -> Derived:
     """Conversations with a wrong number of beginning-of-sequence tokens."""
-    wrong = sum(not line["is_bos_right"] for line in files.lines(TOKENS))
-    return _mask_gate(files, wrong, "==", 0, "conversations")
+    return _mask_gate(files, _totals(files).wrong_bos, "==", 0, "conversations")
 
 
 def _records(files: Files) -> int:
@@ -97,21 +148,12 @@ def _of_records(files: Files, value: int) -> Derived:
 
 
 def _of_conversations(files: Files, value: int) -> Derived:
-    return Derived(value, "count", len(files.lines(TOKENS)), "conversations")
-
-
-def _of_split(files: Files, split: str, key: str) -> Derived:
-    lines = _lines(files, split)
-    return Derived(sum(line[key] for line in lines), "count", len(lines), "conversations")
+    return Derived(value, "count", _totals(files).conversations, "conversations")
 
 
 def _mask_gate(files: Files, value: int, op: Any, bound: float, unit: str) -> Derived:
     gate: Gate = {"op": op, "bound": bound}
-    return Derived(value, unit, len(files.lines(TOKENS)), "conversations", gate=gate)
-
-
-def _lines(files: Files, split: str) -> list[dict[str, Any]]:
-    return [line for line in files.lines(TOKENS) if split in ("total", line["split"])]
+    return Derived(value, unit, _totals(files).conversations, "conversations", gate=gate)
 
 
 def _steps(files: Files) -> list[Fields]:
@@ -128,7 +170,7 @@ def _splits_and_total(files: Files) -> list[Fields]:
 
 def _categories(files: Files) -> list[Fields]:
     """The largest first."""
-    counts = Counter(line["category"] for line in files.lines(TOKENS))
+    counts = _totals(files).categories
     return [{"category": name} for name in sorted(counts, key=lambda name: (-counts[name], name))]
 
 

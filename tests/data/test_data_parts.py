@@ -1,0 +1,136 @@
+"""Results depend on the data alone, not on processes, the sizes of pieces and parts, or the order of files."""
+
+import json
+import os
+import random
+import shutil
+from itertools import product
+
+import pytest
+
+from stage_runs import run_stage
+from tinsmith.core.config import DataConfig
+from tinsmith.core.errors import DataError
+from tinsmith.core.field_map import FieldMap
+from tinsmith.data import pieces, stage
+from tinsmith.data.read import find
+from tinsmith.data.stage import check_data, prepare_data
+from tinsmith.data.workers import in_processes
+from tinsmith.model.conversations import read_jsonl
+
+OUTPUTS = ("train.jsonl", "val.jsonl", "test.jsonl", "tokens.jsonl", "changes.jsonl", "report.json")
+
+
+def written_data(folder, seed, count=120):
+    """A folder with several files: near-duplicates, copies, repairs, cuts, one id twice, and unusable records."""
+    chance = random.Random(seed)
+    words = ["".join(chance.choices("abcdefghijklmnop", k=6)) for _ in range(400)]
+    records = []
+    for number in range(count):
+        question = " ".join(chance.choices(words, k=9))
+        record = {"q": question, "a": f"Yes, {number}.", "category": f"c{number % 7}", "extra": 1}
+        records.append(record)
+        if number % 9 == 0:
+            records.append({**record, "q": question.replace(" ", "  ") + "?", "a": "Near."})
+        if number % 11 == 0:
+            records.append(record)
+        if number % 17 == 0:
+            turns = [{"role": role, "content": question + " long" * 8} for role in ("user", "assistant")]
+            records += [{"id": 7, "category": "long", "messages": turns * 4}, {"q": "", "a": "Nothing."}]
+    chance.shuffle(records)
+    folder.mkdir(parents=True)
+    for number in range(3):
+        lines = [json.dumps(record) + "\n" for record in records[number::3]]
+        (folder / f"{chance.choice('abc')}{number}.jsonl").write_text("".join(lines))
+    return folder
+
+
+@pytest.fixture
+def base_dir(tiny_llama, tmp_path):
+    (tmp_path / "base").mkdir()
+    shutil.copytree(tiny_llama, tmp_path / "base" / "model")
+    return tmp_path / "base"
+
+
+def outputs(source, base_dir, out):
+    out.mkdir()
+    run_stage(prepare_data, DataConfig(path=str(source), max_tokens=300), base_dir, out, seed=3)
+    assert sorted(os.listdir(out)) == sorted(OUTPUTS)
+    return {name: (out / name).read_bytes() for name in OUTPUTS}
+
+
+def test_the_bytes_do_not_depend_on_parts_pieces_and_processes(base_dir, tmp_path, monkeypatch):
+    source = written_data(tmp_path / "in", seed=1)
+    whole = outputs(source, base_dir, tmp_path / "whole")
+    counts = json.loads(whole["report.json"])["records"]
+    assert all(counts[what] for what in ("dropped", "duplicate", "cut", "repaired"))
+    settings = pieces.PieceSettings(None, 300, "", FieldMap())
+    for piece_bytes, part_bytes in product((200, 2000), (1, 3000)):
+        monkeypatch.setattr(find, "PIECE_BYTES", piece_bytes)
+        monkeypatch.setattr(pieces, "PART_BYTES", part_bytes)
+        found = find.find_pieces(str(source))
+        assert len(pieces.divide(found.pieces, tmp_path, settings)) > 1
+        assert outputs(source, base_dir, tmp_path / f"{piece_bytes}-{part_bytes}") == whole
+    monkeypatch.setattr(stage, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(stage, "process_count", lambda inputs: 2)
+    assert outputs(source, base_dir, tmp_path / "two processes") == whole
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_question_of_another_split_is_close_whatever_the_files(seed, base_dir, tmp_path):
+    def texts(folder):
+        outputs(folder, base_dir, folder.with_suffix(".out"))
+        splits = {name: read_jsonl(folder.with_suffix(".out") / f"{name}.jsonl") for name in ("train", "val", "test")}
+        return {name: [one.messages for one in split] for name, split in splits.items()}
+
+    source = written_data(tmp_path / "one", seed)
+    splits = texts(source)
+    shingled = {name: [shingles(messages[0].content) for messages in split] for name, split in splits.items()}
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        closest = max(len(a & b) / len(a | b) for a in shingled[one] for b in shingled[other])
+        assert closest < 0.7, (one, other)
+    lines = [line for file in sorted(source.iterdir()) for line in file.read_text().splitlines(keepends=True)]
+    random.Random(seed).shuffle(lines)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "only.jsonl").write_text("".join(lines))
+    assert texts(tmp_path / "two") == splits
+
+
+def shingles(text):
+    plain = " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
+    return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
+
+
+def test_too_many_unusable_records_stop_a_run_with_counts_by_reason(tmp_path):
+    good = [{"q": f"{number} {number * 7919}?", "a": "Yes."} for number in range(90)]
+    bad = [{"q": "Why?", "a": ""}] * 7 + [{"text": "a"}] * 3
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in good + bad))
+    assert check_data(DataConfig(path=str(path)), seed=0).changes.records["dropped"] == 10
+    path.write_text("".join(json.dumps(record) + "\n" for record in good[1:] + bad))
+    with pytest.raises(DataError) as caught:
+        check_data(DataConfig(path=str(path)), seed=0)
+    assert "10 of 99 records cannot be used, more than data.max_dropped = 0.1 allows" in caught.value.message
+    lines = caught.value.message.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["7", "3"]
+    assert f"{path}, line 90" in lines[0] and f"{path}, line 97" in lines[1]
+    assert "data.max_dropped" in caught.value.hint
+    assert check_data(DataConfig(path=str(path), max_dropped=0.2), seed=0).splits["train"] > 0
+
+
+def _double_or_die(number):
+    if number < 0:
+        os.kill(os.getpid(), 9)
+    if number == 13:
+        raise DataError("unlucky", "Take another number.")
+    return 2 * number
+
+
+def test_work_in_processes_gives_results_and_errors_and_notices_a_killed_process():
+    results = in_processes(_double_or_die, [3, 1, 13], 2)
+    assert {next(results), next(results)} == {(0, 6), (1, 2)}
+    with pytest.raises(DataError, match="unlucky") as caught:
+        next(results)
+    assert caught.value.hint == "Take another number."
+    with pytest.raises(DataError, match="a process that reads the data was killed"):
+        list(in_processes(_double_or_die, [1, -1], 2))
