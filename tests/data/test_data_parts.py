@@ -4,21 +4,19 @@ import json
 import os
 import random
 import shutil
-from itertools import product
 
 import pytest
 
 from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError
-from tinsmith.core.field_map import FieldMap
 from tinsmith.data import pieces, stage
 from tinsmith.data.read import find
 from tinsmith.data.stage import check_data, prepare_data
 from tinsmith.data.workers import in_processes
 from tinsmith.model.conversations import read_jsonl
 
-OUTPUTS = ("train.jsonl", "val.jsonl", "test.jsonl", "tokens.jsonl", "changes.jsonl", "report.json")
+OUTPUTS = {"train.jsonl", "val.jsonl", "test.jsonl", "tokens.jsonl", "changes.jsonl", "report.json"}
 
 
 def written_data(folder, seed, count=120):
@@ -55,28 +53,33 @@ def base_dir(tiny_llama, tmp_path):
 def outputs(source, base_dir, out):
     out.mkdir()
     run_stage(prepare_data, DataConfig(path=str(source), max_tokens=300), base_dir, out, seed=3)
-    assert sorted(os.listdir(out)) == sorted(OUTPUTS)
-    return {name: (out / name).read_bytes() for name in OUTPUTS}
+    written = {file.name: file.read_bytes() for file in out.iterdir()}
+    assert written.keys() >= OUTPUTS
+    return written
 
 
-def test_the_bytes_do_not_depend_on_parts_pieces_and_processes(base_dir, tmp_path, monkeypatch):
+def test_the_bytes_do_not_depend_on_parts_and_pieces(base_dir, tmp_path, monkeypatch):
     source = written_data(tmp_path / "in", seed=1)
     whole = outputs(source, base_dir, tmp_path / "whole")
     counts = json.loads(whole["report.json"])["records"]
     assert all(counts[what] for what in ("dropped", "duplicate", "cut", "repaired"))
-    settings = pieces.PieceSettings(None, 300, "", FieldMap())
-    for piece_bytes, part_bytes in product((200, 2000), (1, 3000)):
+    for piece_bytes, part_bytes in ((200, 1), (2000, 3000)):
         monkeypatch.setattr(find, "PIECE_BYTES", piece_bytes)
         monkeypatch.setattr(pieces, "PART_BYTES", part_bytes)
-        found = find.find_pieces(str(source))
-        assert len(pieces.divide(found.pieces, tmp_path, settings)) > 1
         assert outputs(source, base_dir, tmp_path / f"{piece_bytes}-{part_bytes}") == whole
+
+
+@pytest.mark.long
+def test_the_bytes_do_not_depend_on_processes(base_dir, tmp_path, monkeypatch):
+    source = written_data(tmp_path / "in", seed=2)
+    whole = outputs(source, base_dir, tmp_path / "one process")
+    monkeypatch.setattr(pieces, "PART_BYTES", 1)
     monkeypatch.setattr(stage, "_SMALL_BYTES", 0)
     monkeypatch.setattr(stage, "process_count", lambda inputs: 2)
     assert outputs(source, base_dir, tmp_path / "two processes") == whole
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 20))])
 def test_no_question_of_another_split_is_close_whatever_the_files(seed, base_dir, tmp_path):
     def texts(folder):
         outputs(folder, base_dir, folder.with_suffix(".out"))
@@ -127,10 +130,9 @@ def _double_or_die(number):
 
 
 def test_work_in_processes_gives_results_and_errors_and_notices_a_killed_process():
-    results = in_processes(_double_or_die, [3, 1, 13], 2)
-    assert {next(results), next(results)} == {(0, 6), (1, 2)}
+    assert sorted(in_processes(_double_or_die, [3, 1], 2)) == [(0, 6), (1, 2)]
     with pytest.raises(DataError, match="unlucky") as caught:
-        next(results)
+        list(in_processes(_double_or_die, [13], 2))
     assert caught.value.hint == "Take another number."
     with pytest.raises(DataError, match="a process that reads the data was killed"):
-        list(in_processes(_double_or_die, [1, -1], 2))
+        list(in_processes(_double_or_die, [-1], 2))

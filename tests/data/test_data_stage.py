@@ -270,10 +270,12 @@ def test_special_tokens_are_judged_the_same_with_and_without_a_base(base_dir, tm
 
 def test_two_records_with_one_id_get_ids_of_their_own(base_dir, tmp_path):
     path = tmp_path / "d.jsonl"
-    path.write_text("".join(json.dumps({"id": 1, "q": f"{word} {word[::-1]}?", "a": "Yes."}) + "\n" for word in WORDS))
+    records = [{"id": 1, "q": f"{word} {word[::-1]}?", "a": "Yes."} for word in WORDS]
+    records[-1]["id"] = "d.jsonl:line 2"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
     out, _, _ = run(DataConfig(path=str(path)), base_dir, tmp_path)
     ids = [c.id for split in ("train", "val", "test") for c in read_jsonl(out / f"{split}.jsonl")]
-    assert len(set(ids)) == len(WORDS) and {"1", "d.jsonl:line 2"} <= set(ids)
+    assert len(set(ids)) == len(WORDS) and {"1", "d.jsonl:line 3", "d.jsonl:line 2 (2)"} <= set(ids)
 
 
 def test_too_long_is_an_error_on_request_and_nothing_is_written(base_dir, source, tmp_path):

@@ -1,6 +1,7 @@
 """Decide over all conversations at once, from small columns: duplicates, contradictions, ids and splits."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -65,10 +66,10 @@ def drop_duplicates(store: Store, places: Places, log: ChangeLog) -> Combined:
     combined = Combined(np.flatnonzero(kept))
     ids = store.hashes("id")[combined.rows]
     first_id, is_first = _first_of_equal(ids)
-    taken: set[bytes] = set()
+    taken = set() if is_first.all() else {id.tobytes() for id in ids}
     for index in np.flatnonzero(~is_first):
         row, other = combined.rows[index], combined.rows[first_id[index]]
-        combined.new_ids[int(row)] = new_id = _free_id(places(row), ids, taken)
+        combined.new_ids[int(row)] = new_id = _free_id(places(row), taken)
         taken.add(short_hash(new_id))
         file, position = places(other)
         reason = "id is also the id of an earlier conversation: replaced"
@@ -115,11 +116,11 @@ def _first_of_equal(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first_rows, first_rows == np.arange(len(first_rows))
 
 
-def _free_id(place: tuple[str, str], ids: np.ndarray, taken: set[bytes]) -> str:
-    """An id made from file and position that no other row has."""
+def _free_id(place: tuple[str, str], taken: Collection[bytes]) -> str:
+    """An id made from file and position that no other row has; `taken` are the hashes of all others."""
     name = id = ":".join(place)
     number = 1
-    while short_hash(id) in taken or (ids == np.frombuffer(short_hash(id), np.uint8)).all(axis=1).any():
+    while short_hash(id) in taken:
         number += 1
         id = f"{name} ({number})"
     return id

@@ -205,7 +205,7 @@ def columns_of(conversation: Conversation) -> dict[str, Any]:
         "file": conversation.source["file"],
         "position": conversation.source["position"],
         "prompt": short_hash(first.content if first.role == "system" else ""),
-        "question": conversation.question,
+        "first_question": conversation.question,
         "characters": sum(len(message.content) for message in conversation.messages),
         **features(conversation),
     }
@@ -213,7 +213,7 @@ def columns_of(conversation: Conversation) -> dict[str, Any]:
 
 def complete(rows: Sequence[dict[str, Any]]) -> None:
     """Add the columns that are computed for many rows at once."""
-    for row, signature in zip(rows, signatures([row["question"] for row in rows]), strict=True):
+    for row, signature in zip(rows, signatures([row["first_question"] for row in rows]), strict=True):
         row["signature"] = signature.tobytes()
 
 

@@ -43,11 +43,14 @@ class PartWriter:
         self._columns = pa.ipc.new_file(self._sink, self._schema)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._flush()
-        self._columns.close()
-        self._sink.close()
-        self._lines.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        try:
+            if error is None:
+                self._flush()
+        finally:
+            self._columns.close()
+            self._sink.close()
+            self._lines.close()
 
     def add(self, conversation: Conversation, columns: Row) -> None:
         """Write one row."""
