@@ -79,7 +79,7 @@ def test_missing_empty_and_unset_paths(tmp_path):
     assert f"does not exist: {tmp_path}/none" in message_for(tmp_path / "none")
     assert f"no data file in {tmp_path}: it is empty" in message_for(tmp_path)
     (tmp_path / "readme.txt").write_text("hi")
-    assert "readme.txt: no data files by their ending" in message_for(tmp_path)
+    assert "readme.txt: descriptions of the folder" in message_for(tmp_path)
     with pytest.raises(DataError, match=r"data\.path is empty"):
         check_data(DataConfig(), seed=0)
 
@@ -251,7 +251,7 @@ def test_file_names_that_cannot_be_stored(name, problem, tmp_path):
 def test_odd_names_of_files_that_are_no_data_are_shown_escaped(tmp_path):
     (tmp_path / "good.jsonl").write_text(good_lines())
     os.mkdir(os.path.join(os.fsencode(tmp_path), b"\xff"))
-    with open(os.path.join(os.fsencode(tmp_path), b"\xff", b"\x1b.txt"), "w"):
+    with open(os.path.join(os.fsencode(tmp_path), b"\xff", b"\x1b.jpg"), "w"):
         pass
     report = check_data(DataConfig(path=str(tmp_path)), seed=0)
-    assert report.unused == (Unused("\\xff/\\x1b.txt", "no data files by their ending"),)
+    assert report.unused == (Unused("\\xff/\\x1b.jpg", "no data files by their ending"),)

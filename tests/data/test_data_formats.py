@@ -133,11 +133,13 @@ def test_hidden_and_other_files_are_skipped_and_named(tmp_path):
     (tmp_path / ".cache" / "old.json").write_text("broken")
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "b.jsonl").write_text('{"q": "a", "a": "b"}')
-    (tmp_path / "notes.md").write_text("# notes")
+    (tmp_path / "notes.md").write_text(" ")
+    (tmp_path / "photo.jpg").write_text("")
     assert [record.file for record in items(tmp_path, Record)] == ["deep/b.jsonl"]
     assert items(tmp_path, Unused) == [
         Unused(".cache", "hidden folders"),
-        Unused("notes.md", "no data files by their ending"),
+        Unused("notes.md", "empty pages and documents"),
+        Unused("photo.jpg", "no data files by their ending"),
     ]
 
 

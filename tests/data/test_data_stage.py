@@ -55,7 +55,7 @@ def source(tmp_path):
     folder = tmp_path / "private" / "chats"
     folder.mkdir(parents=True)
     (folder / "01_words.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    (folder / "notes.txt").write_text("hi")
+    (folder / "notes.jpg").write_text("hi")
     return folder
 
 
@@ -300,7 +300,7 @@ def test_check_without_a_base_names_the_same_changes(source):
     assert places[("repaired", "surrounding space removed")] == (1, ["line 18"])
     assert report["splits"] == {"train": 16, "val": 2, "test": 2}
     assert report["lengths"]["unit"] == "characters"
-    assert report["unused"] == [{"name": "notes.txt", "reason": "no data files by their ending", "count": 1}]
+    assert report["unused"] == [{"name": "notes.jpg", "reason": "no data files by their ending", "count": 1}]
 
 
 def test_histogram_bins_are_round_and_hold_everything():

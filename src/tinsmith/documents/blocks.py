@@ -32,6 +32,8 @@ class Block:
     """Of a heading: its fragment in the page's address."""
     header: str = ""
     """Of a row: the table's header row, repeated where a table is cut."""
+    term: str = ""
+    """What the block explains, in a list of terms and explanations (`<dl>`)."""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class Document:
     date: str = ""
     notes: dict[str, str] = field(default_factory=dict)
     """Parts that are not used -> how many, such as `pages without text` -> `2 (3, 7)`."""
+    questions: list[tuple[str, str]] = field(default_factory=list)
+    """Questions and answers that a page states as data for search engines (schema.org's FAQPage)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,15 @@ def sections_of(document: Document) -> Iterator[Section]:
         if block.text:
             path.append((block.level, block.text))
         anchor = block.anchor
+
+
+def text_of_blocks(blocks: Sequence[Block]) -> str:
+    """The blocks as one text: list items and rows on lines of their own, everything else in paragraphs."""
+    texts = [block.text for block in blocks]
+    for index, (previous, block) in enumerate(pairwise(blocks), start=1):
+        is_same_list = previous.kind == block.kind and block.kind in ("item", "row")
+        texts[index] = ("\n" if is_same_list else "\n\n") + texts[index]
+    return "".join(texts)
 
 
 @dataclass(frozen=True, slots=True)

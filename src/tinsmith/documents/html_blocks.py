@@ -3,8 +3,9 @@
 import re
 from html.parser import HTMLParser
 
-from tinsmith.documents.blocks import Block, Document, clean, iso_date, one_line, public_url
+from tinsmith.documents.blocks import Block, Document, clean, iso_date, one_line, public_url, text_of_blocks
 from tinsmith.documents.html_tables import Table
+from tinsmith.documents.linked_data import stated_questions
 from tinsmith.documents.unreadable import Unreadable
 
 _NEVER_CLOSED = frozenset("area base br col embed hr img input link meta param source track wbr".split())
@@ -57,6 +58,10 @@ class _Reader(HTMLParser):
         self._term = ""
         self._tables: list[Table] = []
         self._pictures = 0
+        self._explained = ""
+        """Term that the open `<dd>` explains."""
+        self._linked_data: list[str] | None = None
+        """Text of the open script with data for search engines."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
@@ -73,6 +78,8 @@ class _Reader(HTMLParser):
             return
         if tag in _UNREAD or _is_hidden(attributes):
             self._unread_depth = len(self._open_tags)
+            if tag == "script" and attributes.get("type", "").strip().lower() == "application/ld+json":
+                self._linked_data = []
         elif tag in _HEADINGS or tag == "summary":
             self._flush()
             self._heading_anchor = attributes.get("id", "")
@@ -100,6 +107,8 @@ class _Reader(HTMLParser):
                 break
 
     def handle_data(self, data: str) -> None:
+        if self._linked_data is not None:
+            self._linked_data.append(data)
         if self._unread_depth:
             return
         if self._open_tags and self._open_tags[-1] == "title":
@@ -149,6 +158,7 @@ class _Reader(HTMLParser):
         if self._unread_depth:
             if len(self._open_tags) == self._unread_depth:
                 self._unread_depth = 0
+                self._end_linked_data()
             return
         if tag in _HEADINGS or tag == "summary":
             self._end_heading(_HEADINGS.get(tag, LOWEST_LEVEL))
@@ -156,6 +166,8 @@ class _Reader(HTMLParser):
             self._term = ", ".join(filter(None, (self._term, one_line(self._taken_text()))))
         elif tag in _PARAGRAPHS or tag == "li":
             self._flush()
+            if tag in ("dd", "dl"):
+                self._explained = ""
             if tag == "details":
                 self._close_headings(LOWEST_LEVEL)
             elif tag == "dl" and self._term:
@@ -167,6 +179,13 @@ class _Reader(HTMLParser):
                 self._lists.pop()
         elif tag in ("table", "tr", "td", "th"):
             self._end_table_part(tag)
+
+    def _end_linked_data(self) -> None:
+        if self._linked_data is not None:
+            for question, answer in stated_questions("".join(self._linked_data)):
+                blocks = html_document(answer).blocks
+                self.document.questions.append((one_line(clean(question)), text_of_blocks(blocks)))
+            self._linked_data = None
 
     def _end_heading(self, level: int) -> None:
         text = one_line(self._taken_text())
@@ -235,11 +254,14 @@ class _Reader(HTMLParser):
             self._tables[-1].add(text)
         elif self._lists:
             indent = " " * len(self._mark) if self._mark else "  " * len(self._lists)
-            self.document.blocks.append(Block("item", (self._mark or indent) + text.replace("\n", f"\n{indent}")))
+            shown = (self._mark or indent) + text.replace("\n", f"\n{indent}")
+            self.document.blocks.append(Block("item", shown, term=self._explained))
             self._mark = ""
         else:
             term, self._term = self._term, ""
-            self.document.blocks.append(Block("item", f"{term}: {text}") if term else Block("paragraph", text))
+            self._explained = term or self._explained
+            kind, shown = ("item", f"{term}: {text}") if term else ("paragraph", text)
+            self.document.blocks.append(Block(kind, shown, term=self._explained))
 
 
 def _is_hidden(attributes: dict[str, str]) -> bool:

@@ -37,7 +37,7 @@ def read_table(piece: Piece, fields: FieldMap) -> Iterator[Item]:
                 if not any(cell.strip() for cell in row):
                     continue
                 if header is None:
-                    header = [" ".join(cell.split()).lower() for cell in row]
+                    header = column_names(row)
                     if problem := header_problem(header, fields):
                         yield Problem(piece.file, first_line, 1, problem)
                         return
@@ -45,6 +45,11 @@ def read_table(piece: Piece, fields: FieldMap) -> Iterator[Item]:
                     yield Record(piece.file, f"line {first_line}", row_value(header, row), "")
         except csv.Error as error:
             yield Problem(piece.file, line, 1, f"not a readable table: {error}")
+
+
+def column_names(cells: Sequence[str]) -> list[str]:
+    """Names of the columns in small letters; a column without one is `column 3`."""
+    return [" ".join(cell.split()).lower() or f"column {number}" for number, cell in enumerate(cells, start=1)]
 
 
 def row_value(header: Sequence[str], row: Sequence[Any]) -> dict[str, Any] | Unusable:
@@ -56,7 +61,7 @@ def row_value(header: Sequence[str], row: Sequence[Any]) -> dict[str, Any] | Unu
 
 def header_problem(names: Sequence[str], fields: FieldMap) -> str | None:
     """Why a table with these columns cannot be read, or None."""
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         return f"column {repeated[0]!r} appears {names.count(repeated[0])} times"
     if is_record(dict.fromkeys(names, ""), fields):
@@ -80,7 +85,7 @@ def _delimiter(piece: Piece, fields: FieldMap) -> str:
                 rows[delimiter] = []
 
     def fitness(delimiter: str) -> tuple[bool, int]:
-        names = [" ".join(cell.split()).lower() for cell in rows[delimiter]]
+        names = column_names(rows[delimiter])
         return is_record(dict.fromkeys(names, ""), fields), len(names)
 
     return max(DELIMITERS, key=fitness)

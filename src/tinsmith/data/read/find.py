@@ -1,10 +1,8 @@
 """Find the files below the data path, hash them, and cut large ones into pieces."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 from tinsmith.core.errors import DataError, listing
 from tinsmith.core.field_map import FieldMap
@@ -67,21 +65,18 @@ def _pieces(whole: Piece) -> tuple[str, list[Piece]]:
     starts = [(0, 1)]
     position, line = 0, 1
     with whole.path.open("rb") as stream:
-        for block in _blocks(stream):
+        while block := stream.read(_BLOCK_BYTES):
             digest.update(block)
             if is_cut:
-                at = block.find(b"\n", max(0, starts[-1][0] + PIECE_BYTES - position))
-                if at >= 0 and position + at + 1 - starts[-1][0] >= PIECE_BYTES:
-                    starts.append((position + at + 1, line + block.count(b"\n", 0, at + 1)))
-                line += block.count(b"\n")
+                at = counted = 0
+                while (at := block.find(b"\n", max(at, starts[-1][0] + PIECE_BYTES - position)) + 1) > 0:
+                    line += block.count(b"\n", counted, at)
+                    counted = at
+                    starts.append((position + at, line))
+                line += block.count(b"\n", counted)
             position += len(block)
     ends = [start for start, _ in starts[1:]] + [position]
     return digest.hexdigest(), [
         replace(whole, start=start, line=line, size=end - start)
         for (start, line), end in zip(starts, ends, strict=True)
     ]
-
-
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    while block := stream.read(_BLOCK_BYTES):
-        yield block

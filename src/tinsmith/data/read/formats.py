@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,9 +13,12 @@ from typing import TextIO
 from tinsmith.data.read.record import Piece
 from tinsmith.data.read.source import Bomb, open_bytes, open_text
 from tinsmith.data.read.strict_json import MAX_VALUE_CHARACTERS, JsonReader, NotStrictJson, decode
+from tinsmith.data.read.whatsapp import looks_like_whatsapp
 
 _LINES = (".jsonl", ".ndjson")
-ENDINGS = (".json", *_LINES, ".csv", ".tsv")
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
+_PAGES = (".md", ".markdown", ".html", ".htm", ".txt", ".text", ".docx", ".pdf")
+ENDINGS = (".json", *_LINES, ".csv", ".tsv", *_WORKBOOKS, ".parquet", ".arrow", *_PAGES)
 _HEAD_BYTES = 1 << 16
 _SAMPLE_CHARACTERS = 1 << 20
 _SAMPLE_ELEMENTS = 100
@@ -24,7 +28,13 @@ _ENCODINGS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"\xff\xff\xff\xff", "arrow"), (b"%PDF-", "page"))
+"""First bytes -> format."""
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ABOUT_DATASETS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+_ABOUT_FOLDERS = ("readme", "license", "licence", "changelog", "contributing", "notice")
 _ARCHIVES = (b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd", b"Rar!")
+_GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
 _GZIP = b"\x1f\x8b"
 UNKNOWN_ENDING = "no data files by their ending"
 
@@ -53,6 +63,8 @@ def format_of(name: str, path: Path) -> Format:
         Broken: it is empty, or not what its ending says.
         OSError: it cannot be read.
     """
+    if reason := _why_no_data(path):
+        raise Unread(reason)
     piece = Piece(name, path, "", path.stat().st_size)
     notes = []
     head = _head(piece)
@@ -65,15 +77,20 @@ def format_of(name: str, path: Path) -> Format:
         piece = replace(piece, is_gzip=True)
         try:
             head = _head(piece)
-        except (Bomb, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except _GZIP_ERRORS as error:
             raise Broken(f"a damaged gzip file: {error}") from error
     elif name.lower().endswith(".gz"):
         notes.append("not packed, though its name ends in .gz")
-    _refuse_archives(head, piece)
+    if binary := _binary_format(head, path, ending):
+        if piece.is_gzip:
+            raise Unread("workbooks and other binary files inside gzip; unpack them")
+        if not _is_usual(binary, ending):
+            notes.append(f"read as a {binary}, though its name does not say so")
+        return Format(replace(piece, format=binary), tuple(notes))
     if ending not in ENDINGS:
         raise Unread(UNKNOWN_ENDING)
-    if not head.strip(b" \t\r\n\xef\xbb\xbf"):
-        raise Broken("empty file")
+    if len(head) < _HEAD_BYTES and not head.strip(b" \t\r\n\xef\xbb\xbf"):
+        raise Unread("empty pages and documents") if ending in _PAGES else Broken("empty file")
     encoding = next((encoding for bom, encoding in _ENCODINGS if head.startswith(bom)), piece.encoding)
     if encoding != piece.encoding:
         notes.append(f"in {encoding.upper()}, read as such; UTF-8 is the usual encoding")
@@ -83,16 +100,53 @@ def format_of(name: str, path: Path) -> Format:
     return Format(_text_piece(piece, ending), tuple(notes))
 
 
+def _why_no_data(path: Path) -> str:
+    """Why a file that could be data by its format is none, or empty."""
+    if path.name in _ABOUT_DATASETS and (path.name != "state.json" or any(path.parent.glob("*.arrow"))):
+        return "descriptions of a Hugging Face data set"
+    if path.name.startswith("cache-") and path.suffix == ".arrow":
+        return "what the datasets library cached"
+    if path.suffix.lower() in _PAGES and path.stem.lower().startswith(_ABOUT_FOLDERS):
+        return "descriptions of the folder, such as a README"
+    return ""
+
+
 def _head(piece: Piece) -> bytes:
     with open_bytes(piece) as stream:
         return stream.read(_HEAD_BYTES)
 
 
-def _refuse_archives(head: bytes, piece: Piece) -> None:
+def _binary_format(head: bytes, path: Path, ending: str) -> str:
+    """The format of a file that is no text; empty if it may be text."""
     if head.startswith(b"PK\x03\x04"):
-        raise Unread("ZIP archives; unpack them")
+        return _zip_format(path)
     if head.startswith(_ARCHIVES):
         raise Unread("archives of another kind than gzip; unpack them")
+    if head.startswith(_OLE):
+        if ending in (".doc", ".ppt", ".msg"):
+            raise Unread(UNKNOWN_ENDING)
+        return "workbook"
+    format = next((format for magic, format in _MAGIC if head.startswith(magic)), "")
+    if not format and ending in (*_WORKBOOKS, ".parquet", ".arrow", ".docx", ".pdf") and head:
+        raise Broken(f"not what its ending says: it starts with {head[:8]!r}")
+    return format
+
+
+def _zip_format(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise Broken(f"a damaged ZIP file: {error}") from error
+    if any(name.startswith("xl/") for name in names) or {"content.xml", "mimetype"} <= names:
+        return "workbook"
+    if "word/document.xml" in names:
+        return "page"
+    raise Unread("ZIP archives; unpack them")
+
+
+def _is_usual(format: str, ending: str) -> bool:
+    return ending in {"workbook": _WORKBOOKS, "page": (".docx", ".pdf")}.get(format, (f".{format}",))
 
 
 def _nul_problem(head: bytes) -> str:
@@ -104,6 +158,10 @@ def _nul_problem(head: bytes) -> str:
 def _text_piece(piece: Piece, ending: str) -> Piece:
     if ending in (".csv", ".tsv"):
         return replace(piece, format="table")
+    if ending in _PAGES and piece.is_gzip:
+        raise Unread("pages and documents inside gzip; unpack them")
+    if ending in _PAGES:
+        return replace(piece, format=_page_format(piece, ending))
     try:
         newline = _newline(piece)
         piece = replace(piece, newline=newline)
@@ -111,8 +169,20 @@ def _text_piece(piece: Piece, ending: str) -> Piece:
     except UnicodeDecodeError:
         # Its reader names the line.
         return replace(piece, format="lines" if ending in _LINES else "document")
-    except (Bomb, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except Bomb as error:
+        raise Broken(str(error)) from error
+    except _GZIP_ERRORS as error:
         raise Broken(f"a damaged gzip file: {error}") from error
+
+
+def _page_format(piece: Piece, ending: str) -> str:
+    if ending not in (".txt", ".text"):
+        return "page"
+    with open_text(piece) as text:
+        try:
+            return "whatsapp" if looks_like_whatsapp(islice(text, _SAMPLE_ELEMENTS)) else "page"
+        except UnicodeDecodeError:
+            return "page"
 
 
 def _newline(piece: Piece) -> str:

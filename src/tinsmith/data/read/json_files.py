@@ -60,7 +60,8 @@ def _lines(piece: Piece) -> Iterator[tuple[int, str | Problem]]:
         return
     # Only \n ends a line: a text stream that also ended lines at U+2028 would cut inside text, where JSON allows it.
     with open_bytes(piece) as stream:
-        stream.seek(piece.start)
+        if piece.start:
+            stream.seek(piece.start)
         end = None if piece.is_gzip else piece.start + piece.size
         start, number = piece.start, piece.line
         while (end is None or start < end) and (line := stream.readline(_MAX_LINE_BYTES)):

@@ -9,13 +9,25 @@ from pathlib import Path
 from tinsmith.core.field_map import FieldMap
 from tinsmith.data.read.csv_table import read_table
 from tinsmith.data.read.json_files import read_document, read_lines
+from tinsmith.data.read.pages import read_page
 from tinsmith.data.read.record import Item, Piece, Problem, Record
 from tinsmith.data.read.shapes import plain_name
 from tinsmith.data.read.source import Bomb, undecodable
 from tinsmith.data.read.strict_json import NotStrictJson
+from tinsmith.data.read.tables import read_columns, read_workbook
+from tinsmith.data.read.whatsapp import read_whatsapp
 
 Reader = Callable[[Piece, FieldMap], Iterator[Item]]
-READERS: dict[str, Reader] = {"lines": read_lines, "document": read_document, "table": read_table}
+READERS: dict[str, Reader] = {
+    "lines": read_lines,
+    "document": read_document,
+    "table": read_table,
+    "workbook": read_workbook,
+    "parquet": read_columns,
+    "arrow": read_columns,
+    "whatsapp": read_whatsapp,
+    "page": read_page,
+}
 """Format of a piece -> its reader. A reader yields records one at a time and keeps none of them."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 

@@ -263,6 +263,8 @@ def _pair(record: _Fields, fields: FieldMap, unused: set[str]) -> list[Message] 
     if keys is None:
         return None
     question, answer = record.take(keys[0]), record.take(keys[1])
+    if keys[1] == "chosen" and _is_turns(answer) and answer[0].get("role") != "assistant":
+        return messages_of(answer, fields, unused, "chosen")  # the question is in it
     messages = []
     # LLaMA-Factory's Alpaca files store earlier turns as [question, answer] pairs.
     history = record.take("history")

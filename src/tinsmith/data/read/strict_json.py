@@ -186,8 +186,8 @@ class JsonReader:
                 # Python refuses integers of more than 4300 digits with a plain ValueError.
                 raise NotStrictJson([Fault(line, column, f"not usable: {error}")]) from error
             else:
-                # A number may go on after the end of what has been read.
-                if end < len(self._text) or self._text[end - 1] in '"]}' or not self._read:
+                # A number may go on after the end of what has been read, as `-2.5e` of -2.5e10 ends at -2.5.
+                if end < len(self._text) - 2 or self._text[end - 1] in '"]}' or not self._read:
                     break
             self._fill()
         text = self._text[self._at : end]

@@ -1,0 +1,201 @@
+"""Large files are read in pieces, one record in memory at a time, with the right line numbers."""
+
+import io
+import json
+import os
+import random
+
+import pytest
+
+from reading import items
+from tinsmith.data.read import find, json_files
+from tinsmith.data.read.find import find_pieces
+from tinsmith.data.read.piece import read_piece
+from tinsmith.data.read.record import Note, Problem, Record, Unused
+from tinsmith.data.read.strict_json import MAX_DEPTH, JsonReader, NotStrictJson, decode
+
+PAIRS = [{"q": f"Question {n}?", "a": f"Answer {n}, " * (n % 7)} for n in range(100)]
+
+
+@pytest.mark.parametrize("size", [1, 50, 333, 4000, 10**6])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_pieces_have_every_line_once_with_its_number(size, end, tmp_path, monkeypatch):
+    monkeypatch.setattr(find, "PIECE_BYTES", size)
+    monkeypatch.setattr(find, "_BLOCK_BYTES", 97)
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + end.join(map(json.dumps, PAIRS)).encode())
+    pieces = find_pieces(str(path)).pieces
+    assert len(pieces) >= min(len(PAIRS), path.stat().st_size // (size + 300))
+    records = [record for piece in pieces for record in read_piece(piece)]
+    assert [record.value for record in records] == PAIRS
+    step = end.count("\n")
+    assert [record.position for record in records] == [f"line {1 + step * n}" for n in range(len(PAIRS))]
+
+
+def test_errors_in_a_later_piece_name_the_line_and_byte_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(find, "PIECE_BYTES", 500)
+    lines = [json.dumps(pair).encode() for pair in PAIRS]
+    lines[60], lines[80] = b'{"q": "caf\xe9"}', b'{"q": 1, "q": 2}'
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    assert len(find_pieces(str(path)).pieces) > 5
+    first, second = items(path, Problem)
+    byte = len(b"\n".join(lines[:60])) + 1 + 10
+    assert (first.line, second.line, second.column) == (61, 81, 10)
+    assert f"at byte {byte} (found 0xe9)" in first.text
+
+
+def chunked(text, size):
+    stream = io.StringIO(text)
+    return JsonReader(lambda _: stream.read(size))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_values_that_are_cut_anywhere_are_decoded_whole(size):
+    values = [1, -2.5e10, True, None, '🍵 \\ " \u2028', {"a": [[], {}, ""], "b": {"c": 12345}}, [], "x" * 100]
+    text = json.dumps(values, indent=1)
+    reader = chunked(text, size)
+    assert [reader.value().value for _ in reader.array()] == values
+    reader.end()
+    assert reader.line == text.count("\n") + 1
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('[{"a": 1},\n {"a": 1, "b": 2,\n  "a": 3}]', (3, 3, "key 'a' again, first on line 2")),
+        ('[1,\n {"x": [NaN]}]', (2, 9, "NaN is not a JSON value")),
+        ('[1,\n {"x": tru}]', (2, 8, "not JSON: Expecting value, found 'tru}]'")),
+        ('[1,\n {"x": 1} 2]', (2, 11, "not JSON: expected ']', found '2]'")),
+        ("[1] [2]", (1, 5, "not JSON: Extra data, found '[2]'")),
+        ('["abc', (1, 2, "not JSON: Unterminated string starting at, found '\"abc'")),
+        (
+            "[1,\n" + "[" * 5000,
+            (2, MAX_DEPTH + 1, f"not usable: more than {MAX_DEPTH} lists or objects inside each other"),
+        ),
+    ],
+)
+def test_faults_have_their_place_however_the_text_is_cut(size, text, fault):
+    reader = chunked(text, size)
+
+    def read_all():
+        for _ in reader.array():
+            reader.value()
+        reader.end()
+
+    with pytest.raises(NotStrictJson) as caught:
+        read_all()
+    (found,) = caught.value.faults
+    assert (found.line, found.column, found.text) == fault
+
+
+def test_a_value_that_is_too_long_is_not_read_to_its_end():
+    class Endless:
+        given = 0
+
+        def read(self, size):
+            self.given += size
+            return "x" * size
+
+    endless = Endless()
+    reader = JsonReader(endless.read, text='"')
+    with pytest.raises(NotStrictJson, match="a value of more than 16 million characters"):
+        reader.value()
+    assert endless.given < 50_000_000
+
+
+def test_broken_text_is_searched_in_linear_time():
+    # Twice the text took four times as long where each quote was searched to the end again.
+    with pytest.raises(NotStrictJson):
+        decode('{"x": "' + '\\"' * 500_000)
+    with pytest.raises(NotStrictJson):
+        decode("[" * 2000 + '\\"' * 500_000)
+
+
+WRAPPED = {
+    "version": 2,
+    "about": "pots",
+    "category": "wrapped",
+    "system_prompt": "Be kind.",
+    "authors": [{"name": "Ann"}, {"name": "Bo"}],
+    "conversations": PAIRS[:3],
+    "examples": PAIRS[3:5],
+}
+
+
+def test_all_lists_of_records_are_read_and_the_rest_of_a_wrapper_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "w.json"
+    path.write_text(json.dumps(WRAPPED, indent=1))
+    (tmp_path / "n.jsonl").write_text(json.dumps(WRAPPED) + "\n" + json.dumps(WRAPPED))
+    records = items(path, Record)
+    assert [record.value for record in records] == [{"system_prompt": "Be kind.", **pair} for pair in PAIRS[:5]]
+    assert {record.category for record in records} == {"wrapped"}
+    lines = path.read_text().split("\n")
+    assert [lines[int(record.position[:-1].split("line ")[1]) - 1].strip() for record in records] == ["{"] * 5
+    assert items(path, Unused) == [
+        Unused("w.json: version", "fields around the records"),
+        Unused("w.json: about", "fields around the records"),
+        Unused("w.json: authors", "lists beside the records, which do not look like conversations", 2),
+    ]
+    assert [unused.count for unused in items(tmp_path / "n.jsonl", Unused)] == [2, 2, 4]
+
+
+def test_a_document_of_one_line_takes_the_memory_of_a_record(tmp_path):
+    tracemalloc = pytest.importorskip("tracemalloc")
+    texts = [random.Random(n).randbytes(150).hex() for n in range(4_000)]
+    path = tmp_path / "one-line.json"
+    path.write_text(json.dumps({"conversations": [{"q": text, "a": text} for text in texts]}))
+    piece = find_pieces(str(path)).pieces[0]
+    assert piece.format == "document" and piece.size > 2_000_000
+    tracemalloc.start()
+    count = sum(isinstance(item, Record) for item in read_piece(piece))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == len(texts)
+    assert peak < piece.size / 2
+
+
+def test_lines_of_utf_16_and_of_old_macs(tmp_path):
+    text = "".join(
+        json.dumps(pair, ensure_ascii=False) + "\n" for pair in [{"q": "Größe?\u2028", "a": "m"}, *PAIRS[:2]]
+    )
+    (tmp_path / "a.jsonl").write_bytes(text.encode("utf-16"))
+    (tmp_path / "b.jsonl").write_bytes(text.replace("\n", "\r").encode())
+    records = items(tmp_path, Record)
+    assert [record.position for record in records] == ["line 1", "line 2", "line 3"] * 2
+    assert records[0].value == records[3].value == {"q": "Größe?\u2028", "a": "m"}
+    assert items(tmp_path, Note) == [Note("a.jsonl", "in UTF-16, read as such; UTF-8 is the usual encoding")]
+
+
+def test_a_line_that_never_ends_is_a_problem_and_the_next_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_files, "_MAX_LINE_BYTES", 1000)
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(PAIRS[0]) + "\n" + json.dumps({"q": "x" * 3500, "a": "b"}) + "\n" + json.dumps(PAIRS[1]))
+    assert items(path, Problem) == [Problem("a.jsonl", 2, 0, "a line of more than 0 MB")]
+    assert [record.position for record in items(path, Record)] == ["line 1", "line 3"]
+
+
+def test_everything_in_a_folder_that_is_not_opened_is_named(tmp_path):
+    root = tmp_path / "data"
+    for folder in (".hidden", "locked", "runs/demo/data", "deep/er"):
+        (root / folder).mkdir(parents=True)
+    (root / "deep" / "er" / "good.jsonl").write_text(json.dumps(PAIRS[0]))
+    (root / "runs" / "demo" / "tinsmith-run.json").write_text("{}")
+    (root / "runs" / "demo" / "data" / "train.jsonl").write_text(json.dumps(PAIRS[1]))
+    (root / ".secret.json").write_text("{}")
+    (root / "linked.jsonl").symlink_to(root / "deep" / "er" / "good.jsonl")
+    (root / "loop").symlink_to(root)
+    (root / "gone.jsonl").symlink_to(tmp_path / "gone")
+    os.mkfifo(root / "pipe.jsonl")
+    (root / "photo.jpeg").write_bytes(b"\xff\xd8")
+    assert [record.file for record in items(root, Record)] == ["deep/er/good.jsonl", "linked.jsonl"]
+    assert {(unused.name, unused.reason) for unused in items(root, Unused)} == {
+        (".hidden", "hidden folders"),
+        (".secret.json", "hidden files"),
+        ("gone.jsonl", "broken links (No such file or directory)"),
+        ("loop", "links to folders, which are not followed"),
+        ("photo.jpeg", "no data files by their ending"),
+        ("pipe.jsonl", "no regular files, such as pipes and devices"),
+        ("runs/demo", "run folders of tinsmith, which hold copies of data"),
+    }
