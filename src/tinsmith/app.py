@@ -21,6 +21,7 @@ from tinsmith.core.run_dir import (
 )
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.derive.files import Files
+from tinsmith.derive.private import SITE_RULES
 from tinsmith.derive.rules import record
 from tinsmith.derive.site import APP_RULES
 from tinsmith.model.answers.publish import publish_answers
@@ -134,6 +135,7 @@ def build_app(
     Raises:
         MissingDependency: the browser runtime cannot be fetched.
         ArtifactError: the package or the card is missing.
+        GateError: a file contains a value that `data.privacy` hides.
     """
     for name, source in _PAGES.items():
         copy_file(WEB_DIR / source, out_dir / name)
@@ -157,6 +159,8 @@ def build_app(
         write_text(out_dir / name, text)
     write_host_files(out_dir, names.title)
     summary = [_measure_files(out_dir, context), answers_summary]
+    folders = {"app": out_dir, "data": data_dir, "knowledge": knowledge_dir}
+    record(context.recorder, SITE_RULES, Files.of_stages(folders))
     if not config.questions:
         summary.append("the page suggests no questions; choose some with: tinsmith approve CONFIG")
     if not system_prompt and read_json(data_dir / "report.json")["system_prompt"]:

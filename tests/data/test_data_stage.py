@@ -72,6 +72,8 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
     report = json.loads((out / "report.json").read_text())
     assert sorted(p.name for p in out.iterdir()) == [
         "changes.jsonl",
+        "hidden.json",
+        "private.json",
         "report.html",
         "report.json",
         "report.md",
@@ -115,7 +117,7 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
     assert report["categories"] == [{"name": "words", "count": 19, "share": 1.0}]
     assert report["files"] == {"01_words.jsonl": file_sha256(source / "01_words.jsonl")}
     assert sum(bin["count"] for bin in report["lengths"]["bins"]) == 19
-    assert report["data"] == "chats" and "private" not in (out / "report.json").read_text()
+    assert report["data"] == "chats" and "private/" not in (out / "report.json").read_text()
     values = {
         id: numbers[id].value
         for id in numbers

@@ -106,6 +106,7 @@ _PUBLISHED: tuple[tuple[str, Callable[[Any, Evidence], Any]], ...] = (
     (r"(base|knowledge|train|export)/" + re.escape(INVENTORY_FILE), _as_is),
     (r"base/base\.json", _as_is),
     (r"data/report\.json", _report),
+    (r"data/private\.json", _as_is),
     (r"data/tokens\.jsonl", _as_is),
     (r"data/test\.jsonl", _category),
     (r"knowledge/knowledge\.json", _knowledge),
@@ -130,6 +131,7 @@ _PUBLISHED: tuple[tuple[str, Callable[[Any, Evidence], Any]], ...] = (
 
 PRIVATE = frozenset(
     {
+        "data/hidden.json",
         "evaluate/answers.jsonl",
         "evaluate/out_of_scope.jsonl",
         "review/facts.jsonl",

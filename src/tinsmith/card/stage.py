@@ -15,6 +15,7 @@ from tinsmith.core.run_dir import RunDir, write_bytes, write_json
 from tinsmith.core.scratch import scratch_folder
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.derive.files import Files
+from tinsmith.derive.private import CARD_RULES as PRIVATE_CARD_RULES
 from tinsmith.derive.rules import record
 from tinsmith.derive.site import CARD_RULES
 from tinsmith.model.answers.publish import publish_answers
@@ -30,6 +31,7 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
         ArtifactError: a finished stage's record is missing or broken.
         MissingDependency: there is no browser to run the How-to-Use code in.
         BrowserError: the How-to-Use code does not work.
+        GateError: a file contains a value that `data.privacy` hides.
     """
     evidence = read_evidence(run)
     results = _run_snippets(evidence, config, name)
@@ -41,6 +43,8 @@ def render_card(config: CardConfig, run: RunDir, name: str, out_dir: Path, conte
     for picture, path in COPIED_PICTURES.items():
         if evidence.sha256(path):
             shutil.copyfile(run.root / path, out_dir / picture)
+    folders = {"card": out_dir, "data": run.stage("data"), "knowledge": run.stage("knowledge")}
+    record(context.recorder, PRIVATE_CARD_RULES, Files.of_stages(folders))
     page = files["README.md"].decode()
     unmeasured = page.count("Not measured: ")
     unstated = page.count("Not stated by the author")

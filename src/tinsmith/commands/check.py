@@ -15,6 +15,8 @@ from tinsmith.data.stage import check_data
 from tinsmith.knowledge.documents import passages_of_documents
 from tinsmith.model.answers.questions import KINDS, read_questions
 from tinsmith.model.answers.wordings import read_wordings
+from tinsmith.model.private.masks import Masks, Public, mask_key
+from tinsmith.model.private.protect import protect_passages, warnings
 
 
 def check(config_path: Path, settings: tuple[str, ...], report_path: Path | None) -> None:
@@ -39,6 +41,10 @@ def check(config_path: Path, settings: tuple[str, ...], report_path: Path | None
     if config.data.documents:
         documents = passages_of_documents(Path(config.data.documents), say)
         show(f"\ndocuments: {len(documents.passages)} sections in {len(documents.files)} file(s)")
+        masks = Masks(mask_key([]), Public.of(config.data.privacy_allow, [config.data.system_prompt]))
+        findings = protect_passages(documents.passages, config.data.privacy, masks).findings
+        for line in warnings(findings, config.data.privacy):
+            show(f"  {line}")
         for note in documents.notes:
             show(f"  not used: {note}")
     questions = read_questions(Path(config.answers.questions)) if config.answers.questions else []

@@ -47,8 +47,7 @@ class DataConfig(Section):
     """Names of the fields of your records, for shapes that are not known: `question`, `answer`, `context`, `system`,
     `category`, `id`, `messages`, `role`, `content`, `assistant`; see `docs/data.md`."""
     documents: Text = ""
-    """A file or folder of Markdown, text, HTML, PDF or DOCX documents that also answer questions, relative to the
-    configuration file. They are not trained on. Empty means none."""
+    """A file or folder of Markdown, text, HTML, PDF or DOCX documents that also answer questions; not trained on."""
     system_prompt: Text = ""
     """Added to conversations that have none. Empty adds nothing."""
     val_fraction: float = Field(0.1, gt=0, lt=0.5)
@@ -60,8 +59,12 @@ class DataConfig(Section):
     drop_invalid: bool = True
     """Leave out unusable records and list them. `false` stops the run with that list instead."""
     max_dropped: float = Field(0.1, ge=0, le=1)
-    """Largest share of records that may be left out because they are unusable or too long. A larger share stops the
-    run and says why."""
+    """Largest share of records that may be unusable or too long and are left out. More stop the run."""
+    privacy: Literal["warn", "mask", "drop"] = "warn"
+    """Whether personal data and secrets are named, masked as in `[EMAIL_3f2a]`, or their records dropped. With the last
+    two, the run stops if one is in anything published; see `docs/privacy.md`."""
+    privacy_allow: Annotated[tuple[Text, ...], *LIST, Field(max_length=1000)] = ()
+    """Public values, such as your own phone number, in any spelling, or patterns such as `*@shop.example`."""
     language: Text = ""
     """Language of the conversations as an ISO 639-1 code, printed on the card."""
     license: Text = ""
@@ -92,8 +95,8 @@ class AnswersConfig(Section):
     """Name of the endpoint's model. If the endpoint needs a key, set the environment variable `TINSMITH_WRITER_KEY`."""
     wordings: Text = ""
     """A file of wordings, other ways to ask what your passages answer (JSONL, CSV or TSV), relative to the
-    configuration file; see `docs/answers.md`. The search also compares visitors' questions with them, and finds many
-    more right answers. With `publish`, they are part of the site. Empty uses none."""
+    configuration file; see `docs/answers.md`. The search compares visitors' questions with them too, and finds more
+    right answers. With `publish`, they are part of the site. Empty uses none."""
     encoder: Text = ""
     """Folder of a BERT encoder with mean pooling, used in place of the two built-in ones."""
     unknown: _Reply = "I do not know that."

@@ -128,7 +128,8 @@ def _private(report: Mapping[str, Any]) -> Iterator[Advice]:
     for group in groups:
         yield Advice(
             f"In {_conversations(group['count'])} there is private data: {group['reason']}{_such_as(group)}.",
-            'Remove it, or set data.privacy = "mask"; whatever is trained on can come out again.',
+            'Remove it, or set data.privacy = "mask"; whatever is trained on can come out again. List what is public, '
+            "such as your own address, in data.privacy_allow.",
             "flagged",
         )
 

@@ -24,6 +24,9 @@ from tinsmith.data.read.record import Note, Piece, Problem, Record, Unusable, Un
 from tinsmith.data.repair import clean_text, repair
 from tinsmith.data.store import PartWriter
 from tinsmith.model.conversations import Conversation, Message
+from tinsmith.model.private.masks import Masks
+from tinsmith.model.private.protect import Mode, protect
+from tinsmith.model.private.record import PrivateRecord
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
 
 PART_BYTES = 8_000_000
@@ -32,6 +35,11 @@ MAX_PARTS = 400
 """Parts are open at once, and systems limit how many files a process may open."""
 
 _TYPES = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
+_PRIVATE: dict[Mode, str] = {"warn": "flagged", "mask": "masked", "drop": "dropped"}
+"""What happens to a record with personal data, as a kind of change."""
+_SHOWN_PLACES = 5
+"""Places of one kind that are named for a record."""
+
 SCHEMA = pa.schema(
     [
         pa.field("content", pa.binary(32)),
@@ -64,6 +72,8 @@ class PieceSettings:
     max_tokens: int
     system_prompt: str
     fields: FieldMap
+    privacy: Mode
+    masks: Masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +96,10 @@ class PartResult:
     """What happened to the records of a part."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    """Records `read`, those that are `valid`, that were `prompted`, and that fit (`rows`)."""
+    """Records `read`, those that are `valid`, with personal data (`private`), those left after `data.privacy`
+    (`protected`), that were `prompted`, and that fit (`rows`)."""
     tally: Tally = field(default_factory=Tally)
+    private: PrivateRecord = field(default_factory=PrivateRecord)
     items: list[Problem | Unused | Note] = field(default_factory=list)
     """What else was found while reading."""
     unused_fields: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -97,6 +109,7 @@ class PartResult:
         """Add the results of records that come later in the data."""
         self.counts.update(later.counts)
         self.tally.merge(later.tally)
+        self.private.merge(later.private)
         self.items += later.items
         self.unused_fields.update(later.unused_fields)
 
@@ -156,6 +169,7 @@ class _Process:
         self._tokenizer = _tokenizer(settings.model_dir) if settings.model_dir else None
         self._max_tokens = settings.max_tokens
         self._fields = settings.fields
+        self._privacy, self._masks = settings.privacy, settings.masks
         self._prompt = _system_message(settings.system_prompt)
 
     def row(
@@ -172,7 +186,9 @@ class _Process:
         changes += [
             Change(record.file, record.position, "repaired", one.reason, one.detail) for one in repaired.changes
         ]
-        conversation = repaired.conversation
+        conversation = self._protected(repaired.conversation, changes, result)
+        if not conversation:
+            return None
         if self._prompt and conversation.messages[0].role != "system":
             conversation = replace(conversation, messages=(self._prompt, *conversation.messages))
             result.counts["prompted"] += 1
@@ -193,6 +209,21 @@ class _Process:
         ]
         changed = sum({1 << WHAT.index(change.what) for change in changes})
         return conversation, {**columns_of(conversation), **asdict(counts), "changed": changed}
+
+    def _protected(self, conversation: Conversation, changes: list[Change], result: PartResult) -> Conversation | None:
+        """The conversation as `data.privacy` says; None if it is left out. Adds to `changes` and `result`."""
+        protected = protect(conversation, self._privacy, self._masks)
+        result.private.add(protected.findings)
+        result.counts["private"] += bool(protected.findings)
+        result.counts["protected"] += protected.conversation is not None
+        details: dict[str, list[str]] = {}
+        for finding in protected.findings:
+            details.setdefault(finding.reason, []).append(finding.detail)
+        for reason, places in details.items():
+            shown = "; ".join(places[:_SHOWN_PLACES]) + ("; ..." if len(places) > _SHOWN_PLACES else "")
+            told = f"contains {reason}" if self._privacy == "drop" else reason
+            changes.append(Change(**conversation.source, what=_PRIVATE[self._privacy], reason=told, detail=shown))
+        return protected.conversation
 
 
 def columns_of(conversation: Conversation) -> dict[str, Any]:

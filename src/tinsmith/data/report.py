@@ -54,6 +54,8 @@ class DataReport:
     splits: dict[str, int]
     steps: tuple[Step, ...]
     changes: Tally
+    private: dict[str, dict[str, int]]
+    """Kind of personal data or secret -> number of places and of different values."""
     contradictions: tuple[Contradiction, ...]
     survey: Survey
     unused: tuple[Unused, ...]

@@ -25,6 +25,7 @@ _MOST_UNUSED = 20
 _STEPS = {
     "read": "Read",
     "valid": "Valid conversations",
+    "privacy": "Personal data",
     "system_prompt": "System prompt",
     "length": "Within data.max_tokens",
     "duplicates": "Without exact copies",

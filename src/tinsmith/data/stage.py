@@ -28,12 +28,14 @@ from tinsmith.data.workers import in_processes, process_count
 from tinsmith.derive.data import RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
+from tinsmith.model.private.masks import Masks, Public, mask_key
 
 MINIMUM = 10
 """Fewest conversations worth splitting."""
 _SMALL_BYTES = 4_000_000
 """Reading so little with a tokenizer takes less time than starting processes."""
 _SMALL_BYTES_UNTOKENIZED = 40_000_000
+_PRIVATE_DONE = {"warn": "kept", "mask": "masked", "drop": "left out"}
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class _Prepared:
     config: DataConfig
     found: Found
     result: PartResult
+    masks: Masks
     store: Store
     combined: Combined
     lengths_unit: str
@@ -68,8 +71,9 @@ def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: Sta
         write_tokens(out_dir / "tokens.jsonl", prepared.store, prepared.combined.splits)
     write_json(out_dir / "report.json", report.as_json())
     write_report(out_dir / "report.html", report.as_json())
+    prepared.result.private.write(out_dir, config.privacy, prepared.masks.key)
     record(context.recorder, RULES, Files.of_stage("data", out_dir))
-    return _summary(report)
+    return (*_summary(report), *prepared.result.private.summary(config.privacy))
 
 
 def check_data(config: DataConfig, seed: int) -> DataReport:
@@ -86,9 +90,9 @@ def _prepare(config: DataConfig, seed: int, model_dir: Path | None, folder: Path
     if not config.path:
         raise DataError("data.path is empty", "Set data.path to a file or folder of conversations.")
     found = find_pieces(config.path, config.fields)
-    parts = divide(
-        found.pieces, folder, PieceSettings(model_dir, config.max_tokens, config.system_prompt, config.fields)
-    )
+    masks = Masks(mask_key(found.files.values()), Public.of(config.privacy_allow, [config.system_prompt]))
+    settings = PieceSettings(model_dir, config.max_tokens, config.system_prompt, config.fields, config.privacy, masks)
+    parts = divide(found.pieces, folder, settings)
     result = PartResult(items=[*found.unused, *found.problems, *found.notes])
     result.merge(_process(parts, bool(model_dir)))
     _refuse_problems(config, result)
@@ -102,7 +106,7 @@ def _prepare(config: DataConfig, seed: int, model_dir: Path | None, folder: Path
         combined = drop_duplicates(store, places, log)
         _refuse_too_few(result, len(combined.rows))
         combine(store, combined, config, seed, places, log)
-    return _Prepared(config, found, result, store, combined, "tokens" if model_dir else "characters")
+    return _Prepared(config, found, result, masks, store, combined, "tokens" if model_dir else "characters")
 
 
 def _process(parts: list[Part], has_tokenizer: bool) -> PartResult:
@@ -135,7 +139,9 @@ def _refuse_problems(config: DataConfig, result: PartResult) -> None:
     """
     path = Path(config.path)
     root = path if path.is_dir() else path.parent
-    dropped, read = result.tally.records["dropped"], result.counts["read"]
+    # Records left out because of personal data are left out on purpose.
+    wanted = result.counts["valid"] - result.counts["protected"]
+    dropped, read = result.tally.records["dropped"] - wanted, result.counts["read"]
     examples = [f"{root / change.place}: {change.text}" for change in result.tally.examples("dropped")]
     unusable = [] if config.drop_invalid else examples
     problems = [f"{root}/{item}" for item in result.items if isinstance(item, Problem)]
@@ -202,11 +208,16 @@ def _steps(prepared: _Prepared) -> Iterator[Step]:
     read, valid, rows, kept = counts["read"], counts["valid"], counts["rows"], len(prepared.combined.rows)
     yield Step("read", read, read, f"from {len(prepared.found.files)} file(s)")
     yield Step("valid", read, valid, f"{read - valid} dropped, {records['repaired']} repaired")
+    protected = counts["protected"]
+    if counts["private"]:
+        places = prepared.result.private.places.total()
+        note = f"personal data or secrets: {places} places in {counts['private']} conversations"
+        yield Step("privacy", valid, protected, f"{note}, {_PRIVATE_DONE[prepared.config.privacy]}")
     if prepared.config.system_prompt:
-        yield Step("system_prompt", valid, valid, f"added to {counts['prompted']} conversations that had none")
+        yield Step("system_prompt", protected, protected, f"added to {counts['prompted']} conversations that had none")
     if prepared.lengths_unit == "tokens":
-        note = f"{records['cut']} cut, {valid - rows} dropped, limit {prepared.config.max_tokens} tokens"
-        yield Step("length", valid, rows, note)
+        note = f"{records['cut']} cut, {protected - rows} dropped, limit {prepared.config.max_tokens} tokens"
+        yield Step("length", protected, rows, note)
     yield Step("duplicates", rows, kept, f"{records['duplicate']} exact duplicates removed")
 
 
@@ -219,6 +230,7 @@ def _report(prepared: _Prepared) -> DataReport:
         splits={split: len(combined.splits[split]) for split in SPLITS},
         steps=tuple(_steps(prepared)),
         changes=result.tally,
+        private=result.private.counts(),
         contradictions=combined.contradictions,
         survey=combined.survey,
         unused=tuple(_unused(result)),

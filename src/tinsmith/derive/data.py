@@ -7,8 +7,10 @@ from typing import Any
 from tinsmith.core.measure import Gate
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import Derived, Fields, Rule
+from tinsmith.model.private.record import COUNTS_FILE
 
 REPORT = "data/report.json"
+PRIVATE = f"data/{COUNTS_FILE}"
 TOKENS = "data/tokens.jsonl"
 """One line per conversation: split, category, and the counts of `TokenCounts`."""
 SPLITS = ("train", "val", "test")
@@ -48,6 +50,12 @@ def after_step(files: Files, name: str) -> Derived:
 def contradictions(files: Files) -> Derived:
     """Pairs of answers that seem to contradict each other."""
     return _of_conversations(files, len(files.json(REPORT)["contradictions"]))
+
+
+def private_values(files: Files, kind: str) -> Derived:
+    """Different values of one kind of personal data or secret, and the number of places they stand in."""
+    counts = files.json(PRIVATE)["kinds"][kind]
+    return Derived(counts["values"], "count", counts["places"], "places")
 
 
 @dataclass(slots=True)
@@ -156,6 +164,10 @@ def _mask_gate(files: Files, value: int, op: Any, bound: float, unit: str) -> De
     return Derived(value, unit, _totals(files).conversations, "conversations", gate=gate)
 
 
+def _private_kinds(files: Files) -> list[Fields]:
+    return [{"kind": kind} for kind in files.json(PRIVATE)["kinds"]] if files.has(PRIVATE) else []
+
+
 def _steps(files: Files) -> list[Fields]:
     return [{"name": step["name"]} for step in files.json(REPORT)["steps"]]
 
@@ -186,6 +198,7 @@ RULES = (
     Rule("data.category.{category*}", TOKENS, category_share, _categories),
     Rule("data.contradictions", REPORT, contradictions),
     Rule("data.truncated", REPORT, truncated),
+    Rule("data.private.{kind}", PRIVATE, private_values, _private_kinds),
     Rule("data.tokens.{split}", TOKENS, tokens, _splits),
     Rule("data.supervised_tokens.{split}", TOKENS, supervised_tokens, _splits),
     Rule("gate.mask.supervised_fraction", TOKENS, fewest_supervised, hint=_MASK_HINT),

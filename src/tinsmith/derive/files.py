@@ -1,7 +1,7 @@
 """Raw files of a run by run-relative path, wherever the folders of its stages lie."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,11 @@ class Files:
     def of_stage(cls, stage: str, folder: Path, seed: int = 0) -> "Files":
         """The files of one stage, which may still be running, in `folder`."""
         return cls({stage: folder}.__getitem__, seed)
+
+    @classmethod
+    def of_stages(cls, folders: Mapping[str, Path], seed: int = 0) -> "Files":
+        """The files of several stages, of which one may still be running, by stage."""
+        return cls(folders.__getitem__, seed)
 
     def path(self, name: str) -> Path:
         """Where the file with a run-relative path lies, such as `train/log.jsonl`."""

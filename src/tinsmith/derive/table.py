@@ -1,6 +1,6 @@
 """The rules of all stages. Stages import their own module, so that a changed rule repeats that stage alone."""
 
-from tinsmith.derive import base, bench, data, evaluate, export, judge, knowledge, merge, review, site, train
+from tinsmith.derive import base, bench, data, evaluate, export, judge, knowledge, merge, private, review, site, train
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import Derived, Rule
 
@@ -10,14 +10,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "knowledge": knowledge.RULES,
     "train": train.RULES,
     "merge": merge.RULES,
-    "export": export.RULES,
-    "evaluate": evaluate.RULES,
+    "export": (*export.RULES, *private.PACKAGE_RULES),
+    "evaluate": (*evaluate.RULES, *private.REPLY_RULES),
     "review": review.RULES,
     "judge": judge.RULES,
     "bench": bench.RULES,
     "remote": bench.REMOTE_RULES,
-    "card": site.CARD_RULES,
-    "app": site.APP_RULES,
+    "card": (*site.CARD_RULES, *private.CARD_RULES),
+    "app": (*site.APP_RULES, *private.SITE_RULES),
 }
 """By stage."""
 

@@ -10,6 +10,7 @@ from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.derive.evaluate import RULES
 from tinsmith.derive.files import Files
+from tinsmith.derive.private import REPLY_RULES as PRIVATE_REPLY_RULES
 from tinsmith.derive.rules import record
 from tinsmith.evaluate.answers import ask_all
 from tinsmith.evaluate.closed_book import write_closed_book
@@ -51,7 +52,8 @@ def evaluate_models(
     Raises:
         DataError: a split is empty.
         ArtifactError: a model is missing or gives likelihoods that are not finite.
-        GateError: the package's tokenizer or chat template gives different ids than the base's.
+        GateError: the package's tokenizer or chat template gives different ids than the base's, or a reply contains
+            a value that `data.privacy` hides.
     """
     package_dir = export_dir / "package"
     conversations = _read_splits(data_dir)
@@ -63,6 +65,8 @@ def evaluate_models(
     similarity = _write_replies(inputs, conversations, replies, knowledge_dir, out_dir)
     closed_book = write_closed_book(inputs.closed_book, replies["closed_book"], out_dir)
     record(recorder, RULES, files, "evaluate.")
+    folders = {"evaluate": out_dir, "data": data_dir, "knowledge": knowledge_dir}
+    record(recorder, PRIVATE_REPLY_RULES, Files.of_stages(folders))
     reasons = {"closed_book": closed_book, "absent": absent_reasons(inputs, files)}
     write_json(out_dir / "evaluate.json", description(inputs, files, similarity) | reasons)
     return tuple(_summary(recorder))

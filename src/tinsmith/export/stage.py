@@ -10,6 +10,7 @@ from tinsmith.core.stage_context import StageContext, Summary
 from tinsmith.derive.export import SIZE_RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.inventory import write_inventory
+from tinsmith.derive.private import PACKAGE_RULES
 from tinsmith.derive.rules import record
 from tinsmith.export.browser_facts import browser_facts
 from tinsmith.export.calibration_set import calibration_conversations, default_calibration_tokens, read_conversations
@@ -65,6 +66,7 @@ def export_int4(config: ExportConfig, data_dir: Path, merge_dir: Path, out_dir: 
     description = export_record(source, config, choice, calibration_tokens)
     write_json(out_dir / "export.json", description | {"seconds": time.monotonic() - started})
     record(recorder, SIZE_RULES, Files.of_stage("export", out_dir))
+    record(recorder, PACKAGE_RULES, Files.of_stages({"export": out_dir, "data": data_dir}))
     size = weights_bytes(package_dir)
     return (
         f"INT4 package: {size / 1e6:.1f} MB of weights, {8 * size / parameters:.2f} bits per parameter",

@@ -28,6 +28,9 @@ from tinsmith.model.answers.report import report_outcomes
 from tinsmith.model.answers.wordings import counts_by_origin, read_wordings, with_wordings
 from tinsmith.model.conversations import Conversation, read_jsonl
 from tinsmith.model.passages import Passage, write_passages
+from tinsmith.model.private.masks import Public
+from tinsmith.model.private.protect import protect_passages, warnings
+from tinsmith.model.private.record import PrivateRecord, read_masks
 from tinsmith.model.writer.draft import draft_questions
 from tinsmith.model.writer.writer import disclosure, open_writer
 
@@ -60,7 +63,7 @@ def build_knowledge(
         config: How answers are looked up and measured.
         data: Says where documents are, and the language.
         base_dir: Holds `model/`, which writes questions if the configuration says so.
-        data_dir: Holds `train.jsonl`, `val.jsonl` and `test.jsonl`.
+        data_dir: Holds `train.jsonl`, `val.jsonl`, `test.jsonl`, and `hidden.json` with the key of the masks.
         out_dir: Existing and empty.
         context: Its seed divides the questions.
 
@@ -71,7 +74,7 @@ def build_knowledge(
         ArtifactError: `answers.encoder` is not an encoder that can be used.
     """
     conversations, notes = _conversations(data_dir)
-    passages, description, summary = _passages(config, data, conversations, notes, context)
+    passages, description, summary = _passages(config, data, conversations, notes, data_dir, out_dir, context)
     write_passages(out_dir / "passages.jsonl", passages)
     if config.mode == "model" or not passages:
         reason = "answers.mode is model" if passages else "no answer stands alone, and there are no documents"
@@ -124,6 +127,8 @@ def _passages(
     data: DataConfig,
     conversations: Sequence[Conversation],
     notes: list[str],
+    data_dir: Path,
+    out_dir: Path,
     context: StageContext,
 ) -> tuple[list[Passage], dict[str, Any], list[str]]:
     """All passages, facts for the record, and summary lines, which end with what `notes` say is not used."""
@@ -138,9 +143,10 @@ def _passages(
     summary = [f"{len(passages)} passages from {answers.answers} answers"]
     if data.documents:
         documents = passages_of_documents(Path(data.documents), context.say)
-        passages += documents.passages
+        of_documents, private = _protected(data, documents.passages, data_dir, out_dir)
+        passages += of_documents
         counts["documents"], notes = len(documents.files), [*notes, *documents.notes]
-        summary.append(f"{len(documents.passages)} passages from {len(documents.files)} documents")
+        summary += [f"{len(of_documents)} passages from {len(documents.files)} documents", *private]
     summary += [f"warning: not used: {note}" for note in notes]
     wordings: list[Question] = []
     if config.wordings:
@@ -152,6 +158,19 @@ def _passages(
         summary.append(f"{len(wordings)} wordings for {worded} of the passages")
     facts = {"passages": len(passages), **counts, "wordings": counts_by_origin(wordings), "unused": notes}
     return passages, facts, summary
+
+
+def _protected(
+    data: DataConfig, passages: Sequence[Passage], data_dir: Path, out_dir: Path
+) -> tuple[list[Passage], list[str]]:
+    """Passages of documents as `data.privacy` says, and lines for the owner. Writes what must not be published."""
+    masks = read_masks(data_dir, Public.of(data.privacy_allow, [data.system_prompt]))
+    protected = protect_passages(passages, data.privacy, masks)
+    record = PrivateRecord()
+    record.add(finding for _, finding in protected.findings)
+    record.write(out_dir, data.privacy, masks.key)
+    lines = warnings(protected.findings, data.privacy)
+    return protected.passages, [f"warning: documents hold {line}" for line in lines]
 
 
 def _owned_questions(config: AnswersConfig, passages: Sequence[Passage]) -> _Questions | None:

@@ -154,7 +154,8 @@ def answers_settings(config: RunConfig) -> dict[str, Any]:
     shown = {*_REPLIES, "owner", "publish", "publish_questions"}
     outside = {"questions", "wordings", "encoder", "writer", "writer_model"}
     answers = config.answers.model_dump(mode="json", exclude=shown | outside)
-    return {"seed": config.seed, "language": config.data.language, **answers}
+    privacy = config.data.model_dump(mode="json", include={"language", "privacy", "privacy_allow", "system_prompt"})
+    return {"seed": config.seed, **privacy, **answers}
 
 
 def _knowledge_files(config: RunConfig, run: RunDir) -> Any:

@@ -12,7 +12,7 @@ from tinsmith.model.private.item import PrivateItem
 
 _SEPARATOR = r"(?:[ \n]?[-/.][ ]?|[ \n]|\(0\)[ ]?|\)[ ]?|[ ]\()"
 _INTERNATIONAL = re.compile(
-    rf"(?<![\w+])(?:\+|%2B|00(?=[1-9 ]))[ ]?\(?[0-9](?:{_SEPARATOR}{{0,2}}[0-9]){{6,14}}(?![0-9])", re.IGNORECASE
+    rf"(?<![\w+.,])(?:\+|%2B|00(?=[1-9 ]))[ ]?\(?[0-9](?:{_SEPARATOR}{{0,2}}[0-9]){{6,14}}(?![0-9])", re.IGNORECASE
 )
 _NATIONAL = re.compile(rf"(?<![\w.,/:+-])(?<![0-9] )\(?0[0-9](?:{_SEPARATOR}{{0,2}}[0-9]){{5,11}}(?![0-9]|[.,:][0-9])")
 _AMERICAN = re.compile(
@@ -83,7 +83,8 @@ def _is_american(text: str, start: int, number: str, digits: str) -> bool:
 
 def _is_labelled(text: str, start: int, number: str, digits: str) -> bool:
     is_named = label(text, start) == "phone" and not mentions(text, start, "other")
-    return is_named and _MIN_DIGITS <= len(digits) <= 11 and not _is_date_or_hours(number)
+    is_decimal = number.count(".") == 1
+    return is_named and _MIN_DIGITS <= len(digits) <= 11 and not is_decimal and not _is_date_or_hours(number)
 
 
 def _is_date_or_hours(number: str) -> bool:

@@ -11,8 +11,6 @@ from tinsmith.model.private.item import PrivateItem, described, shortened
 from tinsmith.model.private.masks import Masks
 
 Mode = Literal["warn", "mask", "drop"]
-HIDES: dict[Mode, bool] = {"warn": False, "mask": True, "drop": True}
-"""Whether a mode promises that the values are in nothing that is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +128,12 @@ def warnings(findings: Sequence[tuple[str, Finding]], mode: Mode, shown: int = 3
     """
     by_kind: dict[str, list[tuple[str, Finding]]] = {}
     for where, finding in findings:
-        by_kind.setdefault(finding.reason, []).append((where, finding))
+        by_kind.setdefault(described(finding.kind), []).append((where, finding))
     done = {"warn": "kept", "mask": "masked", "drop": "left out with their records"}[mode]
     lines = []
-    for reason, of_kind in sorted(by_kind.items(), key=lambda item: (-len(item[1]), item[0])):
+    for what, of_kind in sorted(by_kind.items(), key=lambda item: (-len(item[1]), item[0])):
         values = len({finding.digest for _, finding in of_kind})
         places = "; ".join(f"{where}, {finding.detail}" for where, finding in of_kind[:shown])
         more = f"; and {len(of_kind) - shown} more" if len(of_kind) > shown else ""
-        lines.append(f"{reason}: {len(of_kind)} places, {values} different, {done} ({places}{more})")
+        lines.append(f"{what}: {len(of_kind)} places, {values} different, {done} ({places}{more})")
     return lines

@@ -3,11 +3,14 @@
 import html
 import json
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinsmith.model.private.masks import Masks
+from tinsmith.model.private.find import find_private
+from tinsmith.model.private.item import shortened
+from tinsmith.model.private.record import Hidden
 
 _SNIFFED_BYTES = 65_536
 _MARKDOWN_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
@@ -32,15 +35,47 @@ def _is_text(path: Path) -> bool:
     return True
 
 
-def hidden_in_file(path: Path, masks: Masks, hidden: Container[str]) -> set[str]:
-    """Digests of hidden values that a file of text contains, in any of the ways its format may write them."""
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A hidden value in a file."""
+
+    file: str
+    """Relative to the folder that was searched."""
+    kind: str
+    shown: str
+    """Its ends."""
+
+
+def leaks_in_folder(folder: Path, hidden: Hidden) -> tuple[list[Leak], int]:
+    """Hidden values in the files of text below `folder`, and how many files of text there are."""
+    leaks = []
+    files = text_files(folder)
+    for path in files:
+        leaks += leaks_in_file(path, path.relative_to(folder).as_posix(), hidden)
+    return leaks, len(files)
+
+
+def leaks_in_file(path: Path, name: str, hidden: Hidden) -> list[Leak]:
+    """Hidden values in a file of text, in any of the ways its format may write them; each value once.
+
+    Args:
+        path: The file.
+        name: How the leaks name it.
+        hidden: What to look for.
+    """
     text = path.read_text(encoding="utf-8", errors="replace")
-    return {digest for view in _views(text, path.suffix) for digest in hidden_in_text(view, masks, hidden)}
+    return leaks_in_texts(_views(text, path.suffix), name, hidden)
 
 
-def hidden_in_text(text: str, masks: Masks, hidden: Container[str]) -> set[str]:
-    """Digests of hidden values in a text."""
-    return {digest for item in masks.items(text) if (digest := masks.digest(item)) in hidden}
+def leaks_in_texts(texts: Iterable[str], name: str, hidden: Hidden) -> list[Leak]:
+    """Hidden values in texts; each value once."""
+    leaks: dict[str, Leak] = {}
+    for text in texts:
+        for item in find_private(text):
+            digest = hidden.masks.digest(item)
+            if digest in hidden.digests:
+                leaks.setdefault(digest, Leak(name, item.kind, shortened(text[item.start : item.end])))
+    return list(leaks.values())
 
 
 def _views(text: str, ending: str) -> Iterator[str]:

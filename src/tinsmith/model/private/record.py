@@ -7,20 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.core.run_dir import read_json, write_json
-from tinsmith.model.private.masks import Masks
-from tinsmith.model.private.protect import HIDES, Finding, Mode
+from tinsmith.model.private.item import described
+from tinsmith.model.private.masks import Masks, Public
+from tinsmith.model.private.protect import Finding, Mode
 
-PRIVATE_FILE = "private.json"
-"""In the folders of the data and knowledge stages. It is not published."""
+COUNTS_FILE = "private.json"
+"""Counts by kind; nothing of the values."""
+HIDDEN_FILE = "hidden.json"
+"""The key of the masks, and digests of values that must not appear. It is not published."""
+
+
+_SUMMARY: dict[Mode, str] = {
+    "warn": "warning: personal data or secrets stay in the data, and the model may learn them by heart; set"
+    " data.privacy, or list public ones in data.privacy_allow",
+    "mask": "personal data and secrets masked",
+    "drop": "records left out because of personal data or secrets",
+}
 
 
 @dataclass(slots=True)
 class PrivateRecord:
     """Counts of private items, and digests of their values."""
 
-    mode: Mode
-    key: bytes
-    """Of the masks; see `mask_key`."""
     places: Counter[str] = field(default_factory=Counter)
     """Kind -> number of places."""
     digests: dict[str, set[str]] = field(default_factory=dict)
@@ -38,29 +46,57 @@ class PrivateRecord:
         for kind, digests in other.digests.items():
             self.digests.setdefault(kind, set()).update(digests)
 
-    def write(self, folder: Path) -> None:
-        """Store in `folder`."""
-        write_json(folder / PRIVATE_FILE, self.as_json())
+    def write(self, folder: Path, mode: Mode, key: bytes) -> None:
+        """Store counts and digests in a stage's folder.
 
-    def as_json(self) -> dict[str, Any]:
-        """Mode, key, and counts by kind. Digests only of values that are promised to be nowhere."""
-        kinds = {
-            kind: {"places": self.places[kind], "values": len(self.digests[kind])} for kind in sorted(self.digests)
-        }
-        hidden = sorted(set().union(*self.digests.values())) if HIDES[self.mode] else []
-        return {"mode": self.mode, "key": self.key.hex(), "kinds": kinds, "hidden": hidden}
+        Args:
+            folder: Of the stage.
+            mode: What became of the items.
+            key: Of the masks; see `mask_key`.
+        """
+        write_json(folder / COUNTS_FILE, {"mode": mode, "kinds": self.counts()})
+        digests = sorted(set[str]().union(*self.digests.values()))
+        # In mode "warn" nothing is promised, so nothing is looked for in what is published.
+        kept, hidden = (digests, []) if mode == "warn" else ([], digests)
+        write_json(folder / HIDDEN_FILE, {"key": key.hex(), "hidden": hidden, "kept": kept})
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Kind -> number of places and of different values."""
+        return {kind: {"places": self.places[kind], "values": len(self.digests[kind])} for kind in sorted(self.digests)}
+
+    def summary(self, mode: Mode) -> list[str]:
+        """A line for the owner; none if nothing was found."""
+        if not self.digests:
+            return []
+        by_words: Counter[str] = Counter()
+        for kind, places in self.places.items():
+            by_words[described(kind)] += places
+        ordered = sorted(by_words.items(), key=lambda item: (-item[1], item[0]))
+        return [f"{_SUMMARY[mode]}: {', '.join(f'{words} ({count:,} places)' for words, count in ordered)}"]
 
 
-def read_hidden(record: dict[str, Any]) -> tuple[Masks, frozenset[str]]:
-    """Recognises the values that a stored record promises to hide: `masks.digest(item) in hidden`."""
-    return Masks(bytes.fromhex(record["key"])), frozenset(record["hidden"])
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Values that a run promises to publish nowhere."""
+
+    masks: Masks
+    digests: frozenset[str]
+
+    @classmethod
+    def of(cls, *records: dict[str, Any]) -> "Hidden":
+        """All values of the contents of `hidden.json` of one or more stages of a run."""
+        digests = frozenset(digest for record in records for digest in record["hidden"])
+        return cls(Masks(bytes.fromhex(records[0]["key"])), digests)
 
 
-def read_masks(folder: Path) -> tuple[Masks, Mode]:
-    """The masks and the mode that the data stage used, for more texts of the same owner.
+def read_masks(folder: Path, public: Public) -> Masks:
+    """The masks that the data stage used, for more texts of the same owner.
+
+    Args:
+        folder: Of the data stage.
+        public: What is not masked.
 
     Raises:
         ArtifactError: there is no record in `folder`.
     """
-    record = read_json(folder / PRIVATE_FILE)
-    return Masks(bytes.fromhex(record["key"])), record["mode"]
+    return Masks(bytes.fromhex(read_json(folder / HIDDEN_FILE)["key"]), public)

@@ -80,12 +80,13 @@ _LINK = r"[\"'`*]{0,3}\s{0,3}(?::=|=>|[:=|]|\bis\b|\bär\b|\bist\b|\blautet\b|\b
 _ASSIGNMENT = re.compile(
     rf"(?:(?P<strong>{_STRONG_NAME})|{_WEAK_NAME})[\w-]{{0,16}}{_LINK}(?P<value>[^\s\"'`<>,;|]{{6,160}})", re.IGNORECASE
 )
-_COLUMN = re.compile(
-    rf"[\s\"'`*]*[\w.-]{{0,16}}(?:(?P<strong>{_STRONG_NAME})|{_WEAK_NAME})[\w-]{{0,16}}[\s\"'`*]*", re.IGNORECASE
+_PASSWORD_COLUMN, _KEY_COLUMN = (
+    re.compile(rf"[\s\"'`*]*[\w.-]{{0,16}}(?:{name})[\w-]{{0,16}}[\s\"'`*]*", re.IGNORECASE)
+    for name in (_STRONG_NAME, _WEAK_NAME)
 )
 _HEADER = re.compile(r"\b(?:basic|bearer)[ ]+([A-Za-z0-9+/._~-]{16,}={0,2})", re.IGNORECASE)
 _NOT_A_VALUE = re.compile(
-    r"^(?:https?:|\$|%|\{|\[|your|my_|os\.|process\.|env\.|example)|\*{3}|x{4}|\.\.\.|\(|\)$", re.IGNORECASE
+    r"^(?:https?:|\$|%|\{|\[|your|my_|os\.|process\.|env\.|example)|\*{3}|x{4}|\.\.\.|[(){}\[\]]", re.IGNORECASE
 )
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 _NOT_SECRET_BEFORE = re.compile(r"(?:sha(?:1|256|384|512)[-:]|base64,|[/.?=&#%][\w.?=&#%/-]*)$", re.IGNORECASE)
@@ -121,10 +122,11 @@ def named_secrets(text: str) -> Iterator[PrivateItem]:
             start = match.start("value")
             yield PrivateItem(start, start + len(value), "password" if match["strong"] else "secret", value)
     if "\n" in text:
-        for start, end in column_cells(text, _COLUMN):
-            value = text[start:end]
-            if (is_random(value) or _is_password(value)) and " " not in value and not _NOT_A_VALUE.search(value):
-                yield PrivateItem(start, end, "password", value)
+        for name, is_secret in ((_PASSWORD_COLUMN, _is_password), (_KEY_COLUMN, is_random)):
+            for start, end in column_cells(text, name):
+                value = text[start:end]
+                if is_secret(value) and " " not in value and not _NOT_A_VALUE.search(value):
+                    yield PrivateItem(start, end, "password", value)
     for match in _HEADER.finditer(text):
         if is_random(match[1]):
             yield PrivateItem(*match.span(1), "secret", match[1])
