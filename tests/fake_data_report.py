@@ -66,7 +66,10 @@ def full_report(text="plain"):
         "languages": {"counts": {"en": 600, "sv": 390, "": 10}, "usual": "en"},
         "form": {"markdown": 10, "emoji": 1, "blocks": 900, "long_blocks": 400, "several_turns": 5},
         "spellings": [{"forms": [{"text": text, "count": 9, "file": text, "position": "line 1"}] * 2}],
-        "unused": [{"name": text, "reason": UNUSED_FIELDS, "count": 9}, {"name": text, "reason": text, "count": 1}],
+        "unused": [
+            {"name": f"{text}: context", "reason": UNUSED_FIELDS, "count": 9},
+            {"name": text, "reason": text, "count": 1},
+        ],
         "notes": [text],
         "files": {text: "0" * 64},
     }

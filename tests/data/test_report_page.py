@@ -11,8 +11,9 @@ from markdown_it import MarkdownIt
 from fake_data_report import change, empty_report, full_report, side
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.serve import SiteServer
-from tinsmith.data.advice import MEANINGS, MOST, advice
+from tinsmith.data.advice import MOST, UNUSED_FIELDS, advice
 from tinsmith.data.features import flags
+from tinsmith.data.meanings import MEANINGS
 from tinsmith.data.report_page import plain, report_html, report_markdown, visible, write_report
 from tinsmith.model.conversations import Conversation, Message
 
@@ -45,7 +46,7 @@ def test_what_matters_comes_first_and_is_no_more_than_ten_sentences():
     texts = [one.text for one in advice(full_report())]
     assert texts == [
         "40 of 1,100 records were left out; message is empty plain, such as plain, plain.",
-        "A field of records is not used: plain in 9 records.",
+        "A field with content is not used: context (9 records).",
         "A pair of answers seems to contradict each other, such as those to “plain”: 5000 SEK or no.",
         "A name is spelled in two ways, such as plain (9) and plain (9).",
         "2 conversations are longer than data.max_tokens: the last messages were cut off.",
@@ -77,7 +78,15 @@ def test_private_data_comes_before_everything_else():
             {"categories": [{"name": "a", "count": 997, "share": 0.997}, {"name": "b", "count": 3, "share": 0.003}]},
             "A category has fewer than 5 conversations: b (3).",
         ),
-        ({"unused": [{"name": "a.txt", "reason": "hidden files", "count": 1}]}, "not used: a.txt (hidden files)."),
+        (
+            {
+                "unused": [
+                    *({"name": f"{n}.json: label", "reason": UNUSED_FIELDS, "count": 2} for n in range(3)),
+                    *({"name": f"{n}.txt", "reason": "hidden files", "count": 1} for n in range(6)),
+                ]
+            },
+            "Not used: the field label; the files or parts of files 0.txt, 1.txt, 2.txt, 3.txt and 2 more.",
+        ),
         (
             {"form": {**empty_report()["form"], "blocks": 900, "long_blocks": 400}},
             "on one line in 500 conversations, and over several lines in 400.",

@@ -1,8 +1,11 @@
 """What the owner of the data should look at first, in plain sentences with what to do, from the report alone."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from tinsmith.data.meanings import MEANINGS, SHARED_TEXTS
 
 MOST = 10
 """Sentences at the top of the report."""
@@ -12,88 +15,15 @@ _FEW_CONVERSATIONS = 200
 _MANY_NEAR = 0.2
 _MANY_DUPLICATES = 0.05
 _TWO_WAYS = 0.05
+_MOST_NAMES = 4
+_CONTENT_FIELDS = frozenset(
+    "context passage document documents text input system system_prompt instructions reasoning reasoning_content"
+    " thinking thoughts choices options weight tools functions chosen rejected history turns dialog explanation".split()
+)
 
 
 UNUSED_FIELDS = "fields of records that are not used"
 """Reason of `Unused` for a field."""
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a flag means for its owner."""
-
-    clause: str
-    """What is so, after `in 3 conversations`."""
-    action: str
-
-
-MEANINGS = {
-    "garbled characters: the text was read in a wrong encoding": Meaning(
-        "characters are garbled, because the text was read in a wrong encoding",
-        "Export the file again as UTF-8, or correct the text.",
-    ),
-    "JSON at the end of an answer cannot be read": Meaning(
-        "the JSON at the end of an answer cannot be read",
-        "Correct the JSON, or the model learns to write broken JSON.",
-    ),
-    "placeholder that was never filled in": Meaning(
-        "a placeholder was never filled in", "Fill it in, or the model writes it to visitors."
-    ),
-    "reasoning of a language model in an answer": Meaning(
-        "an answer has the reasoning of a language model in it", "Keep only the answer itself."
-    ),
-    "answer speaks as a language model": Meaning(
-        "the answer speaks as a language model", "Write the answer as your own staff would give it."
-    ),
-    "answer seems cut off": Meaning(
-        "the answer seems cut off", "Complete it, or the model learns to stop in the middle."
-    ),
-    "answer has no content": Meaning("the answer has no content", "Write the answer, or delete the conversation."),
-    "answer lacks the closing block of JSON that most answers have": Meaning(
-        "an answer lacks the closing block of JSON that most answers have", "Add the block."
-    ),
-    "closing block of JSON has other keys than most": Meaning(
-        "the closing block of JSON has other keys than most", "Use the same keys everywhere."
-    ),
-    "HTML in the text": Meaning("there is HTML in the text", "Remove the tags, or visitors read them."),
-    "citation marks of a chat tool": Meaning(
-        "there are citation marks of a chat tool", "Remove the marks: they point to nothing."
-    ),
-    "text of a special token, read as plain text": Meaning(
-        "the text spells a special token of some models",
-        "Remove it if a program left it there; it is read as plain text.",
-    ),
-    "language is not data.language": Meaning(
-        "the language is not data.language", "Move them to data of their own, or correct data.language."
-    ),
-    "language differs from that of most conversations": Meaning(
-        "the language differs from that of the others", "Move them to data of their own, or translate them."
-    ),
-    "answer repeats its question": Meaning(
-        "the answer repeats its question", "Begin with the answer, or the model learns to repeat questions."
-    ),
-    "answer is word for word that of many other questions": Meaning(
-        "the answer is word for word that of many other questions", "Keep it where it really answers the question."
-    ),
-    "answer begins with a sentence that many answers share": Meaning(
-        "the answer begins with a sentence that many share", "Delete the sentence where it says nothing."
-    ),
-    "answer ends with a sentence that many answers share": Meaning(
-        "the answer ends with a sentence that many share", "Delete the sentence where it says nothing."
-    ),
-    "answer is far longer than the others": Meaning(
-        "an answer is far longer than the others", "Shorten it, or split the conversation."
-    ),
-    "answer is far shorter than the others": Meaning(
-        "an answer is far shorter than the others", "Complete it if something is missing."
-    ),
-    "answer ends without a full stop, unlike most": Meaning(
-        "the answer ends without a full stop, unlike most", "Complete it if something is missing."
-    ),
-}
-"""Reason of a flag -> its meaning, the most harmful first."""
-_SHARED_TEXTS = frozenset(reason for reason in MEANINGS if " many " in reason)
-"""Reasons whose detail is the text itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +43,8 @@ def advice(report: Mapping[str, Any]) -> tuple[Advice, ...]:
         report: As written to `report.json`.
     """
     everything = (
-        *(_private, _left_out, _unused_fields, _contradictions, _spellings, _cut, _flagged, _blocks),
-        *(_duplicates, _languages, _categories, _unused_files, _size),
+        *(_private, _left_out, _unused_content, _contradictions, _spellings, _cut, _flagged, _blocks),
+        *(_duplicates, _languages, _categories, _size, _unused),
     )
     return tuple(one for part in everything for one in part(report))[:MOST]
 
@@ -146,29 +76,41 @@ def _left_out(report: Mapping[str, Any]) -> Iterator[Advice]:
         )
 
 
-def _unused_fields(report: Mapping[str, Any]) -> Iterator[Advice]:
-    fields = [one for one in report["unused"] if one["reason"] == UNUSED_FIELDS]
+def _unused_content(report: Mapping[str, Any]) -> Iterator[Advice]:
+    """Fields that usually hold what an answer depends on."""
+    fields = {name: count for name, count in _unused_field_counts(report).items() if name.lower() in _CONTENT_FIELDS}
     if fields:
-        most = max(fields, key=lambda one: one["count"])
-        start = "A field of records is" if len(fields) == 1 else f"{len(fields)} fields of records are"
+        names = ", ".join(f"{name} ({count:,} records)" for name, count in fields.items())
         yield Advice(
-            f"{start} not used: {most['name']} in {most['count']:,} records"
-            + (f" and {len(fields) - 1} more." if len(fields) > 1 else "."),
-            "Name them in data.fields if the model should learn from them.",
+            f"{'A field with content is' if len(fields) == 1 else 'Fields with content are'} not used: {names}.",
+            "Name them in data.fields, or the model learns answers without what they are based on.",
             "not-used",
         )
 
 
-def _unused_files(report: Mapping[str, Any]) -> Iterator[Advice]:
-    files = [one for one in report["unused"] if one["reason"] != UNUSED_FIELDS]
+def _unused(report: Mapping[str, Any]) -> Iterator[Advice]:
+    fields = [name for name in _unused_field_counts(report) if name.lower() not in _CONTENT_FIELDS]
+    files = [one["name"] for one in report["unused"] if one["reason"] != UNUSED_FIELDS]
+    parts = []
+    if fields:
+        parts.append(f"the field{'' if len(fields) == 1 else 's'} {_first_of(fields)}")
     if files:
-        start = "A file or part of a file is" if len(files) == 1 else f"{len(files):,} files or parts of files are"
-        more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
-        yield Advice(
-            f"{start} not used: {files[0]['name']} ({files[0]['reason']}){more}.",
-            "Fine if they hold no conversations.",
-            "not-used",
-        )
+        parts.append(f"the file{'' if len(files) == 1 else 's or parts of files'} {_first_of(files)}")
+    if parts:
+        yield Advice(f"Not used: {'; '.join(parts)}.", "Fine if they hold no conversations.", "not-used")
+
+
+def _unused_field_counts(report: Mapping[str, Any]) -> dict[str, int]:
+    """Field -> records of all files together, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for one in report["unused"]:
+        if one["reason"] == UNUSED_FIELDS:
+            counts[one["name"].rpartition(": ")[2]] += one["count"]
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES:,} more" if names[_MOST_NAMES:] else "")
 
 
 def _contradictions(report: Mapping[str, Any]) -> Iterator[Advice]:
@@ -306,6 +248,6 @@ def _conversations(count: int) -> str:
 def _such_as(group: Mapping[str, Any]) -> str:
     """The first example: its place, or the text that many conversations share."""
     examples: Sequence[Mapping[str, str]] = group["examples"]
-    if group["reason"] in _SHARED_TEXTS and examples:
+    if group["reason"] in SHARED_TEXTS and examples:
         return f": “{examples[0]['detail']}”"
     return f", such as {examples[0]['file']}, {examples[0]['position']}" if examples else ""

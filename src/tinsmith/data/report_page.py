@@ -14,8 +14,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tinsmith.core.run_dir import write_text
-from tinsmith.data.advice import MEANINGS, advice
+from tinsmith.data.advice import advice
 from tinsmith.data.language import NAMES
+from tinsmith.data.meanings import MEANINGS
 
 _HERE = Path(__file__).parent
 _MOST_PAIRS = 100
