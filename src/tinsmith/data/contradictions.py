@@ -1,40 +1,48 @@
-"""Find answers to the same question that state different numbers, or yes and no, for the owner to settle.
+"""Find answers to the same question that state different values, or yes and no, for the owner to settle.
 
-Words decide alone, so the list has mistakes both ways: it is a warning, and nothing is dropped because of it.
+It is a warning, and nothing is dropped because of it, so it would rather miss a contradiction than cry wolf. Candidates
+come from small columns (`data/statements.py`) by shared keys: the same topic and unit, the same cluster of near-
+duplicate questions, or a pair of rare words. Each row is compared with a bounded number of others under a key, so work
+grows with the data and not with its pairs. The texts of the candidates alone are read again, and
+`model/facts` decides which values are comparable, what each belongs to, and on which side of a contrast it is.
 """
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
+
+from tinsmith.data.conflicts import Answer, Conflict, conflict_between
+from tinsmith.data.statements import (
+    POLARITY,
+    TOPIC,
+    TOPIC_SET,
+    TURN,
+    UNIT,
+    VALUES,
+    WORDS,
+    unit_hash,
+    word_hash,
+)
 from tinsmith.model.conversations import Conversation
-from tinsmith.model.numbers import Number, find_numbers
 
 MAX_PAIRS = 1000
 """Pairs that are listed at most."""
-_MIN_SHARED_WORDS = 3
-"""Words of content that two statements share at least."""
-_SHARED_TENTHS = 4
-"""Share of the shorter statement's words that both have at least, in tenths so that comparisons are exact."""
-_MAX_HOLDERS = 30
-"""A word that more statements of a kind hold tells too little to look at all of their pairs."""
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
-_WORD = re.compile(r"[^\W_]+")
+_MAX_READ = 20_000
+"""Pairs of answers whose texts are compared at most, the most alike first."""
+_MAX_PER_ANSWER = 3
+"""Pairs in which one answer is listed at most."""
+_WINDOW = 12
+"""Rows on either side that a row is compared with under one key."""
+_RARE_WORDS = 12
+"""Rarest words of a row, whose pairs are keys if they are the two rarest of some topic."""
+_TOPIC_WORDS_TO_SPARE = 3
+"""Words of a topic from which one may be missing, since `model/facts` also knows inflections and typing errors."""
+_CHUNK_PAIRS = 1 << 16
 _QUOTE_CHARACTERS = 160
-_GRAMMAR = frozenset(
-    "a an the is are was be of to in on for and or at by with from as do does did can could may must should will would"
-    " i my me you your we it its if there per than under need needed get have has s t"
-    " en ett den det de är var och eller i på för av till med om kan ska måste får gör jag min mitt mina du din man"
-    " har behöver som vid att".split()
-)
-_KINDS = frozenset(
-    "what how which when where who why much many long large high work mean vad hur vilken vilket vilka när"
-    " var vem varför mycket många lång långt stor stort innebär".split()
-)
-"""Words that tell which kind of thing is asked, but not about what."""
-_YES = frozenset("yes yep ja jo sí si oui".split())
-_NO = frozenset("no nope nej nein non".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class Side:
     statement: str
     """The sentence of the answer, cut to a readable length."""
     values: tuple[str, ...]
-    """Numbers that the other answer does not state, such as `5000 SEK`; or `yes` or `no`."""
+    """What it states and the other does not, such as `5000 SEK`; or `yes` or `no`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,174 +66,175 @@ class Contradiction:
     second: Side
 
 
-@dataclass(frozen=True, slots=True)
-class _Statement:
-    """A sentence with numbers."""
+def find_contradictions(
+    rows: np.ndarray, owners: np.ndarray, clusters: np.ndarray, conversation: Callable[[int], Conversation]
+) -> tuple[Contradiction, ...]:
+    """Pairs of answers that contradict each other, at most `MAX_PAIRS`, in the order of the data.
 
-    text: str
-    words: frozenset[str]
-    numbers: frozenset[Number]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The first question and answer of a conversation."""
-
-    conversation: Conversation
-    question: str
-    text: str
-    kind: frozenset[str]
-    """Words of the question, with those that tell its kind."""
-    topic: frozenset[str]
-    """Words of the question that tell what it is about."""
-    statements: tuple[_Statement, ...]
-    numbers: frozenset[Number]
-
-
-def find_contradictions(conversations: Sequence[Conversation]) -> tuple[Contradiction, ...]:
-    """Pairs of conversations whose first answers contradict each other, at most `MAX_PAIRS`.
-
-    Two questions with the same words ask the same: their answers contradict each other if each states a number that
-    the other lacks, both in one unit, or one says yes and the other no. If all that a question is about is also in
-    another question, two of their statements contradict each other if they share enough words and, in one unit, each
-    has a number that the other answer lacks. Numbers that stand in a conversation's own system prompt do not count.
+    Args:
+        rows: From `statements` of all conversations, (n, 27) uint32.
+        owners: The index of the conversation of each row, (n,), ascending.
+        clusters: The first conversation of each one's cluster of near-duplicates, by index.
+        conversation: The conversation at an index. It is asked for candidates only.
     """
-    answers = [_answer(conversation) for conversation in conversations]
-    pairs = {(min(a, b), max(a, b)): sides for a, b, sides in _same_questions(answers)}
-    for a, b, sides in _same_statements(answers):
-        pairs.setdefault((min(a, b), max(a, b)), sides)
-        if len(pairs) >= MAX_PAIRS:
-            break
-    ordered = (sides if a < b else sides[::-1] for (a, b), sides in list(pairs.items())[:MAX_PAIRS])
-    return tuple(Contradiction(*sides) for sides in ordered)
-
-
-def _answer(conversation: Conversation) -> _Answer:
-    messages = conversation.messages
-    system = messages[0].content if messages[0].role == "system" else ""
-    question, text = (message.content for message in (messages[1:] if system else messages)[:2])
-    from_prompt = frozenset(find_numbers(system))
-    statements = []
-    for sentence in _SENTENCE_END.split(text):
-        numbers = frozenset(find_numbers(sentence)) - from_prompt
-        if numbers:
-            statements.append(_Statement(sentence.strip(), _statement_words(sentence), numbers))
-    kind = _words(question)
-    everything = frozenset[Number]().union(*(statement.numbers for statement in statements))
-    return _Answer(conversation, question, text, kind, kind - _KINDS, tuple(statements), everything)
-
-
-def _words(text: str) -> frozenset[str]:
-    """Words that carry meaning, without case and English plurals."""
-    words = (word for word in _WORD.findall(text.casefold()) if word not in _GRAMMAR)
-    return frozenset(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words)
-
-
-def _statement_words(sentence: str) -> frozenset[str]:
-    return frozenset(word for word in _words(sentence) - _KINDS if len(word) > 2 and not word[0].isdigit())
-
-
-_Sides = tuple[Side, Side]
-
-
-def _same_questions(answers: Sequence[_Answer]) -> Iterator[tuple[int, int, _Sides]]:
-    """Contradictions between answers to questions of the same words. Each is compared with the first such answer."""
-    first: dict[frozenset[str], int] = {}
-    for number, answer in enumerate(answers):
-        if not answer.topic:
+    if not len(rows):
+        return ()
+    rows, owners = _distinct(rows, owners)
+    words, counts = np.unique(rows[:, TOPIC.start : WORDS.stop], return_counts=True)
+    read = _Reader(conversation, words, counts, len(rows))
+    listed: dict[tuple[int, int], Contradiction] = {}
+    times: Counter[tuple[int, int]] = Counter()
+    for one, other in _candidates(rows, owners, clusters, words, counts):
+        pair = (one[0], other[0])
+        if pair in listed or max(times[one], times[other]) >= _MAX_PER_ANSWER:
             continue
-        original = first.setdefault(answer.kind, number)
-        if original == number:
-            continue
-        sides = _different_numbers(answers[original], answer) or _yes_and_no(answers[original], answer)
+        sides = conflict_between(read(one), read(other), read.weight)
         if sides:
-            yield original, number, sides
+            listed[pair] = _contradiction(read, one, other, sides)
+            times.update((one, other))
+            if len(listed) >= MAX_PAIRS:
+                break
+    return tuple(listed[pair] for pair in sorted(listed))
 
 
-def _different_numbers(one: _Answer, other: _Answer) -> _Sides | None:
-    only_one, only_other = one.numbers - other.numbers, other.numbers - one.numbers
-    units = {number.unit for number in only_one} & {number.unit for number in only_other}
-    if not units:
-        return None
-    return _side(one, only_one, units), _side(other, only_other, units)
+class _Reader:
+    """Answers of candidates, taken apart, and how much a word tells."""
+
+    def __init__(
+        self, conversation: Callable[[int], Conversation], words: np.ndarray, counts: np.ndarray, total: int
+    ) -> None:
+        self.conversation = conversation
+        self._words, self._counts, self._total = words, counts, total
+        self._answer = lru_cache(maxsize=4096)(lambda place: Answer.of(conversation(place[0]), place[1]))
+
+    def __call__(self, place: tuple[int, int]) -> Answer:
+        """The answer at a conversation and turn."""
+        return self._answer(place)
+
+    def weight(self, word: str) -> float:
+        """Inverse document frequency of a word."""
+        hashed = word_hash(word)
+        place = int(np.searchsorted(self._words, hashed))
+        is_known = place < len(self._words) and self._words[place] == hashed
+        return math.log((self._total + 1) / ((self._counts[place] if is_known else 0) + 0.5))
 
 
-def _yes_and_no(one: _Answer, other: _Answer) -> _Sides | None:
-    said = [next(iter(_WORD.findall(answer.text.casefold())), "") for answer in (one, other)]
-    if not ((said[0] in _YES and said[1] in _NO) or (said[0] in _NO and said[1] in _YES)):
-        return None
-    sides = [
-        _quoted(answer, _SENTENCE_END.split(answer.text)[0], ("yes" if word in _YES else "no",))
-        for answer, word in zip((one, other), said, strict=True)
+def _distinct(rows: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each distinct row of a first turn or later once, with its first owner, in an order that follows from content."""
+    names = _hashed(rows)
+    _, first = np.unique(names, return_index=True)
+    return rows[first], owners[first]
+
+
+def _candidates(
+    rows: np.ndarray, owners: np.ndarray, clusters: np.ndarray, words: np.ndarray, counts: np.ndarray
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Places (conversation and turn) of answers to compare, those to the same question and the most alike first."""
+    unit = rows[:, UNIT]
+    first_turn = np.flatnonzero(rows[:, TURN] == 0)
+    keyed = [
+        (_hashed(np.stack((unit, rows[:, TOPIC_SET]), axis=1)), np.arange(len(rows))),
+        (_hashed(np.stack((unit[first_turn], clusters[owners[first_turn]]), axis=1)), first_turn),
+        _topic_keys(rows, words, counts),
     ]
-    return sides[0], sides[1]
+    found = [_pairs(keys, members, rows, owners, is_same=not tier) for tier, (keys, members) in enumerate(keyed)]
+    tier = np.repeat(np.arange(len(found)), [len(shared) for _, shared in found])
+    pairs = np.concatenate([some for some, _ in found], axis=1)
+    shared = np.concatenate([some for _, some in found])
+    seen = set()
+    # Rows are in the order of their content, so ties do not depend on the order of the data either.
+    for place in np.lexsort((pairs[1], pairs[0], -shared, tier)):
+        sides = sorted((int(owners[row]), int(rows[row, TURN])) for row in pairs[:, place])
+        key = (sides[0], sides[1])
+        if key not in seen:
+            seen.add(key)
+            yield key
+            if len(seen) >= _MAX_READ:
+                return
 
 
-def _same_statements(answers: Sequence[_Answer]) -> Iterator[tuple[int, int, _Sides]]:
-    """Contradictions between statements of the same words, if one question's topic is part of the other's.
-
-    Statements are looked up by topic word, unit and word. Words that many statements hold are skipped, so the work
-    grows with the number of statements and not with that of pairs.
-    """
-    frequency = Counter(word for answer in answers for word in answer.topic)
-    index: dict[tuple[str, str, str], list[tuple[int, _Statement]]] = defaultdict(list)
-    for number, answer in enumerate(answers):
-        if answer.topic:
-            rarest = min(answer.topic, key=lambda word: (frequency[word], word))
-            for key, statement in _keys(answer, (rarest,)):
-                index[key].append((number, statement))
-    seen: set[tuple[int, int]] = set()
-    for number, answer in enumerate(answers):
-        for key, statement in _keys(answer, answer.topic):
-            holders = index.get(key, ())
-            if len(holders) > _MAX_HOLDERS:
-                continue
-            for other, other_statement in holders:
-                pair = (min(number, other), max(number, other))
-                if pair[0] == pair[1] or pair in seen or not answers[other].topic <= answer.topic:
-                    continue
-                sides = _contradicting(answers[other], other_statement, answer, statement)
-                if sides:
-                    seen.add(pair)
-                    yield other, number, sides
+def _topic_keys(rows: np.ndarray, words: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rare words of rows with values as keys, if they are the two rarest of some topic, and whose they are."""
+    members = np.flatnonzero(rows[:, UNIT] != unit_hash(POLARITY))
+    unit = rows[members, UNIT]
+    topic = _rarest(rows[members, TOPIC], 2, words, counts)
+    has_two = (topic != 0).all(axis=1)
+    wanted = np.unique(_hashed(np.column_stack((unit[has_two], topic[has_two]))))
+    rare = _rarest(rows[members, TOPIC.start : WORDS.stop], _RARE_WORDS, words, counts)
+    kept = []
+    for low in range(_RARE_WORDS):
+        for high in range(low + 1, _RARE_WORDS):
+            keys = _hashed(np.column_stack((unit, rare[:, low], rare[:, high])))
+            is_wanted = np.isin(keys, wanted)
+            kept.append((keys[is_wanted], members[is_wanted]))
+    return np.concatenate([keys for keys, _ in kept]), np.concatenate([some for _, some in kept])
 
 
-def _keys(answer: _Answer, topic: Iterable[str]) -> Iterator[tuple[tuple[str, str, str], _Statement]]:
-    topics = sorted(topic)
-    for statement in answer.statements:
-        units = sorted({number.unit for number in statement.numbers} - {""})
-        for word in sorted(statement.words):
-            yield from (((about, unit, word), statement) for about in topics for unit in units)
+def _rarest(cells: np.ndarray, size: int, words: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The rarest words of each row, by ascending hash; 0 for none: (n, size)."""
+    frequency = counts[np.searchsorted(words, cells)]
+    frequency[cells == 0] = np.iinfo(frequency.dtype).max
+    order = np.lexsort((cells, frequency))[:, :size]
+    return np.sort(np.take_along_axis(cells, order, axis=1), axis=1)
 
 
-def _contradicting(one: _Answer, statement: _Statement, other: _Answer, other_statement: _Statement) -> _Sides | None:
-    shared = len(statement.words & other_statement.words)
-    shorter = min(len(statement.words), len(other_statement.words))
-    if shared < _MIN_SHARED_WORDS or 10 * shared < _SHARED_TENTHS * shorter:
-        return None
-    only_one, only_other = statement.numbers - other.numbers, other_statement.numbers - one.numbers
-    units = ({number.unit for number in only_one} & {number.unit for number in only_other}) - {""}
-    if not units:
-        return None
-    return (
-        _quoted(one, statement.text, _texts(only_one, units)),
-        _quoted(other, other_statement.text, _texts(only_other, units)),
-    )
+def _pairs(
+    keys: np.ndarray, members: np.ndarray, rows: np.ndarray, owners: np.ndarray, is_same: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows that share a key and may contradict each other, (2, n), and how many words they share."""
+    order = np.lexsort((members, keys))
+    keys, members = keys[order], members[order]
+    kept, scores = [np.zeros((2, 0), np.int64)], [np.zeros(0, np.int64)]
+    for distance in range(1, _WINDOW + 1):
+        places = np.flatnonzero(keys[:-distance] == keys[distance:])
+        for start in range(0, len(places), _CHUNK_PAIRS):
+            some = places[start : start + _CHUNK_PAIRS]
+            pairs = np.stack((members[some], members[some + distance]))
+            pairs = pairs[:, (owners[pairs[0]] != owners[pairs[1]]) & _may_differ(rows[pairs, VALUES])]
+            covered, shared = _overlap(rows[pairs, TOPIC], rows[pairs, WORDS])
+            is_near = covered | is_same
+            kept.append(pairs[:, is_near])
+            scores.append(shared[is_near])
+    return np.concatenate(kept, axis=1), np.concatenate(scores)
 
 
-def _side(answer: _Answer, numbers: frozenset[Number], units: set[str]) -> Side:
-    values = {number for number in numbers if number.unit in units}
-    statement = next(statement for statement in answer.statements if statement.numbers & values)
-    return _quoted(answer, statement.text, _texts(numbers, units))
+def _may_differ(values: np.ndarray) -> np.ndarray:
+    """Whether each side of pairs, (2, n, 4), has a value that the other lacks."""
+    one, other = values
+    alike = one[:, :, None] == other[:, None, :]
+    return ((one != 0) & ~alike.any(axis=2)).any(axis=1) & ((other != 0) & ~alike.any(axis=1)).any(axis=1)
 
 
-def _texts(numbers: frozenset[Number], units: set[str]) -> tuple[str, ...]:
-    return tuple(sorted(number.text for number in numbers if number.unit in units))
+def _overlap(topics: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether one side's topic is among the other's words, but for one of three; and how many words both have."""
+    sides = np.concatenate((topics, words), axis=2)
+    alike = (sides[0][:, :, None] == sides[1][:, None, :]) & (sides[0] != 0)[:, :, None]
+    in_other, in_one = alike.any(axis=2), alike.any(axis=1)
+    size = topics.shape[2]
+    covers = []
+    for topic, found in zip(topics, (in_other, in_one), strict=True):
+        count = (topic != 0).sum(axis=1)
+        covers.append(found[:, :size].sum(axis=1) >= count - (count >= _TOPIC_WORDS_TO_SPARE))
+    return covers[0] | covers[1], in_other.sum(axis=1)
 
 
-def _quoted(answer: _Answer, statement: str, values: tuple[str, ...]) -> Side:
-    source = answer.conversation.source
-    return Side(source["file"], source["position"], _cut(answer.question), _cut(statement), values)
+def _hashed(rows: np.ndarray) -> np.ndarray:
+    """One uint64 for each row of integers."""
+    result = np.zeros(len(rows), np.uint64)
+    for column in range(rows.shape[1]):
+        result = (result + rows[:, column].astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        result ^= result >> np.uint64(29)
+    return result
+
+
+def _contradiction(read: _Reader, one: tuple[int, int], other: tuple[int, int], conflict: Conflict) -> Contradiction:
+    sides = []
+    for place, quote in zip((one, other), conflict, strict=True):
+        source = read.conversation(place[0]).source
+        sides.append(
+            Side(source["file"], source["position"], _cut(read(place).question), _cut(quote.sentence), quote.values)
+        )
+    return Contradiction(*sides)
 
 
 def _cut(text: str) -> str:
