@@ -1,63 +1,102 @@
 """Answers that contradict each other are found, and those that do not are left alone."""
 
+import hashlib
 import importlib.resources
 import json
+import random
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from made_up_questions import words
 from tinsmith.commands.check import check
 from tinsmith.core.config import DataConfig
+from tinsmith.data import contradictions
 from tinsmith.data.contradictions import MAX_PAIRS, find_contradictions
+from tinsmith.data.duplicates import near_duplicates, signatures
 from tinsmith.data.stage import check_data
+from tinsmith.data.statements import WIDTH, polarity, statements, topic_words
 from tinsmith.model.conversations import Conversation, Message
 
+PAIRS = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "contradiction_pairs.jsonl").read_text(encoding="utf-8").splitlines()
+]
 WORDS = (
     "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon mango nylon ocean piano quilt raven sable"
     " tulip umbra velvet willow zebra"
 ).split()
 
 
-def conversations(*pairs, systems=()):
-    made = []
-    for number, (question, answer) in enumerate(pairs, start=1):
-        messages = [Message("user", question), Message("assistant", answer)]
-        if systems:
-            messages.insert(0, Message("system", systems[number - 1]))
-        made.append(Conversation(str(number), "c", tuple(messages), {"file": "f.jsonl", "position": f"line {number}"}))
-    return made
+def conversation(number, *texts, system=""):
+    roles = ("user", "assistant") * (len(texts) // 2)
+    messages = [Message("system", system)] * bool(system) + list(map(Message, roles, texts))
+    return Conversation(str(number), "c", tuple(messages), {"file": "f.jsonl", "position": f"line {number}"})
 
 
-def values(*pairs, systems=()):
-    return [(c.first.values, c.second.values) for c in find_contradictions(conversations(*pairs, systems=systems))]
+def find(conversations):
+    rows = [statements(one) for one in conversations]
+    owners = np.repeat(np.arange(len(rows)), [len(some) for some in rows])
+    questions = [one.question for one in conversations]
+    clusters = near_duplicates(signatures(questions), questions.__getitem__)
+    return find_contradictions(np.concatenate(rows), owners, clusters, conversations.__getitem__)
 
 
-def test_the_same_question_with_other_numbers_is_listed_side_by_side():
-    (pair,) = find_contradictions(
-        conversations(
-            ("What is a service?", "We clean it. It costs $60 and takes 2 days."),
-            ("What are your hours?", "From 9 to 18."),
-            ("What is the service?", "A full check for $75, done within 2 days. Ask us."),
-        )
+def values(*texts, systems=("", "")):
+    found = find(
+        [conversation(n, *pair, system=system) for n, (pair, system) in enumerate(zip(texts, systems, strict=True))]
     )
-    assert (pair.first.file, pair.first.position, pair.first.question) == ("f.jsonl", "line 1", "What is a service?")
+    return [(one.first.values, one.second.values) for one in found]
+
+
+def test_the_same_question_with_other_values_is_listed_side_by_side():
+    (pair,) = find(
+        [
+            conversation(1, "What is a bike service?", "We clean it. It costs $60 and takes 2 days."),
+            conversation(2, "What are your hours?", "From 9 to 18."),
+            conversation(3, "What is the bike service?", "A full check for $75, done within 2 days. Ask us."),
+        ]
+    )
+    assert (pair.first.file, pair.first.position, pair.first.question) == (
+        "f.jsonl",
+        "line 1",
+        "What is a bike service?",
+    )
     assert (pair.first.values, pair.first.statement) == (("60 USD",), "It costs $60 and takes 2 days.")
     assert (pair.second.position, pair.second.values) == ("line 3", ("75 USD",))
     assert pair.second.statement == "A full check for $75, done within 2 days."
 
 
+@pytest.mark.parametrize("half", ["tuning", "final"])
+def test_of_planted_pairs_most_contradictions_are_listed_and_hardly_anything_else(half):
+    """The rules were written on one half. The other was measured once: 21 of 30, with one false pair."""
+    pairs = [pair for pair in PAIRS if pair["half"] == half]
+    found = find(
+        [conversation(number, *pair[side]) for number, pair in enumerate(pairs) for side in ("first", "second")]
+    )
+    places = [{int(side.position.split()[1]) for side in (one.first, one.second)} for one in found]
+    right = [place for place in places if len(place) == 1 and pairs[min(place)]["contradict"]]
+    assert len(right) >= 0.7 * sum(pair["contradict"] for pair in pairs)
+    assert len(places) - len(right) <= 1
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (("What is a service?", "It costs $60."), ("What is a service?", "It costs 60 dollars.")),
-        (("What is a service?", "It costs $60."), ("What is a service?", "It costs $60 and takes 2 days.")),
-        (("What is a service?", "It costs $60."), ("What is a service?", "It takes 2 days.")),
-        (("What is a service?", "It costs $60."), ("When is a service?", "In 3 days.")),
+        (("What is a bike service?", "It costs $60."), ("What is a bike service?", "It costs 60 dollars.")),
+        (("What is a bike service?", "It costs $60."), ("What is a bike service?", "It costs $60 and takes 2 days.")),
+        (("What is a bike service?", "It costs $60."), ("What is a bike service?", "It takes 2 days.")),
         (
             ("What does a bell cost?", "A bell costs $60 with us."),
             ("What does a lamp cost?", "A lamp costs $70 with us."),
         ),
-        (("Can I return it?", "Yes, within 30 days."), ("Can I return it?", "Yes, always.")),
+        (("Can I return the bell?", "Yes, within 30 days."), ("Can I return the bell?", "Yes, always.")),
+        (
+            ("How long is the bell's warranty?", "2 years."),
+            ("How long is the bell's warranty?", "2 years and an additional 3 years for members."),
+        ),
         (("Hi", "Hello, no. 1!"), ("Hi", "Good day")),
     ],
 )
@@ -67,105 +106,137 @@ def test_what_does_not_contradict_is_not_listed(one, other):
 
 def test_a_statement_repeated_under_a_wider_question_is_compared():
     one = ("What is the loyalty card?", "Loyalty card holders get 10% off all spare parts.")
-    assert values(one, ("What does the loyalty card give me?", "With it you get 15% off all spare parts.")) == [
+    assert values(one, ("What does the loyalty card give me?", "With the card you get 15% off all spare parts.")) == [
         (("10 %",), ("15 %",))
     ]
     # The second answer states the first one's number too, so it only says more.
-    assert (
-        values(one, ("What does the loyalty card give me?", "You get 15% off all spare parts, 10% on Mondays.")) == []
-    )
+    more = "With the card you get 15% off all spare parts, 10% on Mondays."
+    assert values(one, ("What does the loyalty card give me?", more)) == []
 
 
-@pytest.mark.parametrize(("yes", "no"), [("Yes, from home.", "No, only here."), ("Ja, gärna.", "Nej, tyvärr.")])
+@pytest.mark.parametrize(
+    ("yes", "no"), [("Yes, from home.", "No, only here."), ("Ja, gärna.", "Tyvärr inte."), ("Sí.", "no")]
+)
 def test_yes_and_no_contradict(yes, no):
     assert values(("Can I book online?", yes), ("can i book ONLINE", no)) == [(("yes",), ("no",))]
     assert values(("Can I book online?", yes), ("Can I book by phone?", no)) == []
+    assert values(("Can I book online?", yes), ("Can I not book online?", no)) == []
 
 
-def test_numbers_of_the_systems_prompts_are_theirs():
-    pairs = (("Price of tea?", "It is $3."), ("Price of tea?", "It is $4."))
+@pytest.mark.parametrize(
+    ("text", "stated"), [("Nobody can.", ""), ("Not yet", "no"), ("Unfortunately, no.", "no"), ("JA!", "yes"), ("", "")]
+)
+def test_yes_and_no_are_whole_first_words(text, stated):
+    assert polarity(text) == stated
+
+
+def test_later_turns_are_compared_too():
+    late = conversation(1, "Hello there", "Hi!", "When does the shop close?", "The shop closes at 18:00.")
+    (pair,) = find([late, conversation(2, "When does the shop close?", "The shop closes at 19:30.")])
+    assert pair.first.question == "When does the shop close?"
+    assert (pair.first.values, pair.second.values) == (("18:00",), ("19:30",))
+    # Of one conversation, a later answer may correct an earlier one.
+    own = ("When does the shop close?", "The shop closes at 18:00.", "When does the shop close?", "At 19:30.")
+    assert find([conversation(1, *own), conversation(2, "Which tea?", "Any of our 3 teas.")]) == ()
+
+
+def test_values_of_the_systems_prompts_are_theirs():
+    pairs = (("Price of green tea?", "It is $3."), ("Price of green tea?", "It is $4."))
     assert values(*pairs, systems=("Tea: $3", "Tea: $4")) == []
     assert values(*pairs, systems=("Be kind.", "Be brief.")) == [(("3 USD",), ("4 USD",))]
 
 
-def test_every_later_answer_is_compared_with_the_first_so_that_the_list_stays_short():
-    many = [("What is a service?", f"It costs ${100 + n}.") for n in range(50)]
-    assert len(find_contradictions(conversations(*many))) == 49
-    too_many = [("What is a service?", f"It costs ${100 + n}.") for n in range(MAX_PAIRS + 50)]
-    assert len(find_contradictions(conversations(*too_many))) == MAX_PAIRS
+def test_an_answer_is_listed_a_few_times_and_the_list_has_an_end(monkeypatch):
+    many = [conversation(n, "What is a bike service?", f"It costs ${100 + n}.") for n in range(40)]
+    assert 20 <= len(find(many)) <= 60
+    monkeypatch.setattr(contradictions, "MAX_PAIRS", 7)
+    assert len(find(many)) == 7 < MAX_PAIRS
+
+
+def test_the_list_does_not_depend_on_the_order_of_the_data():
+    data = [conversation(n, *pair[side]) for n, pair in enumerate(PAIRS[:60]) for side in ("first", "second")]
+    data += [conversation(100 + n, "What is a bike service?", f"It costs ${100 + n}.") for n in range(30)]
+    shuffled = random.Random(2).sample(data, len(data))
+
+    def listed(conversations):
+        return {frozenset((one.first, one.second)) for one in find(conversations)}
+
+    assert listed(data) == listed(shuffled) != set()
+
+
+def test_rows_are_the_same_on_every_machine_and_python():
+    rows = statements(conversation(1, "What is the price of a bell?", "Yes. It costs $60, in 2 days for $70."))
+    assert rows.shape == (3, WIDTH) and rows.dtype == np.uint32
+    assert sorted(topic_words("What is the price of a bell (the shiny one), in 2026?")) == ["2026", "bell"]
+    assert (
+        hashlib.sha256(rows.astype("<u4").tobytes()).hexdigest()
+        == "11f6e62774d96a34ed265dc6f513308e565c51ecc80b3b3f2eb36a5806c5aeca"
+    )
+    assert statements(conversation(1, "Hi", "Hello!")).shape == (0, WIDTH)
 
 
 def test_work_grows_with_the_conversations_and_not_with_their_pairs(monkeypatch):
-    """Counted in statements compared, because times depend on the machine."""
-    from tinsmith.data import contradictions
-
-    compared = 0
-    original = contradictions._contradicting
-
-    def counting(*arguments):
-        nonlocal compared
-        compared += 1
-        return original(*arguments)
-
-    monkeypatch.setattr(contradictions, "_contradicting", counting)
-    counts = []
-    for count in (500, 1000, 2000):
-        compared = 0
-        pairs = [
-            (f"What does a repair in town{n % (count // 20)} take?", f"Repairs by workshop{n} take 3 days there.")
-            for n in range(count)
-        ]
-        find_contradictions(conversations(*pairs))
-        counts.append(compared / count)
-    assert counts[0] > 0
-    assert max(counts) < 1.1 * counts[0]
-    # Without the limit on common words, every statement is compared with every other one.
-    monkeypatch.setattr(contradictions, "_MAX_HOLDERS", 10**9)
-    compared = 0
-    crowded = [("What does a repair take?", f"Repairs by workshop{n} take 3 days there.") for n in range(300)]
-    find_contradictions(conversations(*crowded))
-    assert compared > 300 * 299
-    monkeypatch.setattr(contradictions, "_MAX_HOLDERS", 30)
-    compared = 0
-    find_contradictions(conversations(*crowded))
-    assert compared == 0
+    """Counted in rows compared, because times depend on the machine."""
+    compared = []
+    original = contradictions._may_differ
+    monkeypatch.setattr(
+        contradictions, "_may_differ", lambda values: compared.append(values.shape[1]) or original(values)
+    )
+    per_conversation = []
+    for count in (300, 1200):
+        compared.clear()
+        chance = random.Random(count)
+        towns = words(chance, count // 5)
+        asked = [f"What does a repair in {chance.choice(towns)} cost?" for _ in range(count)]
+        find(
+            [
+                conversation(n, one, f"A repair there costs {chance.randint(10, 99)} euros.")
+                for n, one in enumerate(asked)
+            ]
+        )
+        per_conversation.append(sum(compared) / count)
+    assert 0 < per_conversation[1] < 4**0.1 * per_conversation[0] + 5
 
 
-def test_known_contradictions_of_the_public_question_set():
-    path = importlib.resources.files("zaragoza_construction_faq") / "data" / "faq-en.jsonl"
-    report = check_data(DataConfig(path=str(path)), seed=17)
-    lines = path.read_text(encoding="utf-8").splitlines()
+def test_known_contradictions_of_the_public_question_sets():
+    folder = importlib.resources.files("zaragoza_construction_faq") / "data"
 
-    def ids(pair):
-        numbers = [int(re.findall(r"\d+", side.position)[0]) for side in (pair.first, pair.second)]
-        return tuple(json.loads(lines[number - 1])["id"] for number in numbers)
+    def listed(name):
+        path = folder / name
+        report = check_data(DataConfig(path=str(path)), seed=17)
+        ids = [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()]
+        pairs = ((pair.first, pair.second) for pair in report.contradictions)
+        return {tuple(ids[int(re.findall(r"\d+", side.position)[0]) - 1] for side in pair) for pair in pairs}
 
-    found = {ids(pair) for pair in report.contradictions}
-    assert {
+    both = {
         ("dolda-006", "dolda-fel-019"),  # 5,000 or 4,000 SEK
-        ("rut-001", "rut-009"),
         ("arbetsmiljo-002", "arbetsmiljo-013"),  # AFS 2008:16 or 1999:3
         ("rot-001", "solceller-varmpump-006"),  # 50,000 or 75,000 SEK
-        ("kontrakt-013", "garantier-003"),  # 5 or 2 years
-    } <= found
-    assert len(found) <= 7
+    }
+    assert listed("faq.jsonl") == both
+    assert listed("faq-en.jsonl") == both | {
+        ("tillbyggnad-002", "rot-001"),  # 15,000 or 50,000 SEK
+        ("kontrakt-020", "garantier-003"),  # 5 or 10 years, which are of two periods
+        ("varme-010", "energi-007"),  # at most 95 kWh, of which below 75 is good
+    }
 
 
 def test_check_warns_and_its_report_has_both_sides(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     records = [{"q": f"Do you sell {word} {word[::-1]}?", "a": f"Answer about {word}."} for word in WORDS[:12]]
-    records += [{"q": "What is a service?", "a": f"It costs ${price}."} for price in (60, 75)]
+    records += [{"q": "What is a bike service?", "a": f"It costs ${price}."} for price in (60, 75)]
     (tmp_path / "faq.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     (tmp_path / "tinsmith.toml").write_text('name = "shop"\n[data]\npath = "faq.jsonl"\n')
     check(tmp_path / "tinsmith.toml", (), None)
     shown = capsys.readouterr().out
     assert (
-        "A pair of answers seems to contradict each other, such as those to “What is a service?”: 60 USD or 75 USD.\n"
+        "A pair of answers seems to contradict each other, such as those to “What is a bike service?”: 60 USD or 75 "
+        "USD.\n"
         "     Decide which is right and correct the other: the model learns both.\n"
     ) in shown
     report = (tmp_path / "runs" / "shop-data.md").read_text()
-    assert "What is a service? → 60 USD: It costs \\$60. (faq.jsonl, line 13)" in report
-    assert "What is a service? → 75 USD: It costs \\$75. (faq.jsonl, line 14)" in report
+    assert "What is a bike service? → 60 USD: It costs \\$60. (faq.jsonl, line 13)" in report
+    assert "What is a bike service? → 75 USD: It costs \\$75. (faq.jsonl, line 14)" in report
 
 
 def test_every_contradiction_is_reported(tmp_path):

@@ -13,6 +13,7 @@ from tinsmith.data.contradictions import Contradiction, find_contradictions
 from tinsmith.data.duplicates import near_duplicates
 from tinsmith.data.pieces import short_hash
 from tinsmith.data.split import Rows, split_rows
+from tinsmith.data.statements import WIDTH
 from tinsmith.data.store import Store
 from tinsmith.data.survey import Survey, survey
 
@@ -94,18 +95,28 @@ def combine(
     names = [names[number] for number in order]
     combined.categories = Counter(dict(zip(names, np.bincount(categories, minlength=len(names)).tolist(), strict=True)))
     combined.system_prompt = _common_prompt(store, combined.rows)
-    conversations = [store.conversation(row) for row in combined.rows]
-    combined.contradictions = find_contradictions(conversations)
     labels = near_duplicates(
         store.hashes("signature")[combined.rows].view(np.uint32),
         lambda index: store.conversation(combined.rows[index]).question,
     )
+    combined.contradictions = _contradictions(store, combined.rows, labels)
     combined.survey = survey(store, combined.rows, labels, config.language, partial(places.change, log, "flagged"))
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
     rows = Rows(store.hashes("content")[combined.rows], categories, labels)
     splits = split_rows(rows, names, fractions, seed)
     combined.splits = {split: combined.rows[indexes] for split, indexes in splits.items()}
     return combined
+
+
+def _contradictions(store: Store, rows: np.ndarray, labels: np.ndarray) -> tuple[Contradiction, ...]:
+    statements, owners = store.tables("statements", WIDTH)
+    indexes = np.full(len(store), -1)
+    indexes[rows] = np.arange(len(rows))
+    owners = indexes[owners]
+    is_used = owners >= 0
+    return find_contradictions(
+        statements[is_used], owners[is_used], labels, lambda index: store.conversation(rows[index])
+    )
 
 
 def _first_of_equal(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

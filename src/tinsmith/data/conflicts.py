@@ -152,7 +152,7 @@ def _likeness(one: Answer, a: Mention, other: Answer, b: Mention, is_same: bool,
     alike = _share(own[0], own[1], weight)
     if is_same:
         # `It costs $60` has no words of its own; the question says what it is about.
-        outside = [words - answer.topic for words, answer in zip(own, (one, other), strict=True)]
+        outside = [_specific(mention.own) - answer.topic for answer, mention in ((one, a), (other, b))]
         is_bound = not all(outside) or any(is_among(word, outside[1]) for word in outside[0])
         return 1 + alike if is_bound else None
     around = [_around(answer, mention) for answer, mention in ((one, a), (other, b))]

@@ -41,6 +41,8 @@ _RARE_WORDS = 12
 """Rarest words of a row, whose pairs are keys if they are the two rarest of some topic."""
 _TOPIC_WORDS_TO_SPARE = 3
 """Words of a topic from which one may be missing, since `model/facts` also knows inflections and typing errors."""
+_MIN_ROWS = 1000
+"""Words of smaller data weigh as if it had so many rows, of which most are about something else."""
 _CHUNK_PAIRS = 1 << 16
 _QUOTE_CHARACTERS = 160
 
@@ -104,7 +106,7 @@ class _Reader:
         self, conversation: Callable[[int], Conversation], words: np.ndarray, counts: np.ndarray, total: int
     ) -> None:
         self.conversation = conversation
-        self._words, self._counts, self._total = words, counts, total
+        self._words, self._counts, self._total = words, counts, max(total, _MIN_ROWS)
         self._answer = lru_cache(maxsize=4096)(lambda place: Answer.of(conversation(place[0]), place[1]))
 
     def __call__(self, place: tuple[int, int]) -> Answer:

@@ -22,6 +22,7 @@ from tinsmith.data.fit import TokenCounts, TooLong, fit
 from tinsmith.data.read.piece import read_piece
 from tinsmith.data.read.record import Note, Piece, Problem, Record, Unusable, Unused
 from tinsmith.data.repair import clean_text, repair
+from tinsmith.data.statements import statements
 from tinsmith.data.store import PartWriter
 from tinsmith.model.conversations import Conversation, Message
 from tinsmith.model.private.masks import Masks
@@ -57,10 +58,12 @@ SCHEMA = pa.schema(
         pa.field("changed", pa.uint8()),
         *(pa.field(name, _TYPES[kind]) for name, kind in FEATURES.items()),
         pa.field("signature", pa.binary(4 * SIGNATURE_SIZE)),
+        pa.field("statements", pa.binary()),
     ]
 )
 """Columns of a row. `content`, `id` and `prompt` are hashes of the messages, the id and the system prompt; `changed`
-has one bit for each kind of change, in the order of `WHAT`; `signature` is that of the first question."""
+has one bit for each kind of change, in the order of `WHAT`; `signature` is that of the first question;
+`statements` is a table of what the answers state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +234,7 @@ def columns_of(conversation: Conversation) -> dict[str, Any]:
     first = conversation.messages[0]
     return {
         "content": content_hash(conversation),
+        "statements": statements(conversation).tobytes(),
         "id": short_hash(conversation.id),
         "category": conversation.category,
         "file": conversation.source["file"],

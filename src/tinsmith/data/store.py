@@ -90,6 +90,19 @@ class Store:
         """A column of byte strings of equal length, as an array of shape (rows, bytes)."""
         return np.concatenate([_fixed(part, name) for part in self._parts])
 
+    def tables(self, name: str, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """A column of tables of uint32 as one table, (n, width), and the row that each of its lines belongs to."""
+        tables, counts = [np.zeros((0, width), np.uint32)], [np.zeros(0, np.int64)]
+        for part in self._parts:
+            for chunk in _chunks(part, name):
+                offsets = np.frombuffer(chunk.buffers()[1], np.int32, len(chunk) + 1, 4 * chunk.offset)
+                count = (offsets[-1] - offsets[0]) // 4
+                if count:
+                    tables.append(np.frombuffer(chunk.buffers()[2], "<u4", count, offsets[0]).reshape(-1, width))
+                counts.append(np.diff(offsets) // (4 * width))
+        sizes = np.concatenate(counts)
+        return np.concatenate(tables), np.repeat(np.arange(len(sizes)), sizes)
+
     def texts(self, name: str) -> pa.ChunkedArray:
         """A column of short texts."""
         return pa.chunked_array([chunk for part in self._parts for chunk in _chunks(part, name)], pa.string())
