@@ -53,6 +53,7 @@ def test_none_good_enough_stops_the_stage_with_the_table(tiny_llama, data_dir, t
     shutil.copytree(tiny_llama, tmp_path / "merge" / "model")
     # Random weights predict so badly that rounding may improve them; no configuration asks for less than 1.
     impossible = ExportConfig().model_copy(update={"max_perplexity_ratio": 0.5})
+    (tmp_path / "out").mkdir()
     with pytest.raises(GateError, match=r"^gate\.export\.perplexity_ratio: measured .* required <= 0\.5") as caught:
         run_stage(export_int4, impossible, data_dir, tmp_path / "merge", tmp_path / "out", seed=1)
     assert re.search(r"(?s)export\.max_perplexity_ratio.*\n  rtn: .* MB.*\n  mixed: .* MB", caught.value.hint)
