@@ -34,7 +34,7 @@ MINIMUM = 10
 """Fewest conversations worth splitting."""
 _SMALL_BYTES = 4_000_000
 """Reading so little with a tokenizer takes less time than starting processes."""
-_SMALL_BYTES_UNTOKENIZED = 40_000_000
+_SMALL_BYTES_UNTOKENIZED = 12_000_000
 _PRIVATE_DONE = {"warn": "kept", "mask": "masked", "drop": "left out"}
 
 
