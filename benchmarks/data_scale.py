@@ -77,8 +77,9 @@ def measured(kind: str, size: int, arguments: argparse.Namespace) -> dict[str, A
     tinsmith = [sys.executable, "-m", "tinsmith"]
     run = [*tinsmith, "run", str(config), "--runs", str(work / "runs")]
     # Without a base model a run reads the data first, so the base stage gets a few conversations only.
-    write_conversations(work / "data" / "few", 100, kind, SEED)
-    run_sampled([*run, "--set", f"data.path={(work / 'data' / 'few').resolve()}", "--to", "base"], work / f"{name}.base.log")
+    few = work.resolve() / "data" / "few"
+    write_conversations(few, 100, kind, SEED)
+    run_sampled([*run, "--set", f"data.path={few}", "--to", "base"], work / f"{name}.base.log")
     stage = run_sampled([*run, "--from", "data", "--to", "data", "--force"], work / f"{name}.log")
     model_dir = work / "runs" / name / "base" / "model"
     script = [sys.executable, __file__, "--floor", str(data / "files"), str(model_dir)]
