@@ -46,7 +46,7 @@ def test_a_full_disk_is_recognized_in_every_library(tmp_path, save):
 def test_the_cause_of_another_error_counts(code):
     error = RuntimeError("could not save")
     error.__cause__ = OSError(code, "reason", "weights.bin")
-    assert disk_problem(error) == "weights.bin: reason"
+    assert disk_problem(error).text == "weights.bin: reason"
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_the_cause_of_another_error_counts(code):
     [ValueError("28"), FileNotFoundError(errno.ENOENT, "No such file", "x"), Exception("gone (os error 2)"), None],
 )
 def test_other_errors_are_not_disk_errors(error):
-    assert disk_problem(error) == ""
+    assert disk_problem(error) is None

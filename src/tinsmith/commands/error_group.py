@@ -23,13 +23,13 @@ class ErrorGroup(click.Group):
         except KeyboardInterrupt:
             say("\nstopped; run the same command again to continue")
             sys.exit(130)
-        except BrokenPipeError:
-            raise  # click exits quietly when the reader of a pipe stops, as in `tinsmith check ... | head`
-        except OSError as error:
+        except (BrokenPipeError, click.ClickException, click.Abort, click.exceptions.Exit):
+            raise  # click ends quietly when the reader of a pipe stops, as in `tinsmith check ... | head`
+        except Exception as error:
             problem = disk_problem(error)
             if ctx.params.get("debug") or not problem:
                 raise
-            _exit_with(problem, "Make room or correct the permissions, then run the same command again.")
+            _exit_with(problem.text, f"{problem.hint} Then run the same command again.")
 
 
 def _exit_with(message: str, hint: str) -> None:

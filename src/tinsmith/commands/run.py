@@ -13,6 +13,7 @@ from tinsmith.core.config_file import load_config
 from tinsmith.core.errors import UserError
 from tinsmith.core.parallel import is_leader, join, leading
 from tinsmith.core.run_dir import RunDir
+from tinsmith.core.stopping import Stopped, stoppable
 from tinsmith.pipeline.ownership import configuration_id
 from tinsmith.pipeline.runner import run_pipeline
 from tinsmith.pipeline.stages import STAGE_NAMES
@@ -72,15 +73,26 @@ def run_and_report(
         options: `runs_dir` and `settings` are ignored.
         configuration: The `configuration_id` that an existing run must have; None accepts any.
         command: Arguments that continue the run if this call does not finish it.
+
+    Raises:
+        SystemExit: a signal stopped the run; the exit code says which.
     """
     if not is_leader():
         _follow()
         return
     require_browser(run, options.first, options.last)
-    with leading():
-        measurements = run_pipeline(
-            config, run, say, options.first, options.last, options.force, configuration, options.adopt
-        )
+    try:
+        with stoppable(say), leading():
+            measurements = run_pipeline(
+                config, run, say, options.first, options.last, options.force, configuration, options.adopt
+            )
+    except Stopped as stop:
+        say("\nstopped; " + "; ".join(filter(None, (stop.saved, "finished stages are kept"))))
+        if command:
+            say_next(*command)
+        else:
+            say("run the same command again to continue")
+        sys.exit(stop.exit_code)
     show(results_table(measurements))
     if run.stamp(STAGE_NAMES[-1]).exists():
         say_next("serve", run.root)

@@ -3,29 +3,37 @@
 import errno
 import os
 import re
+from dataclasses import dataclass
 
-_CODES = frozenset(
-    {
-        errno.EACCES,
-        errno.EBUSY,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EIO,
-        errno.EISDIR,
-        errno.ELOOP,
-        errno.EMFILE,
-        errno.ENAMETOOLONG,
-        errno.ENFILE,
-        errno.ENOSPC,
-        errno.ENOTDIR,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ESTALE,
-        errno.ETXTBSY,
-        errno.EXDEV,
-    }
-)
-"""Errors caused by the machine or by permissions. ENOENT is left out: a missing file is a bug or a lost input."""
+_FREE_SPACE = "Free some disk space, or choose another disk."
+_PERMISSIONS = "Correct the permissions, or choose another folder."
+_OPEN_FILES = "Close other programs, or allow more open files, for example: ulimit -n 4096"
+_FAILING = "Check the disk, and its connection if it is not in this machine: it does not read or write reliably."
+_UNUSUAL = "Choose another folder, on a local disk."
+
+_HINTS = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EFBIG: _FREE_SPACE,
+    errno.EACCES: _PERMISSIONS,
+    errno.EPERM: _PERMISSIONS,
+    errno.EROFS: _PERMISSIONS,
+    errno.EMFILE: _OPEN_FILES,
+    errno.ENFILE: _OPEN_FILES,
+    errno.EIO: _FAILING,
+    errno.ESTALE: _FAILING,
+    errno.EBUSY: _UNUSUAL,
+    errno.EISDIR: _UNUSUAL,
+    errno.ELOOP: _UNUSUAL,
+    errno.ENAMETOOLONG: _UNUSUAL,
+    errno.ENOTDIR: _UNUSUAL,
+    errno.ETXTBSY: _UNUSUAL,
+    errno.EXDEV: _UNUSUAL,
+}
+"""What to do about errors that come from the machine or from permissions.
+
+ENOENT is left out: a missing file is a bug or a lost input.
+"""
 
 _RUST = re.compile(r"\(os error (\d+)\)")
 """How the Rust libraries safetensors and tokenizers quote a system error in their own exceptions."""
@@ -34,14 +42,21 @@ _SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
 """How numpy reports an incomplete write; its exception has no error code."""
 
 
-def disk_problem(error: BaseException | None) -> str:
-    """The system's message about a disk, file or permission, such as `weights.bin: No space left on device`.
+@dataclass(frozen=True, slots=True)
+class DiskProblem:
+    """An error that the system reported about a disk, file or permission."""
+
+    text: str
+    """The system's message, such as `weights.bin: No space left on device`."""
+    hint: str
+    """What to do about it, as sentences."""
+
+
+def disk_problem(error: BaseException | None) -> DiskProblem | None:
+    """What the system reported about a disk, file or permission; None if the exception has another cause.
 
     Args:
         error: Any exception. Its chain of causes and contexts is searched too.
-
-    Returns:
-        Empty if the exception has another cause.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -49,17 +64,19 @@ def disk_problem(error: BaseException | None) -> str:
         if problem := _own_problem(error):
             return problem
         error = error.__cause__ or error.__context__
-    return ""
+    return None
 
 
-def _own_problem(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno in _CODES:
+def _own_problem(error: BaseException) -> DiskProblem | None:
+    if isinstance(error, OSError) and error.errno in _HINTS:
         reason = error.strerror or os.strerror(error.errno)
-        return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason
+        name = error.filename2 or error.filename
+        where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes) else ""
+        return DiskProblem(f"{where}{reason}", _HINTS[error.errno])
     text = str(error)
     if isinstance(error, OSError) and _SHORT_WRITE.match(text):
-        return f"{os.strerror(errno.ENOSPC)} ({text} bytes or values)"
+        return DiskProblem(f"{os.strerror(errno.ENOSPC)} ({text} bytes or values)", _FREE_SPACE)
     code = _RUST.search(text)
-    if code and int(code[1]) in _CODES:
-        return os.strerror(int(code[1]))
-    return ""
+    if code and int(code[1]) in _HINTS:
+        return DiskProblem(os.strerror(int(code[1])), _HINTS[int(code[1])])
+    return None

@@ -163,9 +163,19 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
 
 
+def sync_tree(folder: Path) -> None:
+    """Make `folder` survive a power failure with everything below it: content, names and renames."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            _sync_file(path)
+    sync_folder(folder)
+
+
 def _sync_file(path: Path) -> None:
     """Make the content of a file survive a power failure. Windows syncs only files opened for writing."""
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

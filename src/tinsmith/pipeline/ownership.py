@@ -103,6 +103,14 @@ def _refuse_link(path: Path) -> None:
         )
 
 
+def remove_unfinished(run: RunDir) -> None:
+    """Remove files that a killed process has not finished writing, outside the stages' own folders."""
+    for folder in (run.root, run.stamps, run.environments):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if is_unfinished(path):
+                path.unlink()
+
+
 def replace_stage_folder(run: RunDir, stage: str, work_dir: Path) -> None:
     """Move the complete output in `work_dir` to the stage's folder. Write the stage's stamp before you call this.
 
@@ -114,7 +122,12 @@ def replace_stage_folder(run: RunDir, stage: str, work_dir: Path) -> None:
     remove(outdated)
     if folder.exists():
         os.replace(folder, outdated)
-    os.replace(work_dir, folder)
+    try:
+        os.replace(work_dir, folder)
+    except OSError:
+        if outdated.exists():
+            os.replace(outdated, folder)
+        raise
     sync_folder(run.root)
     remove(outdated)
 

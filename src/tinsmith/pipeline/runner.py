@@ -27,16 +27,19 @@ from tinsmith.core.run_dir import (
     combined_sha256,
     is_unfinished,
     read_stamp,
+    sync_tree,
     tree_sha256s,
     write_json,
 )
 from tinsmith.core.stage_context import Say, StageContext
+from tinsmith.pipeline.free_space import require_space
 from tinsmith.pipeline.ownership import (
     LOCK,
     check_run_folder,
     check_stage_folder,
     mark_run,
     remove,
+    remove_unfinished,
     replace_stage_folder,
 )
 from tinsmith.pipeline.stages import STAGE_NAMES, STAGES, Stage
@@ -114,12 +117,14 @@ class _Origin:
 def _run_stage(config: RunConfig, run: RunDir, stage: Stage, origin: _Origin, say: Say) -> None:
     """Run one stage and put its output in place.
 
-    Measurements and stamp are written before the output moves. So a stage's folder always has a stamp, by which
-    tinsmith recognizes its own folders, and a full disk destroys no earlier result.
+    Everything the stage wrote is flushed first, however it was written. Measurements and stamp are written before the
+    output moves. So a stage's folder always has a stamp, by which tinsmith recognizes its own folders, and a full disk
+    destroys no earlier result.
     """
     started = datetime.now(UTC)
     started_seconds = time.monotonic()
     work_dir = _work_dir(run, stage, origin.fingerprint)
+    require_space(config, run, stage.name)
     context = StageContext(config.seed, lambda line: say(f"    {line}"))
 
     def stamped_measurements(outputs: dict[str, str]) -> list[Measurement]:
@@ -141,6 +146,7 @@ def _run_stage(config: RunConfig, run: RunDir, stage: Stage, origin: _Origin, sa
         "outputs": outputs,
     }
     check_stage_folder(run, stage.name)
+    sync_tree(work_dir)
     measure.append(run.measurements, stamped_measurements(outputs))
     write_json(run.stamp(stage.name), stamp)
     replace_stage_folder(run, stage.name, work_dir)
@@ -282,6 +288,7 @@ def _owned(run: RunDir, configuration: str | None, adopt: bool) -> Generator[Non
                     "Wait for it, or choose another name.",
                 ) from None
         check_run_folder(run, required)  # another process may have claimed the folder meanwhile
+        remove_unfinished(run)
         mark_run(run, configuration)
         yield
 
@@ -298,7 +305,6 @@ def _explained_disk_errors(run: RunDir) -> Generator[None]:
         if not problem:
             raise
         raise UserError(
-            f"{run.root}: the run stopped: {problem}",
-            "Make room or correct the permissions (or choose another --runs folder), then run the same command again: "
-            "finished stages are kept.",
+            f"{run.root}: the run stopped: {problem.text}",
+            f"{problem.hint} Then run the same command again: finished stages are kept.",
         ) from error

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.errors import UserError
 from tinsmith.core.parallel import is_leader, my_share, sum_number
+from tinsmith.core.stopping import Stopped, stop_requested
 from tinsmith.model.tokens import Tokens
 from tinsmith.train.batching import epoch_steps
 from tinsmith.train.engine import Engine
@@ -86,6 +87,7 @@ def run_training(
 
     Raises:
         UserError: a loss or gradient is not finite. This state is not saved.
+        Stopped: a signal came; the state after the step is saved.
     """
     per_epoch = steps_per_epoch(config, len(examples.train))
     total = total_steps(config, len(examples.train))
@@ -106,9 +108,11 @@ def run_training(
             is_epoch_end = index == per_epoch - 1 or progress.step == total
             if is_epoch_end:
                 _finish_epoch(engine, optimizer, examples, config, progress, best, epoch + 1)
-            if is_epoch_end or time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
+            if is_epoch_end or stop_requested() or time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
                 checkpoint()
                 saved_at = time.monotonic()
+            if number := stop_requested():
+                raise Stopped(number, f"training is saved up to step {progress.step} of {total}")
     return best
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from tinsmith.core.errors import DataError
 from tinsmith.core.parallel import next_message, process_count, smallest_number, tell_followers, wait_for_all
 from tinsmith.core.run_dir import combined_sha256, file_sha256
 from tinsmith.core.stage_context import Say, StageContext, Summary, say_nothing
+from tinsmith.core.stopping import finishing_step
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
 from tinsmith.derive.train import RULES
@@ -101,7 +103,9 @@ def _train(
     progress, best = session.resume(optimizer, say)
     wait_for_all()
     checkpoint = session.checkpointer(optimizer, progress, best)
-    best = run_training(engine, optimizer, examples, config, seed, progress, best, checkpoint)
+    # Processes that train together get the signal at different steps, so none of them waits for the end of one.
+    with finishing_step() if process_count() == 1 else nullcontext():
+        best = run_training(engine, optimizer, examples, config, seed, progress, best, checkpoint)
     return Trained(trainable, backend_reason, memory, compute, examples, adapter_weights, session, progress, best)
 
 
