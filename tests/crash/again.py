@@ -4,41 +4,53 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from crash.line import Line
+from crash.line import Command, Line
+from crash.system_calls import Call
 
 _RANDOM_NAME = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
 class NextCommand:
-    """Repeats the command that was interrupted, once for each state of the run folder.
+    """Repeats the command that was interrupted, and compares what it leaves with the run that nobody interrupted.
 
-    The command reads nothing but the project and the run folder. So an interruption that leaves the same bytes under
-    the same names as an earlier one needs no second look.
+    From the moment a stage starts, it depends on the bytes and names in the run folder alone. So a command that meets
+    the same as an earlier one there is not followed further.
     """
 
     def __init__(self, line: Line, stage: str) -> None:
         self._line, self._stage = line, stage
-        self._seen: set[str] = set()
-        self.states = 0
-        """Different states of the run folder."""
+        self._finished: set[str] = set()
+        self.beginnings = 0
+        """Different states of the run folder at the start of the stage, each followed to the end."""
 
     def check(self, about: str) -> None:
-        """Require that the next command works, keeps earlier results and ends as the uninterrupted run did.
+        """Require that earlier results are kept and that the next command ends as the uninterrupted run did.
 
         Args:
             about: What was done before, for the message of a failure.
         """
-        self._line.check_kept(self._stage)
-        state = _state(self._line)
-        if state in self._seen:
-            return
-        self._seen.add(state)
-        self.states += 1
-        ended = self._line.bring_up_to(self._stage)
-        assert ended.code == 0, f"after {about}: {ended.text[-3000:]}"
-        for number, name in enumerate(self._line.stages_up_to(self._stage)[:-1]):
-            assert ended.text.count("up to date") > number, f"after {about}, {name} ran again: {ended.text[-3000:]}"
-        self._line.check_finished(self._stage)
+        line, stage = self._line, self._stage
+        line.check_kept(stage)
+        begins_with = ""
+
+        def decide(call: Call, command: Command) -> int:
+            nonlocal begins_with
+            is_start = call.path.parent == line.run.work and call.path.name.startswith(f"{stage}-")
+            if call.name in ("mkdir", "mkdirat") and is_start and not begins_with:
+                begins_with = _state(line)
+                if begins_with in self._finished:
+                    command.kill()
+            return 0
+
+        ended = line.bring_up_to(stage, decide=decide)
+        is_known = begins_with in self._finished
+        assert ended.code == 0 or is_known, f"after {about}: {ended.text[-3000:]}"
+        up_to_date = ended.text.count("up to date")
+        assert up_to_date >= len(line.stages_up_to(stage)) - 1, f"after {about}, more ran again: {ended.text[-3000:]}"
+        if not is_known:
+            line.check_finished(stage)
+            self._finished.add(begins_with)
+            self.beginnings += 1
 
 
 def _state(line: Line) -> str:

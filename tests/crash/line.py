@@ -97,7 +97,7 @@ class Line:
         return Command(self.kind, arguments, self.folder, is_watched)
 
     def check_finished(self, stage: str) -> None:
-        """Require that all up to `stage` is as in the run that nobody interrupted, and that nothing else lies around."""
+        """Require that all up to `stage` is as in the run that nobody interrupted, and that nothing is left over."""
         whole = RunDir(self.snapshots / "end")
         for name in self.stages_up_to(stage):
             assert result(self.run, name) == result(whole, name), name

@@ -28,9 +28,12 @@ def serve(requests: socket.socket) -> None:
         child = os.fork()
         if child == 0:
             requests.close()
-            code = run(json.loads(message), descriptors[0] if descriptors else None)
-            # ONNX Runtime would wait for a thread that it started before the fork, and that is not in this process.
-            os._exit(code)
+            code = 1
+            try:
+                code = run(json.loads(message), descriptors[0] if descriptors else None)
+            finally:
+                # ONNX Runtime would wait for a thread of the server, which this process does not have.
+                os._exit(code)
         for descriptor in descriptors:
             os.close(descriptor)
         requests.send(str(child).encode())
@@ -56,7 +59,7 @@ def run(request: dict[str, Any], report: int | None) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
-        return 1
+        raise
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,14 +1,18 @@
 """What replaces a browser, or whole stages, in a process that runs a command."""
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from tinsmith.core.measure import Measurement
 from tinsmith.core.run_dir import copy_file, link_or_copy, write_json, write_text
 from tinsmith.core.stage_context import StageContext, Summary
+from tinsmith.core.stopping import finishing_step
 from tinsmith.pipeline import runner
 from tinsmith.pipeline.stages import STAGES
+
+_MINUTES = 300
 
 
 def replace_browsers() -> None:
@@ -55,6 +59,38 @@ def replace_stages() -> None:
     runner.STAGES = tuple(
         replace(stage, run=_write, module="tinsmith.core.errors", outside=lambda config, run: None) for stage in STAGES
     )
+
+
+def replace_stages_by_slow_ones() -> None:
+    """The same, and the second stage goes on for minutes."""
+    replace_stages()
+    first, second, *others = runner.STAGES
+    runner.STAGES = (first, replace(second, run=_wait), *others)
+
+
+def replace_stages_by_steady_ones() -> None:
+    """The same, and the second stage finishes its step before it stops: it never does."""
+    replace_stages()
+    first, second, *others = runner.STAGES
+    runner.STAGES = (first, replace(second, run=_work_steadily), *others)
+
+
+def replace_browsers_and_know_no_space() -> None:
+    """Do without Chromium, and find out that a disk is full by writing to it."""
+    replace_browsers()
+    runner.require_space = lambda *arguments: None
+
+
+def _wait(config: object, run: object, out_dir: Path, context: StageContext) -> Summary:
+    write_json(out_dir / "half.json", {})
+    context.say("working")
+    time.sleep(_MINUTES)
+    return ()
+
+
+def _work_steadily(config: object, run: object, out_dir: Path, context: StageContext) -> Summary:
+    with finishing_step():
+        return _wait(config, run, out_dir, context)
 
 
 def _write(config: object, run: object, out_dir: Path, context: StageContext) -> Summary:

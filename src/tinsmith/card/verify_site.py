@@ -35,7 +35,7 @@ def wrong_checksums(folder: Path, name: str = CHECKSUMS_FILE) -> Iterator[str]:
     if not path.is_file():
         yield f"{name}: missing"
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, listed = line.partition("  ")
         file = (path.parent / listed).resolve()
         if not file.is_relative_to(folder.resolve()) or not file.is_file():

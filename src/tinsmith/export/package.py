@@ -175,7 +175,7 @@ def check_package(package_dir: Path) -> None:
     if problems:
         raise ArtifactError(f"{package_dir}: not a complete package\n{listing(problems)}", "Export it again.")
     problems += (
-        _file_problems(package_dir)
+        file_problems(package_dir)
         + _config_problems(package_dir)
         + _graph_problems(package_dir)
         + _browser_problems(package_dir)
@@ -185,9 +185,10 @@ def check_package(package_dir: Path) -> None:
         raise ArtifactError(f"{package_dir}: not a valid package\n{listing(problems)}", "Export it again.")
 
 
-def _file_problems(package_dir: Path) -> list[str]:
+def file_problems(package_dir: Path) -> list[str]:
+    """Files that are missing, unexpected, or not what the package's `SHA256SUMS` says."""
     listed = {}
-    for line in (package_dir / CHECKSUMS_FILE).read_text(encoding="utf-8").splitlines():
+    for line in (package_dir / CHECKSUMS_FILE).read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition("  ")
         listed[name] = digest
     files = {path.relative_to(package_dir).as_posix(): path for path in package_dir.rglob("*") if path.is_file()}

@@ -180,14 +180,19 @@ def _fingerprint(config: RunConfig, run: RunDir, stage: Stage, inputs: dict[str,
 
 def _is_current(run: RunDir, stage: Stage, fingerprint: str) -> bool:
     """Whether the stage has run with this fingerprint, its files are unchanged and its measurements complete."""
-    stamp_path, folder = run.stamp(stage.name), run.stage(stage.name)
-    if not (stamp_path.exists() and folder.is_dir()):
+    if not is_intact(run, stage.name):
         return False
-    stamp = read_stamp(stamp_path)
-    if stamp["fingerprint"] != fingerprint or tree_sha256s(folder) != stamp["outputs"]:
+    stamp = read_stamp(run.stamp(stage.name))
+    if stamp["fingerprint"] != fingerprint:
         return False
     recorded = sum((m.stage, m.fingerprint) == (stage.name, fingerprint) for m in measure.read(run.measurements))
     return recorded >= stamp["measurements"]
+
+
+def is_intact(run: RunDir, stage: str) -> bool:
+    """Whether the stage has finished, and every file in its folder is still as it wrote it."""
+    stamp, folder = run.stamp(stage), run.stage(stage)
+    return stamp.exists() and folder.is_dir() and tree_sha256s(folder) == read_stamp(stamp)["outputs"]
 
 
 def _input_sha256s(run: RunDir, stage: Stage) -> dict[str, str]:

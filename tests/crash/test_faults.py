@@ -1,0 +1,100 @@
+"""A file operation that fails costs nothing but time: a message says what to do, and the next command works."""
+
+import errno
+import os
+
+import pytest
+
+from crash.again import NextCommand, counter, points
+from crash.conftest import SHORT, WHOLE
+from crash.line import Command, Ended, Line
+from crash.system_calls import Call
+
+_GROWING = {"write", "pwrite64", "writev", "pwritev", "sendfile", "copy_file_range", "fallocate", "ftruncate", "fsync"}
+_CREATING = {"mkdir", "mkdirat", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"}
+_NAMING = _CREATING | {"unlink", "unlinkat", "rmdir"}
+_OPENING = {"open", "openat", "creat"}
+
+
+def _can_fail(call: Call, code: int) -> bool:
+    """Whether the system can answer the call with this error."""
+    if code == errno.ENOSPC:
+        return call.name in _GROWING | _CREATING or (call.name in _OPENING and call.changes)
+    if code == errno.EACCES:
+        return call.name in _NAMING | _OPENING
+    if code == errno.EMFILE:
+        return call.name in _OPENING
+    return True
+
+
+FAULTS = [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE]
+
+
+def _count(line: Line, stage: str, code: int) -> int:
+    line.go_back_to(stage)
+    count = counter(lambda call: _can_fail(call, code))
+    last = 0
+
+    def decide(call: Call, command: Command) -> int:
+        nonlocal last
+        last = max(last, count(call))
+        return 0
+
+    assert line.bring_up_to(stage, decide=decide).code == 0
+    return last
+
+
+def _fail(line: Line, stage: str, code: int, number: int) -> tuple[Ended, Call | None]:
+    """Let one operation of the command fail; on a full disk all that need space after it fail too."""
+    line.go_back_to(stage)
+    count = counter(lambda call: _can_fail(call, code))
+    failed: list[Call] = []
+
+    def decide(call: Call, command: Command) -> int:
+        at = count(call)
+        if at != number and not (code == errno.ENOSPC and at > number):
+            return 0
+        failed.append(call)
+        return code
+
+    return line.bring_up_to(stage, decide=decide), failed[0] if failed else None
+
+
+def _fail_every_operation(line: Line, stage: str, code: int, sample: int | None) -> tuple[int, int]:
+    """Let each operation fail in turn, and check message and next command; returns how many, and how many stopped."""
+    again, stopped = NextCommand(line, stage), 0
+    numbers = points(_count(line, stage, code), sample)
+    for number in numbers:
+        ended, call = _fail(line, stage, code, number)
+        about = f"{errno.errorcode[code]} at operation {number} ({call})"
+        if ended.code == 0:  # such as the removal of a temporary folder
+            line.check_finished(stage)
+            continue
+        stopped += 1
+        assert ended.code == 2, f"{about}: exit code {ended.code}\n{ended.text[-3000:]}"
+        _check_message(line, ended.text, code, about)
+        again.check(about)
+    return len(numbers), stopped
+
+
+def _check_message(line: Line, text: str, code: int, about: str) -> None:
+    assert "Traceback" not in text and text.count("error: ") == 1 and text.count("  -> ") == 1, f"{about}\n{text}"
+    message, _, hint = text[text.index("error: ") :].partition("  -> ")
+    assert os.strerror(code) in message, f"{about}\n{text}"
+    assert "runs/tea" in message or str(line.folder) in message or "tinsmith.toml" in message, f"{about}\n{text}"
+    assert "run the same command again" in hint, f"{about}\n{text}"
+
+
+@pytest.mark.parametrize("code", FAULTS, ids=errno.errorcode.get)
+def test_any_operation_of_the_pipeline_itself_may_fail(short_line, code):
+    tried, stopped = _fail_every_operation(short_line, SHORT.stages[-1], code, 10)
+    assert tried == 10 and stopped >= 5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("code", FAULTS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("stage", WHOLE.stages)
+def test_every_operation_may_fail(whole_line, stage, code):
+    tried, stopped = _fail_every_operation(whole_line, stage, code, None)
+    print(f"\n{stage}: {errno.errorcode[code]} at each of {tried} operations, {stopped} stopped the command")
+    assert stopped > tried / 2
