@@ -78,6 +78,16 @@ def replace_stages_by_steady_ones() -> None:
 def replace_browsers_and_know_no_space() -> None:
     """Do without Chromium, and find out that a disk is full by writing to it."""
     replace_browsers()
+    _know_no_space()
+
+
+def replace_stages_and_know_no_space() -> None:
+    """Let every stage write a few small files, and find out that a disk is full by writing to it."""
+    replace_stages()
+    _know_no_space()
+
+
+def _know_no_space() -> None:
     runner.require_space = lambda *arguments: None
 
 

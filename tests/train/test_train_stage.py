@@ -1,6 +1,8 @@
 """Training from end to end on tiny models: it learns, resumes exactly, and stops on numbers that are none."""
 
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from tinsmith.core.config import TrainConfig
 from tinsmith.core.energy import Energy
 from tinsmith.core.errors import DataError, MissingDependency, UserError
 from tinsmith.core.run_dir import link_or_copy, read_json, write_json
+from tinsmith.core.stopping import Stopped, stoppable
 from tinsmith.model.conversations import write_jsonl
 from tinsmith.train import engine, loop, stage
 from tinsmith.train.stage import train_adapter
@@ -171,6 +174,30 @@ def test_interrupted_and_resumed_is_bit_identical(run, monkeypatch):
     assert record["energy"] == {"joules": {"counter": 10.0}, "not_measured": ""}
     (energy,) = [m for m in result.measurements if m.id == "train.energy_joules"]
     assert (energy.value, energy.unit, energy.count, energy.raw) == (10.0, "joules", 3, "train/train.json")
+
+
+def test_a_signal_waits_for_the_step_and_saves_it(run, monkeypatch):
+    made = run()
+    made.train("whole")
+    real_step = loop._optimizer_step
+
+    def signalled(engine, optimizer, indices, examples, config, progress, *rest):
+        if progress.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real_step(engine, optimizer, indices, examples, config, progress, *rest)
+
+    said = []
+    monkeypatch.setattr(loop, "_optimizer_step", signalled)
+    with pytest.raises(Stopped) as stopped, stoppable(said.append):
+        made.train("parts")
+    monkeypatch.undo()
+    assert stopped.value.saved == "training is saved up to step 5 of 9" and stopped.value.exit_code == 143
+    assert said == ["stopping after this step; the same signal again (Ctrl-C) stops at once"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    result = made.train("parts")
+    assert "continuing after step 5" in result.said
+    whole, parts = adapter(made.root / "whole"), adapter(made.root / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 def test_checkpoints_of_other_settings_are_not_continued(run, monkeypatch):
