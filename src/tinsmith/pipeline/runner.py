@@ -300,16 +300,15 @@ def _owned(run: RunDir, configuration: str | None, adopt: bool) -> Generator[Non
 
 @contextmanager
 def _explained_disk_errors(run: RunDir) -> Generator[None]:
-    """Turn a full, failing or read-only disk into a message, whatever exception a library raises for it."""
+    """Turn a full, failing or read-only disk into a message, whatever exception a library or stage raises for it."""
     try:
         yield
-    except UserError:
-        raise
     except Exception as error:
-        problem = disk_problem(error)
+        is_explained = isinstance(error, UserError)
+        problem = disk_problem(error.__cause__ if is_explained else error)
         if not problem:
             raise
         raise UserError(
-            f"{run.root}: the run stopped: {problem.text}",
+            error.message if is_explained else f"{run.root}: the run stopped: {problem.text}",
             f"{problem.hint} Then run the same command again: finished stages are kept.",
         ) from error
