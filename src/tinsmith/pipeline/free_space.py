@@ -84,7 +84,8 @@ def _knowledge(config: RunConfig, run: RunDir) -> int:
 
 def _train(config: RunConfig, run: RunDir) -> int:
     """Checkpoints. A matrix of m rows and n columns has an adapter of rank * (m + n) weights."""
-    shapes = read_json(run.stage("base") / "inventory.json")["tensors"]
+    inventory = run.stage("base") / "inventory.json"
+    shapes = read_json(inventory)["tensors"] if inventory.is_file() else {}
     weights = config.train.lora_rank * sum(sum(shape) for name, shape in shapes.items() if name.endswith(_TRAINED))
     return _CHECKPOINTS * _BYTES_PER_TRAINED_WEIGHT * weights
 
