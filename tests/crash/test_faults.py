@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 import pytest
 
@@ -78,8 +79,9 @@ def _fail_every_operation(line: Line, stage: str, code: int, sample: int | None)
 
 
 def _check_message(line: Line, text: str, code: int, about: str) -> None:
-    assert "Traceback" not in text and text.count("error: ") == 1 and text.count("  -> ") == 1, f"{about}\n{text}"
-    message, _, hint = text[text.index("error: ") :].partition("  -> ")
+    assert "Traceback" not in text, f"{about}\n{text}"
+    (said,) = re.findall(r"^error: (.*)\n  -> (.*)$", text, re.MULTILINE | re.DOTALL)
+    message, hint = said
     assert os.strerror(code) in message, f"{about}\n{text}"
     assert "runs/tea" in message or str(line.folder) in message or "tinsmith.toml" in message, f"{about}\n{text}"
     assert "run the same command again" in hint, f"{about}\n{text}"
