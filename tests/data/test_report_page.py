@@ -85,7 +85,7 @@ def test_private_data_comes_before_everything_else():
                     *({"name": f"{n}.txt", "reason": "hidden files", "count": 1} for n in range(6)),
                 ]
             },
-            "Not used: the field label; the files or parts of files 0.txt, 1.txt, 2.txt, 3.txt and 2 more.",
+            "Not used: the field label; the files or parts of files 0.txt, 1.txt, 2.txt and 3 more.",
         ),
         (
             {"form": {**empty_report()["form"], "blocks": 900, "long_blocks": 400}},
@@ -131,6 +131,13 @@ def test_the_markdown_shows_every_text_as_text():
 
 
 HOSTILE_PLACES = report_markdown(full_report("HERE")).count("HERE")
+
+
+def test_a_reason_becomes_a_title_with_its_spaces():
+    report = empty_report()
+    report["changes"] = [change("flagged", "a phone number", 1)]
+    assert "<h3>A phone number <span" in report_html(report)
+    assert "\n### A phone number (1)\n" in report_markdown(report)
 
 
 def test_values_are_marked_as_the_statement_writes_them():

@@ -15,7 +15,7 @@ _FEW_CONVERSATIONS = 200
 _MANY_NEAR = 0.2
 _MANY_DUPLICATES = 0.05
 _TWO_WAYS = 0.05
-_MOST_NAMES = 4
+_MOST_NAMES = 3
 _CONTENT_FIELDS = frozenset(
     "context passage document documents text input system system_prompt instructions reasoning reasoning_content"
     " thinking thoughts choices options weight tools functions chosen rejected history turns dialog explanation".split()

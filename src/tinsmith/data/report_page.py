@@ -38,13 +38,13 @@ _USES = {
 }
 _SECTIONS = (
     ("came-in", "What came in"),
-    ("not-used", "Not used"),
     ("left-out", "Left out"),
     ("changed", "Changed"),
     ("flagged", "Worth a look"),
     ("spellings", "Spelled in two ways"),
     ("contradictions", "Contradictions"),
     ("near-duplicates", "Nearly the same"),
+    ("not-used", "Not used"),
     ("categories", "Categories"),
     ("numbers", "Length, language, split"),
     ("published", "Published"),
@@ -122,7 +122,7 @@ def _is_harmless(character: str) -> bool:
 
 
 def _environment(autoescape: bool) -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=autoescape,
         undefined=StrictUndefined,
@@ -130,6 +130,8 @@ def _environment(autoescape: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
+    return environment
 
 
 def _values(report: Mapping[str, Any], published: Sequence[str]) -> dict[str, Any]:
