@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: bench-private bench-mutations bench-mutation-score coverage demo test test-long test-judge test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale
+.PHONY: bench-private bench-mutations bench-mutation-score coverage demo test test-long test-judge test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale bench-duplicates
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -84,6 +84,9 @@ bench-intervals: install
 	$(BIN)/python benchmarks/intervals.py
 
 # SIZES="1000 10000" chooses other sizes; a million takes half an hour for each kind of questions, and 12 GB of disk.
+bench-duplicates: install
+	$(BIN)/python benchmarks/duplicates.py $(if $(COUNTS),--counts $(COUNTS))
+
 bench-data-scale: install
 	$(BIN)/python benchmarks/data_scale.py $(if $(SIZES),--sizes $(SIZES))
 
