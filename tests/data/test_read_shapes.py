@@ -1,6 +1,7 @@
 """Records of every shape that people have, each told apart, with every field that is not used named."""
 
 import json
+import tomllib
 
 import pytest
 
@@ -232,3 +233,26 @@ def test_squad_as_published_keeps_each_paragraphs_context(tmp_path):
     )
     (found,) = conversations(tmp_path)
     assert [m.content for m in found.messages] == ["What is tea?\n\nTea is a leaf.", "a leaf"]
+
+
+@pytest.mark.parametrize(
+    ("value", "proposed"),
+    [
+        ({"nr": 7, "titel": "Wann?", "text": "Um neun Uhr."}, 'fields = { question = "titel", answer = "text" }'),
+        ({"antwort": "Um neun.", "frage": "Wann?"}, 'fields = { question = "frage", answer = "antwort" }'),
+        (
+            {"meta": {"lang": "en"}, "ticket": {"subject": "Open?", "reply": {"body": "At nine."}}},
+            'fields = { question = "ticket.subject", answer = "ticket.reply.body" }',
+        ),
+        (
+            {"log": [{"who": "Ann", "says": "Hi"}, {"who": "Shop", "says": "Hello"}], "n": "x"},
+            'fields = { messages = "log", role = "who", content = "says", assistant = "Shop" }',
+        ),
+    ],
+)
+def test_an_unknown_record_proposes_the_line_that_makes_it_readable(value, proposed):
+    with pytest.raises(Unusable, match="no conversation in it") as caught:
+        shape(value)
+    assert caught.value.detail.endswith(f"in [data]: {proposed}")
+    settings = tomllib.loads(proposed)["fields"]
+    assert [role for role, _ in turns(value, FieldMap(**settings))] == ["user", "assistant"]

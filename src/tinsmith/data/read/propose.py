@@ -13,21 +13,24 @@ _MOST_PATHS = 50
 
 
 def proposal(values: Sequence[Any]) -> str:
-    """The line for the section `[data]` that says which fields hold question and answer, as a sentence.
+    """A sentence with the line for `[data]` that says which fields hold question and answer.
 
     Args:
-        values: Records that are no conversation; the first few are enough. At least two fields with text are needed.
+        values: Records that are no conversation; the first few are enough.
+
+    Returns:
+        Empty if the records have no two texts.
     """
-    texts = _texts(values)
-    lists = _message_lists(values)
-    if lists:
-        return f"Say where the messages are, in [data]: fields = {toml_value(lists)}"
+    fields = _message_fields(values) or _text_fields(_texts(values))
+    return f"Say which fields are which, in [data]: fields = {toml_value(fields)}" if fields else ""
+
+
+def _text_fields(texts: dict[str, list[str]]) -> FieldMap | None:
     if len(texts) < 2:
-        return "They have no two texts, which could be question and answer."
-    fields = FieldMap(question=_best(texts, _QUESTION_NAMES, is_long=False))
-    rest = {path: found for path, found in texts.items() if path != fields.question}
-    fields = FieldMap(question=fields.question, answer=_best(rest, _ANSWER_NAMES, is_long=True))
-    return f"Say which columns or fields are which, in [data]: fields = {toml_value(fields)}"
+        return None
+    question = _best(texts, _QUESTION_NAMES, is_long=False)
+    rest = {path: values for path, values in texts.items() if path != question}
+    return FieldMap(question=question, answer=_best(rest, _ANSWER_NAMES, is_long=True))
 
 
 def _best(texts: dict[str, list[str]], names: Sequence[str], is_long: bool) -> str:
@@ -58,7 +61,7 @@ def _texts(values: Sequence[Any]) -> dict[str, list[str]]:
     return texts
 
 
-def _message_lists(values: Sequence[Any]) -> FieldMap | None:
+def _message_fields(values: Sequence[Any]) -> FieldMap | None:
     """The fields of a list of objects with a short and a longer text each, which may be a role and a message."""
     for value in values:
         for key, inner in value.items() if isinstance(value, dict) else ():
@@ -69,10 +72,10 @@ def _message_lists(values: Sequence[Any]) -> FieldMap | None:
                 for name in inner[0]
                 if all(isinstance(item.get(name), str) for item in inner)
             }
-            repeating = [name for name, texts in columns.items() if len(set(texts)) == 2]
-            others = [name for name in columns if name not in repeating]
-            if repeating and others:
-                role = repeating[0]
-                content = max(others, key=lambda name: sum(map(len, columns[name])))
+            roles = [name for name, texts in columns.items() if len(set(texts)) == 2]
+            if len(columns) > 1 and roles:
+                lengths = {name: sum(map(len, texts)) for name, texts in columns.items()}
+                role = min(roles, key=lambda name: lengths[name])
+                content = max(columns.keys() - {role}, key=lambda name: (lengths[name], name))
                 return FieldMap(messages=key, role=role, content=content, assistant=columns[role][-1])
     return None

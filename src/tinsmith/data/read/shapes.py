@@ -8,6 +8,7 @@ from tinsmith.core.field_map import FieldMap
 from tinsmith.data.read.chatgpt import chatgpt_messages, is_chatgpt
 from tinsmith.data.read.choices import CHOICES_KEYS, choice_pair
 from tinsmith.data.read.messages import has_content, is_message, kind, messages_of, text_of
+from tinsmith.data.read.propose import proposal
 from tinsmith.data.read.record import Record, Unusable
 from tinsmith.model.conversations import Message
 
@@ -158,7 +159,8 @@ def _messages(record: _Fields, value: dict, fields: FieldMap, unused: set[str]) 
     )
     messages = next((messages for shape in shapes if (messages := shape()) is not None), None)
     if messages is None:
-        raise Unusable("no conversation in it", f"its keys: {', '.join(map(repr, value)) or 'none'}")
+        keys = f"its keys: {', '.join(map(repr, value)) or 'none'}"
+        raise Unusable("no conversation in it", ". ".join(filter(None, (keys, proposal([value])))))
     return _with_system(record, fields, messages)
 
 
