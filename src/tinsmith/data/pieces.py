@@ -122,11 +122,13 @@ def divide(pieces: Sequence[Piece], folder: Path, settings: PieceSettings) -> li
     smallest = max(PART_BYTES, sum(piece.size for piece in pieces) // MAX_PARTS + 1)
     parts: list[Part] = []
     waiting: list[Piece] = []
+    size = 0
     for number, piece in enumerate(pieces, start=1):
         waiting.append(piece)
-        if sum(piece.size for piece in waiting) >= smallest or number == len(pieces):
+        size += piece.size
+        if size >= smallest or number == len(pieces):
             parts.append(Part(len(parts), tuple(waiting), folder, settings))
-            waiting = []
+            waiting, size = [], 0
     return parts
 
 

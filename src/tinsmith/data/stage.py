@@ -32,9 +32,8 @@ from tinsmith.model.private.masks import Masks, Public, mask_key
 
 MINIMUM = 10
 """Fewest conversations worth splitting."""
-_SMALL_BYTES = 4_000_000
-"""Reading so little with a tokenizer takes less time than starting processes."""
-_SMALL_BYTES_UNTOKENIZED = 12_000_000
+_SMALL_BYTES = 8_000_000
+"""Reading so little takes less time than starting processes."""
 _PRIVATE_DONE = {"warn": "kept", "mask": "masked", "drop": "left out"}
 
 
@@ -94,7 +93,7 @@ def _prepare(config: DataConfig, seed: int, model_dir: Path | None, folder: Path
     settings = PieceSettings(model_dir, config.max_tokens, config.system_prompt, config.fields, config.privacy, masks)
     parts = divide(found.pieces, folder, settings)
     result = PartResult(items=[*found.unused, *found.problems, *found.notes])
-    result.merge(_process(parts, bool(model_dir)))
+    result.merge(_process(parts))
     _refuse_problems(config, result)
     with replacing(changes) as unfinished, unfinished.open("w", encoding="utf-8", newline="\n") as file:
         for part in parts:
@@ -109,10 +108,10 @@ def _prepare(config: DataConfig, seed: int, model_dir: Path | None, folder: Path
     return _Prepared(config, found, result, masks, store, combined, "tokens" if model_dir else "characters")
 
 
-def _process(parts: list[Part], has_tokenizer: bool) -> PartResult:
+def _process(parts: list[Part]) -> PartResult:
     """The results of all parts, in the order of the data."""
     total = sum(part.size for part in parts)
-    is_small = total < (_SMALL_BYTES if has_tokenizer else _SMALL_BYTES_UNTOKENIZED)
+    is_small = total < _SMALL_BYTES
     results: dict[int, PartResult] = {}
     with tqdm(
         total=total, desc="data: reading", unit="B", unit_scale=True, unit_divisor=1000, delay=2, mininterval=1

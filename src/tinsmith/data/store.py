@@ -5,6 +5,7 @@ A part is written by one process: `part-00000.jsonl` holds the lines, `part-0000
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -88,7 +89,13 @@ class Store:
 
     def hashes(self, name: str) -> np.ndarray:
         """A column of byte strings of equal length, as an array of shape (rows, bytes)."""
-        return np.concatenate([_fixed(part, name) for part in self._parts])
+        columns = (_fixed(part, name) for part in self._parts)
+        first = next(columns)
+        # Filled part by part: concatenating would hold a large column twice.
+        whole = np.empty((len(self), first.shape[1]), np.uint8)
+        for column, start in zip(chain([first], columns), self._starts[:-1].tolist(), strict=True):
+            whole[start : start + len(column)] = column
+        return whole
 
     def tables(self, name: str, width: int) -> tuple[np.ndarray, np.ndarray]:
         """A column of tables of uint32 as one table, (n, width), and the row that each of its lines belongs to."""

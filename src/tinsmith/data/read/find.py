@@ -10,7 +10,7 @@ from tinsmith.data.read.folder import files_below, name_problem, shown_name
 from tinsmith.data.read.formats import ENDINGS, Broken, Unread, format_of
 from tinsmith.data.read.record import Found, Note, Piece, Problem, Unused
 
-PIECE_BYTES = 32_000_000
+PIECE_BYTES = 8_000_000
 """Size of the pieces that JSON lines are cut into."""
 _BLOCK_BYTES = 1 << 20
 
