@@ -54,6 +54,6 @@ def label(text: str, start: int) -> str:
     return (match.lastgroup or "") if match else ""
 
 
-def mentions(text: str, start: int, what: str) -> bool:
-    """Whether words for `phone`, `identity` or `other` stand in the 48 characters before `start`."""
-    return _MENTION[what].search(text, max(0, start - _WINDOW_CHARACTERS), start) is not None
+def mentions(text: str, start: int, what: str, more: int = 0) -> bool:
+    """Whether words for `phone`, `identity` or `other` stand in the 48 characters before `start`, and `more` before."""
+    return _MENTION[what].search(text, max(0, start - _WINDOW_CHARACTERS - more), start) is not None

@@ -22,14 +22,17 @@ _LONG_WORD = re.compile(r"\S{20,}")
 """Every token of a service and every wallet has as many characters without a space."""
 _IN_COLONS, _IN_DASHES = re.compile(r":[0-9A-Fa-f]{1,4}:"), re.compile(r"-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
 """Parts of the addresses of devices."""
-_IN_DIGITS: tuple[Callable[[str, int, int], Iterator[PrivateItem]], ...] = (
-    ibans,
-    cards,
-    identities,
-    ip_addresses,
-    phone_numbers,
+_IN_DIGITS: tuple[tuple[int, Callable[[str, int, int], Iterator[PrivateItem]]], ...] = (
+    (6, ibans),
+    (14, cards),
+    (6, identities),
+    (6, ip_addresses),
+    (7, phone_numbers),
 )
-"""The more a kind's check digits prove, the earlier it is asked."""
+"""Fewest digits of such a part, and who looks at it. The more a kind's check digits prove, the earlier it comes.
+
+An IP address such as 1.2.3.4 has fewer than six digits, and is a version.
+"""
 
 
 def find_private(text: str) -> list[PrivateItem]:
@@ -58,8 +61,10 @@ def _candidates(text: str) -> Iterator[PrivateItem]:
     yield from emails(text)
     for part in _DIGITS.finditer(text):
         start, end = max(0, part.start() - _BEFORE), min(len(text), part.end() + _AFTER)
-        for find in _IN_DIGITS:
-            yield from find(text, start, end)
+        count = sum(map(str.isdigit, part.group()))
+        for least, find in _IN_DIGITS:
+            if count >= least:
+                yield from find(text, start, end)
     if _IN_COLONS.search(text) or _IN_DASHES.search(text):
         yield from device_addresses(text)
     yield from named_secrets(text)

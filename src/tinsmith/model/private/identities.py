@@ -25,6 +25,8 @@ from tinsmith.model.private.spelling import compact
 class _Identity:
     """How one country writes a number of persons."""
 
+    digits: int
+    """Fewest digits of a number."""
     shape: re.Pattern
     """Spellings that a text without other hints may have."""
     is_valid: Callable[[str], bool]
@@ -61,24 +63,26 @@ def _is_danish(number: str) -> bool:
 
 _SE_DAY = r"(?:0[1-9]|1[0-2])(?:[0-3][0-9]|[6-9][0-9])"
 _IDENTITIES = (
-    _Identity(_shape(rf"(?:(?:18|19|20)[0-9]{{2}}{_SE_DAY}[-+]?|[0-9]{{2}}{_SE_DAY}[-+])\n?[0-9]{{4}}"), _is_swedish),
-    _Identity(_shape(rf"(?:18|19|20)?[0-9]{{2}}{_SE_DAY}~[0-9]{{4}}"), _is_swedish, needs_words=True),
-    _Identity(_shape(r"[0-9]{3}-\n?[0-9]{2}-\n?[0-9]{4}"), _is_american),
-    _Identity(_shape(r"[0-9]{3}~[0-9]{2}~[0-9]{4}"), _is_american, needs_words=True),
-    _Identity(_shape(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]~[0-9]{2}~[0-9]{2}~[0-9]{2}~[A-D]"), _is_british),
-    _Identity(_shape(r"[0-9]{8}-?[A-Z]"), dni.is_valid),
-    _Identity(_shape(r"[0-9]{2}[ .]?[0-9]{3}[ .]?[0-9]{3}~[A-Z]"), dni.is_valid, needs_words=True),
-    _Identity(_shape(r"[XYZ]~[0-9]{7}~[A-Z]"), nie.is_valid),
-    _Identity(_shape(r"[12]~[0-9]{2}~[0-9]{2}~[0-9][0-9AB]~[0-9]{3}~[0-9]{3}~[0-9]{2}"), nir.is_valid),
-    _Identity(_shape(r"(?:[0-9]{11}|[0-9]{2}[ -][0-9]{3}[ -][0-9]{3}[ -][0-9]{3})"), idnr.is_valid),
-    _Identity(_shape(r"[0-9]{6}~[0-9]{5}"), fodselsnummer.is_valid),
-    _Identity(_shape(r"[0-9]{11}"), pesel.is_valid),
-    _Identity(_shape(r"[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-Y]"), lambda number: hetu.is_valid(_with_century(number))),
-    _Identity(_shape(r"756[.][0-9]{4}[.][0-9]{4}[.][0-9]{2}"), ahv.is_valid),
-    _Identity(_shape(r"[0-9]{2}[.][0-9]{2}[.][0-9]{2}-[0-9]{3}[.][0-9]{2}"), nn.is_valid),
-    _Identity(_shape(r"[0-9]{3}~[0-9]{3}~[0-9]{4}"), nhs.is_valid, needs_words=True),
-    _Identity(_shape(r"[0-9]{4}[ .]?[0-9]{2}[ .]?[0-9]{3}"), bsn.is_valid, needs_words=True),
-    _Identity(_shape(r"[0-9]{6}~[0-9]{4}"), _is_danish, needs_words=True),
+    _Identity(
+        10, _shape(rf"(?:(?:18|19|20)[0-9]{{2}}{_SE_DAY}[-+]?|[0-9]{{2}}{_SE_DAY}[-+])\n?[0-9]{{4}}"), _is_swedish
+    ),
+    _Identity(10, _shape(rf"(?:18|19|20)?[0-9]{{2}}{_SE_DAY}~[0-9]{{4}}"), _is_swedish, needs_words=True),
+    _Identity(9, _shape(r"[0-9]{3}-\n?[0-9]{2}-\n?[0-9]{4}"), _is_american),
+    _Identity(9, _shape(r"[0-9]{3}~[0-9]{2}~[0-9]{4}"), _is_american, needs_words=True),
+    _Identity(6, _shape(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]~[0-9]{2}~[0-9]{2}~[0-9]{2}~[A-D]"), _is_british),
+    _Identity(8, _shape(r"[0-9]{8}-?[A-Z]"), dni.is_valid),
+    _Identity(8, _shape(r"[0-9]{2}[ .]?[0-9]{3}[ .]?[0-9]{3}~[A-Z]"), dni.is_valid, needs_words=True),
+    _Identity(7, _shape(r"[XYZ]~[0-9]{7}~[A-Z]"), nie.is_valid),
+    _Identity(13, _shape(r"[12]~[0-9]{2}~[0-9]{2}~[0-9][0-9AB]~[0-9]{3}~[0-9]{3}~[0-9]{2}"), nir.is_valid),
+    _Identity(11, _shape(r"(?:[0-9]{11}|[0-9]{2}[ -][0-9]{3}[ -][0-9]{3}[ -][0-9]{3})"), idnr.is_valid),
+    _Identity(11, _shape(r"[0-9]{6}~[0-9]{5}"), fodselsnummer.is_valid),
+    _Identity(11, _shape(r"[0-9]{11}"), pesel.is_valid),
+    _Identity(9, _shape(r"[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-Y]"), lambda number: hetu.is_valid(_with_century(number))),
+    _Identity(13, _shape(r"756[.][0-9]{4}[.][0-9]{4}[.][0-9]{2}"), ahv.is_valid),
+    _Identity(11, _shape(r"[0-9]{2}[.][0-9]{2}[.][0-9]{2}-[0-9]{3}[.][0-9]{2}"), nn.is_valid),
+    _Identity(10, _shape(r"[0-9]{3}~[0-9]{3}~[0-9]{4}"), nhs.is_valid, needs_words=True),
+    _Identity(9, _shape(r"[0-9]{4}[ .]?[0-9]{2}[ .]?[0-9]{3}"), bsn.is_valid, needs_words=True),
+    _Identity(10, _shape(r"[0-9]{6}~[0-9]{4}"), _is_danish, needs_words=True),
 )
 
 
@@ -89,7 +93,11 @@ def _with_century(number: str) -> str:
 
 def identities(text: str, start: int, end: int) -> Iterator[PrivateItem]:
     """Identity numbers in a part of `text` full of digits."""
+    count = sum(map(str.isdigit, text[start:end]))
+    has_words = mentions(text, end, "identity", end - start)
     for identity in _IDENTITIES:
+        if count < identity.digits or (identity.needs_words and not has_words):
+            continue
         for match in identity.shape.finditer(text, start, end):
             number = compact(match.group())
             if not identity.is_valid(number):
