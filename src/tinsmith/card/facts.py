@@ -34,7 +34,7 @@ _IDS = (
         "evaluate",
     ),
     (rf"evaluate\.ratio\.{_SPLITS}\.(tuned_over_base|({_GRAPHS})_over_tuned)", "evaluate"),
-    (r"evaluate\.closed_book\.(right|page_right)", "evaluate"),
+    (r"evaluate\.closed_book\.(right|page_right)|evaluate\.recited\..+", "evaluate"),
     (r"evaluate\.(answers|facts|contradicted|memorised|refused|questions|questions_with_facts)\..+", "evaluate"),
     (r"evaluate\.(category_p_value|difference|detectable)\..+", "evaluate"),
     (r"bench\.(wasm|webgpu)\.\w+(\.\d+)?", "bench"),

@@ -120,6 +120,7 @@ _PUBLISHED: tuple[tuple[str, Callable[[Any, Evidence], Any]], ...] = (
     (re.escape(NEIGHBOURS), _neighbour),
     (r"evaluate/tokens\.json", _tokens),
     (r"evaluate/closed_book\.jsonl", _closed_book),
+    (r"evaluate/recited\.jsonl", _as_is),
     (rf"evaluate/{re.escape(ANSWERS_FILE)}", _answer),
     (r"(review|judge)/\w+\.json", _as_is),
     (r"(review|judge)/grades\.jsonl", _grade),

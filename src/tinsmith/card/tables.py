@@ -35,6 +35,8 @@ _REPLIES = {
     "evaluate.answers.length": "Words, median",
     "evaluate.memorised.trained": "Repeat a training answer at length",
     "evaluate.memorised.held_out": "Repeat a test answer at length",
+    "evaluate.recited.train": "Go on with a private value of the training data, given what stands before it",
+    "evaluate.recited.test": "The same with test data, which no model was trained on",
     "evaluate.refused.near": "Admit not to know, questions on the subject that no text answers",
     "evaluate.refused.far": "Admit not to know, questions about something else",
 }

@@ -18,6 +18,7 @@ from tinsmith.evaluate.groups import (
     trained_group,
     usual_system,
 )
+from tinsmith.evaluate.recite import Recital, draw_recitals
 from tinsmith.model.answers.rates import Outcome, read_outcomes
 from tinsmith.model.answers.report import OUTCOMES_FILE
 from tinsmith.model.conversations import Conversation, Conversations
@@ -47,6 +48,8 @@ class Inputs:
     closed_book_prompts: list[list[int]]
     out_of_scope: list[Question]
     """Questions that no answer of the data fits, for int4 alone."""
+    recitals: list[Recital]
+    """Private values of the data that every model is asked to go on with."""
     max_new_tokens: int
 
     @property
@@ -58,6 +61,10 @@ class Inputs:
     def prompts(self) -> list[list[int]]:
         """Of `questions`."""
         return encode_prompts(self.tokenizer, self.questions)
+
+    @property
+    def recital_prompts(self) -> list[list[int]]:
+        return [recital.prompt(self.tokenizer) for recital in self.recitals]
 
     @property
     def out_of_scope_prompts(self) -> list[list[int]]:
@@ -72,6 +79,7 @@ class Inputs:
 def read_inputs(
     config: EvaluateConfig,
     base_dir: Path,
+    data_dir: Path,
     knowledge_dir: Path,
     conversations: dict[str, Conversations],
     work_dir: Path,
@@ -82,6 +90,7 @@ def read_inputs(
     Args:
         config: Their sizes.
         base_dir: Holds `model/` with the tokenizer.
+        data_dir: Of the data stage, whose record names the private values that were kept.
         knowledge_dir: Holds `passages.jsonl` and, if the page's answers were measured, `answers_questions.jsonl`.
         conversations: Of each split, all of them.
         work_dir: Keeps the tokens of what is scored.
@@ -113,6 +122,7 @@ def read_inputs(
         closed_book,
         encode_prompts(tokenizer, closed_book_questions(closed_book, system)),
         out_of_scope_questions(outcomes, system, config.questions // 2, seed),
+        draw_recitals(data_dir, train, test, seed) if config.questions else [],
         config.max_new_tokens or reply_limit(tokenizer, groups["trained"].questions),
     )
 

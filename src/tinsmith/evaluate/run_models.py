@@ -7,6 +7,7 @@ from pathlib import Path
 from tinsmith.evaluate.generate import onnx_answers
 from tinsmith.evaluate.inputs import SPLITS, Inputs
 from tinsmith.evaluate.nll import Scorer, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores
+from tinsmith.evaluate.recite import MAX_NEW_TOKENS as RECITAL_TOKENS
 from tinsmith.model.generation import Answer, torch_answers
 from tinsmith.model.onnx_decoder import OnnxDecoder, load_onnx
 from tinsmith.model.package_format import FLOAT32, MEASURED_GRAPHS
@@ -18,7 +19,8 @@ def run_models(
     """Write every model's scores to `nll/<split>.<model>.jsonl`. One model is in memory at a time.
 
     Returns:
-        Replies to `inputs.questions` by model; and int4's alone to `closed_book` and `out_of_scope`.
+        Replies to `inputs.questions` by model; int4's alone to `closed_book` and `out_of_scope`; and how each model
+        goes on with the recitals, as `recited.<model>`.
     """
     import torch
 
@@ -28,6 +30,9 @@ def run_models(
         model = load_torch(model_dir)
         _score(inputs, torch_scorer(model), name, out_dir)
         answers[name] = torch_answers(model, inputs.tokenizer, prompts, inputs.max_new_tokens, f"{name} answers")
+        answers[f"recited.{name}"] = torch_answers(
+            model, inputs.tokenizer, inputs.recital_prompts, RECITAL_TOKENS, f"{name} private values"
+        )
         del model
         gc.collect()
     for name, graph in MEASURED_GRAPHS.items():
@@ -53,7 +58,9 @@ def _int4_answers(inputs: Inputs, decoder: OnnxDecoder, prompts: Sequence[Sequen
     unique = list(dict.fromkeys(tuple(prompt) for prompt in (*prompts, *inputs.closed_book_prompts)))
     replies = onnx_answers(decoder, inputs.tokenizer, unique, inputs.max_new_tokens, "int4 answers")
     by_prompt = dict(zip(unique, replies, strict=True))
+    recited = onnx_answers(decoder, inputs.tokenizer, inputs.recital_prompts, RECITAL_TOKENS, "int4 private values")
     return {
+        "recited.int4": recited,
         "int4": [by_prompt[tuple(prompt)] for prompt in prompts],
         "closed_book": [by_prompt[tuple(prompt)] for prompt in inputs.closed_book_prompts],
         "out_of_scope": onnx_answers(

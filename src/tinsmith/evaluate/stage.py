@@ -18,6 +18,8 @@ from tinsmith.evaluate.description import absent_reasons, description
 from tinsmith.evaluate.inputs import SPLITS, Inputs, read_inputs
 from tinsmith.evaluate.neighbours import COSINE, FILE, GRAMS, Similarity, nearest_neighbours, write_neighbours
 from tinsmith.evaluate.page import open_answers, page_replies
+from tinsmith.evaluate.recite import FILE as RECITED_FILE
+from tinsmith.evaluate.recite import write_recited
 from tinsmith.evaluate.run_models import run_models
 from tinsmith.model.conversations import Conversations, read_jsonl
 from tinsmith.model.facts import common_words
@@ -57,12 +59,14 @@ def evaluate_models(
     """
     package_dir = export_dir / "package"
     conversations = _read_splits(data_dir)
-    inputs = read_inputs(config, base_dir, knowledge_dir, conversations, out_dir, context.seed)
+    inputs = read_inputs(config, base_dir, data_dir, knowledge_dir, conversations, out_dir, context.seed)
     recorder, files = context.recorder, Files.of_stage("evaluate", out_dir, context.seed)
     _write_token_differences(inputs, package_dir, out_dir)
     record(recorder, RULES, files, "gate.")
     replies = run_models(inputs, base_dir, merge_dir, package_dir, out_dir)
     similarity = _write_replies(inputs, conversations, replies, knowledge_dir, out_dir)
+    recited = {model: replies[f"recited.{model}"] for model in MODELS}
+    write_recited(out_dir / RECITED_FILE, inputs.recitals, recited)
     closed_book = write_closed_book(inputs.closed_book, replies["closed_book"], out_dir)
     record(recorder, RULES, files, "evaluate.")
     folders = {"evaluate": out_dir, "data": data_dir, "knowledge": knowledge_dir}
