@@ -24,7 +24,7 @@ class Unflushed:
 
     def note(self, call: Call) -> None:
         """Take a call into account."""
-        if not call.changes:
+        if not call.changes or call.path.name.endswith(" (deleted)"):  # a temporary file without a name
             return
         if call.name in _WRITES:
             self.paths.add(call.path)
@@ -46,6 +46,13 @@ class Unflushed:
         return sorted(path for path in self.paths if path.is_relative_to(place))
 
 
+def _promises(line: Line, target: Path) -> bool:
+    """Whether a file or folder counts once it has this name: all in the run, and checkpoints of unfinished work."""
+    if target.is_relative_to(line.run.work):
+        return target.parent.name == "checkpoints"
+    return target.is_relative_to(line.run.root)
+
+
 def _check_flushed(line: Line, stage: str) -> None:
     """Require that nothing is renamed into the run, and no stamp written, before it is flushed."""
     line.go_back_to(stage)
@@ -53,7 +60,7 @@ def _check_flushed(line: Line, stage: str) -> None:
 
     def decide(call: Call, command: Command) -> int:
         unflushed.note(call)
-        if call.name in _MOVES and call.target.is_relative_to(line.run.root):
+        if call.name in _MOVES and _promises(line, call.target):
             moved.append(call.target)
             lost = unflushed.below(call.target)
             if call.target == line.run.stamp(stage):
