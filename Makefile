@@ -141,12 +141,30 @@ docs: install
 
 install: $(VENV)/installed browser
 
-# torch goes first and alone: with it in place no other package pulls in a different build of it.
-$(VENV)/installed: pyproject.toml constraints.txt
+# Every package is checked against the hashes in locks/. PyTorch goes first: its build for CPUs needs none of locks/cuda.txt.
+PIP_LOCKED := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
+$(VENV)/installed: pyproject.toml $(wildcard locks/*.txt)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinsmith needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@if $(PIP_LOCKED) --dry-run -r locks/torch-cpu.txt >/dev/null 2>&1; then \
+		$(PIP_LOCKED) -r locks/torch-cpu.txt; \
+	else \
+		echo "The package index has no PyTorch for CPUs that locks/torch-cpu.txt lists: installing PyPI's"; \
+		$(PIP_LOCKED) -r locks/torch.txt -r locks/cuda.txt; \
+	fi
+	$(PIP_LOCKED) -r locks/run.txt -r locks/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip check >/dev/null || { $(BIN)/pip check; echo "The locks lack packages that pyproject.toml names: make lock"; exit 1; }
+	touch $@
+
+# After a change of pyproject.toml or constraints.txt: resolves again and writes locks/.
+.PHONY: lock
+lock: .venv-lock/installed
+	.venv-lock/bin/python locks/lock.py
+
+.venv-lock/installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 	touch $@
 
 $(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
@@ -208,4 +226,4 @@ nginx:
 		fi; }
 
 clean:
-	rm -rf $(VENV) .venv-croissant .venv-fuzz .venv-judge .venv-ray $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work
+	rm -rf $(VENV) .venv-croissant .venv-fuzz .venv-judge .venv-lock .venv-ray $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work

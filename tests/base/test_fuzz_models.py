@@ -125,7 +125,7 @@ PIECES = """{{ {%  }} %} {%- -%} {# #} messages messages[0] messages[0]['content
  {%set_n=namespace(s='a')%} {%set_n.s=n.s+n.s%} {{n.s}} {%macro_f(x)%}{{f(x)}}{%endmacro%} {{f(1)}} {%generation%}
  {%endgeneration%} raise_exception('no') strftime_now('%Y') cycler joiner lipsum(n=99) .__class__ |attr('__class__')
  {{cycler.__init__.__globals__}} {{9**9**9}} {{1/0}} {%include'x'%} {%import'os'as_o%} dict(a=1) [1]*99999999 ( ) [ ] ,
- + ~ not in is defined loop.index {%break%} add_generation_prompt |list |batch(2) |format(9) '%99999999d'%1
+ + ~ not in is defined loop.index {%break%} add_generation_prompt |list |batch(2) |format(9) '%99999999d'%1 {%break%}
  é 😀""".split()
 PIECES = [piece if "__" in piece else piece.replace("_", " ") for piece in PIECES]
 

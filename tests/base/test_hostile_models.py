@@ -195,6 +195,7 @@ TEMPLATES = {
     "{{ cycler.__init__.__globals__.os.popen('id').read() }}": "unsafe",
     "{{ messages.append(1) }}": "unsafe",
     "{% include '/etc/passwd' %}": "no loader",
+    "{% break %}": "outside loop",  # found by fuzzing: a SyntaxError of Python, not of Jinja
 }
 
 

@@ -232,14 +232,14 @@ def _write_weights(file: GgufFile, architecture: str, config: dict[str, Any], pa
             stem = tensor.name.split(".")[-2]
             # GGUF stores Gemma's norms as 1 + w; Transformers adds the 1 itself.
             offset = 1.0 if architecture == "gemma3" and stem.endswith("norm") else 0.0
-            value = _expanded(tensor, offset, progress)
+            value = _expanded(file, tensor, offset, progress)
             if architecture == "llama" and stem in heads:
                 value = _unpermuted(file, tensor.name, value, heads[stem])
             weights[names[tensor.name]] = value.contiguous()
     save_weights(weights, path)
 
 
-def _expanded(tensor: GgufTensor, offset: float, progress: Any) -> Any:
+def _expanded(file: GgufFile, tensor: GgufTensor, offset: float, progress: Any) -> Any:
     """One GGUF tensor minus `offset` as bf16, shape reversed to PyTorch's order."""
     import torch
     from gguf import dequantize
@@ -249,7 +249,13 @@ def _expanded(tensor: GgufTensor, offset: float, progress: Any) -> Any:
     rows = value.view(-1, shape[-1])  # (rows, columns)
     step = max(1, _CHUNK_VALUES // shape[-1])
     for start in range(0, len(rows), step):
-        part = dequantize(tensor.rows[start : start + step], tensor.type).reshape(-1, shape[-1])
+        with numpy.errstate(all="ignore"):  # for damaged scales, which the next line finds
+            part = dequantize(tensor.rows[start : start + step], tensor.type).reshape(-1, shape[-1])
+        if not numpy.isfinite(part).all():
+            raise BaseModelError(
+                f"{file.name}: tensor {tensor.name!r} has weights that are not finite numbers",
+                "Fetch the file again; it may be damaged.",
+            )
         # In float32: rounding 1 + w to bf16 first would lose most of w. The result is also a copy that torch may write.
         rows[start : start + step] = torch.from_numpy(part - numpy.float32(offset))
         progress.update(part.size)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.base.chat_template import MAX_TEMPLATE_CHARACTERS
-from tinsmith.base.model_json import check_tokenizer, read_object
+from tinsmith.base.model_json import INVALID, check_tokenizer, read_object
 from tinsmith.core.errors import BaseModelError
 from tinsmith.core.run_dir import write_json, write_text
 from tinsmith.model.families import family_of
@@ -64,7 +64,17 @@ def place_tokenizer(folder: Path, where: str, config: Any, model_dir: Path) -> P
         write_json(model_dir / "tokenizer.json", tree)
     else:
         write_text(model_dir / "tokenizer.json", (folder / "tokenizer.json").read_text(encoding="utf-8"))
-    return PlacedTokenizer(load_tokenizer(model_dir), _own_template(folder, own, where), dropped)
+    return PlacedTokenizer(_load(model_dir, where), _own_template(folder, own, where), dropped)
+
+
+def _load(model_dir: Path, where: str) -> ChatTokenizer:
+    try:
+        return load_tokenizer(model_dir)
+    except INVALID as error:
+        raise BaseModelError(
+            f"{where}/tokenizer.json: unexpected contents ({type(error).__name__}: {' '.join(str(error).split())[:200]})",
+            "Download the model again, or choose another.",
+        ) from error
 
 
 def _vocabulary(tree: dict[str, Any]) -> dict[str, int]:
