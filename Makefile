@@ -35,8 +35,8 @@ golden: $(VENV)/installed
 
 # Everything that reads the code without running it: lint, format, types.
 check: $(VENV)/installed $(WEB)/node_modules/.package-lock.json
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check --quiet src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs locks
+	$(BIN)/ruff format --check --quiet src tests benchmarks docs locks
 	$(BIN)/ty check
 	cd $(WEB) && npm run --silent check
 

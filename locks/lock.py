@@ -1,7 +1,7 @@
 """Write the locks: every package with its version and the SHA-256 of each of its files; `make lock` runs this.
 
-`constraints.txt` has the versions that people choose. uv finds the packages that these need on Linux and macOS with each
-Python from 3.11 on, and asks the package index for the files' hashes.
+`constraints.txt` has the versions that people choose. uv finds what they need on Linux and macOS with each Python from
+3.11 on, and asks the package index for the files' hashes.
 
 - `torch-cpu.txt`: PyTorch's build for CPUs, where its hash is known; it is not on PyPI.
 - `torch.txt`: PyPI's builds of PyTorch.
@@ -29,8 +29,22 @@ ENTRY = re.compile(r"^(\S+?)(\[.*?\])?==\S+.*?(?=^\S|\Z)", re.MULTILINE | re.DOT
 
 def resolved(*extras: str) -> dict[str, str]:
     """Name -> lines of its lock, for tinsmith with these extras."""
-    command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--universal", "--generate-hashes", "--quiet"]
-    command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
+    command = [
+        str(Path(sys.executable).with_name("uv")),
+        "pip",
+        "compile",
+        "--universal",
+        "--generate-hashes",
+        "--quiet",
+    ]
+    command += [
+        "--python-version",
+        "3.11",
+        "--no-header",
+        "--no-annotate",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+    ]
     command += ["--constraints", "constraints.txt", *(f"--extra={extra}" for extra in extras), "pyproject.toml"]
     lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return {match[1]: match[0].replace(EVERYWHERE, "") for match in ENTRY.finditer(lines)}

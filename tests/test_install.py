@@ -1,6 +1,12 @@
 """What an installed tinsmith has: the wheel carries every page and nothing of Node, and missing extras are one line."""
 
+import hashlib
+import io
+import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -96,3 +102,61 @@ def test_setup_says_where_the_runtime_is():
         "@huggingface/transformers",
         "onnxruntime-web",
     ]
+
+
+LOCKS = {path.stem: path.read_text() for path in (ROOT / "locks").glob("*.txt")}
+ENTRY = re.compile(r"^([\w.-]+)==(\S+)((?: ;.*?)?) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE)
+
+
+def pins(*locks: str) -> dict[str, str]:
+    """Package -> version in some of the locks."""
+    return {match[1]: match[2] for name in locks for match in ENTRY.finditer(LOCKS[name])}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_locks_have_hashes_and_name_no_servers():
+    assert LOCKS.keys() == {"torch-cpu", "torch", "cuda", "run", "dev"}
+    for name, text in LOCKS.items():
+        entries = list(ENTRY.finditer(text))
+        assert text == "# Written by `make lock`; do not edit.\n" + "".join(match[0] for match in entries), name
+        assert entries and "://" not in text
+
+
+def test_locks_are_of_these_requirements():
+    """Add a package to pyproject.toml and constraints.txt, then: make lock."""
+    extras = PROJECT["optional-dependencies"]
+    for requirements, locks in (
+        (PROJECT["dependencies"] + extras["demo"], ("run", "torch")),
+        (extras["dev"], ("dev",)),
+    ):
+        names = {normal(re.match(r"[\w.-]+", requirement)[0]) for requirement in requirements}
+        assert names <= pins("run", "torch", *locks).keys(), "make lock"
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    versions = {normal(name): version for name, _, version in (line.partition("==") for line in lines)}
+    locked = pins("torch", "run", "dev")
+    assert {name: locked.get(name) for name in versions} == versions, "make lock"
+    assert pins("torch-cpu") == pins("torch"), "locks/lock.py has the hash of this version"
+
+
+def test_a_package_with_another_hash_is_not_installed(tmp_path):
+    """As the Makefile installs, but from a folder, and with one digit of the hash changed."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as wheel:
+        info = "leaf-1.0.dist-info"
+        wheel.writestr("leaf.py", "")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: leaf\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    (tmp_path / "leaf-1.0-py3-none-any.whl").write_bytes(content.getvalue())
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    makefile = (ROOT / "Makefile").read_text()
+    options = re.search(r"^PIP_LOCKED := \$\(BIN\)/pip (install .*)$", makefile, re.MULTILINE)[1].split()
+    command = [sys.executable, "-m", "pip", *options, "--no-index", f"--find-links={tmp_path}", "--target=lib"]
+    for wanted, code in ((digest, 0), (digest[::-1], 1)):
+        (tmp_path / "lock.txt").write_text(f"leaf==1.0 --hash=sha256:{wanted}\n")
+        done = subprocess.run([*command, "-r", "lock.txt"], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+    assert "DO NOT MATCH THE HASHES" in done.stderr

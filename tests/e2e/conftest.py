@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,16 +14,32 @@ from e2e.planted import planted_document, planted_lines
 from tiny import build_tiny, tiny_conversations
 from tiny_encoder import build_tiny_encoder
 
+NO_PICKLES = Path(__file__).parent / "no_pickles"
+OFFLINE = Path(__file__).parents[2] / "benchmarks/offline.py"
+TRACE = ["--trace"] if shutil.which("strace") else []
 
-def tinsmith(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
+
+def tinsmith(*arguments: str | Path, cwd: Path, prefix: list = (), **variables: str) -> subprocess.CompletedProcess:
     """Run the command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "tinsmith", *map(str, arguments)],
+        [*map(str, prefix), sys.executable, "-m", "tinsmith", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
     )
+
+
+def without_pickles(log: Path) -> dict[str, str]:
+    """Environment in which reading a pickle from a file raises and is noted in `log`."""
+    path = os.pathsep.join([str(NO_PICKLES), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path, "TINSMITH_TEST_PICKLES": str(log)}
+
+
+@cache
+def can_be_offline() -> bool:
+    """Whether this system allows a network namespace."""
+    return subprocess.run([sys.executable, OFFLINE, "--", "true"], capture_output=True).returncode == 0
 
 
 def write_project(folder: Path, kind: str) -> Path:
@@ -49,9 +67,14 @@ def write_project(folder: Path, kind: str) -> Path:
 
 @pytest.fixture(scope="session", params=["llama", pytest.param("gemma3", marks=pytest.mark.long)])
 def finished(request, tmp_path_factory) -> tuple[Path, Path, subprocess.CompletedProcess]:
-    """(configuration, run folder, what the command printed) of a whole run in a real browser."""
+    """(configuration, run folder, what the command printed) of a whole run in a real browser.
+
+    No process of it may read a pickle, and none has a network, where the system allows to take it away.
+    """
     folder = tmp_path_factory.mktemp(f"line-{request.param}")
     config = write_project(folder, request.param)
-    done = tinsmith("run", config, "--json", cwd=folder)
+    prefix = [sys.executable, OFFLINE, *TRACE, "--"] if can_be_offline() else []
+    pickles = without_pickles(folder / "pickles.txt")
+    done = tinsmith("run", config, "--json", cwd=folder, prefix=prefix, **pickles)
     assert done.returncode == 0, done.stderr[-3000:]
     return config, folder / "runs" / request.param, done

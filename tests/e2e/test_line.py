@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.conftest import tinsmith, write_project
+from e2e.conftest import OFFLINE, TRACE, can_be_offline, tinsmith, without_pickles, write_project
 from signed_results import CODE, result, signed
 from tinsmith.bench.remote_result import store
 from tinsmith.core.run_dir import file_sha256, tree_sha256s
@@ -35,6 +36,47 @@ def test_prints_table_next_command_and_json(finished):
     } <= set(ids)
     assert ids["gate.logits.wasm_vs_onnxruntime"]["value"] < 0.25
     assert f"Next: tinsmith serve runs/{run.name}" in done.stderr
+
+
+def test_a_run_reads_no_pickles(finished):
+    config, _, _ = finished
+    assert not (config.parent / "pickles.txt").exists()
+
+
+READERS = """
+lambda: pickle.load(open(path, 'rb'))
+lambda: pickle.Unpickler(open(path, 'rb')).load()
+lambda: torch.load(path)
+lambda: torch.load(path, weights_only=False)
+lambda: numpy.load(path, allow_pickle=True)
+""".split("\n")[1:-1]
+
+
+def test_reading_a_pickle_would_be_noticed(tmp_path):
+    (tmp_path / "data").write_bytes(pickle.dumps({}))
+    script = f"import numpy, pickle, torch\npath = {str(tmp_path / 'data')!r}\nfor read in ({', '.join(READERS)}):"
+    script += "\n    try:\n        read()\n    except AssertionError as error:\n        print(error)"
+    environment = os.environ | without_pickles(tmp_path / "log")
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stdout == "a pickle was read\n" * len(READERS), done.stderr
+    assert (tmp_path / "log").read_text().count('"<string>", line 3') == len(READERS)
+
+
+def test_a_run_needs_no_network_and_looks_for_none(finished):
+    """The browser runtime is in the cache; see `make demo-offline` for the demo."""
+    if not can_be_offline():
+        pytest.skip("this system allows no network namespace")
+    report = json.loads(finished[2].stderr.strip().splitlines()[-1])
+    assert report["interfaces"] == ["lo"] and report.get("addresses_tried", []) == []
+
+
+def test_looking_for_a_network_would_be_noticed(tmp_path):
+    if not (can_be_offline() and TRACE):
+        pytest.skip("this system allows no network namespace, or has no strace")
+    script = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect_ex(('192.0.2.1', 9))"
+    command = [sys.executable, OFFLINE, "--trace", "--", sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and json.loads(done.stderr)["addresses_tried"] == ["192.0.2.1 port 9 (python)"]
 
 
 def test_card_check_passes_and_finds_one_byte_and_one_digit(finished, tmp_path):

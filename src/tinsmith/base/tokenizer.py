@@ -72,7 +72,7 @@ def _load(model_dir: Path, where: str) -> ChatTokenizer:
         return load_tokenizer(model_dir)
     except INVALID as error:
         raise BaseModelError(
-            f"{where}/tokenizer.json: unexpected contents ({type(error).__name__}: {' '.join(str(error).split())[:200]})",
+            f"{where}/tokenizer.json: unexpected contents ({' '.join(repr(error).split())[:200]})",
             "Download the model again, or choose another.",
         ) from error
 

@@ -41,6 +41,7 @@ _FLAGS = (
     "--mute-audio",
     "--hide-scrollbars",
     "--disable-extensions",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",  # it looks up others by itself
     "--remote-debugging-pipe",
 )
 # Without a screen, Chromium on Linux draws on the CPU, and then has no WebGPU adapter on the GPU either.
