@@ -108,6 +108,22 @@ coverage: install
 bench-lm-harness: install benchmarks/.venv-lm_harness/installed
 	$(BIN)/python benchmarks/lm_harness.py $(RUN)
 
+# The demo without a network, once its inputs are in the cache; ends with the addresses that a program tried to reach.
+.PHONY: demo-offline
+demo-offline: install
+	$(BIN)/tinsmith setup
+	$(BIN)/python benchmarks/offline.py $(if $(shell command -v strace),--trace) --save -- $(BIN)/tinsmith demo
+
+# Known weaknesses of what is installed from locks/ and package-lock.json. Asks services on the network.
+.PHONY: audit
+audit: .venv-audit/installed
+	.venv-audit/bin/python locks/audit.py
+
+.venv-audit/installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	touch $@
+
 # Coverage-guided fuzzing of a reader: gguf, template or model-json.
 TARGET ?= gguf
 SECONDS ?= 600
@@ -189,6 +205,11 @@ install-browser:
 runtime: $(VENV)/installed
 	@$(BIN)/tinsmith setup
 
+# After a change of the runtime's versions or patches: writes the digests that sites and pages compare.
+.PHONY: runtime-digests
+runtime-digests: runtime
+	$(BIN)/python -m tinsmith.browser.runtime_digests
+
 # What validates croissant.json, in an environment of its own: 350 MB that nothing else needs.
 .PHONY: croissant
 croissant: .venv-croissant/installed
@@ -226,4 +247,4 @@ nginx:
 		fi; }
 
 clean:
-	rm -rf $(VENV) .venv-croissant .venv-fuzz .venv-judge .venv-lock .venv-ray $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work
+	rm -rf $(VENV) .venv-audit .venv-croissant .venv-fuzz .venv-judge .venv-lock .venv-ray $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work

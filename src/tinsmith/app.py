@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinsmith.browser.card_page import CARD_PAGES, card_pages, is_on_site
+from tinsmith.browser.integrity import with_integrity
 from tinsmith.browser.runtime import WEB_DIR, write_runtime
 from tinsmith.browser.serve import HOST_HEADERS
 from tinsmith.core.config import AnswersConfig, AppConfig
@@ -31,7 +32,8 @@ from tinsmith.model.package_format import FLOAT32, INT8_PAGE, UNPACK_PLAN_FILE, 
 _MAX_NEW_TOKENS = 256
 _SCRIPTS = (
     "answers chat client context device elements encoder feedback files ladder_view loader markdown overlap owner "
-    "reference rows small_talk sources statistics store sw tokens turns unpack unpack_worker vectors versions worker"
+    "reference rows runtime runtime_digests small_talk sources statistics store sw tokens turns unpack unpack_worker "
+    "vectors versions worker"
 )
 _PAGES = {
     "index.html": "chat.html",
@@ -139,6 +141,8 @@ def build_app(
     """
     for name, source in _PAGES.items():
         copy_file(WEB_DIR / source, out_dir / name)
+    page = (out_dir / "index.html").read_text(encoding="utf-8")
+    write_text(out_dir / "index.html", with_integrity(page, out_dir))
     copy_file(SMALL_TALK_FILE, out_dir / SMALL_TALK_FILE.name)
     write_runtime(out_dir / "runtime")
     _write_model(export_dir / "package", card_dir, out_dir)

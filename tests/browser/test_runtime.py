@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tinsmith.browser import runtime
-from tinsmith.browser.runtime import WEB_DIR, runtime_folders, write_runtime
+from tinsmith.browser.runtime import WEB_DIR, file_digests, pinned_digests, runtime_folders, write_runtime
 from tinsmith.core.errors import MissingDependency
 from tinsmith.core.run_dir import copy_file, file_sha256
 
@@ -40,6 +40,26 @@ def test_a_library_that_the_patches_do_not_fit_is_refused(tmp_path, monkeypatch)
     monkeypatch.setattr(runtime, "_PATCHES", {"no such text": ""})
     with pytest.raises(MissingDependency, match="does not contain no such text exactly once"):
         write_runtime(tmp_path)
+
+
+def test_every_file_is_compared_with_its_pinned_digest(tmp_path, monkeypatch):
+    write_runtime(tmp_path / "good")
+    pinned = pinned_digests()
+    assert pinned == file_digests(tmp_path / "good") and pinned.keys() > set(runtime._SERVED)
+    assert runtime.DIGESTS_FILE.read_text() == runtime.digests_script(pinned)
+    original = runtime.copy_file
+
+    def tampered(source, target):
+        original(source, target)
+        if target.name == "ort-wasm-simd-threaded.wasm":
+            content = bytearray(target.read_bytes())
+            content[len(content) // 2] ^= 1
+            target.write_bytes(content)
+
+    monkeypatch.setattr(runtime, "copy_file", tampered)
+    with pytest.raises(MissingDependency, match=r"browser runtime: ort-wasm-simd-threaded\.wasm differ") as refusal:
+        write_runtime(tmp_path / "bad")
+    assert "npm" in refusal.value.hint
 
 
 @pytest.mark.parametrize("size", [0, 1, 3_000_001])

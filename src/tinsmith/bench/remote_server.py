@@ -42,6 +42,8 @@ _PAGES = (
     "store.js",
     "files.js",
     "device.js",
+    "runtime.js",
+    "runtime_digests.js",
     "unpack.js",
     "unpack_worker.js",
     "reference.js",

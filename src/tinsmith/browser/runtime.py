@@ -1,15 +1,27 @@
 """The browser runtime: Transformers.js and ONNX Runtime Web, with the patches that the pages need."""
 
-from collections.abc import Iterator
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tinsmith import web
 from tinsmith.browser.npm import Package, is_cached, package_files, pinned_package
-from tinsmith.core.errors import MissingDependency
-from tinsmith.core.run_dir import copy_file, write_checksums, write_text
+from tinsmith.core.errors import ArtifactError, MissingDependency
+from tinsmith.core.run_dir import CHECKSUMS_FILE, cache_dir, copy_file, write_checksums, write_text
 
 WEB_DIR = Path(web.__path__[0])
 """The folder of pages, workers and styles."""
+
+DIGESTS_FILE = WEB_DIR / "runtime_digests.js"
+_DIGESTS_HEAD = """/**
+ * Digests of the browser runtime's files, written by `make runtime-digests`. tinsmith compares them when it makes a
+ * site, and pages when they load the files.
+ *
+ * @type {Record<string, string>}
+ */
+"""
 
 TRANSFORMERS, ONNX_RUNTIME = "@huggingface/transformers", "onnxruntime-web"
 _LIBRARY = "dist/transformers.web.min.js"
@@ -66,7 +78,18 @@ def runtime_folders(archives: Path | None = None) -> dict[str, Path]:
 
 
 def write_runtime(folder: Path) -> None:
-    """Write the browser runtime to `folder`: Transformers.js once for WASM and once for WebGPU, and ONNX Runtime.
+    """Write the browser runtime to `folder`, and compare each file with its pinned digest.
+
+    Raises:
+        MissingDependency: the runtime cannot be fetched, or is not the one that tinsmith was tested with.
+    """
+    write_files(folder)
+    write_checksums(folder)
+    _check_digests(folder)
+
+
+def write_files(folder: Path) -> None:
+    """Write the runtime without a comparison: Transformers.js once for WASM and once for WebGPU, and ONNX Runtime.
 
     Transformers.js imports `onnxruntime-web/webgpu` by a bare name. A worker has no import map, so the name is
     replaced in the copy. The plain WASM build loads in half the time of the asyncify build that WebGPU needs.
@@ -84,7 +107,45 @@ def write_runtime(folder: Path) -> None:
         imports = ("onnxruntime-web/webgpu", "onnxruntime-common")
         replacements = {f'from"{name}"': f'from"./ort.{backend}.bundle.min.mjs"' for name in imports}
         write_text(folder / f"transformers.{backend}.js", _patched(library, replacements | _PATCHES))
-    write_checksums(folder)
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """File name -> digest of each file of a written runtime, in the form of the `integrity` attribute."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != CHECKSUMS_FILE)
+    return {name: integrity_of((folder / name).read_bytes()) for name in names}
+
+
+def integrity_of(content: bytes) -> str:
+    """The digest of a file in the form of the `integrity` attribute."""
+    return "sha384-" + base64.b64encode(hashlib.sha384(content).digest()).decode()
+
+
+def pinned_digests() -> dict[str, str]:
+    """The digests that this version of tinsmith expects; the pages read them from the same file.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    text = DIGESTS_FILE.read_text(encoding="utf-8")
+    try:
+        return json.loads(text[text.index("= {") + 2 : text.rindex("};") + 1])
+    except ValueError as error:
+        raise ArtifactError(f"{DIGESTS_FILE}: damaged", "Install tinsmith again.") from error
+
+
+def digests_script(digests: Mapping[str, str]) -> str:
+    """Content of the file with the pinned digests."""
+    return f"{_DIGESTS_HEAD}export const RUNTIME_DIGESTS = {json.dumps(digests, indent=2)};\n"
+
+
+def _check_digests(folder: Path) -> None:
+    pinned, written = pinned_digests(), file_digests(folder)
+    different = sorted(name for name in pinned | written if pinned.get(name) != written.get(name))
+    if different:
+        raise MissingDependency(
+            f"browser runtime: {', '.join(different)} differ from the files that tinsmith was tested with",
+            f"Delete {cache_dir() / 'npm'} and run again. After a change of their versions: make runtime-digests",
+        )
 
 
 def _patched(library: str, replacements: dict[str, str]) -> str:

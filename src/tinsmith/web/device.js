@@ -7,6 +7,7 @@
  */
 
 import { gpuFailed } from "./loader.js";
+import { importRuntimeFile } from "./runtime.js";
 
 /** Tokens of the package's reference that are compared on a software adapter, which needs seconds for each. */
 const SOFTWARE_REFERENCE_TOKENS = 2;
@@ -39,7 +40,7 @@ const DEVICE_LIMITS = [
  */
 export async function importTransformers(device, threads) {
   /** @type {Transformers} */
-  const transformers = await import(`./runtime/transformers.${device}.js`);
+  const transformers = await importRuntimeFile(`transformers.${device}.js`);
   const build = device === "webgpu" ? "ort-wasm-simd-threaded.asyncify.wasm" : "ort-wasm-simd-threaded.wasm";
   const wasm = /** @type {NonNullable<Transformers["env"]["backends"]["onnx"]["wasm"]>} */ (
     transformers.env.backends.onnx.wasm
@@ -56,7 +57,7 @@ export async function importTransformers(device, threads) {
  * @returns {Promise<OnnxRuntime>}
  */
 export function importRuntime(device) {
-  return import(`./runtime/ort.${device}.bundle.min.mjs`);
+  return importRuntimeFile(`ort.${device}.bundle.min.mjs`);
 }
 
 /** @returns {Promise<GPUAdapter | null>} */
