@@ -139,10 +139,7 @@ def build_app(
         ArtifactError: the package or the card is missing.
         GateError: a file contains a value that `data.privacy` hides.
     """
-    for name, source in _PAGES.items():
-        copy_file(WEB_DIR / source, out_dir / name)
-    page = (out_dir / "index.html").read_text(encoding="utf-8")
-    write_text(out_dir / "index.html", with_integrity(page, out_dir))
+    _write_pages(out_dir)
     copy_file(SMALL_TALK_FILE, out_dir / SMALL_TALK_FILE.name)
     write_runtime(out_dir / "runtime")
     _write_model(export_dir / "package", card_dir, out_dir)
@@ -170,6 +167,14 @@ def build_app(
     if not system_prompt and read_json(data_dir / "report.json")["system_prompt"]:
         summary.append(_UNPUBLISHED_PROMPT)
     return tuple(summary)
+
+
+def _write_pages(out_dir: Path) -> None:
+    """Copy the pages, and write into the chat page the digests of what it loads."""
+    for name, source in _PAGES.items():
+        copy_file(WEB_DIR / source, out_dir / name)
+    page = (out_dir / "index.html").read_text(encoding="utf-8")
+    write_text(out_dir / "index.html", with_integrity(page, out_dir))
 
 
 def _measure_files(out_dir: Path, context: StageContext) -> str:
