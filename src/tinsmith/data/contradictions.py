@@ -31,7 +31,7 @@ from tinsmith.model.conversations import Conversation
 
 MAX_PAIRS = 1000
 """Pairs that are listed at most."""
-_MAX_READ = 5000
+_MAX_READ = 2000
 """Pairs of answers whose texts are compared at most, the most alike first."""
 _MAX_PER_ANSWER = 3
 """Pairs in which one answer is listed at most."""
