@@ -33,7 +33,7 @@ def test_everything_planted_was_found_and_masked(finished):
     planted = [text["content"] for one in planted_conversations()[0] for text in one["messages"]]
     kinds = {item.kind for text in planted for item in find_private(text)}
     record = json.loads((run / "data/private.json").read_text())
-    assert record["mode"] == "mask" and set(record["kinds"]) == kinds and len(kinds) >= 30
+    assert record["mode"] == "mask" and set(record["kinds"]) == kinds and len(kinds) >= 25
     data = "".join((run / f"data/{split}.jsonl").read_text() for split in ("train", "val", "test"))
     assert {kind.upper() for kind in kinds} <= set(re.findall(r"\[([A-Z0-9_]+)_[0-9a-f]{4}\]", data))
     passages = (run / "app/model/answers/passages.json").read_text()
@@ -43,7 +43,7 @@ def test_everything_planted_was_found_and_masked(finished):
 def test_the_gates_were_measured(finished):
     _, run, done = finished
     measured = {m["id"]: m for m in json.loads(done.stdout.strip().splitlines()[-1])["measurements"]}
-    for name, at_least in (("package", 5), ("replies", 20), ("card", 5), ("site", 40)):
+    for name, at_least in (("package", 5), ("replies", 10), ("card", 5), ("site", 40)):
         gate = measured[f"gate.private.{name}"]
         assert gate["value"] == 0 and gate["count"] >= at_least and gate["gate"] == {"op": "==", "bound": 0}
     published = run / "app/model/evidence/data"
