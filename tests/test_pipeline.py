@@ -207,9 +207,11 @@ def test_leftovers_of_a_killed_write_are_no_output(line):
     run, _, stages, monkeypatch = line
 
     def killed(config, run_dir, out_dir, context):
-        (out_dir / "checkpoint").mkdir()
+        for name in ("checkpoints", "adapter"):
+            (out_dir / name).mkdir()
         (out_dir / f".{'0' * 16}.tmp").write_text("half")
-        (out_dir / f"checkpoint/.{'1' * 16}.tmp").write_text("half")
+        (out_dir / f"checkpoints/.{'1' * 16}.tmp").write_text("half")
+        (out_dir / "adapter/.tmpMaMbyw").write_text("half a file of a library in Rust")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "STAGES", (stages[0], replace(stages[1], run=killed), stages[2]))
@@ -217,7 +219,7 @@ def test_leftovers_of_a_killed_write_are_no_output(line):
         _go(run)
     monkeypatch.setattr(runner, "STAGES", stages)
     _go(run)
-    assert {path.name for path in run.stage("train").rglob("*")} == {"checkpoint", "file.txt"}
+    assert {path.name for path in run.stage("train").rglob("*")} == {"checkpoints", "file.txt"}
 
 
 def test_a_link_among_unfinished_stages_is_removed_and_its_target_kept(line, tmp_path):

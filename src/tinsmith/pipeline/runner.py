@@ -155,6 +155,10 @@ def _run_stage(config: RunConfig, run: RunDir, stage: Stage, origin: _Origin, sa
     context.say(f"done in {time.monotonic() - started_seconds:.0f} s")
 
 
+CHECKPOINTS = "checkpoints"
+"""All that an interrupted stage continues from, in the folder it writes to."""
+
+
 def _work_dir(run: RunDir, stage: Stage, fingerprint: str) -> Path:
     """Folder for the stage's output: its own unfinished one if the stage can resume, else empty. Removes all others."""
     work_dir = run.work / f"{stage.name}-{fingerprint[:16]}"
@@ -162,6 +166,9 @@ def _work_dir(run: RunDir, stage: Stage, fingerprint: str) -> Path:
         if leftover != work_dir or leftover.is_symlink() or not stage.resumes:
             remove(leftover)
     work_dir.mkdir(parents=True, exist_ok=True)
+    for path in list(work_dir.iterdir()):
+        if path.name != CHECKPOINTS:  # the rest may hold a library's unfinished files
+            remove(path)
     for path in [path for path in work_dir.rglob("*") if is_unfinished(path)]:
         path.unlink()
     return work_dir
