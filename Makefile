@@ -83,18 +83,20 @@ bench-fact-pairs: install
 bench-intervals: install
 	$(BIN)/python benchmarks/intervals.py
 
-# SIZES="1000 10000" chooses other sizes; a million takes half an hour for each kind of questions, and 12 GB of disk.
+# COUNTS="1000 4000" chooses other numbers of questions.
 bench-duplicates: install
 	$(BIN)/python benchmarks/duplicates.py $(if $(COUNTS),--counts $(COUNTS))
 
+# SIZES="1000 10000" chooses other sizes; a million takes half an hour for each kind of questions, and 12 GB of disk.
 bench-data-scale: install
 	$(BIN)/python benchmarks/data_scale.py $(if $(SIZES),--sizes $(SIZES))
 
 bench-private: install
 	$(BIN)/python benchmarks/private_items.py
 
+# ARGS=--tiny changes every number of a tiny run, which takes an hour.
 bench-mutations: install
-	$(BIN)/python benchmarks/mutations.py --run $(RUN)
+	$(BIN)/python benchmarks/mutations.py --run $(RUN) $(ARGS)
 
 # Hours. ARGS="--group card --sample 100" tries 100 mutants of one part.
 bench-mutation-score: install benchmarks/.venv-mutmut/installed

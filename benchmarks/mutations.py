@@ -11,7 +11,7 @@ spread. A number is changed in its first digit. What a forger rewrites besides:
 - `copy`: a number in a published folder, which is checked without its run. `alone`; with its checksums (`stamps`).
 
 The last line is one JSON object, `{where: {forgery: [found, changed]}}`; `benchmarks/results/mutations.json` adds how
-many numbers there are, and every change that was not found.
+many numbers there are, and every change that was not found. `--tiny` writes `mutations_tiny.json`, with counts by file.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -68,14 +69,39 @@ class Tally:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/demo"))
-    parser.add_argument("--sample", type=int, default=5, help="Numbers to change in each file.")
+    parser.add_argument("--sample", type=int, default=5, help="Numbers to change in each file; 0 means all.")
+    parser.add_argument("--tiny", action="store_true", help="Make a tiny run and change every number of it: an hour.")
     arguments = parser.parse_args(argv)
-    report = mutate(existing_run(arguments.run).root, arguments.sample)
+    if arguments.tiny:
+        with tempfile.TemporaryDirectory(prefix="tinsmith-tiny-") as name:
+            report = mutate(_tiny_run(Path(name)), sample=0)
+    else:
+        report = mutate(existing_run(arguments.run).root, arguments.sample)
     publish(
-        "mutations",
-        {where: {kind: vars(tally) for kind, tally in kinds.items()} for where, kinds in report.items()},
+        "mutations_tiny" if arguments.tiny else "mutations",
+        {
+            where: {kind: _record(tally, arguments.tiny) for kind, tally in kinds.items()}
+            for where, kinds in report.items()
+        },
         {where: {kind: [t.found, t.changed] for kind, t in kinds.items()} for where, kinds in report.items()},
     )
+
+
+def _record(tally: Tally, by_file: bool) -> dict[str, Any]:
+    """The tally as plain values; `by_file` counts what was not found in each file instead of listing it."""
+    missed = dict(Counter(where.partition(":")[0] for where in tally.missed)) if by_file else tally.missed
+    return vars(tally) | {"missed": missed}
+
+
+def _tiny_run(folder: Path) -> Path:
+    """A finished run on a tiny base, as the tests of the whole line make it."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from e2e.conftest import tinsmith, write_project
+
+    done = tinsmith("run", write_project(folder, "llama"), cwd=folder)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return folder / "runs/llama"
 
 
 def mutate(root: Path, sample: int) -> dict[str, dict[str, Tally]]:
@@ -138,7 +164,7 @@ def _log(run: RunDir, sample: int) -> dict[str, Tally]:
             spots += [(index, *place) for place in (("value",), ("count",)) if place[0] in record]
             spots += [(index, part, key) for part in ("spread", "gate") for key in record[part] if key != "op"]
     tallies = {kind: Tally(len(spots)) for kind in ("alone", "card")}
-    for index, *place in spots[:: max(1, len(spots) // (10 * sample))]:
+    for index, *place in _spread(spots, 10 * sample):
         record = json.loads(lines[index])
         holder = record if len(place) == 1 else record[place[0]]
         holder[place[-1]] = float(_changed(repr(holder[place[-1]]))) if place[-1] != "count" else record["count"] + 1
@@ -228,7 +254,11 @@ def _count(tally: Tally, problems: Sequence[str], where: str) -> None:
 
 
 def _spread(items: Sequence[Any], sample: int) -> Sequence[Any]:
-    return items if len(items) <= sample else [items[index * len(items) // sample] for index in range(sample)]
+    return (
+        items
+        if not sample or len(items) <= sample
+        else [items[index * len(items) // sample] for index in range(sample)]
+    )
 
 
 def _changed(number: str) -> str:
