@@ -158,7 +158,7 @@ def facts_of(arguments: argparse.Namespace) -> Facts:
     if not known:
         sys.exit(f"{arguments.questions}: no known question with must_state and the id of a passage of {arguments.run}")
     check_questions(known, answers.passages)
-    train = read_jsonl(arguments.run / "data" / "train.jsonl")
+    train = list(read_jsonl(arguments.run / "data" / "train.jsonl"))
     wordings: dict[str, list[str]] = {conversation.id: [] for conversation in train}
     for wording in read_wordings(arguments.wordings, questions) if arguments.wordings else ():
         if wording.id in wordings:
