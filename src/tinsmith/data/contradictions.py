@@ -108,12 +108,14 @@ class _Reader:
         self.conversation = conversation
         self._words, self._counts, self._total = words, counts, max(total, _MIN_ROWS)
         self._answer = lru_cache(maxsize=4096)(lambda place: Answer.of(conversation(place[0]), place[1]))
+        self.weight = lru_cache(maxsize=1 << 16)(self._weight)
+        """How much a word tells."""
 
     def __call__(self, place: tuple[int, int]) -> Answer:
         """The answer at a conversation and turn."""
         return self._answer(place)
 
-    def weight(self, word: str) -> float:
+    def _weight(self, word: str) -> float:
         """Inverse document frequency of a word."""
         hashed = word_hash(word)
         place = int(np.searchsorted(self._words, hashed))

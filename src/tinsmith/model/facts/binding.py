@@ -1,6 +1,6 @@
 """Which place of a reply belongs to which fact: by shared words, contrasts, bounds and denial."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,6 +15,8 @@ ELLIPTIC_WORDS = 2
 """Words of content that a sentence may have and still only point at the question."""
 _SHORT_SLOT = 3
 """Words of a slot that a mention may be expected to repeat when it names something else, too."""
+_LEAST_RELATED = 5
+"""Letters of the shortest word that may be misspelled or part of a compound."""
 _COST, _FEE = 0, 1
 """Sides of the contrast `payment`."""
 _FLIPPED = {"over": "max", "max": "over", "under": "min", "min": "under"}
@@ -172,17 +174,21 @@ def _asks_for_bound(question: str, bound: str) -> bool:
     return bool(must) if lower else bool(may) and bound == "max"
 
 
-def is_among(word: str, words: Iterable[str]) -> bool:
+def is_among(word: str, words: Collection[str]) -> bool:
     """Whether a stem is related to one of `words`."""
-    return any(is_related(word, other) for other in words)
+    return word in words or (len(word) >= _LEAST_RELATED and any(is_related(word, other) for other in words))
 
 
 def is_related(one: str, other: str) -> bool:
     """Whether two stems are the same word, or one is a compound that starts or ends with the other."""
-    if one == other or is_typo(one, other):
+    if one == other:
         return True
-    shorter, longer = sorted((one, other), key=len)
-    return len(shorter) >= 5 and (longer.startswith(shorter) or longer.endswith(shorter))
+    shorter, longer = (one, other) if len(one) <= len(other) else (other, one)
+    if len(shorter) < _LEAST_RELATED:
+        return False
+    if one[0] != other[0]:
+        return longer.endswith(shorter)
+    return is_typo(one, other) or longer.startswith(shorter) or longer.endswith(shorter)
 
 
 def denials_of_words(stems: Iterable[str], text: str) -> dict[str, set[bool]]:
