@@ -91,18 +91,18 @@ def _write_files(stage: str, folder: Path) -> None:
         write_outcomes(folder / "answers_questions.jsonl", outcomes())
         write_fake_answers(folder / "answers", PASSAGES)
         write_inventory(folder / "answers", folder)
-        (folder / "answers_curve.png").write_bytes(b"\x89PNG not a picture either")
+        (folder / "answers_curve.png").write_bytes(b"\x89PNG\r\n\x1a\n a picture either")
     if stage == "train":
-        (folder / "loss.png").write_bytes(b"\x89PNG not a picture")
+        (folder / "loss.png").write_bytes(b"\x89PNG\r\n\x1a\n a picture")
     if stage == "export":
         write_text(folder / "package" / "config.json", "{}\n")
         (folder / "package" / "onnx").mkdir()
         (folder / "package" / "onnx" / "model_q4.onnx_data").write_bytes(bytes(86_000))
-        (folder / "package" / "onnx" / "model_q4.onnx").write_bytes(bytes(500))
+        (folder / "package" / "onnx" / "model_q4.onnx").write_bytes(b"\x08\x0a" + bytes(498))
         for name in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
             (folder / "package" / name).write_bytes(b"{}" + b" " * 815)
-        (folder / "package" / "onnx" / "model_quantized.onnx").write_bytes(b"a graph")
-        (folder / "package" / "onnx" / "model_int8.onnx").write_bytes(b"another")
+        (folder / "package" / "onnx" / "model_quantized.onnx").write_bytes(b"\x08\x0agraph")
+        (folder / "package" / "onnx" / "model_int8.onnx").write_bytes(b"\x08\x0aother")
         write_checksums(folder / "package")
         write_inventory(folder / "package", folder)
     if stage == "evaluate":

@@ -276,7 +276,7 @@ def test_ctrl_c_leaves_no_half_file(run, site):
 
 def test_a_full_disk_is_a_message_and_is_repaired(run, site):
     with files_end_at(20_000):
-        refused(publish(run, site, "--yes"), "File too large", "Make room")
+        refused(publish(run, site, "--yes"), "File too large", "Free some disk space")
     assert not (site / "runtime/ort.wasm").exists() and not any(is_unfinished(path) for path in site.rglob("*"))
     published(run, site)
     assert is_published(run, site)

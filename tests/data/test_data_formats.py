@@ -149,7 +149,7 @@ def test_the_public_question_set_in_each_of_its_five_formats(tmp_path):
     for name in ("faq-en.jsonl", "faq-en.json", "faq-en.csv", "faq-en-alpaca.jsonl", "faq-en-sharegpt.jsonl"):
         report = check_data(DataConfig(path=str(data / name)), seed=0)
         assert sum(report.splits.values()) == 503, name
-        assert not report.changes.groups, name
+        assert {what for what, _ in report.changes.groups} <= {"flagged"}, name
         shutil.copy(data / name, tmp_path)
         texts.add(tuple(c.messages for c in conversations(tmp_path / name)))
     assert len(texts) == 1, "the formats hold the same text"

@@ -33,4 +33,5 @@ class RandomAccessFile:
 
 def unnamed_file(folder: Path) -> BinaryIO:
     """A new file on the disk of `folder` that has no name, so it goes with the last process that has it open."""
+    folder.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryFile(dir=folder)  # type: ignore[return-value]
