@@ -49,6 +49,16 @@ def test_the_cause_of_another_error_counts(code):
     assert disk_problem(error).text == "weights.bin: reason"
 
 
+def test_system_errors_that_other_languages_quote_are_recognized(tmp_path):
+    assert disk_problem(RuntimeError("SystemError : 13")).reason == "Permission denied"
+    assert disk_problem(RuntimeError("SystemError : 2")) is None
+    path = tmp_path / "model.safetensors"
+    unopened = FileNotFoundError(f"No such file or directory: {path}")
+    assert disk_problem(unopened) is None  # it says so of a file that is missing too
+    path.touch()
+    assert disk_problem(unopened).text == f"{path}: cannot be opened"
+
+
 @pytest.mark.parametrize(
     "error",
     [ValueError("28"), FileNotFoundError(errno.ENOENT, "No such file", "x"), Exception("gone (os error 2)"), None],

@@ -14,24 +14,11 @@ from tinsmith.pipeline.stages import STAGE_NAMES
 WHOLE = Kind(STAGE_NAMES, "replace_browsers", "crash.preloaded")
 SHORT = Kind(("base", "data"), "replace_stages", "crash.preloaded_short")
 
-_DOCUMENT = """# Opening hours
-
-The shop is open from 9 to 17 on weekdays.
-
-# Returns
-
-A stale bag is replaced for free.
-"""
-
 
 def write_whole_project(folder: Path) -> None:
     """A tiny model, forty conversations, a document, and a configuration."""
     config = write_project(folder, "llama")
-    (folder / "shop").mkdir()
-    (folder / "shop/hours.md").write_text(_DOCUMENT)
-    config.write_text(
-        config.read_text().replace('name = "llama"', 'name = "tea"').replace("[data]\n", '[data]\ndocuments = "shop"\n')
-    )
+    config.write_text(config.read_text().replace('name = "llama"', 'name = "tea"'))
 
 
 def write_short_project(folder: Path) -> None:

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from crash.system_calls import Call, serve
-from tinsmith.core.measure import current_measurements
+from tinsmith.core.measure import current_measurements, read
 from tinsmith.core.run_dir import RunDir, read_json, tree_sha256s
 
 _SECONDS = 300
@@ -101,6 +101,8 @@ class Line:
         whole = RunDir(self.snapshots / "end")
         for name in self.stages_up_to(stage):
             assert result(self.run, name) == result(whole, name), name
+        recorded = [m.id for m in read(whole.measurements) if m.stage in self.stages_up_to(stage)]
+        assert [m.id for m in read(self.run.measurements)] == recorded
         leftovers = [path for path in self.run.root.rglob("*") if path.name.endswith(".tmp")]
         assert not leftovers and not list(self.run.work.iterdir()), leftovers
 

@@ -35,8 +35,11 @@ _HINTS = {
 ENOENT is left out: a missing file is a bug or a lost input.
 """
 
-_RUST = re.compile(r"\(os error (\d+)\)")
-"""How the Rust libraries safetensors and tokenizers quote a system error in their own exceptions."""
+_QUOTED = re.compile(r"\(os error (\d+)\)|SystemError : (\d+)")
+"""How other languages quote a system error in their exceptions: safetensors and tokenizers in Rust, ONNX Runtime."""
+
+_UNOPENED = re.compile(r"^No such file or directory: (.+)$")
+"""What safetensors says of every file that it cannot open, whatever the reason."""
 
 _SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
 """How numpy reports an incomplete write; its exception has no error code."""
@@ -46,10 +49,17 @@ _SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
 class DiskProblem:
     """An error that the system reported about a disk, file or permission."""
 
-    text: str
-    """The system's message, such as `weights.bin: No space left on device`."""
+    reason: str
+    """The system's message, such as `No space left on device`."""
+    where: str
+    """The file or folder; empty if the error does not say."""
     hint: str
     """What to do about it, as sentences."""
+
+    @property
+    def text(self) -> str:
+        """Such as `weights.bin: No space left on device`."""
+        return f"{self.where}: {self.reason}" if self.where else self.reason
 
 
 def disk_problem(error: BaseException | None) -> DiskProblem | None:
@@ -68,15 +78,27 @@ def disk_problem(error: BaseException | None) -> DiskProblem | None:
 
 
 def _own_problem(error: BaseException) -> DiskProblem | None:
-    if isinstance(error, OSError) and error.errno in _HINTS:
-        reason = error.strerror or os.strerror(error.errno)
-        name = error.filename2 or error.filename
-        where = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes) else ""
-        return DiskProblem(f"{where}{reason}", _HINTS[error.errno])
     text = str(error)
+    if isinstance(error, OSError) and error.errno in _HINTS:
+        name = error.filename2 or error.filename
+        where = os.fsdecode(name) if isinstance(name, str | bytes) else ""
+        return DiskProblem(error.strerror or os.strerror(error.errno), where, _HINTS[error.errno])
     if isinstance(error, OSError) and _SHORT_WRITE.match(text):
-        return DiskProblem(f"{os.strerror(errno.ENOSPC)} ({text} bytes or values)", _FREE_SPACE)
-    code = _RUST.search(text)
-    if code and int(code[1]) in _HINTS:
-        return DiskProblem(os.strerror(int(code[1])), _HINTS[int(code[1])])
+        return DiskProblem(f"{os.strerror(errno.ENOSPC)} ({text} bytes or values)", "", _FREE_SPACE)
+    if isinstance(error, FileNotFoundError) and (unopened := _UNOPENED.match(text)):
+        return _unopened(unopened[1])
+    quoted = _QUOTED.search(text)
+    if quoted and (code := int(quoted[1] or quoted[2])) in _HINTS:
+        return DiskProblem(os.strerror(code), "", _HINTS[code])
     return None
+
+
+def _unopened(path: str) -> DiskProblem | None:
+    """Why a file that is there could not be opened. None if it is missing."""
+    try:
+        with open(path, "rb"):
+            return DiskProblem("cannot be opened", path, f"{_FAILING} {_OPEN_FILES}")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return _own_problem(error)

@@ -9,7 +9,7 @@ import json
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -126,6 +126,16 @@ def repair(path: Path) -> str:
         return f"{path}: ended the last line with a newline"
     write_bytes(path, whole + newline)
     return f"{path}: removed an incomplete last line of {len(tail)} bytes"
+
+
+def drop_last(path: Path, is_unwanted: Callable[[Measurement], bool]) -> None:
+    """Remove unwanted measurements from the end of `path`, up to the last that is wanted."""
+    measurements = read(path)
+    wanted = len(measurements)
+    while wanted and is_unwanted(measurements[wanted - 1]):
+        wanted -= 1
+    if wanted < len(measurements):
+        write_bytes(path, b"".join(path.read_bytes().splitlines(keepends=True)[:wanted]))
 
 
 def _is_measurement(line: bytes) -> bool:

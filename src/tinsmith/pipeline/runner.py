@@ -88,7 +88,9 @@ def run_pipeline(
             heading = f"[{number}/{len(selected)}] {stage.title}"
             inputs = _input_sha256s(run, stage)
             fingerprint = _fingerprint(config, run, stage, inputs)
-            if not force and _is_current(run, stage, fingerprint):
+            has_output = is_intact(run, stage.name)
+            _drop_unfinished(run, stage.name, has_output)
+            if not force and has_output and _is_current(run, stage, fingerprint):
                 say(f"{heading}: up to date")
                 continue
             say(heading)
@@ -186,14 +188,21 @@ def _fingerprint(config: RunConfig, run: RunDir, stage: Stage, inputs: dict[str,
 
 
 def _is_current(run: RunDir, stage: Stage, fingerprint: str) -> bool:
-    """Whether the stage has run with this fingerprint, its files are unchanged and its measurements complete."""
-    if not is_intact(run, stage.name):
-        return False
+    """Whether a stage whose files are intact has run with this fingerprint, and its measurements are complete."""
     stamp = read_stamp(run.stamp(stage.name))
     if stamp["fingerprint"] != fingerprint:
         return False
     recorded = sum((m.stage, m.fingerprint) == (stage.name, fingerprint) for m in measure.read(run.measurements))
     return recorded >= stamp["measurements"]
+
+
+def _drop_unfinished(run: RunDir, stage: str, has_output: bool) -> None:
+    """Remove the last measurements if they are of an output of `stage` that a killed process did not put in place.
+
+    A card records how long the file was, so these lines would make another card of the same run.
+    """
+    outputs = combined_sha256(read_stamp(run.stamp(stage))["outputs"]) if has_output else None
+    measure.drop_last(run.measurements, lambda m: m.stage == stage and m.outputs != outputs)
 
 
 def is_intact(run: RunDir, stage: str) -> bool:
@@ -311,11 +320,11 @@ def _explained_disk_errors(run: RunDir) -> Generator[None]:
     try:
         yield
     except Exception as error:
-        is_explained = isinstance(error, UserError)
-        problem = disk_problem(error.__cause__ if is_explained else error)
+        problem = disk_problem(error.__cause__ if isinstance(error, UserError) else error)
         if not problem:
             raise
+        message = error.message if isinstance(error, UserError) else f"{run.root}: the run stopped"
         raise UserError(
-            error.message if is_explained else f"{run.root}: the run stopped: {problem.text}",
+            message if problem.reason in message else f"{message}: {problem.text}",
             f"{problem.hint} Then run the same command again: finished stages are kept.",
         ) from error
