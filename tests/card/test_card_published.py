@@ -54,7 +54,7 @@ def test_a_folder_without_a_card_is_not_published(tmp_path):
         ("model/evidence/train/log.jsonl", '"nll": 2938.3', '"nll": 2937.3'),
         ("model/evidence/stamps/train.json", "10:30:00", "10:30:01"),
         ("model/evidence/measurements.jsonl", "134515008", "134515009"),
-        ("model/onnx/model_int8.onnx", "another", "anothar"),
+        ("model/onnx/model_int8.onnx", "other", "othar"),
     ],
 )
 def test_a_change_is_found_even_with_new_checksums(site, file, old, new):
