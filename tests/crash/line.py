@@ -21,7 +21,7 @@ from crash.system_calls import Call, serve
 from tinsmith.core.measure import current_measurements, read
 from tinsmith.core.run_dir import RunDir, read_json, tree_sha256s
 
-_SECONDS = 300
+_SECONDS = 600
 _HANDED_ON = ("TINSMITH_CACHE", "TMPDIR", "HF_HUB_OFFLINE")
 
 Decide = Callable[[Call, "Command"], int]
