@@ -36,7 +36,7 @@ ENOENT is left out: a missing file is a bug or a lost input.
 """
 
 _QUOTED = re.compile(r"\(os error (\d+)\)|SystemError : (\d+)|^unable to \w+ .*file <.*\((\d+)\)$")
-"""How libraries quote a system error in their exceptions: safetensors and tokenizers (Rust), ONNX Runtime, and torch."""
+"""How libraries quote a system error in their exceptions: safetensors and tokenizers (Rust), ONNX Runtime, torch."""
 
 _UNOPENED = re.compile(r"^No such file or directory: (.+)$")
 """What safetensors says of every file that it cannot open, whatever the reason."""
