@@ -1,12 +1,13 @@
 """Files are replaced whole or not at all, and nothing is written through a link."""
 
+import errno
 import os
 
 import pytest
 
 from fake_stages import files_end_at
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.run_dir import is_unfinished, read_json, read_stamp, write_json, write_text
+from tinsmith.core.run_dir import is_unfinished, read_json, read_stamp, tree_sha256s, write_json, write_text
 
 
 def test_a_planted_link_is_replaced_and_its_target_left_alone(tmp_path):
@@ -49,6 +50,21 @@ def test_a_killed_write_leaves_a_name_that_is_known(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_text(tmp_path / "text.txt", "new")
     assert is_unfinished(names[0]) and not is_unfinished(tmp_path / "notes.tmp")
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "adapter").mkdir()
+    real = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("adapter"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        tree_sha256s(tmp_path)
+    assert tree_sha256s(tmp_path / "missing") == {}
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", '{"fingerprint": "x"}'])

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -168,8 +169,9 @@ class Command:
         self.is_killed = True
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        os.kill(self._process_id, number)
+        """Send a signal, unless the command has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(self._process_id, number)
 
     def text(self) -> str:
         """What it has printed until now."""

@@ -51,7 +51,7 @@ def _fill(folder: Path, free_bytes: int) -> Path:
 def _check_stop(line: Line, stage: str, reason: str) -> None:
     ended = line.bring_up_to(stage)
     assert ended.code == 2 and reason in ended.text, ended.text[-2000:]
-    assert "Traceback" not in ended.text and ended.text.count("error: ") == 1 and "runs" in ended.text
+    assert "Traceback" not in ended.text and ended.text.count("\nerror: ") == 1 and "runs" in ended.text
     line.check_kept(stage)
 
 

@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,14 +110,30 @@ def tree_sha256s(folder: Path) -> dict[str, str]:
 
     Raises:
         ArtifactError: the folder contains a symbolic link, whose target could change unnoticed.
+        OSError: a file or folder cannot be read.
     """
     sha256s = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_all_below(folder)):
         if path.is_symlink():
             raise ArtifactError(f"{path}: symbolic link in a run folder", "Replace it with the file itself.")
         if path.is_file():
             sha256s[path.relative_to(folder).as_posix()] = file_sha256(path)
     return sha256s
+
+
+def _all_below(folder: Path) -> Iterator[Path]:
+    """Everything below `folder`. Unlike `rglob`, it does not pass over what cannot be read.
+
+    Raises:
+        OSError: a folder exists and cannot be listed.
+    """
+
+    def stop(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for root, folders, files in os.walk(folder, onerror=stop):
+        yield from (Path(root) / name for name in (*folders, *files))
 
 
 def write_checksums(folder: Path) -> None:
@@ -165,7 +181,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Make `folder` survive a power failure with everything below it: content, names and renames."""
-    for path in folder.rglob("*"):
+    for path in _all_below(folder):
         if path.is_dir():
             sync_folder(path)
         else:
