@@ -1,6 +1,7 @@
 """A real disk that is full, and one that is read-only: a message, earlier results, and a next command that works."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ def _fill(folder: Path, free_bytes: int) -> Path:
 def _check_stop(line: Line, stage: str, reason: str) -> None:
     ended = line.bring_up_to(stage)
     assert ended.code == 2 and reason in ended.text, ended.text[-2000:]
-    assert "Traceback" not in ended.text and ended.text.count("\nerror: ") == 1 and "runs" in ended.text
+    assert "Traceback" not in ended.text and len(re.findall(r"^error: .*runs", ended.text, re.MULTILINE)) == 1
     line.check_kept(stage)
 
 
