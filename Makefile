@@ -126,7 +126,7 @@ audit: .venv-audit/installed
 	$(@D)/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	touch $@
 
-# Coverage-guided fuzzing of a reader: gguf, template or model-json.
+# Coverage-guided fuzzing of a reader. Of data: lines, document, table, chat, markdown, html; of models: gguf, template, model-json.
 TARGET ?= gguf
 SECONDS ?= 600
 .PHONY: fuzz

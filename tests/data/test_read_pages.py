@@ -1,6 +1,7 @@
 """Questions and answers on pages, and chats that WhatsApp exported."""
 
 import json
+import time
 
 import pytest
 
@@ -140,3 +141,25 @@ def test_a_chat_asks_who_answers_and_says_how_dates_are_read(tmp_path):
     assert "nobody is called 'Cy'" in items(tmp_path, Problem, FieldMap(assistant="Cy"))[0].text
     notes = items(tmp_path, Note, FieldMap(assistant="Bo"))
     assert notes == [Note("chat.txt", "dates may be day or month first; read as day first")]
+
+
+def test_a_name_in_a_chat_has_no_control_characters(tmp_path):
+    lines = ["01/02/24, 09:00 - Ann: Hi", "01/02/24, 09:01 - \x1fTea\x02Shop: Hello", "01/02/24, 09:02 - Tea Shop: Yes"]
+    (tmp_path / "chat.txt").write_text("\n".join(lines))
+    (problem,) = items(tmp_path, Problem)
+    assert problem.text.endswith('such as: fields = { assistant = "Tea Shop" }')
+    (record,) = items(tmp_path, Record, FieldMap(assistant="Tea Shop"))
+    assert [message["content"] for message in record.value["messages"]] == ["Hi", "Hello", "Yes"]
+
+
+def test_a_message_of_many_lines_takes_linear_time_and_is_not_cut(tmp_path):
+    path = tmp_path / "chat.txt"
+    path.write_text("01/02/24, 09:00 - Ann: Hi\n01/02/24, 09:01 - Bo: a\n" + "\n" * 900_000)
+    start = time.process_time()
+    (record,) = items(tmp_path, Record, FieldMap(assistant="Bo"))
+    assert time.process_time() - start < 2
+    assert len(record.value["messages"][1]["content"]) == 900_001
+    with path.open("a") as chat:
+        chat.write("\n" * 200_000)
+    (record,) = items(tmp_path, Record, FieldMap(assistant="Bo"))
+    assert str(record.value) == "a message of more than a million characters (line 2)"

@@ -256,3 +256,10 @@ def test_an_unknown_record_proposes_the_line_that_makes_it_readable(value, propo
     assert caught.value.detail.endswith(f"in [data]: {proposed}")
     settings = tomllib.loads(proposed)["fields"]
     assert [role for role, _ in turns(value, FieldMap(**settings))] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize("name", ["\x02frage", "\ud800frage", "f" * 20_001])
+def test_names_that_a_configuration_cannot_hold_are_not_proposed(name):
+    with pytest.raises(Unusable) as caught:
+        shaped(Record("a.json", "record 1", {name: "Is it open?", "antwort": "Yes, until nine."}, ""))
+    assert caught.value.reason == "no conversation in it" and "fields =" not in caught.value.detail

@@ -177,3 +177,8 @@ def test_text_without_sentences_is_cut_between_words_and_nothing_is_lost():
 def test_a_short_rest_stays_with_the_piece_before():
     blocks = [Block("paragraph", "a" * 880), Block("paragraph", "The end.")]
     assert [len(text) for _, text in sections(Document(blocks, title="T"))] == [880 + 2 + 8]
+
+
+@pytest.mark.parametrize("section", ["<![if !IE]>", "<![endif]>", "<![<!doctype>", "<![&%]>", "<![CDATA[>"])
+def test_marked_sections_are_comments(section):
+    assert sections(html_document(f"<h1>Tea</h1>{section}<p>Green.</p>")) == [("Tea", "Green.")]

@@ -63,6 +63,10 @@ class _Reader(HTMLParser):
         self._linked_data: list[str] | None = None
         """Text of the open script with data for search engines."""
 
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        """`<![if IE]>` and the like are comments, as in browsers. Some versions of Python fail on unknown ones."""
+        return self.parse_bogus_comment(i, bool(report))
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
         if tag in ("meta", "link"):

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
+from pydantic import ValidationError
+
 from tinsmith.core.config_file import toml_value
 from tinsmith.core.field_map import FieldMap
 
@@ -19,9 +21,12 @@ def proposal(values: Sequence[Any]) -> str:
         values: Records that are no conversation; the first few are enough.
 
     Returns:
-        Empty if the records have no two texts.
+        Empty if the records have no two texts, or their fields have names that a configuration cannot hold.
     """
-    fields = _message_fields(values) or _text_fields(_texts(values))
+    try:
+        fields = _message_fields(values) or _text_fields(_texts(values))
+    except ValidationError:  # control characters, or a name of 20,000 characters
+        return ""
     return f"Say which fields are which, in [data]: fields = {toml_value(fields)}" if fields else ""
 
 

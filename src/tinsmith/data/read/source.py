@@ -34,7 +34,9 @@ def open_bytes(piece: Piece) -> Generator[BinaryIO]:
     with piece.path.open("rb") as stored:
         if piece.is_gzip:
             with gzip.GzipFile(fileobj=stored) as unpacked:
-                yield io.BufferedReader(_Limited(unpacked, _FREE_BYTES + _MAX_RATIO * piece.size), 1 << 18)
+                limited = _Limited(unpacked, _FREE_BYTES + _MAX_RATIO * piece.size)
+                with io.BufferedReader(limited, 1 << 18) as stream:
+                    yield stream
         else:
             yield stored
 
@@ -43,8 +45,8 @@ def open_bytes(piece: Piece) -> Generator[BinaryIO]:
 def open_text(piece: Piece, newline: str | None = "") -> Generator[TextIO]:
     """The text of a piece's file, with line ends as `open` treats them for `newline`."""
     newline = None if piece.newline == "\r" else newline
-    with open_bytes(piece) as stream:
-        yield io.TextIOWrapper(stream, encoding=piece.encoding, newline=newline)
+    with open_bytes(piece) as stream, io.TextIOWrapper(stream, encoding=piece.encoding, newline=newline) as text:
+        yield text
 
 
 class _Limited(io.RawIOBase):

@@ -21,6 +21,8 @@ _START = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"([^:\n]{1,60}): ?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+"""Control characters, which `data.fields` cannot hold."""
 _LEFT_OUT = re.compile(
     r"<[^<>\n]{1,40}>|(?:image|video|audio|document|sticker|GIF|Contact card) omitted|.{0,40}\(file attached\)"
     r"|<attached: [^<>\n]{1,80}>|(?:Bild|Video|Audio|Sticker|Dokument) weggelassen|.{0,60}\(Datei angehängt\)",
@@ -40,7 +42,23 @@ class _Entry:
     time: tuple[int, int, int]
     name: str
     """Empty for WhatsApp's own notices."""
-    text: str
+    lines: list[str]
+    size: int = 0
+    """Characters in `lines`; lines past the limit are not kept."""
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def is_too_long(self) -> bool:
+        return self.size > _MAX_MESSAGE_CHARACTERS
+
+    def add(self, line: str) -> None:
+        """Append a line of the message."""
+        self.size += len(line) + 1
+        if not self.is_too_long:
+            self.lines.append(line)
 
 
 def looks_like_whatsapp(lines: Iterable[str]) -> bool:
@@ -97,15 +115,11 @@ def _entries(lines: Iterable[str]) -> Iterator[_Entry]:
             rest = line[match.end() :]
             name = _NAME.match(rest)
             first, second, third = (int(part) for part in match.group(1, 2, 3))
-            entry = _Entry(
-                number,
-                (first, second, third),
-                time,
-                name[1].strip().lstrip("~ ") if name else "",
-                rest[name.end() :] if name else rest,
-            )
-        elif entry and len(entry.text) < _MAX_MESSAGE_CHARACTERS:
-            entry.text += "\n" + line
+            who = _CONTROL.sub(" ", name[1]).strip().lstrip("~ ") if name else ""
+            entry = _Entry(number, (first, second, third), time, who, [])
+            entry.add(rest[name.end() :] if name else rest)
+        elif entry:
+            entry.add(line)
     if entry:
         yield entry
 
@@ -171,6 +185,9 @@ def _moment(entry: _Entry, order: tuple[int, int, int]) -> datetime | None:
 def _record(piece: Piece, entries: list[_Entry], assistant: str) -> Record:
     position = f"line {entries[0].line}"
     for entry in entries:
+        if entry.is_too_long:
+            reason = Unusable("a message of more than a million characters", f"line {entry.line}")
+            return Record(piece.file, position, reason, "")
         if _LEFT_OUT.fullmatch(entry.text.strip()):
             reason = Unusable("a picture or other file that the chat's export leaves out", f"line {entry.line}")
             return Record(piece.file, position, reason, "")
