@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: bench-private bench-mutations bench-mutation-score coverage demo test test-long test-judge test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale bench-duplicates
+.PHONY: bench-private bench-mutations bench-mutation-score coverage demo test test-gpu test-long test-judge test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale bench-duplicates
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -20,6 +20,10 @@ test: install nginx runtime croissant
 # Every test, also those that are larger forms of what `make test` checks.
 test-long: install nginx runtime croissant
 	$(PYTEST) $(ARGS)
+
+# What needs an NVIDIA GPU, with a PyTorch for CUDA.
+test-gpu:
+	PYTHONPATH=src $(PYTHON) -m pytest -q -m gpu $(ARGS)
 
 # How Inspect is asked. Without this its tests are skipped.
 test-judge: install .venv-judge/installed

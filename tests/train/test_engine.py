@@ -28,8 +28,7 @@ def gradients(parameters, scalar):
 @pytest.mark.parametrize("kind", ["tiny_llama", "tiny_gemma"])
 @pytest.mark.parametrize(("rows", "block"), [(512, 4096), (7, 50)])
 def test_equals_reference_over_full_logits_one_conversation_at_a_time(kind, rows, block, request, monkeypatch):
-    monkeypatch.setattr(loss, "_CHUNK_ROWS", rows)
-    monkeypatch.setattr(loss, "_VOCABULARY_BLOCK", block)
+    monkeypatch.setattr(loss, "_BLOCKS", {"cpu": (rows, block)})
     folder = request.getfixturevalue(kind)
     tokens = load_tokenizer(folder).encode_all(tiny_conversations(5))
     model, parameters = adapted(folder)

@@ -149,9 +149,9 @@ class TrainConfig(Section):
     lora_alpha: int = Field(16, ge=1, le=65_536)
     """LoRA scaling: adapters are multiplied by `lora_alpha / lora_rank`."""
     batch_size: int = Field(4, ge=1, le=1024)
-    """Conversations in one forward pass, fewer if memory is short. Shared openings are computed once."""
+    """Conversations in one pass on a CPU. A GPU takes a whole step at once. Both take fewer if memory is short."""
     grad_accum_steps: int = Field(4, ge=1, le=65_536)
-    """Forward passes per optimizer step. The effective batch is `batch_size x grad_accum_steps`, over all processes."""
+    """An optimizer step trains on `batch_size x grad_accum_steps` conversations, over all processes."""
     weight_decay: float = Field(0.0, ge=0, le=10)
     """AdamW's weight decay of the adapters."""
     max_grad_norm: float = Field(1.0, gt=0, le=1e6)

@@ -21,7 +21,10 @@ class Engine(Protocol):
         """Split `indices` of conversations into groups, one forward pass each."""
 
     def loss_sum(self, group: Sequence[Tokens]) -> torch.Tensor:
-        """Negative log-likelihood in nats, summed over the group's supervised tokens; a scalar to differentiate."""
+        """Negative log-likelihood in nats, summed over the group's supervised tokens; a scalar."""
+
+    def backward(self, group: Sequence[Tokens], divisor: float) -> torch.Tensor:
+        """Add the gradients of `loss_sum(group) / divisor` to those of the parameters, and return `loss_sum(group)`."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class PackedEngine:
             return_freed_memory()
         return pack_loss_sum(self.decoder, make_pack(group, self.device))
 
+    def backward(self, group: Sequence[Tokens], divisor: float) -> torch.Tensor:
+        return _backward(self.loss_sum(group), divisor)
+
 
 @dataclass(frozen=True)
 class PaddedEngine:
@@ -61,6 +67,14 @@ class PaddedEngine:
 
     def loss_sum(self, group: Sequence[Tokens]) -> torch.Tensor:
         return batch_loss_sum(self.model, *padded(group, self.pad_id, self.device))
+
+    def backward(self, group: Sequence[Tokens], divisor: float) -> torch.Tensor:
+        return _backward(self.loss_sum(group), divisor)
+
+
+def _backward(loss_sum: torch.Tensor, divisor: float) -> torch.Tensor:
+    (loss_sum / divisor).backward()
+    return loss_sum.detach()
 
 
 def batch_loss_sum(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

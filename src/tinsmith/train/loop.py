@@ -135,9 +135,7 @@ def _optimizer_step(
     supervised = sum(examples.train[index].supervised for index in indices)
     nll = 0.0
     for group in my_share(engine.groups(examples.train, indices)):
-        loss_sum = engine.loss_sum([examples.train[index] for index in group])
-        nll += loss_sum.item()
-        (loss_sum / supervised).backward()
+        nll += engine.backward([examples.train[index] for index in group], supervised).item()
         optimizer.accumulate()
     nll = optimizer.sum_gradients(nll)
     rate = learning_rate_at(progress.step, total, config)

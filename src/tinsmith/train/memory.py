@@ -11,9 +11,10 @@ _MIN_ROWS = 256
 _OPTIMIZER_BYTES = 20
 """Per adapter weight: master copy, gradient and two moments in float32, the model's copy, and its gradient."""
 
-_RUNTIME_BYTES = {"cpu": 250_000_000, "cuda": 400_000_000}
+_RUNTIME_BYTES = {"cpu": 250_000_000, "cuda": 700_000_000}
 """On a CPU: code and compiled kernels that the first pass loads, and fragmentation. On a GPU: workspaces of libraries
-and of compiled attention (without them the estimate was 0.36 GB short for SmolLM2-135M on an H100)."""
+and of compiled attention (without them the estimate was 0.36 GB short for SmolLM2-135M on an H100), and a block of
+logits."""
 
 _FREE_SHARE = 0.8
 """Share of free memory to plan for. The rest covers errors of the estimate."""

@@ -46,13 +46,18 @@ class MasterAdamW:
 
     def accumulate(self) -> None:
         """Add the model's gradients to the float32 sums, and clear them. Call it after every backward pass."""
-        for name, live in self._live.items():
-            master = self.masters[name]
-            if live.grad is None:
-                continue
-            gradient = live.grad.float()
-            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
-            live.grad = None
+        fresh = {name: live.grad for name, live in self._live.items() if live.grad is not None}
+        masters = [self.masters[name] for name in fresh]
+        gradients = [torch.empty_like(master) for master in masters]
+        # One launch for many tensors: on a GPU, one for each would take longer than the pass.
+        torch._foreach_copy_(gradients, list(fresh.values()))
+        if sums := [master.grad for master in masters if master.grad is not None]:
+            torch._foreach_add_(sums, gradients)
+        else:
+            for master, gradient in zip(masters, gradients, strict=True):
+                master.grad = gradient
+        for name in fresh:
+            self._live[name].grad = None
 
     def sum_gradients(self, extra: float) -> float:
         """Sum gradients over all processes, and return the sum of their `extra`."""
@@ -106,5 +111,4 @@ class MasterAdamW:
 
     def _publish(self) -> None:
         with torch.no_grad():
-            for name, live in self._live.items():
-                live.copy_(self.masters[name])
+            torch._foreach_copy_(list(self._live.values()), [self.masters[name] for name in self._live])

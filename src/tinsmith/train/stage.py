@@ -1,6 +1,7 @@
 """The train stage: fine-tunes the base on conversations, and saves the adapter of the best epoch."""
 
 import gc
+import math
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -88,8 +89,10 @@ def _train(
     longest = max(train.longest, val.longest)
     trainable, backend_reason = _load(config, base_dir / "model", compute, seed, longest)
 
+    from tinsmith.train.engine import PackedEngine
     from tinsmith.train.loop import Examples, run_training
     from tinsmith.train.optimizer import MasterAdamW
+    from tinsmith.train.recorded import RecordedEngine, record_cuda_graph
 
     parameters = {name: p for name, p in trainable.model.named_parameters() if p.requires_grad}
     adapter_weights = sum(p.numel() for p in parameters.values())
@@ -98,6 +101,8 @@ def _train(
     engine, memory = build_engine(config, trainable, pad_id, examples, adapter_weights, compute, seed)
     for line in _start_lines(config, compute, trainable, backend_reason, memory):
         say(line)
+    if compute.device.type == "cuda" and isinstance(engine, PackedEngine) and not engine.decoder.recomputed_layers:
+        engine = RecordedEngine(engine, list(parameters.values()), say, record_cuda_graph())
     key = _key(config, base_dir, data_dir, seed, compute, trainable)
     session = Session(out_dir / "checkpoints", key, started, peak, meter)
     progress, best = session.resume(optimizer, say)
@@ -165,7 +170,7 @@ def build_engine(
 ) -> tuple["Engine", "MemoryPlan | None"]:
     """The engine that computes losses, and its memory plan, which only the packed engine has."""
     from tinsmith.model.families import decoder_of
-    from tinsmith.model.packed.packing import packed_rows
+    from tinsmith.model.packed.packing import filled_rows, packed_rows
     from tinsmith.train.batching import epoch_steps
     from tinsmith.train.engine import PackedEngine, PaddedEngine
     from tinsmith.train.lora import lora_decoder
@@ -174,27 +179,40 @@ def build_engine(
     shape = decoder_of(trainable.model.config)
     # Every process must split a step the same way, whatever its machine.
     max_rows = int(smallest_number(rows_per_pass(shape, config.lora_rank, compute)))
+    pass_size = conversations_per_pass(config, compute)
     if trainable.backend == "unsloth":
-        return PaddedEngine(trainable.model, config.batch_size, max_rows, pad_id, compute.device), None
+        return PaddedEngine(trainable.model, pass_size, max_rows, pad_id, compute.device), None
     first_epoch = epoch_steps(len(examples.train), config.batch_size * config.grad_accum_steps, seed, 0)
-    engine = PackedEngine(lora_decoder(trainable.model), config.batch_size, max_rows, compute.device)
+    engine = PackedEngine(lora_decoder(trainable.model), pass_size, max_rows, compute.device)
     passes = [group for step in first_epoch[:_PLANNED_STEPS] for group in engine.groups(examples.train, step)]
     rows = max(packed_rows([examples.train[index] for index in group]) for group in passes)
+    if compute.device.type == "cuda":
+        rows = filled_rows(rows)
     plan = plan_memory(shape, rows, adapter_weights, config, compute)
     engine.decoder.recomputed_layers = plan.recomputed_layers
     return engine, plan
 
 
+def conversations_per_pass(config: TrainConfig, compute: Device) -> int:
+    """Maximum number of conversations in one pass: on a GPU, a process's whole share of a step.
+
+    A GPU waits for its next kernel most of the time in a small pass. How a step is split changes no result.
+    """
+    if compute.device.type == "cpu":
+        return config.batch_size
+    return math.ceil(config.batch_size * config.grad_accum_steps / process_count())
+
+
 def _start_lines(
     config: TrainConfig, compute: Device, trainable: "Trainable", backend_reason: str, memory: "MemoryPlan | None"
 ) -> list[str]:
-    effective = config.batch_size * config.grad_accum_steps
+    effective, pass_size = config.batch_size * config.grad_accum_steps, conversations_per_pass(config, compute)
     processes = f", over {process_count()} processes" if process_count() > 1 else ""
     lines = [f"training on {compute.reason}; {trainable.backend}: {backend_reason}"]
     lines += [memory.reason] if memory else []
     return [
         *lines,
-        f"{effective} conversations a step ({config.batch_size} in a pass x {config.grad_accum_steps}){processes}",
+        f"{effective} conversations a step, up to {pass_size} in a pass{processes}",
     ]
 
 

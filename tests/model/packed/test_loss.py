@@ -5,10 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from tinsmith.model.packed import loss
+from tinsmith.model.packed.packing import NO_TARGET
 
 
 def test_logits_of_any_size_and_a_maximum_in_any_block(monkeypatch):
-    monkeypatch.setattr(loss, "_VOCABULARY_BLOCK", 3)
+    monkeypatch.setattr(loss, "_BLOCKS", {"cpu": (512, 3)})
     torch.manual_seed(0)
     head = torch.randn(10, 4) * 60
     hidden = (torch.randn(6, 4) * 5).requires_grad_()
@@ -20,6 +21,17 @@ def test_logits_of_any_size_and_a_maximum_in_any_block(monkeypatch):
     torch.testing.assert_close(
         *(torch.autograd.grad(value, hidden)[0] for value in (total, expected)), rtol=1e-4, atol=1e-4
     )
+
+
+def test_a_row_without_a_target_counts_for_nothing():
+    hidden, head = torch.randn(4, 8, requires_grad=True), torch.randn(11, 8)
+    targets = torch.tensor([3, NO_TARGET, 10, NO_TARGET])
+    expected = F.cross_entropy(hidden[[0, 2]] @ head.T, targets[[0, 2]], reduction="sum")
+    total = loss.head_loss_sum(hidden, head, targets)
+    torch.testing.assert_close(total, expected)
+    (grad,), (expected_grad,) = (torch.autograd.grad(value, hidden) for value in (total, expected))
+    torch.testing.assert_close(grad, expected_grad)
+    assert not grad[[1, 3]].any()
 
 
 def test_validation_keeps_no_gradient():

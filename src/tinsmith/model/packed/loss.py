@@ -6,11 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from tinsmith.model.packed.decoder import PackedDecoder
-from tinsmith.model.packed.packing import Pack
+from tinsmith.model.packed.packing import NO_TARGET, Pack
 
-_CHUNK_ROWS = 512
-_VOCABULARY_BLOCK = 4096
-"""Rows and vocabulary entries of one block of logits: large enough for fast products, small enough for the cache."""
+_BLOCKS = {"cpu": (512, 4096), "cuda": (1024, 32768)}
+"""Rows and vocabulary entries of one block of logits. On a CPU it fits in the cache; on a GPU it fills the device."""
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -29,15 +28,17 @@ class _HeadLoss(torch.autograd.Function):
         needs_grad = ctx.needs_input_grad[0]
         grad = torch.empty_like(hidden) if needs_grad else None
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
-        for start in range(0, hidden.shape[0], _CHUNK_ROWS):
-            rows = slice(start, start + _CHUNK_ROWS)
-            logsum, mean = _logsum_and_mean_row(hidden[rows], head, needs_grad)
-            target_rows = head[targets[rows]].float()  # (rows, D)
+        chunk, entries = _BLOCKS[hidden.device.type]
+        for start in range(0, hidden.shape[0], chunk):
+            rows = slice(start, start + chunk)
+            logsum, mean = _logsum_and_mean_row(hidden[rows], head, entries, needs_grad)
+            is_target = targets[rows] != NO_TARGET
+            target_rows = head[targets[rows].clamp(min=0)].float()  # (rows, D)
             # Round to the head's dtype, so that this equals the target's logit in the log-sum-exp.
             target_logits = (hidden[rows].float() * target_rows).sum(-1).to(head.dtype).float()
-            total += (logsum - target_logits).sum(dtype=torch.float64)
+            total += ((logsum - target_logits) * is_target).sum(dtype=torch.float64)
             if grad is not None:
-                grad[rows] = mean.sub_(target_rows)
+                grad[rows] = mean.sub_(target_rows).mul_(is_target[:, None])
         if grad is not None:
             ctx.save_for_backward(grad)
         return total.float()
@@ -49,13 +50,16 @@ class _HeadLoss(torch.autograd.Function):
 
 
 def _logsum_and_mean_row(
-    hidden: torch.Tensor, head: torch.Tensor, needs_mean: bool
+    hidden: torch.Tensor, head: torch.Tensor, entries: int, needs_mean: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-sum-exp of the logits (rows,), and the softmax-weighted mean of the head's rows (rows, D)."""
+    """Log-sum-exp of the logits (rows,), and the softmax-weighted mean of the head's rows (rows, D).
+
+    `entries` of the vocabulary are computed at a time.
+    """
     highest = torch.full((len(hidden), 1), -torch.inf, device=hidden.device)
     total = torch.zeros_like(highest)
     weighted = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device)
-    for block in head.split(_VOCABULARY_BLOCK):
+    for block in head.split(entries):
         logits = F.linear(hidden, block).float()  # (rows, block)
         higher = torch.maximum(highest, logits.amax(-1, keepdim=True))
         shrink = (highest - higher).exp_()
@@ -73,7 +77,7 @@ def head_loss_sum(hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tenso
     Args:
         hidden: Final hidden states (N, D); gradients flow to them.
         head: Frozen vocabulary weights (V, D).
-        targets: Token ids (N,).
+        targets: Token ids (N,). Rows with `NO_TARGET` count for nothing.
 
     Raises:
         ValueError: `head` requires a gradient, which this does not compute.

@@ -7,7 +7,7 @@ rows whose subtree contains it. There is no padding.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,13 @@ from tinsmith.model.tokens import Tokens
 
 _MIN_SHARED_TOKENS = 16
 """Shorter shared spans are computed once per conversation: splitting attention there costs more than it saves."""
+
+NO_TARGET = -1
+"""Target of a filler row. The loss leaves it out."""
+
+_MIN_FILLED_ROWS = 512
+_MIN_FILLED_TARGETS = 128
+_SIZES_PER_DOUBLING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class Pack:
     predictors: torch.Tensor
     """The row whose hidden state predicts each supervised token (N,)."""
     targets: torch.Tensor
-    """Supervised tokens (N,), grouped by conversation."""
+    """Supervised tokens (N,), grouped by conversation; `NO_TARGET` for filler."""
     supervised: tuple[int, ...]
     """Number of targets of each conversation. Here and in `targets`, conversations are sorted by token ids."""
     paths: tuple[tuple[tuple[int, int], ...], ...]
@@ -122,6 +129,46 @@ def make_pack(conversations: Sequence[Tokens], device: torch.device) -> Pack:
         tuple(tree.paths),
         sum(len(tokens.ids) for tokens in conversations),
     )
+
+
+def filled_rows(rows: int) -> int:
+    """Rows of a pack after `fill_pack`."""
+    return _filled_size(rows, _MIN_FILLED_ROWS)
+
+
+def fill_pack(pack: Pack) -> Pack:
+    """Fill up the rows and targets of `pack` to one of a few sizes, four for each doubling.
+
+    A GPU compiles and records the work for every size once, so sizes must recur. The filler is a conversation of its
+    own without targets. It changes neither the loss nor a gradient.
+    """
+    filler = filled_rows(pack.rows) - pack.rows
+    rows = pack.rows + filler
+    predictors = _filled_size(len(pack.predictors), _MIN_FILLED_TARGETS) - len(pack.predictors)
+    if not filler and not predictors:
+        return pack
+
+    def extended(values: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+        return torch.cat([values, more.to(values)])
+
+    return replace(
+        pack,
+        ids=extended(pack.ids, torch.zeros(filler)),
+        positions=extended(pack.positions, torch.arange(filler)),
+        subtree_stops=extended(pack.subtree_stops, torch.full((filler,), rows)),
+        nodes=(*pack.nodes, Node(pack.rows, rows, rows, (), 0)) if filler else pack.nodes,
+        # Each reads another row, because sums of gradients for one row have to wait for each other.
+        predictors=extended(pack.predictors, torch.arange(predictors) % rows),
+        targets=extended(pack.targets, torch.full((predictors,), NO_TARGET)),
+    )
+
+
+def _filled_size(size: int, smallest: int) -> int:
+    """The next of the sizes `smallest * 2^n * (1, 1.25, 1.5, 1.75)`."""
+    unit = smallest // _SIZES_PER_DOUBLING
+    while size > 2 * _SIZES_PER_DOUBLING * unit:
+        unit *= 2
+    return max(smallest, -(-size // unit) * unit)
 
 
 class _Tree:
