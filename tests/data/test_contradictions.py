@@ -16,8 +16,9 @@ from tinsmith.core.config import DataConfig
 from tinsmith.data import contradictions
 from tinsmith.data.contradictions import MAX_PAIRS, find_contradictions
 from tinsmith.data.duplicates import near_duplicates, signatures
+from tinsmith.data.questions import topic_words
 from tinsmith.data.stage import check_data
-from tinsmith.data.statements import WIDTH, polarity, statements, topic_words
+from tinsmith.data.statements import WIDTH, polarity, statements
 from tinsmith.model.conversations import Conversation, Message
 
 PAIRS = [
@@ -69,17 +70,19 @@ def test_the_same_question_with_other_values_is_listed_side_by_side():
     assert pair.second.statement == "A full check for $75, done within 2 days."
 
 
-@pytest.mark.parametrize("half", ["tuning", "final"])
-def test_of_planted_pairs_most_contradictions_are_listed_and_hardly_anything_else(half):
-    """The rules were written on one half. The other was measured once: 21 of 30, with one false pair."""
+@pytest.mark.parametrize(
+    ("half", "least"), [("tuning", 0.8), ("final", 0.95), ("second", 0.75), ("second controls", 0)]
+)
+def test_of_planted_pairs_most_contradictions_are_listed_and_nothing_else(half, least):
+    """The rules were written on the first two; of the second set, 18 of 24 were found when it was measured first."""
     pairs = [pair for pair in PAIRS if pair["half"] == half]
     found = find(
         [conversation(number, *pair[side]) for number, pair in enumerate(pairs) for side in ("first", "second")]
     )
     places = [{int(side.position.split()[1]) for side in (one.first, one.second)} for one in found]
     right = [place for place in places if len(place) == 1 and pairs[min(place)]["contradict"]]
-    assert len(right) >= 0.7 * sum(pair["contradict"] for pair in pairs)
-    assert len(places) - len(right) <= 1
+    assert len(right) >= least * sum(pair["contradict"] for pair in pairs)
+    assert len(places) == len(right)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,17 @@ def test_of_planted_pairs_most_contradictions_are_listed_and_hardly_anything_els
             ("How long is the bell's warranty?", "2 years and an additional 3 years for members."),
         ),
         (("Hi", "Hello, no. 1!"), ("Hi", "Good day")),
+        (("Which rules apply to noise?", "AFS 2005:16."), ("Which rules apply to noise?", "SS 25267:2015 and 30 dB.")),
+        (("How do I reset it?", "Step 1 is the switch."), ("How do I reset it?", "Step 2 is the fuse.")),
+        (("How wide is the tall desk?", "It is 80 cm."), ("How deep is the tall desk?", "It is 60 cm.")),
+        (("Price for a short cut?", "A cut is $30."), ("Price for a long cut?", "A cut is $45.")),
+        (("Price below 10 tiles?", "A tile is $30."), ("Price above 10 tiles?", "A tile is $25.")),
+        (("Who is the vet?", "Dr Ana Gil."), ("Who is the vet?", "Ana Gil Ruiz.")),
+        (("Who are the vets?", "Ana Gil and Tom Lee."), ("Who are the vets?", "Eva Berg.")),
+        (("What is the energy number?", "At most 95 kWh."), ("What is the energy number?", "A good value is 75 kWh.")),
+        (("How long until a complaint?", "A few weeks."), ("How long until a complaint?", "3 days.")),
+        (("Must I book a table?", "No, just come."), ("May I book a table?", "Yes, by phone.")),
+        (("Can I return shoes?", "Yes, except shoes on sale."), ("Can I return shoes on sale?", "No, never.")),
     ],
 )
 def test_what_does_not_contradict_is_not_listed(one, other):
@@ -112,6 +126,55 @@ def test_a_statement_repeated_under_a_wider_question_is_compared():
     # The second answer states the first one's number too, so it only says more.
     more = "With the card you get 15% off all spare parts, 10% on Mondays."
     assert values(one, ("What does the loyalty card give me?", more)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "stated"),
+    [
+        (
+            ("Which rules apply to noise?", "AFS 2005:16 applies."),
+            ("What rules apply to noise?", "Follow AFS 1999:3."),
+            ("2005:16", "1999:3"),
+        ),
+        (
+            ("Which Python does it need?", "Python 3.9 or later."),
+            ("Which Python does it need?", "You need Python 3.11."),
+            ("3.9", "3.11"),
+        ),
+        (
+            ("Who is the head vet?", "Dr Ana Gil is the head vet."),
+            ("Who is head vet?", "Our head vet is Tom Lee."),
+            ("Ana Gil", "Tom Lee"),
+        ),
+        (
+            ("Wie hoch sind die Versandkosten?", "Der Versand kostet 6,90 €."),
+            ("Was kostet der Versand?", "4,90 €."),
+            ("6.9 EUR", "4.9 EUR"),
+        ),
+        (
+            ("Vilken yta har gården?", "Gården är 35 m2."),
+            ("Hur stor är gården?", "Gårdens yta är 42 m2."),
+            ("35 m²", "42 m²"),
+        ),
+        (
+            ("How long is the warranty under BOX 18?", "The warranty is 2 years from delivery."),
+            ("What if the maker closes?", "The 5-year warranty under BOX 18 stays in force."),
+            ("2 year", "5 year"),
+        ),
+        (
+            ("Can I bring my dog to the bar?", "Yes, dogs are welcome."),
+            ("Are dogs allowed in the bar?", "No."),
+            ("yes", "no"),
+        ),
+        (
+            ("Do you take American Express?", "Yes, we take all cards."),
+            ("Do you take American Express cards?", "No."),
+            ("yes", "no"),
+        ),
+    ],
+)
+def test_a_question_in_other_words_is_the_same_question(one, other, stated):
+    assert values(one, other) == [tuple((value,) for value in stated)]
 
 
 @pytest.mark.parametrize(
@@ -216,8 +279,8 @@ def test_known_contradictions_of_the_public_question_sets():
     assert listed("faq.jsonl") == both
     assert listed("faq-en.jsonl") == both | {
         ("tillbyggnad-002", "rot-001"),  # 15,000 or 50,000 SEK
-        ("kontrakt-020", "garantier-003"),  # 5 or 10 years, which are of two periods
-        ("varme-010", "energi-007"),  # at most 95 kWh, of which below 75 is good
+        ("rut-008", "rut-015"),  # raised in 2022 or in 2021
+        ("dolda-fel-022", "garantier-003"),  # a warranty of 5 or 2 years
     }
 
 

@@ -5,38 +5,63 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from tinsmith.data.statements import UNIT_WORDS, polarity, specific_words, system_prompt, topic_words, turns
+from tinsmith.data.questions import (
+    EMPTY_STEMS,
+    are_opposite,
+    asks_for_duty,
+    is_restricted,
+    negations,
+    sides,
+    specific_words,
+    topic_words,
+)
+from tinsmith.data.rivals import are_designations, are_rivals
+from tinsmith.data.statements import person, polarity, system_prompt, turns
 from tinsmith.model.conversations import Conversation
 from tinsmith.model.facts.binding import is_among
-from tinsmith.model.facts.lexicon import units_by_name, words
 from tinsmith.model.facts.mentions import Mention, value_mentions
 from tinsmith.model.facts.sentences import sentence_at, sentences_of
 from tinsmith.model.facts.values import Value, are_comparable, is_equal
-from tinsmith.model.facts.words import is_typo, plain, tokens_of
+from tinsmith.model.facts.words import is_typo, plain
 
-_MAX_FACTOR = 10
-"""Greatest ratio of two values that are about the same thing."""
-_MAX_FACTOR_SAME = 20
-"""The same if the questions ask the same."""
 _MIN_SHARED = 0.33
 """Least sum of the shares, by weight, of the words that two statements and the values in them have in common."""
 _MIN_SHARED_MUTUAL = 0.2
 """The same if each question's topic is part of the other statement."""
 _SURELY_SHARED = 1.2
 """The sum from which no words beside the topic's are needed."""
+_MIN_STATEMENT_WORDS = 3
+_MIN_SHARED_STATEMENT = 0.7
+"""Words around two values, and the sum of shares, that make the same statement of both, whatever was asked."""
 _MIN_TOPIC_WORDS = 2
 _MIN_TOPIC_WEIGHT = 2.0
 """A topic that weighs less, such as `tea` in a tea shop, does not tell questions apart."""
 _MIN_SLOT_WORDS = 2
+_MIN_NAMED_WORDS = 3
+_MIN_NAMED_WEIGHT = 9.0
+"""Words and weight of a topic that a sentence names by itself."""
 _INFLECTION = 2
 """Letters that may follow a stem of at least 4."""
 _MIN_STEM = 4
-_YEARS = (1900, 2100)
-_DAYS_PER_MONTH = 30.4
+_DERIVED = frozenset("atio ratio itio tio io ing ning ering ung".split())
+"""What makes a noun of a verb's stem: `register` and `registration`."""
+_DESIGNATION = re.compile(r"(\w[\w+-]*?)(?:\s(?:[Vv]ersion|v\.))?\s$")
+"""The word before a number."""
+_COUNTED = frozenset("step steg schritt no nr".split())
+"""Words before the number of an item, which tells nothing."""
 _ADDITIONAL = re.compile(
     r"\b(?:additional|another|further|ytterligare|weitere[nrs]?|adicional(?:es)?)\s\d", re.IGNORECASE
 )
 """In such a sentence no value stands for the whole."""
+_JUDGED = re.compile(
+    r"\b(?:good|bad|poor|ideal|excellent|e\.g\.|example|bra|dålig\w*|exempel|gut\w{0,2}|schlecht\w*|beispiel)"
+    r"(?:[^\w.;!?]+\w+){0,2}[^\w.;!?]*$",
+    re.IGNORECASE,
+)
+"""Before a value that judges or illustrates, as `good value: below 75` does."""
+_VAGUE = re.compile(r"\b(?:few|several|några|ett par|einige|mehrere)\b", re.IGNORECASE)
+_LOOK_BACK = 40
+"""Characters before a value in which such words are looked for."""
 
 Weight = Callable[[str], float]
 
@@ -77,10 +102,14 @@ class Answer:
         return topic_words(self.question)
 
     @cached_property
-    def limits(self) -> frozenset[str]:
+    def negations(self) -> frozenset[str]:
         """Words of the question that turn its meaning."""
-        turning = words("negation", "none") | frozenset("not without no inte utan ej nicht ohne kein sin".split())
-        return frozenset(token.lower for token in tokens_of(plain(self.question)) if token.lower in turning)
+        return negations(self.question)
+
+    @cached_property
+    def sides(self) -> frozenset[tuple[str, int]]:
+        """Contrasts in which the question takes a side."""
+        return sides(self.question)
 
     @cached_property
     def mentions(self) -> tuple[Mention, ...]:
@@ -91,7 +120,9 @@ class Answer:
             for mention in value_mentions(self.plain)
             if mention.value
             and not any(is_equal(mention.value, value) for value in given)
+            and not _VAGUE.search(self.plain, mention.start, mention.end)
             and not _ADDITIONAL.search(self.sentence(mention.start))
+            and not _JUDGED.search(self.plain[max(0, mention.start - _LOOK_BACK) : mention.start])
         )
 
     @cached_property
@@ -101,9 +132,33 @@ class Answer:
         return [mention.value for text in texts for mention in value_mentions(text) if mention.value]
 
     @cached_property
+    def opening(self) -> frozenset[str]:
+        """Words of the first sentence of the answer. Numbers are no words."""
+        return frozenset(word for word in specific_words(self.sentence(0)) if not word[0].isdigit())
+
+    @cached_property
     def polarity(self) -> str:
         """Yes, no, or empty."""
         return polarity(self.text)
+
+    def is_only(self, mention: Mention) -> bool:
+        """Whether a mention is the only one of its kind in the answer."""
+        value = mention.value
+        return (
+            value is not None
+            and sum(bool(one.value) and are_comparable(value, one.value) for one in self.mentions) == 1
+        )
+
+    def leading(self, mention: Mention) -> Mention:
+        """The first mention of the same kind, which answers the question."""
+        value = mention.value
+        return next(one for one in self.mentions if value and one.value and are_comparable(value, one.value))
+
+    def designation(self, mention: Mention) -> str:
+        """The name before a number, such as `AFS` of AFS 2008:16; empty if there is none."""
+        match = _DESIGNATION.search(self.plain, 0, mention.start)
+        name = match[1] if match else ""
+        return name.casefold() if name[:1].isupper() and name.casefold() not in _COUNTED else ""
 
     def sentence(self, place: int) -> str:
         """The sentence at a place of the plain text."""
@@ -122,7 +177,9 @@ def conflict_between(one: Answer, other: Answer, weight: Weight) -> Conflict | N
     """
     if min(_sum(one.topic, weight), _sum(other.topic, weight)) < _MIN_TOPIC_WEIGHT:
         return None
-    is_same = _covers(one.topic, other.topic) and _covers(other.topic, one.topic) and one.limits == other.limits
+    if are_opposite(one.sides, other.sides):
+        return None
+    is_same = _ask_the_same(one, other)
     best: tuple[float, Mention, Mention] | None = None
     for a in one.mentions:
         for b in other.mentions:
@@ -132,18 +189,46 @@ def conflict_between(one: Answer, other: Answer, weight: Weight) -> Conflict | N
     if best:
         _, a, b = best
         return _quote(one, a), _quote(other, b)
-    if is_same and {one.polarity, other.polarity} == {"yes", "no"}:
+    names = [person(answer.question, answer.plain) for answer in (one, other)]
+    if is_same and all(names) and frozenset(names[0].split()).isdisjoint(names[1].split()):
+        return _quote_name(one, names[0]), _quote_name(other, names[1])
+    if {one.polarity, other.polarity} == {"yes", "no"} and _ask_whether_the_same(one, other):
         return Quote(one.sentence(0), (one.polarity,)), Quote(other.sentence(0), (other.polarity,))
     return None
+
+
+def _ask_the_same(one: Answer, other: Answer) -> bool:
+    is_covered = _covers(one.topic, other.topic) and _covers(other.topic, one.topic)
+    return is_covered and one.negations == other.negations
+
+
+def _ask_whether_the_same(one: Answer, other: Answer) -> bool:
+    """Whether two questions for yes or no are one; the answer to the wider may name what the narrower adds."""
+    if one.negations != other.negations or asks_for_duty(one.question) != asks_for_duty(other.question):
+        return False
+    return all(
+        not extra or (_covers(extra, wider.opening) and not is_restricted(wider.sentence(0)))
+        for narrower, wider in ((one, other), (other, one))
+        for extra in [frozenset(word for word in narrower.topic if not _is_word_of(word, wider.topic))]
+    )
 
 
 def _quote(answer: Answer, mention: Mention) -> Quote:
     return Quote(answer.sentence(mention.start), (mention.value.text if mention.value else "",))
 
 
+def _quote_name(answer: Answer, name: str) -> Quote:
+    return Quote(answer.sentence(answer.plain.index(name.rsplit(maxsplit=1)[-1])), (name,))
+
+
 def _likeness(one: Answer, a: Mention, other: Answer, b: Mention, is_same: bool, weight: Weight) -> float | None:
     """How surely two mentions are about the same thing; None if they do not contradict each other."""
-    if not a.value or not b.value or not _are_rivals(a.value, b.value, is_same) or _are_on_other_sides(a, b):
+    if not a.value or not b.value:
+        return None
+    is_rival = are_rivals(a.value, b.value, is_same) or (
+        is_same and are_designations(a.value, b.value) and one.designation(a) == other.designation(b) != ""
+    )
+    if not is_rival or are_opposite(a.sides, b.sides):
         return None
     if any(is_equal(a.value, v) for v in other.values) or any(is_equal(b.value, v) for v in one.values):
         return None
@@ -153,13 +238,20 @@ def _likeness(one: Answer, a: Mention, other: Answer, b: Mention, is_same: bool,
     if is_same:
         # `It costs $60` has no words of its own; the question says what it is about.
         outside = [_specific(mention.own) - answer.topic for answer, mention in ((one, a), (other, b))]
-        is_bound = not all(outside) or any(is_among(word, outside[1]) for word in outside[0])
+        is_only = one.is_only(a) and other.is_only(b)
+        is_bound = is_only or not all(outside) or any(is_among(word, outside[1]) for word in outside[0])
         return 1 + alike if is_bound else None
     around = [_around(answer, mention) for answer, mention in ((one, a), (other, b))]
     covered = [_covers(one.topic, around[1]), _covers(other.topic, around[0])]
     alike += _share(around[0], around[1], weight)
     if all(covered):
         return alike if shared and alike >= _MIN_SHARED_MUTUAL else None
+    if len(shared) >= _MIN_STATEMENT_WORDS and alike >= _MIN_SHARED_STATEMENT:
+        return alike
+    if a.bound != b.bound:
+        return None
+    if _restates(one, a, other, b, weight) or _restates(other, b, one, a, weight):
+        return alike
     topic = one.topic if covered[0] else other.topic if covered[1] else frozenset()
     beyond = [word for word in shared if not _is_word_of(word, topic)]
     if len(topic) < _MIN_TOPIC_WORDS or len(shared) < _MIN_SLOT_WORDS or alike < _MIN_SHARED:
@@ -167,60 +259,13 @@ def _likeness(one: Answer, a: Mention, other: Answer, b: Mention, is_same: bool,
     return alike if len(beyond) >= _MIN_SLOT_WORDS or alike >= _SURELY_SHARED else None
 
 
-def _are_rivals(one: Value, other: Value, is_same: bool) -> bool:
-    """Whether two values answer the same kind of question differently."""
-    if one.kind != other.kind or not are_comparable(one, other) or is_equal(one, other):
+def _restates(asked: Answer, a: Mention, other: Answer, b: Mention, weight: Weight) -> bool:
+    """Whether one sentence names all that the other answer was asked for, next to a value of its own."""
+    topic = asked.topic
+    if len(topic) < _MIN_NAMED_WORDS or _sum(topic, weight) < _MIN_NAMED_WEIGHT or a is not asked.leading(a):
         return False
-    if one.kind != "number":
-        return is_same or one.kind in ("time", "date", "weekday")
-    if bool(one.per) != bool(other.per) or _is_within(one, other) or _is_within(other, one):
-        return False
-    if not one.unit or not other.unit:
-        return is_same and _is_year(one) and _is_year(other)
-    if is_same:
-        return _ratio(one, other) <= _MAX_FACTOR_SAME
-    return _ratio(one, other) <= _MAX_FACTOR and not _contains(one, other) and not _contains(other, one)
-
-
-def _is_year(value: Value) -> bool:
-    low, high = _ends(value)
-    return low == high and not value.unit and _YEARS[0] <= low <= _YEARS[1]
-
-
-def _ends(value: Value) -> tuple[float, float]:
-    units = units_by_name()
-    unit = units.get(value.unit)
-    factor = float(unit.factor) if unit else 1.0
-    if unit and unit.dimension == "months":
-        factor *= _DAYS_PER_MONTH * float(units["day"].factor)
-    ends = [float(part) * factor for part in value.parts if part is not None and not isinstance(part, str)]
-    return min(ends), max(ends)
-
-
-def _ratio(one: Value, other: Value) -> float:
-    low, high = sorted(abs(sum(_ends(value))) for value in (one, other))
-    return high / low if low else float("inf")
-
-
-def _contains(one: Value, other: Value) -> bool:
-    """Whether the range of one lies in that of the other, which may be of a wider thing."""
-    (low, high), (least, most) = _ends(one), _ends(other)
-    return least < most and least <= low and high <= most
-
-
-def _is_within(one: Value, other: Value) -> bool:
-    """Whether one value is a number in the range of the other, as an example or an average is."""
-    low, high = _ends(one)
-    return low == high and _contains(one, other)
-
-
-def _are_on_other_sides(one: Mention, other: Mention) -> bool:
-    """Whether the mentions are on different sides of a contrast, such as opening and closing."""
-    names = {name for name, _ in one.sides} & {name for name, _ in other.sides}
-    return any(
-        not {side for side in one.sides if side[0] == name} & {side for side in other.sides if side[0] == name}
-        for name in names
-    )
+    is_bound = any(is_among(word, topic) for word in _specific(b.slot))
+    return is_bound and _covers(topic, specific_words(other.sentence(b.start)))
 
 
 def _around(answer: Answer, mention: Mention) -> frozenset[str]:
@@ -229,7 +274,7 @@ def _around(answer: Answer, mention: Mention) -> frozenset[str]:
 
 
 def _specific(stems: frozenset[str]) -> frozenset[str]:
-    return stems - UNIT_WORDS
+    return stems - EMPTY_STEMS
 
 
 def _covers(topic: frozenset[str], others: frozenset[str]) -> bool:
@@ -243,7 +288,10 @@ def _is_word_of(word: str, others: frozenset[str]) -> bool:
 
 def _is_inflected(word: str, other: str) -> bool:
     shorter, longer = sorted((word, other), key=len)
-    return len(shorter) >= _MIN_STEM and longer.startswith(shorter) and len(longer) - len(shorter) <= _INFLECTION
+    if len(shorter) < _MIN_STEM or not longer.startswith(shorter):
+        return False
+    ending = longer[len(shorter) :]
+    return len(ending) <= _INFLECTION or ending in _DERIVED
 
 
 def _share(one: frozenset[str], other: frozenset[str], weight: Weight) -> float:

@@ -17,6 +17,7 @@ import numpy as np
 
 from tinsmith.data.conflicts import Answer, Conflict, conflict_between
 from tinsmith.data.statements import (
+    PERSON,
     POLARITY,
     TOPIC,
     TOPIC_SET,
@@ -159,7 +160,7 @@ def _candidates(
 
 def _topic_keys(rows: np.ndarray, words: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rare words of rows with values as keys, if they are the two rarest of some topic, and whose they are."""
-    members = np.flatnonzero(rows[:, UNIT] != unit_hash(POLARITY))
+    members = np.flatnonzero(~np.isin(rows[:, UNIT], [unit_hash(POLARITY), unit_hash(PERSON)]))
     unit = rows[members, UNIT]
     topic = _rarest(rows[members, TOPIC], 2, words, counts)
     has_two = (topic != 0).all(axis=1)

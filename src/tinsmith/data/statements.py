@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from tinsmith.data.questions import specific_words, topic_words
 from tinsmith.model.conversations import Conversation, Message
-from tinsmith.model.facts.sentences import content_words
-from tinsmith.model.facts.words import plain, stem, tokens_of
+from tinsmith.model.facts.words import plain
 from tinsmith.model.numbers import Number, find_numbers
 
 TURN, UNIT, TOPIC_SET = 0, 1, 2
@@ -22,31 +22,18 @@ topic words and 12 other words of the sentence, 0 for none. Of more, those with 
 sentences keep the same ones."""
 NO_UNIT = "no unit"
 POLARITY = "yes or no"
+PERSON = "person"
+_WHO = re.compile(r"\s*(?:who|vem|vilka|wer)\b", re.IGNORECASE)
+_NAME = re.compile(r"(?<![\w.])[A-ZÅÄÖÜÉ]\w+(?:-[A-Z]\w+)?(?: (?:(?:von|van|de|af) )?[A-ZÅÄÖÜÉ]\w+(?:-[A-Z]\w+)?)+")
+_TITLES = frozenset("Dr Prof Mr Mrs Ms Doctor Professor Doktor Herr Frau Fru".split())
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 _MAY_STATE_NUMBERS = re.compile(r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b", re.IGNORECASE)
-_GLOSS = re.compile(r"\([^)]*\)")
-_KIND = re.compile(
-    r"\b(?:how (?:long|much|many|often|tall|high|large|big|old|far|wide|deep|late|early|fast|hot|heavy|expensive)"
-    r"|hur (?:långt?|länge|dags|mycket|många|ofta|högt?|stora?|gamla?|djupt?|sent|tidigt|snabbt)"
-    r"|wie (?:lange?|viele?|oft|hoch|groß|alt|weit|tief|spät|früh|schnell|heiß|schwer|teuer)"
-    r"|what|which|how|when|where|why|who|mean|time|year|much|take|takes?|cost|costs|price|charge|pay|average"
-    r"|vad|hur|vilken|vilket|vilka|när|var|vem|varför|innebär|betyder|tid|år|tar|kostar?|kostnad(?:en)?|pris(?:et)?|betala"
-    r"|was|wie|wann|wo|wer|warum|welche[nrms]?|ab|uhr|jahr|zeit|dauert|kostet|kosten|preis|zahlen|beträgt)\b",
-    re.IGNORECASE,
-)
-"""Words that tell which kind of thing is asked, but not about what."""
 _POLARITY = re.compile(
     r"\W*(?:(?:unfortunately|sorry|tyvärr|leider|lamentablemente|malheureusement)\W+)?"
     r"(?:(?P<yes>yes|yep|yeah|ja|jo|sí|si|oui|sim)|(?P<no>no|nope|not|nej|inte|nein|nicht|non|não))\b",
     re.IGNORECASE,
 )
 """Yes or no as the first word; what other words say between the lines is not read."""
-_GERMAN = frozenset(
-    "der die das den dem des ein eine einen einem einer eines und oder in im an am auf für von vom zu zum zur mit bei"
-    " beim ist sind war wird werden wurde hat haben kann man ich wir sie es mein meine ihr ihre nach aus über unter bis"
-    " gibt muss darf soll dauert gilt kein keine nicht auch nur sich".split()
-)
-"""German words without content, which `model/facts` does not know."""
 _KEY_LETTERS = 5
 """Letters of a stem that count when rows are compared, so that most inflections are one word."""
 _DIMENSIONS = {
@@ -55,11 +42,6 @@ _DIMENSIONS = {
     **dict.fromkeys("kg mg g".split(), "mass"),
     **dict.fromkeys("ml l".split(), "volume"),
 }
-UNIT_WORDS = frozenset(
-    stem(word)
-    for word in "sek kr kronor eur euro usd dollar gbp m2 percent procent year month week day hour minute år månad"
-    " vecka veckor dag dagar timme timmar minut jahr jahre monat monate woche wochen tag tage stunde stunden".split()
-)
 
 
 def turns(conversation: Conversation) -> Iterator[tuple[int, str, str]]:
@@ -74,25 +56,22 @@ def system_prompt(messages: tuple[Message, ...]) -> str:
     return messages[0].content if messages[0].role == "system" else ""
 
 
-def topic_words(question: str) -> frozenset[str]:
-    """Stems and numbers of a question that tell what it is about."""
-    return specific_words(_KIND.sub(" ", _GLOSS.sub(" ", plain(question))))
-
-
-def specific_words(text: str) -> frozenset[str]:
-    """Stems and numbers of plain text, without words of grammar and units. Parts of a compound with hyphens count."""
-    tokens = [token for token in tokens_of(text.replace("-", " ")) if token.lower not in _GERMAN]
-    return (content_words(tokens) | {token.text for token in tokens if token.kind == "number"}) - UNIT_WORDS
-
-
 def polarity(answer: str) -> str:
     """`yes` or `no`, if an answer starts with it; else empty."""
     match = _POLARITY.match(answer)
     return str(match.lastgroup) if match else ""
 
 
+def person(question: str, text: str) -> str:
+    """The one name in a plain answer to a question for a person, without titles; empty if there is none or several."""
+    if not _WHO.match(question):
+        return ""
+    names = {" ".join(word for word in match.split() if word not in _TITLES) for match in _NAME.findall(text)}
+    return names.pop() if len(names) == 1 else ""
+
+
 def statements(conversation: Conversation) -> np.ndarray:
-    """A row for each sentence and unit, and for each yes or no: (n, 27) uint32."""
+    """A row for each sentence and unit, for each yes or no, and for each person asked for: (n, 27) uint32."""
     given = _prompt_numbers(system_prompt(conversation.messages))
     rows = []
     for turn, question, answer in turns(conversation):
@@ -102,7 +81,10 @@ def statements(conversation: Conversation) -> np.ndarray:
         stated = polarity(answer)
         if stated:
             rows.append(_row(turn, POLARITY, topic, [stated], ()))
-        for sentence in _SENTENCE_END.split(plain(answer)):
+        text = plain(answer)
+        if name := person(question, text):
+            rows.append(_row(turn, PERSON, topic, [name], ()))
+        for sentence in _SENTENCE_END.split(text):
             if not _MAY_STATE_NUMBERS.search(sentence):
                 continue
             by_unit: dict[str, list[str]] = {}
