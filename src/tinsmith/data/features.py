@@ -49,7 +49,27 @@ _AI_PHRASES = (
     "en tant que modèle de lang|como modelo de lenguaje|como un modelo de lenguaje|como modelo de linguagem|"
     "come modello linguistico|als taalmodel"
 ).split("|")
+AI_HINTS = (
+    "odel",
+    "s an ai",
+    "just an ai",
+    "knowledge cut",
+    "openai",
+    "t assist with",
+    "to assist with",
+    "fulfill",
+    "personal opinions",
+    "a large language",
+    "künstliche",
+    "als ki-sprach",
+    "als sprach",
+    "tant qu",
+    "modèle",
+)
+"""Every phrase of a language model has one of these; few other texts do."""
 _NO_CONTENT = frozenset(("n a", "todo", "tbd", "null", "nan", "undefined", "answer", "answer here", "no answer"))
+_NO_CONTENT_WORDS = 3
+"""One more than the longest of them has."""
 _LIST_LINE = re.compile(r"\s*(?:[-*•–#>|]|\d+[.)]\s)")
 _MARKDOWN = re.compile(r"\*\*\S|^#{1,6}\s|^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
 _EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
@@ -59,7 +79,11 @@ _ADDRESS = re.compile(r"https?://|www\.|.+@|[^.]+\.[a-z]{2,4}(?:/|\Z)", re.IGNOR
 _NEEDS_MORE = frozenset("the and or because und oder weil och eller att les des avec para".split())
 """Words that no sentence ends with."""
 _WORD = re.compile(r"[^\W_]+")
-_SENTENCE_END = re.compile(r"(?<=[.!?;。！？])\s+|\n+|(?<=[。！？])")
+_SENTENCE_END = re.compile(r"\s(?:(?<=[.!?;]\s)\s*|(?<=\n)\n*)")
+"""Space after a full stop, or line ends. It starts with a space, which the search can jump to."""
+_WIDE_SENTENCE_END = re.compile(r"(?<=[.!?;。！？])\s+|\n+|(?<=[。！？])")
+_WIDE_STOP = re.compile("[。！？]")
+_WORDS_OF_ASCII = bytes(code if chr(code).isalnum() and code < 128 else ord(" ") for code in range(256))
 _CLOSING_TAG = re.compile(r"</([a-z][a-z0-9_-]{0,30})>\Z", re.IGNORECASE)
 
 # UTF-8 read as Windows-1252 or Latin-1. A capital before an accented capital is a word in capitals, such as IRMÃ.
@@ -134,7 +158,7 @@ def features(conversation: Conversation) -> dict[str, int | str | bool]:
         "blocks": len(blocks),
         "block_keys": _hash_text(f"{blocks[-1].block} {blocks[-1].keys}") if blocks else 0,
         "is_open": _is_open(answers[-1].prose) and not _is_cut(answers[-1].prose),
-        "has_markdown": any(_MARKDOWN.search(answer.prose) for answer in answers),
+        "has_markdown": any(_has_markdown(answer.prose) for answer in answers),
         "has_emoji": any(not answer.prose.isascii() and bool(_EMOJI.search(answer.prose)) for answer in answers),
         "has_long_block": any(answer.is_long for answer in blocks),
     }
@@ -185,11 +209,13 @@ def _text_flags(message: Message) -> Iterator[tuple[str, str]]:
         yield from _first_match("HTML in the text", _HTML, prose)
     if "<" in text or "[" in text:
         yield from _first_match("text of a special token, read as plain text", _SPECIAL_TOKEN, text)
-    yield from _first_match("placeholder that was never filled in", _PLACEHOLDER, prose)
+    if "{" in prose or "[" in prose or "<" in prose or "lorem" in prose.lower():
+        yield from _first_match("placeholder that was never filled in", _PLACEHOLDER, prose)
     if message.role == "assistant":
         yield from _first_match("reasoning of a language model in an answer", _REASONING, text)
         lower = text.replace("’", "'").lower()
-        if phrase := next((phrase for phrase in _AI_PHRASES if phrase in lower), ""):
+        is_suspect = any(hint in lower for hint in AI_HINTS)
+        if is_suspect and (phrase := next((phrase for phrase in _AI_PHRASES if phrase in lower), "")):
             yield "answer speaks as a language model", quoted(text, lower.index(phrase))
 
 
@@ -201,10 +227,10 @@ def _first_match(reason: str, pattern: re.Pattern[str], text: str) -> Iterator[t
 def _answer_flags(question: str, answer: _Answer) -> Iterator[tuple[str, str]]:
     if answer.is_broken:
         yield "JSON at the end of an answer cannot be read", quoted(answer.prose[-QUOTE_CHARACTERS:])
-    words = _WORD.findall(answer.prose.casefold())
-    if not answer.block and (not any(word.isalnum() for word in words) or " ".join(words) in _NO_CONTENT):
+    words = _words(answer.prose)
+    if not answer.block and (not words or " ".join(words[:_NO_CONTENT_WORDS]) in _NO_CONTENT):
         yield "answer has no content", quoted(answer.prose)
-    asked = _WORD.findall(question.casefold())
+    asked = _words(question)
     if len(asked) > _FEWEST_WORDS and words[: len(asked)] == asked:
         yield "answer repeats its question", quoted(answer.prose)
     if _is_cut(answer.prose):
@@ -216,8 +242,17 @@ def _is_cut(prose: str) -> bool:
     last = prose.rstrip().rpartition("\n")[2]
     if last.endswith((",", "(", "[", "{")):
         return True
+    if not last[-1:].isalpha():
+        return False
     words = _WORD.findall(last)
-    return len(words) > _FEWEST_WORDS and last[-1].isalpha() and words[-1] in _NEEDS_MORE
+    return len(words) > _FEWEST_WORDS and words[-1] in _NEEDS_MORE
+
+
+def _has_markdown(prose: str) -> bool:
+    if "\n" not in prose and "**" not in prose:
+        # Text in one line can only have a mark at its start.
+        return bool(_MARKDOWN.match(prose))
+    return bool(_MARKDOWN.search(prose))
 
 
 def _is_open(prose: str) -> bool:
@@ -259,7 +294,16 @@ def _keys(body: str) -> tuple[str, bool]:
 
 
 def _sentences(text: str) -> list[str]:
-    return [sentence for sentence in _SENTENCE_END.split(text) if sentence.strip()] or [text]
+    is_wide = not text.isascii() and _WIDE_STOP.search(text)
+    end = _WIDE_SENTENCE_END if is_wide else _SENTENCE_END
+    return [sentence for sentence in end.split(text) if sentence.strip()] or [text]
+
+
+def _words(text: str) -> list[str]:
+    """Words of a text without case."""
+    if text.isascii():
+        return text.lower().encode().translate(_WORDS_OF_ASCII).decode().split()
+    return _WORD.findall(text.casefold())
 
 
 def _joined(texts: Sequence[str]) -> str:
@@ -270,7 +314,7 @@ def _joined(texts: Sequence[str]) -> str:
 
 def _hash(text: str) -> int:
     """Hash of the words of a text; 0 if they are too few to say anything."""
-    words = _WORD.findall(text.casefold())
+    words = _words(text)
     return _hash_text(" ".join(words)) if len(words) >= _FEWEST_WORDS else 0
 
 

@@ -1,10 +1,11 @@
 """What a question is about, which property of it is asked for, and what turns its meaning."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
+from functools import lru_cache
 
-from tinsmith.model.facts.sentences import content_words, sides_of
-from tinsmith.model.facts.words import Token, plain, stem, tokens_of
+from tinsmith.model.facts.sentences import content_word, sides_of
+from tinsmith.model.facts.words import plain, stem, tokens_of, words_of
 
 _GLOSS = re.compile(r"\([^)]*\)")
 
@@ -107,26 +108,44 @@ def topic_words(question: str) -> frozenset[str]:
     """Stems and numbers of a question that tell what it is about."""
     kept = []
     before = ""
-    for token in _tokens(_GLOSS.sub(" ", plain(question))):
-        lower = token.lower
+    for kind, text in _words_with_kinds(_GLOSS.sub(" ", plain(question))):
+        lower = text.casefold()
         if not (lower in _ASKING or (lower in _DEGREES and before in _INTERROGATIVES)):
-            head = _COMPOUND_HEAD.search(lower) if len(lower) >= _MIN_COMPOUND else None
-            kept.append(Token(token.kind, token.text[: head.start()], token.start, token.end) if head else token)
+            kept.append((kind, _without_head(text)))
         before = lower
     return _specific(kept)
 
 
+@lru_cache(maxsize=100_000)
+def _without_head(word: str) -> str:
+    lower = word.casefold()
+    head = _COMPOUND_HEAD.search(lower) if len(lower) >= _MIN_COMPOUND else None
+    return word[: head.start()] if head else word
+
+
 def specific_words(text: str) -> frozenset[str]:
     """Stems and numbers of plain text, without words of grammar and units. Parts of a compound with hyphens count."""
-    return _specific([token for token in _tokens(text) if token.lower not in _GERMAN])
+    return _specific((kind, word) for kind, word in _words_with_kinds(text) if not _is_german(word))
 
 
-def _tokens(text: str) -> list[Token]:
-    return tokens_of(text.replace("-", " "))
+def _words_with_kinds(text: str) -> list[tuple[str, str]]:
+    return words_of(text.replace("-", " "))
 
 
-def _specific(tokens: Collection[Token]) -> frozenset[str]:
-    return (content_words(tokens) | {token.text for token in tokens if token.kind == "number"}) - _UNIT_WORDS
+@lru_cache(maxsize=100_000)
+def _is_german(word: str) -> bool:
+    return word.casefold() in _GERMAN
+
+
+def _specific(words: Iterable[tuple[str, str]]) -> frozenset[str]:
+    specific = set()
+    for kind, word in words:
+        if kind == "word":
+            specific.add(content_word(word))
+        elif kind == "number":
+            specific.add(word)
+    specific.discard("")
+    return frozenset(specific - _UNIT_WORDS)
 
 
 def negations(question: str) -> frozenset[str]:

@@ -15,7 +15,7 @@ from tinsmith.core.field_map import FieldMap
 from tinsmith.data.read.piece import category_from_name
 from tinsmith.data.read.record import Record, Unusable
 from tinsmith.data.read.shapes import plain_name, shaped
-from tinsmith.data.unicode import character_names, with_newlines, with_punctuation, without_hidden
+from tinsmith.data.unicode import character_names, is_simple, with_newlines, with_punctuation, without_hidden
 from tinsmith.model.conversations import Conversation, Message, role_problem
 from tinsmith.model.families import GEMMA3, LLAMA3, QWEN2_5, QWEN3, SMOLLM2
 from tinsmith.model.message_text import token_pattern
@@ -99,6 +99,16 @@ def _clean(text: str, where: str, changes: list[Repair]) -> str:
 
     Hidden characters go first: they keep letters and accents from being joined.
     """
+    normal = text if is_simple(text) else _normal(text, where, changes)
+    trimmed = normal.strip()
+    if trimmed != normal:
+        changes.append(Repair("surrounding space removed", where))
+    if TURN_MARKERS and "<" in trimmed and (marker := TURN_MARKERS.search(trimmed)):
+        raise Unusable("the text has a marker of a turn in a chat format", f"{where} has {marker.group()!r}")
+    return trimmed
+
+
+def _normal(text: str, where: str, changes: list[Repair]) -> str:
     _refuse_surrogates(text, where)
     cleaned = with_newlines(text)
     if cleaned != text:
@@ -112,16 +122,13 @@ def _clean(text: str, where: str, changes: list[Repair]) -> str:
     normal = unicodedata.normalize("NFC", visible)
     if normal != visible:
         changes.append(Repair("Unicode normalised to NFC", where))
-    trimmed = normal.strip()
-    if trimmed != normal:
-        changes.append(Repair("surrounding space removed", where))
-    if TURN_MARKERS and (marker := TURN_MARKERS.search(trimmed)):
-        raise Unusable("the text has a marker of a turn in a chat format", f"{where} has {marker.group()!r}")
-    return trimmed
+    return normal
 
 
 def _clean_name(name: str, what: str, changes: list[Repair]) -> str:
     """An id or category in NFC, in one line, without hidden characters. Adds to `changes`."""
+    if is_simple(name):
+        return plain_name(name)
     _refuse_surrogates(name, what)
     visible, hidden = without_hidden(name)
     if hidden:

@@ -26,8 +26,11 @@ PERSON = "person"
 _WHO = re.compile(r"\s*(?:who|vem|vilka|wer)\b", re.IGNORECASE)
 _NAME = re.compile(r"(?<![\w.])[A-ZÅÄÖÜÉ]\w+(?:-[A-Z]\w+)?(?: (?:(?:von|van|de|af) )?[A-ZÅÄÖÜÉ]\w+(?:-[A-Z]\w+)?)+")
 _TITLES = frozenset("Dr Prof Mr Mrs Ms Doctor Professor Doktor Herr Frau Fru".split())
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
-_MAY_STATE_NUMBERS = re.compile(r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"\s(?:(?<=[.!?;]\s)\s*|(?<=\n)\n*)")
+"""Space after a full stop, or line ends. It starts with a space, which the search can jump to."""
+_DIGIT = re.compile(r"\d")
+_SPELLED = re.compile(r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b", re.IGNORECASE)
+_SPELLED_WORDS = "two three four five six seven eight nine ten eleven twelve".split()
 _POLARITY = re.compile(
     r"\W*(?:(?:unfortunately|sorry|tyvärr|leider|lamentablemente|malheureusement)\W+)?"
     r"(?:(?P<yes>yes|yep|yeah|ja|jo|sí|si|oui|sim)|(?P<no>no|nope|not|nej|inte|nein|nicht|non|não))\b",
@@ -84,9 +87,7 @@ def statements(conversation: Conversation) -> np.ndarray:
         text = plain(answer)
         if name := person(question, text):
             rows.append(_row(turn, PERSON, topic, [name], ()))
-        for sentence in _SENTENCE_END.split(text):
-            if not _MAY_STATE_NUMBERS.search(sentence):
-                continue
+        for sentence in _sentences_with_numbers(text):
             by_unit: dict[str, list[str]] = {}
             for number in find_numbers(sentence):
                 if number not in given:
@@ -98,6 +99,16 @@ def statements(conversation: Conversation) -> np.ndarray:
     return np.array(rows, np.uint32).reshape(-1, WIDTH)
 
 
+def _sentences_with_numbers(text: str) -> list[str]:
+    """Sentences of plain text that have a digit or a spelled-out number."""
+    lower = text.lower()
+    pattern = _SPELLED if any(word in lower for word in _SPELLED_WORDS) else _DIGIT
+    if not pattern.search(text):
+        return []
+    return [sentence for sentence in _SENTENCE_END.split(text) if pattern.search(sentence)]
+
+
+@lru_cache(maxsize=100_000)
 def word_hash(word: str) -> int:
     """A number above 0, the same for most inflections of a word."""
     key = word if word[0].isdigit() else word[:_KEY_LETTERS]

@@ -40,6 +40,11 @@ _WINDOWS_1252 = {
 }
 
 
+def is_simple(text: str) -> bool:
+    r"""Whether a text has only printable ASCII and \n, so that nothing in it is hidden or has another form."""
+    return text.isascii() and (text.isprintable() or text.replace("\n", "").isprintable())
+
+
 def with_newlines(text: str) -> str:
     r"""`text` with \n for every other line end, Unicode's separators and form feeds too."""
     return _LINE_END.sub("\n", text)

@@ -7,6 +7,7 @@ times, dates, bounds and what a number belongs to.
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 _UNITS = {
     "%": "%|percent|per cent|procent",
@@ -113,6 +114,7 @@ def _value(body: str, multiplier: str | None) -> Decimal:
     return value * _MULTIPLIERS[multiplier.strip()] if multiplier else value
 
 
+@lru_cache(maxsize=10_000)
 def _unit(spelling: str | None) -> str:
     if not spelling:
         return ""

@@ -80,16 +80,21 @@ def sentence_at(sentences: Sequence[Sentence], place: int) -> int:
 
 def content_words(tokens: Collection[Token]) -> frozenset[str]:
     """Stems of the words that say what something is about."""
-    skipped = words("grammar", "words") | words("grammar", "generic") | words("grammar", "generic_nouns")
-    return frozenset(
-        stem(token.text)
-        for token in tokens
-        # Without `'s`, and without `'ll` and the like after a pronoun.
-        if token.kind == "word"
-        and token.lower.split("'")[0] not in skipped
-        and len(token.text) > 1
-        and "n't" not in token.lower
-    )
+    return frozenset(filter(None, [content_word(token.text) for token in tokens if token.kind == "word"]))
+
+
+@lru_cache(maxsize=100_000)
+def content_word(word: str) -> str:
+    """The stem of a word, if it says what something is about; else empty."""
+    lower = word.casefold()
+    # Without `'s`, and without `'ll` and the like after a pronoun.
+    is_content = lower.split("'")[0] not in _skipped_words() and len(word) > 1 and "n't" not in lower
+    return stem(word) if is_content else ""
+
+
+@cache
+def _skipped_words() -> frozenset[str]:
+    return words("grammar", "words") | words("grammar", "generic") | words("grammar", "generic_nouns")
 
 
 def sides_of(tokens: Collection[Token]) -> frozenset[tuple[str, int]]:

@@ -3,8 +3,8 @@
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 _TOKEN = re.compile(
     r"(?P<address>(?:https?://|www\.)[^\s<>()\[\]\"']+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\b[\w-]+\.(?:com|org|net|se|eu|de)\b(?:/\S*)?)"
@@ -13,8 +13,13 @@ _TOKEN = re.compile(
     r"|(?P<sign>\S)",
     re.IGNORECASE,
 )
+_JSON = json.JSONDecoder()
 _TAG = re.compile(r"</?[A-Za-z][\w-]*>")
 _LIST_MARK = re.compile(r"^[ \t]*(?:[-*\u2022#>]+|\d{1,2}[.)])[ \t]+", re.MULTILINE)
+_DASH = re.compile(r"[\u2010-\u2012\u2212]")
+_SPACES = re.compile(r"[^\S\n ][^\S\n]*| [^\S\n]+")
+"""Space within a line that is not already a single plain space."""
+_ASCII_SPACES = re.compile(r"[\t\r\x0b\x0c\x1c-\x1f]")
 _FRACTIONS = {"\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4", "\u2153": "1/3", "\u2154": "2/3"}
 _SUFFIXES = sorted(
     "ies es s ing ed er ers est ly arna erna orna ar or en et n a na t ade ande ning ningen as is ets ens".split(),
@@ -23,8 +28,7 @@ _SUFFIXES = sorted(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word, number, sign or address with its place in the plain text."""
 
     kind: str
@@ -32,11 +36,8 @@ class Token:
     text: str
     start: int
     end: int
-
-    @property
-    def lower(self) -> str:
-        """The text without case."""
-        return self.text.casefold()
+    lower: str
+    """The text without case."""
 
 
 def plain(text: str) -> str:
@@ -48,19 +49,24 @@ def plain(text: str) -> str:
     for sign, spelled in _FRACTIONS.items():
         text = text.replace(sign, f" {spelled}")
     text = unicodedata.normalize("NFKC", text).replace("\u2019", "'").replace("\u2018", "'").replace("\u2044", "/")
-    text = re.sub(r"[\u2010-\u2012\u2212]", "-", text)
+    is_ascii = text.isascii()
+    if not is_ascii:
+        text = _DASH.sub("-", text)
     text = text.replace("**", "").replace("__", "").replace("\u00d7", "x")
-    text = _LIST_MARK.sub("\u2022 ", text)
-    return re.sub(r"[^\S\n]+", " ", text)
+    # Only the first line of text in one line can have a mark, so the rest need not be searched.
+    text = _LIST_MARK.sub("\u2022 ", text) if "\n" in text or _LIST_MARK.match(text) else text
+    has_only_single_spaces = is_ascii and "  " not in text and not _ASCII_SPACES.search(text)
+    return text if has_only_single_spaces else _SPACES.sub(" ", text)
 
 
 def _without_json(text: str) -> str:
-    decoder = json.JSONDecoder()
+    if "{" not in text:
+        return text
     pieces, at = [], 0
     while (start := text.find("{", at)) >= 0:
         pieces.append(text[at:start])
         try:
-            _, at = decoder.raw_decode(text, start)
+            _, at = _JSON.raw_decode(text, start)
             pieces.append("\n")
         except ValueError:  # A brace that opens no JSON object is ordinary text.
             pieces.append("{")
@@ -71,7 +77,15 @@ def _without_json(text: str) -> str:
 
 def tokens_of(text: str) -> list[Token]:
     """Tokens of `plain` text."""
-    return [Token(str(match.lastgroup), match.group(), *match.span()) for match in _TOKEN.finditer(text)]
+    return [
+        Token(str(match.lastgroup), text := match.group(), *match.span(), text.casefold())
+        for match in _TOKEN.finditer(text)
+    ]
+
+
+def words_of(text: str) -> list[tuple[str, str]]:
+    """Kind and text of each token of `plain` text."""
+    return [(str(match.lastgroup), match.group()) for match in _TOKEN.finditer(text)]
 
 
 def folded(text: str) -> str:
