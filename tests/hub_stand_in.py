@@ -1,8 +1,9 @@
-"""A stand-in for the Hugging Face Hub on this machine: one repository or Space that can be created and changed."""
+"""A stand-in for the Hugging Face Hub on this machine: one model, data set or Space that can be created and changed."""
 
 import base64
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,12 @@ class StandInHub:
         self.ignored: set[str] = set()
         """Files that the repository's own .gitignore keeps out."""
         self.url = ""
+        self.card: dict = {}
+        """What the README declares."""
+        self.revisions: set[str] = set()
+        """Names of the newest commit besides `main`."""
+        self.listed_sha256: dict[str, str] = {}
+        """Digests of large files that differ from the files."""
 
     @property
     def sent(self) -> list[tuple[str, str]]:
@@ -53,8 +60,10 @@ class StandInHub:
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and headers."""
-        # A Space has the same addresses below `spaces`.
-        path = path.replace("/api/spaces/", "/api/models/").removeprefix("/spaces")
+        # A Space has the same addresses below `spaces`, a data set below `datasets`.
+        path = (
+            re.sub("^/api/(?:spaces|datasets)/", "/api/models/", path).removeprefix("/spaces").removeprefix("/datasets")
+        )
         if path == f"/api/models/{NAME}/commits/main":
             return _json(
                 [
@@ -71,9 +80,15 @@ class StandInHub:
             return _json({})
         if not self.exists or NAME not in path:
             return 404, b"{}", {"X-Error-Code": "RepoNotFound"}
-        if path == f"/api/models/{NAME}":
-            siblings = [{"rfilename": name} for name in self.files]
-            return _json({"id": NAME, "sha": self.head, "private": self.private, "siblings": siblings})
+        if path in (
+            f"/api/models/{NAME}",
+            *(f"/api/models/{NAME}/revision/{name}" for name in (self.head, "main", *self.revisions)),
+        ):
+            siblings = [{"rfilename": name, **self._stored(name)} for name in self.files]
+            known = {"id": NAME, "sha": self.head, "private": self.private, "cardData": self.card}
+            return _json({**known, "siblings": siblings})
+        if path.startswith(f"/api/models/{NAME}/revision/"):
+            return 404, b"{}", {"X-Error-Code": "RevisionNotFound"}
         if path.startswith(f"/api/models/{NAME}/tree/"):
             return _json([self._listed(name) for name in self.files])
         if path == f"/api/models/{NAME}/preupload/main":
@@ -100,12 +115,18 @@ class StandInHub:
         return _json({"url": f"{self.url}/{NAME}"})
 
     def _listed(self, name: str) -> dict:
+        return {"type": "file", "path": name, "oid": _git_sha1(self.files[name]), **self._stored(name)}
+
+    def _stored(self, name: str) -> dict:
+        """Size of a file, and its digest if it is large."""
         content = self.files[name]
-        listed = {"type": "file", "path": name, "size": len(content), "oid": _git_sha1(content)}
-        if len(content) > LARGE_BYTES:
-            sha256 = hashlib.sha256(content).hexdigest()
-            listed["lfs"] = {"oid": sha256, "size": len(content), "pointerSize": 130}
-        return listed
+        if len(content) <= LARGE_BYTES:
+            return {"size": len(content)}
+        sha256 = self.listed_sha256.get(name, hashlib.sha256(content).hexdigest())
+        return {
+            "size": len(content),
+            "lfs": {"oid": sha256, "sha256": sha256, "size": len(content), "pointerSize": 130},
+        }
 
     def _mode(self, file: dict) -> dict:
         mode = "lfs" if file["size"] > LARGE_BYTES else "regular"

@@ -321,6 +321,18 @@ def test_a_broken_promise_of_a_stage_is_named(tmp_path):
         run_stage(render_card, CardConfig(), run, "tea-bot", run.root)
 
 
+def test_a_data_set_of_the_hub_is_named_with_its_commit_and_licence(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "tea-bot")
+    path = run.stage("data") / "report.json"
+    address = f"https://huggingface.co/datasets/tea/prices/tree/{'0a' * 20}"
+    hub = {"id": "tea/prices", "revision": "0a" * 20, "part": "", "license": "cc-by-4.0", "address": address}
+    write_json(path, {**read_json(path), "hub": hub})
+    page = (write_card(run, monkeypatch) / "README.md").read_text()
+    named = f"- **Data Set of the Hugging Face Hub**: [tea/prices]({address}) at commit {'0a' * 20}"
+    assert f"{named}; licence that it gives: cc-by-4.0\n- **Categories**" in page
+    assert "Hugging Face Hub" not in (write_card(write_run(tmp_path / "other"), monkeypatch) / "README.md").read_text()
+
+
 def test_words_of_others_cannot_change_the_structure(tmp_path, monkeypatch):
     author = {**AUTHOR, "domain": "tea\n## Not a heading | <script>", "title": "`x` [y](z)"}
     run = write_run(tmp_path / "tea-bot", author=author)

@@ -82,6 +82,16 @@ def test_what_the_author_left_out_is_left_out(run):
     assert "Source" not in tree["description"]
 
 
+def test_a_data_set_of_the_hub_is_named_with_its_commit_and_the_licence_it_gives(run):
+    report = read_json(run.stage("data") / "report.json")
+    address = f"https://huggingface.co/datasets/tea/prices/tree/{'0a' * 20}"
+    hub = {"id": "tea/prices", "revision": "0a" * 20, "part": "", "license": "cc-by-4.0", "address": address}
+    write_json(run.stage("data") / "report.json", {**report, "license": "", "hub": hub})
+    tree = json.loads(croissant_of(run, **{**AUTHOR, "datasets": ["tea/prices", "tea/more"]}))
+    assert tree["isBasedOn"] == [address, "https://huggingface.co/datasets/tea/more"]
+    assert tree["license"] == "https://spdx.org/licenses/CC-BY-4.0"
+
+
 def test_without_data_there_is_no_file(tmp_path):
     assert croissant_of(write_run(tmp_path / "tea-bot", ("base",))) is None
 

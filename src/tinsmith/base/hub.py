@@ -1,23 +1,21 @@
 """Download one commit of a model from the Hugging Face Hub, and only the files that tinsmith reads."""
 
-import errno
-import glob
 import re
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from tinsmith.base.license import from_readme
 from tinsmith.base.license_files import folder_files, is_license_name
 from tinsmith.base.source import Source
 from tinsmith.base.weights import only_pickles
 from tinsmith.core.errors import BaseModelError
+from tinsmith.core.hub import Repository, Unreachable, fetch_snapshot
 from tinsmith.core.run_dir import file_sha256
 
 _WANTED = """*.safetensors *.safetensors.index.json config.json generation_config.json tokenizer.json
     tokenizer_config.json special_tokens_map.json chat_template.jinja README.md""".split()
 """Top-level files to download, besides licences. Subfolders contain the same weights in other formats."""
-
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 _OFFLINE_HINT = (
     "Check the network (and that HF_HUB_OFFLINE is not set), or download the model elsewhere and set base.model to "
@@ -59,47 +57,17 @@ def fetch_from_hub(repository: str, revision: str) -> Source:
 
 def _snapshot(repository: str, revision: str) -> tuple[Path, dict[str, str]]:
     """The snapshot folder, named after its commit, and the sha256 that the Hub lists for each large file."""
-    import huggingface_hub
-    from huggingface_hub import errors
+    asked = Repository("model", repository, revision, "base.revision", BaseModelError)
 
-    where = f"hf:{repository}" + (f" at revision {revision!r}" if revision else "")
+    def choose(names: list[str], card: dict[str, Any]) -> list[str]:
+        _require_safetensors(asked.where, names)
+        return [name for name in names if _is_wanted(name)]
+
     try:
-        info = huggingface_hub.HfApi().model_info(repository, revision=revision or None, files_metadata=True)
-        siblings = info.siblings or []
-        names = [sibling.rfilename for sibling in siblings]
-        _require_safetensors(where, names)
-        wanted = [glob.escape(name) for name in names if _is_wanted(name)]
-        folder = huggingface_hub.snapshot_download(repository, revision=info.sha, allow_patterns=wanted)
-        return Path(folder), {s.rfilename: s.lfs.sha256 for s in siblings if s.lfs is not None}
-    except errors.GatedRepoError as error:
-        raise BaseModelError(
-            f"{where}: access is restricted by its owner",
-            f"Accept its terms on https://huggingface.co/{repository}, then: hf auth login",
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise BaseModelError(f"{where}: no such branch, tag or commit", "Check base.revision.") from error
-    except errors.RepositoryNotFoundError as error:
-        raise BaseModelError(
-            f"{where}: no such model, or it is private", "Check the name, or: hf auth login"
-        ) from error
-    except errors.HFValidationError as error:
-        raise BaseModelError(f"{where}: not a model name", "Write it as hf:organisation/name.") from error
-    except (OSError, *_http_errors()) as error:
-        # Offline mode is an OSError.
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            raise
-        return _cached_snapshot(where, repository, revision, error), {}
-
-
-def _http_errors() -> tuple[type[Exception], ...]:
-    """Classes of the Hub client's connection errors.
-
-    Refused connections and timeouts raise errors of the HTTP library that the client uses. The client has switched
-    libraries before, so take that library's error class from the bases of `HfHubHTTPError`.
-    """
-    from huggingface_hub import errors
-
-    return tuple(base for base in errors.HfHubHTTPError.__bases__ if issubclass(base, Exception))
+        snapshot = fetch_snapshot(asked, choose)
+    except Unreachable as error:
+        return _cached_snapshot(asked.where, repository, revision, error), {}
+    return snapshot.folder, snapshot.sha256s
 
 
 def _cached_snapshot(where: str, repository: str, revision: str, cause: Exception) -> Path:
@@ -115,14 +83,10 @@ def _cached_snapshot(where: str, repository: str, revision: str, cause: Exceptio
         folder = None
     if folder is None or not re.fullmatch(r"[0-9a-f]{40}", folder.name):
         raise BaseModelError(
-            f"{where}: the Hugging Face Hub cannot be reached and its cache lacks the model ({_first_line(cause)})",
+            f"{where}: the Hugging Face Hub cannot be reached and its cache lacks the model ({cause})",
             _OFFLINE_HINT,
         ) from cause
     return folder
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _is_wanted(name: str) -> bool:

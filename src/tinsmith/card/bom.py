@@ -177,7 +177,9 @@ def _recorded_settings(facts: Facts) -> dict[str, str]:
 def _data(facts: Facts) -> Iterator[Tree]:
     """The splits of the conversations. Their hashes identify them; they are not published."""
     report = facts.evidence.record("data", "report.json") or {}
-    license = report.get("license")
+    hub = report.get("hub") or {}
+    license = report.get("license") or hub.get("license")
+    source = report.get("source") or hub.get("address")
     for split in _SPLITS:
         sha256 = facts.evidence.sha256(f"data/{split}.jsonl")
         if sha256 is None:
@@ -191,7 +193,7 @@ def _data(facts: Facts) -> Iterator[Tree]:
             "description": description,
             "hashes": [{"alg": "SHA-256", "content": sha256}],
             **_licenses(License(license, "") if license else None),
-            "data": [{"type": "dataset", "name": f"{split}.jsonl", "description": report.get("source") or description}],
+            "data": [{"type": "dataset", "name": f"{split}.jsonl", "description": source or description}],
         }
 
 

@@ -61,14 +61,16 @@ def croissant(facts: Facts, name: str) -> bytes | None:
         "name": f"Conversations of {citation.title}",
         "description": " ".join(part for part in (total, source, _UNPUBLISHED) if part),
     }
-    if license := report.get("license"):
+    hub = report.get("hub") or {}
+    if license := report.get("license") or hub.get("license"):
         tree["license"] = f"https://spdx.org/licenses/{id}" if (id := spdx_id(license)) else license
     if language := report.get("language"):
         tree["inLanguage"] = language
     if is_address(citation.url):
         tree["url"] = citation.url
-    if facts.config.datasets:
-        tree["isBasedOn"] = [f"https://huggingface.co/datasets/{id}" for id in facts.config.datasets]
+    named = [f"https://huggingface.co/datasets/{id}" for id in facts.config.datasets if id != hub.get("id")]
+    if based_on := [*([hub["address"]] if hub else ()), *named]:
+        tree["isBasedOn"] = based_on
     tree["distribution"] = [_file(split, n, _sha256(facts, split) or "") for split, n in splits.items()]
     tree["recordSet"] = [_record_set(split, n) for split, n in splits.items()]
     return (json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -20,13 +20,14 @@ def front_matter(facts: Facts, title: str) -> str:
     base_id = facts.raw("base", "base.json", "id") or ""
     is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", base_id) is not None
     language = facts.raw("data", "report.json", "language")
+    hub_id = facts.raw("data", "report.json", "hub.id")
     results = _eval_results(facts)
     data = ModelCardData(
         language=language or None,
         **license_metadata(facts),
         library_name="transformers.js",
         pipeline_tag="text-generation",
-        datasets=list(facts.config.datasets) or None,
+        datasets=list(dict.fromkeys((*([hub_id] if hub_id else ()), *facts.config.datasets))) or None,
         base_model=base_id if is_hub_id else None,
         base_model_relation="finetune" if is_hub_id else None,
         tags=_tags(facts),

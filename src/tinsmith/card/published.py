@@ -39,7 +39,7 @@ def _as_is(value: Any, evidence: Evidence) -> Any:
 
 def _report(report: dict[str, Any], evidence: Evidence) -> dict[str, Any]:
     """Counts, categories and steps; of what was left out only how much."""
-    names = ("data", "categories", "splits", "steps", "records", "language", "source", "license")
+    names = ("data", "categories", "splits", "steps", "records", "language", "source", "license", "hub")
     kept = {key: report[key] for key in names if key in report}
     return kept | {"contradictions": [{}] * len(report["contradictions"])}
 

@@ -42,7 +42,7 @@ class DataConfig(Section):
     """Which conversations to learn from, and how to split them."""
 
     path: Text = ""
-    """A file or folder of conversations, relative to the configuration file; `docs/data.md` lists the formats."""
+    """A file or folder of conversations, relative to the configuration file, or `hf:org/name`; see `docs/data.md`."""
     fields: FieldMap = FieldMap()
     """Names of the fields of your records, for shapes that are not known: `question`, `answer`, `context`, `system`,
     `category`, `id`, `messages`, `role`, `content`, `assistant`; see `docs/data.md`."""

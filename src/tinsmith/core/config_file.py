@@ -164,7 +164,8 @@ def _set_key(tree: dict[str, Any], key: str, value: Any) -> None:
 
 def _with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
     updates: dict[str, Any] = {}
-    data = {key: str(folder / path) for key in ("path", "documents") if (path := getattr(config.data, key))}
+    paths = {"path": config.data.path, "documents": config.data.documents}
+    data = {key: str(folder / path) for key, path in paths.items() if path and not path.startswith("hf:")}
     if data:
         updates["data"] = config.data.model_copy(update=data)
     keys = ("questions", "wordings", "encoder")

@@ -48,6 +48,8 @@ class DataReport:
 
     data: str
     """Last component of the data path. The folders above it are private."""
+    hub: dict[str, str] | None
+    """Id, commit, part, licence and address of a data set of the Hugging Face Hub."""
     system_prompt: str
     """The most common one, or empty."""
     categories: tuple[Category, ...]

@@ -16,6 +16,7 @@ from tinsmith.data.advice import UNUSED_FIELDS
 from tinsmith.data.changes import WHAT, ChangeLog
 from tinsmith.data.combine import Combined, Places, combine, drop_duplicates
 from tinsmith.data.fit import write_tokens
+from tinsmith.data.hub import Located, check_digests, locate
 from tinsmith.data.pieces import Part, PartResult, PieceSettings, changes_path, divide, process_part
 from tinsmith.data.ray_engine import on_ray, ray_address
 from tinsmith.data.read.find import find_pieces
@@ -42,6 +43,7 @@ class _Prepared:
     """Results of all steps; the rows stay in `store`."""
 
     config: DataConfig
+    located: Located
     found: Found
     result: PartResult
     masks: Masks
@@ -88,13 +90,16 @@ def check_data(config: DataConfig, seed: int) -> DataReport:
 def _prepare(config: DataConfig, seed: int, model_dir: Path | None, folder: Path, changes: Path) -> _Prepared:
     if not config.path:
         raise DataError("data.path is empty", "Set data.path to a file or folder of conversations.")
-    found = find_pieces(config.path, config.fields)
+    located = locate(config.path)
+    found = find_pieces(str(located.path), config.fields, located.only)
+    check_digests(located, found.files)
+    found.unused += [Unused(f"{located.place}/{name}", "other files of the repository") for name in located.others]
     masks = Masks(mask_key(found.files.values()), Public.of(config.privacy_allow, [config.system_prompt]))
     settings = PieceSettings(model_dir, config.max_tokens, config.system_prompt, config.fields, config.privacy, masks)
     parts = divide(found.pieces, folder, settings)
     result = PartResult(items=[*found.unused, *found.problems, *found.notes])
     result.merge(_process(parts))
-    _refuse_problems(config, result)
+    _refuse_problems(config, located, result)
     with replacing(changes) as unfinished, unfinished.open("w", encoding="utf-8", newline="\n") as file:
         for part in parts:
             with changes_path(folder, part.number).open(encoding="utf-8", newline="\n") as one:
@@ -105,7 +110,7 @@ def _prepare(config: DataConfig, seed: int, model_dir: Path | None, folder: Path
         combined = drop_duplicates(store, places, log)
         _refuse_too_few(result, len(combined.rows))
         combine(store, combined, config, seed, places, log)
-    return _Prepared(config, found, result, masks, store, combined, "tokens" if model_dir else "characters")
+    return _Prepared(config, located, found, result, masks, store, combined, "tokens" if model_dir else "characters")
 
 
 def _process(parts: list[Part]) -> PartResult:
@@ -129,21 +134,19 @@ def _process(parts: list[Part]) -> PartResult:
     return merged
 
 
-def _refuse_problems(config: DataConfig, result: PartResult) -> None:
+def _refuse_problems(config: DataConfig, located: Located, result: PartResult) -> None:
     """Stop if the data cannot be used, and name all problems at once.
 
     Raises:
         DataError: broken files; unusable records with `drop_invalid = false`; more unusable records than
             `max_dropped`; or nothing left.
     """
-    path = Path(config.path)
-    root = path if path.is_dir() else path.parent
     # Records left out because of personal data are left out on purpose.
     wanted = result.counts["valid"] - result.counts["protected"]
     dropped, read = result.tally.records["dropped"] - wanted, result.counts["read"]
-    examples = [f"{root / change.place}: {change.text}" for change in result.tally.examples("dropped")]
+    examples = [f"{located.place}/{change.place}: {change.text}" for change in result.tally.examples("dropped")]
     unusable = [] if config.drop_invalid else examples
-    problems = [f"{root}/{item}" for item in result.items if isinstance(item, Problem)]
+    problems = [f"{located.place}/{item}" for item in result.items if isinstance(item, Problem)]
     if problems or unusable:
         count = len(problems) + (0 if config.drop_invalid else dropped)
         hint = "Correct these places."
@@ -151,8 +154,9 @@ def _refuse_problems(config: DataConfig, result: PartResult) -> None:
             hint = "Correct these places, or set data.drop_invalid = true to leave such records out."
         raise DataError(f"{count} problem(s) in the data\n{listing(problems + unusable, count=count)}", hint)
     if not result.counts["rows"]:
+        shown = listing(examples, count=dropped)
         raise DataError(
-            f"none of the {read} record(s) in {path} is a usable conversation\n{listing(examples, count=dropped)}",
+            f"none of the {read} record(s) in {config.path} is a usable conversation\n{shown}",
             'A record looks like {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}.',
         )
     if dropped > config.max_dropped * read:
@@ -165,7 +169,7 @@ def _refuse_problems(config: DataConfig, result: PartResult) -> None:
             ),
             key=lambda item: -item[0],
         )
-        reasons = [f"{count:>6,}  {change.reason}, such as {root / change.place}" for count, change in groups]
+        reasons = [f"{count:>6,}  {change.reason}, such as {located.place}/{change.place}" for count, change in groups]
         raise DataError(
             f"{dropped:,} of {read:,} records cannot be used, more than data.max_dropped = {config.max_dropped:g} "
             f"allows\n{listing(reasons)}",
@@ -222,8 +226,10 @@ def _steps(prepared: _Prepared) -> Iterator[Step]:
 
 def _report(prepared: _Prepared) -> DataReport:
     config, result, combined = prepared.config, prepared.result, prepared.combined
+    hub = prepared.located.hub
     return DataReport(
-        data=Path(config.path).name,
+        data=prepared.located.name,
+        hub=hub.as_json() if hub else None,
         system_prompt=combined.system_prompt,
         categories=categories_of(combined.categories),
         splits={split: len(combined.splits[split]) for split in SPLITS},
@@ -233,7 +239,10 @@ def _report(prepared: _Prepared) -> DataReport:
         contradictions=combined.contradictions,
         survey=combined.survey,
         unused=tuple(_unused(result)),
-        notes=tuple(f"{item.file}: {item.text}" for item in result.items if isinstance(item, Note)),
+        notes=(
+            *([hub.note] if hub else ()),
+            *(f"{item.file}: {item.text}" for item in result.items if isinstance(item, Note)),
+        ),
         files=prepared.found.files,
         lengths_unit=prepared.lengths_unit,
         lengths=histogram(prepared.store.numbers(prepared.lengths_unit)[combined.rows]),

@@ -143,7 +143,9 @@ def _is_local(name: str) -> bool:
 
 
 def _data_settings(config: RunConfig) -> Any:
-    return {"seed": config.seed, **config.data.model_dump(mode="json", exclude={"path", "documents"})}
+    """The section, with the path only of a data set of the Hub; `_conversations` covers the content of files."""
+    outside = {"documents"} if config.data.path.startswith("hf:") else {"path", "documents"}
+    return {"seed": config.seed, **config.data.model_dump(mode="json", exclude=outside)}
 
 
 def answers_settings(config: RunConfig) -> dict[str, Any]:
@@ -236,7 +238,7 @@ def _base_files(config: RunConfig, run: RunDir) -> Any:
 
 
 def _conversations(config: RunConfig, run: RunDir) -> Any:
-    return _file_sha256s(Path(config.data.path))
+    return {} if config.data.path.startswith("hf:") else _file_sha256s(Path(config.data.path))
 
 
 def _received(config: RunConfig, run: RunDir) -> Any:

@@ -1,6 +1,7 @@
 """Find the files below the data path, hash them, and cut large ones into pieces."""
 
 import hashlib
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,13 @@ PIECE_BYTES = 8_000_000
 _BLOCK_BYTES = 1 << 20
 
 
-def find_pieces(path: str, fields: FieldMap | None = None) -> Found:
+def find_pieces(path: str, fields: FieldMap | None = None, only: Container[str] | None = None) -> Found:
     """The pieces of a file, or of all data files below a folder, sorted by name.
 
     Args:
         path: `data.path`.
         fields: `data.fields`.
+        only: Names of the files below a folder to read, None for all; others are not mentioned.
 
     Raises:
         DataError: the path does not exist, its name cannot be stored, or nothing in it can be read.
@@ -33,7 +35,8 @@ def find_pieces(path: str, fields: FieldMap | None = None) -> Found:
         raise DataError(f"{shown_name(root)}: its name {problem}", "Rename it, and set data.path to the new name.")
     found = Found()
     for name, file in [(root.name, root)] if root.is_file() else files_below(root, found):
-        _add(name, file, found)
+        if only is None or name in only:
+            _add(name, file, found)
     if not found.pieces and not found.problems:
         unused = listing([f"{item.name}: {item.reason}" for item in found.unused])
         raise DataError(f"no data file in {root}" + (f"\n{unused}" if unused else ": it is empty"), hint)
