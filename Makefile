@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: bench-private bench-mutations bench-mutation-score coverage demo test test-gpu test-long test-judge test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale bench-duplicates
+
+.PHONY: gpu-report bench-private bench-mutations bench-mutation-score coverage demo test test-gpu test-long test-judge test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale bench-duplicates
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -16,6 +17,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS)
 
 test: install nginx runtime croissant
 	$(PYTEST) -m 'not long' $(ARGS)
+
+# Training, INT4 and the page on this machine's GPU. ARGS=--rehearse does all of it on a processor, with few steps.
+gpu-report: install benchmarks/.venv-trl/installed benchmarks/browser_pages/node_modules/.package-lock.json
+	DATA='$(DATA)' $(BIN)/python benchmarks/gpu_report.py $(ARGS)
 
 # Every test, also those that are larger forms of what `make test` checks.
 test-long: install nginx runtime croissant

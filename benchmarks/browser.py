@@ -23,7 +23,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import HERE, SEED, data_path, environment, fine_tuned, publish, published, run_measured
 from int4_score import FLOAT32_CPU
@@ -154,15 +154,30 @@ def site(package: Path, gguf: Path | None = None) -> Generator[SiteServer]:
             yield server
 
 
-def measured(side: str, url: str, prompts: dict[str, Prompt], threads: int) -> dict[str, float]:
-    """Measure one side in a new browser: seconds to load and to the first token, tokens/s, MB fetched."""
-    context = PROMPT_TOKENS["long"] + 2 * NEW_TOKENS
-    with Browser(webgpu="none") as browser:
+def measured(
+    side: str,
+    url: str,
+    prompts: dict[str, Prompt],
+    threads: int,
+    adapter: Literal["none", "auto", "software"] = "none",
+    **loading: Any,
+) -> dict[str, float]:
+    """Measure one side in a new browser: seconds to load and to the first token, tokens/s, MB fetched.
+
+    Args:
+        adapter: The WebGPU adapter; `none` measures WASM.
+        loading: More for the page's `load`.
+    """
+    context = max(prompt.tokens for prompt in prompts.values()) + 2 * NEW_TOKENS
+    device = "wasm" if adapter == "none" else "webgpu"
+    with Browser(webgpu=adapter) as browser:
         page = browser.open(url)
         page.wait_for("globalThis.bench")
-        loading = {"threads": threads, "contextTokens": context, "modelUrl": "./model/", "device": "wasm"}
-        ready = page.evaluate(f"bench.load({json.dumps(loading)})", PATIENCE_SECONDS)
-        if ready["threads"] != threads:
+        asked = {"threads": threads, "contextTokens": context, "modelUrl": "./model/", "device": device} | loading
+        ready = page.evaluate(f"bench.load({json.dumps(asked)})", PATIENCE_SECONDS)
+        if ready.get("device", device) != device:
+            sys.exit(f"{side} runs on {ready['device']}, not {device}: {ready.get('notice')}")
+        if device == "wasm" and ready["threads"] != threads:
             sys.exit(f"{side} runs on {ready['threads']} threads, not {threads}")
         answered(page, prompts["short"], NEW_TOKENS)
         row = {"load": ready["seconds"]}

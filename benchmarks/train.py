@@ -19,7 +19,6 @@ from harness import HERE, data_path, environment, publish, run_measured
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes")
 WORK = HERE / ".work" / "train"
-EFFECTIVE_BATCH_SIZE = 8
 SEED = 17
 
 OURS: dict[str, dict[str, Any]] = {
@@ -30,9 +29,6 @@ OURS: dict[str, dict[str, Any]] = {
 
 Gemma spends half of its time on its vocabulary, so checkpointing the layers costs little there.
 """
-
-PEER_BATCH_SIZE = 2
-"""Conversations in one of the stock path's passes."""
 
 
 def main() -> None:
@@ -51,6 +47,10 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--models", default=",".join(OURS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="the first is not timed")
+    parser.add_argument("--effective-batch-size", type=int, default=8, help="conversations of an optimizer step")
+    parser.add_argument(
+        "--peer-batch-size", type=int, default=2, help="conversations in one of the stock path's passes"
+    )
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument(
         "--without-checkpointing",
@@ -96,10 +96,13 @@ def compare(model: str, arguments: argparse.Namespace) -> dict:
         "tokens_per_step": counts,
         "steps": arguments.steps,
         "learning_rate": arguments.learning_rate,
-        "effective_batch_size": EFFECTIVE_BATCH_SIZE,
+        "effective_batch_size": arguments.effective_batch_size,
         "settings": {
             "ours": OURS[model],
-            "stock": {"batch_size": PEER_BATCH_SIZE, "gradient_checkpointing": not arguments.without_checkpointing},
+            "stock": {
+                "batch_size": arguments.peer_batch_size,
+                "gradient_checkpointing": not arguments.without_checkpointing,
+            },
         },
     }
 
@@ -120,7 +123,7 @@ def prepare(work: Path, model: str, arguments: argparse.Namespace) -> None:
     data.mkdir()
     shutil.copy(work / "bench" / "data" / "val.jsonl", data)
     lines = (work / "bench" / "data" / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = len(lines) // EFFECTIVE_BATCH_SIZE * EFFECTIVE_BATCH_SIZE
+    whole = len(lines) // arguments.effective_batch_size * arguments.effective_batch_size
     (data / "train.jsonl").write_text("".join(lines[:whole]), encoding="utf-8")
     (work / "settings.json").write_text(
         json.dumps(
@@ -130,7 +133,7 @@ def prepare(work: Path, model: str, arguments: argparse.Namespace) -> None:
                     **OURS[model],
                     "backend": "peft",
                     "steps": arguments.steps,
-                    "grad_accum_steps": EFFECTIVE_BATCH_SIZE // OURS[model]["batch_size"],
+                    "grad_accum_steps": arguments.effective_batch_size // OURS[model]["batch_size"],
                     "learning_rate": arguments.learning_rate,
                     "schedule": "constant",
                     "warmup_fraction": 0.0,
@@ -154,9 +157,10 @@ def write_plan(work: Path, arguments: argparse.Namespace) -> dict:
 
     config, model_dir = TrainConfig(), work / "bench" / "base" / "model"
     train = load_tokenizer(model_dir).encode_all(read_jsonl(work / "data" / "train.jsonl"))
-    order = epoch_steps(len(train), EFFECTIVE_BATCH_SIZE, SEED, 0)[: arguments.steps]
+    size = arguments.effective_batch_size
+    order = epoch_steps(len(train), size, SEED, 0)[: arguments.steps]
     if len(order) < arguments.steps:
-        sys.exit(f"too few conversations for {arguments.steps} steps of {EFFECTIVE_BATCH_SIZE}")
+        sys.exit(f"too few conversations for {arguments.steps} steps of {size}")
     model = load_qlora(model_dir, config, choose_device(), SEED).model
     initial = {name: tensor.float().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
     save_file(initial, work / "initial.safetensors")
@@ -166,49 +170,56 @@ def write_plan(work: Path, arguments: argparse.Namespace) -> dict:
         "initial_adapter": str(work / "initial.safetensors"),
         "ids": [list(tokens.ids) for tokens in flat],
         "masks": [list(map(bool, tokens.mask)) for tokens in flat],
-        "order": [
-            list(range(start, start + EFFECTIVE_BATCH_SIZE)) for start in range(0, len(flat), EFFECTIVE_BATCH_SIZE)
-        ],
+        "order": [list(range(start, start + size)) for start in range(0, len(flat), size)],
         "rank": config.lora_rank,
         "alpha": config.lora_alpha,
         "target_modules": list(TARGET_MODULES),
         "steps": arguments.steps,
         "learning_rate": arguments.learning_rate,
-        "peer_batch_size": PEER_BATCH_SIZE,
-        "effective_batch_size": EFFECTIVE_BATCH_SIZE,
+        "peer_batch_size": arguments.peer_batch_size,
+        "effective_batch_size": size,
         "peer_checkpointing": not arguments.without_checkpointing,
     }
     (work / "plan.json").write_text(json.dumps(plan))
     return plan
 
 
-def run_ours(work: Path, counts: list[int]) -> dict:
-    out = work / "ours"
+def run_ours(work: Path, counts: list[int], name: str = "ours", untimed: int = 1) -> dict:
+    """Train with the settings in `work/settings.json`, or `work/NAME.settings.json` if there is one."""
+    out = work / name
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
+    own = work / f"{name}.settings.json"
     folders = [str(work / "bench" / "base"), str(work / "data"), str(out)]
-    command = [sys.executable, str(HERE / "train_ours.py"), str(work / "settings.json"), *folders]
-    _, peak_bytes = run_measured(command, work / "ours.log")
+    settings = str(own if own.exists() else work / "settings.json")
+    _, peak_bytes = run_measured(
+        [sys.executable, str(HERE / "train_ours.py"), settings, *folders], work / f"{name}.log"
+    )
     log = [json.loads(text) for text in (out / "log.jsonl").read_text().splitlines()]
     steps = [entry for entry in log if "step" in entry]
     if [entry["tokens"] for entry in steps] != counts:
         sys.exit(f"tinsmith trained on other conversations than planned: {[entry['tokens'] for entry in steps]}")
-    return summary([entry["seconds"] for entry in steps], [entry["loss"] for entry in steps], counts, peak_bytes)
+    record = json.loads((out / "train.json").read_text())
+    if record["hardware"]["gpu"]:
+        peak_bytes = record["peak_memory_bytes"]
+    losses = [entry["loss"] for entry in steps]
+    return summary([entry["seconds"] for entry in steps], losses, counts, peak_bytes, untimed)
 
 
-def run_peer(work: Path, python: Path, counts: list[int]) -> dict:
+def run_peer(work: Path, python: Path, counts: list[int], untimed: int = 1) -> dict:
     out = work / "stock"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     command = [str(python), str(HERE / "train_peer.py"), str(work / "plan.json"), str(out)]
-    _, peak_bytes = run_measured(command, work / "stock.log")
+    run_measured(command, work / "stock.log")
     result = json.loads((out / "result.json").read_text())
-    return summary(result["seconds"], result["losses"], counts, peak_bytes) | {"packages": result["packages"]}
+    row = summary(result["seconds"], result["losses"], counts, result["peak_bytes"], untimed)
+    return row | {"packages": result["packages"]}
 
 
-def summary(seconds: list[float], losses: list[float], counts: list[int], peak_bytes: int) -> dict:
+def summary(seconds: list[float], losses: list[float], counts: list[int], peak_bytes: int, untimed: int) -> dict:
     return {
-        "tokens_per_second": sum(counts[1:]) / sum(seconds[1:]),
+        "tokens_per_second": sum(counts[untimed:]) / sum(seconds[untimed:]),
         "peak_bytes": peak_bytes,
         "step_seconds": seconds,
         "losses": losses,

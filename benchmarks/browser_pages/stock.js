@@ -1,5 +1,5 @@
 /**
- * Transformers.js as its documentation uses it: the bundle it ships with, on WASM, a graph of 4-bit products (`dtype: 'q4'`).
+ * Transformers.js as its documentation uses it: the bundle it ships with: a graph of 4-bit products (`dtype: 'q4'`).
  */
 
 import { AutoModelForCausalLM, AutoTokenizer, env, TextStreamer } from "/runtime/transformers.webgpu.js";
@@ -14,11 +14,11 @@ let tokenizer, model;
 
 globalThis.bench = {
   /** Seconds until the model is ready. */
-  async load({ threads }) {
+  async load({ threads, device }) {
     const asked = now();
     env.backends.onnx.wasm.numThreads = threads;
     tokenizer = await AutoTokenizer.from_pretrained("model");
-    model = await AutoModelForCausalLM.from_pretrained("model", { device: "wasm", dtype: "q4" });
+    model = await AutoModelForCausalLM.from_pretrained("model", { device, dtype: "q4" });
     return { seconds: (now() - asked) / 1000, threads };
   },
 

@@ -1,5 +1,5 @@
 /**
- * wllama (llama.cpp in WASM) with a GGUF file of the same model, on the processor.
+ * wllama (llama.cpp in WASM) with a GGUF file of the same model, on the processor or with all layers on WebGPU.
  */
 
 import { Wllama } from "/wllama/index.js";
@@ -9,11 +9,11 @@ let wllama;
 
 globalThis.bench = {
   /** Seconds until the model is ready. */
-  async load({ threads, contextTokens }) {
+  async load({ threads, contextTokens, device }) {
     const asked = now();
     wllama = new Wllama({ default: `${location.origin}/wllama/wasm/wllama.wasm` }, { suppressNativeLog: true });
     await wllama.loadModelFromUrl(`${location.origin}/gguf/model.gguf`, {
-      n_ctx: contextTokens, n_parallel: 1, n_threads: threads, n_gpu_layers: 0, useCache: false,
+      n_ctx: contextTokens, n_parallel: 1, n_threads: threads, n_gpu_layers: device === "webgpu" ? 999 : 0, useCache: false,
     });
     return { seconds: (now() - asked) / 1000, threads: wllama.getNumThreads() };
   },

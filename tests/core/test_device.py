@@ -4,7 +4,9 @@ import gc
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
@@ -82,6 +84,16 @@ def test_cuda_capability_decides(monkeypatch, major, integrated, dtype):
     assert choice.device.type == "cuda" and choice.dtype == dtype
     assert f"capability {major}.1" in choice.reason
     assert ("memory shared with the CPU" in choice.reason) == bool(integrated)
+
+
+@pytest.mark.parametrize(("integrated", "free_bytes"), [(0, 6e9), (1, 91e9)])
+def test_memory_shared_with_the_cpu_counts_cached_files_as_free(monkeypatch, integrated, free_bytes):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(is_integrated=integrated))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (5e9, 128e9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 3e9)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2e9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=90e9))
+    assert device.free_memory_bytes(torch.device("cuda")) == free_bytes
 
 
 def test_hardware_names_the_machine_in_usable_units():

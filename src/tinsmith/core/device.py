@@ -188,9 +188,12 @@ def free_memory_bytes(device: Any) -> int:
     if device.type == "cuda":
         import torch
 
+        free = torch.cuda.mem_get_info(device)[0]
+        if torch.cuda.get_device_properties(device).is_integrated:
+            # Of memory shared with the CPU, CUDA counts what the system caches of files as used.
+            free = max(free, psutil.virtual_memory().available)
         # Blocks that the caching allocator keeps but does not use are free to this process.
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + cached
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return min(psutil.virtual_memory().available, memory_limit_bytes() - used_memory_bytes(device))
 
 

@@ -1,0 +1,169 @@
+"""Measure training, INT4 and the page on this machine's GPU, in under eight minutes.
+
+Training: the demo's base on the demo's data, optimizer steps of 16 conversations. Sides: this version (a step in one
+pass, recorded as a CUDA graph), the same without the record, passes of four, Unsloth, and TRL + PEFT + bitsandbytes
+with passes of 4 and of 16. All take the same steps. The first steps compile and are not timed.
+INT4: seconds of the export stage and of its calibration.
+Page: tokens/s and seconds to the first token in Chromium on this GPU, beside wllama's WebGPU and stock Transformers.js.
+
+A part that cannot run here is written down with its reason, and the others go on. `--rehearse` does all of it on a
+processor, with few steps and a software adapter, to see that it works. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness import HERE, data_path, environment, fine_tuned, publish, published, run_measured
+
+import train
+from tinsmith.core.errors import UserError
+
+MODEL = "smollm2-135m-instruct"
+WORK = HERE / ".work" / "gpu"
+OURS: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "ours, not recorded": {"record": False},
+    "ours, 4 in a pass": {"record": False, "pass_size": 4},
+    "Unsloth": {"backend": "unsloth"},
+}
+PEERS = {"TRL, 4 in a pass": 4, "TRL, 16 in a pass": 16}
+
+
+def main() -> None:
+    arguments = parsed_arguments()
+    parts: dict[str, Callable[[argparse.Namespace], dict]] = {"training": training, "int4": int4, "page": page}
+    report = published("gpu") if arguments.parts else {}
+    report["environment"] = environment(arguments.data, train.PACKAGES)
+    for name in arguments.parts.split(",") if arguments.parts else parts:
+        report[name] = attempt(lambda part=parts[name]: part(arguments), name)
+    summary = {name: summarized(report[name]) for name in parts if name in report}
+    if arguments.rehearse:
+        print(json.dumps({"rehearsed": summary}))
+    else:
+        publish("gpu", report, summary)
+
+
+def parsed_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=data_path())
+    parser.add_argument("--parts", default="", help="training, int4, page; all if left out")
+    parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-trl" / "bin" / "python")
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--untimed", type=int, default=8, help="first steps, which compile")
+    parser.add_argument("--rehearse", action="store_true", help="on a processor: two steps, a software adapter")
+    arguments = parser.parse_args()
+    if arguments.rehearse:
+        arguments.steps, arguments.untimed = 2, 1
+    return arguments
+
+
+def attempt(part: Callable[[], dict], name: str) -> dict:
+    """The part's results, or why there are none."""
+    try:
+        return part()
+    except SystemExit as failed:  # a command's, with the end of its log
+        reason = str(failed).strip().splitlines()[-1]
+    except (UserError, OSError, RuntimeError, ValueError, LookupError) as failed:
+        reason = f"{type(failed).__name__}: {failed}".splitlines()[0]
+    print(f"{name}: not measured ({reason})", file=sys.stderr)
+    return {"not_measured": reason}
+
+
+def training(arguments: argparse.Namespace) -> dict:
+    """Every side's tokens/s, peak memory and losses over the same optimizer steps."""
+    work = WORK / "training"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    settings = argparse.Namespace(
+        data=arguments.data,
+        steps=arguments.steps,
+        effective_batch_size=16,
+        peer_batch_size=4,
+        learning_rate=1e-3,
+        without_checkpointing=True,
+    )
+    train.prepare(work, MODEL, settings)
+    if arguments.rehearse:
+        for split, count in (("train", 32), ("val", 4)):
+            path = work / "data" / f"{split}.jsonl"
+            path.write_text(
+                "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:count]), encoding="utf-8"
+            )
+    plan = train.write_plan(work, settings)
+    counts = [sum(len(plan["ids"][index]) for index in step) for step in plan["order"]]
+    base = json.loads((work / "settings.json").read_text())
+    sides = {}
+    for side, changes in OURS.items():
+        own = base | {key: value for key, value in changes.items() if key != "backend"}
+        own["train"] = base["train"] | {"backend": changes.get("backend", "peft")}
+        (work / f"{side}.settings.json").write_text(json.dumps(own))
+        sides[side] = attempt(lambda side=side: train.run_ours(work, counts, side, arguments.untimed), side)
+    for side, size in PEERS.items():
+        (work / "plan.json").write_text(json.dumps(plan | {"peer_batch_size": size}))
+        sides[side] = attempt(lambda: train.run_peer(work, arguments.peer_python, counts, arguments.untimed), side)
+    for side, row in sides.items():
+        if "tokens_per_second" in row:
+            print(f"{side}: {train.line(row)}, last loss {row['losses'][-1]:.4f}", file=sys.stderr)
+    return {"model": MODEL, "tokens_per_step": counts, "untimed_steps": arguments.untimed, "sides": sides}
+
+
+def int4(arguments: argparse.Namespace) -> dict:
+    """Seconds of the export stage and of each recipe."""
+    run, command = fine_tuned(MODEL, arguments.data, 2)
+    seconds, _ = run_measured([*command, "--set", "export.gguf=q4_0", "--to", "export"], WORK / "export.log")
+    recipes = {
+        row["id"].removeprefix("export.recipe."): row["value"]
+        for line in (run / "measurements.jsonl").read_text().splitlines()
+        if (row := json.loads(line))["id"].startswith("export.recipe.")
+    }
+    return {"seconds": seconds, "recipes": recipes}
+
+
+def page(arguments: argparse.Namespace) -> dict:
+    """Each side's first token and tokens/s on WebGPU after prompts of 32 and 1,024 tokens, three rounds."""
+    import browser
+    from tinsmith.model.conversations import read_jsonl
+    from tinsmith.model.tokens import load_tokenizer
+
+    run, _ = fine_tuned(MODEL, arguments.data, 2)
+    package, (gguf,) = run / "export" / "package", (run / "export" / "gguf").glob("*.gguf")
+    test = read_jsonl(run / "data" / "test.jsonl")
+    words = " ".join(message.content for conversation in test for message in conversation.messages).split()
+    sizes = {"short": 32} if arguments.rehearse else {"short": 32, "long": 1024}
+    tokenizer = load_tokenizer(package)
+    prompts = {name: browser.prompt_of(tokenizer, words, tokens) for name, tokens in sizes.items()}
+    adapter, rounds = ("software", 1) if arguments.rehearse else ("auto", 3)
+    results: dict[str, list[dict]] = {side: [] for side in browser.SIDES}
+    with browser.site(package, gguf) as server:
+        for _ in range(rounds):
+            for side, address in browser.SIDES.items():
+                url = f"{server.origin}/{address}"
+                row = attempt(lambda side=side, url=url: browser.measured(side, url, prompts, 4, adapter), side)
+                results[side].append(row)
+                print(f"{side}: " + ", ".join(f"{name} {value}" for name, value in row.items()), file=sys.stderr)
+    return {"adapter": adapter, "prompt_tokens": sizes, "sides": results}
+
+
+def summarized(part: dict) -> Any:
+    """The figures of a part for the last line."""
+    if "not_measured" in part:
+        return part
+    if "recipes" in part:
+        return {"seconds": round(part["seconds"], 1)}
+    if "tokens_per_step" in part:
+        return {
+            side: round(row.get("tokens_per_second", 0)) or row["not_measured"] for side, row in part["sides"].items()
+        }
+    return {
+        side: [row.get("not_measured") or round(row["decode_short"], 1) for row in rows]
+        for side, rows in part["sides"].items()
+    }
+
+
+if __name__ == "__main__":
+    main()
