@@ -2,7 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from crash.line import Command, Line
 from crash.system_calls import Call
@@ -42,15 +44,39 @@ class NextCommand:
                     command.kill()
             return 0
 
-        ended = line.bring_up_to(stage, decide=decide)
-        is_known = begins_with in self._finished
-        assert ended.code == 0 or is_known, f"after {about}: {ended.text[-3000:]}"
-        up_to_date = ended.text.count("up to date")
-        assert up_to_date >= len(line.stages_up_to(stage)) - 1, f"after {about}, more ran again: {ended.text[-3000:]}"
-        if not is_known:
-            line.check_finished(stage)
-            self._finished.add(begins_with)
-            self.beginnings += 1
+        ended = line.repeat(stage, decide)
+        if ended.code == -signal.SIGKILL:
+            return
+        assert ended.code == 0, f"after {about}: {ended.text[-3000:]}"
+        line.check_finished(stage)
+        if not begins_with:
+            assert "up to date" in ended.text, f"after {about}: {ended.text[-3000:]}"
+            return
+        ended = line.bring_up_to(stage)
+        is_all = ended.code == 0 and ended.text.count("up to date") == len(line.stages_up_to(stage))
+        assert is_all, f"after {about}, not all was up to date: {ended.text[-3000:]}"
+        self._finished.add(begins_with)
+        self.beginnings += 1
+
+
+class Problems:
+    """What went wrong at some of the operations, so that one does not hide the others."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note a failed check, and go on."""
+        try:
+            yield
+        except AssertionError as error:
+            self.texts.append(str(error))
+            print(f"\nPROBLEM {error}", flush=True)
+
+    def require_none(self) -> None:
+        """Fail if there was one."""
+        assert not self.texts, f"{len(self.texts)} failed, the first: {self.texts[0]}"
 
 
 def _state(line: Line) -> str:

@@ -6,24 +6,13 @@ from pathlib import Path
 import pytest
 
 from crash.line import Kind, Line
+from crash.projects import write_short_project, write_whole_project
 from crash.system_calls import unsupported
-from e2e.conftest import write_project
 from shared import build_once
 from tinsmith.pipeline.stages import STAGE_NAMES
 
 WHOLE = Kind(STAGE_NAMES, "replace_browsers", "crash.preloaded")
 SHORT = Kind(("base", "data"), "replace_stages", "crash.preloaded_short")
-
-
-def write_whole_project(folder: Path) -> None:
-    """A tiny model, forty conversations, a document, and a configuration."""
-    config = write_project(folder, "llama")
-    config.write_text(config.read_text().replace('name = "llama"', 'name = "tea"'))
-
-
-def write_short_project(folder: Path) -> None:
-    """A configuration; the stages read nothing."""
-    (folder / "tinsmith.toml").write_text('name = "tea"\n[base]\nmodel = "smollm2-135m-instruct"\n')
 
 
 @pytest.fixture(scope="session")

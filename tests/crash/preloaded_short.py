@@ -1,5 +1,8 @@
-"""What the short line's commands import, and work out once."""
+"""Everything that the short line's commands need in memory."""
 
-from tinsmith.core.code_version import code_version
+from crash import stand_ins
+from crash.projects import write_short_project
+from crash.warm import warm_up
 
-code_version("tinsmith.core.errors")
+stand_ins.replace_stages()
+warm_up(write_short_project, "data")
