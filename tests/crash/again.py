@@ -67,9 +67,10 @@ class Problems:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Note a failed check, and go on."""
+        """Note a failed check, and go on. Prints a dot for each check that passed."""
         try:
             yield
+            print(".", end="", flush=True)
         except AssertionError as error:
             self.texts.append(str(error))
             print(f"\nPROBLEM {error}", flush=True)

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -105,12 +106,23 @@ def test_any_operation_of_the_pipeline_itself_may_fail(short_line, code):
     assert len(numbers) == 10 and _fail_every_operation(short_line, stage, code, numbers) >= 5
 
 
+def _fail_in_turn(line: Line, stage: str, code: int, choose: Callable[[list[Call]], list[int]]) -> None:
+    calls = _operations(line, stage, code)
+    numbers = choose(calls)
+    stopped = _fail_every_operation(line, stage, code, numbers)
+    print(f"\n{stage}: {errno.errorcode[code]} at {len(numbers)} of {len(calls)} operations, {stopped} stopped the run")
+    assert stopped > len(numbers) / 2
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("code", FAULTS, ids=errno.errorcode.get)
 @pytest.mark.parametrize("stage", WHOLE.stages)
+def test_every_kind_of_operation_may_fail(whole_line, stage, code):
+    _fail_in_turn(whole_line, stage, code, _different)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("code", FAULTS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("stage", [stage for stage in WHOLE.stages if stage != "app"])
 def test_every_operation_may_fail(whole_line, stage, code):
-    calls = _operations(whole_line, stage, code)
-    numbers = _different(calls) if stage == "app" else points(len(calls), None)
-    stopped = _fail_every_operation(whole_line, stage, code, numbers)
-    print(f"\n{stage}: {errno.errorcode[code]} at {len(numbers)} of {len(calls)} operations, {stopped} stopped the run")
-    assert stopped > len(numbers) / 2
+    _fail_in_turn(whole_line, stage, code, lambda calls: points(len(calls), None))
