@@ -1,4 +1,4 @@
-"""What replaces a browser, or whole stages, in a process that runs a command."""
+"""What replaces a browser and pictures, or whole stages, in a process that runs a command."""
 
 import shutil
 import time
@@ -16,14 +16,19 @@ _MINUTES = 300
 
 
 def replace_browsers() -> None:
-    """Let the two stages that need Chromium write what they always write, after a browser that answers at once."""
+    """Let the two stages that need Chromium write what they always write, after a browser that answers at once.
+
+    Pictures are not drawn: that takes long and touches no file.
+    """
     from tinsmith.bench import stage as bench
     from tinsmith.card import stage as card
     from tinsmith.commands import run as run_command
+    from tinsmith.core import pictures
 
     run_command.require_browser = lambda *arguments: None
     bench.bench_browser = _measured
     card.run_snippets = _answered
+    pictures.Picture.png = lambda picture: b"\x89PNG, in place of a picture"
 
 
 def _measured(config: object, data_dir: Path, export_dir: Path, out_dir: Path, context: StageContext) -> Summary:
