@@ -5,8 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-
-.PHONY: gpu-report bench-private bench-mutations bench-mutation-score coverage demo test test-gpu test-long test-judge test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale bench-duplicates
+.PHONY: gpu-report bench-private bench-mutations bench-mutation-score coverage demo test test-gpu test-long test-judge test-pythons test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale bench-duplicates
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -37,6 +36,11 @@ test-judge: install .venv-judge/installed
 # The data stage on Ray. Without this its tests are skipped.
 test-ray: install .venv-ray/installed
 	PYTHONPATH=src OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest -q tests/data/test_ray.py $(ARGS)
+
+# The data stage's bytes with other versions of Python. Without this only one version is tested.
+PYTHONS := 3.11 3.12 3.13
+test-pythons: install $(PYTHONS:%=.venv-python%/installed)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/data/test_python_versions.py $(ARGS)
 
 # After a change of the card's words: writes tests/card/golden.md anew, to be read and committed.
 golden: $(VENV)/installed
@@ -239,6 +243,12 @@ croissant: .venv-croissant/installed
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tinsmith.pth"
 	touch $@
 
+# The data stage needs no PyTorch.
+.venv-python%/installed: locks/run.txt
+	python$* -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r $<
+	touch $@
+
 # Atheris has its own environment, which sees this one's packages.
 .venv-fuzz/installed: $(VENV)/installed
 	$(PYTHON) -m venv $(@D)
@@ -258,4 +268,4 @@ nginx:
 		fi; }
 
 clean:
-	rm -rf $(VENV) .venv-audit .venv-croissant .venv-fuzz .venv-judge .venv-lock .venv-ray $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work
+	rm -rf $(VENV) .venv-audit .venv-croissant .venv-fuzz .venv-judge .venv-lock .venv-python* .venv-ray $(WEB)/node_modules benchmarks/browser_pages/node_modules benchmarks/.venv-* benchmarks/.work

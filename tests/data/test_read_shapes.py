@@ -147,6 +147,7 @@ REFUSED = {
         {"messages": [*chat("Hi", "No", weight=0), *chat("Hi", "Hello")]},
         "an answer of weight 0 before one to learn",
     ),
+    "answers of another type": ({"question": "Hi", "answers": True}, "'answers' is neither text nor a list"),
     "unanswerable": ({"question": "Hi", "answers": {"text": [], "answer_start": []}}, "a question without an answer"),
     "no such choice": ({"question": "Hi", "choices": ["a", "b"], "answer": 2}, "the answer is none of the choices"),
     "choices without answer": ({"question": "Hi", "choices": ["a", "b"]}, "choices without an answer"),

@@ -308,6 +308,8 @@ def _first_answer(answers: Any, unused: set[str]) -> Any:
         answers = answers.get("text")
     if isinstance(answers, str):
         return answers
+    if answers is not None and not isinstance(answers, list):
+        raise Unusable("'answers' is neither text nor a list", f"found {kind(answers)}")
     texts = [item.get("text") if isinstance(item, dict) else item for item in answers or ()]
     if not texts:
         raise Unusable("a question without an answer")
