@@ -192,6 +192,12 @@ $(VENV)/installed: pyproject.toml $(wildcard locks/*.txt)
 .PHONY: lock
 lock: .venv-lock/installed
 	.venv-lock/bin/python locks/lock.py
+	$(MAKE) --no-print-directory sbom
+
+# The wheel's bill of materials (CycloneDX), from the locks.
+.PHONY: sbom
+sbom: $(VENV)/installed
+	$(BIN)/python locks/sbom.py
 
 .venv-lock/installed:
 	$(PYTHON) -m venv $(@D)
