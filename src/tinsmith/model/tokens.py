@@ -68,6 +68,14 @@ class ChatTokenizer:
     def _special(self) -> re.Pattern[str] | None:
         return token_pattern(self.special_tokens)
 
+    @cached_property
+    def _backend(self) -> Any:
+        """What the tokenizer calls, without the checks around it, which take a quarter of the time."""
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_padding()
+        backend.no_truncation()
+        return backend
+
     def text(self, messages: Sequence[Message]) -> str:
         """The rendered training text of a whole conversation."""
         return "".join(piece for piece, _ in self.family.segments(messages, self.bos))
@@ -103,9 +111,9 @@ class ChatTokenizer:
         mask: list[bool] = []
         position = 0
         for piece in text_pieces(conversation.messages, self.text, self._special):
-            encoded = self.tokenizer(piece, add_special_tokens=False, return_offsets_mapping=True)
-            ids += encoded["input_ids"]
-            mask += _inside(encoded["offset_mapping"], position, spans)
+            encoded = self._backend.encode(piece, add_special_tokens=False)
+            ids += encoded.ids
+            mask += _inside(encoded.offsets, position, spans)
             position += len(piece)
         self._check_mask(conversation, ids, mask, turns=len(spans))
         return Tokens(conversation.id, tuple(ids), tuple(mask))

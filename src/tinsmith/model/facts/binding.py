@@ -176,7 +176,15 @@ def _asks_for_bound(question: str, bound: str) -> bool:
 
 def is_among(word: str, words: Collection[str]) -> bool:
     """Whether a stem is related to one of `words`."""
-    return word in words or (len(word) >= _LEAST_RELATED and any(is_related(word, other) for other in words))
+    if word in words:
+        return True
+    if len(word) >= _LEAST_RELATED:
+        first = word[0]
+        # A loop, and the cheap half of `is_related` first: this runs for millions of pairs.
+        for other in words:
+            if (other[:1] == first or word.endswith(other) or other.endswith(word)) and is_related(word, other):
+                return True
+    return False
 
 
 def is_related(one: str, other: str) -> bool:

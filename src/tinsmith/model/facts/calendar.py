@@ -12,6 +12,11 @@ _SPAN = r"\s?(?:-|\u2013|\u2014|to|till|until|bis|through)\s?"
 _RANGE = r"\s?(?:-|\u2013|\u2014|to|till|until|bis|and|och)\s?"
 
 
+_LETTERS = re.compile(r"[^\W\d_]+")
+_DIGIT = re.compile(r"\d")
+_AROUND = 120
+"""More characters than any pattern matches before its first digit or behind its last one."""
+_SHORT_DAYS = frozenset("mon tue tues wed thu thur thurs fri sat sun".split())
 _NEAR = 6
 """Characters between a weekday and its date."""
 
@@ -19,8 +24,9 @@ _NEAR = 6
 def find_calendar(text: str) -> list[Value]:
     """All of them in plain text, in order. Each place of the text counts once; the first pattern that fits wins."""
     values: list[Value] = []
+    start, end = _searched(text)
     for pattern, read in _patterns():
-        for match in pattern.finditer(text):
+        for match in pattern.finditer(text, start, end):
             if any(match.start() < value.end and value.start < match.end() for value in values):
                 continue
             values += [
@@ -28,6 +34,29 @@ def find_calendar(text: str) -> list[Value]:
             ]
     values = [value for value in values if not _is_day_of_date(value, values)]
     return sorted(values, key=lambda value: (value.start, value.edge != "start"))
+
+
+def _searched(text: str) -> tuple[int, int]:
+    """The part of a text that can have one: all, if it has a word of the calendar, else what is around its digits."""
+    if not _calendar_words().isdisjoint(_LETTERS.findall(text.casefold())):
+        return 0, len(text)
+    first = _DIGIT.search(text)
+    if not first:
+        return 0, 0
+    last = max(match.start() for match in _DIGIT.finditer(text, first.start()))
+    return max(0, first.start() - _AROUND), min(len(text), last + 1 + _AROUND)
+
+
+@cache
+def _calendar_words() -> frozenset[str]:
+    """Words that a pattern can match without a digit."""
+    listed = (*numbers("months"), *numbers("weekdays"), *numbers("spoken_times"), *_hour_words())
+    named = (part for word in listed for part in _LETTERS.findall(word.casefold()))
+    return frozenset(named) | frozenset("half quarter kvart halv noon midday midnight midnatt".split()) | _SHORT_DAYS
+
+
+def _hour_words() -> list[str]:
+    return [word for word, value in numbers("numerals").items() if 1 <= value <= 12 and len(word) > 2]
 
 
 def _is_day_of_date(value: Value, values: Sequence[Value]) -> bool:
@@ -45,7 +74,7 @@ _Pattern = tuple[re.Pattern[str], Callable[[re.Match[str]], _Read]]
 
 @cache
 def _patterns() -> tuple[_Pattern, ...]:
-    numeral = "|".join(word for word, value in numbers("numerals").items() if 1 <= value <= 12 and len(word) > 2)
+    numeral = "|".join(_hour_words())
     return (
         *_date_patterns(),
         (_re(rf"(?P<phone>(?<![\w.,/-])(?<!\d ){_PHONE_NUMBER})(?!\w)"), _phone),

@@ -122,7 +122,7 @@ def _share(tokens: Sequence[Token], at: int) -> Numeral | None:
     return None
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=100_000)
 def spelled(word: str) -> Fraction | None:
     """The value of one word, such as `twenty-five` or `tvåhundrafemtio`; None if it is no number."""
     table = numbers("numerals")

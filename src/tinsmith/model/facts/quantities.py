@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from tinsmith.model.facts.calendar import find_calendar
 from tinsmith.model.facts.lexicon import numbers, units_by_name, units_by_spelling
-from tinsmith.model.facts.numerals import Numeral, read_numeral
+from tinsmith.model.facts.numerals import Numeral, read_numeral, spelled
 from tinsmith.model.facts.units import (
     CURRENCIES,
     amount_unit,
@@ -40,13 +40,23 @@ def find_values(text: str) -> tuple[Value, ...]:
     values: list[Value] = list(calendar)
     at = 0
     while at < len(tokens):
-        read = _read(tokens, at, masked)
+        read = _read(tokens, at, masked) if _may_start_value(tokens, at) else None
         if read is None:
             at += 1
             continue
         value, at = read
         values.append(value)
     return tuple(_with_left_out_units(sorted(values, key=lambda value: (value.start, value.edge != "start")), text))
+
+
+def _may_start_value(tokens: Sequence[Token], at: int) -> bool:
+    """Whether the token is a number or a word for one, or may be a currency before a number."""
+    return any(token.kind == "number" for token in tokens[at : at + 3]) or _is_number_word(tokens[at].lower)
+
+
+@lru_cache(maxsize=100_000)
+def _is_number_word(word: str) -> bool:
+    return word in numbers("ordinals") or word in numbers("fractions") or spelled(word) is not None
 
 
 def _with_left_out_units(values: list[Value], text: str) -> list[Value]:

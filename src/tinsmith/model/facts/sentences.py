@@ -141,9 +141,11 @@ def _negations_before(tokens: list[Token], is_sentence_start: bool, is_value: bo
     row = _without(lowers, harmless)
     negations = (*phrases("negation", "before"), *phrases("negation", "none"))
     count = sum(lower.endswith("n't") for lower in row)
+    present = set(row)
     for phrase in negations:
-        matched, row = _count(row, phrase)
-        count += matched
+        if phrase[0] in present:
+            matched, row = _count(row, phrase)
+            count += matched
     return count
 
 
@@ -182,8 +184,10 @@ def _negation_after(tokens: list[Token]) -> int:
 
 
 def _without(row: list[str], unwanted: Sequence[tuple[str, ...]]) -> list[str]:
+    present = set(row)
     for phrase in unwanted:
-        _, row = _count(row, phrase)
+        if phrase[0] in present:
+            _, row = _count(row, phrase)
     return row
 
 
@@ -214,10 +218,20 @@ def _bounds() -> list[tuple[tuple[str, ...], str]]:
     return sorted(rows, key=lambda row: -len(row[0]))
 
 
+@cache
+def _bounds_by_start() -> dict[str, list[tuple[tuple[str, ...], str]]]:
+    return {word: [one for one in _bounds() if one[0][0] == word] for word in {phrase[0] for phrase, _ in _bounds()}}
+
+
+@cache
+def _bounds_by_end() -> dict[str, list[tuple[tuple[str, ...], str]]]:
+    return {word: [one for one in _bounds() if one[0][-1] == word] for word in {phrase[-1] for phrase, _ in _bounds()}}
+
+
 def bound_of(sentence: Sentence, start: int, end: int) -> str:
     """`min`, `max`, `over`, `under`, `about` or empty, for the value from `start` to `end`."""
     after = [token.lower for token in sentence.tokens if token.start >= end][:4]
-    for phrase, bound in _bounds():
+    for phrase, bound in _bounds_by_start().get(after[0], ()) if after else ():
         if tuple(after[: len(phrase)]) == phrase and bound in ("min", "max"):
             follows = after[len(phrase) : len(phrase) + 1]
             is_free = not follows or not follows[0][:1].isdigit()
@@ -237,7 +251,7 @@ def _bound_before(before: list[str]) -> str:
     """The bound whose phrase ends nearest to the end of `before`, with nothing but fillers between."""
     at, skipped = len(before), 0
     while at > 0 and skipped <= 5:
-        for phrase, bound in _bounds():
+        for phrase, bound in _bounds_by_end().get(before[at - 1], ()):
             if tuple(before[max(0, at - len(phrase)) : at]) == phrase and bound != "about":
                 is_wide = any(word in words("clauses", "wide_bounds") for word in phrase)
                 fillers = before[at:]
