@@ -137,25 +137,22 @@ def _candidates(
     """Places (conversation and turn) of answers to compare, those to the same question and the most alike first."""
     unit = rows[:, UNIT]
     first_turn = np.flatnonzero(rows[:, TURN] == 0)
-    keyed = [
-        (_hashed(np.stack((unit, rows[:, TOPIC_SET]), axis=1)), np.arange(len(rows))),
-        (_hashed(np.stack((unit[first_turn], clusters[owners[first_turn]]), axis=1)), first_turn),
-        _topic_keys(rows, words, counts),
-    ]
-    found = [_pairs(keys, members, rows, owners, is_same=not tier) for tier, (keys, members) in enumerate(keyed)]
-    tier = np.repeat(np.arange(len(found)), [len(shared) for _, shared in found])
-    pairs = np.concatenate([some for some, _ in found], axis=1)
-    shared = np.concatenate([some for _, some in found])
+    keyed: tuple[Callable[[], tuple[np.ndarray, np.ndarray]], ...] = (
+        lambda: (_hashed(np.stack((unit, rows[:, TOPIC_SET]), axis=1)), np.arange(len(rows))),
+        lambda: (_hashed(np.stack((unit[first_turn], clusters[owners[first_turn]]), axis=1)), first_turn),
+        lambda: _topic_keys(rows, words, counts),
+    )
+    places = owners * (int(rows[:, TURN].max()) + 1) + rows[:, TURN]
     seen = set()
-    # Rows are in the order of their content, so ties do not depend on the order of the data either.
-    for place in np.lexsort((pairs[1], pairs[0], -shared, tier)):
-        sides = sorted((int(owners[row]), int(rows[row, TURN])) for row in pairs[:, place])
-        key = (sides[0], sides[1])
-        if key not in seen:
-            seen.add(key)
-            yield key
-            if len(seen) >= _MAX_READ:
-                return
+    for tier, keys_of_tier in enumerate(keyed):
+        for pair in _pairs(*keys_of_tier(), rows, owners, places, is_same=not tier).T:
+            sides = sorted((int(owners[row]), int(rows[row, TURN])) for row in pair)
+            key = (sides[0], sides[1])
+            if key not in seen:
+                seen.add(key)
+                yield key
+                if len(seen) >= _MAX_READ:
+                    return
 
 
 def _topic_keys(rows: np.ndarray, words: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -184,23 +181,48 @@ def _rarest(cells: np.ndarray, size: int, words: np.ndarray, counts: np.ndarray)
 
 
 def _pairs(
-    keys: np.ndarray, members: np.ndarray, rows: np.ndarray, owners: np.ndarray, is_same: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of rows that share a key and may contradict each other, (2, n), and how many words they share."""
+    keys: np.ndarray, members: np.ndarray, rows: np.ndarray, owners: np.ndarray, places_of: np.ndarray, is_same: bool
+) -> np.ndarray:
+    """Pairs of rows that share a key and may contradict each other, (2, n), those that share the most words first."""
     order = np.lexsort((members, keys))
     keys, members = keys[order], members[order]
-    kept, scores = [np.zeros((2, 0), np.int64)], [np.zeros(0, np.int64)]
+    masks, topic_masks = _masks(rows[:, TOPIC.start : WORDS.stop]), _masks(rows[:, TOPIC])
+    spare = (rows[:, TOPIC] != 0).sum(axis=1) >= _TOPIC_WORDS_TO_SPARE
+    best, scores = np.zeros((2, 0), np.int64), np.zeros(0, np.int64)
     for distance in range(1, _WINDOW + 1):
         places = np.flatnonzero(keys[:-distance] == keys[distance:])
         for start in range(0, len(places), _CHUNK_PAIRS):
             some = places[start : start + _CHUNK_PAIRS]
             pairs = np.stack((members[some], members[some + distance]))
-            pairs = pairs[:, (owners[pairs[0]] != owners[pairs[1]]) & _may_differ(rows[pairs, VALUES])]
+            pairs = pairs[:, owners[pairs[0]] != owners[pairs[1]]]
+            if not is_same:
+                missing = np.bitwise_count(topic_masks[pairs] & ~masks[pairs[::-1]])
+                pairs = pairs[:, (missing <= spare[pairs]).any(axis=0)]
+            pairs = pairs[:, _may_differ(rows[pairs, VALUES])]
             covered, shared = _overlap(rows[pairs, TOPIC], rows[pairs, WORDS])
             is_near = covered | is_same
-            kept.append(pairs[:, is_near])
-            scores.append(shared[is_near])
-    return np.concatenate(kept, axis=1), np.concatenate(scores)
+            best = np.concatenate((best, pairs[:, is_near]), axis=1)
+            scores = np.concatenate((scores, shared[is_near]))
+            if len(scores) > _CHUNK_PAIRS:
+                best, scores = _first(best, scores, places_of)
+    return _first(best, scores, places_of)[0]
+
+
+def _first(pairs: np.ndarray, scores: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs in order, up to the last that can be among the first `_MAX_READ` different pairs of places."""
+    # Rows are in the order of their content, so ties do not depend on the order of the data either.
+    order = np.lexsort((pairs[1], pairs[0], -scores))
+    pairs, scores = pairs[:, order], scores[order]
+    sides = np.sort(places[pairs], axis=0)
+    _, first = np.unique(_hashed(sides.T), return_index=True)
+    end = np.sort(first)[:_MAX_READ][-1:] + 1
+    return (pairs[:, : end[0]], scores[: end[0]]) if len(end) else (pairs, scores)
+
+
+def _masks(cells: np.ndarray) -> np.ndarray:
+    """One bit of 64 for each word of a row, (n,) uint64. A word whose bit another row lacks is not in that row."""
+    bits = np.where(cells == 0, np.uint64(0), np.uint64(1) << (cells.astype(np.uint64) & np.uint64(63)))
+    return np.bitwise_or.reduce(bits, axis=1)
 
 
 def _may_differ(values: np.ndarray) -> np.ndarray:

@@ -39,7 +39,8 @@ _FREQUENCY_SLOTS = 1 << 22
 _CHUNK_CHARACTERS = 1 << 20
 """Characters that are hashed at once; bounds memory."""
 _CHUNK_PAIRS = 1 << 14
-_CACHED_SHINGLES = 1 << 26
+_CACHED_SHINGLES = 1 << 27
+"""Half a gigabyte, enough for a million questions of 130 characters. Beyond it, texts are read again and again."""
 _WORD = re.compile(r"\w+")
 
 
@@ -139,6 +140,13 @@ def _is_crowded(keys: np.ndarray) -> np.ndarray:
     return np.repeat(counts > _BAND_WINDOW + 1, counts)
 
 
+def _distinct(pairs: np.ndarray) -> np.ndarray:
+    """Each pair once, (2, n): questions that share a rare word share several shingles of it, at the same distance."""
+    low, high = np.minimum(*pairs), np.maximum(*pairs)
+    both = np.unique(low.astype(np.uint64) << np.uint64(32) | high.astype(np.uint64))
+    return np.stack((both >> np.uint64(32), both & np.uint64(0xFFFFFFFF))).astype(np.int64)
+
+
 class _Search:
     """Clusters of distinct questions, which are numbered in the order of their signatures' hashes."""
 
@@ -154,7 +162,7 @@ class _Search:
         for distance in range(1, window + 1):
             places = np.flatnonzero(keys[:-distance] == keys[distance:])
             pairs = np.stack((members[places], members[places + distance]))
-            pairs = pairs[:, self.parents[pairs[0]] != self.parents[pairs[1]]]
+            pairs = _distinct(pairs[:, self.parents[pairs[0]] != self.parents[pairs[1]]])
             chunks = [pairs[:, at : at + _CHUNK_PAIRS] for at in range(0, pairs.shape[1], _CHUNK_PAIRS)]
             likely = [chunk[:, self._agreeing(chunk) >= _MIN_AGREEING] for chunk in chunks]
             self._join([chunk[:, self._shingles.are_similar(chunk)] for chunk in likely if chunk.size])
@@ -246,7 +254,7 @@ class _Shingles:
     def _append(self, hashes: np.ndarray) -> None:
         needed = self._used + len(hashes)
         if needed > len(self._flat):
-            grown = np.empty(2 * needed, np.uint32)
+            grown = np.empty(needed + needed // 2, np.uint32)
             grown[: self._used] = self._flat[: self._used]
             self._flat = grown
         self._flat[self._used : needed] = hashes
