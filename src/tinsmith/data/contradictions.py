@@ -157,7 +157,8 @@ def _candidates(
 
 def _topic_keys(rows: np.ndarray, words: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rare words of rows with values as keys, if they are the two rarest of some topic, and whose they are."""
-    members = np.flatnonzero(~np.isin(rows[:, UNIT], [unit_hash(POLARITY), unit_hash(PERSON)]))
+    # A million conversations have some thirty million keys, so four bytes for each count.
+    members = np.flatnonzero(~np.isin(rows[:, UNIT], [unit_hash(POLARITY), unit_hash(PERSON)])).astype(np.int32)
     unit = rows[members, UNIT]
     topic = _rarest(rows[members, TOPIC], 2, words, counts)
     has_two = (topic != 0).all(axis=1)
