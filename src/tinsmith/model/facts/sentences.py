@@ -141,11 +141,9 @@ def _negations_before(tokens: list[Token], is_sentence_start: bool, is_value: bo
     row = _without(lowers, harmless)
     negations = (*phrases("negation", "before"), *phrases("negation", "none"))
     count = sum(lower.endswith("n't") for lower in row)
-    present = set(row)
     for phrase in negations:
-        if phrase[0] in present:
-            matched, row = _count(row, phrase)
-            count += matched
+        matched, row = _count(row, phrase)
+        count += matched
     return count
 
 
@@ -184,16 +182,16 @@ def _negation_after(tokens: list[Token]) -> int:
 
 
 def _without(row: list[str], unwanted: Sequence[tuple[str, ...]]) -> list[str]:
-    present = set(row)
     for phrase in unwanted:
-        if phrase[0] in present:
-            _, row = _count(row, phrase)
+        _, row = _count(row, phrase)
     return row
 
 
 def _count(row: list[str], phrase: tuple[str, ...]) -> tuple[int, list[str]]:
     """How often `phrase` is in `row`, and `row` without it."""
     kept, count, at = [], 0, 0
+    if phrase[0] not in row:
+        return 0, row
     while at < len(row):
         if tuple(row[at : at + len(phrase)]) == phrase:
             count, at = count + 1, at + len(phrase)
@@ -219,19 +217,17 @@ def _bounds() -> list[tuple[tuple[str, ...], str]]:
 
 
 @cache
-def _bounds_by_start() -> dict[str, list[tuple[tuple[str, ...], str]]]:
-    return {word: [one for one in _bounds() if one[0][0] == word] for word in {phrase[0] for phrase, _ in _bounds()}}
-
-
-@cache
-def _bounds_by_end() -> dict[str, list[tuple[tuple[str, ...], str]]]:
-    return {word: [one for one in _bounds() if one[0][-1] == word] for word in {phrase[-1] for phrase, _ in _bounds()}}
+def _bounds_by_word(place: int) -> dict[str, list[tuple[tuple[str, ...], str]]]:
+    by_word: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for phrase, bound in _bounds():
+        by_word.setdefault(phrase[place], []).append((phrase, bound))
+    return by_word
 
 
 def bound_of(sentence: Sentence, start: int, end: int) -> str:
     """`min`, `max`, `over`, `under`, `about` or empty, for the value from `start` to `end`."""
     after = [token.lower for token in sentence.tokens if token.start >= end][:4]
-    for phrase, bound in _bounds_by_start().get(after[0], ()) if after else ():
+    for phrase, bound in _bounds_by_word(0).get(after[0], ()) if after else ():
         if tuple(after[: len(phrase)]) == phrase and bound in ("min", "max"):
             follows = after[len(phrase) : len(phrase) + 1]
             is_free = not follows or not follows[0][:1].isdigit()
@@ -251,7 +247,7 @@ def _bound_before(before: list[str]) -> str:
     """The bound whose phrase ends nearest to the end of `before`, with nothing but fillers between."""
     at, skipped = len(before), 0
     while at > 0 and skipped <= 5:
-        for phrase, bound in _bounds_by_end().get(before[at - 1], ()):
+        for phrase, bound in _bounds_by_word(-1).get(before[at - 1], ()):
             if tuple(before[max(0, at - len(phrase)) : at]) == phrase and bound != "about":
                 is_wide = any(word in words("clauses", "wide_bounds") for word in phrase)
                 fillers = before[at:]
