@@ -218,10 +218,8 @@ def _bounds() -> list[tuple[tuple[str, ...], str]]:
 
 @cache
 def _bounds_by_word(place: int) -> dict[str, list[tuple[tuple[str, ...], str]]]:
-    by_word: dict[str, list[tuple[tuple[str, ...], str]]] = {}
-    for phrase, bound in _bounds():
-        by_word.setdefault(phrase[place], []).append((phrase, bound))
-    return by_word
+    there = {phrase[place] for phrase, _ in _bounds()}
+    return {word: [one for one in _bounds() if one[0][place] == word] for word in there}
 
 
 def bound_of(sentence: Sentence, start: int, end: int) -> str:
