@@ -1,6 +1,7 @@
 """Everything that the whole line's commands need in memory."""
 
-from functools import cache
+import os
+from functools import cache, partial
 
 import torch
 
@@ -10,6 +11,8 @@ from crash.warm import warm_up
 from tinsmith.model.private import published
 
 published.find_private = cache(published.find_private)
+# torch replaces its thread pool in a forked process. Two threads that do so at the same time would fail.
+os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 torch.set_num_threads(1)
 stand_ins.replace_browsers()
 warm_up(write_whole_project, "app")
