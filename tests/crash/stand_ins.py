@@ -28,7 +28,7 @@ def replace_browsers() -> None:
     run_command.require_browser = lambda *arguments: None
     bench.bench_browser = _measured
     card.run_snippets = _answered
-    pictures.Picture.png = lambda picture: b"\x89PNG, in place of a picture"
+    pictures.Picture.png = lambda picture: b"\x89PNG\r\n\x1a\n in place of a picture"
 
 
 def _measured(config: object, data_dir: Path, export_dir: Path, out_dir: Path, context: StageContext) -> Summary:

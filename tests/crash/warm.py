@@ -23,8 +23,12 @@ def warm_up(write: Callable[[Path], None], last: str) -> None:
     provenance.environment = cache(provenance.environment)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         write(Path(folder))
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            main(["run", "tinsmith.toml", "--to", last], prog_name="tinsmith", standalone_mode=False)
+        output = StringIO()
+        try:
+            with redirect_stdout(output), redirect_stderr(output):
+                main(["run", "tinsmith.toml", "--to", last], prog_name="tinsmith", standalone_mode=False)
+        except SystemExit as end:
+            raise AssertionError(output.getvalue()) from end
     for stage in runner.STAGES:
         code_version(stage.module)
     gc.collect()
