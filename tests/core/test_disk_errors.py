@@ -52,6 +52,8 @@ def test_the_cause_of_another_error_counts(code):
 def test_system_errors_that_other_languages_quote_are_recognized(tmp_path):
     assert disk_problem(RuntimeError("SystemError : 13")).reason == "Permission denied"
     assert disk_problem(RuntimeError("SystemError : 2")) is None
+    text = "[ONNXRuntimeError] : 1 : FAIL : Load model from a/model_q4.onnx failed:system error number 24"
+    assert disk_problem(RuntimeError(text)).reason == "Too many open files"
     text = "unable to open file <tea/model.safetensors> in read-only mode: Input/output error (5)"
     assert disk_problem(RuntimeError(text)).reason == "Input/output error"
     path = tmp_path / "model.safetensors"

@@ -35,8 +35,11 @@ _HINTS = {
 ENOENT is left out: a missing file is a bug or a lost input.
 """
 
-_QUOTED = re.compile(r"\(os error (\d+)\)|SystemError : (\d+)|^unable to \w+ .*file <.*\((\d+)\)$")
-"""How libraries quote a system error in their exceptions: safetensors and tokenizers (Rust), ONNX Runtime, torch."""
+_QUOTED = re.compile(
+    r"\(os error (\d+)\)|SystemError : (\d+)|system error number (\d+)$|^unable to \w+ .*file <.*\((\d+)\)$"
+)
+"""How libraries quote a system error in their exceptions: safetensors and tokenizers (Rust), ONNX Runtime about weights
+and about models, torch."""
 
 _UNOPENED = re.compile(r"^No such file or directory: (.+)$")
 """What safetensors says of every file that it cannot open, whatever the reason."""
@@ -88,7 +91,7 @@ def _own_problem(error: BaseException) -> DiskProblem | None:
     if isinstance(error, FileNotFoundError) and (unopened := _UNOPENED.match(text)):
         return _unopened(unopened[1])
     quoted = _QUOTED.search(text)
-    if quoted and (code := int(quoted[1] or quoted[2] or quoted[3])) in _HINTS:
+    if quoted and (code := int(next(filter(None, quoted.groups())))) in _HINTS:
         return DiskProblem(os.strerror(code), "", _HINTS[code])
     return None
 
