@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from stage_runs import run_stage
-from tinsmith.core.config import DataConfig
+from tinsmith.core.config import DataConfig, RunConfig
 from tinsmith.core.errors import DataError, GateError
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import file_sha256
+from tinsmith.data.advice import advice
 from tinsmith.data.changes import read_changes
 from tinsmith.data.fit import TokenCounts, TooLong, fit, write_tokens
 from tinsmith.data.pieces import SCHEMA, columns_of, complete
@@ -23,6 +24,7 @@ from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
 from tinsmith.model.conversations import Conversation, Message, read_jsonl
 from tinsmith.model.tokens import ChatTokenizer, load_tokenizer
+from tinsmith.pipeline.stages import STAGES
 from tiny import tiny_conversations
 
 WORDS = "amber basil cedar delta ember fjord grove heron inlet jewel koala lemon mango nylon ocean piano quilt".split()
@@ -321,3 +323,38 @@ def test_histogram_bins_are_round_and_hold_everything():
     assert histogram(np.array([], int)) == () and [(b.low, b.high, b.count) for b in histogram(np.array([5, 5]))] == [
         (5, 6, 2)
     ]
+
+
+def test_only_files_that_are_read_count_and_a_page_without_questions_is_no_file_of_the_report(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"q": f"Q{n}?", "a": f"A{n}."}) + "\n" for n in range(12)))
+    (tmp_path / "about.md").write_text("# About us\n\nWe sell tea.\n")
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8 tea")
+    (stage,) = (stage for stage in STAGES if stage.name == "data")
+    config = RunConfig(data=DataConfig(path=str(tmp_path)))
+    before = stage.outside(config, None)
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8 coffee")
+    assert stage.outside(config, None) == before
+    (tmp_path / "photo2.jpg").write_bytes(b"\xff\xd8 tea")
+    assert stage.outside(config, None) != before, "the report names it"
+    report = check_data(config.data, seed=0).as_json()
+    assert list(report["files"]) == ["a.jsonl"]
+    assert {item["name"] for item in report["unused"]} == {"about.md", "photo.jpg", "photo2.jpg"}
+    (tmp_path / "a.jsonl").write_text("")
+    assert stage.outside(config, None) != before
+    assert stage.outside(RunConfig(data=DataConfig(path=str(tmp_path / "none"))), None) == {}
+
+
+def test_the_worse_answer_of_a_preference_pair_is_left_out_on_purpose(tmp_path):
+    pairs = [{"prompt": f"Why {n}?", "chosen": f"Because {n}.", "rejected": f"No {n}."} for n in range(12)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    report = check_data(DataConfig(path=str(tmp_path / "p.jsonl")), seed=0).as_json()
+    assert [item["name"] for item in report["unused"]] == ["p.jsonl: rejected"]
+    assert not [one for one in advice(report) if "rejected" in one.text]
+
+
+def test_the_first_advice_on_records_of_an_unknown_shape_is_the_line_to_write(tmp_path):
+    records = [{"q": f"Q{n}?", "a": f"A{n}."} for n in range(20)] + [{"ask": "Who?", "reply": "We."}]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    report = check_data(DataConfig(path=str(tmp_path / "p.jsonl")), seed=0).as_json()
+    (first,) = (one for one in advice(report) if one.section == "left-out")
+    assert 'in [data]: fields = { question = "ask", answer = "reply" }.' in first.action

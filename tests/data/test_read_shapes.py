@@ -7,6 +7,7 @@ import pytest
 
 from reading import conversations, items
 from tinsmith.core.field_map import FieldMap
+from tinsmith.data.read.propose import proposal
 from tinsmith.data.read.record import Record, Unusable
 from tinsmith.data.read.shapes import shaped
 
@@ -264,3 +265,18 @@ def test_names_that_a_configuration_cannot_hold_are_not_proposed(name):
     with pytest.raises(Unusable) as caught:
         shaped(Record("a.json", "record 1", {name: "Is it open?", "antwort": "Yes, until nine."}, ""))
     assert caught.value.reason == "no conversation in it" and "fields =" not in caught.value.detail
+
+
+def test_a_field_may_have_one_of_two_names_and_the_proposal_keeps_the_names_that_others_need():
+    known = FieldMap(question="titel", answer="text")
+    with pytest.raises(Unusable) as caught:
+        shape({"fraga": "När öppnar ni?", "svar_reply": "Klockan nio."}, known)
+    settings = tomllib.loads(caught.value.detail.partition("[data]: ")[2])["fields"]
+    assert settings == {"question": "titel|fraga", "answer": "text|svar_reply"}
+    both = FieldMap(**settings)
+    assert turns({"fraga": "När?", "svar_reply": "Nio."}, both) == [("user", "När?"), ("assistant", "Nio.")]
+    assert turns({"titel": "Wann?", "text": "Um neun."}, both) == [("user", "Wann?"), ("assistant", "Um neun.")]
+    assert turns({"titel|fraga": "a", "text": "b"}, both)[0] == ("user", "a"), "a name with a bar of its own"
+    log = [{"who": "Ann", "says": "Hi"}, {"who": "Shop", "says": "Hello there."}]
+    assert proposal([{"log": log}], FieldMap(messages="chat", role="from", content="says", assistant="Shop")) == ""
+    assert "messages = " in proposal([{"log": log}], known)

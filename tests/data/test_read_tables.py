@@ -5,12 +5,16 @@ import json
 import shutil
 import zipfile
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from reading import conversations, items
 from table_files import write_parquet, write_saved_dataset, write_xlsx
 from tinsmith.core.field_map import FieldMap
-from tinsmith.data.read import table_reader
+from tinsmith.data.read import find, table_reader
+from tinsmith.data.read.find import find_pieces
+from tinsmith.data.read.piece import read_piece
 from tinsmith.data.read.record import Note, Problem, Record, Unused
 
 ROWS = [("Do you open on Sundays?", "No, from Monday to Saturday."), ("Wo? Größe", 'Am "Markt"; links, dann | rechts')]
@@ -142,6 +146,21 @@ def test_parquet_and_a_saved_dataset(tmp_path):
         "saved/train/dataset_info.json",
         "saved/train/state.json",
     ]
+
+
+def test_a_large_parquet_file_is_cut_at_row_groups(tmp_path, monkeypatch):
+    path = tmp_path / "t.parquet"
+    rows = [{"question": f"What is {number}?", "answer": f"Number {number}."} for number in range(50)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=7, compression="none")
+    (whole,) = find_pieces(str(path)).pieces
+    expected = [(record.position, record.value) for record in read_piece(whole)]
+    assert expected == [(f"row {number}", row) for number, row in enumerate(rows, start=1)]
+    monkeypatch.setattr(find, "PIECE_BYTES", 600)
+    found = find_pieces(str(path))
+    assert [piece.groups for piece in found.pieces] == [(0, 2), (2, 4), (4, 6), (6, 8)]
+    assert [(record.position, record.value) for piece in found.pieces for record in read_piece(piece)] == expected
+    path.write_bytes(path.read_bytes()[:-40])
+    assert [problem.file for problem in items(tmp_path, Problem)] == ["t.parquet"]
 
 
 def test_damaged_parquet_and_arrow_files_are_problems(tmp_path):

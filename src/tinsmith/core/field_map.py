@@ -6,7 +6,8 @@ from tinsmith.core.section import Section, Text
 class FieldMap(Section):
     """Names of the fields of your records, for shapes that tinsmith does not know.
 
-    A name may be a path with dots, such as `meta.topic` or `answers.0.text`. `tinsmith check` proposes the line.
+    A name may be a path with dots, such as `meta.topic` or `answers.0.text`. Where records differ, `|` stands between
+    names: `title|subject`. `tinsmith check` proposes the line.
     """
 
     question: Text = ""

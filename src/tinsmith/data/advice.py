@@ -1,5 +1,6 @@
 """What the owner of the data should look at first, in plain sentences with what to do, from the report alone."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +19,16 @@ _TWO_WAYS = 0.05
 _MOST_NAMES = 3
 _CONTENT_FIELDS = frozenset(
     "context passage document documents text input system system_prompt instructions reasoning reasoning_content"
-    " thinking thoughts choices options weight tools functions chosen rejected history turns dialog explanation".split()
+    " thinking thoughts choices options weight tools functions chosen history turns dialog explanation".split()
 )
 
 
 UNUSED_FIELDS = "fields of records that are not used"
 """Reason of `Unused` for a field."""
+
+_LEFT_ON_PURPOSE = frozenset(["rejected"])
+"""Fields that must not be learned: the worse answer of a preference pair."""
+_PROPOSAL = re.compile(r"Say which fields are which.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +76,9 @@ def _left_out(report: Mapping[str, Any]) -> Iterator[Advice]:
         most = max(groups, key=lambda group: group["count"])
         reason = most["reason"] if len(groups) == 1 else f"most often: {most['reason']}"
         verb = "was" if count == 1 else "were"
-        yield Advice(
-            f"{count:,} of {read:,} records {verb} left out; {reason}{_such_as(most)}.", "Correct them.", "left-out"
-        )
+        proposal = _PROPOSAL.search(most["examples"][0]["detail"]) if most["examples"] else None
+        text = f"{count:,} of {read:,} records {verb} left out; {reason}{_such_as(most)}."
+        yield Advice(text, f"{proposal[0]}." if proposal else "Correct them.", "left-out")
 
 
 def _unused_content(report: Mapping[str, Any]) -> Iterator[Advice]:
@@ -101,12 +106,13 @@ def _unused(report: Mapping[str, Any]) -> Iterator[Advice]:
 
 
 def _unused_field_counts(report: Mapping[str, Any]) -> dict[str, int]:
-    """Field -> records of all files together, the most frequent first."""
+    """Field -> records of all files together, the most frequent first, without what is left out on purpose."""
     counts: Counter[str] = Counter()
     for one in report["unused"]:
         if one["reason"] == UNUSED_FIELDS:
             counts[one["name"].rpartition(": ")[2]] += one["count"]
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return {name: count for name, count in ordered if name.lower() not in _LEFT_ON_PURPOSE}
 
 
 def _first_of(names: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ class DataReport:
     """Files, parts of files, and fields of records that are not used."""
     notes: tuple[str, ...]
     files: dict[str, str]
-    """Name relative to the data folder -> sha256."""
+    """Name relative to the data folder -> sha256, of files with records."""
     lengths_unit: str
     """`tokens` with a base model, else `characters`."""
     lengths: tuple[Bin, ...]

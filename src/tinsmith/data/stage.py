@@ -227,6 +227,7 @@ def _steps(prepared: _Prepared) -> Iterator[Step]:
 def _report(prepared: _Prepared) -> DataReport:
     config, result, combined = prepared.config, prepared.result, prepared.combined
     hub = prepared.located.hub
+    without_records = {item.name for item in result.items if isinstance(item, Unused)}
     return DataReport(
         data=prepared.located.name,
         hub=hub.as_json() if hub else None,
@@ -243,7 +244,7 @@ def _report(prepared: _Prepared) -> DataReport:
             *([hub.note] if hub else ()),
             *(f"{item.file}: {item.text}" for item in result.items if isinstance(item, Note)),
         ),
-        files=prepared.found.files,
+        files={name: sha256 for name, sha256 in prepared.found.files.items() if name not in without_records},
         lengths_unit=prepared.lengths_unit,
         lengths=histogram(prepared.store.numbers(prepared.lengths_unit)[combined.rows]),
         language=config.language,

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinsmith.card.evidence import STAGES as CARD_READS
 from tinsmith.core.config import RunConfig
-from tinsmith.core.errors import ConfigError
+from tinsmith.core.errors import ConfigError, DataError
 from tinsmith.core.measure import current_measurements
 from tinsmith.core.run_dir import RunDir, file_sha256, read_stamp
 from tinsmith.core.stage_context import StageContext, Summary
@@ -238,7 +238,16 @@ def _base_files(config: RunConfig, run: RunDir) -> Any:
 
 
 def _conversations(config: RunConfig, run: RunDir) -> Any:
-    return {} if config.data.path.startswith("hf:") else _file_sha256s(Path(config.data.path))
+    """Hashes of the files that are read, and names of the others, which the report has; nothing for the Hub's."""
+    from tinsmith.data.read.find import find_pieces
+
+    if config.data.path.startswith("hf:"):
+        return {}
+    try:
+        found = find_pieces(config.data.path, config.data.fields)
+    except DataError:
+        return {}  # The stage will say it.
+    return found.files, [(item.name, item.reason) for item in found.unused], [item.file for item in found.problems]
 
 
 def _received(config: RunConfig, run: RunDir) -> Any:

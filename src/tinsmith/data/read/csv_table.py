@@ -69,7 +69,7 @@ def header_problem(names: Sequence[str], fields: FieldMap) -> str | None:
     columns = ", ".join(map(repr, names))
     return (
         f"the first row must name columns question/answer or q/a or prompt/completion; found {columns}. "
-        f"{proposal([dict.fromkeys(names, '')])}"
+        f"{proposal([dict.fromkeys(names, '')], fields)}"
     )
 
 

@@ -1,7 +1,7 @@
 """Find the files below the data path, hash them, and cut large ones into pieces."""
 
 import hashlib
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from tinsmith.core.field_map import FieldMap
 from tinsmith.data.read.folder import files_below, name_problem, shown_name
 from tinsmith.data.read.formats import ENDINGS, Broken, Unread, format_of
 from tinsmith.data.read.record import Found, Note, Piece, Problem, Unused
+from tinsmith.data.read.tables import row_groups
 
 PIECE_BYTES = 8_000_000
-"""Size of the pieces that JSON lines are cut into."""
+"""Size of the pieces that JSON lines and Parquet files are cut into."""
 _BLOCK_BYTES = 1 << 20
 
 
@@ -62,7 +63,7 @@ def _add(name: str, file: Path, found: Found) -> None:
 
 
 def _pieces(whole: Piece) -> tuple[str, list[Piece]]:
-    """The file's sha256, and its pieces: JSON lines are cut at the ends of lines, everything else is whole."""
+    """The file's sha256, and its pieces: JSON lines are cut at ends of lines, Parquet files at row groups."""
     is_cut = whole.format == "lines" and not whole.is_gzip and whole.encoding == "utf-8-sig" and whole.newline == "\n"
     digest = hashlib.sha256()
     starts = [(0, 1)]
@@ -78,8 +79,23 @@ def _pieces(whole: Piece) -> tuple[str, list[Piece]]:
                     starts.append((position + at, line))
                 line += block.count(b"\n", counted)
             position += len(block)
+    if whole.format == "parquet" and whole.size > PIECE_BYTES:
+        return digest.hexdigest(), list(_row_ranges(whole))
     ends = [start for start, _ in starts[1:]] + [position]
     return digest.hexdigest(), [
         replace(whole, start=start, line=line, size=end - start)
         for (start, line), end in zip(starts, ends, strict=True)
     ]
+
+
+def _row_ranges(whole: Piece) -> Iterator[Piece]:
+    """Pieces of whole row groups; the file itself if it cannot be read, so that its reader says why."""
+    first, row, rows, size = 0, 1, 0, 0
+    groups = row_groups(whole.path)
+    for number, (group_rows, group_bytes) in enumerate(groups, start=1):
+        rows, size = rows + group_rows, size + group_bytes
+        if size >= PIECE_BYTES or number == len(groups):
+            yield replace(whole, line=row, size=size, groups=(first, number))
+            first, row, rows, size = number, row + rows, 0, 0
+    if not groups:
+        yield whole

@@ -12,22 +12,36 @@ from tinsmith.core.field_map import FieldMap
 _QUESTION_NAMES = ("question", "query", "prompt", "ask", "frage", "pregunta", "domanda", "title", "subject", "input")
 _ANSWER_NAMES = ("answer", "reply", "response", "antwort", "respuesta", "risposta", "reponse", "body", "output")
 _MOST_PATHS = 50
+_SINGLE = ("role", "content", "assistant")
+"""Fields of messages, which have one name in all records."""
 
 
-def proposal(values: Sequence[Any]) -> str:
+def proposal(values: Sequence[Any], known: FieldMap | None = None) -> str:
     """A sentence with the line for `[data]` that says which fields hold question and answer.
 
     Args:
         values: Records that are no conversation; the first few are enough.
+        known: `data.fields` as it is, which other records need; the line keeps it.
 
     Returns:
         Empty if the records have no two texts, or their fields have names that a configuration cannot hold.
     """
     try:
         fields = _message_fields(values) or _text_fields(_texts(values))
+        if fields and known:
+            fields = _joined(known, fields)
     except ValidationError:  # control characters, or a name of 20,000 characters
         return ""
     return f"Say which fields are which, in [data]: fields = {toml_value(fields)}" if fields else ""
+
+
+def _joined(known: FieldMap, proposed: FieldMap) -> FieldMap | None:
+    """Both, where a field may have either name; None where only one name is possible."""
+    old, new = (fields.model_dump(exclude_defaults=True) for fields in (known, proposed))
+    if any(old.get(key, value) != value for key, value in new.items() if key in _SINGLE):
+        return None
+    joined = {key: f"{old[key]}|{value}" for key, value in new.items() if old.get(key, value) != value}
+    return FieldMap(**{**new, **old, **joined})
 
 
 def _text_fields(texts: dict[str, list[str]]) -> FieldMap | None:

@@ -86,7 +86,9 @@ class Piece:
     start: int = 0
     """First byte of the range."""
     line: int = 1
-    """Line that the range starts on."""
+    """Line, or row of a Parquet file, that the range starts on."""
+    groups: tuple[int, int] | None = None
+    """First row group of a range of a Parquet file, and the one after the last."""
     is_gzip: bool = False
     encoding: str = "utf-8-sig"
     newline: str = "\n"

@@ -68,11 +68,17 @@ class _Fields:
         return self._value.get(self._names.get(name))
 
     def take_path(self, path: str) -> Any:
-        """The value at a dotted path, such as `meta.topic` or `answers.0.text`; None if there is none."""
+        """The value at a dotted path, such as `meta.topic` or `answers.0.text`; None if there is none.
+
+        Of several paths with `|` between them, the first that leads to a value counts.
+        """
         if not path:
             return None
         if path in self:
             return self.take(path)
+        if "|" in path:
+            values = (self.take_path(one.strip()) for one in path.split("|"))
+            return next((value for value in values if value is not None), None)
         first, _, rest = path.partition(".")
         value = value_at(self.look(first), rest) if rest else None
         if value is not None:
@@ -160,7 +166,7 @@ def _messages(record: _Fields, value: dict, fields: FieldMap, unused: set[str]) 
     messages = next((messages for shape in shapes if (messages := shape()) is not None), None)
     if messages is None:
         keys = f"its keys: {', '.join(map(repr, value)) or 'none'}"
-        raise Unusable("no conversation in it", ". ".join(filter(None, (keys, proposal([value])))))
+        raise Unusable("no conversation in it", ". ".join(filter(None, (keys, proposal([value], fields)))))
     return _with_system(record, fields, messages)
 
 

@@ -1,6 +1,7 @@
 """A process that reads one workbook, Parquet or Arrow file, so that a hostile or broken file cannot take others down.
 
-Started with `python -m tinsmith.data.read.table_reader FORMAT PATH`. It prints a JSON object per line: a row with its
+Started with `python -m tinsmith.data.read.table_reader FORMAT PATH [FIRST END]`, where the numbers are row groups of a
+Parquet file; the format `groups` lists those. It prints a JSON object per line: a row with its
 `place` and `value`, something `unused` with its reason and count, or the `problem` that ended the reading. Memory and
 processor time are limited.
 """
@@ -55,12 +56,24 @@ def workbook_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise Unreadable(f"not a readable workbook: {error}") from error
 
 
-def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file."""
+def parquet_rows(path: Path, first: int = 0, end: int | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, or of a range of its row groups."""
     from pyarrow import parquet
 
     with parquet.ParquetFile(path, memory_map=True) as file:
-        yield from _rows(file.iter_batches(batch_size=_ROWS))
+        groups = range(first, file.num_row_groups if end is None else end)
+        yield from _rows(file.iter_batches(batch_size=_ROWS, row_groups=list(groups)))
+
+
+def parquet_groups(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows and bytes of each row group of a Parquet file."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path, memory_map=True) as file:
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)
+            size = sum(group.column(column).total_compressed_size for column in range(group.num_columns))
+            yield {"rows": group.num_rows, "bytes": size}
 
 
 def arrow_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -101,22 +114,23 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
-_READERS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
+_READERS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "workbook": workbook_rows,
     "parquet": parquet_rows,
+    "groups": parquet_groups,
     "arrow": arrow_rows,
 }
 
 
-def main(format: str, path: Path) -> None:
-    """Print the rows of a file."""
+def main(format: str, path: Path, *groups: int) -> None:
+    """Print the rows of a file, or of some row groups of it."""
     # macOS does not limit address space; the limit on time holds there too.
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     # SIGPROF ends the process when the time is over.
     signal.setitimer(signal.ITIMER_PROF, _FREE_CPU_SECONDS + path.stat().st_size / _BYTES_PER_CPU_SECOND)
     try:
-        for row in _READERS[format](path):
+        for row in _READERS[format](path, *groups):
             print(json.dumps(row, default=_plain))
     except MemoryError:
         print(json.dumps({"problem": f"needs more than {MAX_MEMORY_BYTES / 1e9:.0f} GB of memory to read"}))
@@ -127,4 +141,4 @@ def main(format: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tinsmith.core.field_map import FieldMap
@@ -23,7 +24,15 @@ def read_columns(piece: Piece, fields: FieldMap) -> Iterator[Item]:
         if isinstance(row, Problem | Unused):
             yield row
         else:
-            yield Record(piece.file, f"row {row['number']}", row["value"], "")
+            yield Record(piece.file, f"row {row['number'] + piece.line - 1}", row["value"], "")
+
+
+def row_groups(path: Path) -> list[tuple[int, int]]:
+    """Number of rows and bytes of each row group of a Parquet file; empty if it cannot be read."""
+    process = subprocess.run([*_COMMAND, "groups", str(path)], check=False, capture_output=True, text=True)
+    rows = [json.loads(line) for line in process.stdout.splitlines()]
+    is_whole = process.returncode == 0 and not any("problem" in row for row in rows)
+    return [(row["rows"], row["bytes"]) for row in rows] if is_whole else []
 
 
 def read_workbook(piece: Piece, fields: FieldMap) -> Iterator[Item]:
@@ -68,7 +77,10 @@ def _output(piece: Piece) -> Iterator[Any]:
     """What the process prints: rows as they are, the rest as `Unused` and `Problem`."""
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            [*_COMMAND, piece.format, str(piece.path)], stdout=subprocess.PIPE, stderr=errors, text=True
+            [*_COMMAND, piece.format, str(piece.path), *map(str, piece.groups or ())],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
         )
         assert process.stdout
         try:
