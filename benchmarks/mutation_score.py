@@ -27,7 +27,7 @@ ROOT = HERE.parent
 MUTMUT = HERE / ".venv-mutmut/bin/mutmut"
 GROUPS = {
     "measure": (["core/measure.py"], ["core/test_measure.py"]),
-    "run_dir": (["core/run_dir.py"], ["core/test_run_dir.py", "test_pipeline.py", "commands/test_publish_folder.py"]),
+    "run_dir": (["core/run_dir.py"], ["core/test_run_dir.py"]),
     "data": (["data/*"], ["data"]),
     "evaluate": (["evaluate/*"], ["evaluate"]),
     "card": (["card/*"], ["card"]),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-COUNTS = [200, pytest.param(10_000, marks=pytest.mark.long)]
+COUNTS = [100, pytest.param(10_000, marks=pytest.mark.long)]
 """Inputs of each reader in `make test` and in `make test-long`."""
 
 

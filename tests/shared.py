@@ -16,14 +16,20 @@ def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path
         name: Names the folder within the session.
         build: Fills the folder it is given. Nothing is kept of one that raises.
     """
-    session = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        session = session.parent  # every worker has a folder of its own in the session's
-    folder = session / "shared" / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = shared_folder(factory) / name
     with FileLock(folder.with_name(f"{name}.lock")):
         if not folder.exists():
             unfinished = Path(factory.mktemp(f"building-{name}"))
             build(unfinished)
             unfinished.rename(folder)
+    return folder
+
+
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder that all of pytest's processes share."""
+    session = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent  # every worker has a folder of its own in the session's
+    folder = session / "shared"
+    folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -311,3 +311,11 @@ def test_every_contradiction_is_reported(tmp_path):
     (tmp_path / "faq.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     report = check_data(DataConfig(path=str(tmp_path / "faq.jsonl")), seed=0)
     assert len(report.contradictions) == len(WORDS) == 24
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a" * 160, "a" * 160), ("a" * 161, "a" * 157 + "..."), ("a" * 156 + " " + "b" * 9, "a" * 156 + "...")],
+)
+def test_long_quotes_are_cut_with_dots(text, shown):
+    assert contradictions._cut(text) == shown

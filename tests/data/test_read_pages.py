@@ -163,3 +163,11 @@ def test_a_message_of_many_lines_takes_linear_time_and_is_not_cut(tmp_path):
         chat.write("\n" * 200_000)
     (record,) = items(tmp_path, Record, FieldMap(assistant="Bo"))
     assert str(record.value) == "a message of more than a million characters (line 2)"
+
+
+def test_dates_that_begin_with_the_year_are_read_as_such(tmp_path):
+    days = ["2024-01-02 10:00 - Ann: Hi", "2024-01-02 10:01 - Bo: Hello", "2024-01-03 10:02 - Ann: Still open?"]
+    (tmp_path / "chat.txt").write_text("\n".join([*days, "2024-02-03 10:03 - Bo: Yes"]))
+    found = items(tmp_path, Record, FieldMap(assistant="Bo"))
+    assert [len(record.value["messages"]) for record in found] == [2, 2]
+    assert items(tmp_path, Note, FieldMap(assistant="Bo")) == []

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import sys
 import zipfile
 
 import pyarrow
@@ -12,7 +13,7 @@ import pytest
 from reading import conversations, items
 from table_files import write_parquet, write_saved_dataset, write_xlsx
 from tinsmith.core.field_map import FieldMap
-from tinsmith.data.read import find, table_reader
+from tinsmith.data.read import find, table_reader, tables
 from tinsmith.data.read.find import find_pieces
 from tinsmith.data.read.piece import read_piece
 from tinsmith.data.read.record import Note, Problem, Record, Unused
@@ -194,3 +195,17 @@ def test_archives_are_named_and_not_opened(tmp_path):
         Unused("chats.zip", "ZIP archives; unpack them"),
         Unused("more.tar.xz", "archives of another kind than gzip; unpack them"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("ending", "problem"),
+    [
+        ("os.kill(os.getpid(), signal.SIGPROF)", "takes too long to read for its size; save it in another format"),
+        ("print('1\\n2', file=sys.stderr); sys.exit(3)", "cannot be read; save it in another format (2)"),
+        ("sys.exit(3)", "cannot be read; save it in another format (the reader ended with code 3)"),
+    ],
+)
+def test_the_death_of_a_reader_is_a_problem_of_its_file(ending, problem, tmp_path, monkeypatch):
+    write_parquet(tmp_path / "d.parquet", RECORDS)
+    monkeypatch.setattr(tables, "_COMMAND", (sys.executable, "-c", f"import os, signal, sys; {ending}"))
+    assert items(tmp_path, Problem) == [Problem("d.parquet", 0, 0, problem)]

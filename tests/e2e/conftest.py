@@ -9,8 +9,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from e2e.planted import planted_document, planted_lines
+from shared import shared_folder
 from tiny import build_tiny, tiny_conversations
 from tiny_encoder import build_tiny_encoder
 
@@ -69,12 +71,24 @@ def write_project(folder: Path, kind: str) -> Path:
 def finished(request, tmp_path_factory) -> tuple[Path, Path, subprocess.CompletedProcess]:
     """(configuration, run folder, what the command printed) of a whole run in a real browser.
 
-    No process of it may read a pickle, and none has a network, where the system allows to take it away.
+    No process of it may read a pickle, and none has a network, where the system allows to take it away. One of pytest's
+    processes runs it, in its place because a run belongs to its configuration; others wait.
     """
-    folder = tmp_path_factory.mktemp(f"line-{request.param}")
-    config = write_project(folder, request.param)
+    folder = shared_folder(tmp_path_factory) / f"line-{request.param}"
+    outcome = folder / "outcome.json"
+    with FileLock(f"{folder}.lock"):
+        if not outcome.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            done = whole_run(write_project(folder, request.param))
+            outcome.write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))
+    done = subprocess.CompletedProcess((), 0, **json.loads(outcome.read_text()))
+    return folder / "tinsmith.toml", folder / "runs" / request.param, done
+
+
+def whole_run(config: Path) -> subprocess.CompletedProcess:
+    """What a run that may read no pickle and has no network prints."""
     prefix = [sys.executable, OFFLINE, *TRACE, "--"] if can_be_offline() else []
-    pickles = without_pickles(folder / "pickles.txt")
-    done = tinsmith("run", config, "--json", cwd=folder, prefix=prefix, **pickles)
+    pickles = without_pickles(config.parent / "pickles.txt")
+    done = tinsmith("run", config, "--json", cwd=config.parent, prefix=prefix, **pickles)
     assert done.returncode == 0, done.stderr[-3000:]
-    return config, folder / "runs" / request.param, done
+    return done
