@@ -283,7 +283,10 @@ def _covers(topic: frozenset[str], others: frozenset[str]) -> bool:
 
 def _is_word_of(word: str, others: frozenset[str]) -> bool:
     """Whether a word is one of the others, but for an ending or a typing error. A compound is another word."""
-    return word in others or any(is_typo(word, other) or _is_inflected(word, other) for other in others)
+    first = word[:1]
+    return word in others or any(
+        other[:1] == first and (is_typo(word, other) or _is_inflected(word, other)) for other in others
+    )
 
 
 def _is_inflected(word: str, other: str) -> bool:

@@ -24,8 +24,9 @@ _NEAR = 6
 def find_calendar(text: str) -> list[Value]:
     """All of them in plain text, in order. Each place of the text counts once; the first pattern that fits wins."""
     values: list[Value] = []
-    start, end = _searched(text)
-    for pattern, read in _patterns():
+    has_words = not _calendar_words().isdisjoint(_LETTERS.findall(text.casefold()))
+    start, end = (0, len(text)) if has_words else _around_digits(text)
+    for pattern, read in _patterns() if has_words else _patterns_of_digits():
         for match in pattern.finditer(text, start, end):
             if any(match.start() < value.end and value.start < match.end() for value in values):
                 continue
@@ -36,10 +37,8 @@ def find_calendar(text: str) -> list[Value]:
     return sorted(values, key=lambda value: (value.start, value.edge != "start"))
 
 
-def _searched(text: str) -> tuple[int, int]:
-    """The part of a text that can have one: all, if it has a word of the calendar, else what is around its digits."""
-    if not _calendar_words().isdisjoint(_LETTERS.findall(text.casefold())):
-        return 0, len(text)
+def _around_digits(text: str) -> tuple[int, int]:
+    """The part of a text that patterns with digits can match."""
     first = _DIGIT.search(text)
     if not first:
         return 0, 0
@@ -70,6 +69,12 @@ def _is_day_of_date(value: Value, values: Sequence[Value]) -> bool:
 _Read = Iterator[tuple[str, tuple[Part, ...], str, str]]
 """Kind, parts, unit and edge of each value that a pattern's match states."""
 _Pattern = tuple[re.Pattern[str], Callable[[re.Match[str]], _Read]]
+
+
+@cache
+def _patterns_of_digits() -> tuple[_Pattern, ...]:
+    """Patterns that can match without a word of the calendar: those that find one in digits and signs alone."""
+    return tuple(one for one in _patterns() if one[1] not in _READ_WORDS and "name" not in one[0].groupindex)
 
 
 @cache
@@ -260,3 +265,7 @@ def _weekdays(match: re.Match[str]) -> _Read:
 
 def _code(match: re.Match[str]) -> _Read:
     yield "code", (match["code"],), "", ""
+
+
+_READ_WORDS = (_half_past, _quarter_past, _quarter_to, _half_to, _minutes_past, _noon, _weekdays)
+"""What reads a match that has a word of the calendar."""

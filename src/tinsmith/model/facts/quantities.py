@@ -38,20 +38,17 @@ def find_values(text: str) -> tuple[Value, ...]:
         masked = masked[: value.start] + "\u0001" * (value.end - value.start) + masked[value.end :]
     tokens = [token for token in tokens_of(masked) if not token.text.startswith("\u0001")]
     values: list[Value] = list(calendar)
+    # A currency takes at most two tokens before its number.
+    near = {number - before for number, token in enumerate(tokens) if token.kind == "number" for before in range(3)}
     at = 0
     while at < len(tokens):
-        read = _read(tokens, at, masked) if _may_start_value(tokens, at) else None
+        read = _read(tokens, at, masked) if at in near or _is_number_word(tokens[at].lower) else None
         if read is None:
             at += 1
             continue
         value, at = read
         values.append(value)
     return tuple(_with_left_out_units(sorted(values, key=lambda value: (value.start, value.edge != "start")), text))
-
-
-def _may_start_value(tokens: Sequence[Token], at: int) -> bool:
-    """Whether the token is a number or a word for one, or may be a currency before a number."""
-    return any(token.kind == "number" for token in tokens[at : at + 3]) or _is_number_word(tokens[at].lower)
 
 
 @lru_cache(maxsize=100_000)

@@ -77,10 +77,18 @@ def _without_json(text: str) -> str:
 
 def tokens_of(text: str) -> list[Token]:
     """Tokens of `plain` text."""
-    return [
-        Token(str(match.lastgroup), text := match.group(), *match.span(), text.casefold())
-        for match in _TOKEN.finditer(text)
-    ]
+    return list(_tokens(text))
+
+
+# Values and sentences of a text are found one after the other.
+@lru_cache(maxsize=16)
+def _tokens(text: str) -> tuple[Token, ...]:
+    return tuple(
+        [
+            Token(str(match.lastgroup), word := match.group(), *match.span(), word.casefold())
+            for match in _TOKEN.finditer(text)
+        ]
+    )
 
 
 def words_of(text: str) -> list[tuple[str, str]]:
