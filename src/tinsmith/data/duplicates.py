@@ -180,8 +180,11 @@ class _Search:
             prefix = counts - -(-NEAR_DUPLICATE_TENTHS * counts // 10) + 1
             kept = order[ranks < np.repeat(np.minimum(prefix, _MAX_RARE_SHINGLES), counts)]
             entries.append(hashes[kept].astype(np.uint64) << np.uint64(32) | some[owners[kept]].astype(np.uint64))
-        ordered = np.sort(np.concatenate(entries))
-        return ordered >> np.uint64(32), (ordered & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        # A million questions have some twenty million entries, so no more copies than needed.
+        ordered = np.concatenate(entries)
+        entries.clear()
+        ordered.sort()
+        return ordered >> np.uint64(32), (ordered & np.uint64(0xFFFFFFFF)).astype(np.int32)
 
     def _agreeing(self, pairs: np.ndarray) -> np.ndarray:
         one, other = (self._signatures[self._rows[members]] for members in pairs)
