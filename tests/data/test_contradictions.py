@@ -319,3 +319,21 @@ def test_every_contradiction_is_reported(tmp_path):
 )
 def test_long_quotes_are_cut_with_dots(text, shown):
     assert contradictions._cut(text) == shown
+
+
+def test_bits_of_words_leave_no_candidate_out(monkeypatch):
+    chance = random.Random(5)
+    questions = [f"What does the {' '.join(chance.sample(WORDS, 3))} cost?" for _ in range(400)]
+    answers = [f"The {' '.join(chance.sample(WORDS, 4))} is {chance.randint(10, 99)} euros." for _ in questions]
+    rows = [statements(conversation(n, *turn)) for n, turn in enumerate(zip(questions, answers, strict=True))]
+    owners = np.repeat(np.arange(len(rows)), [len(some) for some in rows])
+    table = np.concatenate(rows)
+    words, counts = np.unique(table[:, contradictions.TOPIC.start : contradictions.WORDS.stop], return_counts=True)
+
+    def candidates():
+        return list(contradictions._candidates(table, owners, np.arange(len(rows)), words, counts))
+
+    expected = candidates()
+    monkeypatch.setattr(contradictions, "_masks", lambda cells: np.zeros(len(cells), np.uint64))
+    assert len(expected) > 100
+    assert candidates() == expected

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from tinsmith.data.features import FEATURES, features, flags, shared_text
+from tinsmith.data import features as features_module
+from tinsmith.data.features import AI_HINTS, FEATURES, features, flags, shared_text
 from tinsmith.data.language import language_of, same_language
 from tinsmith.data.unicode import with_punctuation, without_hidden
 from tinsmith.model.conversations import Conversation, Message
@@ -177,3 +178,16 @@ def test_hostile_texts_take_time_that_grows_with_their_length(part):
         features(one)
         seconds.append(time.process_time() - start)
     assert seconds[1] < 40 * seconds[0] + 0.5
+
+
+def test_every_phrase_of_a_language_model_has_a_hint():
+    phrases = features_module._AI_PHRASES
+    assert len(phrases) > 30
+    assert [phrase for phrase in phrases if not any(hint in phrase for hint in AI_HINTS)] == []
+    for phrase in phrases:
+        assert "answer speaks as a language model" in reasons(f"Well, {phrase} and so on, all day long.")
+
+
+@pytest.mark.parametrize("text", ["One line.", "**Bold**", "- item", "Text\n1. item", "# Title", "a - b", " \n * x"])
+def test_markdown_is_seen_in_one_line_and_in_several(text):
+    assert features(conversation(text))["has_markdown"] == bool(features_module._MARKDOWN.search(text.rstrip()))

@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 
+from tinsmith.model.facts import calendar
 from tinsmith.model.facts.quantities import find_values
 from tinsmith.model.facts.values import Value, are_comparable, is_equal
 from tinsmith.model.facts.words import plain
@@ -99,3 +100,24 @@ def test_only_values_of_one_kind_contradict_each_other():
 def test_a_value_survives_json(text):
     (value,) = values(text)
     assert Value.from_dict(value.as_dict()) == value.without_place()
+
+
+CALENDAR_TEXTS = (
+    "Open 9-17, call 08-123 456 78 or +46 70 123 45 67.",
+    "We open at 9.30 and close at 5 pm; order 2024-05-06 or 6/5/2024, AFS 2008:16, version 1.2.3.",
+    "Opening hours for our shop and for all the guests who wait outside: 10 to 18.",
+    "Kl. 14, klockan 9.15, 25/12, 12:00-13:30, from 8 am till 4 pm, 7 o'clock sharp, 5 in the afternoon.",
+    "On 3 May we close at noon, on Friday at half past four.",
+    "Nothing at all.",
+)
+
+
+@pytest.mark.parametrize("text", CALENDAR_TEXTS)
+def test_dates_and_times_are_the_same_when_only_their_surroundings_are_searched(text, monkeypatch):
+    filler = "Some other words that say nothing about it, and then a few more of them. " * 4
+    whole = f"{filler}{text} {filler}"
+    values = calendar.find_calendar(whole)
+    monkeypatch.setattr(calendar, "_around_digits", lambda text: (0, len(text)))
+    monkeypatch.setattr(calendar, "_patterns_of_digits", calendar._patterns)
+    assert values == calendar.find_calendar(whole)
+    assert bool(values) == (text != "Nothing at all.")
