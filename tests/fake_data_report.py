@@ -1,6 +1,6 @@
 """A data report made by hand, with something in every section."""
 
-from tinsmith.data.advice import UNUSED_FIELDS
+from tinsmith.data.not_used import UNUSED_FIELDS
 
 
 def change(what, reason, count, detail="", file="a.jsonl", position="line 3"):

@@ -65,8 +65,8 @@ def test_the_same_question_with_other_values_is_listed_side_by_side():
         "line 1",
         "What is a bike service?",
     )
-    assert (pair.first.values, pair.first.statement) == (("60 USD",), "It costs $60 and takes 2 days.")
-    assert (pair.second.position, pair.second.values) == ("line 3", ("75 USD",))
+    assert (pair.first.values, pair.first.statement) == (("$60",), "It costs $60 and takes 2 days.")
+    assert (pair.second.position, pair.second.values) == ("line 3", ("$75",))
     assert pair.second.statement == "A full check for $75, done within 2 days."
 
 
@@ -121,7 +121,7 @@ def test_what_does_not_contradict_is_not_listed(one, other):
 def test_a_statement_repeated_under_a_wider_question_is_compared():
     one = ("What is the loyalty card?", "Loyalty card holders get 10% off all spare parts.")
     assert values(one, ("What does the loyalty card give me?", "With the card you get 15% off all spare parts.")) == [
-        (("10 %",), ("15 %",))
+        (("10%",), ("15%",))
     ]
     # The second answer states the first one's number too, so it only says more.
     more = "With the card you get 15% off all spare parts, 10% on Mondays."
@@ -149,17 +149,17 @@ def test_a_statement_repeated_under_a_wider_question_is_compared():
         (
             ("Wie hoch sind die Versandkosten?", "Der Versand kostet 6,90 €."),
             ("Was kostet der Versand?", "4,90 €."),
-            ("6.9 EUR", "4.9 EUR"),
+            ("6,90 €", "4,90 €"),
         ),
         (
             ("Vilken yta har gården?", "Gården är 35 m2."),
             ("Hur stor är gården?", "Gårdens yta är 42 m2."),
-            ("35 m²", "42 m²"),
+            ("35 m2", "42 m2"),
         ),
         (
             ("How long is the warranty under BOX 18?", "The warranty is 2 years from delivery."),
             ("What if the maker closes?", "The 5-year warranty under BOX 18 stays in force."),
-            ("2 year", "5 year"),
+            ("2 years", "5-year"),
         ),
         (
             ("Can I bring my dog to the bar?", "Yes, dogs are welcome."),
@@ -206,7 +206,7 @@ def test_later_turns_are_compared_too():
 def test_values_of_the_systems_prompts_are_theirs():
     pairs = (("Price of green tea?", "It is $3."), ("Price of green tea?", "It is $4."))
     assert values(*pairs, systems=("Tea: $3", "Tea: $4")) == []
-    assert values(*pairs, systems=("Be kind.", "Be brief.")) == [(("3 USD",), ("4 USD",))]
+    assert values(*pairs, systems=("Be kind.", "Be brief.")) == [(("$3",), ("$4",))]
 
 
 def test_an_answer_is_listed_a_few_times_and_the_list_has_an_end(monkeypatch):
@@ -293,13 +293,12 @@ def test_check_warns_and_its_report_has_both_sides(tmp_path, capsys, monkeypatch
     check(tmp_path / "tinsmith.toml", (), None)
     shown = capsys.readouterr().out
     assert (
-        "A pair of answers seems to contradict each other, such as those to “What is a bike service?”: 60 USD or 75 "
-        "USD.\n"
+        "A pair of answers seems to contradict each other, such as those to “What is a bike service?”: $60 or $75.\n"
         "     Decide which is right and correct the other: the model learns both.\n"
     ) in shown
     report = (tmp_path / "runs" / "shop-data.md").read_text()
-    assert "What is a bike service? → 60 USD: It costs \\$60. (faq.jsonl, line 13)" in report
-    assert "What is a bike service? → 75 USD: It costs \\$75. (faq.jsonl, line 14)" in report
+    assert "What is a bike service? → \\$60: It costs \\$60. (faq.jsonl, line 13)" in report
+    assert "What is a bike service? → \\$75: It costs \\$75. (faq.jsonl, line 14)" in report
 
 
 def test_every_contradiction_is_reported(tmp_path):

@@ -11,9 +11,10 @@ from markdown_it import MarkdownIt
 from fake_data_report import change, empty_report, full_report, side
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.serve import SiteServer
-from tinsmith.data.advice import MOST, UNUSED_FIELDS, advice
+from tinsmith.data.advice import MOST, advice
 from tinsmith.data.features import flags
 from tinsmith.data.meanings import MEANINGS
+from tinsmith.data.not_used import UNUSED_FIELDS
 from tinsmith.data.report_page import plain, report_html, report_markdown, visible, write_report
 from tinsmith.model.conversations import Conversation, Message
 
@@ -83,9 +84,10 @@ def test_private_data_comes_before_everything_else():
                 "unused": [
                     *({"name": f"{n}.json: label", "reason": UNUSED_FIELDS, "count": 2} for n in range(3)),
                     *({"name": f"{n}.txt", "reason": "hidden files", "count": 1} for n in range(6)),
+                    *({"name": f"{n}.json: about", "reason": "fields around", "count": 1} for n in range(4)),
                 ]
             },
-            "Not used: the field label; the files or parts of files 0.txt, 1.txt, 2.txt and 3 more.",
+            "Not used: the field label; about in 4 files; the files 0.txt, 1.txt, 2.txt and 3 more.",
         ),
         (
             {"form": {**empty_report()["form"], "blocks": 900, "long_blocks": 400}},
@@ -143,11 +145,11 @@ def test_a_reason_becomes_a_title_with_its_spaces():
 def test_values_are_marked_as_the_statement_writes_them():
     report = empty_report()
     pair = {
-        "first": side("Q", "It costs 5,000-15,000 SEK, not 15000.", "5000 SEK"),
-        "second": side("Q", "Yes, 4 years; yesterday 14.", "4 year", "yes"),
+        "first": side("Q", "It costs 5,000-15,000 SEK, not 15000 or $60.5, but $60.", "5,000-15,000 SEK", "$60"),
+        "second": side("Q", "Yes, 4 years; yesterday 14 years.", "4 years", "yes"),
     }
     page = report_html(report | {"contradictions": [pair]})
-    assert re.findall("<mark>(.*?)</mark>", page) == ["5,000", "Yes", "4"]
+    assert re.findall("<mark>(.*?)</mark>", page) == ["5,000-15,000 SEK", "$60", "Yes", "4 years"]
 
 
 def test_long_lists_end_with_how_many_more():

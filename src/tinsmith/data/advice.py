@@ -1,12 +1,12 @@
 """What the owner of the data should look at first, in plain sentences with what to do, from the report alone."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tinsmith.data.meanings import MEANINGS, SHARED_TEXTS
+from tinsmith.data.not_used import UNUSED_FIELDS, not_used
 
 MOST = 10
 """Sentences at the top of the report."""
@@ -21,11 +21,6 @@ _CONTENT_FIELDS = frozenset(
     "context passage document documents text input system system_prompt instructions reasoning reasoning_content"
     " thinking thoughts choices options weight tools functions chosen history turns dialog explanation".split()
 )
-
-
-UNUSED_FIELDS = "fields of records that are not used"
-"""Reason of `Unused` for a field."""
-
 _LEFT_ON_PURPOSE = frozenset(["rejected"])
 """Fields that must not be learned: the worse answer of a preference pair."""
 _PROPOSAL = re.compile(r"Say which fields are which.*", re.DOTALL)
@@ -95,28 +90,29 @@ def _unused_content(report: Mapping[str, Any]) -> Iterator[Advice]:
 
 def _unused(report: Mapping[str, Any]) -> Iterator[Advice]:
     fields = [name for name in _unused_field_counts(report) if name.lower() not in _CONTENT_FIELDS]
-    files = [one["name"] for one in report["unused"] if one["reason"] != UNUSED_FIELDS]
-    parts = []
+    others = [one for one in not_used(report) if one.reason != UNUSED_FIELDS]
+    parts = [f"{one.name} {one.where}" for one in others if one.is_part]
+    files = [one.name for one in others if not one.is_part]
+    named = []
     if fields:
-        parts.append(f"the field{'' if len(fields) == 1 else 's'} {_first_of(fields)}")
-    if files:
-        parts.append(f"the file{'' if len(files) == 1 else 's or parts of files'} {_first_of(files)}")
+        named.append(f"the field{'' if len(fields) == 1 else 's'} {_first_of(fields)}")
     if parts:
-        yield Advice(f"Not used: {'; '.join(parts)}.", "Fine if they hold no conversations.", "not-used")
+        named.append(_first_of(parts))
+    if files:
+        named.append(f"the file{'' if len(files) == 1 else 's'} {_first_of(files)}")
+    if named:
+        yield Advice(f"Not used: {'; '.join(named)}.", "Fine if they hold no conversations.", "not-used")
 
 
 def _unused_field_counts(report: Mapping[str, Any]) -> dict[str, int]:
     """Field -> records of all files together, the most frequent first, without what is left out on purpose."""
-    counts: Counter[str] = Counter()
-    for one in report["unused"]:
-        if one["reason"] == UNUSED_FIELDS:
-            counts[one["name"].rpartition(": ")[2]] += one["count"]
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return {name: count for name, count in ordered if name.lower() not in _LEFT_ON_PURPOSE}
+    fields = [one for one in not_used(report) if one.reason == UNUSED_FIELDS]
+    return {one.name: one.count for one in fields if one.name.lower() not in _LEFT_ON_PURPOSE}
 
 
 def _first_of(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES:,} more" if names[_MOST_NAMES:] else "")
+    shown = [*names[:_MOST_NAMES], *([f"{len(names) - _MOST_NAMES:,} more"] if names[_MOST_NAMES:] else ())]
+    return ", ".join(shown[:-1]) + " and " * bool(shown[1:]) + shown[-1]
 
 
 def _contradictions(report: Mapping[str, Any]) -> Iterator[Advice]:

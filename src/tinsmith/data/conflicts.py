@@ -214,7 +214,9 @@ def _ask_whether_the_same(one: Answer, other: Answer) -> bool:
 
 
 def _quote(answer: Answer, mention: Mention) -> Quote:
-    return Quote(answer.sentence(mention.start), (mention.value.text if mention.value else "",))
+    """The sentence, and the value as it stands there."""
+    value = " ".join(answer.plain[mention.start : mention.end].split())
+    return Quote(answer.sentence(mention.start), (value,))
 
 
 def _quote_name(answer: Answer, name: str) -> Quote:

@@ -58,7 +58,7 @@ class Side:
     statement: str
     """The sentence of the answer, cut to a readable length."""
     values: tuple[str, ...]
-    """What it states and the other does not, such as `5000 SEK`; or `yes` or `no`."""
+    """What it states and the other does not, as written, such as `5,000 SEK`; or `yes` or `no`."""
 
 
 @dataclass(frozen=True, slots=True)

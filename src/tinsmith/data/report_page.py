@@ -17,6 +17,7 @@ from tinsmith.core.run_dir import write_text
 from tinsmith.data.advice import advice
 from tinsmith.data.language import NAMES
 from tinsmith.data.meanings import MEANINGS
+from tinsmith.data.not_used import NotUsed, not_used
 
 _HERE = Path(__file__).parent
 _MOST_PAIRS = 100
@@ -139,7 +140,7 @@ def _values(report: Mapping[str, Any], published: Sequence[str]) -> dict[str, An
     records = report["records"]
     pairs = [[_side(pair["first"]), _side(pair["second"])] for pair in report["contradictions"][:_MOST_PAIRS]]
     counts = {
-        "not-used": len(report["unused"]),
+        "not-used": len(not_used(report)),
         "left-out": records["dropped"] + records["duplicate"],
         "changed": records["repaired"] + records["cut"] + records["masked"],
         "flagged": records["flagged"],
@@ -181,17 +182,18 @@ def _values(report: Mapping[str, Any], published: Sequence[str]) -> dict[str, An
 def _figures(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     records = report["records"]
     yield {"name": "records read", "count": report["steps"][0]["before"]}
-    yield {"name": "conversations used", "count": sum(report["splits"].values())}
+    yield {"name": "used", "count": sum(report["splits"].values())}
     yield {"name": "left out", "count": records["dropped"] + records["duplicate"]}
     yield {"name": "changed", "count": max(records["repaired"], records["masked"], records["cut"])}
     yield {"name": "worth a look", "count": records["flagged"]}
+    yield {"name": "contradictions", "count": len(report["contradictions"])}
 
 
 def _unused(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is not used, by reason; at most `_MOST_UNUSED` names of each."""
-    reasons: dict[str, list[Any]] = {}
-    for one in report["unused"]:
-        reasons.setdefault(one["reason"], []).append(one)
+    reasons: dict[str, list[NotUsed]] = {}
+    for one in not_used(report):
+        reasons.setdefault(one.reason, []).append(one)
     return [{"reason": reason, "count": len(all), "names": all[:_MOST_UNUSED]} for reason, all in reasons.items()]
 
 
@@ -221,12 +223,8 @@ def _side(side: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value_pattern(value: str) -> str:
-    """Pattern of a value as the statement may write it: `5000 SEK` is also 5,000, `yes` only a whole word."""
-    digits = re.match(r"[\d.,:]+", value)
-    if not digits:
-        return rf"\b{re.escape(value)}\b"
-    number = digits.group().rstrip(".,:")
-    return r"(?<![\d.,])" + r"[ ,.\u00a0\u202f']?".join(map(re.escape, number)) + r"(?![.,]?\d)"
+    """Pattern of a value as a whole word, with any space within it."""
+    return r"(?<![\w.,])" + r"\s+".join(map(re.escape, value.split())) + r"(?![.,]?\d|\w)"
 
 
 def _languages(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

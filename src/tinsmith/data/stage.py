@@ -12,11 +12,11 @@ from tinsmith.core.errors import DataError, listing
 from tinsmith.core.run_dir import replacing, write_json
 from tinsmith.core.scratch import scratch_folder
 from tinsmith.core.stage_context import StageContext, Summary
-from tinsmith.data.advice import UNUSED_FIELDS
 from tinsmith.data.changes import WHAT, ChangeLog
 from tinsmith.data.combine import Combined, Places, combine, drop_duplicates
 from tinsmith.data.fit import write_tokens
 from tinsmith.data.hub import Located, check_digests, locate
+from tinsmith.data.not_used import UNUSED_FIELDS
 from tinsmith.data.pieces import Part, PartResult, PieceSettings, changes_path, divide, process_part
 from tinsmith.data.ray_engine import on_ray, ray_address
 from tinsmith.data.read.find import find_pieces
@@ -51,6 +51,12 @@ class _Prepared:
     combined: Combined
     lengths_unit: str
     """`tokens` with a base model, else `characters`."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Name and sha256 of the files with records."""
+        without = {item.name for item in self.result.items if isinstance(item, Unused)}
+        return {name: sha256 for name, sha256 in self.found.files.items() if name not in without}
 
 
 def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: StageContext) -> Summary:
@@ -209,25 +215,38 @@ def _line(prepared: _Prepared, row: int) -> bytes:
 def _steps(prepared: _Prepared) -> Iterator[Step]:
     counts, records = prepared.result.counts, prepared.result.tally.records
     read, valid, rows, kept = counts["read"], counts["valid"], counts["rows"], len(prepared.combined.rows)
-    yield Step("read", read, read, f"from {len(prepared.found.files)} file(s)")
-    yield Step("valid", read, valid, f"{read - valid} dropped, {records['repaired']} repaired")
+    yield Step("read", read, read, f"from {_counted(len(prepared.files), 'file')}")
+    yield Step(
+        "valid",
+        read,
+        valid,
+        _changed({"dropped": read - valid, "repaired": records["repaired"]}, "all usable as they are"),
+    )
     protected = counts["protected"]
     if counts["private"]:
         places = prepared.result.private.places.total()
-        note = f"personal data or secrets: {places} places in {counts['private']} conversations"
+        note = f"personal data or secrets: {_counted(places, 'place')} in {_counted(counts['private'], 'conversation')}"
         yield Step("privacy", valid, protected, f"{note}, {_PRIVATE_DONE[prepared.config.privacy]}")
     if prepared.config.system_prompt:
-        yield Step("system_prompt", protected, protected, f"added to {counts['prompted']} conversations that had none")
+        yield Step("system_prompt", protected, protected, f"added to {counts['prompted']:,} that had none")
     if prepared.lengths_unit == "tokens":
-        note = f"{records['cut']} cut, {protected - rows} dropped, limit {prepared.config.max_tokens} tokens"
-        yield Step("length", protected, rows, note)
-    yield Step("duplicates", rows, kept, f"{records['duplicate']} exact duplicates removed")
+        note = _changed({"cut": records["cut"], "dropped": protected - rows}, "all fit")
+        yield Step("length", protected, rows, f"{note}, limit {prepared.config.max_tokens} tokens")
+    yield Step("duplicates", rows, kept, _changed({"left out": records["duplicate"]}, "no copies"))
+
+
+def _changed(counts: dict[str, int], otherwise: str) -> str:
+    """How many records a step changed, by what it did to them."""
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or otherwise
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _report(prepared: _Prepared) -> DataReport:
     config, result, combined = prepared.config, prepared.result, prepared.combined
     hub = prepared.located.hub
-    without_records = {item.name for item in result.items if isinstance(item, Unused)}
     return DataReport(
         data=prepared.located.name,
         hub=hub.as_json() if hub else None,
@@ -244,7 +263,7 @@ def _report(prepared: _Prepared) -> DataReport:
             *([hub.note] if hub else ()),
             *(f"{item.file}: {item.text}" for item in result.items if isinstance(item, Note)),
         ),
-        files={name: sha256 for name, sha256 in prepared.found.files.items() if name not in without_records},
+        files=prepared.files,
         lengths_unit=prepared.lengths_unit,
         lengths=histogram(prepared.store.numbers(prepared.lengths_unit)[combined.rows]),
         language=config.language,
