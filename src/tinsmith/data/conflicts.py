@@ -20,6 +20,7 @@ from tinsmith.data.statements import person, polarity, system_prompt, turns
 from tinsmith.model.conversations import Conversation
 from tinsmith.model.facts.binding import is_among
 from tinsmith.model.facts.mentions import Mention, value_mentions
+from tinsmith.model.facts.quantities import find_values
 from tinsmith.model.facts.sentences import sentence_at, sentences_of
 from tinsmith.model.facts.values import Value, are_comparable, is_equal
 from tinsmith.model.facts.words import is_typo, plain
@@ -114,7 +115,7 @@ class Answer:
     @cached_property
     def mentions(self) -> tuple[Mention, ...]:
         """Places that state values which the system prompt does not give."""
-        given = [mention.value for mention in value_mentions(plain(self.prompt)) if mention.value]
+        given = find_values(plain(self.prompt))
         return tuple(
             mention
             for mention in value_mentions(self.plain)
@@ -129,7 +130,7 @@ class Answer:
     def values(self) -> list[Value]:
         """All values that the answer states, and those of its prompt and question."""
         texts = (self.plain, plain(self.prompt), plain(self.question))
-        return [mention.value for text in texts for mention in value_mentions(text) if mention.value]
+        return [value for text in texts for value in find_values(text)]
 
     @cached_property
     def opening(self) -> frozenset[str]:
