@@ -83,7 +83,7 @@ _SENTENCE_END = re.compile(r"\s(?:(?<=[.!?;]\s)\s*|(?<=\n)\n*)")
 """Space after a full stop, or line ends. It starts with a space, which the search can jump to."""
 _WIDE_SENTENCE_END = re.compile(r"(?<=[.!?;。！？])\s+|\n+|(?<=[。！？])")
 _WIDE_STOP = re.compile("[。！？]")
-_WORDS_OF_ASCII = bytes(code if chr(code).isalnum() and code < 128 else ord(" ") for code in range(256))
+_SPACES_BETWEEN_WORDS = bytes(code if chr(code).isalnum() and code < 128 else ord(" ") for code in range(256))
 _CLOSING_TAG = re.compile(r"</([a-z][a-z0-9_-]{0,30})>\Z", re.IGNORECASE)
 
 # UTF-8 read as Windows-1252 or Latin-1. A capital before an accented capital is a word in capitals, such as IRMÃ.
@@ -249,6 +249,7 @@ def _is_cut(prose: str) -> bool:
 
 
 def _has_markdown(prose: str) -> bool:
+    """Whether a text has bold words, headings or lists."""
     if "\n" not in prose and "**" not in prose:
         # Text in one line can only have a mark at its start.
         return bool(_MARKDOWN.match(prose))
@@ -302,7 +303,7 @@ def _sentences(text: str) -> list[str]:
 def _words(text: str) -> list[str]:
     """Words of a text without case."""
     if text.isascii():
-        return text.lower().encode().translate(_WORDS_OF_ASCII).decode().split()
+        return text.lower().encode().translate(_SPACES_BETWEEN_WORDS).decode().split()
     return _WORD.findall(text.casefold())
 
 

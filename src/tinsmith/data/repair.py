@@ -109,6 +109,7 @@ def _clean(text: str, where: str, changes: list[Repair]) -> str:
 
 
 def _normal(text: str, where: str, changes: list[Repair]) -> str:
+    """`text` in NFC, with newlines and without hidden characters. Adds to `changes`."""
     _refuse_surrogates(text, where)
     cleaned = with_newlines(text)
     if cleaned != text:

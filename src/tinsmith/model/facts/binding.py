@@ -178,13 +178,14 @@ def is_among(word: str, words: Collection[str]) -> bool:
     """Whether a stem is related to one of `words`."""
     if word in words:
         return True
-    if len(word) >= _LEAST_RELATED:
-        first = word[0]
-        # A loop, and the cheap half of `is_related` first: this runs for millions of pairs.
-        for other in words:
-            if (other[:1] == first or word.endswith(other) or other.endswith(word)) and is_related(word, other):
-                return True
-    return False
+    if len(word) < _LEAST_RELATED:
+        return False
+    # Endings of the word are looked up, and of the rest the cheap half comes first: this runs for millions of pairs.
+    for start in range(1, len(word) - _LEAST_RELATED + 1):
+        if word[start:] in words:
+            return True
+    first = word[0]
+    return any((other[:1] == first or other.endswith(word)) and is_related(word, other) for other in words)
 
 
 def is_related(one: str, other: str) -> bool:
