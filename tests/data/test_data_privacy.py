@@ -1,7 +1,11 @@
 """The data stage names, masks or leaves out personal data, whatever the order of the files, and says so."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -128,3 +132,39 @@ def test_dropped_records_say_what_they_contain(source, base_dir, tmp_path):
         ("b.jsonl", "contains a phone number"),
         ("b.jsonl", "contains an e-mail address"),
     ]
+
+
+def test_the_script_of_the_docs_masks_names_with_an_analyzer(tmp_path):
+    """With a stand-in for Presidio, which has its signature and finds two overlapping names and a public one."""
+    page = (Path(__file__).parents[2] / "docs/privacy.md").read_text(encoding="utf-8")
+    (script,) = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mask_names.py").write_text(script)
+    (tmp_path / "presidio_analyzer.py").write_text(
+        "import re\n"
+        "from types import SimpleNamespace\n"
+        "class AnalyzerEngine:\n"
+        "    def analyze(self, text, language, entities):\n"
+        "        assert language == 'en' and 'PERSON' in entities\n"
+        "        for kind, name in (('PERSON', 'Ada Berg'), ('LOCATION', 'Berg'), ('LOCATION', 'Zaragoza')):\n"
+        "            for match in re.finditer(name, text):\n"
+        "                yield SimpleNamespace(start=match.start(), end=match.end(), entity_type=kind)\n"
+    )
+    record = {
+        "id": "Ada Berg",
+        "messages": [
+            {"role": "user", "content": "I am Ada Berg, from Zaragoza. Ask Ada Berg."},
+            {"role": "assistant", "content": "Hello!"},
+        ],
+    }
+    (tmp_path / "chats.jsonl").write_text(json.dumps(record) + "\n")
+    done = subprocess.run(
+        [sys.executable, "mask_names.py", "chats.jsonl", "masked.jsonl"],
+        check=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    masked = json.loads((tmp_path / "masked.jsonl").read_text())
+    assert masked["id"] == "Ada Berg" and masked["messages"][1] == record["messages"][1]
+    assert masked["messages"][0]["content"] == "I am [PERSON], from Zaragoza. Ask [PERSON]."
+    assert done.stdout == "PERSON: Ada Berg\nPERSON: Ada Berg\n"

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,12 +201,18 @@ def test_an_added_bos_is_noticed(kind, request):
             def __getattr__(self, name):
                 return getattr(tokenizer.tokenizer, name)
 
-            def __call__(self, text, **options):
-                encoded = tokenizer.tokenizer(text, **options)
-                return {
-                    "input_ids": [self.bos_token_id, *encoded["input_ids"]],
-                    "offset_mapping": [(0, 0), *encoded["offset_mapping"]],
-                }
+            @property
+            def backend_tokenizer(self):
+                return self
+
+            def encode(self, text, **options):
+                encoded = tokenizer.tokenizer.backend_tokenizer.encode(text, **options)
+                return SimpleNamespace(ids=[self.bos_token_id, *encoded.ids], offsets=[(0, 0), *encoded.offsets])
+
+            def no_padding(self):
+                pass
+
+            no_truncation = no_padding
 
         assert not fit(conversation, replace(tokenizer, tokenizer=AddsBos()), 500).counts.is_bos_right
 
