@@ -6,17 +6,22 @@ from functools import cache
 
 import yaml
 from jsonschema import FormatChecker
+from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
 
 def schema_errors(schema: dict, tree) -> list[str]:
     """What a JSON schema refuses, with its place; empty if the tree is valid."""
-    kind = validator_for(schema)
-    kind.check_schema(schema)
-    return [
-        f"{error.json_path}: {error.message}"
-        for error in kind(schema, format_checker=FormatChecker()).iter_errors(tree)
-    ]
+    errors = _validator(json.dumps(schema)).iter_errors(tree)
+    return [f"{error.json_path}: {error.message}" for error in errors]
+
+
+@cache
+def _validator(schema: str) -> Validator:
+    """The validator of a JSON schema, which is valid itself."""
+    kind = validator_for(json.loads(schema))
+    kind.check_schema(json.loads(schema))
+    return kind(json.loads(schema), format_checker=FormatChecker())
 
 
 def citation_errors(content: bytes) -> list[str]:
