@@ -261,7 +261,7 @@ def dictionary(seeds: list[bytes]) -> list[str]:
 
 def replay(check: Callable, corpus: Path, path: Path) -> dict[str, float]:
     """The most processor time and Python memory that an input of the corpus takes."""
-    result: dict[str, float] = {"inputs": 0, "longest_s": 0.0, "most_bytes": 0, "most_bytes_per_byte": 0.0}
+    result: dict[str, float] = {"inputs": 0, "longest_s": 0.0, "most_bytes": 0}
     for file in sorted(corpus.iterdir()):
         content = file.read_bytes()
         start = time.process_time()
@@ -274,7 +274,6 @@ def replay(check: Callable, corpus: Path, path: Path) -> dict[str, float]:
         result["inputs"] += 1
         result["longest_s"] = max(result["longest_s"], seconds)
         result["most_bytes"] = max(result["most_bytes"], peak)
-        result["most_bytes_per_byte"] = max(result["most_bytes_per_byte"], peak / max(len(content), 1))
     return result
 
 

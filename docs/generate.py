@@ -89,7 +89,7 @@ def experiments_page() -> str:
         if path.name == "README.md":
             continue
         text = path.read_text(encoding="utf-8")
-        title = text.split("\n", 1)[0].removeprefix("# Experiments: ")
+        title = text.split("\n", 1)[0].removeprefix("# ").removeprefix("Experiments: ")
         lines += ["", f"### [{title[0].upper()}{title[1:]}]({path.name})"]
         lines += [f"- {title}" for title in re.findall(r"^## (.+)$", text, flags=re.MULTILINE)]
     return head + INDEX_START + "\n".join(lines) + "\n"

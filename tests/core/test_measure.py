@@ -13,7 +13,7 @@ from tinsmith.core.run_dir import RunDir, write_json
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_not_a_number_is_refused(bad):
-    with pytest.raises(ValueError, match="must be a finite number"):
+    with pytest.raises(ValueError, match=r"^x: value is .* must be a finite number"):
         Measurement("x", bad, "nats", 1, "tokens", "m")
     with pytest.raises(ValueError, match="ci95_low"):
         Measurement("x", 1.0, "nats", 1, "tokens", "m", spread={"ci95_low": bad})
@@ -36,9 +36,13 @@ def test_gates(op, value, holds):
     if holds:
         assert recorder.take(measurement).passed
     else:
-        with pytest.raises(GateError, match=f"g: measured {value:g} logits over 3 positions, required {op} 1"):
+        with pytest.raises(GateError, match=f"g: measured {value:g} logits over 3 positions, required {op} 1") as error:
             recorder.take(measurement)
-    assert len(recorder.measurements) == 1
+        assert error.value.hint == ""
+        with pytest.raises(GateError) as error:
+            Recorder().take(measurement, "Look at the kernel.")
+        assert error.value.hint == "Look at the kernel."
+    assert recorder.measurements == [measurement]
 
 
 def test_file_round_trip_and_broken_line(tmp_path):
@@ -96,3 +100,37 @@ def test_only_the_last_run_of_a_stage_counts(tmp_path):
     for stage, fingerprint, count in (("bench", "f", 2), ("base", "g", 1), ("card", "newer", 1)):
         write_json(run.stamp(stage), {"fingerprint": fingerprint, "outputs": {}, "measurements": count})
     assert [m.value for m in current_measurements(run)] == [4, 5, 6]
+    at = len("".join(run.measurements.read_text().splitlines(keepends=True)[:-2]).encode())
+    write_json(run.stamp("bench"), {"fingerprint": "f", "outputs": {}, "measurements": 1})
+    (run.stamp("card")).unlink()
+    assert [m.value for m in current_measurements(run, at)] == [4, 5]
+
+
+def test_a_line_keeps_its_letters_and_no_missing_file_is_repaired(tmp_path):
+    path = tmp_path / "m.jsonl"
+    assert measure.repair(path) == ""
+    measure.append(path, [_count(1, raw="mätt.jsonl")])
+    assert "mätt".encode() in path.read_bytes()
+    broken = _count(2)
+    broken.spread["ci95_low"] = math.nan  # after the check of the constructor
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        measure.append(path, [broken])
+    assert [m.value for m in measure.read(path)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("stages", "kept"), [("aabba", "aabb"), ("aabb", "aabb"), ("aaa", ""), ("abaa", "ab"), ("", ""), ("baa", "b")]
+)
+def test_unwanted_lines_are_removed_from_the_end_alone(tmp_path, stages, kept):
+    path = tmp_path / "m.jsonl"
+    measure.append(path, [_count(number, stage=stage) for number, stage in enumerate(stages)])
+    lines = path.read_bytes().splitlines(keepends=True)
+    measure.drop_last(path, lambda measurement: measurement.stage == "a")
+    assert path.read_bytes() == b"".join(lines[: len(kept)])
+
+
+def test_nothing_is_written_where_nothing_is_unwanted(tmp_path, monkeypatch):
+    path = tmp_path / "m.jsonl"
+    measure.append(path, [_count(1)])
+    monkeypatch.setattr(measure, "write_bytes", lambda *arguments: pytest.fail("written"))
+    measure.drop_last(path, lambda measurement: False)

@@ -157,7 +157,7 @@ def test_a_message_of_many_lines_takes_linear_time_and_is_not_cut(tmp_path):
     path.write_text("01/02/24, 09:00 - Ann: Hi\n01/02/24, 09:01 - Bo: a\n" + "\n" * 900_000)
     start = time.process_time()
     (record,) = items(tmp_path, Record, FieldMap(assistant="Bo"))
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 5, "15 s if each line were appended to the text"
     assert len(record.value["messages"][1]["content"]) == 900_001
     with path.open("a") as chat:
         chat.write("\n" * 200_000)

@@ -151,6 +151,13 @@ REFUSED = {
     "answers of another type": ({"question": "Hi", "answers": True}, "'answers' is neither text nor a list"),
     "unanswerable": ({"question": "Hi", "answers": {"text": [], "answer_start": []}}, "a question without an answer"),
     "no such choice": ({"question": "Hi", "choices": ["a", "b"], "answer": 2}, "the answer is none of the choices"),
+    "no choices": (
+        {"question": "Hi", "choices": {"text": [], "label": []}, "answer": "A"},
+        "a question with no choices",
+    ),
+    "more choices than letters": ({"question": "Hi", "choices": ["x"] * 27, "answer": 0}, "or more than letters"),
+    "a choice by truth": ({"question": "Hi", "choices": ["a", "b"], "answer": True}, "the answer is none of the choi"),
+    "a choice by object": ({"question": "Hi", "choices": ["a", "b"], "answer": [1]}, "the answer is none of the choi"),
     "choices without answer": ({"question": "Hi", "choices": ["a", "b"]}, "choices without an answer"),
     "audio": (
         {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, *chat("Hi", "x")[1:]]},
@@ -182,6 +189,10 @@ def test_fields_that_the_owner_names_go_first():
     found = shape(value, fields)
     assert turns(value, fields) == HI
     assert (found.category, found.id, found.unused) == ("tea", "7", ("a", "q"))
+
+
+def test_one_named_field_without_the_other_hides_no_known_shape():
+    assert turns({"q": "Hi", "a": "Hello", "frage": "x"}, FieldMap(question="frage")) == HI
 
 
 def test_fields_of_messages_and_who_answers():
@@ -225,6 +236,24 @@ def test_chatgpt_trees_that_cannot_be_used(change, reason):
     mapping = {"s": node(None, "system", ""), "u": node("s", "user", "Hi"), "new": node("u", "assistant", "Hello")}
     with pytest.raises(Unusable, match=reason):
         shape({"mapping": mapping | change, "current_node": "new"})
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ({"author": "me"}, "a message is not an object with author and content"),
+        (
+            {"author": {"role": "tool"}, "content": {"content_type": "text", "parts": ["x"]}},
+            "a tool call or its result",
+        ),
+        ({"author": {"role": "user"}, "content": {"content_type": "image"}}, "a part that is no text"),
+        ({"author": {"role": "user"}, "content": {"content_type": "text", "parts": "x"}}, "expected text"),
+        ({"author": {"role": "x"}, "content": {"content_type": "text", "parts": ["x"]}}, "a message has no role"),
+    ],
+)
+def test_messages_of_chatgpt_that_are_none_are_refused(message, reason):
+    with pytest.raises(Unusable, match=reason):
+        shape({"mapping": {"a": {"parent": None, "message": message}}, "current_node": "a"})
 
 
 def test_squad_as_published_keeps_each_paragraphs_context(tmp_path):
