@@ -210,11 +210,11 @@ def exponents(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def table(points: list[dict[str, Any]]) -> str:
     """All points as a Markdown table."""
     rows = [
-        "| questions | conversations | wall s | CPU s | floor, CPU s | peak GB (PSS) | check, s |",
+        "| questions | conversations | wall s | CPU s | floor, CPU s | peak GB (PSS) | check, wall s (CPU s) |",
         "|---|---|---|---|---|---|---|",
     ]
     for point in points:
-        check = f"{point['check']['wall_seconds']:.1f}" if "check" in point else "-"
+        check = "{wall_seconds:.1f} ({cpu_seconds:.1f})".format(**point["check"]) if "check" in point else "-"
         rows.append(
             f"| {point['kind']} | {point['conversations']:,} | {point['wall_seconds']:.1f} | "
             f"{point['cpu_seconds']:.1f} | {point['floor_cpu_seconds']:.1f} | "
