@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.conftest import OFFLINE, TRACE, can_be_offline, tinsmith, without_pickles, write_project
+from e2e.conftest import OFFLINE, TRACE, can_be_offline, tinsmith, without_pickles
 from signed_results import CODE, result, signed
 from tinsmith.bench.remote_result import store
 from tinsmith.core.run_dir import file_sha256, tree_sha256s
@@ -160,16 +160,20 @@ def test_no_text_of_a_conversation_is_published_outside_the_answers(finished):
     assert holders == {Path("app/model/answers/passages.json")}
 
 
-def test_killed_while_training_continues(tmp_path):
-    config = write_project(tmp_path, "llama")
-    command = [sys.executable, "-m", "tinsmith", "run", str(config), "--to", "train", "--set", "train.epochs=15"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+def test_killed_while_training_continues(finished, tmp_path):
+    config, finished_run, _ = finished
+    shutil.copytree(config.parent, tmp_path / "copy")
+    run = tmp_path / "copy/runs" / finished_run.name
+    arguments = ["tinsmith.toml", "--to", "train", "--set", "train.epochs=15"]
+    command = [sys.executable, "-m", "tinsmith", "run", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path / "copy", stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/llama/.work/train-*/checkpoints/step-*")) and time.monotonic() < deadline:
+    while not list(run.glob(".work/train-*/checkpoints/step-*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (tmp_path / "runs/llama/stamps/train.json").exists()
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert json.loads((run / "config.json").read_text())["train"]["epochs"] == 15
+    assert list(run.glob(".work/train-*/checkpoints/step-*"))
+    done = subprocess.run(command, cwd=tmp_path / "copy", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads((tmp_path / "runs/llama/train/train.json").read_text())["resumed"] == 1
+    assert json.loads((run / "train/train.json").read_text())["resumed"] == 1
