@@ -64,6 +64,20 @@ def test_system_errors_that_other_languages_quote_are_recognized(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('external_stream.is_open() was false. Failed to open for writing:"run/folded.data"', "run/folded.data"),
+        ('graph.cc:5436 Failed to write external initializers to file: "run/folded.data" ', "run/folded.data"),
+        ("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Protobuf serialization failed.", ""),
+    ],
+)
+def test_what_onnx_runtime_cannot_write_is_recognized(text, where):
+    """It does not say why."""
+    problem = disk_problem(RuntimeError(text))
+    assert (problem.reason, problem.where) == ("cannot be written", where)
+
+
+@pytest.mark.parametrize(
     "error",
     [ValueError("28"), FileNotFoundError(errno.ENOENT, "No such file", "x"), Exception("gone (os error 2)"), None],
 )

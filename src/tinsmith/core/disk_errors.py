@@ -44,6 +44,11 @@ and about models, torch."""
 _UNOPENED = re.compile(r"^No such file or directory: (.+)$")
 """What safetensors says of every file that it cannot open, whatever the reason."""
 
+_UNWRITTEN = re.compile(
+    r'Failed to (?:open for writing|write external initializers to file): ?"([^"]+)"|Protobuf serialization failed'
+)
+"""What ONNX Runtime says of files that it cannot write, whatever the reason."""
+
 _SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
 """How numpy reports an incomplete write; its exception has no error code."""
 
@@ -93,6 +98,8 @@ def _own_problem(error: BaseException) -> DiskProblem | None:
     quoted = _QUOTED.search(text)
     if quoted and (code := int(next(filter(None, quoted.groups())))) in _HINTS:
         return DiskProblem(os.strerror(code), "", _HINTS[code])
+    if unwritten := _UNWRITTEN.search(text):
+        return DiskProblem("cannot be written", unwritten[1] or "", f"{_FREE_SPACE} {_FAILING} {_OPEN_FILES}")
     return None
 
 
