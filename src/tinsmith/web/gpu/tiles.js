@@ -1,0 +1,314 @@
+/**
+ * Kernels that read a prompt: products of a tile of tokens with a tile of rows, whose weights are unpacked once for all of
+ * them, and what lies between the products.
+ *
+ * @import { Placed } from "./buffers.js"
+ * @import { HeadSizes } from "./attention.js"
+ * @import { Source } from "./product.js"
+ */
+
+import { normArguments, rotationBindings, rotationFunction } from "./attention.js";
+import { reads, STATE, sumOf, writes } from "./kernels.js";
+import { activationFunction } from "./product.js";
+import { byMatrix, matrixFunctions } from "./weights.js";
+
+const THREADS = 128;
+
+/** Tokens and rows of a product's tile. */
+export const TILE_TOKENS = 32;
+export const TILE_ROWS = 64;
+
+/** Queries and keys of a tile of attention. */
+export const QUERIES = 16;
+const KEYS = 32;
+
+/** Four numbers at a time of the head that a score is summed over. */
+const SLICE = 8;
+
+/**
+ * @param {string} name
+ * @param {Placed[]} placed matrices side by side
+ * @param {{adds: boolean, hasBias: boolean}} output whether results are added to what is there
+ * @returns {Source} its size is in tiles of rows; the other one in tiles of tokens
+ */
+export function tileProductSource(name, placed, { adds, hasBias }) {
+  const { columns } = placed[0].matrix;
+  const rows = placed.reduce((sum, { matrix }) => sum + matrix.rows, 0);
+  const blocks = columns / 32;
+  const code = `
+${STATE}
+${placed.map((one, index) => matrixFunctions(`m${index}`, one)).join("")}
+var<workgroup> inputs: array<vec4f, ${8 * TILE_TOKENS}>;
+var<workgroup> weights: array<vec4f, ${8 * TILE_ROWS}>;
+fn weight_of(row: u32, block: u32, part: u32) -> vec4f {
+  ${byMatrix(placed, (m, row) => `let own = ${row}; return (four_${m}(own * ${blocks}u + block, part) - zero_${m}(own, block)) * scale_${m}(own, block);`)}
+  return vec4f();
+}
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let first_row = group.x * ${TILE_ROWS}u;
+  let first_token = group.y * ${TILE_TOKENS}u;
+  let count = state[0].count;
+  let column = thread % 16u;
+  let line = thread / 16u;
+  var sums: array<vec4f, 4>;
+  for (var block = 0u; block < ${blocks}u; block++) {
+    for (var i = thread; i < ${8 * TILE_TOKENS}u; i += ${THREADS}u) {
+      let token = first_token + i / 8u;
+      var value = vec4f();
+      if (token < count) { value = x[token * ${columns / 4}u + block * 8u + i % 8u]; }
+      inputs[(i % 8u) * ${TILE_TOKENS}u + i / 8u] = value;
+    }
+    for (var i = thread; i < ${8 * TILE_ROWS}u; i += ${THREADS}u) {
+      let row = i / 8u;
+      weights[(i % 8u) * ${TILE_ROWS}u + row] = weight_of(first_row + row, block, i % 8u);
+    }
+    workgroupBarrier();
+    for (var part = 0u; part < 8u; part++) {
+      let at = part * ${TILE_ROWS}u + column;
+      let w = array<vec4f, 4>(weights[at], weights[at + 16u], weights[at + 32u], weights[at + 48u]);
+      for (var i = 0u; i < 4u; i++) {
+        let v = inputs[part * ${TILE_TOKENS}u + 4u * line + i];
+        sums[i] += vec4f(dot(v, w[0]), dot(v, w[1]), dot(v, w[2]), dot(v, w[3]));
+      }
+    }
+    workgroupBarrier();
+  }
+  for (var i = 0u; i < 4u; i++) {
+    let token = first_token + 4u * line + i;
+    for (var j = 0u; j < 4u; j++) {
+      let row = first_row + column + 16u * j;
+      if (token < count && row < ${rows}u) {
+        result[token * ${rows}u + row] ${adds ? "+=" : "="} sums[i][j]${hasBias ? " + bias[row]" : ""};
+      }
+    }
+  }
+}`;
+  const bindings = [
+    reads("state", "array<State>"),
+    reads("x"),
+    reads("wide", "array<vec4u>"),
+    reads("words", "array<u32>"),
+    writes("result"),
+    ...(hasBias ? [reads("bias", "array<f32>")] : []),
+  ];
+  return { name, bindings, code, groups: Math.ceil(rows / TILE_ROWS) };
+}
+
+/**
+ * The norm of every token's stream; a normed change is added to the stream first if `post` is the epsilon of its norm.
+ *
+ * @param {number} columns
+ * @param {number} epsilon
+ * @param {number | null} post
+ * @returns {Source} its size is 1; the other one in tokens
+ */
+export function tileNormSource(columns, epsilon, post) {
+  const fours = columns / 4;
+  const add = `
+  var change_squares = 0.0;
+  for (var i = thread; i < ${fours}u; i += ${THREADS}u) { change_squares += dot(change[at + i], change[at + i]); }
+  let change_scale = inverseSqrt(total_of(thread, change_squares) / ${columns}.0 + ${post});`;
+  const code = `
+${sumOf(THREADS)}
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let at = group.y * ${fours}u;
+  ${post === null ? "" : add}
+  var squares = 0.0;
+  for (var i = thread; i < ${fours}u; i += ${THREADS}u) {
+    ${post === null ? "" : `stream[at + i] += change[at + i] * change_scale * norms[${fours}u + i];`}
+    squares += dot(stream[at + i], stream[at + i]);
+  }
+  let scale = inverseSqrt(total_of(thread, squares) / ${columns}.0 + ${epsilon});
+  for (var i = thread; i < ${fours}u; i += ${THREADS}u) { result[at + i] = stream[at + i] * scale * norms[i]; }
+}`;
+  const bindings = [
+    writes("stream", "array<vec4f>"),
+    reads("norms"),
+    writes("result", "array<vec4f>"),
+    ...(post === null ? [] : [reads("change")]),
+  ];
+  return { name: "tile norm", bindings, code, groups: 1 };
+}
+
+/**
+ * The activation of the gate, times the other half.
+ *
+ * @param {number} inner
+ * @param {{gate: number, up: number}} at
+ * @param {string} activation
+ * @returns {Source} its size is in `inner`; the other one in tokens
+ */
+export function tileGateSource(inner, at, activation) {
+  const code = `
+${activationFunction(activation)}
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let i = group.x * ${THREADS}u + thread;
+  if (i >= ${inner}u) { return; }
+  let from_row = group.y * ${2 * inner}u + i;
+  result[group.y * ${inner}u + i] = activation(both[from_row + ${at.gate}u]) * both[from_row + ${at.up}u];
+}`;
+  const bindings = [reads("both", "array<f32>"), writes("result")];
+  return { name: "tile gate", bindings, code, groups: Math.ceil(inner / THREADS) };
+}
+
+/**
+ * Norms and rotates the heads of queries and keys, and appends keys and values to the cache.
+ *
+ * @param {HeadSizes} sizes
+ * @returns {Source} a workgroup for each head of queries and of keys; the other size is in tokens
+ */
+export function tileRotationSource(sizes) {
+  const { heads, kvHeads, headSize, at } = sizes;
+  const width = (heads + 2 * kvHeads) * headSize;
+  const threads = 64;
+  const code = `
+${STATE}
+${rotationFunction(sizes, threads)}
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let position = state[0].position + group.y;
+  let row = group.y * ${width}u;
+  if (group.x < ${heads}u) {
+    rotate(thread, position, row + ${at.query}u + group.x * ${headSize}u, ${normArguments(sizes, "query")}, 0u);
+    let to = (group.y * ${heads}u + group.x) * ${headSize}u;
+    for (var i = thread; i < ${headSize}u; i += ${threads}u) { queries[to + i] = rotated[i]; }
+    return;
+  }
+  let head = group.x - ${heads}u;
+  rotate(thread, position, row + ${at.key}u + head * ${headSize}u, ${normArguments(sizes, "key")}, 0u);
+  let to = (position * ${kvHeads}u + head) * ${headSize}u;
+  for (var i = thread; i < ${headSize}u; i += ${threads}u) {
+    keys[to + i] = rotated[i];
+    values[to + i] = projected[row + ${at.value}u + head * ${headSize}u + i];
+  }
+}`;
+  const bindings = [
+    reads("state", "array<State>"),
+    ...rotationBindings(sizes),
+    writes("queries"),
+    writes("keys"),
+    writes("values"),
+  ];
+  return { name: "tile rotation", bindings, code, groups: heads + kvHeads };
+}
+
+/**
+ * Attention of a tile of queries of one head, over tiles of keys: sums are rescaled whenever a larger score turns up, so no
+ * scores are kept.
+ *
+ * Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax, 2018.
+ *
+ * @param {HeadSizes} sizes
+ * @returns {Source} a workgroup for each head; the other size is in tiles of queries
+ */
+export function tileAttentionSource({ heads, kvHeads, headSize, window, scale }) {
+  const fours = headSize / 4;
+  const lines = Math.floor(THREADS / fours);
+  const each = Math.ceil(QUERIES / lines);
+  const first = window ? `max(first_position + 1u, ${window}u) - ${window}u` : "0u";
+  const isSeen = `key <= position${window ? ` && key + ${window}u > position` : ""}`;
+  const code = `
+${STATE}
+var<workgroup> query_slice: array<vec4f, ${QUERIES * SLICE}>;
+var<workgroup> key_slice: array<vec4f, ${KEYS * SLICE}>;
+var<workgroup> weights: array<f32, ${QUERIES * KEYS}>;
+var<workgroup> largest: array<f32, ${QUERIES}>;
+var<workgroup> factors: array<f32, ${QUERIES}>;
+var<workgroup> totals: array<f32, ${QUERIES}>;
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let head = group.x;
+  let kv_head = head / ${heads / kvHeads}u;
+  let first_query = group.y * ${QUERIES}u;
+  let count = min(${QUERIES}u, state[0].count - first_query);
+  let first_position = state[0].position + first_query;
+  let end = first_position + count;
+  let query = thread / 8u;
+  let column = thread % 8u;
+  let position = first_position + query;
+  let four = thread % ${fours}u;
+  let line = thread / ${fours}u;
+  var sums: array<vec4f, ${each}>;
+  if (thread < ${QUERIES}u) { largest[thread] = -1e30; totals[thread] = 0.0; }
+  for (var begin = ${first}; begin < end; begin += ${KEYS}u) {
+    var scores = vec4f();
+    for (var slice = 0u; slice < ${fours}u; slice += ${SLICE}u) {
+      for (var i = thread; i < ${QUERIES * SLICE}u; i += ${THREADS}u) {
+        let at = slice + i % ${SLICE}u;
+        var value = vec4f();
+        if (i / ${SLICE}u < count && at < ${fours}u) {
+          value = queries[((first_query + i / ${SLICE}u) * ${heads}u + head) * ${fours}u + at];
+        }
+        query_slice[(i % ${SLICE}u) * ${QUERIES}u + i / ${SLICE}u] = value;
+      }
+      for (var i = thread; i < ${KEYS * SLICE}u; i += ${THREADS}u) {
+        let at = slice + i % ${SLICE}u;
+        let key = begin + i / ${SLICE}u;
+        var value = vec4f();
+        if (key < end && at < ${fours}u) { value = keys[(key * ${kvHeads}u + kv_head) * ${fours}u + at]; }
+        key_slice[(i % ${SLICE}u) * ${KEYS}u + i / ${SLICE}u] = value;
+      }
+      workgroupBarrier();
+      for (var i = 0u; i < ${SLICE}u; i++) {
+        let q = query_slice[i * ${QUERIES}u + query];
+        let at = i * ${KEYS}u + column;
+        scores += vec4f(dot(q, key_slice[at]), dot(q, key_slice[at + 8u]), dot(q, key_slice[at + 16u]), dot(q, key_slice[at + 24u]));
+      }
+      workgroupBarrier();
+    }
+    for (var j = 0u; j < 4u; j++) {
+      let key = begin + column + 8u * j;
+      weights[query * ${KEYS}u + column + 8u * j] = select(-1e30, scores[j] * ${scale}, ${isSeen});
+    }
+    workgroupBarrier();
+    if (thread < ${QUERIES}u) {
+      var most = largest[thread];
+      for (var i = 0u; i < ${KEYS}u; i++) { most = max(most, weights[thread * ${KEYS}u + i]); }
+      factors[thread] = exp(largest[thread] - most);
+      largest[thread] = most;
+    }
+    workgroupBarrier();
+    for (var j = 0u; j < 4u; j++) {
+      let at = query * ${KEYS}u + column + 8u * j;
+      let key = begin + column + 8u * j;
+      weights[at] = select(0.0, exp(weights[at] - largest[query]), ${isSeen});
+    }
+    workgroupBarrier();
+    if (thread < ${QUERIES}u) {
+      var total = totals[thread] * factors[thread];
+      for (var i = 0u; i < ${KEYS}u; i++) { total += weights[thread * ${KEYS}u + i]; }
+      totals[thread] = total;
+    }
+    for (var j = 0u; j < ${each}u; j++) {
+      let own = line + j * ${lines}u;
+      if (own < ${QUERIES}u) { sums[j] *= factors[own]; }
+    }
+    let keys_here = min(${KEYS}u, end - begin);
+    for (var i = 0u; i < keys_here; i++) {
+      let value = values[((begin + i) * ${kvHeads}u + kv_head) * ${fours}u + four];
+      for (var j = 0u; j < ${each}u; j++) {
+        let own = line + j * ${lines}u;
+        if (own < ${QUERIES}u) { sums[j] += weights[own * ${KEYS}u + i] * value; }
+      }
+    }
+    workgroupBarrier();
+  }
+  for (var j = 0u; j < ${each}u; j++) {
+    let own = line + j * ${lines}u;
+    if (own < count && line < ${lines}u) {
+      attended[((first_query + own) * ${heads}u + head) * ${fours}u + four] = sums[j] / totals[own];
+    }
+  }
+}`;
+  const bindings = [
+    reads("state", "array<State>"),
+    reads("queries"),
+    reads("keys"),
+    reads("values"),
+    writes("attended", "array<vec4f>"),
+  ];
+  return { name: "tile attention", bindings, code, groups: heads };
+}
