@@ -3,7 +3,8 @@
  *
  * @import { Decoder } from "./decoder.js"
  * @import { Dispatch } from "./kernels.js"
- * @import { Layer, Norm } from "./plan.js"
+ * @import { Layer, Matrix, Norm } from "./plan.js"
+ * @import { Source } from "./product.js"
  */
 
 import { placeMatrices } from "./buffers.js";
@@ -11,7 +12,9 @@ import { embedSource } from "./choice.js";
 import { both, run } from "./decoder.js";
 import {
   QUERIES,
+  TILE_ROWS,
   TILE_TOKENS,
+  tileShape,
   tileAttentionSource,
   tileGateSource,
   tileNormSource,
@@ -43,6 +46,7 @@ export class Prefill {
       both: 2 * plan.inner,
       active: plan.inner,
       tokens: 1,
+      noBias: 1,
     };
     const make = (/** @type {keyof typeof widths} */ name) => buffers.empty(name, 4 * PIECE_TOKENS * widths[name]);
     const names = /** @type {(keyof typeof widths)[]} */ (Object.keys(widths));
@@ -83,7 +87,7 @@ export class Prefill {
     const { state } = decoder.token;
     const sizes = decoder.headSizes(layer);
     const step = async (
-      /** @type {import("./product.js").Source} */ source,
+      /** @type {Source} */ source,
       /** @type {number} */ tokens,
       /** @type {Record<string, GPUBuffer>} */ buffers,
     ) => {
@@ -91,15 +95,12 @@ export class Prefill {
       this.#steps.push({ dispatch: make({ state, ...buffers }), tokens });
     };
     const product = (
-      /** @type {import("./plan.js").Matrix[]} */ matrices,
+      /** @type {Matrix[]} */ matrices,
       /** @type {GPUBuffer} */ buffer,
       /** @type {GPUBuffer} */ x,
       /** @type {GPUBuffer} */ result,
       { adds = false, bias = /** @type {GPUBuffer | null} */ (null) } = {},
-    ) => {
-      const source = tileProductSource("tile product", placeMatrices(matrices).placed, { adds, hasBias: !!bias });
-      return step(source, TILE_TOKENS, { ...both(buffer), x, result, ...(bias && { bias }) });
-    };
+    ) => this.#prepareProducts(matrices, { state, ...both(buffer), x, result }, { adds, bias });
     const norm = (/** @type {Norm} */ { epsilon }, /** @type {Norm | null} */ post, /** @type {GPUBuffer} */ norms) =>
       step(tileNormSource(plan.hidden, epsilon, post && post.epsilon), 1, {
         stream: own.stream,
@@ -121,6 +122,25 @@ export class Prefill {
     const { gate, up } = layer.gate_up.at;
     await step(tileGateSource(plan.inner, { gate, up }, plan.activation), 1, { both: own.both, result: own.active });
     await product([layer.down], weights.down, own.active, sum, { adds });
+  }
+
+  /**
+   * @param {Matrix[]} matrices side by side
+   * @param {Record<string, GPUBuffer>} buffers
+   * @param {{adds: boolean, bias: GPUBuffer | null}} output
+   */
+  async #prepareProducts(matrices, buffers, { adds, bias }) {
+    const { decoder } = this;
+    const width = matrices.reduce((sum, { rows }) => sum + rows, 0);
+    let resultAt = 0;
+    for (const placed of placeMatrices(matrices).placed) {
+      const make = await decoder.make(tileProductSource(placed.matrix.bits));
+      const shape = decoder.buffers.of("shape", tileShape(placed, { width, resultAt, adds, hasBias: !!bias }));
+      const dispatch = make({ ...buffers, shape, bias: bias ?? this.own.noBias });
+      const rows = Math.ceil(placed.matrix.rows / TILE_ROWS);
+      this.#steps.push({ dispatch: { ...dispatch, size: [rows, 1] }, tokens: TILE_TOKENS });
+      resultAt += placed.matrix.rows;
+    }
   }
 
   /**

@@ -10,7 +10,7 @@
 import { normArguments, rotationBindings, rotationFunction } from "./attention.js";
 import { reads, STATE, sumOf, writes } from "./kernels.js";
 import { activationFunction } from "./product.js";
-import { byMatrix, matrixFunctions } from "./weights.js";
+import { runtimeMatrixFunctions } from "./weights.js";
 
 const THREADS = 128;
 
@@ -26,73 +26,99 @@ const KEYS = 32;
 const SLICE = 8;
 
 /**
- * @param {string} name
- * @param {Placed[]} placed matrices side by side
- * @param {{adds: boolean, hasBias: boolean}} output whether results are added to what is there
- * @returns {Source} its size is in tiles of rows; the other one in tiles of tokens
+ * The product with one matrix. Its sizes and places are read from `shape`, so that all matrices of a format share a kernel;
+ * `tileShape` makes it.
+ *
+ * @param {4 | 8} bits
+ * @returns {Source} the sizes of its dispatches are tiles of rows, and tiles of tokens
  */
-export function tileProductSource(name, placed, { adds, hasBias }) {
-  const { columns } = placed[0].matrix;
-  const rows = placed.reduce((sum, { matrix }) => sum + matrix.rows, 0);
-  const blocks = columns / 32;
+export function tileProductSource(bits) {
   const code = `
 ${STATE}
-${placed.map((one, index) => matrixFunctions(`m${index}`, one)).join("")}
+${SHAPE}
+${runtimeMatrixFunctions(bits)}
 var<workgroup> inputs: array<vec4f, ${8 * TILE_TOKENS}>;
 var<workgroup> weights: array<vec4f, ${8 * TILE_ROWS}>;
-fn weight_of(row: u32, block: u32, part: u32) -> vec4f {
-  ${byMatrix(placed, (m, row) => `let own = ${row}; return (four_${m}(own * ${blocks}u + block, part) - zero_${m}(own, block)) * scale_${m}(own, block);`)}
-  return vec4f();
-}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let first_row = group.x * ${TILE_ROWS}u;
   let first_token = group.y * ${TILE_TOKENS}u;
   let count = state[0].count;
+  let blocks = shape[0].blocks;
   let column = thread % 16u;
-  let line = thread / 16u;
+  let own_token = first_token + 4u * (thread / 16u);
   var sums: array<vec4f, 4>;
-  for (var block = 0u; block < ${blocks}u; block++) {
+  for (var block = 0u; block < blocks; block++) {
     for (var i = thread; i < ${8 * TILE_TOKENS}u; i += ${THREADS}u) {
       let token = first_token + i / 8u;
-      var value = vec4f();
-      if (token < count) { value = x[token * ${columns / 4}u + block * 8u + i % 8u]; }
-      inputs[(i % 8u) * ${TILE_TOKENS}u + i / 8u] = value;
+      if (token < count) { inputs[(i % 8u) * ${TILE_TOKENS}u + i / 8u] = x[(token * blocks + block) * 8u + i % 8u]; }
     }
     for (var i = thread; i < ${8 * TILE_ROWS}u; i += ${THREADS}u) {
-      let row = i / 8u;
-      weights[(i % 8u) * ${TILE_ROWS}u + row] = weight_of(first_row + row, block, i % 8u);
+      let row = first_row + i / 8u;
+      if (row < shape[0].rows) { weights[(i % 8u) * ${TILE_ROWS}u + i / 8u] = weights_of(row, block, i % 8u); }
     }
     workgroupBarrier();
-    for (var part = 0u; part < 8u; part++) {
-      let at = part * ${TILE_ROWS}u + column;
-      let w = array<vec4f, 4>(weights[at], weights[at + 16u], weights[at + 32u], weights[at + 48u]);
-      for (var i = 0u; i < 4u; i++) {
-        let v = inputs[part * ${TILE_TOKENS}u + 4u * line + i];
-        sums[i] += vec4f(dot(v, w[0]), dot(v, w[1]), dot(v, w[2]), dot(v, w[3]));
+    if (own_token < count) {
+      for (var part = 0u; part < 8u; part++) {
+        let at = part * ${TILE_ROWS}u + column;
+        let w = array<vec4f, 4>(weights[at], weights[at + 16u], weights[at + 32u], weights[at + 48u]);
+        let from_token = part * ${TILE_TOKENS}u + own_token - first_token;
+        for (var i = 0u; i < 4u; i++) {
+          let v = inputs[from_token + i];
+          sums[i] += vec4f(dot(v, w[0]), dot(v, w[1]), dot(v, w[2]), dot(v, w[3]));
+        }
       }
     }
     workgroupBarrier();
   }
   for (var i = 0u; i < 4u; i++) {
-    let token = first_token + 4u * line + i;
     for (var j = 0u; j < 4u; j++) {
       let row = first_row + column + 16u * j;
-      if (token < count && row < ${rows}u) {
-        result[token * ${rows}u + row] ${adds ? "+=" : "="} sums[i][j]${hasBias ? " + bias[row]" : ""};
+      if (own_token + i < count && row < shape[0].rows) {
+        let at = (own_token + i) * shape[0].width + shape[0].result_at + row;
+        var value = sums[i][j];
+        if (shape[0].adds != 0u) { value += result[at]; }
+        if (shape[0].has_bias != 0u) { value += bias[shape[0].result_at + row]; }
+        result[at] = value;
       }
     }
   }
 }`;
   const bindings = [
     reads("state", "array<State>"),
+    reads("shape", "array<Shape>"),
     reads("x"),
     reads("wide", "array<vec4u>"),
     reads("words", "array<u32>"),
     writes("result"),
-    ...(hasBias ? [reads("bias", "array<f32>")] : []),
+    reads("bias", "array<f32>"),
   ];
-  return { name, bindings, code, groups: Math.ceil(rows / TILE_ROWS) };
+  return { name: "tile product", bindings, code, groups: 1 };
+}
+
+const SHAPE = `struct Shape {
+  rows: u32, blocks: u32, width: u32, result_at: u32, packed_at: u32, scales_at: u32, zeros_at: u32, adds: u32, has_bias: u32
+}`;
+
+/**
+ * @param {Placed} placed
+ * @param {{width: number, resultAt: number, adds: boolean, hasBias: boolean}} output `width` numbers for each token, of which
+ *   the matrix's begin at `resultAt`; whether they are added to what is there
+ * @returns {Uint32Array<ArrayBuffer>}
+ */
+export function tileShape({ matrix, packedAt, scalesAt, zerosAt }, { width, resultAt, adds, hasBias }) {
+  const { rows, columns } = matrix;
+  return Uint32Array.of(
+    rows,
+    columns / 32,
+    width,
+    resultAt,
+    packedAt / 4,
+    scalesAt,
+    zerosAt,
+    Number(adds),
+    Number(hasBias),
+  );
 }
 
 /**

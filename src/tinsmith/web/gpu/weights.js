@@ -109,3 +109,26 @@ export function byMatrix(placed, statement) {
   });
   return branches.join(" else ");
 }
+
+/**
+ * `weights_of(row, block, part)`: weights 4 x part to 4 x part + 3 of a block, of the matrix that `shape` describes.
+ *
+ * @param {4 | 8} bits
+ */
+export function runtimeMatrixFunctions(bits) {
+  const integers =
+    bits === 8
+      ? `let word = wide[shape[0].packed_at + 2u * at + part / 4u][part % 4u];
+  let four = vec4f((vec4u(word) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u)) - 128.0;`
+      : `let word = wide[shape[0].packed_at + at][part / 2u];
+  let zero_at = row * ((shape[0].blocks + 1u) / 2u) + block / 2u;
+  let zero = (words[shape[0].zeros_at + zero_at / 4u] >> (8u * (zero_at % 4u) + 4u * (block % 2u))) & 15u;
+  let shift = 16u * (part % 2u);
+  let four = vec4f((vec4u(word) >> (vec4u(0u, 4u, 8u, 12u) + shift)) & vec4u(15u)) - f32(zero);`;
+  return `
+fn weights_of(row: u32, block: u32, part: u32) -> vec4f {
+  let at = row * shape[0].blocks + block;
+  ${integers}
+  return four * unpack2x16float(words[shape[0].scales_at + at / 2u])[at % 2u];
+}`;
+}
