@@ -33,7 +33,8 @@ _MAX_NEW_TOKENS = 256
 _SCRIPTS = (
     "answers chat client context device elements encoder feedback files ladder_view loader markdown overlap owner "
     "reference rows runtime runtime_digests small_talk sources statistics store sw tokens turns unpack unpack_worker "
-    "vectors versions worker"
+    "vectors versions worker gpu/attention gpu/buffers gpu/choice gpu/decoder gpu/engine gpu/kernels gpu/layers "
+    "gpu/model gpu/plan gpu/prefill gpu/product gpu/tiles gpu/weights"
 )
 _PAGES = {
     "index.html": "chat.html",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tinsmith.derive.bench import timed_runs
+from tinsmith.derive.bench import ENGINES, timed_runs
 from tinsmith.derive.timing import decode_tokens_per_second, first_token_seconds, median_and_range
 
 
@@ -18,6 +18,7 @@ def record_of(device: str, measured: dict[str, Any], reloaded: dict[str, Any]) -
     return {
         "device": device,
         "backend": ready["device"],
+        "engine": ready["engine"],
         "graph": ready["graph"],
         "adapter": ready["adapter"],
         "software": measured["software"],
@@ -45,6 +46,7 @@ def speed_line(record: dict[str, Any]) -> str:
     """Speed of one device as a sentence, from its record."""
     runs = timed_runs(record["prompts"][0])
     label = "WebGPU on a software adapter, not a GPU" if record["software"] else record["backend"]
+    engine = ENGINES[record["engine"]]
     (first, _), (speed, _) = (median_and_range(runs, one) for one in (first_token_seconds, decode_tokens_per_second))
     count = f"median of {len(runs)} runs" if len(runs) > 1 else "one run"
-    return f"{label}: first token {first:.2f} s, then {speed:.1f} tokens/s ({count})"
+    return f"{label}, {engine}: first token {first:.2f} s, then {speed:.1f} tokens/s ({count})"

@@ -32,6 +32,7 @@ class _Adapter(_Part):
 
 class _Ready(_Part):
     device: Literal["wasm", "webgpu"]
+    engine: Literal["own", "onnxruntime"]
     graph: Annotated[str, Field(pattern=f"^({'|'.join(graph.id for graph in GRAPHS)})$")]
     notice: _Word
     adapter: _Adapter | None

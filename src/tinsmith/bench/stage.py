@@ -27,7 +27,7 @@ from tinsmith.derive.files import Files
 from tinsmith.derive.rules import record
 from tinsmith.model.conversations import Conversation, Conversations, read_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
-from tinsmith.model.package_format import GRAPHS, Graph
+from tinsmith.model.package_format import DECODER_PLAN_FILE, GRAPHS, Graph
 from tinsmith.model.reference import reference_answer
 from tinsmith.model.tokens import load_tokenizer
 
@@ -176,7 +176,8 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
         return _not_measured(session, ready["notice"])
     graph = _GRAPHS[ready["graph"]]
     peak_bytes = browser.peak_memory_bytes()
-    files = _fetched_files(bench.page, session.origin, graph.file)
+    program = DECODER_PLAN_FILE if ready["engine"] == "own" else graph.file
+    files = _fetched_files(bench.page, session.origin, program)
     if device == "wasm":
         _gate_tokens_and_logits(session, bench, recorder, graph)
     description = record_of(device, measured, bench.run("reload", device_plan, measured)) | {
@@ -191,19 +192,20 @@ def _measure(session: _Session, bench: _BenchPage, browser: Browser, recorder: R
     return speed_line(description)
 
 
-def _fetched_files(page: Page, origin: str, graph: str) -> list[dict[str, Any]]:
+def _fetched_files(page: Page, origin: str, program: str) -> list[dict[str, Any]]:
     """Everything the browser received, as `{path, bytes}`, largest first.
 
     Raises:
-        BrowserError: it never fetched the graph, or it fetched something from another origin.
+        BrowserError: it never fetched `program`, the graph or plan that it ran, or it fetched something from another
+            origin.
     """
     _refuse_other_hosts(page, origin)
     sizes: dict[str, int] = {}
     for request in page.requests:
         path = request.url[len(origin) + 1 :].partition("?")[0]
         sizes[path] = sizes.get(path, 0) + request.size_bytes
-    if not any(path == f"model/{graph}" and size for path, size in sizes.items()):
-        raise BrowserError(f"the browser never fetched {graph}; it fetched {', '.join(sizes)}")
+    if not any(path == f"model/{program}" and size for path, size in sizes.items()):
+        raise BrowserError(f"the browser never fetched {program}; it fetched {', '.join(sizes)}")
     return [{"path": path, "bytes": size} for path, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))]
 
 

@@ -21,6 +21,8 @@ GATES = "bench/gates.json"
 QUESTION = "question"
 """Name of the main prompt, whose numbers are reported as the model's. Others are named after their length in tokens."""
 DEVICES = ("wasm", "webgpu")
+ENGINES = {"own": "own kernels", "onnxruntime": "ONNX Runtime"}
+"""What computed a backend's tokens, by the name in its record -> in words."""
 
 _TIMINGS: dict[str, tuple[Callable[[TimedRun], float], str]] = {
     "first_token_seconds": (first_token_seconds, "seconds"),

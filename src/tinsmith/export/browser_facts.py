@@ -8,7 +8,7 @@ import onnx_ir as ir
 from tinsmith.export.onnx_nodes import tensor_of
 from tinsmith.model.conversations import Message
 from tinsmith.model.onnx_decoder import load_onnx
-from tinsmith.model.package_format import FLOAT32, list_graphs, weights_files
+from tinsmith.model.package_format import DECODER_PLAN_FILE, FLOAT32, list_graphs, weights_files
 from tinsmith.model.reference import reference_answer
 from tinsmith.model.tokens import ChatTokenizer
 
@@ -31,6 +31,7 @@ def browser_facts(package_dir: Path, tokenizer: ChatTokenizer) -> dict[str, Any]
     decoder = load_onnx(path)
     return {
         "graphs": list_graphs(package_dir),
+        "decoder_plan": DECODER_PLAN_FILE,
         "weights": [file.name for file in weights_files(path.parent)],
         "largest_tensor_bytes": max(tensor_of(value).nbytes for value in graph.initializers.values()),
         "reference": reference_answer(decoder, prompt_ids, tokenizer.end_ids, REFERENCE_TOKENS),

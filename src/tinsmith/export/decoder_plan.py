@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from tinsmith.export.blocks import Blocks, unpack
 from tinsmith.export.graph_patterns import GraphPatterns, attribute
-from tinsmith.export.onnx_nodes import external_tensor_of, input_of, producer_of, tensor_of
+from tinsmith.export.onnx_nodes import external_tensor_of, input_of, producer_of
 from tinsmith.export.plan_inputs import embedding_of, rotation_of
-from tinsmith.export.plan_weights import product_matrix, vector_of
+from tinsmith.export.plan_weights import last_row_of, product_matrix, vector_of
 from tinsmith.model.package_format import weights_files
 
 FORMAT = 1
@@ -97,17 +96,9 @@ class _Walk:
         matrix, also_kept = product_matrix(graph, shares)
         graph.require_same(kept, also_kept, "the input of the head and of its refinement")
         places = external_tensor_of(input_of(spread, 1))
-        self._check_last_row_is_zero(shares)
+        graph.require(not last_row_of(matrix, graph.path.parent).any(), "the last refined row is not zero")
         view = {"file": str(places.location), "at": places.offset, "length": head["rows"]}
         return head, {"matrix": matrix, "places": view}, kept
-
-    def _check_last_row_is_zero(self, shares: ir.Value) -> None:
-        """Tokens without a refined row point to the last one, which kernels skip."""
-        _, packed, scales, zeros = producer_of(shares).inputs
-        assert packed and scales
-        row = [tensor_of(value).numpy()[-1:] for value in (packed, input_of(producer_of(scales), 0))]
-        blocks = Blocks(*row, tensor_of(zeros).numpy()[-1:] if zeros else None)
-        self._graph.require(not unpack(blocks).any(), "the last refined row is not zero")
 
     def _kept_rows(self, kept: ir.Value) -> ir.Value:
         """What the rows that the head reads are cut from."""
@@ -287,4 +278,3 @@ class _Walk:
 def _cache_inputs(graph: GraphPatterns) -> list[tuple[int, ir.Value]]:
     keys = [value for value in graph.graph.inputs if (value.name or "").endswith(".key")]
     return list(enumerate(keys))
-

@@ -48,7 +48,7 @@ class GraphPatterns:
         return node
 
     def chain(self, value: ir.Value, *op_types: str, attributes: Collection[str] = ()) -> ir.Value:
-        """Follow the first inputs of nodes with `op_types`, the last one first; returns the first input of the chain."""
+        """The first input of a chain of nodes with `op_types`, which begins at `value` and follows first inputs."""
         for op_type in op_types:
             value = input_of(self.node(value, op_type, attributes), 0)
         return value

@@ -14,9 +14,11 @@ import onnx_ir as ir
 from tinsmith.core.errors import ArtifactError, listing
 from tinsmith.core.file_kinds import unexpected_files
 from tinsmith.core.run_dir import CHECKSUMS_FILE, file_sha256, read_json, write_checksums, write_json, write_text
+from tinsmith.export.decoder_plan import decoder_plan
 from tinsmith.export.onnx_nodes import name_of, shape_of, tensor_of
 from tinsmith.model.package_format import (
     BROWSER_FILE,
+    DECODER_PLAN_FILE,
     FLOAT32,
     GRAPHS,
     UNPACK_PLAN_FILE,
@@ -39,6 +41,7 @@ _REQUIRED_FILES = (
     BROWSER_FILE,
     FLOAT32.file,
     f"{FLOAT32.file}_data",
+    DECODER_PLAN_FILE,
 )
 _LICENSE_PATTERNS = ("LICENSE*", "NOTICE*", "*TERMS*", "USE_POLICY*")
 _ALLOWED_SUFFIXES = {".json", ".jinja", ".onnx", ".md", ".txt", ".html", ""}
@@ -180,6 +183,7 @@ def check_package(package_dir: Path) -> None:
         + _graph_problems(package_dir)
         + _browser_problems(package_dir)
         + _plan_problems(package_dir)
+        + _decoder_plan_problems(package_dir)
     )
     if problems:
         raise ArtifactError(f"{package_dir}: not a valid package\n{listing(problems)}", "Export it again.")
@@ -220,6 +224,12 @@ def _plan_problems(package_dir: Path) -> list[str]:
     if not path.exists() or read_json(path)["files"] == sizes:
         return []
     return [f"{UNPACK_PLAN_FILE}: expects weights files of {read_json(path)['files']} bytes, found {sizes}"]
+
+
+def _decoder_plan_problems(package_dir: Path) -> list[str]:
+    if read_json(package_dir / DECODER_PLAN_FILE) == decoder_plan(package_dir / FLOAT32.file):
+        return []
+    return [f"{DECODER_PLAN_FILE}: is not the plan of {FLOAT32.file}"]
 
 
 def _config_problems(package_dir: Path) -> list[str]:

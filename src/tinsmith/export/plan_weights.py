@@ -1,10 +1,12 @@
 """Where the weights of a decoder plan are stored."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
-from tinsmith.export.blocks import BLOCK_SIZE, bits_of
+from tinsmith.export.blocks import BLOCK_SIZE, Blocks, bits_of, unpack
 from tinsmith.export.graph_patterns import GraphPatterns, attribute
 from tinsmith.export.onnx_nodes import external_tensor_of, input_of, shape_of
 
@@ -49,3 +51,17 @@ def vector_of(graph: GraphPatterns, value: ir.Value) -> dict[str, Any]:
         stored = external_tensor_of(value)
         return {"file": str(stored.location), "at": stored.offset, "length": len(array)}
     return {"values": array.tolist(), "length": len(array)}
+
+
+def last_row_of(matrix: dict[str, Any], folder: Path) -> np.ndarray:
+    """The last row (1, columns) of a matrix whose file lies in `folder`."""
+    rows, bits, blocks = matrix["rows"], matrix["bits"], matrix["columns"] // BLOCK_SIZE
+
+    def last(part: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        count = int(np.prod(shape))
+        start = matrix[part] + (rows - 1) * count * np.dtype(dtype).itemsize
+        return np.fromfile(folder / matrix["file"], dtype, count, offset=start).reshape(1, *shape)
+
+    packed = last("packed_at", (blocks, BLOCK_SIZE * bits // 8), np.uint8)
+    zeros = last("zeros_at", ((blocks + 1) // 2,), np.uint8) if bits == 4 else None
+    return unpack(Blocks(packed, last("scales_at", (blocks,), np.float16), zeros))

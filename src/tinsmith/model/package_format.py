@@ -122,6 +122,8 @@ BROWSER_FILE = "browser.json"
 """Names of graphs and weights, and a reference answer, for pages."""
 UNPACK_PLAN_FILE = "onnx/model_int8.json"
 """Plan for unpacking: source and destination of each matrix of `INT8_PAGE`."""
+DECODER_PLAN_FILE = "onnx/decoder_plan.json"
+"""How a program without ONNX Runtime computes `FLOAT32`: the pages' own WebGPU kernels."""
 UNPACKED_DATA = f"{INT8_PAGE.name}_data"
 """Name under which `INT8_PAGE` expects its unpacked weights. Exists in memory only."""
 

@@ -517,10 +517,10 @@ function addressOf(folder) {
 
 /** Open the owner's answers in the current worker, or say why that is impossible. */
 async function openAnswers() {
-  const { device, worker } = client;
+  const { worker } = client;
   const onProgress = answers ? undefined : showLoading("the answers");
   try {
-    answers = await client.ask({ type: "open_answers", url: addressOf(app.answers ?? ""), device }, onProgress);
+    answers = await client.ask({ type: "open_answers", url: addressOf(app.answers ?? "") }, onProgress);
   } catch (error) {
     if (worker !== client.worker) return openAnswers();
     closeAnswers(/** @type {Error} */ (error).message);

@@ -2,6 +2,7 @@
  * The device that a model runs on: GPU or processor, number of threads, and the matching build of the runtime.
  *
  * @import { Adapter, Device } from "./messages.js"
+ * @import { Features } from "./gpu/kernels.js"
  * @import { LoadOptions } from "./loader.js"
  * @import { OnnxRuntime, Transformers } from "./types.d.ts"
  */
@@ -16,6 +17,12 @@ const SOFTWARE_REFERENCE_TOKENS = 2;
 // wrong from 32 prompt tokens on, without an error; without subgroups it uses another path. Remove this when onnxruntime-web
 // checks the width: https://github.com/microsoft/onnxruntime/pull/28520 made that path usable.
 const MIN_SUBGROUP_LANES = 8;
+/** Fewest lanes of a subgroup with which adding within it beats adding through the workgroup's memory. */
+const MIN_LANES_FOR_SUMS = 4;
+
+/** Most lanes of a subgroup that share a row of a matrix. */
+const MAX_LANES_FOR_SUMS = 32;
+
 /** @type {(keyof GPUSupportedLimits)[]} */
 const DEVICE_LIMITS = [
   "maxBindGroups",
@@ -88,6 +95,34 @@ export async function gpuOptions(gpu, isSoftware) {
     maxTensorBytes: gpu.limits.maxStorageBufferBindingSize,
     referenceTokens: isSoftware ? SOFTWARE_REFERENCE_TOKENS : undefined,
     gpuDevice: await deviceWithoutSubgroups(gpu),
+  };
+}
+
+/**
+ * Options of `loadOwn`, with a device for the site's own kernels. It comes from an adapter of its own, because an adapter
+ * gives one device only, and ONNX Runtime may still need one.
+ *
+ * @param {boolean} isSoftware
+ * @returns {Promise<Pick<LoadOptions, "maxTensorBytes" | "referenceTokens"> & {gpuDevice: GPUDevice, features: Features}>}
+ * @throws {Unsuitable} if the GPU provides no device
+ */
+export async function ownOptions(isSoftware) {
+  const gpu = await requestAdapter();
+  if (!gpu) throw gpuFailed("its adapter is gone");
+  const { subgroupMinSize = 0 } = gpu.info ?? {};
+  const hasSubgroups = gpu.features.has("subgroups") && subgroupMinSize >= MIN_LANES_FOR_SUMS;
+  const requesting = gpu.requestDevice({
+    requiredFeatures: hasSubgroups ? ["subgroups"] : [],
+    requiredLimits: Object.fromEntries(DEVICE_LIMITS.map((name) => [name, Number(gpu.limits[name])])),
+  });
+  const gpuDevice = await requesting.catch((error) => {
+    throw gpuFailed(error);
+  });
+  return {
+    gpuDevice,
+    features: { subgroupLanes: hasSubgroups ? Math.min(subgroupMinSize, MAX_LANES_FOR_SUMS) : 0 },
+    maxTensorBytes: gpu.limits.maxStorageBufferBindingSize,
+    referenceTokens: isSoftware ? SOFTWARE_REFERENCE_TOKENS : undefined,
   };
 }
 

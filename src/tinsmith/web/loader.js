@@ -5,10 +5,13 @@
  * store.js downloads, verifies and caches its files.
  *
  * @import { Device, GraphId } from "./messages.js"
+ * @import { DecoderPlan } from "./gpu/plan.js"
+ * @import { Features } from "./gpu/kernels.js"
  * @import { BrowserFacts, GraphFacts, Model, Tokenizer, Transformers } from "./types.d.ts"
  * @import { Plan } from "./unpack.js"
  */
 
+import { MAX_DISAGREEMENT as MAX_OWN_DISAGREEMENT, OwnModel } from "./gpu/model.js";
 import { disagreement, MAX_DISAGREEMENT } from "./reference.js";
 import { readInPieces } from "./rows.js";
 import { FileBuffer } from "./files.js";
@@ -50,8 +53,8 @@ const OUT_OF_MEMORY = /bad_alloc|memory|allocation|invalid (typed )?array/i;
  *
  * @typedef {object} Chat
  * @property {Tokenizer} tokenizer
- * @property {Model} model
- * @property {GraphId} graph the graph that was loaded
+ * @property {Model | OwnModel} model
+ * @property {GraphId} graph the graph that was loaded, or whose plan the kernels follow
  * @property {string[]} files that were used, from the network or the browser's cache
  * @property {boolean} isKept whether the next visit needs no download
  *
@@ -97,6 +100,61 @@ export async function loadChat(transformers, url, options) {
   const tokenizer = await opened.loadTokenizer();
   await store.finish();
   return { tokenizer, model, graph, files: [...files], isKept: store.isKept };
+}
+
+/**
+ * Tokenizer and model of the package at `url`, on the site's own kernels. ONNX Runtime is not used.
+ *
+ * @param {Transformers} transformers any build, for the tokenizer
+ * @param {string | URL} url
+ * @param {LoadOptions & {gpuDevice: GPUDevice, features: Features}} options
+ * @returns {Promise<Chat>}
+ * @throws {Unsuitable} if these kernels cannot run the package here, or compute wrong logits
+ */
+export async function loadOwn(transformers, url, options) {
+  /** @type {Set<string>} */
+  const files = new Set();
+  const store = await Store.open(folderUrl(url), (progress) => {
+    files.add(progress.file);
+    options.onProgress?.(progress);
+  });
+  const opened = await openPackage(transformers, store, { ...options, graph: FALLBACK });
+  const { facts, loadTokenizer } = opened;
+  if (!facts.decoder_plan) throw new Unsuitable("the package has no plan for the site's own kernels");
+  const weights = facts.weights.map((name) => `onnx/${name}`);
+  await fetchAll(store, [...SETTINGS, facts.decoder_plan, ...weights]);
+  const model = await makeOwnModel(opened, options);
+  const tokenizer = await loadTokenizer();
+  await store.finish();
+  return { tokenizer, model, graph: FALLBACK, files: [...files], isKept: store.isKept };
+}
+
+/**
+ * @param {Package} opened
+ * @param {LoadOptions & {gpuDevice: GPUDevice, features: Features}} options
+ * @returns {Promise<OwnModel>}
+ * @throws {Unsuitable}
+ */
+async function makeOwnModel({ store, facts }, { gpuDevice, features, isStopped, referenceTokens = Infinity }) {
+  const plan = /** @type {DecoderPlan} */ (await store.json(facts.decoder_plan));
+  const [config, generationConfig] = await Promise.all([store.json(SETTINGS[0]), store.json(SETTINGS[1])]);
+  const readFile = async (/** @type {string} */ name, /** @type {number} */ start, /** @type {number} */ end) => {
+    const file = await store.file(`onnx/${name}`);
+    return new Uint8Array(await file.slice(start, end).arrayBuffer());
+  };
+  /** @type {OwnModel | undefined} */
+  let model;
+  try {
+    const engine = await OwnModel.createEngine(gpuDevice, features, plan, readFile);
+    model = new OwnModel(engine, /** @type {object} */ (config), /** @type {object} */ (generationConfig), isStopped);
+    const difference = await model.disagreement(facts.reference, referenceTokens);
+    if (difference <= MAX_OWN_DISAGREEMENT) return model;
+  } catch (error) {
+    gpuDevice.destroy();
+    throw gpuFailed(error);
+  }
+  gpuDevice.destroy();
+  throw new Unsuitable("this GPU computes wrong results");
 }
 
 /**

@@ -18,6 +18,8 @@
  * @typedef {"float32" | "float16" | "int8_page"} GraphId a graph of the package. All have the same 4-bit weights; they compute
  *   in float32, compute in float16, or multiply in INT8
  *
+ * @typedef {"own" | "onnxruntime"} Engine what computes: the site's own kernels, for WebGPU, or ONNX Runtime
+ *
  * @typedef {object} Adapter what a WebGPU adapter says about itself
  * @property {string} vendor
  * @property {string} architecture
@@ -30,6 +32,7 @@
  * @typedef {object} LoadRequest loads a package; a worker loads once
  * @property {string} modelUrl
  * @property {"auto" | Device} [device] `auto`, the default, uses WebGPU on a hardware adapter and WASM otherwise
+ * @property {Engine} [engine] `own` kernels on WebGPU by default, ONNX Runtime where they cannot run or a graph is requested
  * @property {GraphId} [graph] the package's fastest graph for the device by default
  * @property {number} [threads] 0, the default, sets it by the number of cores
  * @property {boolean} [reportsPlacement] whether `ready` counts the graph's nodes by execution provider, which slows loading
@@ -37,7 +40,6 @@
  *
  * @typedef {object} OpenAnswersRequest downloads and opens the owner's answers, which need no model
  * @property {string} url of their folder
- * @property {"auto" | Device} [device] of the model. Where it answers what no passage does, both share one runtime
  * @property {number} [threads] 0, the default, sets it by the number of cores
  *
  * @typedef {object} LookUpRequest asks for the passages closest to a question, once the answers are open
@@ -151,8 +153,9 @@
  * @property {"ready"} type
  * @property {number} id
  * @property {Device} device
- * @property {GraphId} graph the graph that was loaded
- * @property {string} notice empty, or why the device is not the requested one
+ * @property {Engine} engine
+ * @property {GraphId} graph the graph that was loaded, or whose plan the own kernels follow
+ * @property {string} notice empty, or why the device or engine is not the requested one
  * @property {number} contextTokens the longest conversation, in tokens
  * @property {number} threads
  * @property {boolean} crossOriginIsolated

@@ -18,8 +18,34 @@
 /** A hundred times what rounding to float16 causes, and a tenth of what unrelated logits cause. */
 export const MAX_DISAGREEMENT = 0.1;
 
+/** Sums squared differences of logits from a reference's. */
+export class Comparison {
+  #squares = 0;
+  #variance = 0;
+
+  /** @param {Reference} reference */
+  constructor(reference) {
+    this.reference = reference;
+  }
+
+  /** @param {number} step number of the reference's token that comes next @param {Float32Array} logits */
+  add(step, logits) {
+    const expected = this.reference.likely_logits[step];
+    const mean = expected.reduce((sum, value) => sum + value, 0) / expected.length;
+    expected.forEach((value, index) => {
+      this.#squares += (logits[this.reference.likely_ids[step][index]] - value) ** 2;
+      this.#variance += (value - mean) ** 2;
+    });
+  }
+
+  /** Sum of squared differences, divided by the logits' variance. 0 is agreement; unrelated logits are above 1. */
+  get disagreement() {
+    return this.#squares / this.#variance;
+  }
+}
+
 /**
- * Sum of squared differences of the logits, divided by their variance. 0 is agreement; unrelated logits are above 1.
+ * How far a model's logits are from a reference's, see `Comparison`.
  *
  * @param {Transformers} transformers
  * @param {Model} model
@@ -28,8 +54,7 @@ export const MAX_DISAGREEMENT = 0.1;
  * @returns {Promise<number>}
  */
 export async function disagreement(transformers, model, reference, maxTokens) {
-  let squares = 0;
-  let variance = 0;
+  const comparison = new Comparison(reference);
   let step = 0;
   class FollowReference extends transformers.LogitsProcessor {
     /**
@@ -39,12 +64,7 @@ export async function disagreement(transformers, model, reference, maxTokens) {
      */
     _call(_ids, logits) {
       const data = /** @type {Float32Array} */ (logits.data);
-      const expected = reference.likely_logits[step];
-      const mean = expected.reduce((sum, value) => sum + value, 0) / expected.length;
-      expected.forEach((value, index) => {
-        squares += (data[reference.likely_ids[step][index]] - value) ** 2;
-        variance += (value - mean) ** 2;
-      });
+      comparison.add(step, data);
       data.fill(-Infinity);
       data[reference.token_ids[step]] = 0;
       step += 1;
@@ -64,5 +84,5 @@ export async function disagreement(transformers, model, reference, maxTokens) {
     logits_processor: processors,
   });
   await cache.dispose();
-  return squares / variance;
+  return comparison.disagreement;
 }

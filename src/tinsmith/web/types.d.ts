@@ -45,6 +45,8 @@ export interface BrowserFacts {
   graphs: GraphFacts[];
   /** Names of the files of weights in `onnx/`, which all graphs share. */
   weights: string[];
+  /** Path of the plan for the pages' own kernels, see gpu/plan.js. */
+  decoder_plan: string;
   /** Largest tensor of the float32 graph. */
   largest_tensor_bytes: number;
   reference: import("./reference.js").Reference;

@@ -1,8 +1,9 @@
 /**
  * Runs the model off the page's thread. The chat page and the benchmark both use this file; messages.js defines the messages.
  *
- * @import { Adapter, CompareRequest, Device, Done, GenerateRequest, LoadRequest, LookUpRequest, Message, OpenAnswersRequest, Reply, Requests, SentRequest, TokenizeRequest } from "./messages.js"
+ * @import { Adapter, CompareRequest, Device, Done, Engine, GenerateRequest, LoadRequest, LookUpRequest, Message, OpenAnswersRequest, Reply, Requests, SentRequest, TokenizeRequest } from "./messages.js"
  * @import { Prompt } from "./context.js"
+ * @import { Chat } from "./loader.js"
  * @import { Model, Tokenizer, Transformers } from "./types.d.ts"
  */
 
@@ -15,10 +16,12 @@ import {
   gpuOptions,
   importRuntime,
   importTransformers,
+  ownOptions,
   requestAdapter,
   watchPlacement,
 } from "./device.js";
-import { gpuFailed, loadChat, Unsuitable } from "./loader.js";
+import { GpuCache, OwnModel } from "./gpu/model.js";
+import { gpuFailed, loadChat, loadOwn, Unsuitable } from "./loader.js";
 import { disagreement } from "./reference.js";
 import { folderUrl, Store } from "./store.js";
 import { ChatEncoder } from "./tokens.js";
@@ -28,7 +31,7 @@ import { ChatEncoder } from "./tokens.js";
  * @property {Transformers} transformers
  * @property {Tokenizer} tokenizer
  * @property {ChatEncoder} encoder
- * @property {Model} model
+ * @property {Model | OwnModel} model
  * @property {Device} device
  * @property {InstanceType<Transformers["InterruptableStoppingCriteria"]>} stopping
  * @property {Past} past
@@ -68,28 +71,88 @@ const post = (reply) => postMessage(reply);
 async function load({ id, ...request }) {
   const { gpu, device, notice } = await findDevice(request.device);
   const threads = chooseThreads(request.threads);
+  const { chat, engine, reason } = await loadOnEngine(device, gpu, { ...request, id, threads });
+  const { transformers, tokenizer, model, graph, files, isKept, placement } = chat;
+  const contextTokens = contextLength(model);
+  const stopping = new transformers.InterruptableStoppingCriteria();
+  const encoder = new ChatEncoder(tokenizer);
+  const { DynamicCache, Tensor } = transformers;
+  const past = new Past({ DynamicCache: engine === "own" ? /** @type {any} */ (GpuCache) : DynamicCache, Tensor });
+  loaded = { transformers, tokenizer, encoder, model, device, stopping, past, contextTokens };
+  const why = request.notice ?? (reason ? `Running on the GPU with ONNX Runtime: ${reason}` : notice);
+  const settings = { device, engine, graph, notice: why, contextTokens, threads, crossOriginIsolated };
+  const versions = versionsOf(transformers.env, engine);
+  post({ type: "ready", id, ...settings, adapter, files, isKept, versions, placement, time: now() });
+}
+
+/**
+ * @typedef {LoadRequest & {id: number, threads: number}} Given a request with the number of threads
+ *
+ * @typedef {Chat & {transformers: Transformers, placement: Record<string, number> | null}} LoadedChat
+ */
+
+/**
+ * The model on the site's own kernels, or else on ONNX Runtime.
+ *
+ * @param {Device} device
+ * @param {GPUAdapter | null} gpu
+ * @param {Given} request
+ * @returns {Promise<{chat: LoadedChat, engine: Engine, reason: string}>} `reason` says why the own kernels are not used
+ */
+async function loadOnEngine(device, gpu, request) {
+  let reason = "";
+  if (device === "webgpu" && request.engine !== "onnxruntime" && !request.graph) {
+    try {
+      return { chat: await loadOnOwnKernels(request), engine: "own", reason };
+    } catch (error) {
+      reason = whyNot(error, request);
+    }
+  }
+  return { chat: await loadOnRuntime(device, gpu, request), engine: "onnxruntime", reason };
+}
+
+/**
+ * Why the site's own kernels are not used.
+ *
+ * @param {unknown} error
+ * @param {LoadRequest} request
+ * @returns {string}
+ * @throws {unknown} what is no fault of these kernels, or if no others are wanted
+ */
+function whyNot(error, request) {
+  if (!(error instanceof Unsuitable) || request.engine === "own") throw error;
+  return error.message;
+}
+
+/** @param {Given} request @returns {Promise<LoadedChat>} */
+async function loadOnOwnKernels({ id, modelUrl, threads }) {
+  // The tokenizer needs no runtime, but where the owner's answers are open, they have this build in use.
+  const transformers = await importTransformers("wasm", threads);
+  const chat = await loadOwn(transformers, modelUrl, {
+    device: "webgpu",
+    ...(await ownOptions(!!adapter?.software)),
+    onProgress: (progress) => post({ type: "progress", id, ...progress }),
+    isStopped,
+  });
+  return { transformers, ...chat, placement: null };
+}
+
+/** @param {Device} device @param {GPUAdapter | null} gpu @param {Given} request @returns {Promise<LoadedChat>} */
+async function loadOnRuntime(device, gpu, { id, modelUrl, graph, threads, reportsPlacement }) {
   const transformers = await importTransformers(device, threads);
   // Watching slows loading, but load times on a software adapter mean nothing anyway.
-  const placement = request.reportsPlacement || adapter?.software ? watchPlacement() : null;
-  const loading = loadChat(transformers, request.modelUrl, {
+  const placement = reportsPlacement || adapter?.software ? watchPlacement() : null;
+  const chat = await loadChat(transformers, modelUrl, {
     device,
-    graph: request.graph,
+    graph,
     onProgress: (progress) => post({ type: "progress", id, ...progress }),
     isStopped,
     inTurn,
     sessionOptions: placement ? { logSeverityLevel: 0 } : {},
     ...(device === "webgpu" && gpu ? await gpuOptions(gpu, !!adapter?.software) : {}),
   });
-  const { tokenizer, model, graph, files, isKept } = await loading;
-  receiveBetweenTokens(model);
-  const contextTokens = contextLength(model);
-  const stopping = new transformers.InterruptableStoppingCriteria();
-  const encoder = new ChatEncoder(tokenizer);
-  const past = new Past(transformers);
-  loaded = { transformers, tokenizer, encoder, model, device, stopping, past, contextTokens };
-  const settings = { device, graph, notice: request.notice ?? notice, contextTokens, threads, crossOriginIsolated };
-  const versions = versionsOf(transformers.env);
-  post({ type: "ready", id, ...settings, adapter, files, isKept, versions, placement, time: now() });
+  receiveBetweenTokens(/** @type {Model} */ (chat.model));
+  return { transformers, ...chat, placement };
 }
 
 /** @param {LoadRequest["device"]} [requested] @returns {Promise<{gpu: GPUAdapter | null, device: Device, notice: string}>} */
@@ -104,11 +167,10 @@ async function openAnswers({ id, url, ...request }) {
   const store = await Store.open(folderUrl(url), (progress) => post({ type: "progress", id, ...progress }));
   const content = await fetchAnswers(store);
   const { fallback, unknown, ladder, small_talk: smallTalk } = content.settings;
-  // The runtime for a GPU is twice as large, and a visitor may never need the model.
-  const { device } = await findDevice(fallback === "model" ? request.device : "wasm");
-  const { PreTrainedTokenizer } = await importTransformers(device, chooseThreads(request.threads));
+  // The runtime for a GPU is twice as large, and models on GPUs do without it.
+  const { PreTrainedTokenizer } = await importTransformers("wasm", chooseThreads(request.threads));
   const opened = await inTurn(async () => {
-    return Answers.create(content, { PreTrainedTokenizer, ort: await importRuntime(device) });
+    return Answers.create(content, { PreTrainedTokenizer, ort: await importRuntime("wasm") });
   });
   await store.finish();
   answers = opened;
@@ -117,18 +179,16 @@ async function openAnswers({ id, url, ...request }) {
   post({ type: "answers", id, passages: opened.passages.length, ...settings });
 }
 
-/** @param {Model} model @returns {number} tokens of the longest conversation */
+/** @param {Model | OwnModel} model @returns {number} tokens of the longest conversation */
 function contextLength({ config }) {
   const { max_position_embeddings: modelTokens } = /** @type {{max_position_embeddings?: number}} */ (config);
   return Math.min(MOST_CONTEXT_TOKENS, modelTokens ?? MOST_CONTEXT_TOKENS);
 }
 
-/** @param {Transformers["env"]} env */
-function versionsOf(env) {
-  return {
-    "@huggingface/transformers": env.version,
-    "onnxruntime-web": env.backends.onnx.versions?.web ?? "",
-  };
+/** @param {Transformers["env"]} env @param {Engine} engine @returns {Record<string, string>} of the libraries in use */
+function versionsOf(env, engine) {
+  const libraries = { "@huggingface/transformers": env.version };
+  return engine === "own" ? libraries : { ...libraries, "onnxruntime-web": env.backends.onnx.versions?.web ?? "" };
 }
 
 /**
@@ -210,7 +270,7 @@ async function answer({ id, messages, maxNewTokens, minNewTokens = 0, greedy = t
   const { prompt, droppedTurns } = fitPrompt(promptOf, messages, contextTokens - maxNewTokens, past.droppedTurns);
   const keptTokens = await past.keepFor(prompt.ids);
   const output = new Output(id, tokenizer);
-  await runModel(prompt.ids, output, {
+  await runModel(prompt.ids, keptTokens, output, {
     max_new_tokens: maxNewTokens,
     min_new_tokens: minNewTokens,
     ...(greedy ? { do_sample: false } : SAMPLING),
@@ -218,7 +278,9 @@ async function answer({ id, messages, maxNewTokens, minNewTokens = 0, greedy = t
   past.droppedTurns = droppedTurns;
   recordAnswer(prompt, output);
   const { tokenIds, times, text } = output;
-  const counts = { promptTokens: prompt.ids.length, keptTokens, droppedTurns, contextTokens, pastBytes: past.bytes };
+  const { model } = requireLoaded();
+  const pastBytes = model instanceof OwnModel ? model.cacheBytes(past.ids.length) : past.bytes;
+  const counts = { promptTokens: prompt.ids.length, keptTokens, droppedTurns, contextTokens, pastBytes };
   post({ type: "done", id, tokenIds, times, text, ...counts, stopped: whyStopped(tokenIds) });
 }
 
@@ -293,21 +355,24 @@ class Output {
  * Generate after a prompt whose beginning is cached.
  *
  * @param {number[]} ids
+ * @param {number} keptTokens how many of them are cached
  * @param {Output} output
- * @param {Record<string, number | boolean>} options of `generate` in Transformers.js
+ * @param {{max_new_tokens: number, min_new_tokens: number, do_sample?: boolean, temperature?: number, top_k?: number}} options
  * @throws {Unsuitable} if the GPU failed
  */
-async function runModel(ids, output, options) {
+async function runModel(ids, keptTokens, output, options) {
   const { transformers, model, device, stopping, past } = requireLoaded();
   try {
-    await model.generate({
-      input_ids: new transformers.Tensor("int64", ids.map(BigInt), [1, ids.length]),
-      attention_mask: transformers.ones([1, ids.length]),
-      past_key_values: past.cache,
-      ...options,
-      streamer: output.streamer(),
-      stopping_criteria: stopping,
-    });
+    const request = { ...options, streamer: output.streamer(), stopping_criteria: stopping };
+    if (model instanceof OwnModel) await model.generate({ ids, kept_tokens: keptTokens, ...request });
+    else {
+      await model.generate({
+        input_ids: new transformers.Tensor("int64", ids.map(BigInt), [1, ids.length]),
+        attention_mask: transformers.ones([1, ids.length]),
+        past_key_values: past.cache,
+        ...request,
+      });
+    }
   } catch (error) {
     // The cache's content is undefined now, and a GPU that failed may be unable to free it.
     await past.forget().catch((problem) => {
@@ -353,9 +418,11 @@ function tokenize({ id, messages, addGenerationPrompt = false }) {
 /** @param {CompareRequest & {id: number}} request */
 async function compare({ id, reference }) {
   const difference = await inTurn(() => {
-    const { transformers, model, stopping } = requireLoaded();
+    const { transformers, model, stopping, past } = requireLoaded();
     stopping.reset();
-    return disagreement(transformers, model, reference, Infinity);
+    if (!(model instanceof OwnModel)) return disagreement(transformers, model, reference, Infinity);
+    past.ids = []; // the reference replaces them
+    return model.disagreement(reference, Infinity);
   });
   post({ type: "compared", id, disagreement: difference });
 }

@@ -3,16 +3,17 @@
  * buffers and bind groups. A token is one submission; the next token is chosen on the GPU, so tokens run ahead of what is read
  * back.
  *
- * @import { DecoderPlan, Layer, Matrix, Norm } from "./plan.js"
- * @import { Buffers, Placed } from "./buffers.js"
+ * @import { DecoderPlan, Layer, Norm } from "./plan.js"
+ * @import { Buffers } from "./buffers.js"
  * @import { Dispatch, Kernels } from "./kernels.js"
  * @import { Source } from "./product.js"
  */
 
-import { attentionSource, partCount, PARTS } from "./attention.js";
+import { partCount, PARTS } from "./attention.js";
 import { placeMatrices } from "./buffers.js";
 import { embedSource, greedySource, sampleSource } from "./choice.js";
 import { STATE_BYTES } from "./kernels.js";
+import { layerSources, normInput } from "./layers.js";
 import { productSource } from "./product.js";
 import { Prefill } from "./prefill.js";
 
@@ -45,6 +46,15 @@ export class Decoder {
 
   /** Cosines and sines of every position there is room for, by rotation. @type {GPUBuffer[]} */
   turns = [];
+
+  /** @type {TokenBuffers} */
+  token = /** @type {any} */ (null);
+
+  /** Weights around the layers. @type {Record<"head" | "embedding" | "norms", GPUBuffer>} */
+  weights = /** @type {any} */ (null);
+
+  /** The residual stream that the last layer leaves. @type {GPUBuffer} */
+  lastStream = /** @type {any} */ (null);
 
   /** Dispatches of each layer; attention's size depends on the position. @type {{before: Dispatch, attention: Dispatch, window: number, after: Dispatch[]}[]} */
   #layers = [];
@@ -84,22 +94,26 @@ export class Decoder {
   /** @type {Prefill} */
   prefill = /** @type {any} */ (null);
 
+  /** The head, and the rows to add to some of its rows. */
+  get #headMatrices() {
+    const { head, refinement } = this.plan;
+    return refinement ? [head, refinement.matrix] : [head];
+  }
+
   async #load() {
     const { plan, buffers } = this;
     const { refinement } = plan;
     const isTied = JSON.stringify(plan.embedding.matrix) === JSON.stringify(plan.head);
-    const headMatrices = refinement ? [plan.head, refinement.matrix] : [plan.head];
-    const placed = placeMatrices(headMatrices);
-    this.placesAt = placed.bytes / 4;
-    this.head = await buffers.matrices("head", headMatrices, refinement?.places);
-    this.embedding = isTied ? this.head : await buffers.matrices("embedding", [plan.embedding.matrix]);
+    const head = await buffers.matrices("head", this.#headMatrices, refinement?.places);
+    const embedding = isTied ? head : await buffers.matrices("embedding", [plan.embedding.matrix]);
     /** @type {Norm | null} */
     let change = null;
     for (const layer of plan.layers) {
       this.layers.push(await this.#loadLayer(layer, change));
       change = layer.feed_forward_norm;
     }
-    this.finalNorms = await buffers.vectors("norms", weightsOf([plan.norm, change]));
+    const norms = await buffers.vectors("norms", weightsOf([plan.norm, change]));
+    this.weights = { head, embedding, norms };
     this.token = this.#tokenBuffers();
   }
 
@@ -192,68 +206,31 @@ export class Decoder {
     const { token, hasPostNorms } = this;
     const own = this.layers[index];
     const before = index ? this.plan.layers[index - 1].feed_forward_norm : null;
+    const sources = layerSources(this.plan, layer, before, this.kernels.features);
+    const makers = await Promise.all(sources.map((source) => this.make(source)));
+    const [qkv, attention, output, gateUp, down] = makers;
     const afterInput = before ? this.#otherStream(stream) : stream;
     const afterMlp = hasPostNorms ? this.#otherStream(afterInput) : afterInput;
-    const result = hasPostNorms ? token.change : null;
-    /** @type {import("./product.js").Product["output"]} */
-    const sum = hasPostNorms ? { kind: "store", hasBias: false } : { kind: "add" };
-    const qkv = await this.product({
-      name: "qkv",
-      placed: placeMatrices(layer.qkv.matrices).placed,
-      input: normInput(layer.input_norm, before),
-      output: { kind: "store", hasBias: own.bias !== null },
-    });
-    const attention = await this.make(attentionSource(this.headSizes(layer)));
-    const output = await this.product({
-      name: "output",
-      placed: placeMatrices([layer.output]).placed,
-      input: { kind: "attention", heads: this.plan.heads, headSize: this.plan.head_size, window: layer.window },
-      output: sum,
-    });
-    const gateUp = await this.product({
-      name: "gate and up",
-      placed: placeMatrices(layer.gate_up.matrices).placed,
-      input: normInput(layer.mlp_norm, layer.attention_norm),
-      output: {
-        kind: "gated",
-        activation: this.plan.activation,
-        gate: layer.gate_up.at.gate,
-        up: layer.gate_up.at.up,
-      },
-    });
-    const down = await this.product({
-      name: "down",
-      placed: placeMatrices([layer.down]).placed,
-      input: { kind: "plain" },
-      output: sum,
-    });
+    const sum = (/** @type {GPUBuffer} */ target) => ({ result: hasPostNorms ? token.change : target });
     const shared = { state: token.state, change: token.change };
     const projected = { projected: token.projected, ...this.rotation(layer, index) };
     const parts = { attended: token.attended, sizes: token.sizes };
+    const input = {
+      stream_in: stream,
+      stream_out: afterInput,
+      norms: own.inputNorms,
+      ...(own.bias && { bias: own.bias }),
+    };
+    const mlpInput = { stream_in: afterInput, stream_out: afterMlp, norms: own.mlpNorms };
     return {
       window: layer.window,
       stream: afterMlp,
-      before: qkv({
-        ...shared,
-        ...both(own.qkv),
-        stream_in: stream,
-        stream_out: afterInput,
-        norms: own.inputNorms,
-        result: token.projected,
-        ...(own.bias && { bias: own.bias }),
-      }),
+      before: qkv({ ...shared, ...both(own.qkv), ...input, result: token.projected }),
       attention: attention({ ...shared, ...projected, ...parts }),
       after: [
-        output({ ...shared, ...parts, ...both(own.output), result: result ?? afterInput }),
-        gateUp({
-          ...shared,
-          ...both(own.gateUp),
-          stream_in: afterInput,
-          stream_out: afterMlp,
-          norms: own.mlpNorms,
-          result: token.active,
-        }),
-        down({ ...both(own.down), x: token.active, result: result ?? afterMlp }),
+        output({ ...shared, ...parts, ...both(own.output), ...sum(afterInput) }),
+        gateUp({ ...shared, ...both(own.gateUp), ...mlpInput, result: token.active }),
+        down({ ...both(own.down), x: token.active, ...sum(afterMlp) }),
       ],
     };
   }
@@ -265,16 +242,17 @@ export class Decoder {
 
   /** @param {GPUBuffer} stream that the last layer leaves */
   async #prepareEnds(stream) {
-    const { plan, token, head, embedding } = this;
-    const { refinement } = plan;
-    const [own, refined = null] = placeMatrices(refinement ? [plan.head, refinement.matrix] : [plan.head]).placed;
+    const { plan, token } = this;
+    const { head, embedding, norms } = this.weights;
+    const { placed, bytes } = placeMatrices(this.#headMatrices);
+    const [own, refined = null] = placed;
     const last = plan.layers[plan.layers.length - 1].feed_forward_norm;
     const source = productSource(
       {
         name: "head",
         placed: [own],
         input: { ...normInput(plan.norm, last), keeps: false },
-        output: { kind: "logits", refined, placesAt: this.placesAt },
+        output: { kind: "logits", refined, placesAt: bytes / 4 },
       },
       this.kernels.features,
     );
@@ -287,7 +265,7 @@ export class Decoder {
         state,
         stream_in: stream,
         change: token.change,
-        norms: this.finalNorms,
+        norms,
         ...both(head),
         result: logits,
         bests,
@@ -301,19 +279,6 @@ export class Decoder {
   rotation({ rope }, index) {
     const { norms, keys, values } = this.layers[index];
     return { turns: this.turns[rope], norms, keys, values };
-  }
-
-  /** @param {Layer} layer @returns {import("./attention.js").HeadSizes} */
-  headSizes({ window, scale, qkv, query_norm, key_norm }) {
-    const { heads, kv_heads, head_size } = this.plan;
-    const at = { query: qkv.at.query, key: qkv.at.key, value: qkv.at.value };
-    const norms = { query: query_norm && query_norm.epsilon, key: key_norm && key_norm.epsilon };
-    return { heads, kvHeads: kv_heads, headSize: head_size, window, scale, at, norms };
-  }
-
-  /** @param {import("./product.js").Product} product */
-  product(product) {
-    return this.make(productSource(product, this.kernels.features));
   }
 
   /**
@@ -386,12 +351,6 @@ export function both(buffer) {
 /** @param {(Norm | null)[]} norms @returns {import("./plan.js").Vector[]} */
 function weightsOf(norms) {
   return norms.flatMap((norm) => (norm ? [norm.weight] : []));
-}
-
-/** @param {Norm} norm @param {Norm | null} change */
-function normInput({ epsilon }, change) {
-  const post = change && change.epsilon;
-  return { kind: /** @type {const} */ ("norm"), epsilon, post, keeps: post !== null };
 }
 
 /**

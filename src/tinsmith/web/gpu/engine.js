@@ -42,11 +42,15 @@ export class GpuEngine {
   /** @type {GPUBuffer[]} */
   #free = [];
 
+  /** What the GPU refused since it was loaded. */
+  #failure = "";
+
   /** @param {GPUDevice} device @param {Decoder} decoder */
   constructor(device, decoder) {
     this.device = device;
     this.decoder = decoder;
     this.vocabulary = decoder.plan.vocabulary;
+    device.addEventListener("uncapturederror", ({ error }) => (this.#failure ||= error.message));
   }
 
   /**
@@ -62,22 +66,11 @@ export class GpuEngine {
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
     const creating = Decoder.create(plan, new Buffers(device, readFile), new Kernels(device, features));
-    const [created, invalid, outOfMemory] = await Promise.allSettled([
-      creating,
-      creating.then(
-        () => device.popErrorScope(),
-        () => device.popErrorScope(),
-      ),
-      creating.then(
-        () => device.popErrorScope(),
-        () => device.popErrorScope(),
-      ),
-    ]);
-    if (created.status === "rejected") throw created.reason;
-    for (const scope of [invalid, outOfMemory]) {
-      if (scope.status === "fulfilled" && scope.value) throw new Error(scope.value.message);
-    }
-    return new GpuEngine(device, created.value);
+    await creating.catch(() => {}); // the scopes end first
+    const refused = (await device.popErrorScope()) ?? (await device.popErrorScope());
+    const decoder = await creating;
+    if (refused) throw new Error(refused.message);
+    return new GpuEngine(device, decoder);
   }
 
   /** Bytes of the cached keys and values of `tokens`. @param {number} tokens */
@@ -134,6 +127,7 @@ export class GpuEngine {
     encoder.copyBufferToBuffer(this.decoder.token.logits, 0, target, 0, size);
     this.device.queue.submit([encoder.finish()]);
     await target.mapAsync(GPUMapMode.READ);
+    if (this.#failure) throw new Error(this.#failure);
     const logits = new Float32Array(target.getMappedRange()).slice();
     target.destroy();
     return logits;
@@ -155,7 +149,8 @@ export class GpuEngine {
     const waiting = [];
     /** @type {number[]} */
     const tokens = [];
-    let [sent, ahead, since] = [0, FEWEST_AHEAD, performance.now()];
+    let [sent, ahead] = [0, FEWEST_AHEAD];
+    const since = performance.now();
     this.submitMs = [];
     try {
       while (tokens.length < count) {
@@ -194,6 +189,7 @@ export class GpuEngine {
     device.queue.submit([encoder.finish()]);
     if (step) this.submitMs.push(performance.now() - started);
     await target.mapAsync(GPUMapMode.READ);
+    if (this.#failure) throw new Error(this.#failure);
     const [token] = new Uint32Array(target.getMappedRange());
     target.unmap();
     this.#free.push(target);

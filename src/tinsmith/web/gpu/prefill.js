@@ -10,6 +10,7 @@
 import { placeMatrices } from "./buffers.js";
 import { embedSource } from "./choice.js";
 import { both, run } from "./decoder.js";
+import { headSizes } from "./layers.js";
 import {
   QUERIES,
   TILE_ROWS,
@@ -69,7 +70,7 @@ export class Prefill {
       embedSource(placeMatrices([plan.embedding.matrix]).placed[0], plan.embedding.scale),
     );
     this.#steps = [
-      { dispatch: embed({ tokens: own.tokens, ...both(decoder.embedding), stream: own.stream }), tokens: 1 },
+      { dispatch: embed({ tokens: own.tokens, ...both(decoder.weights.embedding), stream: own.stream }), tokens: 1 },
     ];
     /** @type {Norm | null} */
     let change = null;
@@ -85,15 +86,12 @@ export class Prefill {
     const { plan } = decoder;
     const weights = decoder.layers[index];
     const { state } = decoder.token;
-    const sizes = decoder.headSizes(layer);
-    const step = async (
+    const sizes = headSizes(plan, layer);
+    const step = (
       /** @type {Source} */ source,
       /** @type {number} */ tokens,
       /** @type {Record<string, GPUBuffer>} */ buffers,
-    ) => {
-      const make = await decoder.make(source);
-      this.#steps.push({ dispatch: make({ state, ...buffers }), tokens });
-    };
+    ) => this.#prepareStep(source, tokens, { state, ...buffers });
     const product = (
       /** @type {Matrix[]} */ matrices,
       /** @type {GPUBuffer} */ buffer,
@@ -122,6 +120,12 @@ export class Prefill {
     const { gate, up } = layer.gate_up.at;
     await step(tileGateSource(plan.inner, { gate, up }, plan.activation), 1, { both: own.both, result: own.active });
     await product([layer.down], weights.down, own.active, sum, { adds });
+  }
+
+  /** @param {Source} source @param {number} tokens @param {Record<string, GPUBuffer>} buffers */
+  async #prepareStep(source, tokens, buffers) {
+    const make = await this.decoder.make(source);
+    this.#steps.push({ dispatch: make(buffers), tokens });
   }
 
   /**

@@ -191,7 +191,7 @@ fn prepare(thread: u32) {
 
 /** @param {Product["output"]} output @param {number} slots */
 function epilogueOf(output, slots) {
-  const none = { code: (/** @type {number} */ _lanes) => "", begin: "", end: "", sums: ["row_dot(row, lane)"] };
+  const none = { code: () => "", begin: "", end: "", sums: ["row_dot(row, lane)"] };
   if (output.kind === "add") return { ...none, finish: "result[row] += share0;", bindings: [writes("result")] };
   if (output.kind === "store") {
     const bias = output.hasBias ? " + bias[row]" : "";
