@@ -3,13 +3,13 @@
  *
  * @import { DecoderPlan } from "./plan.js"
  * @import { ReadFile } from "./buffers.js"
- * @import { Features } from "./kernels.js"
+ * @import { Kernels } from "./kernels.js"
  */
 
 import { Buffers } from "./buffers.js";
 import { MOST_TOP } from "./choice.js";
 import { Decoder } from "./decoder.js";
-import { Kernels, MAX_ENDS } from "./kernels.js";
+import { MAX_ENDS } from "./kernels.js";
 import { checkPlan } from "./plan.js";
 
 /** Work that may be waiting on the GPU, in milliseconds and in tokens. A stop throws it away. */
@@ -54,18 +54,18 @@ export class GpuEngine {
   }
 
   /**
-   * @param {GPUDevice} device
-   * @param {Features} features
+   * @param {Kernels} kernels of a device; decoders may share them
    * @param {DecoderPlan} plan
    * @param {ReadFile} readFile
    * @returns {Promise<GpuEngine>}
    * @throws {Error} if the plan is unknown, or if the GPU has too little memory or refuses a kernel
    */
-  static async create(device, features, plan, readFile) {
+  static async create(kernels, plan, readFile) {
+    const { device } = kernels;
     checkPlan(plan);
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
-    const creating = Decoder.create(plan, new Buffers(device, readFile), new Kernels(device, features));
+    const creating = Decoder.create(plan, new Buffers(device, readFile), kernels);
     await creating.catch(() => {}); // the scopes end first
     const refused = (await device.popErrorScope()) ?? (await device.popErrorScope());
     const decoder = await creating;

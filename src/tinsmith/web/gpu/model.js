@@ -9,6 +9,7 @@
 
 import { Comparison } from "../reference.js";
 import { GpuEngine } from "./engine.js";
+import { Kernels } from "./kernels.js";
 
 /** Above what float32 rounding leaves by more than a million times. */
 export const MAX_DISAGREEMENT = 1e-3;
@@ -57,7 +58,7 @@ export class OwnModel {
    * @param {ReadFile} readFile
    */
   static createEngine(device, features, plan, readFile) {
-    return GpuEngine.create(device, features, plan, readFile);
+    return GpuEngine.create(new Kernels(device, features), plan, readFile);
   }
 
   /** @param {Request} request */
