@@ -107,6 +107,7 @@ def records() -> dict[str, dict]:
         },
         "bench/wasm.json": {
             "device": "wasm",
+            "engine": "onnxruntime",
             "adapter": None,
             "software": False,
             "placement": {"CPUExecutionProvider": 63},
@@ -122,6 +123,7 @@ def records() -> dict[str, dict]:
         },
         "bench/webgpu.json": {
             "device": "webgpu",
+            "engine": "own",
             "adapter": adapter,
             "software": True,
             "load_seconds": 1.046,
@@ -139,6 +141,7 @@ def records() -> dict[str, dict]:
             "backends": {
                 "wasm": {
                     "device": "wasm",
+                    "engine": "onnxruntime",
                     "software": False,
                     "adapter": None,
                     "threads": 4,

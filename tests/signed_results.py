@@ -14,6 +14,7 @@ def result(**changes) -> dict:
     long = {"name": "256", "promptTokens": 255, "newTokens": 3, "notMeasured": "", "runs": [run]}
     ready = {
         "device": "wasm",
+        "engine": "onnxruntime",
         "graph": "int8_page",
         "notice": "",
         "adapter": None,

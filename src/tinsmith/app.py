@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tinsmith.browser.card_page import CARD_PAGES, card_pages, is_on_site
 from tinsmith.browser.integrity import with_integrity
-from tinsmith.browser.runtime import WEB_DIR, write_runtime
+from tinsmith.browser.runtime import GPU_SCRIPTS, WEB_DIR, write_runtime
 from tinsmith.browser.serve import HOST_HEADERS
 from tinsmith.core.config import AnswersConfig, AppConfig
 from tinsmith.core.errors import ArtifactError, listing
@@ -33,12 +33,11 @@ _MAX_NEW_TOKENS = 256
 _SCRIPTS = (
     "answers chat client context device elements encoder feedback files ladder_view loader markdown overlap owner "
     "reference rows runtime runtime_digests small_talk sources statistics store sw tokens turns unpack unpack_worker "
-    "vectors versions worker gpu/attention gpu/buffers gpu/choice gpu/decoder gpu/engine gpu/kernels gpu/layers "
-    "gpu/model gpu/plan gpu/prefill gpu/product gpu/tiles gpu/weights"
+    "vectors versions worker"
 )
 _PAGES = {
     "index.html": "chat.html",
-    **{name: name for name in ("chat.css", "page.css", *(f"{script}.js" for script in _SCRIPTS.split()))},
+    **{name: name for name in ("chat.css", "page.css", *(f"{script}.js" for script in _SCRIPTS.split()), *GPU_SCRIPTS)},
 }
 """File name in the site -> file name in `WEB_DIR`."""
 _UNPUBLISHED_PROMPT = (

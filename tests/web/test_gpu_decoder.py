@@ -158,8 +158,9 @@ def is_likely(decoder: OnnxDecoder, prompt: list[int], tokens: list[int], top: i
 
 
 def swap_scales(plan: dict[str, Any]) -> None:
-    down, output = plan["layers"][0]["down"], plan["layers"][0]["output"]
-    down["scales_at"], output["scales_at"] = output["scales_at"], down["scales_at"]
+    first, second = (layer["output"] for layer in plan["layers"])
+    assert first["rows"] == second["rows"]
+    first["scales_at"], second["scales_at"] = second["scales_at"], first["scales_at"]
 
 
 def widen_window(plan: dict[str, Any]) -> None:

@@ -31,7 +31,8 @@ def opened(runtime, tmp_path_factory):
 
 
 def load(page, url, device="wasm", **more):
-    return page.evaluate(f"bench.load({json.dumps({'modelUrl': url, 'device': device, **more})})", 60)
+    request = json.dumps({"modelUrl": url, "device": device, **more})
+    return page.evaluate(f"bench.load({request})", 180)
 
 
 def greedy_ids(page, prompt, new_tokens):

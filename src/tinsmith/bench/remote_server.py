@@ -23,7 +23,7 @@ from typing import Any
 
 from tinsmith.bench import remote_result
 from tinsmith.bench.remote_result import RemoteResult
-from tinsmith.browser.runtime import WEB_DIR, write_runtime
+from tinsmith.browser.runtime import GPU_SCRIPTS, WEB_DIR, write_runtime
 from tinsmith.browser.serve import SiteHandler, SiteServer
 from tinsmith.core.errors import UserError
 from tinsmith.core.scratch import scratch_folder
@@ -51,6 +51,7 @@ _PAGES = (
     "context.js",
     "tokens.js",
     "versions.js",
+    *GPU_SCRIPTS,
     "page.css",
 )
 _MAX_RESULT_BYTES, _RESULT_SECONDS = 1 << 20, 30

@@ -13,6 +13,8 @@ from tinsmith.core.run_dir import CHECKSUMS_FILE, cache_dir, copy_file, write_ch
 
 WEB_DIR = Path(web.__path__[0])
 """The folder of pages, workers and styles."""
+GPU_SCRIPTS = tuple(sorted(f"gpu/{path.name}" for path in (WEB_DIR / "gpu").glob("*.js")))
+"""The worker's own WebGPU kernels, by their paths in `WEB_DIR`."""
 
 DIGESTS_FILE = WEB_DIR / "runtime_digests.js"
 _DIGESTS_HEAD = """/**

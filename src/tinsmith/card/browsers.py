@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinsmith.card.facts import Facts, plain, words
+from tinsmith.derive.bench import ENGINES
 
 Row = dict[str, str]
 
@@ -130,6 +131,8 @@ def _device(facts: Facts, browser: _Browser) -> str:
         parts.append("software adapter, not a GPU: its speed says nothing about one")
     if browser.backend == "wasm" and record.get("threads"):
         parts.append(f"{record['threads']} thread" + ("s" if record["threads"] != 1 else ""))
+    if browser.backend == "webgpu":
+        parts.append(ENGINES[record["engine"]])
     parts += [record.get(key) or f"{key} not recorded" for key in ("browser", "os")]
     key = f"device.{browser.backend}" if browser.is_remote else "device"
     return facts.recorded_value(browser.stage, browser.file, key, parts)

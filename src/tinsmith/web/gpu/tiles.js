@@ -22,6 +22,9 @@ export const TILE_ROWS = 64;
 export const QUERIES = 16;
 const KEYS = 32;
 
+/** Four lines of WGSL. @param {(index: number) => string} line */
+const unrolled = (line) => [0, 1, 2, 3].map(line).join("\n  ");
+
 /** Four numbers at a time of the head that a score is summed over. */
 const SLICE = 8;
 
@@ -39,6 +42,18 @@ ${SHAPE}
 ${runtimeMatrixFunctions(bits)}
 var<workgroup> inputs: array<vec4f, ${8 * TILE_TOKENS}>;
 var<workgroup> weights: array<vec4f, ${8 * TILE_ROWS}>;
+fn put(token: u32, first_row: u32, sums: vec4f) {
+  if (token >= state[0].count) { return; }
+  for (var i = 0u; i < 4u; i++) {
+    let row = first_row + 16u * i;
+    if (row >= shape[0].rows) { return; }
+    let at = token * shape[0].width + shape[0].result_at + row;
+    var value = sums[i];
+    if (shape[0].adds != 0u) { value += result[at]; }
+    if (shape[0].has_bias != 0u) { value += bias[shape[0].result_at + row]; }
+    result[at] = value;
+  }
+}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let first_row = group.x * ${TILE_ROWS}u;
@@ -47,7 +62,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let blocks = shape[0].blocks;
   let column = thread % 16u;
   let own_token = first_token + 4u * (thread / 16u);
-  var sums: array<vec4f, 4>;
+  ${unrolled((i) => `var sum${i} = vec4f();`)}
   for (var block = 0u; block < blocks; block++) {
     for (var i = thread; i < ${8 * TILE_TOKENS}u; i += ${THREADS}u) {
       let token = first_token + i / 8u;
@@ -61,28 +76,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     if (own_token < count) {
       for (var part = 0u; part < 8u; part++) {
         let at = part * ${TILE_ROWS}u + column;
-        let w = array<vec4f, 4>(weights[at], weights[at + 16u], weights[at + 32u], weights[at + 48u]);
+        ${unrolled((i) => `let w${i} = weights[at + ${16 * i}u];`)}
         let from_token = part * ${TILE_TOKENS}u + own_token - first_token;
-        for (var i = 0u; i < 4u; i++) {
-          let v = inputs[from_token + i];
-          sums[i] += vec4f(dot(v, w[0]), dot(v, w[1]), dot(v, w[2]), dot(v, w[3]));
-        }
+        ${unrolled((i) => `let v${i} = inputs[from_token + ${i}u];`)}
+        ${unrolled((i) => `sum${i} += vec4f(dot(v${i}, w0), dot(v${i}, w1), dot(v${i}, w2), dot(v${i}, w3));`)}
       }
     }
     workgroupBarrier();
   }
-  for (var i = 0u; i < 4u; i++) {
-    for (var j = 0u; j < 4u; j++) {
-      let row = first_row + column + 16u * j;
-      if (own_token + i < count && row < shape[0].rows) {
-        let at = (own_token + i) * shape[0].width + shape[0].result_at + row;
-        var value = sums[i][j];
-        if (shape[0].adds != 0u) { value += result[at]; }
-        if (shape[0].has_bias != 0u) { value += bias[shape[0].result_at + row]; }
-        result[at] = value;
-      }
-    }
-  }
+  ${unrolled((i) => `put(own_token + ${i}u, first_row + column, sum${i});`)}
 }`;
   const bindings = [
     reads("state", "array<State>"),
