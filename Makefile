@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEB := src/tinsmith/web
 
-.PHONY: gpu-report bench-private bench-mutations bench-mutation-score coverage demo test test-gpu test-long test-judge test-pythons test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale bench-duplicates
+.PHONY: gpu-report bench-private bench-mutations bench-mutation-score coverage demo test test-gpu test-long test-judge test-pythons test-ray golden check docs install clean bench-train bench-train-growth bench-int4 bench-int4-1b bench-recipe-speed bench-lm-harness bench-browser bench-browser-soak bench-answers bench-answers-scale bench-facts bench-fact-pairs bench-intervals bench-data-scale bench-duplicates bench-web-gpu
 
 demo: install
 	$(BIN)/tinsmith demo
@@ -54,6 +54,9 @@ check: $(VENV)/installed $(WEB)/node_modules/.package-lock.json
 	cd $(WEB) && npm run --silent check
 
 # DATA=PATH chooses other conversations than the public question-answer set.
+bench-web-gpu: install
+	$(BIN)/python benchmarks/web_gpu.py '$(PACKAGE)'
+
 bench-train: install benchmarks/.venv-trl/installed
 	DATA='$(DATA)' $(BIN)/python benchmarks/train.py
 
