@@ -48,7 +48,9 @@ def test_every_number_follows_from_the_raw_times(benched, device):
     assert (speed.value, speed.count) == (pytest.approx(speeds[count // 2]), count)
     assert measurements[f"bench.{device}.new_tokens"].value == tokens
     warm = f"bench.{device}.warm_load_seconds"
-    assert (warm in measurements) == (not record["software"]) and record["placement"]
+    assert (warm in measurements) == (not record["software"])
+    assert record["engine"] == {"wasm": "onnxruntime", "webgpu": "own"}[device]
+    assert bool(record["placement"]) == (record["engine"] == "onnxruntime")
     for name in ("load_seconds", "peak_memory_bytes", "fetched_bytes"):
         assert measurements[f"bench.{device}.{name}"].value > 0
 

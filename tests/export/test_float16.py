@@ -49,6 +49,7 @@ def test_second_graph_shares_the_weights_and_passes_its_gates(exported):
     assert large and {str(tensor.location) for tensor in large} == {"model_q4.onnx_data"}
     files = {path.name for path in (out_dir / "package" / "onnx").iterdir()}
     assert files == {
+        "decoder_plan.json",
         "model_q4.onnx",
         "model_q4.onnx_data",
         "model_q4f16.onnx",

@@ -195,6 +195,10 @@ export class Bench {
     const warm = await this.load({ modelUrl, device });
     this.progress.done++;
     const warmLoadSeconds = warm.isKept ? warm.seconds : null;
+    if (warm.engine === "own") {
+      this.progress.done++;
+      return { warmLoadSeconds, placement: null }; // there is no graph whose nodes could run elsewhere
+    }
     const { placement } = await this.load({ modelUrl, device, reportsPlacement: true });
     this.progress.done++;
     return { warmLoadSeconds, placement };
