@@ -107,14 +107,13 @@ def test_records_say_what_ran(benched):
     assert webgpu["backend"] == "webgpu" and webgpu["adapter"]["vendor"]
     assert "Chromium" in wasm["browser"] and wasm["threads"] >= 1
     assert (wasm["graph"], webgpu["graph"]) == ("int8_page", "float32")
-    for record, build, graph in (
-        (wasm, "ort-wasm-simd-threaded.wasm", "model_int8.onnx"),
-        (webgpu, "ort-wasm-simd-threaded.asyncify.wasm", "model_q4.onnx"),
-    ):
+    for record, program in ((wasm, "model_int8.onnx"), (webgpu, "decoder_plan.json")):
         sizes = {file["path"]: file["bytes"] for file in record["files"]}
-        assert sizes[f"model/onnx/{graph}"] > 1000 and sizes[f"runtime/{build}"] > 10_000_000
+        assert sizes[f"model/onnx/{program}"] > 1000
         assert not any("://" in path for path in sizes)
-    assert wasm["placement"].keys() == {"CPUExecutionProvider"} and webgpu["placement"]["WebGpuExecutionProvider"] > 10
+        builds = [path for path in sizes if path.endswith(".wasm")]
+        assert builds == (["runtime/ort-wasm-simd-threaded.wasm"] if record is wasm else [])
+    assert wasm["placement"].keys() == {"CPUExecutionProvider"}
 
 
 def test_browser_and_python_agree(benched):
