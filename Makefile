@@ -53,10 +53,11 @@ check: $(VENV)/installed $(WEB)/node_modules/.package-lock.json
 	$(BIN)/ty check
 	cd $(WEB) && npm run --silent check
 
-# DATA=PATH chooses other conversations than the public question-answer set.
+# PACKAGE=PATH is a package, such as runs/demo/export/package.
 bench-web-gpu: install
 	$(BIN)/python benchmarks/web_gpu.py '$(PACKAGE)'
 
+# DATA=PATH chooses other conversations than the public question-answer set.
 bench-train: install benchmarks/.venv-trl/installed
 	DATA='$(DATA)' $(BIN)/python benchmarks/train.py
 
