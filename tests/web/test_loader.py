@@ -32,7 +32,7 @@ def opened(runtime, tmp_path_factory):
 
 def load(page, url, device="wasm", **more):
     request = json.dumps({"modelUrl": url, "device": device, **more})
-    return page.evaluate(f"bench.load({request})", 180)
+    return page.evaluate(f"bench.load({request})", 400)
 
 
 def greedy_ids(page, prompt, new_tokens):
