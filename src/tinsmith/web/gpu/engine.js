@@ -156,10 +156,9 @@ export class GpuEngine {
       while (tokens.length < count) {
         while (sent < count && waiting.length < ahead) waiting.push(this.#send(sent++, position, choice));
         const token = await /** @type {Promise<number>} */ (waiting.shift());
-        if (isStopped()) break;
         tokens.push(token);
         onToken(token);
-        if (ends.includes(token)) break;
+        if (ends.includes(token) || isStopped()) break;
         const perToken = (performance.now() - since) / tokens.length;
         ahead = Math.min(MOST_AHEAD, Math.max(FEWEST_AHEAD, Math.ceil(AHEAD_MS / perToken)));
       }
