@@ -4,7 +4,8 @@ Training: the demo's base on the demo's data, optimizer steps of 16 conversation
 pass, recorded as a CUDA graph), the same without the record, passes of four, Unsloth, and TRL + PEFT + bitsandbytes
 with passes of 4 and of 16. All take the same steps. The first steps compile and are not timed.
 INT4: seconds of the export stage and of its calibration.
-Page: tokens/s and seconds to the first token in Chromium on this GPU, beside wllama's WebGPU and stock Transformers.js.
+Page: tokens/s and seconds to the first token in Chromium on this GPU, with own kernels and on ONNX Runtime, beside
+wllama's WebGPU and stock Transformers.js.
 
 A part that cannot run here is written down with its reason, and the others go on. `--rehearse` does all of it on a
 processor, with few steps and a software adapter, to see that it works. The last line is one JSON object.
@@ -15,6 +16,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,13 @@ OURS: dict[str, dict[str, Any]] = {
     "Unsloth": {"backend": "unsloth"},
 }
 PEERS = {"TRL, 4 in a pass": 4, "TRL, 16 in a pass": 16}
+PAGES: dict[str, tuple[str, dict[str, str]]] = {
+    "own kernels": ("bench.html", {"engine": "own"}),
+    "own page on ONNX Runtime": ("bench.html", {"engine": "onnxruntime"}),
+    "wllama": ("peers/wllama.html", {}),
+    "stock Transformers.js": ("peers/stock.html", {}),
+}
+"""Page and further options of `load`."""
 
 
 def main() -> None:
@@ -137,16 +146,16 @@ def page(arguments: argparse.Namespace) -> dict:
     sizes = {"short": 32} if arguments.rehearse else {"short": 32, "long": 1024}
     tokenizer = load_tokenizer(package)
     prompts = {name: browser.prompt_of(tokenizer, words, tokens) for name, tokens in sizes.items()}
-    adapter, rounds = ("software", 1) if arguments.rehearse else ("auto", 3)
-    results: dict[str, list[dict]] = {side: [] for side in browser.SIDES}
+    adapter, rounds, browser.NEW_TOKENS = ("software", 1, 4) if arguments.rehearse else ("auto", 3, 256)
+    results: dict[str, list[dict]] = {side: [] for side in PAGES}
     with browser.site(package, gguf) as server:
         for _ in range(rounds):
-            for side, address in browser.SIDES.items():
-                url = f"{server.origin}/{address}"
-                row = attempt(lambda side=side, url=url: browser.measured(side, url, prompts, 4, adapter), side)
+            for side, (address, options) in PAGES.items():
+                call = partial(browser.measured, side, f"{server.origin}/{address}", prompts, 4, adapter, **options)
+                row = attempt(call, side)
                 results[side].append(row)
                 print(f"{side}: " + ", ".join(f"{name} {value}" for name, value in row.items()), file=sys.stderr)
-    return {"adapter": adapter, "prompt_tokens": sizes, "sides": results}
+    return {"adapter": adapter, "prompt_tokens": sizes, "new_tokens": browser.NEW_TOKENS, "sides": results}
 
 
 def summarized(part: dict) -> Any:
