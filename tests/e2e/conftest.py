@@ -74,7 +74,7 @@ def finished(request, tmp_path_factory) -> tuple[Path, Path, subprocess.Complete
     No process of it may read a pickle, and none has a network, where the system allows to take it away. One of pytest's
     processes runs it, in its place because a run belongs to its configuration; others wait.
     """
-    folder = shared_folder(tmp_path_factory) / f"line-{request.param}"
+    folder = shared_folder(tmp_path_factory) / f"whole-run-{request.param}"
     outcome = folder / "outcome.json"
     with FileLock(f"{folder}.lock"):
         if not outcome.exists():
