@@ -46,7 +46,7 @@ from tinsmith.model.tokens import ChatTokenizer, Tokens, load_tokenizer
 PAGES = HERE / "browser_pages"
 WLLAMA = PAGES / "node_modules" / "@wllama" / "wllama" / "esm"
 PROMPT_TOKENS = {"short": 32, "long": 512}
-NEW_TOKENS = 64
+NEW_TOKENS: int = 64
 SIDES = {"tinsmith": "bench.html", "stock_q4": "peers/stock.html", "wllama": "peers/wllama.html"}
 PATIENCE_SECONDS = 900
 
