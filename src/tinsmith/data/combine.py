@@ -114,9 +114,8 @@ def _contradictions(store: Store, rows: np.ndarray, labels: np.ndarray) -> tuple
     indexes[rows] = np.arange(len(rows))
     owners = indexes[owners]
     is_used = owners >= 0
-    return find_contradictions(
-        statements[is_used], owners[is_used], labels, lambda index: store.conversation(rows[index])
-    )
+    statements, owners = statements[is_used], owners[is_used]  # a million conversations have a gigabyte of them
+    return find_contradictions(statements, owners, labels, lambda index: store.conversation(rows[index]))
 
 
 def _first_of_equal(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

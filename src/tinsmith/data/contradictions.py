@@ -45,6 +45,7 @@ _TOPIC_WORDS_TO_SPARE = 3
 _MIN_ROWS = 1000
 """Words of smaller data weigh as if it had so many rows, of which most are about something else."""
 _CHUNK_PAIRS = 1 << 16
+_CHUNK_ROWS = 1 << 17
 _QUOTE_CHARACTERS = 160
 
 
@@ -175,10 +176,20 @@ def _topic_keys(rows: np.ndarray, words: np.ndarray, counts: np.ndarray) -> tupl
 
 def _rarest(cells: np.ndarray, size: int, words: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The rarest words of each row, by ascending hash; 0 for none: (n, size)."""
-    frequency = counts[np.searchsorted(words, cells)]
-    frequency[cells == 0] = np.iinfo(frequency.dtype).max
-    order = np.lexsort((cells, frequency))[:, :size]
-    return np.sort(np.take_along_axis(cells, order, axis=1), axis=1)
+
+    def rarest(some: np.ndarray) -> np.ndarray:
+        frequency = counts[np.searchsorted(words, some)]
+        frequency[some == 0] = np.iinfo(frequency.dtype).max
+        order = np.lexsort((some, frequency))[:, :size]
+        return np.sort(np.take_along_axis(some, order, axis=1), axis=1)
+
+    return _in_chunks(rarest, cells)
+
+
+def _in_chunks(function: Callable[[np.ndarray], np.ndarray], cells: np.ndarray) -> np.ndarray:
+    """`function` of the rows, a part of them at a time: it needs several times the memory of its rows."""
+    starts = range(0, max(1, len(cells)), _CHUNK_ROWS)
+    return np.concatenate([function(cells[start : start + _CHUNK_ROWS]) for start in starts])
 
 
 def _pairs(
@@ -222,8 +233,12 @@ def _first(pairs: np.ndarray, scores: np.ndarray, places: np.ndarray) -> tuple[n
 
 def _masks(cells: np.ndarray) -> np.ndarray:
     """One bit of 64 for each word of a row, (n,) uint64. A word whose bit another row lacks is not in that row."""
-    bits = np.where(cells == 0, np.uint64(0), np.uint64(1) << (cells.astype(np.uint64) & np.uint64(63)))
-    return np.bitwise_or.reduce(bits, axis=1)
+
+    def masks(some: np.ndarray) -> np.ndarray:
+        bits = np.where(some == 0, np.uint64(0), np.uint64(1) << (some.astype(np.uint64) & np.uint64(63)))
+        return np.bitwise_or.reduce(bits, axis=1)
+
+    return _in_chunks(masks, cells)
 
 
 def _may_differ(values: np.ndarray) -> np.ndarray:
