@@ -13,8 +13,8 @@ _OPTIMIZER_BYTES = 20
 
 _RUNTIME_BYTES = {"cpu": 250_000_000, "cuda": 700_000_000}
 """On a CPU: code and compiled kernels that the first pass loads, and fragmentation. On a GPU: workspaces of libraries
-and of compiled attention (without them the estimate was 0.36 GB short for SmolLM2-135M on an H100), and a block of
-logits."""
+and of compiled attention (without them the estimate was 0.36 GB short for SmolLM2-135M on an H100), and 0.3 GB
+for a block of logits, by its size."""
 
 _FREE_SHARE = 0.8
 """Share of free memory to plan for. The rest covers errors of the estimate."""

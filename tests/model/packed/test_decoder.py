@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
+from adapters import tiny_with_adapters
 from tinsmith.core.config import TrainConfig
 from tinsmith.model.packed import attention, decoder
 from tinsmith.model.packed.loss import pack_loss_sum
@@ -25,13 +26,7 @@ def case(request, tmp_path_factory):
     kind, window = request.param
     folder = build_tiny(kind, tmp_path_factory.mktemp(kind), window=window)
     conversations = load_tokenizer(folder).encode_all(tiny_conversations(10, SYSTEM))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).requires_grad_(False)
-    torch.manual_seed(1)
-    model = get_peft_model(model, _lora_config(TrainConfig(lora_rank=4)))
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    for name, parameter in parameters.items():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.05)
+    model, parameters = tiny_with_adapters(folder)
     reference = torch.zeros((), dtype=torch.float64)
     for one in conversations:
         ids = torch.tensor([one.ids])

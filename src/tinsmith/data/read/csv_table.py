@@ -12,7 +12,6 @@ from tinsmith.data.read.source import open_text
 from tinsmith.data.read.strict_json import MAX_VALUE_CHARACTERS
 
 DELIMITERS = ",;\t|"
-_SAMPLE_ROWS = 20
 
 
 def read_table(piece: Piece, fields: FieldMap) -> Iterator[Item]:

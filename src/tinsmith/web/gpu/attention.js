@@ -14,7 +14,7 @@ const THREADS = 128;
 /** Most parts that the keys are cut into, and fewest and most keys of a part. */
 export const PARTS = 16;
 const FEWEST_KEYS = 32;
-export const MOST_KEYS = 256;
+const MOST_KEYS = 256;
 
 /** Threads that share a key's score. */
 const SHARES = 4;

@@ -17,9 +17,6 @@ import { partsOf } from "./plan.js";
 /** Parts are aligned to what one load of a shader reads. */
 const ALIGNMENT = 16;
 
-/** The GPU allows too little for this model. */
-export class TooLarge extends Error {}
-
 /**
  * Where matrices lie in a buffer of their own. It depends on their sizes alone, so that kernels can have it built in.
  *
@@ -60,13 +57,13 @@ export class Buffers {
    * @param {string} label
    * @param {number} bytes
    * @returns {GPUBuffer}
-   * @throws {TooLarge} if a kernel could not read it as a whole
+   * @throws {Error} if a kernel could not read it as a whole
    */
   empty(label, bytes) {
     const { maxStorageBufferBindingSize, maxBufferSize } = this.device.limits;
     const size = Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
     if (size > Math.min(maxStorageBufferBindingSize, maxBufferSize)) {
-      throw new TooLarge(`the model's largest tensor exceeds this GPU's limit`);
+      throw new Error(`the model's largest tensor exceeds this GPU's limit`);
     }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     const buffer = this.device.createBuffer({ label, size, usage });

@@ -60,17 +60,14 @@ const FORMAT = 1;
 /** Weights in a block, which share a scale. */
 export const BLOCK = 32;
 
-/** What a package says that these kernels cannot compute. */
-export class UnknownPlan extends Error {}
-
 /**
  * @param {DecoderPlan} plan as the package has it
  * @returns {DecoderPlan} the same
- * @throws {UnknownPlan} if kernels do not fit its sizes
+ * @throws {Error} if kernels do not fit its sizes
  */
 export function checkPlan(plan) {
   const require = (/** @type {boolean} */ isMet, /** @type {string} */ what) => {
-    if (!isMet) throw new UnknownPlan(`the package's decoder plan ${what}`);
+    if (!isMet) throw new Error(`the package's decoder plan ${what}`);
   };
   require(plan.format === FORMAT, `has the format ${plan.format}, known is ${FORMAT}`);
   require(plan.head_size % 16 === 0 && plan.head_size <= 256, `has heads of ${plan.head_size} numbers`);
