@@ -231,7 +231,7 @@ IN_WORKER = """(async () => {
   const failed = (error) => ({ error: error.message });
   const opening = client.ask({ type: "open_answers", url: ANSWERS, device: DEVICE }, onEvent).catch(failed);
   if (!TOGETHER) await opening;
-  const loading = client.load({ modelUrl: MODEL, device: DEVICE }, onEvent).catch(failed);
+  const loading = client.load({ modelUrl: MODEL, device: DEVICE, engine: ENGINE }, onEvent).catch(failed);
   const opened = await opening;
   const lookingUp = Promise.all(Array.from({ length: LOOPS }, lookUpWhileLoading));
   const ready = await loading;
@@ -249,9 +249,10 @@ IN_WORKER = """(async () => {
 LOOK_UPS = [(question, previous) for question in QUESTIONS[:4] for previous in CONVERSATIONS[:2]]
 
 
-def in_worker(page, model="./model/", answers="./answers/", device="wasm", loops=1, together=False):
+def in_worker(page, model="./model/", answers="./answers/", device="wasm", engine="own", loops=1, together=False):
     """Open answers, then or together with that load a model, and look up all the while and after."""
     script = IN_WORKER.replace("LOOK_UPS", json.dumps(LOOK_UPS)).replace("DEVICE", json.dumps(device))
+    script = script.replace("ENGINE", json.dumps(engine))
     script = script.replace("LOOPS", str(loops)).replace("TOGETHER", json.dumps(together))
     addresses = [f"new URL({json.dumps(url)}, location.href).href" for url in (model, answers)]
     return page.evaluate(script.replace("MODEL", addresses[0]).replace("ANSWERS", addresses[1]), 180)
@@ -353,8 +354,12 @@ def test_without_usable_answers_the_model_works_alone(damage, problem, runtime, 
 
 
 @pytest.mark.browser
-def test_on_a_gpu_the_encoders_run_beside_a_model_without_onnxruntime(runtime, folder, tmp_path, tmp_path_factory):
-    """The page downloads ONNX Runtime's build for processors alone, for the encoders."""
+@pytest.mark.parametrize("engine", ["own", "onnxruntime"])
+def test_on_a_gpu_the_encoders_run_beside_the_model(engine, runtime, folder, tmp_path, tmp_path_factory):
+    """Beside own kernels the page downloads ONNX Runtime's build for processors alone, for the encoders.
+
+    Where the model falls back to ONNX Runtime, its build for GPUs comes too.
+    """
     package = tiny_run("llama", tmp_path_factory) / "export/package"
     answers = tmp_path / "answers"
     shutil.copytree(folder, answers)
@@ -364,10 +369,11 @@ def test_on_a_gpu_the_encoders_run_beside_a_model_without_onnxruntime(runtime, f
     with SiteServer(mounts) as server, Browser(webgpu="software") as browser:
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("!!globalThis.bench")
-        result = in_worker(page, device="webgpu", loops=6, together=True)
+        result = in_worker(page, device="webgpu", engine=engine, loops=6, together=True)
         runtimes = {request.url.rpartition("/")[2] for request in page.requests if request.url.endswith(".wasm")}
-    assert runtimes == {"ort-wasm-simd-threaded.wasm"}
+    for_gpus = {"ort-wasm-simd-threaded.asyncify.wasm"} if engine == "onnxruntime" else set()
+    assert runtimes == {"ort-wasm-simd-threaded.wasm"} | for_gpus
     ready = result["ready"]
-    assert (ready["device"], ready["engine"]) == ("webgpu", "own"), ready["notice"]
+    assert (ready["device"], ready["engine"]) == ("webgpu", engine), ready["notice"]
     assert result["problems"] == [] and len(result["tokenIds"]) == 12
     assert_all_pythons(result["ranked"], folder)
