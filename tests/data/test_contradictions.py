@@ -13,8 +13,9 @@ import pytest
 from made_up_questions import words
 from tinsmith.commands.check import check
 from tinsmith.core.config import DataConfig
-from tinsmith.data import contradictions
-from tinsmith.data.contradictions import MAX_PAIRS, find_contradictions
+from tinsmith.data import candidates, contradictions
+from tinsmith.data.candidates import find_candidates
+from tinsmith.data.contradictions import MAX_PAIRS, comparing, contradictions_of
 from tinsmith.data.duplicates import near_duplicates, signatures
 from tinsmith.data.questions import topic_words
 from tinsmith.data.stage import check_data
@@ -42,7 +43,9 @@ def find(conversations):
     owners = np.repeat(np.arange(len(rows)), [len(some) for some in rows])
     questions = [one.question for one in conversations]
     clusters = near_duplicates(signatures(questions), questions.__getitem__)
-    return find_contradictions(np.concatenate(rows), owners, clusters, conversations.__getitem__)
+    pairs = find_candidates(np.concatenate(rows), owners, clusters)
+    with comparing(pairs, conversations.__getitem__) as conflicts:
+        return contradictions_of(pairs, conflicts, conversations.__getitem__)
 
 
 def values(*texts, systems=("", "")):
@@ -241,10 +244,8 @@ def test_rows_are_the_same_on_every_machine_and_python():
 def test_work_grows_with_the_conversations_and_not_with_their_pairs(monkeypatch):
     """Counted in rows compared, because times depend on the machine."""
     compared = []
-    original = contradictions._may_differ
-    monkeypatch.setattr(
-        contradictions, "_may_differ", lambda values: compared.append(values.shape[1]) or original(values)
-    )
+    original = candidates._may_differ
+    monkeypatch.setattr(candidates, "_may_differ", lambda values: compared.append(values.shape[1]) or original(values))
     per_conversation = []
     for count in (300, 1200):
         compared.clear()
@@ -327,12 +328,12 @@ def test_bits_of_words_leave_no_candidate_out(monkeypatch):
     rows = [statements(conversation(n, *turn)) for n, turn in enumerate(zip(questions, answers, strict=True))]
     owners = np.repeat(np.arange(len(rows)), [len(some) for some in rows])
     table = np.concatenate(rows)
-    words, counts = np.unique(table[:, contradictions.TOPIC.start : contradictions.WORDS.stop], return_counts=True)
+    words, counts = candidates._word_counts(table[:, candidates.TOPIC.start : candidates.WORDS.stop])
 
-    def candidates():
-        return list(contradictions._candidates(table, owners, np.arange(len(rows)), words, counts))
+    def pairs():
+        return list(candidates._candidates(table, owners, np.arange(len(rows)), words, counts))
 
-    expected = candidates()
-    monkeypatch.setattr(contradictions, "_masks", lambda cells: np.zeros(len(cells), np.uint64))
+    expected = pairs()
+    monkeypatch.setattr(candidates, "_masks", lambda cells: np.zeros(len(cells), np.uint64))
     assert len(expected) > 100
-    assert candidates() == expected
+    assert pairs() == expected

@@ -4,17 +4,25 @@ import json
 import os
 import random
 import shutil
+from dataclasses import asdict
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError
 from tinsmith.data import pieces, stage
+from tinsmith.data.fit import TokenCounts
+from tinsmith.data.pieces import SCHEMA, columns_of, complete
 from tinsmith.data.read import find
 from tinsmith.data.stage import check_data, prepare_data
-from tinsmith.data.workers import in_processes
+from tinsmith.data.statements import WIDTH, statements
+from tinsmith.data.store import PartWriter, Store
+from tinsmith.data.workers import in_background, in_processes
 from tinsmith.model.conversations import read_jsonl
+from tiny import tiny_conversations
 
 OUTPUTS = {"train.jsonl", "val.jsonl", "test.jsonl", "tokens.jsonl", "changes.jsonl", "report.json"}
 
@@ -136,3 +144,35 @@ def test_work_in_processes_gives_results_and_errors_and_notices_a_killed_process
     assert caught.value.hint == "Take another number."
     with pytest.raises(DataError, match="a process that reads the data was killed"):
         list(in_processes(_double_or_die, [-1], 2))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_work_in_the_background_gives_results_in_order_and_errors(processes):
+    with in_background(_double_or_die, [3, 1, 2], processes) as results:
+        assert list(results) == [6, 2, 4]
+    with pytest.raises(DataError, match="unlucky"), in_background(_double_or_die, [1, 13], processes) as results:
+        list(results)
+
+
+def test_a_killed_process_in_the_background_is_noticed():
+    with pytest.raises(DataError, match="was killed"), in_background(_double_or_die, [-1], 2) as results:
+        list(results)
+
+
+def test_a_column_in_memory_keeps_no_other_column(tmp_path):
+    conversations, counts = tiny_conversations(40), asdict(TokenCounts(9, 4, 2, 1, True))
+    for part in range(2):
+        with PartWriter(tmp_path, part, SCHEMA, complete) as rows:
+            for conversation in conversations:
+                rows.add(conversation, {**columns_of(conversation), **counts, "changed": 0})
+    store = Store(tmp_path)
+    before = pa.total_allocated_bytes()
+    column = store.texts("position")
+    assert column.to_pylist() == 2 * [conversation.source["position"] for conversation in conversations]
+    # A signature alone has 512 bytes.
+    assert pa.total_allocated_bytes() - before < 100 * len(store)
+    expected = [statements(conversation) for conversation in conversations]
+    tables, owners = store.tables("statements", WIDTH)
+    assert np.array_equal(tables, np.concatenate(2 * expected))
+    assert owners.tolist() == [row for row, table in enumerate(2 * expected) for _ in table]
+    assert len(tables) > 0

@@ -8,14 +8,16 @@ from functools import partial
 import numpy as np
 
 from tinsmith.core.config import DataConfig
+from tinsmith.data.candidates import find_candidates
 from tinsmith.data.changes import WHAT, Change, ChangeLog
-from tinsmith.data.contradictions import Contradiction, find_contradictions
+from tinsmith.data.contradictions import Contradiction, comparing, contradictions_of
 from tinsmith.data.duplicates import near_duplicates
 from tinsmith.data.pieces import short_hash
 from tinsmith.data.split import Rows, split_rows
 from tinsmith.data.statements import WIDTH
 from tinsmith.data.store import Store
 from tinsmith.data.survey import Survey, survey
+from tinsmith.model.conversations import Conversation
 
 
 @dataclass(slots=True)
@@ -99,8 +101,15 @@ def combine(
         store.hashes("signature")[combined.rows].view(np.uint32),
         lambda index: store.conversation(combined.rows[index]).question,
     )
-    combined.contradictions = _contradictions(store, combined.rows, labels)
-    combined.survey = survey(store, combined.rows, labels, config.language, partial(places.change, log, "flagged"))
+    flag = partial(places.change, log, "flagged")
+    candidates = find_candidates(*_statements(store, combined.rows), labels)
+
+    def conversation(index: int) -> Conversation:
+        return store.conversation(int(combined.rows[index]))
+
+    with comparing(candidates, conversation) as conflicts:
+        combined.survey = survey(store, combined.rows, labels, config.language, flag)
+        combined.contradictions = contradictions_of(candidates, conflicts, conversation)
     fractions = {"val": config.val_fraction, "test": config.test_fraction}
     rows = Rows(store.hashes("content")[combined.rows], categories, labels)
     splits = split_rows(rows, names, fractions, seed)
@@ -108,14 +117,14 @@ def combine(
     return combined
 
 
-def _contradictions(store: Store, rows: np.ndarray, labels: np.ndarray) -> tuple[Contradiction, ...]:
+def _statements(store: Store, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Statements of some rows, and the index in `rows` that each belongs to."""
     statements, owners = store.tables("statements", WIDTH)
     indexes = np.full(len(store), -1)
     indexes[rows] = np.arange(len(rows))
     owners = indexes[owners]
     is_used = owners >= 0
-    statements, owners = statements[is_used], owners[is_used]  # a million conversations have a gigabyte of them
-    return find_contradictions(statements, owners, labels, lambda index: store.conversation(rows[index]))
+    return statements[is_used], owners[is_used]
 
 
 def _first_of_equal(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Whether two answers contradict each other: by values that are bound to the same thing, or by yes and no."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -236,8 +236,8 @@ def _likeness(one: Answer, a: Mention, other: Answer, b: Mention, is_same: bool,
     if any(is_equal(a.value, v) for v in other.values) or any(is_equal(b.value, v) for v in one.values):
         return None
     own = [_specific(mention.slot) for mention in (a, b)]
-    shared = [word for word in own[0] if is_among(word, own[1])]
-    alike = _share(own[0], own[1], weight)
+    shared = _shared(own[0], own[1])
+    alike = _similarity(own[0], own[1], shared, weight)
     if is_same:
         # `It costs $60` has no words of its own; the question says what it is about.
         outside = [_specific(mention.own) - answer.topic for answer, mention in ((one, a), (other, b))]
@@ -246,7 +246,7 @@ def _likeness(one: Answer, a: Mention, other: Answer, b: Mention, is_same: bool,
         return 1 + alike if is_bound else None
     around = [_around(answer, mention) for answer, mention in ((one, a), (other, b))]
     covered = [_covers(one.topic, around[1]), _covers(other.topic, around[0])]
-    alike += _share(around[0], around[1], weight)
+    alike += _similarity(around[0], around[1], _shared(around[0], around[1]), weight)
     if all(covered):
         return alike if shared and alike >= _MIN_SHARED_MUTUAL else None
     if len(shared) >= _MIN_STATEMENT_WORDS and alike >= _MIN_SHARED_STATEMENT:
@@ -300,11 +300,16 @@ def _is_inflected(word: str, other: str) -> bool:
     return len(ending) <= _INFLECTION or ending in _DERIVED
 
 
-def _share(one: frozenset[str], other: frozenset[str], weight: Weight) -> float:
-    """Jaccard similarity of two sets of words, by weight."""
-    shared = _sum([word for word in one if is_among(word, other)], weight)
-    union = _sum(one, weight) + _sum(other, weight) - shared
-    return shared / union if union else 0.0
+def _shared(one: frozenset[str], other: frozenset[str]) -> list[str]:
+    """Words of one set that are among those of the other."""
+    return [word for word in one if is_among(word, other)]
+
+
+def _similarity(one: frozenset[str], other: frozenset[str], shared: Sequence[str], weight: Weight) -> float:
+    """Jaccard similarity of two sets with `shared` words, by weight."""
+    both = _sum(shared, weight)
+    union = _sum(one, weight) + _sum(other, weight) - both
+    return both / union if union else 0.0
 
 
 def _sum(stems: Iterable[str], weight: Weight) -> float:

@@ -18,6 +18,8 @@ _MOST_LOWER = 0.1
 """A word that is written in lower case more often is no name."""
 _MOST = 20
 _WORD = re.compile(r"[^\W\d_]{3,}")
+_ASCII_WORD = re.compile(r"[A-Za-z]{3,}")
+"""The same for ASCII, in two thirds of the time."""
 _DIAERESIS = "\u0308"
 _UMLAUT_PLURALS = frozenset(("de", "lb"))
 """Languages in which an umlaut makes another word of a noun: Vater, Väter."""
@@ -55,7 +57,7 @@ def find_spellings(conversations: Iterable[Conversation], language: str) -> tupl
     first: dict[str, Conversation] = {}
     for conversation in conversations:
         texts = (message.content for message in conversation.messages if message.role != "system")
-        words = {word for text in texts for word in _WORD.findall(text)}
+        words = {word for text in texts for word in (_ASCII_WORD if text.isascii() else _WORD).findall(text)}
         counts.update(words)
         for word in words:
             first.setdefault(word, conversation)

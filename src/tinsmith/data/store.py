@@ -99,16 +99,19 @@ class Store:
 
     def tables(self, name: str, width: int) -> tuple[np.ndarray, np.ndarray]:
         """A column of tables of uint32 as one table, (n, width), and the row that each of its lines belongs to."""
-        tables, counts = [np.zeros((0, width), np.uint32)], [np.zeros(0, np.int64)]
+        columns = (chunk for part in self._parts for chunk in _chunks(part, name))
+        sizes = np.concatenate([np.zeros(0, np.int64), *map(_sizes, columns)]) // (4 * width)
+        # Filled batch by batch, as in `hashes`.
+        whole = np.empty((sizes.sum(), width), np.uint32)
+        end = 0
         for part in self._parts:
             for chunk in _chunks(part, name):
-                offsets = np.frombuffer(chunk.buffers()[1], np.int32, len(chunk) + 1, 4 * chunk.offset)
-                count = (offsets[-1] - offsets[0]) // 4
-                if count:
-                    tables.append(np.frombuffer(chunk.buffers()[2], "<u4", count, offsets[0]).reshape(-1, width))
-                counts.append(np.diff(offsets) // (4 * width))
-        sizes = np.concatenate(counts)
-        return np.concatenate(tables), np.repeat(np.arange(len(sizes)), sizes)
+                start, end = end, end + int(_sizes(chunk).sum()) // (4 * width)
+                if end > start:
+                    begin = int(np.frombuffer(chunk.buffers()[1], np.int32, 1, 4 * chunk.offset)[0])
+                    table = np.frombuffer(chunk.buffers()[2], "<u4", (end - start) * width, begin)
+                    whole[start:end] = table.reshape(-1, width)
+        return whole, np.repeat(np.arange(len(sizes)), sizes)
 
     def texts(self, name: str) -> pa.ChunkedArray:
         """A column of short texts."""
@@ -152,7 +155,13 @@ def _chunks(part: Path, name: str) -> Iterator[pa.Array]:
         options = pa.ipc.IpcReadOptions(included_fields=[index])
         reader = pa.ipc.open_file(source, options=options)
         for number in range(reader.num_record_batches):
-            yield reader.get_batch(number).column(0)
+            # A copy: the column itself keeps the memory of all columns of its batch.
+            yield pa.concat_arrays([reader.get_batch(number).column(0)])
+
+
+def _sizes(chunk: pa.Array) -> np.ndarray:
+    """Bytes of each value of a column of byte strings."""
+    return np.diff(np.frombuffer(chunk.buffers()[1], np.int32, len(chunk) + 1, 4 * chunk.offset)).astype(np.int64)
 
 
 def _numbers(part: Path, name: str) -> np.ndarray:

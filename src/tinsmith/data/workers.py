@@ -4,9 +4,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tinsmith.core.errors import DataError
@@ -32,14 +33,35 @@ def in_processes(
         for index, input in enumerate(inputs):
             yield index, function(input)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=_prepare_process) as pool:
+    with _pool(count) as pool:
         futures: dict[Future[Output], int] = {pool.submit(function, input): n for n, input in enumerate(inputs)}
+        while futures:
+            done, _ = wait(futures, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield futures.pop(future), future.result()
+
+
+@contextmanager
+def in_background(
+    function: Callable[[Input], Output], inputs: Sequence[Input], count: int
+) -> Generator[Iterator[Output]]:
+    """`function` of each input, in their order, from processes that start at once and end with the block.
+
+    Arguments and errors are those of `in_processes`.
+    """
+    if count <= 1:
+        yield map(function, inputs)
+        return
+    with _pool(count) as pool:
+        futures = [pool.submit(function, input) for input in inputs]
+        yield (future.result() for future in futures)
+
+
+@contextmanager
+def _pool(count: int) -> Generator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_prepare_process) as pool:
         try:
-            while futures:
-                done, _ = wait(futures, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield futures.pop(future), future.result()
+            yield pool
         except BrokenProcessPool as error:
             raise DataError(
                 "a process that reads the data was killed", "Most likely the memory is full: close other programs."

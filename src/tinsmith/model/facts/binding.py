@@ -185,7 +185,7 @@ def is_among(word: str, words: Collection[str]) -> bool:
         if word[start:] in words:
             return True
     first = word[0]
-    return any((other[:1] == first or other.endswith(word)) and is_related(word, other) for other in words)
+    return any((other.startswith(first) or other.endswith(word)) and is_related(word, other) for other in words)
 
 
 def is_related(one: str, other: str) -> bool:
