@@ -42,11 +42,12 @@ def demo(**options: Any) -> None:
 
 @main.command()
 @click.argument("folder", type=PATH)
-def init(folder: Path) -> None:
+@click.option("--data", type=PATH, metavar="PATH", help="File or folder of conversations, written down as data.path.")
+def init(**options: Any) -> None:
     """Write a commented tinsmith.toml into FOLDER to edit."""
     from tinsmith.commands.init import init
 
-    init(folder)
+    init(**options)
 
 
 @main.command()
@@ -62,8 +63,8 @@ def init(folder: Path) -> None:
 def check(**options: Any) -> None:
     """Check configuration and data before a run.
 
-    Prints what to look at first. The report says which records would be used, dropped, repaired or flagged, and why,
-    with examples. It quotes the data, and is never published.
+    CONFIG may also be a file or folder of conversations. Prints what to look at first. The report says which records
+    would be used, dropped, repaired or flagged, and why, with examples. It quotes the data, and is never published.
     """
     from tinsmith.commands.check import check
 

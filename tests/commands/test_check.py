@@ -62,3 +62,36 @@ def test_what_will_be_published_follows_the_configuration(project):
     page = Path("runs/shop-data.html").read_text()
     assert "the site contains every answer word for word, and its questions as their titles." in page
     assert "The card and the chat page show the 1 texts in card.examples and app.questions." in page
+
+
+def test_conversations_need_no_configuration(project):
+    Path("tinsmith.toml").unlink()
+    for data in ("chats", "chats/one.jsonl"):
+        done = CliRunner().invoke(main, ["check", data])
+        assert done.exit_code == 0, done.output
+        assert "40 conversations of 40 records in 1 file(s) can be used (20 train, 10 val, 10 test)" in done.stdout
+        name = Path(data).stem
+        assert done.stderr.endswith(f"Next: tinsmith init {name} --data {data}\n")
+        assert Path(f"runs/{name}-data.html").exists()
+    assert CliRunner().invoke(main, ["check", data, "--set", "name=tea"]).exit_code == 0
+    assert Path("runs/tea-data.html").exists()
+    made = CliRunner().invoke(main, ["init", "guide", "--data", data])
+    assert made.stderr.endswith("Next: tinsmith check guide/tinsmith.toml\n")
+    assert 'path = "../chats/one.jsonl"\n' in Path("guide/tinsmith.toml").read_text()
+    assert CliRunner().invoke(main, ["check", "guide"]).stderr.endswith("Next: tinsmith run guide/tinsmith.toml\n")
+
+
+def test_conversations_are_no_configuration_for_a_run(project):
+    done = CliRunner().invoke(main, ["run", "chats/one.jsonl"])
+    assert done.exit_code == 2
+    assert "chats/one.jsonl: not a configuration file" in done.stderr
+    assert "tinsmith init FOLDER --data DATA" in done.stderr
+    done = CliRunner().invoke(main, ["run", "chats"])
+    assert "chats: no such configuration file" in done.stderr
+
+
+def test_init_refuses_data_that_are_not_there(project):
+    done = CliRunner().invoke(main, ["init", "guide", "--data", "nothing"])
+    assert done.exit_code == 2
+    assert "nothing: no such file or folder" in done.stderr
+    assert not Path("guide").exists()

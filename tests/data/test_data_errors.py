@@ -87,7 +87,7 @@ def test_missing_empty_and_unset_paths(tmp_path):
 USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
 UNUSABLE = [
     (
-        {"messages": [ASSISTANT, USER, ASSISTANT]},
+        {"messages": [ASSISTANT]},
         "user and assistant do not take turns (message 1 is from 'assistant')",
     ),
     ({"messages": [USER]}, "the last message is not from the assistant"),
@@ -101,7 +101,7 @@ UNUSABLE = [
     ({"messages": [{"content": "Hi"}, ASSISTANT]}, "a message has no role (message 1; its keys: 'content')"),
     (
         {"messages": [{"role": "critic", "content": "Hi"}, ASSISTANT]},
-        "a role other than system, user, assistant (message 1 has role 'critic')",
+        "a role other than system, user, assistant (message 1 has role 'critic'. Say who answers, in [data]: fields = ",
     ),
     (
         {"messages": [USER, {"role": "tool", "content": "x"}, ASSISTANT]},

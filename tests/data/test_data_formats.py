@@ -46,6 +46,7 @@ def test_a_record_of_any_shape_on_a_line_or_in_a_document(shape, tmp_path):
         "array.json": json.dumps([record, record], indent=1),
         "wrapped.json": json.dumps({"about": "pots", "conversations": [record, record]}),
         "questions.json": json.dumps({"_meta": {"tags": [1]}, "questions": [record]}),
+        "object-in-object.json": json.dumps({"version": 1, "data": {"train": {"rows": [record]}, "about": {"a": 1}}}),
         "unknown-wrapper.json": json.dumps({"tags": ["a"], "pots": [record]}),
         "lines.json": json.dumps(record) + "\n" + json.dumps(record),
         "document.jsonl": json.dumps([record, record], indent=2),

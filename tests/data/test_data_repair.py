@@ -55,6 +55,13 @@ def test_unanswered_last_question_and_empty_system_message_are_removed():
     ]
 
 
+@pytest.mark.parametrize("system", [(), (("system", "Sell tea."),)])
+def test_a_greeting_before_the_first_question_is_removed(system):
+    messages, changes = repaired(*system, ("assistant", "Welcome!"), ("user", "Open?"), ("assistant", "Yes."))
+    assert messages == [*system, ("user", "Open?"), ("assistant", "Yes.")]
+    assert changes == (Repair("greeting before the first question removed", f"message {len(system) + 1}"),)
+
+
 MARKERS = (
     "<|im_start|>",
     "<|im_end|>",

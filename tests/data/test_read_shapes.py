@@ -124,6 +124,13 @@ SHAPES = {
         (),
     ),
     "capital letters": ({"Question": "Hi", "Answer ": "Hello", "Category": "greetings"}, HI, ()),
+    "support chat": (
+        {"messages": [{"role": "Customer", "content": "Hi"}, {"role": "agent", "content": "Hello"}]},
+        HI,
+        (),
+    ),
+    "messages as text": ({"messages": json.dumps(chat("Hi", "Hello"))}, HI, ()),
+    "conversations as text": ({"conversations": " " + json.dumps(chat("Hi", "Hello")), "n": 1}, HI, ("n",)),
     "claude export": (
         {"uuid": "7", "chat_messages": [{"sender": "human", "text": "Hi"}, {"sender": "assistant", "text": "Hello"}]},
         HI,
@@ -148,6 +155,8 @@ REFUSED = {
         {"messages": [*chat("Hi", "No", weight=0), *chat("Hi", "Hello")]},
         "an answer of weight 0 before one to learn",
     ),
+    "messages as broken text": ({"messages": "[{'role'"}, r"the messages are text that is no JSON \('messages': "),
+    "messages as long text": ({"messages": "[" * 200}, "the messages are text that is no JSON"),
     "answers of another type": ({"question": "Hi", "answers": True}, "'answers' is neither text nor a list"),
     "unanswerable": ({"question": "Hi", "answers": {"text": [], "answer_start": []}}, "a question without an answer"),
     "no such choice": ({"question": "Hi", "choices": ["a", "b"], "answer": 2}, "the answer is none of the choices"),

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tinsmith.commands.init import run_name
 from tinsmith.commands.terminal import say, say_next, set_options, show
 from tinsmith.core.config import RunConfig
-from tinsmith.core.config_file import load_config
+from tinsmith.core.config_file import config_of_data, load_config
 from tinsmith.core.errors import DataError
 from tinsmith.data.advice import advice
 from tinsmith.data.report_page import PUBLISHED, write_report
@@ -20,10 +21,10 @@ from tinsmith.model.private.protect import protect_passages, warnings
 
 
 def check(config_path: Path, settings: tuple[str, ...], report_path: Path | None) -> None:
-    """Print the most important of the data report of a configuration file, and write the whole of it.
+    """Print the most important of the data report, and write the whole of it.
 
     Args:
-        config_path: The configuration file.
+        config_path: The configuration file, or conversations, for which the defaults hold.
         settings: Keys to change, as `KEY=VALUE`.
         report_path: File for the report as HTML; the Markdown goes beside it. None puts it into the folder `runs`.
 
@@ -32,7 +33,9 @@ def check(config_path: Path, settings: tuple[str, ...], report_path: Path | None
         DataError: the data, the documents, the questions or the wordings cannot be used; or the report would be
             written into the data.
     """
-    config = load_config(config_path, settings)
+    is_data = _is_data(config_path)
+    name = run_name(config_path.resolve().stem)
+    config = config_of_data(config_path, name, settings) if is_data else load_config(config_path, settings)
     path = report_path or Path("runs") / f"{config.name}-data.html"
     _refuse_among_data(path, config)
     report = check_data(config.data, config.seed).as_json()
@@ -57,7 +60,15 @@ def check(config_path: Path, settings: tuple[str, ...], report_path: Path | None
     path.parent.mkdir(parents=True, exist_ok=True)
     write_report(path, report, tuple(_published(config)))
     show(f"\nThe whole report, with examples: {path}\nOpen it in a browser: {path.resolve().as_uri()}")
-    say_next("run", config_path, *set_options(settings))
+    if is_data:
+        say_next("init", config.name, "--data", config_path)
+    else:
+        say_next("run", config_path, *set_options(settings))
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a path holds conversations and is no configuration."""
+    return path.exists() and path.suffix.lower() != ".toml"
 
 
 def _refuse_among_data(path: Path, config: RunConfig) -> None:

@@ -7,7 +7,18 @@ import click
 from tinsmith.pipeline.stages import STAGE_NAMES
 
 PATH = click.Path(path_type=Path)
-CONFIG = click.argument("config_path", metavar="CONFIG", type=PATH)
+
+
+def _in_folder(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+    """The `tinsmith.toml` of a folder; any other path as it is."""
+    from tinsmith.core.config_file import CONFIG_NAME
+
+    del context, parameter
+    inner = path / CONFIG_NAME
+    return inner if inner.is_file() else path
+
+
+CONFIG = click.argument("config_path", metavar="CONFIG", type=PATH, callback=_in_folder)
 RUN = click.argument("run_path", metavar="RUN", type=PATH)
 RUNS = click.option(
     "--runs", "runs_dir", type=PATH, default=Path("runs"), show_default=True, help="Folder that contains the runs."

@@ -14,6 +14,7 @@ from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ConfigError, listing
 from tinsmith.core.section import Section
 
+CONFIG_NAME = "tinsmith.toml"
 _SHOWN_CHARACTERS = 60
 
 _PLAIN_WORDS = {
@@ -53,8 +54,21 @@ def load_config(path: Path, settings: Sequence[str] = (), values: Mapping[str, A
     Raises:
         ConfigError: the file is missing or not TOML, or keys or values are invalid; it lists all of these.
     """
-    tree = _read_toml(path)
-    for key, value in (values or {}).items():
+    return _applied(_read_toml(path), path, settings, values or {})
+
+
+def config_of_data(path: Path, name: str, settings: Sequence[str] = ()) -> RunConfig:
+    """The default configuration for the conversations in `path`, with `settings` applied on top.
+
+    Raises:
+        ConfigError: keys or values in `settings` are invalid.
+    """
+    tree = {"name": name, "data": {"path": str(path.absolute())}}
+    return _applied(tree, path, settings, {})
+
+
+def _applied(tree: dict[str, Any], path: Path, settings: Sequence[str], values: Mapping[str, Any]) -> RunConfig:
+    for key, value in values.items():
         _set_key(tree, key, value)
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -132,7 +146,13 @@ def _shown(value: Any) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"{path}: no such configuration file", "Make one with: tinsmith init DIR")
+        raise ConfigError(f"{path}: no such configuration file", "Make one with: tinsmith init FOLDER --data DATA")
+    if path.suffix.lower() != ".toml":
+        raise ConfigError(
+            f"{path}: not a configuration file, whose name ends in .toml",
+            "Look at the data with: tinsmith check DATA. Make a configuration for it with: "
+            "tinsmith init FOLDER --data DATA",
+        )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -183,8 +203,9 @@ def _with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
     return config.model_copy(update=updates)
 
 
-def commented_toml(name: str = RunConfig().name) -> str:
-    """A `tinsmith.toml` for a run called `name`: every key at its default, with its meaning above it, ready to edit."""
+def commented_toml(name: str = RunConfig().name, data_path: str = "") -> str:
+    """A `tinsmith.toml` for a run called `name`: every other key at its default, with its meaning above it, to edit."""
+    given = {("data", "path"): data_path}
     lines = ["# tinsmith configuration. Every key but data.path is optional; the values below are the defaults.", ""]
     sections = []
     for key, field in RunConfig.model_fields.items():
@@ -195,7 +216,7 @@ def commented_toml(name: str = RunConfig().name) -> str:
     for key, section in sections:
         lines += ["", f"[{key}]", f"# {type(section).__doc__}"]
         for inner, field in type(section).model_fields.items():
-            lines += _commented_key(inner, field.description, field.default)
+            lines += _commented_key(inner, field.description, given.get((key, inner), field.default))
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@ special token of a tokenizer apart from text, so none becomes a control id. `fea
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tinsmith.data.read.piece import category_from_name
 from tinsmith.data.read.record import Record, Unusable
 from tinsmith.data.read.shapes import plain_name, shaped
 from tinsmith.data.unicode import character_names, is_simple, with_newlines, with_punctuation, without_hidden
-from tinsmith.model.conversations import Conversation, Message, role_problem
+from tinsmith.model.conversations import ROLES, Conversation, Message, role_problem
 from tinsmith.model.families import GEMMA3, LLAMA3, QWEN2_5, QWEN3, SMOLLM2
 from tinsmith.model.message_text import token_pattern
 
@@ -59,11 +60,15 @@ def repair(record: Record, fields: FieldMap | None = None) -> Repaired:
     if messages and messages[0] == Message("system", ""):
         messages.pop(0)
         changes.append(Repair("empty system message removed", "message 1"))
+    start = int(bool(messages) and messages[0].role == "system")
+    if [message.role for message in messages[start : start + 2]] == ["assistant", "user"]:
+        changes.append(Repair("greeting before the first question removed", f"message {start + 1}"))
+        messages.pop(start)
     if len(messages) > 1 and messages[-1].role == "user" and messages[-2].role == "assistant":
         changes.append(Repair("last user message has no answer: removed", f"message {len(messages)}"))
         messages.pop()
     if problem := role_problem(messages):
-        raise Unusable(*problem)
+        raise Unusable(problem[0], ". ".join(filter(None, (problem[1], _hint_on_roles(messages)))))
     category = _clean_name(written.category, "category", changes)
     conversation = Conversation(
         id=_clean_name(written.id, "id", changes) or f"{record.file}:{record.position}",
@@ -72,6 +77,12 @@ def repair(record: Record, fields: FieldMap | None = None) -> Repaired:
         source={"file": record.file, "position": record.position},
     )
     return Repaired(conversation, tuple(changes), written.unused)
+
+
+def _hint_on_roles(messages: Sequence[Message]) -> str:
+    """How to say who answers, if roles have other names."""
+    others = [message.role for message in messages if message.role not in ROLES]
+    return "Say who answers, in [data]: fields = { assistant = ROLE }" if others else ""
 
 
 def clean_text(text: str) -> str:

@@ -8,12 +8,8 @@ from tinsmith.data.read.record import Unusable
 from tinsmith.model.conversations import ROLES, Message
 
 _ALIASES = {
-    "human": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
-    "ai": "assistant",
+    **dict.fromkeys("human customer client visitor guest caller".split(), "user"),
+    **dict.fromkeys("gpt chatgpt model bot chatbot ai agent support operator advisor".split(), "assistant"),
     "developer": "system",
 }
 ROLE_KEYS = ("role", "from", "sender")

@@ -10,6 +10,7 @@ from tinsmith.data.read.choices import CHOICES_KEYS, choice_pair
 from tinsmith.data.read.messages import has_content, is_message, kind, messages_of, text_of
 from tinsmith.data.read.propose import proposal
 from tinsmith.data.read.record import Record, Unusable
+from tinsmith.data.read.strict_json import NotStrictJson, decode
 from tinsmith.model.conversations import Message
 
 QUESTION_ANSWER_KEYS = (
@@ -104,7 +105,7 @@ def is_record(value: Any, fields: FieldMap | None = None) -> bool:
         return True
     if ("chosen" in record and "rejected" in record) or "preferred_output" in record:
         return True
-    return any(_is_turns(record.look(key)) for key in _MESSAGES_KEYS)
+    return any(_is_turns(record.look(key)) or _is_list_as_text(record.look(key)) for key in _MESSAGES_KEYS)
 
 
 def shaped(record: Record, fields: FieldMap | None = None) -> Shaped:
@@ -196,9 +197,14 @@ def _is_turns(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and is_message(value[0])
 
 
+def _is_list_as_text(value: Any) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith("[")
+
+
 def _turns(record: _Fields, fields: FieldMap, unused: set[str]) -> list[Message] | None:
     """A list of messages; where it ends with the user, the preferred answer follows."""
     key = next((key for key in _MESSAGES_KEYS if isinstance(record.look(key), list | dict)), None)
+    key = key or next((key for key in _MESSAGES_KEYS if _is_list_as_text(record.look(key))), None)
     if key is None and "messages" in record:
         key = "messages"
     if key is None:
@@ -214,6 +220,11 @@ def _list(value: Any, name: str) -> list[Any]:
     if isinstance(value, dict) and value and all(isinstance(column, list) for column in value.values()):
         # Hugging Face's older files store a list of objects as an object of lists.
         return [dict(zip(value, row, strict=False)) for row in zip(*value.values(), strict=False)]
+    if _is_list_as_text(value):
+        try:
+            value = decode(value, 1).value  # a list of messages in a cell of a table
+        except NotStrictJson as error:
+            raise Unusable("the messages are text that is no JSON", f"{name!r}: {error.faults[0].text}") from error
     if not isinstance(value, list):
         raise Unusable("the messages are not a list", f"{name!r} is {kind(value)}")
     return value

@@ -73,7 +73,9 @@ class Wrappers:
         elif keys:
             self._note(outline, keys, counts)
             for key in reader.object():
-                if key in keys:
+                if key in keys and isinstance(outline[key], dict):
+                    yield from self.in_value(reader.value(), _Outer().within(outline))
+                elif key in keys:
                     yield from self._elements(reader, _Outer().within(outline))
                 else:
                     reader.skip()
@@ -133,13 +135,13 @@ class Wrappers:
             elif has_content(value):
                 self.unused[key, _WRAPPER_FIELD] += 1
         count = wrapper.get("count")
-        if len(keys) == 1 and isinstance(count, int) and count != counts[keys[0]]:
+        if len(keys) == 1 and isinstance(count, int) and count != counts.get(keys[0], count):
             self.notes.append(f"count says {count}, {keys[0]!r} holds {counts[keys[0]]} records")
 
     def _record_lists(self, wrapper: dict) -> list[str]:
-        """The keys whose lists hold the records: all that look like it, else a usual name, else the only list."""
+        """The keys whose lists or objects hold the records: all that do, else a usual name, else the only list."""
         lists = [key for key, value in wrapper.items() if _is_list_of_records(value)]
-        if with_records := [key for key in lists if self._holds_records(wrapper[key][0], 0)]:
+        if with_records := [key for key, value in wrapper.items() if self._holds_records_inside(value, 0)]:
             return with_records
         if usual := [key for key in _USUAL_KEYS if key in lists]:
             return usual[:1]
@@ -155,9 +157,13 @@ class Wrappers:
             return False
         if isinstance(value, list):
             return self._holds_records(value[0], depth + 1)
-        return isinstance(value, dict) and any(
-            self._holds_records(inner[0], depth + 1) for inner in value.values() if _is_list_of_records(inner)
-        )
+        return isinstance(value, dict) and any(self._holds_records_inside(one, depth + 1) for one in value.values())
+
+    def _holds_records_inside(self, value: Any, depth: int) -> bool:
+        """Whether a field of a wrapper is a list or an object that holds records."""
+        if isinstance(value, dict):
+            return not self.is_record(value) and self._holds_records(value, depth)
+        return _is_list_of_records(value) and self._holds_records(value[0], depth)
 
 
 def _outline(reader: JsonReader) -> tuple[dict[str, Any], dict[str, int]]:
