@@ -1,8 +1,12 @@
 """Change the code in one place at a time with mutmut, and count how many changes the tests notice.
 
-Usage: python mutation_score.py [--group NAME ...] [--sample N]. Each group is a part of the code with its own tests. Of
-a group's mutants at most `--sample` are tried, drawn by a hash of their names; 0 tries all. A mutant is noticed if a
-test fails or runs too long. The tests run in a copy of the code, in an environment of their own.
+Usage: python mutation_score.py [--group NAME ...] [--sample N] [--seed TEXT]. Each group is a part of the code with its
+own tests. Of a group's mutants at most `--sample` are tried, drawn by a hash of `--seed` and their names; 0 tries all.
+Write tests for what one sample shows, and publish the score of another one.
+
+A mutant is first tried with the tests that call its function. If none fails, all tests of the group try it in a process
+of their own, because mutmut does not see what fixtures of the session and other processes call. It is noticed if a test
+fails or runs too long. The tests run in a copy of the code, in an environment of their own.
 
 `benchmarks/results/mutation_score.json` has, for each group, the mutants, those tried and noticed, a 95 % interval, and
 every change that no test noticed. The last line is the short form.
@@ -11,7 +15,10 @@ every change that no test noticed. The last line is the short form.
 import argparse
 import hashlib
 import json
+import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -24,7 +31,7 @@ from harness import HERE, publish, published
 from tinsmith.core.intervals import wilson
 
 ROOT = HERE.parent
-MUTMUT = HERE / ".venv-mutmut/bin/mutmut"
+BIN = HERE / ".venv-mutmut/bin"
 GROUPS = {
     "measure": (["core/measure.py"], ["core/test_measure.py"]),
     "run_dir": (["core/run_dir.py"], ["core/test_run_dir.py"]),
@@ -33,8 +40,12 @@ GROUPS = {
     "card": (["card/*"], ["card"]),
 }
 """Name -> files below `src/tinsmith/` that are changed, and tests below `tests/` that should notice."""
-_NOTICED = frozenset({1, 3, 24, 36, 152, 255, -24})
-"""Exit codes of a mutant whose tests failed (1, 3) or ran too long."""
+_BUILT_BY_OTHERS = {"evaluate": ("line-*", "tiny-*")}
+"""Group -> folders that its tests build once a session without the group's code, so that all mutants can share them."""
+_FAILED = frozenset({1, 2, 3})
+"""Exit codes of pytest: tests failed, were not collected, or broke pytest."""
+_TOO_LONG = frozenset({-signal.SIGXCPU, -signal.SIGKILL})
+_MARKERS = "not browser and not long"
 _SETTINGS = """[mutmut]
 source_paths=
     src
@@ -46,7 +57,8 @@ pytest_add_cli_args=
     -p
     no:cacheprovider
     -m
-    not browser and not long
+    {markers}
+timeout_constant=20
 """
 
 
@@ -54,14 +66,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--group", action="append", choices=GROUPS, help="Only these groups.")
     parser.add_argument("--sample", type=int, default=200, help="Mutants to try in each group; 0 means all.")
+    parser.add_argument("--seed", default="", help="Draws the sample.")
     arguments = parser.parse_args(argv)
-    report = published("mutation_score")
     for group in arguments.group or GROUPS:
-        report[group] = score(group, arguments.sample)
+        result = score(group, arguments.sample, arguments.seed)
+        report = published("mutation_score") | {group: result}
         publish("mutation_score", report, {name: [r["noticed"], r["tried"]] for name, r in report.items()})
 
 
-def score(group: str, sample: int) -> dict[str, Any]:
+def score(group: str, sample: int, seed: str) -> dict[str, Any]:
     """Try the mutants of one group.
 
     Raises:
@@ -70,17 +83,25 @@ def score(group: str, sample: int) -> dict[str, Any]:
     folder = HERE / ".work/mutation" / group
     _copy(folder, group)
     _mutmut(folder, "run", "nothing")  # writes every mutant, and which tests reach it
+    for pattern in _BUILT_BY_OTHERS.get(group, ()):
+        for built in (folder / "tmp").glob(f"*/pytest-[0-9]*/shared/{pattern}/"):
+            built.rename(folder / "built" / built.name)
     mutants = sorted(_results(folder))
     if not mutants:
         sys.exit(f"{group}: mutmut wrote no mutant")
-    tried = sorted(mutants, key=lambda name: hashlib.sha256(name.encode()).digest())[: sample or None]
+    tried = sorted(mutants, key=lambda name: hashlib.sha256(f"{seed}{name}".encode()).digest())[: sample or None]
     _mutmut(folder, "run", *tried)
     results = _results(folder)
     outcomes = {name: results[name] for name in tried}
-    missed = [name for name, code in outcomes.items() if code not in _NOTICED]
+    unnoticed = [name for name, code in outcomes.items() if code not in _FAILED]
+    if unnoticed and _all_tests(folder, group, ""):
+        sys.exit(f"{group}: the tests fail without any change")
+    outcomes |= {name: _all_tests(folder, group, name) for name in unnoticed}
+    missed = [name for name, code in outcomes.items() if code == 0]
     noticed = len(tried) - len(missed)
     return {
         "mutants": len(mutants),
+        "seed": seed,
         "tried": len(tried),
         "noticed": noticed,
         "share": noticed / len(tried),
@@ -88,6 +109,28 @@ def score(group: str, sample: int) -> dict[str, Any]:
         "exit_codes": dict(Counter(str(code) for code in outcomes.values())),
         "missed": {name: _change(folder, name) for name in sorted(missed)},
     }
+
+
+def _all_tests(folder: Path, group: str, name: str) -> int:
+    """Run all tests of the group, for at most five times their usual processor time, against a mutant if it has a name.
+
+    Returns:
+        pytest's exit code, or the signal that ended it, negated.
+    """
+    seconds = 5 * int(json.loads((folder / "mutants/mutmut-stats.json").read_text())["stats_time"]) + 60
+    tests = [f"tests/{path}" for path in GROUPS[group][1]]
+    code = subprocess.run(
+        [BIN / "python", "-m", "pytest", "-xq", "-p", "no:cacheprovider", "-m", _MARKERS, *tests],
+        check=False,
+        cwd=folder / "mutants",
+        env=_environment(folder) | {"MUTANT_UNDER_TEST": name, "PYTHONPATH": str(folder / "mutants/src")},
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds)),
+    ).returncode
+    if code and code not in _FAILED | _TOO_LONG:
+        sys.exit(f"{group}: pytest ended with exit code {code} for {name or 'the code as it is'}")
+    print(f"{name or group}: {'noticed by another test' if code else 'passes all tests'}", flush=True)
+    return code
 
 
 def _copy(folder: Path, group: str) -> None:
@@ -98,23 +141,33 @@ def _copy(folder: Path, group: str) -> None:
             shutil.copytree(ROOT / name, folder / name, ignore=skip)
     for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
+    for name in ("built", "tmp"):
+        (folder / name).mkdir()
     files, tests = GROUPS[group]
     (folder / "setup.cfg").write_text(
         _SETTINGS.format(
             files="\n    ".join(f"src/tinsmith/{name}" for name in files),
             tests="\n    ".join(f"tests/{name}" for name in tests),
+            markers=_MARKERS,
         )
     )
 
 
 def _mutmut(folder: Path, *arguments: str) -> None:
     log = folder / "mutmut.log"
+    command = [BIN / "mutmut", *arguments, "--max-children", "1"]
     with log.open("a") as file:
         done = subprocess.run(
-            [MUTMUT, *arguments, "--max-children", "1"], check=False, cwd=folder, stdout=file, stderr=file
+            command, check=False, cwd=folder, env=_environment(folder), stdout=file, stderr=subprocess.STDOUT
         )
     if "failed to collect stats" in log.read_text() or (done.returncode and not _results(folder)):
         sys.exit(f"mutmut could not run the tests; see {log}")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """One thread, because a fork has none of OpenMP's others, and temporary folders of their own."""
+    own = {"OMP_NUM_THREADS": "1", "PYTEST_DEBUG_TEMPROOT": str(folder / "tmp"), "BUILT_ONCE": str(folder / "built")}
+    return os.environ | own
 
 
 def _results(folder: Path) -> dict[str, int | None]:
@@ -127,7 +180,9 @@ def _results(folder: Path) -> dict[str, int | None]:
 
 def _change(folder: Path, name: str) -> str:
     """The changed lines of a mutant."""
-    shown = subprocess.run([MUTMUT, "show", name], check=False, cwd=folder, capture_output=True, text=True).stdout
+    shown = subprocess.run(
+        [BIN / "mutmut", "show", name], check=False, cwd=folder, capture_output=True, text=True
+    ).stdout
     lines = [line for line in shown.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     return "\n".join(lines)
 
