@@ -4,7 +4,7 @@ Usage: python mutation_score.py [--group NAME ...] [--sample N] [--seed TEXT]. E
 own tests. Of a group's mutants at most `--sample` are tried, drawn by a hash of `--seed` and their names; 0 tries all.
 Write tests for what one sample shows, and publish the score of another one.
 
-A mutant is first tried with the tests that call its function. If none fails, all tests of the group try it in a process
+A mutant is first tried with the tests that call its function. If none fails, the group's other tests try it in a process
 of their own, because mutmut does not see what fixtures of the session and other processes call. It is noticed if a test
 fails or runs too long. The tests run in a copy of the code, in an environment of their own.
 
@@ -45,6 +45,7 @@ _BUILT_BY_OTHERS = {"evaluate": ("line-*", "tiny-*")}
 _FAILED = frozenset({1, 2, 3})
 """Exit codes of pytest: tests failed, were not collected, or broke pytest."""
 _TOO_LONG = frozenset({-signal.SIGXCPU, -signal.SIGKILL})
+_NOTHING_TO_RUN = 5
 _MARKERS = "not browser and not long"
 _SETTINGS = """[mutmut]
 source_paths=
@@ -94,9 +95,12 @@ def score(group: str, sample: int, seed: str) -> dict[str, Any]:
     results = _results(folder)
     outcomes = {name: results[name] for name in tried}
     unnoticed = [name for name, code in outcomes.items() if code not in _FAILED]
-    if unnoticed and _all_tests(folder, group, ""):
+    if unnoticed and _all_tests(folder, group):
         sys.exit(f"{group}: the tests fail without any change")
-    outcomes |= {name: _all_tests(folder, group, name) for name in unnoticed}
+    tests_of = json.loads((folder / "mutants/mutmut-stats.json").read_text())["tests_by_mangled_function_name"]
+    for name in unnoticed:
+        passed = tests_of.get(name.rpartition("__mutmut_")[0], []) if outcomes[name] == 0 else []
+        outcomes[name] = _all_tests(folder, group, name, passed)
     missed = [name for name, code in outcomes.items() if code == 0]
     noticed = len(tried) - len(missed)
     return {
@@ -111,14 +115,20 @@ def score(group: str, sample: int, seed: str) -> dict[str, Any]:
     }
 
 
-def _all_tests(folder: Path, group: str, name: str) -> int:
-    """Run all tests of the group, for at most five times their usual processor time, against a mutant if it has a name.
+def _all_tests(folder: Path, group: str, name: str = "", passed: Sequence[str] = ()) -> int:
+    """Run the group's tests, for at most five times their usual processor time.
+
+    Args:
+        folder: Where the mutants are.
+        group: Names the tests.
+        name: Of a mutant; empty for the code as it is.
+        passed: Tests that are left out.
 
     Returns:
         pytest's exit code, or the signal that ended it, negated.
     """
     seconds = 5 * int(json.loads((folder / "mutants/mutmut-stats.json").read_text())["stats_time"]) + 60
-    tests = [f"tests/{path}" for path in GROUPS[group][1]]
+    tests = [f"tests/{path}" for path in GROUPS[group][1]] + [f"--deselect={test}" for test in passed]
     code = subprocess.run(
         [BIN / "python", "-m", "pytest", "-xq", "-p", "no:cacheprovider", "-m", _MARKERS, *tests],
         check=False,
@@ -127,6 +137,8 @@ def _all_tests(folder: Path, group: str, name: str) -> int:
         stdout=subprocess.DEVNULL,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds)),
     ).returncode
+    if code == _NOTHING_TO_RUN and passed:
+        return 0
     if code and code not in _FAILED | _TOO_LONG:
         sys.exit(f"{group}: pytest ended with exit code {code} for {name or 'the code as it is'}")
     print(f"{name or group}: {'noticed by another test' if code else 'passes all tests'}", flush=True)
