@@ -4,9 +4,9 @@ Usage: python mutation_score.py [--group NAME ...] [--sample N] [--seed TEXT]. E
 own tests. Of a group's mutants at most `--sample` are tried, drawn by a hash of `--seed` and their names; 0 tries all.
 Write tests for what one sample shows, and publish the score of another one.
 
-A mutant is first tried with the tests that call its function. If none fails, the group's other tests try it in a process
-of their own, because mutmut does not see what fixtures of the session and other processes call. It is noticed if a test
-fails or runs too long. The tests run in a copy of the code, in an environment of their own.
+A mutant is first tried with the tests that call its function. If none fails, the group's other tests try it in a
+process of their own, because mutmut does not see what fixtures of the session and other processes call. It is noticed
+if a test fails or runs too long. The tests run in a copy of the code, in an environment of their own.
 
 `benchmarks/results/mutation_score.json` has, for each group, the mutants, those tried and noticed, a 95 % interval, and
 every change that no test noticed. The last line is the short form.
