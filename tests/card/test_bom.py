@@ -107,10 +107,13 @@ def test_the_base_says_where_its_files_came_from(tmp_path, source, id, revision,
     run = write_run(tmp_path / "tea-bot", ("base",))
     record = read_json(run.stage("base") / "base.json")
     record |= {"source": source, "id": id, "revision": revision, "files": {"model.safetensors": "ab" * 32}}
+    record["architecture"] = "LlamaForCausalLM"
     write_json(run.stage("base") / "base.json", record)
     content = bom_of(run)
     (base,) = json.loads(content)["metadata"]["component"]["pedigree"]["ancestors"]
     assert bom_errors(content) == []
+    parameters = json.loads(content)["metadata"]["component"]["modelCard"]["modelParameters"]
+    assert parameters["modelArchitecture"] == "LlamaForCausalLM"
     assert (base.get("purl"), base["name"]) == (purl, id.split("/")[-1])
     assert base["licenses"][0]["license"]["name"] == "gemma"
     assert base["components"][0]["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]

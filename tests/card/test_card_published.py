@@ -1,5 +1,6 @@
 """A published folder is checked by itself: numbers, pages, pictures and files, and no private text is in it."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -7,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from fake_run import write_run
 from finished_run import copy_of_finished_run
-from tinsmith.card.published import FOLDER, PRIVATE
+from tinsmith.card.evidence import read_evidence
+from tinsmith.card.published import FOLDER, PRIVATE, evidence_files
 from tinsmith.card.verify import check_card
 from tinsmith.card.verify_published import check_published, derived_share, is_published
 from tinsmith.core.config import AnswersConfig
-from tinsmith.core.run_dir import RunDir, read_json, write_checksums
+from tinsmith.core.run_dir import RunDir, read_json, tree_sha256s, write_checksums, write_json
 
 
 @pytest.fixture
@@ -91,6 +94,27 @@ def test_no_private_text_ships(site, run):
                 assert not [text for text in texts if json.dumps(text)[1:-1] in content], path
     outcomes = (site / "model" / FOLDER / "knowledge/answers_questions.jsonl").read_text()
     assert "Price of tea" not in outcomes and re.search(r'"id": "#[0-9a-f]{12}"', outcomes)
+
+
+def test_ids_of_graded_replies_ship_as_hashes_that_stay_the_same(tmp_path):
+    run = write_run(tmp_path / "tea-bot")
+    grades = [{"item": "c0", "cluster": "Ada", "criterion": "quality", "grade": 7}] * 2
+    (run.stage("review") / "grades.jsonl").write_text("".join(json.dumps(one) + "\n" for one in grades))
+    write_json(run.stamp("review"), {**read_json(run.stamp("review")), "outputs": tree_sha256s(run.stage("review"))})
+    shipped = evidence_files(read_evidence(run))["evidence/review/grades.jsonl"]
+    first, second = map(json.loads, shipped.splitlines())
+    assert (
+        first
+        == second
+        == {
+            "item": f"#{hashlib.sha256(b'c0').hexdigest()[:12]}",
+            "cluster": f"#{hashlib.sha256(b'Ada').hexdigest()[:12]}",
+            "criterion": "quality",
+            "grade": 7,
+        }
+    )
+    (run.stage("review") / "grades.jsonl").write_bytes(shipped)
+    assert evidence_files(read_evidence(run))["evidence/review/grades.jsonl"] == shipped
 
 
 def strings_in(value) -> list[str]:

@@ -8,6 +8,7 @@ import yaml
 
 from fake_measurements import records
 from fake_run import AUTHOR, STAMPED, write_card, write_run
+from tinsmith.card import render
 from tinsmith.card.compact_yaml import compact_yaml
 from tinsmith.card.evidence import read_evidence
 from tinsmith.card.facts import AUTHORS_MARK, Facts
@@ -64,6 +65,15 @@ def test_it_is_short_whatever_the_author_and_the_devices_add(tmp_path, monkeypat
     assert sum("more in the [evidence](EVIDENCE.md#the-authors-words)" in line for line in lines) == len(LISTS)
     evidence = (run.stage("card") / "EVIDENCE.md").read_text()
     assert all(f"- {key} {number} {AUTHORS_MARK}" in evidence for key in LISTS for number in range(9))
+
+
+def test_a_card_that_can_only_be_too_long_shows_one_of_each_of_the_authors_texts(full_run, monkeypatch):
+    author = CardConfig(**{**AUTHOR, **{key: [f"{key} {number}" for number in range(3)] for key in LISTS}})
+    monkeypatch.setattr(render, "MAX_LINES", 9)
+    page = render.render(read_evidence(full_run), author, "tea-bot", {}).texts["README.md"]
+    for key in LISTS:
+        assert f"- {key} 0 {AUTHORS_MARK}\n- 2 more in the [evidence]" in page
+        assert f"{key} 1" not in page
 
 
 def test_what_the_author_declares_is_marked_wherever_it_is_printed(tmp_path, monkeypatch):
@@ -189,8 +199,13 @@ def test_grades_are_peoples_else_a_corrected_judges_else_how_to_get_one(tmp_path
     facts = facts_of(run, grades("review", "int4", 4.0), grades("review", "page", 7.0))
     assert grade(facts, "accuracy") == "7.00 / 10 (6.40 to 7.60; 20 items, judged by 1 person, the author)"
     assert grade(facts, "quality") == not_assessed
-    finish(run, "review", {"raters": [{"is_author": True}, {"is_author": False}]})
-    assert "2 people, one of them the author)" in grade(Facts(read_evidence(run), CardConfig()), "accuracy")
+    for raters, text in (
+        ([True, False], "judged by 2 people, one of them the author)"),
+        ([False, False, False], "judged by 3 people)"),
+        ([False], "judged by 1 person)"),
+    ):
+        finish(run, "review", {"raters": [{"is_author": is_author} for is_author in raters]})
+        assert grade(Facts(read_evidence(run), CardConfig()), "accuracy").endswith(text)
 
 
 def test_front_matter_on_few_lines_means_the_same():

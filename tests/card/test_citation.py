@@ -123,6 +123,21 @@ def test_the_authors_licence_counts_unless_the_bases_terms_bind(tmp_path, base, 
     assert license_metadata(facts_of(with_base_license(tmp_path, base), **author)) == expected
 
 
+@pytest.mark.parametrize(
+    ("author", "expected"),
+    [
+        ({"license": "mit"}, {"license": "MIT"}),
+        ({"license": "Ours", "license_link": "https://tea.example/l"}, {"license-url": "https://tea.example/l"}),
+        ({"license": "Ours", "license_link": "see the shop"}, {}),
+        ({}, {}),
+    ],
+)
+def test_the_citation_names_a_licence_that_others_can_look_up(tmp_path, author, expected):
+    facts = facts_of(with_base_license(tmp_path, {}), author="Ada", **author)
+    tree = yaml.safe_load(citation_cff(facts, "tea-bot"))
+    assert {key: value for key, value in tree.items() if key.startswith("license")} == expected
+
+
 def test_the_card_names_both_licences(tmp_path):
     run = with_base_license(tmp_path, APACHE)
     text = license_text(facts_of(run, license="MIT"))

@@ -104,7 +104,7 @@ def read_evidence(run: RunDir, log_bytes: int | None = None) -> Evidence:
                 raise ArtifactError(
                     f"{run.stamp(stage)}: no {key!r}", f"Run again: tinsmith run --from {stage} --force"
                 )
-    current = {m.id: m for m in _current(run, log_bytes) if m.stage in stamps}
+    current = {m.id: m for m in current_measurements(run, log_bytes) if m.stage in stamps}
     names = sorted({m.environment for m in current.values() if m.environment})
     environments = {name: read_json(run.environments / f"{name}.json") for name in names}
     log = run.measurements.read_bytes() if run.measurements.exists() else b""
@@ -121,15 +121,6 @@ def _config(run: RunDir) -> RunConfig:
         raise ArtifactError(
             f"{run.config}: not valid for this version of tinsmith ({error.error_count()} problem(s))",
             "Run again with your tinsmith.toml: tinsmith run CONFIG",
-        ) from error
-
-
-def _current(run: RunDir, log_bytes: int | None) -> list[Measurement]:
-    try:
-        return current_measurements(run, log_bytes)
-    except UnicodeDecodeError as error:
-        raise ArtifactError(
-            f"{run.measurements}: not UTF-8 text (byte {error.start})", "Restore it from a copy, or start a new run."
         ) from error
 
 

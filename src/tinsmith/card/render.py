@@ -69,7 +69,7 @@ def render(evidence: Evidence, config: CardConfig, name: str, runs: dict[str, Sn
 def _two_minute_card(facts: Facts, variables: dict[str, Any]) -> str:
     """README.md with as many of the author's texts as fit into `MAX_LINES`."""
     template = _environment().get_template("model_card.md.j2")
-    for shown in (*range(MAX_AUTHOR_TEXTS, 1, -1), 1):
+    for shown in range(MAX_AUTHOR_TEXTS, 0, -1):
         page = template.render({**variables, "author_list": partial(author_list, facts, shown)})
         if page.count("\n") <= MAX_LINES:
             break
