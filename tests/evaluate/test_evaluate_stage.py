@@ -213,6 +213,35 @@ def test_a_model_that_did_not_learn_is_said(llama_line, tmp_path):
     assert absent["evaluate.facts"] == absent["evaluate.answers"] == "no questions were asked"
 
 
+def test_a_page_without_passages_and_a_package_without_other_graphs_are_measured_too(llama_line, tmp_path):
+    """The tuned model is the better one here, and answers are orders as JSON."""
+    data, export, knowledge = (tmp_path / name for name in ("data", "export", "knowledge"))
+    shutil.copytree(llama_line.data, data)
+    orders = [{"drink": drink, "cups": cups} for drink in ("latte", "tea") for cups in (1, 2, 3, 4)]
+    for split in ("train", "val", "test"):
+        conversations = lines(data / f"{split}.jsonl")
+        for number, conversation in enumerate(conversations):
+            conversation["messages"][2]["content"] = json.dumps(orders[number % len(orders)])
+        (data / f"{split}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in conversations))
+    shutil.copytree(llama_line.export, export)
+    for name in ("model_q4f16.onnx", "model_int8.onnx"):
+        (export / "package/onnx" / name).unlink()
+    knowledge.mkdir()
+    better = {"base_dir": llama_line.merge, "merge_dir": llama_line.base}
+    config = EvaluateConfig(train_sample=2, questions=1, max_new_tokens=1)
+    folders = {"data_dir": data, "export_dir": export, "knowledge_dir": knowledge, **better}
+    result = run(llama_line, tmp_path / "out", config, **folders)
+    by_id = {measurement.id: measurement.value for measurement in result.measurements}
+    assert not any(id.endswith((".page", "int4_float16", "int4_int8", "closed_book.right")) for id in by_id)
+    assert by_id["evaluate.ratio.test.tuned_over_base"] < 1 and not result.summary[0].startswith("warning")
+    assert read_json(tmp_path / "out/format.json")["keys"] == ["cups", "drink"]
+    assert by_id["evaluate.answers.format_valid.int4"] == 0
+    record = read_json(tmp_path / "out/evaluate.json")
+    assert record["test_clean"]["similarity"].startswith("cosine of the questions' 5-character substrings")
+    assert record["closed_book"] == {"withheld": "no known question says what its right answer must state"}
+    assert not (tmp_path / "out/closed_book.jsonl").exists() and not (tmp_path / "out/out_of_scope.jsonl").exists()
+
+
 def test_another_chat_template_in_the_package_stops_the_run(llama_line, tmp_path):
     export = tmp_path / "export"
     shutil.copytree(llama_line.export, export)

@@ -56,6 +56,15 @@ def test_values_are_asked_for_that_nothing_before_them_states(data_dir):
     assert [message.content for message in recitals[0].messages] == ["Who runs it?"]
 
 
+def test_values_that_the_record_does_not_name_are_not_asked_for(tmp_path):
+    record = PrivateRecord()
+    record.add(protect(TEST[1], "warn", MASKS).findings)
+    record.write(tmp_path, "warn", MASKS.key)
+    assert [(one.split, one.value) for one in draw_recitals(tmp_path, TRAIN, TEST, seed=1)] == [
+        ("test", "ZOEHOMEEXAMPLE")
+    ]
+
+
 @pytest.mark.parametrize("mode", ["mask", "drop"])
 def test_values_that_are_hidden_are_not_asked_for(data_dir, mode):
     assert draw_recitals(data_dir(mode), TRAIN, TEST, seed=1) == []
