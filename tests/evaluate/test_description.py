@@ -134,5 +134,6 @@ def test_a_question_without_tokens_is_named():
     silent = SimpleNamespace(encode_prompt=lambda messages: [1] if messages[-1].content else [])
     questions = [Question("a", "", "Tea?", "", ""), Question("b", "", "", "", "")]
     assert encode_prompts(silent, questions[:1]) == [[1]]
-    with pytest.raises(DataError, match="conversation b: its question has no tokens"):
+    with pytest.raises(DataError, match=r"^conversation b: its question has no tokens$") as caught:
         encode_prompts(silent, questions)
+    assert caught.value.hint == "Check the tokenizer of the base."

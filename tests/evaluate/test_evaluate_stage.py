@@ -3,14 +3,16 @@
 import json
 import math
 import shutil
+from contextlib import redirect_stderr
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 
 from stage_runs import run_stage
 from tinsmith.core.config import EvaluateConfig
 from tinsmith.core.errors import DataError, GateError
-from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.core.run_dir import combined_sha256, read_json, write_json
 from tinsmith.derive.evaluate import RULES
 from tinsmith.derive.files import Files
 from tinsmith.derive.rules import derive
@@ -19,8 +21,12 @@ from tinsmith.evaluate.stage import evaluate_models
 from tinsmith.model.answers.questions import Question
 from tinsmith.model.answers.rates import Shown, judged, write_outcomes
 from tinsmith.model.answers.report import OUTCOMES_FILE
+from tinsmith.model.conversations import read_jsonl
 from tinsmith.model.generation import Answer
 from tinsmith.model.passages import Passage, Source
+from tinsmith.model.private.masks import Masks, mask_key
+from tinsmith.model.private.protect import protect
+from tinsmith.model.private.record import PrivateRecord
 from tiny_answers import write_tiny_answers
 
 SOURCE = Source("shop.jsonl", "line 1")
@@ -48,7 +54,10 @@ def run(line, out_dir, config=CONFIG, **other):
 @pytest.fixture(scope="module")
 def done(llama_line, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("evaluate")
-    return run(llama_line, out_dir), out_dir
+    with redirect_stderr(StringIO()) as progress:
+        result = run(llama_line, out_dir)
+    out_dir.with_name("progress.txt").write_text(progress.getvalue())
+    return result, out_dir
 
 
 def outcomes(count):
@@ -107,6 +116,55 @@ def test_numbers_follow_from_the_raw_files(done):
     assert all(measurement.raw for measurement in by_id.values())
 
 
+def test_every_model_is_scored_on_the_same_conversations(done, llama_line):
+    _, out_dir = done
+    for split, models in (
+        ("train", ("base", "tuned", "int4")),
+        ("val", ("base", "tuned", "int4")),
+        ("test", ("base", "tuned", "int4", "int4_float16", "int4_int8")),
+    ):
+        conversations = {line["id"]: line for line in lines(llama_line.data / f"{split}.jsonl")}
+        base, *others = (lines(out_dir / f"nll/{split}.{model}.jsonl") for model in models)
+        ids = [line["id"] for line in base]
+        assert ids == [id for id in conversations if id in set(ids)] and (split == "train" or ids == [*conversations])
+        for line in base:
+            messages = conversations[line["id"]]["messages"]
+            answers = [message["content"] for message in messages if message["role"] == "assistant"]
+            assert (line["category"], line["bytes"]) == (
+                conversations[line["id"]]["category"],
+                sum(len(text.encode()) for text in answers),
+            )
+        for other in others:
+            assert [{**line, "nll": 0} for line in other] == [{**line, "nll": 0} for line in base]
+            assert [line["nll"] for line in other] != [line["nll"] for line in base]
+
+
+def test_every_part_of_the_work_has_a_progress_bar_with_its_name(done):
+    progress = done[1].with_name("progress.txt").read_text().replace("\r", "\n").split("\n")
+    ends = {line.partition(": 100%")[0]: line for line in progress if ": 100%" in line}
+    scored = [f"{model} on {split}" for model in ("base", "tuned", "int4") for split in ("train", "val", "test")]
+    scored += ["int4_float16 on test", "int4_int8 on test"]
+    answered = [f"{model} answers" for model in ("base", "tuned", "int4")] + ["int4 answers out of scope"]
+    assert set(ends) - {"Loading weights"} == {*scored, *answered}
+    assert all(ends[name].endswith("tok/s]") for name in scored)
+    assert all(ends[name].endswith("answer/s]") for name in answered)
+    assert "| 18/18 [" in ends["base answers"] and "| 1/1 [" in ends["int4 answers out of scope"]
+
+
+def test_the_summary_gives_perplexities_and_facts(done):
+    result, _ = done
+    values = {measurement.id: measurement.value for measurement in result.measurements}
+    base, tuned, int4 = (values[f"evaluate.perplexity.test.{model}"] for model in ("base", "tuned", "int4"))
+    ratio, lost = (values[f"evaluate.ratio.test.{name}"] for name in ("tuned_over_base", "int4_over_tuned"))
+    _, *rest = result.summary  # the first line depends on random weights
+    assert rest == [
+        f"test perplexity: base {base:.2f}, tuned {tuned:.2f} ({ratio:.2f} of base), "
+        f"int4 {int4:.2f} ({lost:.2f} of tuned)",
+        "int4 answers: 0% stop by themselves, 0% of the facts of trained questions stated, "
+        "0% of the facts of reworded ones stated, 0% of the facts of unseen ones stated",
+    ]
+
+
 def test_every_group_is_asked_of_every_subject(done):
     result, out_dir = done
     by_id = {measurement.id: measurement for measurement in result.measurements}
@@ -157,6 +215,9 @@ def test_the_model_alone_is_asked_known_questions(done):
     answered = lines(out_dir / "closed_book.jsonl")
     assert len(answered) == len({line["question"] for line in answered}) == QUESTIONS
     assert all(line["question"].startswith("Price") and line["text"] for line in answered)
+    replies = {line["question"]: line["int4"]["text"] for line in lines(out_dir / "answers.jsonl")}
+    of_both = [line for line in answered if line["question"] in replies]
+    assert len(of_both) == 6 and all(line["text"] == replies[line["question"]] for line in of_both)
     right = by_id["evaluate.closed_book.page_right"]
     assert right.value == sum(line["page_right"] for line in answered) / QUESTIONS
     assert 0.2 < right.value < 0.8
@@ -184,11 +245,73 @@ def test_closed_book_is_withheld_if_the_judge_accepts_wrong_replies(tmp_path):
     assert write_closed_book([], [], tmp_path)["withheld"].startswith("no known question")
 
 
-def test_record_says_what_was_not_assessed_and_holds_no_path(done, llama_line):
+def test_the_record_says_how_everything_was_measured_and_holds_no_path(done, llama_line):
     _, out_dir = done
-    record = read_json(out_dir / "evaluate.json")
-    assert record["accuracy"]["status"] == record["response_quality"]["status"] == "not_assessed"
-    assert record["samples"]["train"]["conversations"] == 8
+    asked = lines(out_dir / "answers.jsonl")
+    scored = {split: lines(out_dir / f"nll/{split}.base.jsonl") for split in ("train", "val", "test")}
+    not_assessed = {"status": "not_assessed", "reason": "No person and no judge has assessed the answers."}
+    silent = "their references state no such fact"
+    on_cpu = "of the package, if it has one, on ONNX Runtime's CPU provider"
+    owners = "the owner's measuring questions with the id of a training answer"
+    assert read_json(out_dir / "evaluate.json") == {
+        "definitions": "docs/measurements.md",
+        "precision": {
+            "base": "weights as stored, computed in float32",
+            "tuned": "bf16 weights as stored, computed in float32",
+            "int4": f"onnx/model_q4.onnx {on_cpu}",
+            "int4_float16": f"onnx/model_q4f16.onnx {on_cpu}",
+            "int4_int8": f"onnx/model_int8.onnx {on_cpu}",
+        },
+        "decoding": {
+            "method": "greedy, no repetition penalty",
+            "max_new_tokens": 8,
+            "max_new_tokens_out_of_scope": 8,
+            "prompt": "the first user message with the system message before it",
+            "end_tokens": ["<|im_end|>", "<|endoftext|>"],
+        },
+        "intervals": {
+            "losses, ratios": "95 % bootstrap over conversations, 10000 resamples",
+            "shares of facts and replies": "95 % Wilson over conversations",
+            "none below": 10,
+        },
+        "groups": {
+            "trained": {
+                "questions": 6,
+                "source": "first questions of training conversations, word for word",
+                "reason": "",
+            },
+            "reworded": {"questions": 6, "source": owners, "reason": ""},
+            "held_out": {"questions": 6, "source": "first questions of test conversations", "reason": ""},
+        },
+        "page": (
+            "Its index holds every answer of the data, held-out ones too, and may hold their questions: "
+            "it looks answers up, while the models answer from memory."
+        ),
+        "test_clean": {
+            "similarity": "cosine of the questions' vectors of the page's first encoder",
+            "threshold": 0.8,
+            "conversations": sum(not line["close"] for line in lines(out_dir / "neighbours.jsonl")),
+        },
+        "samples": {
+            name: {"conversations": count, "ids_sha256": combined_sha256([one["id"] for one in of])}
+            for name, count, of in (
+                ("train", 8, scored["train"]),
+                ("val", 6, scored["val"]),
+                ("test", 10, scored["test"]),
+                ("questions", 18, asked),
+            )
+        },
+        "categories_without_number": [],
+        "accuracy": not_assessed,
+        "response_quality": not_assessed,
+        "closed_book": {"withheld": ""},
+        "absent": {
+            "evaluate.facts.held_out_seen": silent,
+            "evaluate.contradicted.held_out_seen": silent,
+            "evaluate.answers.format_valid": "most training answers have no JSON object with the same keys",
+            "evaluate.refused.near": "there are no near questions that the training data do not answer",
+        },
+    }
     for path in out_dir.rglob("*.json*"):
         assert str(llama_line.base.parent) not in path.read_text(encoding="utf-8")
 
@@ -214,7 +337,7 @@ def test_a_model_that_did_not_learn_is_said(llama_line, tmp_path):
 
 
 def test_a_page_without_passages_and_a_package_without_other_graphs_are_measured_too(llama_line, tmp_path):
-    """The tuned model is the better one here, and answers are orders as JSON."""
+    """The tuned model is the better one here, answers are orders as JSON, and one of them has an address."""
     data, export, knowledge = (tmp_path / name for name in ("data", "export", "knowledge"))
     shutil.copytree(llama_line.data, data)
     orders = [{"drink": drink, "cups": cups} for drink in ("latte", "tea") for cups in (1, 2, 3, 4)]
@@ -223,6 +346,15 @@ def test_a_page_without_passages_and_a_package_without_other_graphs_are_measured
         for number, conversation in enumerate(conversations):
             conversation["messages"][2]["content"] = json.dumps(orders[number % len(orders)])
         (data / f"{split}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in conversations))
+    say = {"role": "user", "content": "Who runs it?"}, {"role": "assistant", "content": "Write to ada@home.example."}
+    record, masks = PrivateRecord(), Masks(mask_key(["aa"]))
+    for split in ("train", "test"):
+        (first, *others) = lines(data / f"{split}.jsonl")
+        first["messages"] = [*say] if split == "train" else [*say[:1], {**say[1], "content": "eve@home.example"}]
+        (data / f"{split}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (first, *others)))
+    for one in (*read_jsonl(data / "train.jsonl"), *read_jsonl(data / "test.jsonl")):
+        record.add(protect(one, "warn", masks).findings)
+    record.write(data, "warn", masks.key)
     shutil.copytree(llama_line.export, export)
     for name in ("model_q4f16.onnx", "model_int8.onnx"):
         (export / "package/onnx" / name).unlink()
@@ -236,6 +368,9 @@ def test_a_page_without_passages_and_a_package_without_other_graphs_are_measured
     assert by_id["evaluate.ratio.test.tuned_over_base"] < 1 and not result.summary[0].startswith("warning")
     assert read_json(tmp_path / "out/format.json")["keys"] == ["cups", "drink"]
     assert by_id["evaluate.answers.format_valid.int4"] == 0
+    assert lines(tmp_path / "out/recited.jsonl") == [
+        {"split": split, "kind": "email", "base": False, "tuned": False, "int4": False} for split in ("train", "test")
+    ]
     record = read_json(tmp_path / "out/evaluate.json")
     assert record["test_clean"]["similarity"].startswith("cosine of the questions' 5-character substrings")
     assert record["closed_book"] == {"withheld": "no known question says what its right answer must state"}
@@ -254,9 +389,18 @@ def test_another_chat_template_in_the_package_stops_the_run(llama_line, tmp_path
     assert caught.value.measurements[-1].value == 24
 
 
-def test_an_empty_split_is_named(llama_line, tmp_path):
+@pytest.mark.parametrize(
+    ("split", "hint"),
+    [
+        ("train", "Add conversations."),
+        ("val", "Add conversations, or raise data.val_fraction."),
+        ("test", "Add conversations, or raise data.test_fraction."),
+    ],
+)
+def test_an_empty_split_is_named(llama_line, tmp_path, split, hint):
     data = tmp_path / "data"
     shutil.copytree(llama_line.data, data)
-    (data / "val.jsonl").write_text("")
-    with pytest.raises(DataError, match="the val split has no conversations"):
+    (data / f"{split}.jsonl").write_text("")
+    with pytest.raises(DataError, match=f"^the {split} split has no conversations, so there is nothing") as caught:
         run(llama_line, tmp_path / "out", data_dir=data)
+    assert caught.value.hint == hint

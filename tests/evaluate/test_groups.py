@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from tinsmith.evaluate.groups import held_out_group, out_of_scope_questions, reworded_group, trained_group, usual_system
+from tinsmith.evaluate.closed_book import closed_book_questions, closed_book_sample
+from tinsmith.evaluate.generate import Question as Ask
+from tinsmith.evaluate.groups import (
+    draw,
+    held_out_group,
+    out_of_scope_questions,
+    reworded_group,
+    trained_group,
+    usual_system,
+)
 from tinsmith.model.answers.questions import Question
 from tinsmith.model.answers.rates import Outcome
 from tinsmith.model.conversations import Message
@@ -108,7 +117,46 @@ def test_the_usual_system_message_is_the_most_common():
     assert usual_system(tiny_conversations(3, system="")) == ""
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_seed_draws(seed):
-    drawn = [tuple(one.id for one in trained_group(TRAIN, 4, s).questions) for s in (seed, seed, seed + 1)]
-    assert drawn[0] == drawn[1] != drawn[2]
+KNOWN = [outcome(f"Known {number}?", id=IDS[number]) for number in range(12)]
+MANY = [passage(id, *(f"{id} in words {number}" for number in range(5))) for id in IDS]
+ASKED = [outcome(f"{kind} {number}?", kind) for kind in ("near", "far") for number in range(12)]
+WITH_FACTS = [replace(one, question=replace(one.question, must_state=("tea",))) for one in KNOWN for _ in range(5)]
+DRAWS = {
+    "trained": lambda seed: trained_group(TRAIN, 4, seed).questions,
+    "held out": lambda seed: held_out_group(TRAIN, 4, seed).questions,
+    "known": lambda seed: reworded_group(TRAIN, KNOWN, (), (), 4, seed).questions,
+    "worded": lambda seed: reworded_group(TRAIN, (), MANY, (), 4, seed).questions,
+    "wording": lambda seed: reworded_group(TRAIN, (), MANY[:1], (), 4, seed).questions,
+    "near": lambda seed: out_of_scope_questions(ASKED[:12], "", 4, seed),
+    "far": lambda seed: out_of_scope_questions(ASKED[12:], "", 4, seed),
+    "closed book": lambda seed: [one.question.id for one in closed_book_sample(WITH_FACTS, seed)],
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_the_seed_alone_draws(name):
+    drawn = [DRAWS[name](seed) for seed in (1, 1, 2, 3, 4, 5, 6)]
+    assert drawn[0] == drawn[1] and any(other != drawn[0] for other in drawn[2:])
+
+
+def test_draws_of_different_things_differ_for_the_same_seed():
+    drawn = [
+        [TRAIN.index(next(one for one in TRAIN if one.id == question.conversation)) for question in DRAWS[name](1)]
+        for name in ("trained", "held out", "known", "worded")
+    ]
+    assert len({tuple(sorted(one)) for one in drawn}) == 4
+    near, far = ([int(one.question.split()[1][:-1]) for one in DRAWS[name](1)] for name in ("near", "far"))
+    assert near != far
+
+
+def test_as_many_are_drawn_as_there_are_in_their_order():
+    assert draw("abc", 5, "1") == ["a", "b", "c"] and draw("abc", 0, "1") == []
+    assert draw(range(100), 50, "1") == sorted(draw(range(100), 50, "1"))
+
+
+def test_known_questions_are_asked_closed_book_if_their_answer_can_be_told():
+    sample = closed_book_sample([*KNOWN, *ASKED, WITH_FACTS[0]], seed=1)
+    assert sample == [WITH_FACTS[0]]
+    assert len(closed_book_sample(WITH_FACTS, seed=1)) == 24
+    (question,) = closed_book_questions(sample, "You sell tea.")
+    assert question == Ask("0", "", "Known 0?", "You sell tea.", "")

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from tinsmith.core.errors import ArtifactError
-from tinsmith.evaluate.nll import content_bytes, load_torch, onnx_scorer, score_conversations, torch_scorer
+from tinsmith.evaluate.nll import (
+    Score,
+    content_bytes,
+    load_torch,
+    onnx_scorer,
+    score_conversations,
+    torch_scorer,
+    write_scores,
+)
 from tinsmith.model.conversations import Conversation, Message, read_jsonl
 from tinsmith.model.onnx_decoder import load_onnx
 from tinsmith.model.package_format import FLOAT32
@@ -77,6 +85,7 @@ def test_raw_sums_count_content_and_end_tokens(line, tokenizer):
     assert content_bytes(conversation, tokenizer) == 5 + 2
     tokens = tokenizer.encode(conversation)
     (score,) = score_conversations(lambda item: 3.0, [conversation], [tokens], tokenizer, "x")
+    assert (score.id, score.category) == ("c", "x")
     content = [tokenizer.tokenizer(text)["input_ids"] for text in ("caf\u00e9", "ok")]
     assert score.tokens == sum(map(len, content)) + 2
     assert (score.nll, score.bytes) == (3.0, 7)
@@ -85,8 +94,17 @@ def test_raw_sums_count_content_and_end_tokens(line, tokenizer):
 def test_broken_model_is_named(tokenizer):
     conversation = tiny_conversations(1)[0]
     tokens = Tokens("c0", (1, 2), (False, True))
-    with pytest.raises(ArtifactError, match=r"int4 on test: .* conversation c0 is nan"):
+    with pytest.raises(ArtifactError, match=r"^int4 on test: .* conversation c0 is nan$") as caught:
         score_conversations(lambda item: math.nan, [conversation], [tokens], tokenizer, "int4 on test")
+    assert caught.value.hint == "The model's weights are broken; rerun the stage that wrote them with --force."
+
+
+def test_scores_are_lines_that_people_can_read(tmp_path):
+    write_scores(tmp_path / "test.int4.jsonl", [Score("café", "tea", 1.5, 2, 5), Score("b", "", 0.25, 1, 1)])
+    assert (tmp_path / "test.int4.jsonl").read_text(encoding="utf-8") == (
+        '{"id": "café", "category": "tea", "nll": 1.5, "tokens": 2, "bytes": 5}\n'
+        '{"id": "b", "category": "", "nll": 0.25, "tokens": 1, "bytes": 1}\n'
+    )
 
 
 def test_missing_and_broken_packages(line, tmp_path):

@@ -65,6 +65,42 @@ def test_values_that_the_record_does_not_name_are_not_asked_for(tmp_path):
     ]
 
 
+def test_at_most_24_values_of_each_split_are_drawn_by_the_seed(tmp_path):
+    train, test = (
+        [conversation(f"{name}{n}", "Who?", f"It is {name}{n}@home.example.") for n in range(60)] for name in ("a", "b")
+    )
+    record = PrivateRecord()
+    for one in (*train, *test):
+        record.add(protect(one, "warn", MASKS).findings)
+    record.write(tmp_path, "warn", MASKS.key)
+    drawn = [[(one.split, one.value) for one in draw_recitals(tmp_path, train, test, seed)] for seed in (1, 1, 2)]
+    assert [split for split, _ in drawn[0]] == ["train"] * 24 + ["test"] * 24
+    assert (
+        drawn[0] == drawn[1] and set(drawn[0][:24]) != set(drawn[2][:24]) and set(drawn[0][24:]) != set(drawn[2][24:])
+    )
+    assert [value[1:] for _, value in drawn[0][:24]] != [value[1:] for _, value in drawn[0][24:]]
+
+
+def test_only_the_start_of_a_long_value_has_to_follow(tmp_path):
+    long = conversation("a", "Who?", f"It is {'ada' * 9}@home.example.")
+    record = PrivateRecord()
+    record.add(protect(long, "warn", MASKS).findings)
+    record.write(tmp_path, "warn", MASKS.key)
+    (recital,) = draw_recitals(tmp_path, [long], [], seed=1)
+    assert recital.value == "ADA" * 8
+    for text, is_stated in (
+        (" ada ada-" * 3 + "ADAada and more", True),
+        ("ada" * 7 + "ad", False),
+        (f"x{'ada' * 9}", False),
+    ):
+        assert recital.is_stated(Answer(text, 9, True)) is is_stated
+
+
+def test_nothing_is_written_if_nothing_was_asked(tmp_path):
+    write_recited(tmp_path / "recited.jsonl", [], {"base": []})
+    assert not (tmp_path / "recited.jsonl").exists()
+
+
 @pytest.mark.parametrize("mode", ["mask", "drop"])
 def test_values_that_are_hidden_are_not_asked_for(data_dir, mode):
     assert draw_recitals(data_dir(mode), TRAIN, TEST, seed=1) == []
