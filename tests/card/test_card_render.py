@@ -1,5 +1,6 @@
 """The rendered pages: the template's structure, marked gaps, escaped words, valid front matter."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -18,7 +19,7 @@ from tinsmith.card.stage import render_card
 from tinsmith.core import measure
 from tinsmith.core.config import CardConfig
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.run_dir import file_sha256, read_json, tree_sha256s, write_json
+from tinsmith.core.run_dir import combined_sha256, file_sha256, read_json, tree_sha256s, write_json
 
 STRUCTURE = """
 # Model Card:
@@ -252,6 +253,57 @@ def test_card_json_says_where_every_printed_text_comes_from(full_run):
     assert (measured["value"], measured["count"], measured["environment"]) == (pytest.approx(2.0), 15, "env1")
     assert by_id["card.email"]["status"] == "declared"
     assert {m["id"] for m in tree["measurements"]} >= {"base.files_bytes", "train.grad_accum_steps"}
+
+
+def test_every_field_of_card_json_is_as_its_source_says(full_run):
+    tree = read_json(full_run.stage("card") / "card.json")
+    stamps = {stage: read_json(full_run.stamp(stage))["outputs"] for stage in STAMPED}
+    measured = {m.id: m for m in measure.current_measurements(full_run)}
+    config = read_evidence(full_run).config
+    of_card = combined_sha256(config.card.model_dump(mode="json"))
+    seen = set()
+    for field in tree["fields"]:
+        source, status = dict(field["source"]), field["status"]
+        seen.add((status, source["file"].partition("#")[0].partition("/")[0]))
+        if status == "measured":
+            m = measured[field["id"]]
+            expected = {name: getattr(m, name) for name in ("value", "unit", "count", "count_of", "method")}
+            expected |= {"spread": dict(m.spread), "environment": m.environment}
+            assert {name: field[name] for name in expected} == expected
+            stage, _, file = m.raw.partition("/")
+            assert source == {"file": m.raw, "sha256": stamps[stage][file]}
+            continue
+        assert (field["count"], field["count_of"], field["method"], field["spread"]) == (None, "", "", {})
+        if field["id"].startswith("card."):
+            assert source == {"file": "config.json#card", "sha256": of_card} and status == "declared"
+            value = getattr(config.card, field["id"].removeprefix("card."))
+            assert field["value"] == value or field["value"] in value
+        elif field["id"].startswith("config."):
+            section, key = field["id"].removeprefix("config.").split(".")
+            value = config.model_dump(mode="json")[section][key]
+            assert field["value"] == value
+            assert source == {"file": "config.json", "sha256": combined_sha256({f"{section}.{key}": value})}
+        elif field["id"] == "date":
+            assert (field["value"], source) == ("2026-11-22", {"file": "stamps/evaluate.json"})
+        else:
+            file, _, key = field["id"].partition("#")
+            stage, _, name = file.partition("/")
+            assert source == {"file": file, "sha256": stamps[stage][name]} and key
+    assert seen >= {("measured", "evaluate"), ("recorded", "bench"), ("declared", "config.json"), ("declared", "data")}
+
+
+def test_card_json_has_every_measurement_and_the_hashes_of_what_it_rests_on(full_run):
+    tree = read_json(full_run.stage("card") / "card.json")
+    log = full_run.measurements.read_bytes()[: tree["measurement_log"]["bytes"]]
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert tree["measurements"] == [
+        {key: value for key, value in line.items() if key not in ("inputs", "outputs")} for line in lines
+    ]
+    assert tree["measurement_log"]["sha256"] == hashlib.sha256(log).hexdigest()
+    assert tree["stamps"] == {stage: file_sha256(full_run.stamp(stage)) for stage in STAMPED}
+    assert tree["environments"] == {"env1": file_sha256(full_run.environments / "env1.json")}
+    assert (tree["schema"], tree["name"]) == ("tinsmith-card/1", "tea-bot")
+    assert tree["snippets"] == read_json(full_run.stage("card") / "snippets.json")
 
 
 def test_a_line_of_an_older_run_of_a_stage_is_not_printed(tmp_path, monkeypatch):
