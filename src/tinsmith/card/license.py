@@ -108,8 +108,8 @@ def license_text(facts: Facts) -> str:
         text = f"{base}, whose terms bind every model made from the base model{link}\n\n"
         text += f"The author states {author} for what they added."
     else:
-        at = f": <{facts.declared('license_link')}>" if facts.config.license_link else "."
-        text = f"{author}{at}\n\nThe base model's licence is {base}{link}"
+        at = f": {facts.declared('license_link')}" if facts.config.license_link else ""
+        text = f"{author}{at}.\n\nThe base model's licence is {base}{link}"
     if record.get("warning"):
         text += "\n\n" + facts.recorded("base", "base.json", "license.warning")
     for prefix, notice in _NOTICES.items():
