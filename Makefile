@@ -145,6 +145,7 @@ audit: .venv-audit/installed
 
 # Coverage-guided fuzzing of a reader. Of data: lines, document, table, chat, markdown, html; of models: gguf, template, model-json.
 TARGET ?= gguf
+# Of processor time.
 SECONDS ?= 600
 .PHONY: fuzz
 fuzz: install .venv-fuzz/installed

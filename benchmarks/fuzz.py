@@ -1,8 +1,10 @@
 """Coverage-guided fuzzing of the readers of files from strangers, with Atheris: `make fuzz SECONDS=600 TARGET=gguf`.
 
-An input that ends in anything but a result or an error with file and place, takes more than 2 s of processor time, or
-brings the process to 1 GB of memory stops the run, and is kept in `benchmarks/.work/fuzz/<target>/`. The corpus there
-is used again. `--replay` runs the corpus once and prints the longest time and the most memory of an input.
+Seconds are of processor time, so that a busy machine tries no fewer inputs. An input that ends in anything but a result
+or an error with file and place, takes more than 2 s, or brings the process to 1 GB of memory stops the run, and is kept
+in `benchmarks/.work/fuzz/<target>/`. The corpus there is used again. The run ends with a line of JSON: inputs, seconds,
+and the slowest input. `--replay` runs the corpus once and prints the longest time of an input, the most memory, and the
+most memory beyond ten times the size of its file.
 
 Workbooks, Parquet, Arrow, DOCX and PDF files are not fuzzed: compiled libraries, which Atheris does not see into, read
 them in a process with limits. `tests/data/test_fuzz_readers.py` damages such files.
@@ -12,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import sys
@@ -39,6 +42,8 @@ with atheris.instrument_imports(include=INSTRUMENTED, enable_loader_override=Fal
 
 WORK = Path(__file__).parent / ".work/fuzz"
 MAX_BYTES, SECONDS_PER_INPUT, MEMORY_MB = 1 << 16, 2, 1024
+CLOCK_SECONDS_PER_INPUT = 300
+"""Limit for an input that never ends, by the clock: a busy machine may give this process a hundredth of its time."""
 FIELDS = FieldMap(question="frage", answer="antwort.de", messages="log", assistant="Shop")
 
 
@@ -219,7 +224,7 @@ TARGETS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=TARGETS)
-    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--seconds", type=int, default=600, help="processor time to spend")
     parser.add_argument("--replay", action="store_true", help="only measure the inputs that the corpus holds")
     arguments = parser.parse_args()
     check, seeds = TARGETS[arguments.target]
@@ -234,18 +239,37 @@ def main() -> None:
         print(json.dumps(replay(check, work / "corpus", path)))
         return
 
-    def one(content: bytes) -> None:
-        start = time.process_time()
-        attempt(check, content, path)
-        if (seconds := time.process_time() - start) > SECONDS_PER_INPUT:
-            raise TooSlow(f"{seconds:.1f} s of processor time for {len(content)} bytes")
-
     words = work / "words"
     words.write_text("".join(f"{json.dumps(word)}\n" for word in dictionary(seeds)))
-    options = [f"-max_total_time={arguments.seconds}", f"-max_len={MAX_BYTES}", f"-timeout={SECONDS_PER_INPUT * 10}"]
-    options += [f"-rss_limit_mb={MEMORY_MB}", f"-artifact_prefix={work}/", f"-dict={words}", "-print_final_stats=1"]
+    options = [f"-max_len={MAX_BYTES}", f"-timeout={CLOCK_SECONDS_PER_INPUT}", f"-rss_limit_mb={MEMORY_MB}"]
+    options += [f"-artifact_prefix={work}/", f"-dict={words}", "-len_control=20"]
+    one = Limited(check, path, arguments.seconds)
     atheris.Setup([sys.argv[0], *options, str(work / "corpus")], one)
     atheris.Fuzz()
+
+
+class Limited:
+    """Tries inputs, each within its limit, until the processor time is spent."""
+
+    def __init__(self, check: Callable[[bytes, Path], None], path: Path, seconds: float) -> None:
+        self._check, self._path, self._seconds = check, path, seconds
+        self._inputs, self._slowest = 0, 0.0
+        self._start = time.process_time()
+
+    def __call__(self, content: bytes) -> None:
+        start = time.process_time()
+        attempt(self._check, content, self._path)
+        now = time.process_time()
+        self._inputs += 1
+        self._slowest = max(self._slowest, now - start)
+        if now - start > SECONDS_PER_INPUT:
+            raise TooSlow(f"{now - start:.1f} s of processor time for {len(content)} bytes")
+        if now - self._start > self._seconds:
+            spent = round(now - self._start, 1)
+            print(json.dumps({"inputs": self._inputs, "seconds": spent, "slowest_s": round(self._slowest, 3)}))
+            sys.stdout.flush()
+            shutil.rmtree(self._path.parent)
+            os._exit(0)  # libFuzzer's own limit is of the clock, and it catches SystemExit
 
 
 def stop(*_: object) -> None:
@@ -260,8 +284,8 @@ def dictionary(seeds: list[bytes]) -> list[str]:
 
 
 def replay(check: Callable, corpus: Path, path: Path) -> dict[str, float]:
-    """The most processor time and Python memory that an input of the corpus takes."""
-    result: dict[str, float] = {"inputs": 0, "longest_s": 0.0, "most_bytes": 0}
+    """The most processor time and Python memory that inputs of the corpus take."""
+    result: dict[str, float] = {"inputs": 0, "longest_s": 0.0, "most_bytes": 0, "most_bytes_beyond_ten_times": 0}
     for file in sorted(corpus.iterdir()):
         content = file.read_bytes()
         start = time.process_time()
@@ -274,6 +298,8 @@ def replay(check: Callable, corpus: Path, path: Path) -> dict[str, float]:
         result["inputs"] += 1
         result["longest_s"] = max(result["longest_s"], seconds)
         result["most_bytes"] = max(result["most_bytes"], peak)
+        beyond = peak - 10 * len(content)
+        result["most_bytes_beyond_ten_times"] = max(result["most_bytes_beyond_ten_times"], beyond)
     return result
 
 

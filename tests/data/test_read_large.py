@@ -156,6 +156,40 @@ def test_a_document_of_one_line_takes_the_memory_of_a_record(tmp_path):
     assert peak < piece.size / 2
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", json.dumps(PAIRS[1])),
+        ("a.json", json.dumps(PAIRS[1:3], indent=1)),
+        ("a.csv", "q,a\nWhy?,So\n"),
+        ("a.txt", "31.12.23, 22:15 - Shop: Hello\n31.12.23, 22:16 - Ann: Hi\n"),
+    ],
+)
+def test_a_tiny_file_sets_no_large_buffer_aside(name, content, tmp_path):
+    tracemalloc = pytest.importorskip("tracemalloc")
+    path = tmp_path / name
+    path.write_text(content)
+    assert items(path, Record | Problem), "all is imported"
+    tracemalloc.start()
+    items(path, Record)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 150_000
+
+
+def test_many_records_in_a_line_are_not_held_at_once(tmp_path):
+    tracemalloc = pytest.importorskip("tracemalloc")
+    path = tmp_path / "a.jsonl"
+    path.write_text("[" + ",".join(["{}"] * 20_000) + "]\n[[{}]]\n")
+    piece = find_pieces(str(path)).pieces[0]
+    tracemalloc.start()
+    places = [item.position for item in read_piece(piece)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (places[0], places[-2:]) == ("line 1, record 1", ["line 1, record 20000", "line 2"])
+    assert peak < 100 * 20_000 + 100 * len(places), "an empty dict takes 64 bytes, a place about 80"
+
+
 def test_lines_of_utf_16_and_of_old_macs(tmp_path):
     text = "".join(
         json.dumps(pair, ensure_ascii=False) + "\n" for pair in [{"q": "Größe?\u2028", "a": "m"}, *PAIRS[:2]]

@@ -1,5 +1,6 @@
 """Invisible characters that hide or smuggle text, told from those that writing systems and emoji need."""
 
+import io
 import re
 import unicodedata
 from collections import Counter
@@ -66,23 +67,26 @@ def without_hidden(text: str) -> tuple[str, str]:
     """
     if not _SUSPICIOUS.search(text):
         return text, ""
-    kept: list[str] = []
-    removed: list[str] = []
-    position = 0
+    # Lists would hold a string for every hidden character, and those may be half of a text.
+    kept, removed = io.StringIO(), io.StringIO()
+    position, before = 0, ""
     while match := _SUSPICIOUS.search(text, position):
-        kept.append(text[position : match.start()])
+        kept.write(text[position : match.start()])
+        before = text[match.start() - 1] if match.start() > position else before
         end = match.end()
         flag = _FLAG.match(text, match.start())
         if flag and text[match.start() - 1 : match.start()] == _BLACK_FLAG:
-            kept.append(flag.group())
+            kept.write(flag.group())
             end = flag.end()
-        elif _is_needed(match.group(), _last(kept), _SUSPICIOUS.sub("", text[end : end + 1])):
-            kept.append(match.group())
+            before = text[end - 1]
+        elif _is_needed(match.group(), before, _SUSPICIOUS.sub("", text[end : end + 1])):
+            kept.write(match.group())
+            before = match.group()
         else:
-            removed.append(match.group())
+            removed.write(match.group())
         position = end
-    kept.append(text[position:])
-    return "".join(kept), "".join(removed)
+    kept.write(text[position:])
+    return kept.getvalue(), removed.getvalue()
 
 
 def character_names(characters: str) -> str:
@@ -97,10 +101,6 @@ def _name(character: str) -> str:
     kinds = {"Cc": "control character", "Co": "private use", "Cn": "not a character"}
     kind = kinds.get(unicodedata.category(character), "unnamed character")
     return names.get(character) or unicodedata.name(character, kind).lower()
-
-
-def _last(kept: list[str]) -> str:
-    return next((piece[-1] for piece in reversed(kept) if piece), "")
 
 
 def _is_needed(character: str, before: str, after: str) -> bool:

@@ -14,7 +14,7 @@ from tinsmith.data.read.tables import row_groups
 
 PIECE_BYTES = 8_000_000
 """Size of the pieces that JSON lines and Parquet files are cut into."""
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 16
 
 
 def find_pieces(path: str, fields: FieldMap | None = None, only: Container[str] | None = None) -> Found:

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TextIO
@@ -20,7 +21,8 @@ _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 _PAGES = (".md", ".markdown", ".html", ".htm", ".txt", ".text", ".docx", ".pdf")
 ENDINGS = (".json", *_LINES, ".csv", ".tsv", *_WORKBOOKS, ".parquet", ".arrow", *_PAGES)
 _HEAD_BYTES = 1 << 16
-_SAMPLE_CHARACTERS = 1 << 20
+_SAMPLE_READS, _READ_CHARACTERS = 16, 1 << 16
+"""A stream sets aside as much memory as is asked for, even for a tiny file."""
 _SAMPLE_ELEMENTS = 100
 _ENCODINGS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -188,7 +190,7 @@ def _page_format(piece: Piece, ending: str) -> str:
 def _newline(piece: Piece) -> str:
     r"""`\r` for lines of old Macs, else `\n`."""
     with open_text(piece) as text:
-        sample = text.read(_SAMPLE_CHARACTERS)
+        sample = "".join(islice(iter(partial(text.read, _READ_CHARACTERS), ""), _SAMPLE_READS))
     return "\r" if "\r" in sample and "\n" not in sample else "\n"
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain, islice
 
 from tinsmith.core.field_map import FieldMap
 from tinsmith.data.read.record import Item, Note, Piece, Problem, Record, Unused
 from tinsmith.data.read.shapes import is_record
 from tinsmith.data.read.source import not_utf8, open_bytes, open_text
 from tinsmith.data.read.strict_json import MAX_VALUE_CHARACTERS, Fault, JsonReader, NotStrictJson, decode
-from tinsmith.data.read.wrappers import Wrappers
+from tinsmith.data.read.wrappers import Wrapped, Wrappers
 
 _MAX_LINE_BYTES = 4 * MAX_VALUE_CHARACTERS
 _BOM = b"\xef\xbb\xbf"
@@ -45,11 +46,17 @@ def read_lines(piece: Piece, fields: FieldMap) -> Iterator[Item]:
         except NotStrictJson as error:
             yield from (Problem(piece.file, fault.line, fault.column, fault.text) for fault in error.faults)
             continue
-        records = list(wrappers.in_value(decoded))
-        for index, wrapped in enumerate(records, start=1):
-            part = f", record {index}" if len(records) > 1 else ""
+        for index, (wrapped, is_alone) in enumerate(_each_and_whether_alone(wrappers.in_value(decoded)), start=1):
+            part = "" if is_alone else f", record {index}"
             yield Record(piece.file, f"line {number}{part}", wrapped.value, wrapped.category)
     yield from _remarks(piece, wrappers)
+
+
+def _each_and_whether_alone(records: Iterator[Wrapped]) -> Iterator[tuple[Wrapped, bool]]:
+    """Each record of a line, and whether the line has no other."""
+    first_two = list(islice(records, 2))
+    for wrapped in chain(first_two, records):
+        yield wrapped, len(first_two) == 1
 
 
 def _lines(piece: Piece) -> Iterator[tuple[int, str | Problem]]:

@@ -14,7 +14,7 @@ MAX_VALUE_CHARACTERS = 16_000_000
 """Longest record. A novel has about a million characters."""
 MAX_DEPTH = 100
 """Lists and objects inside each other. Explicit, because Python's own limit differs from version to version."""
-_CHUNK_CHARACTERS = 1 << 18
+_CHUNK_CHARACTERS = 1 << 16
 _LONGEST_TOKEN = 16
 """More than the longest word or escape that can be cut at the end of a chunk, such as `-Infinity`."""
 _SHOWN_CHARACTERS = 20
@@ -58,6 +58,8 @@ class Decoded:
 
     def lines(self) -> Callable[[Any], int]:
         """A function from a list or object inside the value to the line it starts on."""
+        if "\n" not in self.text:
+            return lambda value: self.line
         objects: list[dict] = []
 
         def build_object(pairs: list[tuple[str, Any]]) -> dict:
