@@ -42,9 +42,9 @@ PYTHONS := 3.11 3.12 3.13
 test-pythons: install $(PYTHONS:%=.venv-python%/installed)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/data/test_python_versions.py $(ARGS)
 
-# After a change of the card's words: writes tests/card/golden* anew, to be read and committed.
+# After a change of the words of the card or the data report: writes the golden pages anew, to be read and committed.
 golden: $(VENV)/installed
-	$(BIN)/python -m pytest -q tests/card/test_card_golden.py --update-golden
+	$(BIN)/python -m pytest -q tests/card/test_card_golden.py tests/data/test_report_page.py -k golden --update-golden
 
 # Everything that reads the code without running it: lint, format, types.
 check: $(VENV)/installed $(WEB)/node_modules/.package-lock.json

@@ -34,7 +34,7 @@ with atheris.instrument_imports(include=INSTRUMENTED, enable_loader_override=Fal
     from tinsmith.core.field_map import FieldMap
     from tinsmith.data.read import pages
     from tinsmith.data.read.find import find_pieces
-    from tinsmith.data.read.piece import read_piece
+    from tinsmith.data.read.piece import READERS, read_piece
     from tinsmith.data.read.record import Problem, Record, Unusable
     from tinsmith.data.repair import repair
     from tinsmith.documents import reader
@@ -69,6 +69,7 @@ class ReaderInThisProcess:
 
 
 mock.patch.object(pages, "DocumentReader", ReaderInThisProcess).start()
+mock.patch.dict(READERS, dict.fromkeys(("workbook", "parquet", "arrow"), lambda piece, fields: iter(()))).start()
 
 
 def data(ending: str) -> Callable[[bytes, Path], None]:

@@ -14,7 +14,7 @@ from tiny import build_tiny
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make golden` writes the texts anew that tests compare with."""
-    parser.addoption("--update-golden", action="store_true", help="write tests/card/golden* anew")
+    parser.addoption("--update-golden", action="store_true", help="write the golden pages anew")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -75,6 +75,77 @@ def test_all_broken_places_are_reported_at_once(tmp_path):
         assert place in message
 
 
+def error_for(path, **settings):
+    with pytest.raises(DataError) as caught:
+        check_data(DataConfig(path=str(path), **settings), seed=0)
+    return caught.value.message, caught.value.hint
+
+
+def test_errors_word_for_word(tmp_path):
+    """What is wrong, where, how often, and what to do."""
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"q": 1,,}\n' + good_lines())
+    broken = f"  {path}:1:9: not JSON: Expecting property name enclosed in double quotes, found ',}}'"
+    assert error_for(path) == (f"1 problem(s) in the data\n{broken}", "Correct these places.")
+    path.write_text(good_lines(*[{"q": f"Why {n}?", "a": ""} for n in range(7)], {"x": "y"}))
+    empty = "a message is empty: message 2, role 'assistant'"
+    lines = [f"  {path}, line {13 + n}: {empty}" for n in range(5)]
+    lines += [f"  {path}, line 20: no conversation in it: its keys: 'x'", "  ... and 2 more"]
+    assert error_for(path, drop_invalid=False) == (
+        "8 problem(s) in the data\n" + "\n".join(lines),
+        "Correct these places, or set data.drop_invalid = true to leave such records out.",
+    )
+    assert error_for(path) == (
+        "8 of 20 records cannot be used, more than data.max_dropped = 0.1 allows\n"
+        f"       7  a message is empty, such as {path}, line 13\n"
+        f"       1  no conversation in it, such as {path}, line 20",
+        "Correct them, or set data.max_dropped to the share that may be left out.",
+    )
+    assert not error_free(path, max_dropped=0.39) and error_free(path, max_dropped=0.4)
+    path.write_text('{"q": "Why?", "a": ""}\n')
+    assert error_for(path) == (
+        f"none of the 1 record(s) in {path} is a usable conversation\n  {path}, line 1: {empty}",
+        'A record looks like {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}.',
+    )
+    path.write_text("".join(good_lines().splitlines(keepends=True)[:9]))
+    few = "only 9 usable conversation(s), at least 10 are needed to train, validate and test"
+    assert error_for(path) == (few, "Add conversations.")
+    with path.open("a") as more:
+        more.write(json.dumps(GOOD[0]) + "\n")
+    copy = "same messages as an earlier conversation: d.jsonl, line 1"
+    assert error_for(path) == (
+        f"{few}; these were left out\n  d.jsonl, line 10: {copy}",
+        "Add conversations, or correct those left out.",
+    )
+    path.write_text("".join(json.dumps({"q": "Why?", "a": f"Because {n}."}) + "\n" for n in range(20)))
+    assert error_for(path) == (
+        "the 20 conversations ask only 1 different question(s), at least 3 are needed",
+        "Near-duplicate first questions must stay in one split. Add conversations with other questions.",
+    )
+    path.write_text(good_lines())
+    assert error_for(path, val_fraction=0.499, test_fraction=0.499) == (
+        "data.val_fraction and data.test_fraction leave none of the 12 conversations to train on",
+        "Make them smaller.",
+    )
+    assert error_for("") == ("data.path is empty", "Set data.path to a file or folder of conversations.")
+    kinds = (
+        "json, jsonl, ndjson, csv, tsv, xlsx, xlsm, xls, ods, parquet, arrow, md, markdown, html, htm, txt, text, docx"
+    )
+    missing = tmp_path / "none"
+    assert error_for(missing) == (
+        f"data path does not exist: {missing}",
+        f"Set data.path to a file or folder of {kinds}, pdf files.",
+    )
+
+
+def error_free(path, **settings):
+    try:
+        check_data(DataConfig(path=str(path), **settings), seed=0)
+    except DataError:
+        return False
+    return True
+
+
 def test_missing_empty_and_unset_paths(tmp_path):
     assert f"does not exist: {tmp_path}/none" in message_for(tmp_path / "none")
     assert f"no data file in {tmp_path}: it is empty" in message_for(tmp_path)

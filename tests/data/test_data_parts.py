@@ -13,15 +13,16 @@ import pytest
 from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
 from tinsmith.core.errors import DataError
-from tinsmith.data import pieces, stage
+from tinsmith.data import pieces, stage, store
 from tinsmith.data.fit import TokenCounts
 from tinsmith.data.pieces import SCHEMA, columns_of, complete
 from tinsmith.data.read import find
+from tinsmith.data.read.record import Piece
 from tinsmith.data.stage import check_data, prepare_data
 from tinsmith.data.statements import WIDTH, statements
 from tinsmith.data.store import PartWriter, Store
 from tinsmith.data.workers import in_background, in_processes
-from tinsmith.model.conversations import read_jsonl
+from tinsmith.model.conversations import Conversation, Message, read_jsonl
 from tiny import tiny_conversations
 
 OUTPUTS = {"train.jsonl", "val.jsonl", "test.jsonl", "tokens.jsonl", "changes.jsonl", "report.json"}
@@ -110,6 +111,88 @@ def test_no_question_of_another_split_is_close_whatever_the_files(seed, base_dir
 def shingles(text):
     plain = " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
     return {plain[start : start + 5] for start in range(max(1, len(plain) - 4))}
+
+
+STORED = pa.schema(
+    [
+        pa.field("number", pa.int64()),
+        pa.field("truth", pa.bool_()),
+        pa.field("hash", pa.binary(3)),
+        pa.field("table", pa.binary()),
+        pa.field("text", pa.string()),
+    ]
+)
+
+
+def written(folder, number, rows, fails=False):
+    """A part whose row n has n in every column, and a table of n lines."""
+
+    def complete(rows):
+        batches.append(len(rows))
+        for row in rows:
+            row["text"] = f"t{row['number']}"
+
+    batches = []
+    with PartWriter(folder, number, STORED, complete) as writer:
+        for n in rows:
+            table = np.arange(2 * n, dtype="<u4").tobytes()
+            columns = {"number": n, "truth": n % 2 == 0, "hash": bytes([n, 1, n]), "table": table}
+            writer.add(Conversation(f"é{n}", "c", (Message("user", "Q" * n),), {"file": "f"}), columns)
+        if fails:
+            raise ValueError("no")
+    return batches
+
+
+def test_rows_come_back_from_several_parts_and_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_ROWS_AT_ONCE", 2)
+    assert written(tmp_path, 1, [3, 0, 4, 1, 5]) == [2, 2, 1]
+    assert written(tmp_path, 0, [2, 6]) == [2]
+    assert written(tmp_path, 2, []) == []
+    assert written(tmp_path, 10, [9]) == [1]
+    rows = [2, 6, 3, 0, 4, 1, 5, 9]
+    stored = Store(tmp_path)
+    assert len(stored) == len(rows)
+    assert stored.numbers("number").tolist() == rows
+    assert stored.numbers("truth").tolist() == [n % 2 == 0 for n in rows]
+    assert stored.hashes("hash").tolist() == [[n, 1, n] for n in rows]
+    assert stored.texts("text").to_pylist() == [f"t{n}" for n in rows]
+    table, owners = stored.tables("table", 2)
+    assert table.dtype == np.uint32 and table.tolist() == [[2 * i, 2 * i + 1] for n in rows for i in range(n)]
+    assert owners.tolist() == [index for index, n in enumerate(rows) for _ in range(n)]
+    lines = [
+        f'{{"id": "é{n}", "category": "c", "messages": [{{"role": "user", "content": "{"Q" * n}"}}], '
+        '"source": {"file": "f"}}\n'
+        for n in rows
+    ]
+    order = [7, 0, 3, 1, 6, 2, 5, 4, 4]
+    assert [stored.line(row).decode() for row in order] == [lines[row] for row in order]
+    assert stored.numbers("size").tolist() == [len(line.encode()) for line in lines]
+    first = stored.conversation(1)
+    assert first == Conversation("é6", "c", (Message("user", "QQQQQQ"),), {"file": "f"})
+
+
+def test_a_part_that_fails_writes_no_unfinished_batch(tmp_path):
+    with pytest.raises(ValueError, match="no"):
+        written(tmp_path, 0, [1, 2], fails=True)
+    assert len(Store(tmp_path)) == 0
+
+
+def test_parts_are_neighbouring_pieces_of_some_size(tmp_path, monkeypatch):
+    def sizes(*bytes_of):
+        whole = [Piece(f"{n}", tmp_path, "lines", size) for n, size in enumerate(bytes_of)]
+        parts = pieces.divide(whole, tmp_path, "settings")
+        assert [part.number for part in parts] == list(range(len(parts)))
+        assert [piece for part in parts for piece in part.pieces] == whole
+        assert {(part.folder, part.settings) for part in parts} <= {(tmp_path, "settings")}
+        assert [part.size for part in parts] == [sum(piece.size for piece in part.pieces) for part in parts]
+        return [part.size for part in parts]
+
+    monkeypatch.setattr(pieces, "PART_BYTES", 10)
+    assert sizes() == [] and sizes(3) == [3]
+    assert sizes(9, 1, 9, 2, 30, 5) == [10, 11, 30, 5]
+    monkeypatch.setattr(pieces, "MAX_PARTS", 2)
+    assert sizes(*[10] * 5) == [30, 20], "fewer, larger ones"
+    assert pieces.changes_path(tmp_path, 7) == tmp_path / "part-00007.changes.jsonl"
 
 
 def test_too_many_unusable_records_stop_a_run_with_counts_by_reason(tmp_path):

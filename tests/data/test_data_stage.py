@@ -1,5 +1,6 @@
 """The stage writes splits, a report that accounts for every record, measurements and gates."""
 
+import io
 import json
 import shutil
 from dataclasses import asdict, replace
@@ -14,7 +15,7 @@ from tinsmith.core.errors import DataError, GateError
 from tinsmith.core.measure import Recorder
 from tinsmith.core.run_dir import file_sha256
 from tinsmith.data.advice import advice
-from tinsmith.data.changes import read_changes
+from tinsmith.data.changes import Change, ChangeLog, Tally, read_changes
 from tinsmith.data.fit import TokenCounts, TooLong, fit, write_tokens
 from tinsmith.data.pieces import SCHEMA, columns_of, complete
 from tinsmith.data.report import histogram
@@ -85,13 +86,12 @@ def test_everything_is_accounted_for(base_dir, source, tmp_path):
         "train.jsonl",
         "val.jsonl",
     ]
-    steps = [(step["name"], step["before"], step["after"]) for step in report["steps"]]
-    assert steps == [
-        ("read", 22, 22),
-        ("valid", 22, 21),
-        ("system_prompt", 21, 21),
-        ("length", 21, 20),
-        ("duplicates", 20, 19),
+    assert [tuple(step.values()) for step in report["steps"]] == [
+        ("read", 22, 22, "from 1 file"),
+        ("valid", 22, 21, "1 dropped, 1 repaired"),
+        ("system_prompt", 21, 21, "added to 21 that had none"),
+        ("length", 21, 20, "1 cut, 1 dropped, limit 200 tokens"),
+        ("duplicates", 20, 19, "1 left out"),
     ]
     changes = [json.loads(line) for line in (out / "changes.jsonl").read_text().splitlines()]
     assert [(one["what"], one["position"]) for one in changes] == [
@@ -217,6 +217,45 @@ def test_an_added_bos_is_noticed(kind, request):
         assert not fit(conversation, replace(tokenizer, tokenizer=AddsBos()), 500).counts.is_bos_right
 
 
+def test_a_cut_says_how_much_went(tiny_gemma):
+    tokenizer = load_tokenizer(tiny_gemma)
+    conversation = tiny_conversations(4)[3]
+    lengths = [len(tokenizer.encode(replace(conversation, messages=conversation.messages[:n])).ids) for n in (3, 5)]
+    limit = lengths[1] - 1
+    assert fit(conversation, tokenizer, limit).change == (
+        f"cut from {lengths[1]} to {lengths[0]} tokens (data.max_tokens is {limit}): 2 last messages removed"
+    )
+    with pytest.raises(TooLong, match=rf"^{lengths[0]} tokens, data\.max_tokens is 3$"):
+        fit(conversation, tokenizer, 3)
+
+
+def test_a_tally_keeps_the_first_examples_and_orders_by_kind_and_count():
+    def changes(what, reason, *numbers):
+        return [Change("a.jsonl", f"line {n}", what, reason, f"{n}") for n in numbers]
+
+    file, early = io.StringIO(), Tally()
+    log = ChangeLog(file, early)
+    log.add_record([*changes("repaired", "b", 1), *changes("repaired", "a", 1), *changes("flagged", "c", 1)])
+    log.add_record(changes("dropped", "é", *range(2, 5)))
+    later = ChangeLog(io.StringIO()).tally
+    for change in changes("dropped", "é", *range(5, 12)) + changes("repaired", "a", 12):
+        later.add(change)
+    later.records["dropped"] += 7
+    early.merge(later)
+    assert early.records == {"repaired": 1, "flagged": 1, "dropped": 8}
+    assert [(g["what"], g["reason"], g["count"], [e["detail"] for e in g["examples"]]) for g in early.as_json()] == [
+        ("dropped", "é", 10, ["2", "3", "4", "5", "6"]),
+        ("repaired", "a", 2, ["1", "12"]),
+        ("repaired", "b", 1, ["1"]),
+        ("flagged", "c", 1, ["1"]),
+    ]
+    assert [change.text for change in early.examples("repaired", "flagged")] == ["b: 1", "a: 1", "a: 12", "c: 1"]
+    assert Change("a", "line 1", "cut", "r").text == "r" and Change("a", "line 1", "cut", "r").place == "a, line 1"
+    assert file.getvalue().splitlines()[-1] == (
+        '{"file": "a.jsonl", "position": "line 4", "what": "dropped", "reason": "é", "detail": "4"}'
+    )
+
+
 def test_a_cut_ends_after_the_last_whole_answer_that_fits(tiny_gemma):
     tokenizer = load_tokenizer(tiny_gemma)
     conversation = tiny_conversations(4)[3]
@@ -287,6 +326,24 @@ def test_two_records_with_one_id_get_ids_of_their_own(base_dir, tmp_path):
     out, _, _ = run(DataConfig(path=str(path)), base_dir, tmp_path)
     ids = [c.id for split in ("train", "val", "test") for c in read_jsonl(out / f"{split}.jsonl")]
     assert len(set(ids)) == len(WORDS) and {"1", "d.jsonl:line 3", "d.jsonl:line 2 (2)"} <= set(ids)
+
+
+def test_steps_that_change_nothing_say_so_and_private_data_is_counted(tmp_path):
+    records = [{"q": f"{word} {word[::-1]}?", "a": "Yes."} for word in WORDS]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records[:9]))
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records[9:]))
+    report = check_data(DataConfig(path=str(tmp_path)), seed=0).as_json()
+    assert [tuple(step.values()) for step in report["steps"]] == [
+        ("read", 17, 17, "from 2 files"),
+        ("valid", 17, 17, "all usable as they are"),
+        ("duplicates", 17, 17, "no copies"),
+    ]
+    records[0]["a"] = "Write to ann@tea.se or bo@tea.se."
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records[:9]))
+    for privacy, after, done in (("warn", 17, "kept"), ("mask", 17, "masked"), ("drop", 16, "left out")):
+        report = check_data(DataConfig(path=str(tmp_path), privacy=privacy), seed=0).as_json()
+        note = f"personal data or secrets: 2 places in 1 conversation, {done}"
+        assert ("privacy", 17, after, note) in [tuple(step.values()) for step in report["steps"]]
 
 
 def test_too_long_is_an_error_on_request_and_nothing_is_written(base_dir, source, tmp_path):

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tinsmith.data import features as features_module
-from tinsmith.data.features import AI_HINTS, FEATURES, features, flags, shared_text
+from tinsmith.data.features import AI_HINTS, FEATURES, features, flags, quoted, shared_text
 from tinsmith.data.language import language_of, same_language
 from tinsmith.data.unicode import with_punctuation, without_hidden
 from tinsmith.model.conversations import Conversation, Message
@@ -116,6 +116,174 @@ def test_correct_accents_are_not_garbled(text):
 def test_a_reason_is_given_once_with_the_first_place():
     found = list(flags(conversation("One <b>bold</b> word.", "What <i>now</i>?", "And <p>more?", "No <br>.")))
     assert [(flag.reason, flag.detail) for flag in found] == [(HTML, "message 1: What <i>now</i>?")]
+
+
+def test_quotes_are_one_line_cut_around_what_they_show():
+    text = "".join(chr(97 + n % 26) for n in range(300))
+    assert quoted("a\n  b ") == "a b"
+    assert quoted(text[:140]) == text[:140] and quoted(text[:141]) == text[:140] + "..."
+    assert quoted(text, 46) == text[:140] + "..." and quoted(text, 47) == "..." + text[1:141] + "..."
+    assert quoted(text, 206) == "..." + text[160:300] and quoted(text, 299) == "..." + text[253:]
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        (
+            ["Is <b>tea</b> &amp; cake in?", "Yes, <i>both</i> are, as `<b>` says. <pad>"],
+            [
+                (HTML, "message 1: Is <b>tea</b> &amp; cake in?"),
+                (TOKEN, "message 2: Yes, <i>both</i> are, as `<b>` says. <pad>"),
+            ],
+        ),
+        (
+            ["What?", "Dear {{name}},"],
+            [(PLACEHOLDER, "message 2: Dear {{name}},"), (CUT, "message 2: ...Dear {{name}},")],
+        ),
+        (
+            ["Say <think>hm</think>", "No <thinking> here."],
+            [("reasoning of a language model in an answer", "message 2: No <thinking> here.")],
+        ),
+        (
+            ["What?", "Well. I’m just an AI, sorry."],
+            [("answer speaks as a language model", "message 2: Well. I’m just an AI, sorry.")],
+        ),
+        (["I am just an AI, am I?", "No."], []),
+        (
+            ["How are you today?", "How are you TODAY? Fine."],
+            [("answer repeats its question", "message 2: How are you TODAY? Fine.")],
+        ),
+        (["Are you open?", "Are you open? Yes."], []),
+        (["A", "b", "How are you today?", " null "], [("answer has no content", "message 4: null")]),
+        (["A", 'No answer\n{"a": 1}'], []),
+        (["A", "answer here please"], []),
+        (["A", "x " * 100 + "and\nthe next of\nall, the"], []),
+        (
+            ["A", "x " * 100 + "and\nthe next of all, the"],
+            [(CUT, "message 2: ..." + ("x " * 100 + "and the next of all, the")[-70:])],
+        ),
+        (["A", "So (\n"], [(CUT, "message 2: ...So (")]),
+        (["A", 'Yes.\n<order>["a",]</order>'], [("JSON at the end of an answer cannot be read", "message 2: Yes.")]),
+        (
+            ["caf\ufffd", "x【4:0†a】"],
+            [(GARBLED, "message 1: caf\ufffd"), ("citation marks of a chat tool", "message 2: x【4:0†a】")],
+        ),
+    ],
+)
+def test_flags_say_where_and_quote(messages, expected):
+    turns = tuple(Message(("user", "assistant")[n % 2], text) for n, text in enumerate(messages))
+    assert [(flag.reason, flag.detail) for flag in flags(Conversation("1", "c", turns))] == expected
+
+
+def test_messages_are_counted_with_the_system_prompt_and_it_is_no_question():
+    turns = (
+        Message("system", "You sell tea and <b>cake</b>."),
+        Message("user", "Hi"),
+        Message("assistant", "You sell tea and cake."),
+    )
+    assert [(flag.reason, flag.detail) for flag in flags(Conversation("1", "c", turns))] == [
+        (HTML, "message 1: You sell tea and <b>cake</b>.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_open"),
+    [
+        ("We are open on all days of the week", True),
+        ("We are open on all days of the", False),
+        ("We are open on all days", False),
+        ("We are open on all days of the week.", False),
+        ("We are open on all days of the week 7", True),
+        ("- We are open on all days of the week", False),
+        ("2. We are open on all days of the week", False),
+        ("Hours: we are open on all days of the week", False),
+        ("Please write for all of this to anna@shop.example", False),
+        ("More of this and other things is at shop.se", False),
+        ("Full stop.\nWe are open on all days of the week\n", True),
+        ("We are open on all days of the week\nAnna", False),
+    ],
+)
+def test_an_answer_without_a_full_stop(text, is_open):
+    assert features(conversation(text))["is_open"] is is_open
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('Sure. <p>{"b": 1, "a": 2}</p> ', ("Sure.", "p", False, "a b", False)),
+        ("Sure.\n<P>\n[1]\n</P>", ("Sure.", "P", True, "", False)),
+        ("Sure. <p>text {</p>", ("Sure.", "p", False, "", False)),
+        ("Sure. <p>{1}</p>", ("Sure.", "p", False, "", True)),
+        ("Sure. <p>a <p>[]</p>", ("Sure. <p>a", "p", False, "", False)),
+        ("Sure. </p>", ("Sure. </p>", "", False, "", False)),
+        ('Sure.\n```json\n{"a": 1}\n```\n', ("Sure.", "{}", False, "a", False)),
+        ("Sure.\n```\n[1,\n2]\n```", ("Sure.", "{}", True, "", False)),
+        ('{"a": {}}', ("", "{}", False, "a", False)),
+        ("[[1],\n[2]]", ("[[1],\n[2]]", "", False, "", False)),
+        ('Sure. {"a": 1}', ('Sure. {"a": 1}', "", False, "", False)),
+        ("Sure.\n{a}", ("Sure.\n{a}", "", False, "", False)),
+        ("Use\n```\ncode\n```", ("Use\n```\ncode\n```", "", False, "", False)),
+    ],
+)
+def test_the_block_at_the_end_of_an_answer(text, expected):
+    answer = features_module._parsed(text)
+    assert (answer.prose, answer.block, answer.is_long, answer.keys, answer.is_broken) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("One. Two? Three!\n\nFour; five", ["One.", "Two?", "Three!", "Four;", "five"]),
+        ("Mr.X is 1.5 m.", ["Mr.X is 1.5 m."]),
+        ("一。二？三！ four", ["一。", "二？", "三！", "four"]),
+        ("Öppet. Ja", ["Öppet.", "Ja"]),
+        (" \n ", [" \n "]),
+        ("", [""]),
+    ],
+)
+def test_sentences(text, sentences):
+    assert [one.strip() or one for one in features_module._sentences(text)] == sentences
+
+
+def test_every_number_of_a_conversation():
+    long = "It costs five kronor today. **Thanks** for asking us 😀"
+    one = conversation(long + '\n{"b": 1,\n"a": 2}', "How much is it?", "And for two?", "- Ten of them")
+    assert features(one) == {
+        "language": "",
+        "shortest_answer": len("- Ten of them"),
+        "longest_answer": len(long),
+        "question": features_module._hash_text("how much is it"),
+        "first_sentence": features_module._hash_text("it costs five kronor today"),
+        "last_sentence": 0,
+        "whole_answer": features_module._hash_text("it costs five kronor today thanks for asking us"),
+        "answers": 2,
+        "blocks": 1,
+        "block_keys": features_module._hash_text("{} a b"),
+        "is_open": False,
+        "has_markdown": True,
+        "has_emoji": True,
+        "has_long_block": True,
+    }
+    assert features_module._hash_text("a") == 2_340_832_890_917_691_671
+    assert features(conversation("Yes.", "Why so?"))["question"] == 0, "two words are too few"
+    plain = features(conversation("Åh, ja. Det är öppet nu."))
+    assert (plain["has_markdown"], plain["has_emoji"], plain["has_long_block"], plain["blocks"]) == (False,) * 3 + (0,)
+    assert plain["last_sentence"] == features_module._hash_text("det är öppet nu") and plain["first_sentence"] == 0
+
+
+def test_shared_texts_are_those_of_the_first_and_the_last_answer():
+    one = conversation('Good day. We are open.\n{"a": 1}', "Hi", "And now?", "Yes. See you\nsoon.")
+    assert [shared_text(one, name) for name in ("first_sentence", "last_sentence", "whole_answer")] == [
+        *("Good day.", "soon.", "Good day. We are open.")
+    ]
+
+
+def test_each_text_of_a_conversation_counts_for_its_language():
+    assert features_module._joined(["a" * 500]) == "a" * 400
+    assert features_module._joined(["a" * 500, "b" * 500]) == "a" * 200 + "\n" + "b" * 199
+    assert features_module._joined(["a" * 500, "b", "c" * 90, "d"]) == "a" * 100 + "\nb\n" + "c" * 90 + "\nd"
+    many = features_module._joined([chr(97 + n) * 50 for n in range(20)])
+    assert many == "\n".join(chr(97 + n) * 40 for n in range(20))[:400]
 
 
 def test_features_have_the_columns_they_promise():

@@ -1,19 +1,22 @@
 """The data stage on Ray: the same bytes as in this machine's own processes.
 
-Needs the extra `ray`: pip install 'tinsmith[ray]'.
+The long test needs the extra `ray`: pip install 'tinsmith[ray]'. The others have a stand-in for it.
 """
 
 import json
+import os
 import shutil
 import sys
 import threading
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import psutil
 import pytest
 
 from stage_runs import run_stage
 from tinsmith.core.config import DataConfig
-from tinsmith.core.errors import DataError, MissingDependency
+from tinsmith.core.errors import DataError, MissingDependency, UserError
 from tinsmith.core.run_dir import tree_sha256s
 from tinsmith.data import pieces, ray_engine
 from tinsmith.data.stage import prepare_data
@@ -47,6 +50,93 @@ def test_without_ray_the_variable_is_refused_with_what_to_do(folder, tiny_llama,
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependency, match="TINSMITH_RAY is set, but Ray is not installed"):
         run(folder, tiny_llama, tmp_path / "out")
+
+
+class StandInForRay:
+    """Ray's functions that are used, in this process; rows come in reverse order."""
+
+    def __init__(self, monkeypatch, init_error=None, row_error=None):
+        self.started, self.blocks, self.ended = {}, 0, 0
+        self._errors = init_error, row_error
+        self.context = SimpleNamespace(enable_progress_bars=True)
+        self.RayError = type("RayError", (Exception,), {})
+        modules = {name: ModuleType(name) for name in ("ray", "ray.data", "ray.exceptions")}
+        modules["ray"].__dict__.update(init=self.init, shutdown=self.shutdown, data=modules["ray.data"])
+        modules["ray"].exceptions = modules["ray.exceptions"]
+        modules["ray.exceptions"].RayError = self.RayError
+        modules["ray.data"].DataContext = SimpleNamespace(get_current=lambda: self.context)
+        modules["ray.data"].from_items = self.from_items
+        for name, module in modules.items():
+            monkeypatch.setitem(sys.modules, name, module)
+
+    def init(self, **options):
+        self.started = options
+        if self._errors[0]:
+            raise self._errors[0]
+
+    def shutdown(self):
+        self.ended += 1
+
+    def from_items(self, rows, override_num_blocks):
+        self.blocks = override_num_blocks
+        return SimpleNamespace(map=lambda task: SimpleNamespace(iter_rows=lambda: self.rows(task, rows)))
+
+    def rows(self, task, rows):
+        for row in reversed(rows):
+            yield task(row)
+        if self._errors[1]:
+            raise self.RayError("a worker died")
+
+
+def halved(number):
+    """Also where it runs, because paths may be relative."""
+    if number % 2:
+        raise UserError(f"{number} is odd", "Use even numbers.")
+    return number // 2, Path.cwd()
+
+
+def test_outputs_come_with_the_index_of_their_input(tmp_path, monkeypatch):
+    ray = StandInForRay(monkeypatch)
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.chdir(tmp_path)
+    outputs = ray_engine.on_ray(halved, [8, 4, 6], "10.0.0.5:6379", 2)
+    assert not ray.started, "nothing starts before the first row is asked for"
+    assert list(outputs) == [(2, (3, tmp_path)), (1, (2, tmp_path)), (0, (4, tmp_path))]
+    assert ray.started == {"log_to_driver": False, "configure_logging": False, "address": "10.0.0.5:6379"}
+    assert (ray.blocks, ray.ended, ray.context.enable_progress_bars) == (3, 1, False)
+    assert os.environ == {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_enable_metrics_collection": "0",
+        "RAY_agent_register_timeout_ms": "300000",
+    }
+    list(ray_engine.on_ray(halved, [2], ray_engine.LOCAL, 7))
+    assert ray.started["num_cpus"] == 7 and ray.started["include_dashboard"] is False and "address" not in ray.started
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0", "loopback alone"
+
+
+def test_what_goes_wrong_on_ray_is_an_error_that_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(os, "environ", {})
+    ray = StandInForRay(monkeypatch)
+    with pytest.raises(UserError) as caught:
+        list(ray_engine.on_ray(halved, [1], ray_engine.LOCAL, 1))
+    assert (caught.value.message, caught.value.hint, ray.ended) == ("1 is odd", "Use even numbers.", 1)
+    ray = StandInForRay(monkeypatch, row_error=True)
+    with pytest.raises(DataError) as caught:
+        list(ray_engine.on_ray(halved, [2], ray_engine.LOCAL, 1))
+    assert (caught.value.message, ray.ended) == ("Ray: a worker died", 1)
+    assert caught.value.hint == "Look at its logs, or unset TINSMITH_RAY to use this machine alone."
+    ray = StandInForRay(monkeypatch, init_error=ConnectionError("no route"))
+    with pytest.raises(DataError) as caught:
+        list(ray_engine.on_ray(halved, [2], "10.0.0.5:6379", 1))
+    assert (caught.value.message, ray.ended) == ("TINSMITH_RAY=10.0.0.5:6379: Ray cannot be reached: no route", 1)
+    assert caught.value.hint == "Use an address, or TINSMITH_RAY=local."
+
+
+def test_where_ray_runs_is_said_by_the_variable(monkeypatch):
+    monkeypatch.delenv("TINSMITH_RAY", raising=False)
+    assert ray_engine.ray_address() == ""
+    monkeypatch.setenv("TINSMITH_RAY", "local")
+    assert ray_engine.ray_address() == ray_engine.LOCAL
 
 
 @pytest.mark.long

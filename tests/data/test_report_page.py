@@ -4,11 +4,12 @@ import base64
 import hashlib
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
 
-from fake_data_report import change, empty_report, full_report, side
+from fake_data_report import change, empty_report, full_report, plural_report, side
 from tinsmith.browser.chromium import Browser
 from tinsmith.browser.serve import SiteServer
 from tinsmith.data.advice import MOST, advice
@@ -58,6 +59,55 @@ def test_what_matters_comes_first_and_is_no_more_than_ten_sentences():
         "Others stand out for other reasons: answer repeats its question (2).",
     ]
     assert len(texts) == MOST
+
+
+@pytest.mark.parametrize(("name", "report"), [("full", full_report()), ("plural", plural_report())])
+def test_the_report_is_the_golden_one(name, report, pytestconfig, monkeypatch):
+    """With all of the advice, however much there is."""
+    monkeypatch.setattr("tinsmith.data.advice.MOST", 99)
+    text, golden = report_markdown(report), Path(__file__).parent / f"golden_{name}_report.md"
+    if pytestconfig.getoption("--update-golden"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8"), "if the new report is right: make golden, and commit the change"
+
+
+def test_advice_leads_to_the_section_that_shows_more(monkeypatch):
+    monkeypatch.setattr("tinsmith.data.advice.MOST", 99)
+    ids = set(re.findall('id="([a-z-]+)"', report_html(plural_report())))
+    sections = [one.section for one in advice(plural_report())]
+    assert sections == [
+        *("flagged", "flagged", "left-out", "not-used", "contradictions", "spellings", "changed"),
+        *("flagged", "flagged", "flagged", "flagged", "flagged", "numbers"),
+        *(
+            "near-duplicates",
+            "near-duplicates",
+            "left-out",
+            "numbers",
+            "categories",
+            "categories",
+            "numbers",
+            "not-used",
+        ),
+    ]
+    assert set(sections) <= ids
+
+
+def test_the_contents_name_each_section_with_its_count():
+    page = report_html(plural_report())
+    assert re.findall('<a href="#([a-z-]+)">([^<]*?)(?: <span class="count">([0-9,]+)</span>)?</a>', page) == [
+        ("came-in", "What came in", ""),
+        ("left-out", "Left out", "1,751"),
+        ("changed", "Changed", "41"),
+        ("flagged", "Worth a look", "3,500"),
+        ("spellings", "Spelled in two ways", "2"),
+        ("contradictions", "Contradictions", "2"),
+        ("near-duplicates", "Nearly the same", "31"),
+        ("not-used", "Not used", "27"),
+        ("categories", "Categories", "6"),
+        ("numbers", "Length, language, split", ""),
+        ("published", "Published", ""),
+    ]
+    assert Elements(page).links <= {f"#{id}" for id in Elements(page).ids}
 
 
 def test_private_data_comes_before_everything_else():

@@ -7,27 +7,35 @@ from typing import Any
 from tinsmith.data.read.messages import text_of
 from tinsmith.data.read.record import Unusable
 
-CHOICES_KEYS = ("choices", "options")
+_KEYS = ("choices", "options")
 _ANSWER_KEYS = ("answer", "answerKey", "answer_key", "correct_answer", "label", "answer_idx", "answer_index")
 
 
-def choice_pair(look: Callable[[str], Any], take: Callable[[str], Any]) -> tuple[str, str]:
+def choices_key(look: Callable[[str], Any]) -> str | None:
+    """The field with a question's choices, or None. `look` gives a field of the record."""
+    if look("question") is None:
+        return None
+    return next((key for key in _KEYS if isinstance(look(key), list | dict)), None)
+
+
+def choice_pair(key: str, look: Callable[[str], Any], take: Callable[[str], Any]) -> tuple[str, str]:
     """Question with its lettered choices, and the right choice.
 
     Args:
+        key: The field with the choices.
         look: Gives a field of the record.
         take: The same, and the field counts as used.
 
     Raises:
         Unusable: the choices are not texts, or the answer is none of them.
     """
-    labels, texts = _choices(take(next(key for key in CHOICES_KEYS if look(key) is not None)))
-    key = next((key for key in _ANSWER_KEYS if look(key) is not None), None)
-    if key is None:
+    labels, texts = _choices(take(key))
+    answer_key = next((key for key in _ANSWER_KEYS if look(key) is not None), None)
+    if answer_key is None:
         raise Unusable("choices without an answer")
-    right = _index(take(key), labels, texts)
+    right = _index(take(answer_key), labels, texts)
     if right is None:
-        raise Unusable("the answer is none of the choices", f"{key!r} is {look(key)!r}")
+        raise Unusable("the answer is none of the choices", f"{answer_key!r} is {look(answer_key)!r}")
     lines = [f"{label}. {text}" for label, text in zip(labels, texts, strict=True)]
     return "\n".join((text_of(take("question"), "'question'") + "\n", *lines)), lines[right]
 

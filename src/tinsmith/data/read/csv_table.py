@@ -1,6 +1,7 @@
 """Read tables with commas, semicolons, tabs or bars between their cells."""
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from tinsmith.data.read.source import open_text
 from tinsmith.data.read.strict_json import MAX_VALUE_CHARACTERS
 
 DELIMITERS = ",;\t|"
+_DECLARED = re.compile('sep=([^"])', re.IGNORECASE)
+"""Excel's line that names the delimiter. Python 3.13 refuses the quote as one."""
 
 
 def read_table(piece: Piece, fields: FieldMap) -> Iterator[Item]:
@@ -19,13 +22,12 @@ def read_table(piece: Piece, fields: FieldMap) -> Iterator[Item]:
     # The default refuses cells of more than 131,072 characters, fewer than a long answer may have.
     csv.field_size_limit(MAX_VALUE_CHARACTERS)
     with open_text(piece) as text:
-        first = text.readline(MAX_VALUE_CHARACTERS)
-        is_declared = first.strip("\r\n").lower()[:4] == "sep=" and len(first.strip("\r\n")) == 5
-    delimiter = first[4] if is_declared else _delimiter(piece, fields)
+        declared = _DECLARED.fullmatch(text.readline(MAX_VALUE_CHARACTERS).rstrip("\r\n"))
+    delimiter = declared[1] if declared else _delimiter(piece, fields)
     header: list[str] | None = None
     line = 1
     with open_text(piece) as text:
-        if is_declared:
+        if declared:
             text.readline()
             line = 2
         reader = csv.reader(text, delimiter=delimiter, strict=True)
@@ -66,10 +68,8 @@ def header_problem(names: Sequence[str], fields: FieldMap) -> str | None:
     if is_record(dict.fromkeys(names, ""), fields):
         return None
     columns = ", ".join(map(repr, names))
-    return (
-        f"the first row must name columns question/answer or q/a or prompt/completion; found {columns}. "
-        f"{proposal([dict.fromkeys(names, '')], fields)}"
-    )
+    problem = f"the first row must name columns question/answer or q/a or prompt/completion; found {columns}"
+    return ". ".join(filter(None, (problem, proposal([dict.fromkeys(names, "")], fields))))
 
 
 def _delimiter(piece: Piece, fields: FieldMap) -> str:

@@ -32,7 +32,8 @@ _ENCODINGS = (
 )
 _MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"\xff\xff\xff\xff", "arrow"), (b"%PDF-", "page"))
 """First bytes -> format."""
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_BINARY = (_ZIP, _OLE, *(magic for magic, _ in _MAGIC))
 _ABOUT_DATASETS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 _ABOUT_FOLDERS = ("readme", "license", "licence", "changelog", "contributing", "notice")
 _ARCHIVES = (b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd", b"Rar!")
@@ -83,9 +84,9 @@ def format_of(name: str, path: Path) -> Format:
             raise Broken(f"a damaged gzip file: {error}") from error
     elif name.lower().endswith(".gz"):
         notes.append("not packed, though its name ends in .gz")
+    if piece.is_gzip and head.startswith(_BINARY):
+        raise Unread("workbooks and other binary files inside gzip; unpack them")
     if binary := _binary_format(head, path, ending):
-        if piece.is_gzip:
-            raise Unread("workbooks and other binary files inside gzip; unpack them")
         if not _is_usual(binary, ending):
             notes.append(f"read as a {binary}, though its name does not say so")
         return Format(replace(piece, format=binary), tuple(notes))
@@ -120,7 +121,7 @@ def _head(piece: Piece) -> bytes:
 
 def _binary_format(head: bytes, path: Path, ending: str) -> str:
     """The format of a file that is no text; empty if it may be text."""
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(_ZIP):
         return _zip_format(path)
     if head.startswith(_ARCHIVES):
         raise Unread("archives of another kind than gzip; unpack them")

@@ -6,7 +6,7 @@ from typing import Any
 
 from tinsmith.core.field_map import FieldMap
 from tinsmith.data.read.chatgpt import chatgpt_messages, is_chatgpt
-from tinsmith.data.read.choices import CHOICES_KEYS, choice_pair
+from tinsmith.data.read.choices import choice_pair, choices_key
 from tinsmith.data.read.messages import has_content, is_message, kind, messages_of, text_of
 from tinsmith.data.read.propose import proposal
 from tinsmith.data.read.record import Record, Unusable
@@ -101,7 +101,7 @@ def is_record(value: Any, fields: FieldMap | None = None) -> bool:
     if any(path and _Fields(value).take_path(path) is not None for path in paths):
         return True
     record = _Fields(value)
-    if "messages" in record or is_chatgpt(value) or _question_answer(record) or _is_choice(record):
+    if "messages" in record or is_chatgpt(value) or _question_answer(record) or choices_key(record.look):
         return True
     if ("chosen" in record and "rejected" in record) or "preferred_output" in record:
         return True
@@ -261,14 +261,11 @@ def _transcript(text: str) -> list[Message]:
     return messages
 
 
-def _is_choice(record: _Fields) -> bool:
-    return "question" in record and any(isinstance(record.look(key), list | dict) for key in CHOICES_KEYS)
-
-
 def _choice(record: _Fields) -> list[Message] | None:
-    if not _is_choice(record):
+    key = choices_key(record.look)
+    if key is None:
         return None
-    question, answer = choice_pair(record.look, record.take)
+    question, answer = choice_pair(key, record.look, record.take)
     return [Message("user", _with_context(record, question, _NO_FIELDS)), Message("assistant", answer)]
 
 
