@@ -266,10 +266,10 @@ def look_up(page: Page, question: Question) -> dict[str, Any]:
 
 
 def shown_of(reply: dict[str, Any], settings: dict[str, Any], by_id: dict[str, Passage]) -> Shown:
-    """What a visitor sees. A first passage that is too far away is offered at no confidence."""
+    """What a visitor sees. Passages that are too far away are not offered."""
     ranked = reply["passages"]
     is_close = bool(ranked) and ranked[0]["closeness"] >= settings["ladder"]["min_closeness"]
-    passages = tuple(by_id[one["passage"]["id"]] for one in ranked)
+    passages = tuple(by_id[one["passage"]["id"]] for one in ranked if is_close)
     confidence = reply["confidence"] if is_close else 0.0
     return Shown(reply["rung"], confidence, passages, settings["fallback"] == "model")
 
@@ -284,7 +284,7 @@ def result(questions: list[Question], outcomes: list[Outcome], asked: Asked) -> 
 
     longest = max((outcome.max_characters for outcome in outcomes), default=0)
     stated = [
-        is_right_text(question, shown.passages[0].text, longest)
+        bool(shown.passages) and is_right_text(question, shown.passages[0].text, longest)
         for question, shown in zip(questions, asked.shown, strict=True)
         if question.kind == "known" and question.must_state and shown.passages
     ]

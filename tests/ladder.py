@@ -88,7 +88,8 @@ function lookUp({ id, question }) {
   const first = Number(/(\\d):/.exec(question)?.[1] ?? 0);
   const ordered = [...passages.slice(first), ...passages.slice(0, first)].slice(0, 5);
   const ranked = ordered.map((passage, place) => {
-    return { passage, score: 2.5 - place / 2, closeness: (rung === "unsure" ? -1 : 1.5) - place / 4, overlap: 0.5 };
+    const closeness = (question.includes("far") ? -1 : 1.5) - place / 4;
+    return { passage, score: 2.5 - place / 2, closeness, overlap: 0.5 };
   });
   const fitsOnlyPrevious = question.includes("and what");
   postMessage({ type: "ranked", id, rung, confidence: fitsOnlyPrevious ? 0 : confidence[rung], milliseconds: 18.4,

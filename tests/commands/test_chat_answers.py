@@ -29,6 +29,7 @@ class FakeRanked:
     confidence: float
     passages: tuple
     used_previous: bool = False
+    is_far: bool = False
 
 
 class FakeAnswers:
@@ -42,7 +43,8 @@ class FakeAnswers:
         self.asked.append((question, list(previous)))
         word = question.split()[0]
         rung = word if word in ("sure", "likely", "unsure") else self.default
-        return FakeRanked(rung, 0.42, tuple((passage, None) for passage in PASSAGES), len(previous) == 2)
+        ranked = tuple((passage, None) for passage in PASSAGES)
+        return FakeRanked(rung, 0.42, ranked, len(previous) == 2, is_far="far" in question)
 
 
 class FakeModel:
@@ -97,6 +99,12 @@ def test_a_likely_answer_says_so_and_offers_two_more(chat):
         and "The latte is" in shown
     )
     assert "  1 How much is the mocha?\n  2 How much is the tea?\n" in shown and "cake" not in shown
+
+
+def test_a_question_far_from_everything_gets_the_owners_suggestions(chat):
+    shown, _ = chat("unsure and far", "2", answers=(answers := FakeAnswers("unknown")))
+    assert "No idea.\nYou could ask:\n  How much is tea?\n" in shown and "type a number" not in shown
+    assert [question for question, _ in answers.asked] == ["unsure and far", "2"], "2 is no offered number"
 
 
 def test_an_unsure_answer_is_the_owners_text_and_three_to_choose_from(chat):

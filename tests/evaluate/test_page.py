@@ -1,11 +1,13 @@
 """What the page replies on each rung."""
 
+from dataclasses import replace
+
 import pytest
 
 from shared import build_once
 from tinsmith.evaluate.generate import Question
 from tinsmith.evaluate.page import open_answers, page_replies
-from tinsmith.model.answers.answers import Answers, Ranked
+from tinsmith.model.answers.answers import Answers
 from tinsmith.model.replies.asked import PageReply
 from tiny_answers import write_tiny_answers
 
@@ -25,7 +27,7 @@ def reply(answers, rung, monkeypatch, question="What is the price of Assam?"):
 
 
 def replace_rung(ranked, rung):
-    return Ranked(rung, ranked.confidence, ranked.passages, ranked.used_previous)
+    return replace(ranked, rung=rung)
 
 
 @pytest.mark.parametrize("rung", ["sure", "likely"])

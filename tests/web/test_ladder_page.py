@@ -113,6 +113,15 @@ def test_unsure_says_so_in_the_owners_words_and_offers_three_titles(open_site):
     assert requests(page, "generate") == []
 
 
+def test_a_question_far_from_everything_gets_the_owners_questions_and_no_titles(open_site):
+    page = open_site()
+    ask(page, "how far is the moon?")
+    assert text_of(page, ".text") == UNKNOWN and marks(page) == []
+    assert texts_of(page, ".turn:last-child .choices .label") == ["You could ask:"]
+    assert buttons(page) == QUESTIONS
+    assert "Other answers" not in texts_of(page, "button")
+
+
 def test_a_chosen_title_shows_its_passage_without_another_search(open_site):
     page = open_site()
     ask(page, "Who won in 1994?")
@@ -455,7 +464,8 @@ def test_only_the_owner_sees_why(open_site):
         "The question was read together with the previous one.",
         "and what does it weigh?": "The first passage fits only the previous question, so the model answered. "
         "The question was read together with the previous one.",
-        "Who won in 1994?": "−1.00 is below the least closeness of −0.50, so the model answered.",
+        "how far is the moon?": "−1.00 is below the least closeness of −0.50, so the model answered.",
+        "Who won in 1994?": "probability of 0.21, below 0.45, so the model answered.",
     }
     for question, reason in reasons.items():
         ask(page, question)

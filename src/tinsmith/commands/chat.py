@@ -127,9 +127,13 @@ class _Conversation:
             return
         reply = getattr(self._config.answers, kind)
         show(reply)
-        if self._config.app.questions and kind != "goodbye":
-            show("\n  ".join(("You could ask:", *self._config.app.questions)))
+        if kind != "goodbye":
+            self._suggest()
         self._add(text, reply)
+
+    def _suggest(self) -> None:
+        if self._config.app.questions:
+            show("\n  ".join(("You could ask:", *self._config.app.questions)))
 
     def _answer_by_model(self, question: str, ranked: "Ranked | None") -> None:
         show(mark_of("model", self._config.owner, ranked.confidence if ranked else None))
@@ -147,9 +151,12 @@ class _Conversation:
 
     def _offer(self, ranked: "Ranked") -> None:
         first = 0 if ranked.rung == "unsure" else 1
-        self._offered = [passage for passage, _ in ranked.passages[first : first + _OFFERED[ranked.rung]]]
+        others = ranked.passages[first : first + _OFFERED[ranked.rung]]
+        self._offered = [] if ranked.is_far else [passage for passage, _ in others]
         if self._offered:
             show(choices_text(self._offered))
+        elif ranked.is_far:
+            self._suggest()
 
     def _generate(self, question: str) -> str:
         answer = ""

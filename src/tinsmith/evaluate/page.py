@@ -36,7 +36,7 @@ def _reply(answers: Answers, question: str, model_text: str) -> PageReply:
     if small_talk_of(question):
         return PageReply(SMALL_TALK_RUNG, "", (), "site")
     ranked = answers.look_up(question, shown=SHOWN)
-    passages = tuple(passage.id for passage, _ in ranked.passages)
+    passages = () if ranked.is_far else tuple(passage.id for passage, _ in ranked.passages)
     if ranked.rung != UNKNOWN_RUNG:
         return PageReply(ranked.rung, ranked.passages[0][0].text, passages, "owner")
     if answers.fallback == "model":

@@ -220,10 +220,9 @@ def _outcomes(answers: Answers, measuring: Sequence[MeasuringQuestion], seed: in
     shown = []
     for one in measuring:
         ranked = answers.look_up(one.question.question, one.question.previous, left_out=one.left_out)
-        best = tuple(passage for passage, _ in ranked.passages)
-        is_close = ranked.passages[0][1].closeness >= answers.ladder.min_closeness
-        confidence = ranked.confidence if is_close else 0.0
-        shown.append(Shown(ranked.rung, confidence, best, answers.fallback == "model"))
+        offered = () if ranked.is_far else tuple(passage for passage, _ in ranked.passages)
+        confidence = 0.0 if ranked.is_far else ranked.confidence
+        shown.append(Shown(ranked.rung, confidence, offered, answers.fallback == "model"))
     return judged(questions, shown, answers.passages, seed)
 
 

@@ -4,7 +4,7 @@
  *
  * markdown.js renders answers as DOM nodes and parses nothing as HTML, so an answer cannot inject markup.
  *
- * @import { Answers, Done, Message, Passage, Ranked, Ready, Token } from "./messages.js"
+ * @import { Answers, Done, Message, Passage, Ranked, RankedPassage, Ready, Token } from "./messages.js"
  * @import { Rated } from "./feedback.js"
  * @import { Outcome } from "./owner.js"
  * @import { Kind } from "./small_talk.js"
@@ -375,12 +375,29 @@ function showReply({ item, body }, kind) {
   const reply = app.small_talk[kind];
   body.replaceChildren(markdown(reply));
   conversation.push({ role: "assistant", content: reply });
-  const unasked = app.questions.filter((text) => !userTexts().includes(text));
-  if (unasked.length && kind !== "goodbye") item.append(suggestions(unasked, ask));
+  if (kind !== "goodbye") item.append(...unasked());
   if (app.owner_view) item.append(make("p", "owner-view", "Small talk, and the search is not sure of an answer."));
   item.removeAttribute("aria-busy");
   reveal(item);
   return true;
+}
+
+/** @returns {HTMLElement[]} the owner's suggested questions that the visitor has not asked; empty if there are none */
+function unasked() {
+  const questions = app.questions.filter((text) => !userTexts().includes(text));
+  return questions.length ? [suggestions(questions, ask)] : [];
+}
+
+/** @param {Ranked | null} ranked @returns {boolean} whether the question is far from everything that was found */
+function isFar(ranked) {
+  const first = ranked?.passages[0];
+  return !!first && !!answers && ranked?.rung === "unsure" && first.closeness < answers.thresholds.minCloseness;
+}
+
+/** @param {Ranked | null} ranked @param {Passage} [shown] @returns {RankedPassage[]} passages that are worth a look */
+function otherThan(ranked, shown) {
+  if (!ranked || isFar(ranked)) return [];
+  return ranked.passages.filter(({ passage }) => passage.id !== shown?.id);
 }
 
 /**
@@ -399,10 +416,10 @@ function endTurn({ item }, outcome, text, ranked, buttons, passage) {
   conversation.push({ role: "assistant", content: text });
   /** @type {Rated} */
   const rated = { question: asked, answer: text, from, passage: passage?.id ?? "", rung: ranked?.rung ?? "" };
-  const passages = ranked?.passages.filter((other) => other.passage.id !== passage?.id) ?? [];
+  const passages = otherThan(ranked, passage);
   const others = otherPassages(passages, offered, !!passage, (other) => ranked && showChosen(ranked, other));
   const line = make("div", "actions", copyButton(text), ...buttons, ...others.toggle, feedback.buttons(rated));
-  item.append(...others.offered, line, ...others.more);
+  item.append(...others.offered, ...(isFar(ranked) ? unasked() : []), line, ...others.more);
   if (app.owner_view && ranked && answers) item.append(ownerView(ranked, answers, outcome));
   item.removeAttribute("aria-busy");
 }

@@ -28,6 +28,8 @@ class Ranked:
     """The best passages, best first."""
     used_previous: bool
     """Whether the question was read together with the previous one."""
+    is_far: bool
+    """Whether the question is so far from all passages that none is offered."""
 
 
 class Answers:
@@ -95,7 +97,7 @@ class Answers:
                 if self.ranker.prominence(vectors, ranked[0].passage) < self.ladder.min_closeness:
                     rung, confidence = "unsure", 0.0
         best = tuple((self.passages[scored.passage], scored) for scored in ranked[:shown])
-        return Ranked(rung, confidence, best, used_previous)
+        return Ranked(rung, confidence, best, used_previous, self.ladder.is_far(ranked))
 
     def rank(self, question: str, left_out: frozenset[int] = frozenset()) -> list[Scored]:
         """The candidates for a question, best first; passages in `left_out` are not considered."""

@@ -53,9 +53,13 @@ class Ladder:
         factors = (weights.closeness, weights.lead, weights.lead_of_five)
         return 1 / (1 + math.exp(-(weights.bias + sum(f * v for f, v in zip(factors, values, strict=True)))))
 
+    def is_far(self, ranked: Sequence[Scored]) -> bool:
+        """Whether even the first of `ranked` has nothing to do with the question."""
+        return bool(ranked) and ranked[0].closeness < self.min_closeness
+
     def rung(self, ranked: Sequence[Scored]) -> Rung:
         """What to do with the first of `ranked`."""
-        if not ranked or ranked[0].closeness < self.min_closeness:
+        if not ranked or self.is_far(ranked):
             return "unsure"
         confidence = self.confidence(ranked)
         if confidence >= self.sure:

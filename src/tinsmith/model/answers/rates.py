@@ -31,7 +31,7 @@ class Outcome:
     confidence: float
     """Estimated probability that the first passage is right; 0 where the page does not look at it."""
     passages: tuple[str, ...]
-    """Ids of the first `SHOWN` passages, best first."""
+    """Ids of the first `SHOWN` passages, best first; none if the question is far from all of them."""
     right: tuple[bool, ...]
     """Whether each of `passages` is a right reply."""
     max_characters: int
@@ -66,7 +66,7 @@ class Shown:
     rung: str
     confidence: float
     passages: tuple[Passage, ...]
-    """Best first."""
+    """Best first; none if the question is far from all of them."""
     model_answers: bool = False
     """Whether the model answers instead of the page saying that it does not know."""
 
