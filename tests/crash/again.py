@@ -5,6 +5,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from crash.line import Command, Line
 from crash.system_calls import Call
@@ -12,18 +13,30 @@ from crash.system_calls import Call
 _RANDOM_NAME = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
+@cache
+def next_command(line: Line, stage: str) -> "NextCommand":
+    """The one that knows every state that a test of this stage has left in the line."""
+    return NextCommand(line, stage)
+
+
 class NextCommand:
     """Repeats the command that was interrupted, and compares what it leaves with the run that nobody interrupted.
 
-    From the moment a stage starts, it depends on the bytes and names in the run folder alone. So a command that meets
-    the same as an earlier one there is not followed further.
+    A command depends on the bytes and names in the run folder alone, and so does a stage from the moment it starts. So
+    a command that meets the same folder as an earlier one, at its own start or at the stage's, is not followed further.
     """
 
     def __init__(self, line: Line, stage: str) -> None:
         self._line, self._stage = line, stage
+        self._interrupted: set[str] = set()
+        """States in which an interrupted command left the run folder, and from which the next one finished."""
         self._finished: set[str] = set()
-        self.beginnings = 0
-        """Different states of the run folder at the start of the stage, each followed to the end."""
+        """States of the run folder in which the stage started, and from which it finished."""
+
+    @property
+    def beginnings(self) -> int:
+        """Number of different states of the run folder at the start of the stage, each followed to the end."""
+        return len(self._finished)
 
     def check(self, about: str) -> None:
         """Require that earlier results are kept and that the next command ends as the uninterrupted run did.
@@ -33,6 +46,13 @@ class NextCommand:
         """
         line, stage = self._line, self._stage
         line.check_kept(stage)
+        interrupted = _state(line)
+        if interrupted not in self._interrupted:
+            self._follow(about)
+            self._interrupted.add(interrupted)
+
+    def _follow(self, about: str) -> None:
+        line, stage = self._line, self._stage
         begins_with = ""
 
         def decide(call: Call, command: Command) -> int:
@@ -56,7 +76,6 @@ class NextCommand:
         is_all = ended.code == 0 and ended.text.count("up to date") == len(line.stages_up_to(stage))
         assert is_all, f"after {about}, not all was up to date: {ended.text[-3000:]}"
         self._finished.add(begins_with)
-        self.beginnings += 1
 
 
 class Problems:
@@ -81,12 +100,13 @@ class Problems:
 
 
 def _state(line: Line) -> str:
-    """Hash of every name and every byte in the run folder."""
+    """Hash of every name in the run folder, and of every byte that is not as it was before the command."""
     state = hashlib.sha256()
     root = line.run.root
     for path in sorted(root.rglob("*")) if root.exists() else []:
         name = _RANDOM_NAME.sub(".tmp", path.relative_to(root).as_posix())
-        state.update(f"{name}\0".encode() + (path.read_bytes() if path.is_file() else b"\0"))
+        content = b"\0" if path.is_dir() else b"\1" if line.is_restored(path) else path.read_bytes()
+        state.update(f"{name}\0".encode() + content)
     return state.hexdigest()
 
 

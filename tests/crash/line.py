@@ -85,6 +85,10 @@ class Line:
             shutil.copytree(self.snapshots / name, self.run.root)
         self._restored = {path: _facts(path) for path in self.run.root.rglob("*") if path.is_file()}
 
+    def is_restored(self, path: Path) -> bool:
+        """Whether the file at `path` was there after `go_back_to` and has not been written to or replaced since."""
+        return path in self._restored and path.exists() and _facts(path) == self._restored[path]
+
     def repeat(self, stage: str, decide: Decide | None = None) -> Ended:
         """Run one stage alone, showing every file operation in the project to `decide`."""
         return self.bring_up_to(stage, "--from", stage, decide=decide)
@@ -119,7 +123,7 @@ class Line:
         earlier = self.stages_up_to(stage)[:-1]
         folders = {self.run.stage(name) for name in earlier}
         kept = {path for path in self._restored if folders & set(path.parents)} | set(map(self.run.stamp, earlier))
-        touched = [path for path in kept if not path.exists() or _facts(path) != self._restored[path]]
+        touched = [path for path in kept if not self.is_restored(path)]
         assert not touched, touched
         added = [path for folder in folders for path in folder.rglob("*") if path.is_file() and path not in kept]
         assert not added, added

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from crash.again import NextCommand, Problems, counter, points
+from crash.again import Problems, counter, next_command, points
 from crash.conftest import SHORT, WHOLE
 from crash.line import Command, Ended, Line
 from crash.system_calls import Call
@@ -63,7 +63,7 @@ def _fail(line: Line, stage: str, code: int, number: int) -> tuple[Ended, Call |
 
 def _fail_every_operation(line: Line, stage: str, code: int, numbers: list[int]) -> int:
     """Let each operation fail in turn, and check message and next command; returns how many stopped the command."""
-    again, problems, stopped = NextCommand(line, stage), Problems(), 0
+    again, problems, stopped = next_command(line, stage), Problems(), 0
     for number in numbers:
         ended, call = _fail(line, stage, code, number)
         about = f"{errno.errorcode[code]} at operation {number} ({call})"

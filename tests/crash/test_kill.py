@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crash.again import NextCommand, Problems, counter, points
+from crash.again import Problems, counter, next_command, points
 from crash.conftest import SHORT, WHOLE
 from crash.line import Command, Line
 from crash.system_calls import Call
@@ -47,7 +47,7 @@ def _kill_at_every_operation(line: Line, stage: str, sample: int | None) -> str:
 
     A kill before any other operation leaves the same folder as the kill before.
     """
-    again, problems = NextCommand(line, stage), Problems()
+    again, problems = next_command(line, stage), Problems()
     operations, new = _kill_points(line, stage)
     numbers = [new[point - 1] for point in points(len(new), sample)]
     for number in numbers:
@@ -92,7 +92,7 @@ def test_killed_at_random_times(whole_line, seed):
         started = time.monotonic()
         assert whole_line.bring_up_to(stage).code == 0
         lengths[stage] = time.monotonic() - started
-    killed, problems, again = 0, Problems(), {stage: NextCommand(whole_line, stage) for stage in WHOLE.stages}
+    killed, problems, again = 0, Problems(), {stage: next_command(whole_line, stage) for stage in WHOLE.stages}
     while killed < 50:
         (stage,) = draw.choices(list(lengths), list(lengths.values()))
         whole_line.go_back_to(stage)
