@@ -15,6 +15,8 @@ import traceback
 from typing import Any
 
 from crash import stand_ins
+from crash.huge_pages import use_huge_pages
+from crash.remembered import take_in_results
 from crash.system_calls import install_filter
 from tinsmith.cli import main
 
@@ -37,7 +39,9 @@ def serve(requests: socket.socket) -> None:
         for descriptor in descriptors:
             os.close(descriptor)
         requests.send(str(child).encode())
-        requests.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        take_in_results()
+        requests.send(str(code).encode())
 
 
 def run(request: dict[str, Any], report: int | None) -> int:
@@ -69,4 +73,5 @@ def run(request: dict[str, Any], report: int | None) -> int:
 if __name__ == "__main__":
     for name in sys.argv[2:]:
         importlib.import_module(name)
+    use_huge_pages()
     serve(socket.socket(fileno=int(sys.argv[1])))
