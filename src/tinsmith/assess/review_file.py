@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tinsmith.assess.review_set import MAX_ITEMS, MIN_ITEMS, REVIEWED, Choice, ReviewSet, review_set
+from tinsmith.core.disk_errors import reading_advice
 from tinsmith.core.errors import ArtifactError, UserError, listing
 from tinsmith.core.run_dir import read_json, write_json
 from tinsmith.model.grades import CRITERIA
@@ -292,7 +293,8 @@ def _read_document(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})", "Correct the path.") from error
+        advice = reading_advice(error, "Correct the path.")
+        raise UserError(f"{path}: cannot be read ({error.strerror})", advice) from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a review: not JSON", _SAVE_AGAIN) from error
 

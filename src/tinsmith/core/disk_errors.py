@@ -85,6 +85,22 @@ def disk_problem(error: BaseException | None) -> DiskProblem | None:
     return None
 
 
+def is_refused(error: OSError) -> bool:
+    """Whether a file or folder is missing or may not be read, so that others beside it can still be."""
+    return error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT)
+
+
+def reading_advice(error: OSError, otherwise: str) -> str:
+    """What to do about an input that cannot be read.
+
+    Args:
+        error: Why it cannot be read.
+        otherwise: The advice if neither the machine nor permissions are the reason, such as for a wrong path.
+    """
+    hint = _HINTS.get(error.errno or 0, _UNUSUAL)
+    return otherwise if hint == _UNUSUAL else f"{hint} Then run the same command again."
+
+
 def _own_problem(error: BaseException) -> DiskProblem | None:
     text = str(error)
     if isinstance(error, OSError) and error.errno in _HINTS:

@@ -152,13 +152,15 @@ def _refuse_problems(config: DataConfig, located: Located, result: PartResult) -
     dropped, read = result.tally.records["dropped"] - wanted, result.counts["read"]
     examples = [f"{located.place}/{change.place}: {change.text}" for change in result.tally.examples("dropped")]
     unusable = [] if config.drop_invalid else examples
-    problems = [f"{located.place}/{item}" for item in result.items if isinstance(item, Problem)]
+    problems = [item for item in result.items if isinstance(item, Problem)]
     if problems or unusable:
         count = len(problems) + (0 if config.drop_invalid else dropped)
-        hint = "Correct these places."
+        hints = [] if all(item.advice for item in problems) else ["Correct these places."]
         if unusable:
-            hint = "Correct these places, or set data.drop_invalid = true to leave such records out."
-        raise DataError(f"{count} problem(s) in the data\n{listing(problems + unusable, count=count)}", hint)
+            hints = ["Correct these places, or set data.drop_invalid = true to leave such records out."]
+        hints += sorted({item.advice for item in problems if item.advice})
+        shown = [*(f"{located.place}/{item}" for item in problems), *unusable]
+        raise DataError(f"{count} problem(s) in the data\n{listing(shown, count=count)}", " ".join(hints))
     if not result.counts["rows"]:
         shown = listing(examples, count=dropped)
         raise DataError(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tinsmith.core.disk_errors import is_refused
 from tinsmith.core.errors import DataError, listing
 from tinsmith.core.run_dir import file_sha256
 from tinsmith.core.stage_context import Say, say_nothing
@@ -158,6 +159,8 @@ def _walk(root: Path, unused: dict[str, list[str]]) -> Iterator[Path]:
     """Every file below `root`. Linked folders are not followed, so that a loop ends."""
 
     def on_error(error: OSError) -> None:
+        if not is_refused(error):
+            raise error
         folder = Path(os.fsdecode(error.filename)).relative_to(root).as_posix()
         unused[f"folders that cannot be read ({error.strerror})"].append(_printable(folder))
 

@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from tinsmith.core.disk_errors import reading_advice
 from tinsmith.core.errors import DataError, listing
 from tinsmith.core.field_map import FieldMap
 from tinsmith.data.read.folder import files_below, name_problem, shown_name
@@ -55,7 +56,8 @@ def _add(name: str, file: Path, found: Found) -> None:
     except Broken as error:
         found.problems.append(Problem(shown_name(name), 0, 0, str(error)))
     except OSError as error:
-        found.problems.append(Problem(shown_name(name), 0, 0, f"cannot be read ({error.strerror or error})"))
+        text = f"cannot be read ({error.strerror or error})"
+        found.problems.append(Problem(shown_name(name), 0, 0, text, reading_advice(error, "")))
     else:
         found.pieces += pieces
         found.files[name] = digest

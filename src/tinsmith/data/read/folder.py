@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+from tinsmith.core.disk_errors import is_refused
 from tinsmith.core.run_dir import RunDir
 from tinsmith.data.read.record import Found, Unused
 
@@ -42,6 +43,8 @@ def _walk(root: Path, found: Found) -> Iterator[Path]:
         found.unused.append(Unused(shown_name(path.relative_to(root).as_posix()), reason))
 
     def on_error(error: OSError) -> None:
+        if not is_refused(error):
+            raise error
         unused(Path(os.fsdecode(error.filename)), f"folders that cannot be read ({error.strerror})")
 
     for folder, folders, files in os.walk(root, onerror=on_error):

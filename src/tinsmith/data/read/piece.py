@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from tinsmith.core.disk_errors import reading_advice
 from tinsmith.core.field_map import FieldMap
 from tinsmith.data.read.csv_table import read_table
 from tinsmith.data.read.json_files import read_document, read_lines
@@ -52,7 +53,8 @@ def read_piece(piece: Piece, fields: FieldMap | None = None) -> Iterator[Item]:
     except (EOFError, zlib.error) as error:
         yield Problem(piece.file, 0, 0, f"a damaged gzip file: {error}")
     except OSError as error:
-        yield Problem(piece.file, 0, 0, f"cannot be read ({error.strerror or error})")
+        text = f"cannot be read ({error.strerror or error})"
+        yield Problem(piece.file, 0, 0, text, reading_advice(error, ""))
 
 
 def category_from_name(file: Path) -> str:

@@ -43,6 +43,8 @@ class Problem:
     column: int
     """From 1; 0 if the problem is the whole line's."""
     text: str
+    advice: str = ""
+    """What to do, where it is not to correct the file."""
 
     def __str__(self) -> str:
         place = "".join(f":{number}" for number in (self.line, self.column) if number)

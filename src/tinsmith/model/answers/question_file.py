@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tinsmith.core.disk_errors import reading_advice
 from tinsmith.core.errors import DataError
 
 COLUMNS = ("id", "kind", "question", "previous", "must_state", "must_not_state", "origin", "note")
@@ -55,7 +56,8 @@ def read_rows(path: Path) -> Rows:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror})", "Correct the path in the configuration."
+            f"{path}: cannot be read ({error.strerror})",
+            reading_advice(error, "Correct the path in the configuration."),
         ) from error
     try:
         text = content.decode("utf-8-sig")
