@@ -16,29 +16,32 @@ from tiny import build_tiny, tiny_conversations
 
 def tiny_run(kind: str, factory: pytest.TempPathFactory) -> Path:
     """A folder with `data/`, `export/` and `card/` of a tiny model; built once a session, not to be written to."""
+    config = ExportConfig(recipe="mixed", max_bits_per_parameter=6.5)
+    return build_once(factory, f"run-{kind}", lambda root: _build(root, kind, config))
 
-    def build(root: Path) -> None:
-        build_tiny(kind, root / "merge/model")
-        conversations = tiny_conversations(24)
-        for name in ("data", "export", "card"):
-            (root / name).mkdir()
-        write_jsonl(root / "data/train.jsonl", conversations[:12])
-        write_jsonl(root / "data/val.jsonl", conversations[:4])
-        write_jsonl(root / "data/test.jsonl", conversations[12:])
-        write_json(root / "data/report.json", {"system_prompt": "You sell tea."})
-        write_text(root / "card/README.md", "---\nlicense: mit\n---\n# Model Card: tea\n\n![loss](loss.svg)\n")
-        write_text(root / "card/EVIDENCE.md", "# Evidence: tea\n")
-        write_text(root / "card/loss.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
-        run_stage(
-            export_int4,
-            ExportConfig(recipe="mixed", max_bits_per_parameter=6.5),
-            root / "data",
-            root / "merge",
-            root / "export",
-            seed=1,
-        )
 
-    return build_once(factory, f"run-{kind}", build)
+def wide_run(factory: pytest.TempPathFactory) -> Path:
+    """As `tiny_run`: one layer whose inputs and attention have 4,096 numbers, as an 8B model's."""
+    sizes = {"hidden_size": 4096, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 32}
+    sizes |= {"head_dim": 128}
+    config = ExportConfig(recipe="rtn", max_bits_per_parameter=6.5)
+    return build_once(factory, "run-wide", lambda root: _build(root, "llama", config, **sizes))
+
+
+def _build(root: Path, kind: str, config: ExportConfig, **sizes: int) -> None:
+    """Write a run's folders."""
+    build_tiny(kind, root / "merge/model", **sizes)
+    conversations = tiny_conversations(24)
+    for name in ("data", "export", "card"):
+        (root / name).mkdir()
+    write_jsonl(root / "data/train.jsonl", conversations[:12])
+    write_jsonl(root / "data/val.jsonl", conversations[:4])
+    write_jsonl(root / "data/test.jsonl", conversations[12:])
+    write_json(root / "data/report.json", {"system_prompt": "You sell tea."})
+    write_text(root / "card/README.md", "---\nlicense: mit\n---\n# Model Card: tea\n\n![loss](loss.svg)\n")
+    write_text(root / "card/EVIDENCE.md", "# Evidence: tea\n")
+    write_text(root / "card/loss.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    run_stage(export_int4, config, root / "data", root / "merge", root / "export", seed=1)
 
 
 QUESTIONS = tuple(f"What does the green tea cost on day {day}?" for day in range(12, 16))

@@ -38,8 +38,8 @@ ENDS = {
 """Beginning of sequence, end of sequence and padding."""
 
 
-def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16) -> Path:
-    """Write a tiny model folder and return it; `window` is Gemma's sliding window."""
+def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16, **sizes: int) -> Path:
+    """Write a tiny model folder and return it; `window` is Gemma's sliding window, `sizes` replace those below."""
     folder.mkdir(parents=True, exist_ok=True)
     names = SPECIAL_TOKENS[kind]
     tokenizer = Tokenizer(models.BPE())
@@ -77,7 +77,7 @@ def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16) -> Path
         "bos_token_id": tokenizer.token_to_id(ends[0]),
         "eos_token_id": tokenizer.token_to_id(ends[1]),
         "pad_token_id": tokenizer.token_to_id(ends[2]),
-    }
+    } | sizes
     if kind == "llama":
         config = LlamaConfig(**shared)
     elif kind == "llama3":
@@ -102,11 +102,12 @@ def build_tiny(kind: str, folder: Path, seed: int = 0, window: int = 16) -> Path
             layer_types=["sliding_attention", "full_attention"],
         )
     torch.manual_seed(seed)
+    spread = 0.12 * (64 / config.hidden_size) ** 0.5
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             weight.copy_(
-                torch.randn_like(weight) * (0.1 if "norm" in name else 0.12) + ("norm" in name and kind != "gemma3")
+                torch.randn_like(weight) * (0.1 if "norm" in name else spread) + ("norm" in name and kind != "gemma3")
             )
     model.to(torch.bfloat16).save_pretrained(folder)
     generation = json.loads((folder / "generation_config.json").read_text())

@@ -120,7 +120,10 @@ export async function ownOptions(isSoftware) {
   });
   return {
     gpuDevice,
-    features: { subgroupLanes: hasSubgroups ? Math.min(subgroupMinSize, MAX_LANES_FOR_SUMS) : 0 },
+    features: {
+      subgroupLanes: hasSubgroups ? Math.min(subgroupMinSize, MAX_LANES_FOR_SUMS) : 0,
+      workgroupBytes: gpuDevice.limits.maxComputeWorkgroupStorageSize,
+    },
     maxTensorBytes: gpu.limits.maxStorageBufferBindingSize,
     referenceTokens: isSoftware ? SOFTWARE_REFERENCE_TOKENS : undefined,
   };

@@ -43,6 +43,23 @@ fn parts_of(position: u32) -> Parts {
 }`;
 }
 
+/**
+ * What joins the parts of a head: `span_of(head, count)`, its largest score and the sum of all weights relative to it, and
+ * `share_of(head, part, span)`, a part's factor. They read `sizes`, and need `attentionParts`.
+ */
+export const SHARES_OF_PARTS = `
+fn span_of(head: u32, count: u32) -> vec2f {
+  var largest = -3.4e38;
+  for (var part = 0u; part < count; part++) { largest = max(largest, sizes[head * ${PARTS}u + part].x); }
+  var total = 0.0;
+  for (var part = 0u; part < count; part++) {
+    let size = sizes[head * ${PARTS}u + part];
+    total += size.y * exp(size.x - largest);
+  }
+  return vec2f(largest, total);
+}
+fn share_of(head: u32, part: u32, span: vec2f) -> f32 { return exp(sizes[head * ${PARTS}u + part].x - span.x) / span.y; }`;
+
 /** The number of parts that `attentionParts` makes. @param {number} position @param {number} window */
 export function partCount(position, window) {
   const keys = window ? Math.min(window, position + 1) : position + 1;
@@ -189,4 +206,38 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     writes("sizes", "array<vec2f>"),
   ];
   return { name: "attention", bindings, code, groups: heads };
+}
+
+/**
+ * Joins the parts of attention in a dispatch of its own, where the product behind it has too little memory to do so.
+ *
+ * @param {HeadSizes} sizes
+ * @returns {Source} a workgroup for each head
+ */
+export function joinSource({ heads, headSize, window }) {
+  const fours = headSize / 4;
+  const threads = 64;
+  const code = `
+${STATE}
+${attentionParts(window)}
+${SHARES_OF_PARTS}
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let parts = parts_of(state[0].position);
+  let span = span_of(group.x, parts.count);
+  for (var i = thread; i < ${fours}u; i += ${threads}u) {
+    var value = vec4f();
+    for (var part = 0u; part < parts.count; part++) {
+      value += share_of(group.x, part, span) * attended[(group.x * ${PARTS}u + part) * ${fours}u + i];
+    }
+    joined[group.x * ${fours}u + i] = value;
+  }
+}`;
+  const bindings = [
+    reads("state", "array<State>"),
+    reads("attended"),
+    reads("sizes", "array<vec2f>"),
+    writes("joined", "array<vec4f>"),
+  ];
+  return { name: "join", bindings, code, groups: heads };
 }

@@ -89,7 +89,8 @@ fn main(@builtin(local_invocation_index) thread: u32) {
 }
 
 /**
- * One of the `top` most likely tokens, each as likely as its logit over the temperature says.
+ * One of the `top` most likely tokens, each as likely as its logit over the temperature says. The same seed chooses the same
+ * tokens.
  *
  * The logit of the last of them is found byte by byte: floats are ordered like integers once their signs are turned.
  *
@@ -105,6 +106,7 @@ var<workgroup> prefix: u32;
 var<workgroup> wanted: u32;
 var<workgroup> found: atomic<u32>;
 var<workgroup> rows: array<u32, ${MOST_TOP}>;
+var<workgroup> ordered: array<u32, ${MOST_TOP}>;
 fn key_of(value: f32) -> u32 {
   let bits = bitcast<u32>(value);
   return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
@@ -151,17 +153,27 @@ fn main(@builtin(local_invocation_index) thread: u32) {
   let least = prefix;
   collect(thread, least, false);
   collect(thread, least, true);
-  if (thread != 0u) { return; }
   let count = min(min(state[0].top, ${MOST_TOP}u), ${vocabulary}u);
-  var largest = -3.4e38;
-  for (var i = 0u; i < count; i++) { largest = max(largest, logits[rows[i]]); }
+  if (thread < count) {
+    // Threads collect rows in any order.
+    let row = rows[thread];
+    var rank = 0u;
+    for (var i = 0u; i < count; i++) {
+      let other = rows[i];
+      if (logits[other] > logits[row] || (logits[other] == logits[row] && other < row)) { rank += 1u; }
+    }
+    ordered[rank] = row;
+  }
+  workgroupBarrier();
+  if (thread != 0u) { return; }
+  let largest = logits[ordered[0]];
   var total = 0.0;
-  for (var i = 0u; i < count; i++) { total += exp((logits[rows[i]] - largest) / state[0].temperature); }
+  for (var i = 0u; i < count; i++) { total += exp((logits[ordered[i]] - largest) / state[0].temperature); }
   var rest = random(state[0].seed, state[0].step) * total;
-  var choice = rows[0];
+  var choice = ordered[0];
   for (var i = 0u; i < count; i++) {
-    choice = rows[i];
-    rest -= exp((logits[rows[i]] - largest) / state[0].temperature);
+    choice = ordered[i];
+    rest -= exp((logits[ordered[i]] - largest) / state[0].temperature);
     if (rest < 0.0) { break; }
   }
   record(choice);

@@ -34,7 +34,7 @@ const FIRST_TOKENS = 512;
  * @property {GPUBuffer} keys
  * @property {GPUBuffer} values
  *
- * @typedef {Record<"state" | "tokens" | "chosen" | "stream" | "other" | "change" | "projected" | "attended" | "sizes" | "active" | "logits" | "bests", GPUBuffer>} TokenBuffers
+ * @typedef {Record<"state" | "tokens" | "chosen" | "stream" | "other" | "change" | "projected" | "attended" | "sizes" | "joined" | "active" | "logits" | "bests", GPUBuffer>} TokenBuffers
  */
 
 export class Decoder {
@@ -145,6 +145,7 @@ export class Decoder {
       projected: (heads + 2 * kv_heads) * head_size,
       attended: heads * PARTS * head_size,
       sizes: 2 * heads * PARTS,
+      joined: heads * head_size,
       active: inner,
       logits: vocabulary,
       bests: 2 * vocabulary,
@@ -206,9 +207,10 @@ export class Decoder {
     const { token, hasPostNorms } = this;
     const own = this.layers[index];
     const before = index ? this.plan.layers[index - 1].feed_forward_norm : null;
-    const sources = layerSources(this.plan, layer, before, this.kernels.features);
-    const makers = await Promise.all(sources.map((source) => this.make(source)));
+    const { join: joinSource, ...sources } = layerSources(this.plan, layer, before, this.kernels.features);
+    const makers = await Promise.all(Object.values(sources).map((source) => this.make(source)));
     const [qkv, attention, output, gateUp, down] = makers;
+    const join = joinSource && (await this.make(joinSource));
     const afterInput = before ? this.#otherStream(stream) : stream;
     const afterMlp = hasPostNorms ? this.#otherStream(afterInput) : afterInput;
     const sum = (/** @type {GPUBuffer} */ target) => ({ result: hasPostNorms ? token.change : target });
@@ -228,7 +230,8 @@ export class Decoder {
       before: qkv({ ...shared, ...both(own.qkv), ...input, result: token.projected }),
       attention: attention({ ...shared, ...projected, ...parts }),
       after: [
-        output({ ...shared, ...parts, ...both(own.output), ...sum(afterInput) }),
+        ...(join ? [join({ ...shared, ...parts, joined: token.joined })] : []),
+        output({ ...shared, ...parts, x: token.joined, ...both(own.output), ...sum(afterInput) }),
         gateUp({ ...shared, ...both(own.gateUp), ...mlpInput, result: token.active }),
         down({ ...both(own.down), x: token.active, ...sum(afterMlp) }),
       ],

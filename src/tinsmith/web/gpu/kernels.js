@@ -13,6 +13,7 @@
  *
  * @typedef {object} Features what kernels may use of the adapter
  * @property {number} subgroupLanes lanes that are sure to be in one subgroup; 0 without subgroups
+ * @property {number} workgroupBytes memory that the threads of a workgroup can share
  *
  * @typedef {object} Dispatch one dispatch of a kernel; made once
  * @property {GPUComputePipeline} pipeline

@@ -1,5 +1,5 @@
 /**
- * The five kernels of a layer.
+ * The kernels of a layer: five, or six where attention is joined in a dispatch of its own.
  *
  * @import { HeadSizes } from "./attention.js"
  * @import { Features } from "./kernels.js"
@@ -7,18 +7,19 @@
  * @import { Product, Source } from "./product.js"
  */
 
-import { attentionSource } from "./attention.js";
+import { attentionSource, joinSource } from "./attention.js";
 import { placeMatrices } from "./buffers.js";
-import { productSource } from "./product.js";
+import { hasRoom, productSource } from "./product.js";
 
 /**
- * Norm and products to queries, keys and values; attention; its output product; norm, gate and up; down.
+ * Norm and products to queries, keys and values; attention; joining its parts, unless the next kernel does; its output
+ * product; norm, gate and up; down.
  *
  * @param {DecoderPlan} plan
  * @param {Layer} layer
  * @param {Norm | null} change the norm of what the layer before adds to the stream
  * @param {Features} features
- * @returns {Source[]}
+ * @returns {{qkv: Source, attention: Source, join: Source | null, output: Source, gateUp: Source, down: Source}}
  */
 export function layerSources(plan, layer, change, features) {
   /** @type {Product["output"]} */
@@ -30,26 +31,26 @@ export function layerSources(plan, layer, change, features) {
     /** @type {Product["input"]} */ input,
     /** @type {Product["output"]} */ output,
   ) => productSource({ name, placed: placeMatrices(matrices).placed, input, output }, features);
-  return [
-    product("qkv", layer.qkv.matrices, normInput(layer.input_norm, change), {
+  const sizes = headSizes(plan, layer);
+  /** @type {Product["input"]} */
+  const parts = { kind: "attention", heads: plan.heads, headSize: plan.head_size, window: layer.window };
+  const joins = hasRoom(parts, layer.output.columns, features);
+  return {
+    qkv: product("qkv", layer.qkv.matrices, normInput(layer.input_norm, change), {
       kind: "store",
       hasBias: layer.qkv.biases.length > 0,
     }),
-    attentionSource(headSizes(plan, layer)),
-    product(
-      "output",
-      [layer.output],
-      { kind: "attention", heads: plan.heads, headSize: plan.head_size, window: layer.window },
-      sum,
-    ),
-    product("gate and up", layer.gate_up.matrices, normInput(layer.mlp_norm, layer.attention_norm), {
+    attention: attentionSource(sizes),
+    join: joins ? null : joinSource(sizes),
+    output: product("output", [layer.output], joins ? parts : { kind: "plain" }, sum),
+    gateUp: product("gate and up", layer.gate_up.matrices, normInput(layer.mlp_norm, layer.attention_norm), {
       kind: "gated",
       activation: plan.activation,
       gate,
       up,
     }),
-    product("down", [layer.down], { kind: "plain" }, sum),
-  ];
+    down: product("down", [layer.down], { kind: "plain" }, sum),
+  };
 }
 
 /** @param {DecoderPlan} plan @param {Layer} layer @returns {HeadSizes} */

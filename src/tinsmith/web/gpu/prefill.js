@@ -32,6 +32,9 @@ export class Prefill {
   /** @type {Step[]} */
   #steps = [];
 
+  /** What the products of `#steps` read of their matrices. @type {GPUBuffer[]} */
+  #shapes = [];
+
   /** @param {Decoder} decoder */
   constructor(decoder) {
     this.decoder = decoder;
@@ -66,6 +69,7 @@ export class Prefill {
   async prepare() {
     const { decoder, own } = this;
     const { plan } = decoder;
+    for (const shape of this.#shapes.splice(0)) decoder.buffers.destroy(shape);
     const embed = await decoder.make(
       embedSource(placeMatrices([plan.embedding.matrix]).placed[0], plan.embedding.scale),
     );
@@ -140,6 +144,7 @@ export class Prefill {
     for (const placed of placeMatrices(matrices).placed) {
       const make = await decoder.make(tileProductSource(placed.matrix.bits));
       const shape = decoder.buffers.of("shape", tileShape(placed, { width, resultAt, adds, hasBias: !!bias }));
+      this.#shapes.push(shape);
       const dispatch = make({ ...buffers, shape, bias: bias ?? this.own.noBias });
       const rows = Math.ceil(placed.matrix.rows / TILE_ROWS);
       this.#steps.push({ dispatch: { ...dispatch, size: [rows, 1] }, tokens: TILE_TOKENS });

@@ -6,7 +6,7 @@
  * @import { Binding, Features } from "./kernels.js"
  */
 
-import { attentionParts, PARTS } from "./attention.js";
+import { attentionParts, PARTS, SHARES_OF_PARTS } from "./attention.js";
 import { MAX_ENDS, reads, STATE, sumOf, writes } from "./kernels.js";
 import { byMatrix, dotFunction, matrixFunctions } from "./weights.js";
 
@@ -14,6 +14,9 @@ export const THREADS = 128;
 
 /** Passes of the head's workgroups, each of which norms its input once. */
 const HEAD_PASSES = 4;
+
+/** A workgroup's memory for other things than its input, in bytes. */
+const OTHER_BYTES = 2048;
 
 /** A token and its logit. */
 export const BEST = "struct Best { value: f32, row: u32 }";
@@ -47,6 +50,18 @@ function lanesFor(blocks, { subgroupLanes }) {
   return subgroupLanes ? Math.min(wanted, subgroupLanes) : Math.min(wanted, 16);
 }
 
+/**
+ * Whether a workgroup's memory has room for its input. At WebGPU's least, 16 KB, it has for 3,584 columns.
+ *
+ * @param {Product["input"]} input
+ * @param {number} columns
+ * @param {Features} features
+ */
+export function hasRoom(input, columns, { workgroupBytes }) {
+  const shares = input.kind === "attention" ? input.heads * PARTS : 0;
+  return 4 * (columns + shares) + OTHER_BYTES <= workgroupBytes;
+}
+
 /** @param {Product} product @param {Features} features @returns {Source} */
 export function productSource(product, features) {
   const { name, placed, input, output } = product;
@@ -55,7 +70,7 @@ export function productSource(product, features) {
   const slots = THREADS / lanes;
   const passes = output.kind === "logits" ? HEAD_PASSES : 1;
   const rows = rowsOf(product);
-  const prologue = PROLOGUES[input.kind](/** @type {any} */ (input), columns);
+  const prologue = PROLOGUES[input.kind](/** @type {any} */ (input), columns, hasRoom(input, columns, features));
   const epilogue = epilogueOf(output, slots);
   const width = output.kind === "gated" ? 2 : 1;
   const code = `
@@ -117,30 +132,38 @@ function reduction(width, lanes, { subgroupLanes }) {
 }
 
 const PROLOGUES = {
-  /** @param {{epsilon: number, post: number | null, keeps: boolean}} input @param {number} columns */
-  norm({ epsilon, post, keeps }, columns) {
+  /**
+   * Without room for the normed input, every lane norms what it reads.
+   *
+   * @param {{epsilon: number, post: number | null, keeps: boolean}} input
+   * @param {number} columns
+   * @param {boolean} fits
+   */
+  norm({ epsilon, post, keeps }, columns, fits) {
     const fours = columns / 4;
     const changed = post !== null;
     const add = `
   var change_squares = 0.0;
   for (var i = thread; i < ${fours}u; i += ${THREADS}u) { change_squares += dot(change[i], change[i]); }
-  let change_scale = inverseSqrt(total_of(thread, change_squares) / ${columns}.0 + ${Number(post)});`;
+  change_scale = inverseSqrt(total_of(thread, change_squares) / ${columns}.0 + ${Number(post)});`;
     const code = `
 ${sumOf(THREADS)}
-var<workgroup> x: array<vec4f, ${fours}>;
-fn x4(i: u32) -> vec4f { return x[i]; }
+var<private> scale: f32;
+${changed ? "var<private> change_scale: f32;" : ""}
+${fits ? `var<workgroup> x: array<vec4f, ${fours}>;` : ""}
+fn value4(i: u32) -> vec4f { return stream_in[i]${changed ? ` + change[i] * change_scale * norms[${fours}u + i]` : ""}; }
+fn x4(i: u32) -> vec4f { return ${fits ? "x[i]" : "value4(i) * scale * norms[i]"}; }
 fn prepare(thread: u32, is_first: bool) {
   ${changed ? add : ""}
   var squares = 0.0;
   for (var i = thread; i < ${fours}u; i += ${THREADS}u) {
-    var value = stream_in[i];
-    ${changed ? `value += change[i] * change_scale * norms[${fours}u + i];` : ""}
+    let value = value4(i);
     ${keeps ? "if (is_first) { stream_out[i] = value; }" : ""}
-    x[i] = value;
+    ${fits ? "x[i] = value;" : ""}
     squares += dot(value, value);
   }
-  let scale = inverseSqrt(total_of(thread, squares) / ${columns}.0 + ${epsilon});
-  for (var i = thread; i < ${fours}u; i += ${THREADS}u) { x[i] = x[i] * scale * norms[i]; }
+  scale = inverseSqrt(total_of(thread, squares) / ${columns}.0 + ${epsilon});
+  ${fits ? `for (var i = thread; i < ${fours}u; i += ${THREADS}u) { x[i] = x[i] * scale * norms[i]; }` : ""}
   workgroupBarrier();
 }`;
     const more = [...(changed ? [reads("change")] : []), ...(keeps ? [writes("stream_out", "array<vec4f>")] : [])];
@@ -151,21 +174,16 @@ fn prepare(thread: u32, is_first: bool) {
   attention({ heads, headSize, window }, columns) {
     const code = `
 ${attentionParts(window)}
+${SHARES_OF_PARTS}
 var<workgroup> x: array<vec4f, ${columns / 4}>;
 var<workgroup> shares_of_parts: array<f32, ${heads * PARTS}>;
 fn x4(i: u32) -> vec4f { return x[i]; }
 fn prepare(thread: u32) {
   let parts = parts_of(state[0].position);
   for (var head = thread; head < ${heads}u; head += ${THREADS}u) {
-    var largest = -3.4e38;
-    for (var part = 0u; part < parts.count; part++) { largest = max(largest, sizes[head * ${PARTS}u + part].x); }
-    var total = 0.0;
+    let span = span_of(head, parts.count);
     for (var part = 0u; part < parts.count; part++) {
-      let size = sizes[head * ${PARTS}u + part];
-      total += size.y * exp(size.x - largest);
-    }
-    for (var part = 0u; part < parts.count; part++) {
-      shares_of_parts[head * ${PARTS}u + part] = exp(sizes[head * ${PARTS}u + part].x - largest) / total;
+      shares_of_parts[head * ${PARTS}u + part] = share_of(head, part, span);
     }
   }
   workgroupBarrier();
