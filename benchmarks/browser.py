@@ -48,7 +48,7 @@ WLLAMA = PAGES / "node_modules" / "@wllama" / "wllama" / "esm"
 PROMPT_TOKENS = {"short": 32, "long": 512}
 NEW_TOKENS: int = 64
 SIDES = {"tinsmith": "bench.html", "stock_q4": "peers/stock.html", "wllama": "peers/wllama.html"}
-PATIENCE_SECONDS = 900
+PATIENCE_SECONDS: float = 900
 
 
 @dataclass(frozen=True, slots=True)

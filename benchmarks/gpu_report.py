@@ -5,28 +5,48 @@ pass, recorded as a CUDA graph), the same without the record, passes of four, Un
 with passes of 4 and of 16. All take the same steps. The first steps compile and are not timed.
 INT4: seconds of the export stage and of its calibration.
 Page: tokens/s and seconds to the first token in Chromium on this GPU, with own kernels and on ONNX Runtime, beside
-wllama's WebGPU and stock Transformers.js.
+wllama's WebGPU and stock Transformers.js, in up to three rounds.
 
-A part that cannot run here is written down with its reason, and the others go on. `--rehearse` does all of it on a
-processor, with few steps and a software adapter, to see that it works. The last line is one JSON object.
+Each part has a budget of seconds. What is still running then is ended. A part or side that cannot run here is written
+down with its reason, and the others go on. `--rehearse` does all of it on a processor, without budgets, on 60
+conversations, with few steps and a software adapter, to see that it works. The last line is one JSON object.
 """
 
 import argparse
 import json
+import math
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import HERE, data_path, environment, fine_tuned, publish, published, run_measured
+from harness import (
+    HERE,
+    SEED,
+    data_path,
+    environment,
+    publish,
+    published,
+    run_measured,
+    seconds_left,
+    time_limit,
+)
 
 import train
 from tinsmith.core.errors import UserError
 
 MODEL = "smollm2-135m-instruct"
 WORK = HERE / ".work" / "gpu"
+BUDGET_SECONDS = {"training": 200, "int4": 150, "page": 110}
+"""7 min 40 s together.
+
+Training prepares for about 30 s, and each of six sides may take 28 s: 24 steps, of which the first 8 compile. INT4 tunes
+a model in about 40 s; on an H100 the export stage then took 90 s, most of it on the processor. A side of the page takes
+about 8 s: loading took 3.7 s there. Twelve of them, in three rounds, fill the page's budget.
+"""
 OURS: dict[str, dict[str, Any]] = {
     "ours": {},
     "ours, not recorded": {"record": False},
@@ -41,6 +61,10 @@ PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "stock Transformers.js": ("peers/stock.html", {}),
 }
 """Page and further options of `load`."""
+_PATIENCE_SECONDS = 3600
+"""For one action of a page, where its part has no budget."""
+_REHEARSED = 60
+"""Conversations of a rehearsal."""
 
 
 def main() -> None:
@@ -49,7 +73,10 @@ def main() -> None:
     report = published("gpu") if arguments.parts else {}
     report["environment"] = environment(arguments.data, train.PACKAGES)
     for name in arguments.parts.split(",") if arguments.parts else parts:
-        report[name] = attempt(lambda part=parts[name]: part(arguments), name)
+        with time_limit(math.inf if arguments.rehearse else BUDGET_SECONDS[name]):
+            started = time.monotonic()
+            report[name] = attempt(lambda part=parts[name]: part(arguments), name)
+            report[name]["part_seconds"] = round(time.monotonic() - started, 1)
     summary = {name: summarized(report[name]) for name in parts if name in report}
     if arguments.rehearse:
         print(json.dumps({"rehearsed": summary}))
@@ -68,12 +95,18 @@ def parsed_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.rehearse:
         arguments.steps, arguments.untimed = 2, 1
+        lines = arguments.data.read_text(encoding="utf-8").splitlines(keepends=True)
+        WORK.mkdir(parents=True, exist_ok=True)
+        arguments.data = WORK / f"{arguments.data.stem}-rehearsal.jsonl"
+        arguments.data.write_text("".join(lines[:_REHEARSED]), encoding="utf-8")
     return arguments
 
 
 def attempt(part: Callable[[], dict], name: str) -> dict:
     """The part's results, or why there are none."""
     try:
+        if not seconds_left():
+            sys.exit("no time was left")
         return part()
     except SystemExit as failed:  # a command's, with the end of its log
         reason = str(failed).strip().splitlines()[-1]
@@ -97,12 +130,6 @@ def training(arguments: argparse.Namespace) -> dict:
         without_checkpointing=True,
     )
     train.prepare(work, MODEL, settings)
-    if arguments.rehearse:
-        for split, count in (("train", 32), ("val", 4)):
-            path = work / "data" / f"{split}.jsonl"
-            path.write_text(
-                "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:count]), encoding="utf-8"
-            )
     plan = train.write_plan(work, settings)
     counts = [sum(len(plan["ids"][index]) for index in step) for step in plan["order"]]
     base = json.loads((work / "settings.json").read_text())
@@ -121,10 +148,28 @@ def training(arguments: argparse.Namespace) -> dict:
     return {"model": MODEL, "tokens_per_step": counts, "untimed_steps": arguments.untimed, "sides": sides}
 
 
+def exported(arguments: argparse.Namespace) -> tuple[Path, float]:
+    """A run with a package and a GGUF file, tuned for one step, and the seconds of its export stage.
+
+    Neither those seconds nor the page's speed depend on how well the model is tuned.
+    """
+    config = WORK / f"{arguments.data.stem}.toml"
+    WORK.mkdir(parents=True, exist_ok=True)
+    config.write_text(
+        f'name = "{arguments.data.stem}"\nseed = {SEED}\n[base]\nmodel = "{MODEL}"\n'
+        f'[data]\npath = "{arguments.data.resolve()}"\n'
+        f'[answers]\nmode = "model"\n[train]\nsteps = 1\n[export]\nrecipe = "mixed"\ngguf = "q4_0"\n'
+    )
+    command = [sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(WORK / "runs")]
+    run_measured([*command, "--to", "merge"], WORK / "merge.log")
+    seconds, _ = run_measured([*command, "--to", "export"], WORK / "export.log")
+    return WORK / "runs" / arguments.data.stem, seconds
+
+
 def int4(arguments: argparse.Namespace) -> dict:
     """Seconds of the export stage and of each recipe."""
-    run, command = fine_tuned(MODEL, arguments.data, 2)
-    seconds, _ = run_measured([*command, "--set", "export.gguf=q4_0", "--to", "export"], WORK / "export.log")
+    shutil.rmtree(WORK / "runs" / arguments.data.stem, ignore_errors=True)
+    run, seconds = exported(arguments)
     recipes = {
         row["id"].removeprefix("export.recipe."): row["value"]
         for line in (run / "measurements.jsonl").read_text().splitlines()
@@ -139,18 +184,19 @@ def page(arguments: argparse.Namespace) -> dict:
     from tinsmith.model.conversations import read_jsonl
     from tinsmith.model.tokens import load_tokenizer
 
-    run, _ = fine_tuned(MODEL, arguments.data, 2)
+    run, _ = exported(arguments)
     package, (gguf,) = run / "export" / "package", (run / "export" / "gguf").glob("*.gguf")
     test = read_jsonl(run / "data" / "test.jsonl")
     words = " ".join(message.content for conversation in test for message in conversation.messages).split()
     sizes = {"short": 32} if arguments.rehearse else {"short": 32, "long": 1024}
     tokenizer = load_tokenizer(package)
     prompts = {name: browser.prompt_of(tokenizer, words, tokens) for name, tokens in sizes.items()}
-    adapter, rounds, browser.NEW_TOKENS = ("software", 1, 4) if arguments.rehearse else ("auto", 3, 256)
+    adapter, rounds, browser.NEW_TOKENS = ("software", 1, 2) if arguments.rehearse else ("auto", 3, 256)
     results: dict[str, list[dict]] = {side: [] for side in PAGES}
     with browser.site(package, gguf) as server:
         for _ in range(rounds):
             for side, (address, options) in PAGES.items():
+                browser.PATIENCE_SECONDS = min(_PATIENCE_SECONDS, seconds_left())
                 call = partial(browser.measured, side, f"{server.origin}/{address}", prompts, 4, adapter, **options)
                 row = attempt(call, side)
                 results[side].append(row)

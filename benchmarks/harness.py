@@ -2,10 +2,14 @@
 
 import importlib.resources
 import json
+import math
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +45,36 @@ def fine_tuned(model: str, data: Path, epochs: int) -> tuple[Path, list[str]]:
     return work / "run", command
 
 
+_deadlines = [math.inf]
+
+
+@contextmanager
+def time_limit(seconds: float) -> Generator[None]:
+    """End what `run_measured` runs in this block once `seconds` have passed."""
+    _deadlines.append(min(_deadlines[-1], time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _deadlines.pop()
+
+
+def seconds_left() -> float:
+    """Seconds until the innermost `time_limit` ends, at least 0; infinite outside of any."""
+    return max(0.0, _deadlines[-1] - time.monotonic())
+
+
 def run_measured(command: list[str], log: Path) -> tuple[float, int]:
     """Run a command with its output in `log`. Returns its seconds and its peak resident memory in bytes."""
-    started = time.monotonic()
+    started, limit = time.monotonic(), seconds_left()
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        timer = threading.Timer(min(limit, threading.TIMEOUT_MAX), process.kill)
+        timer.start()
         _, status, usage = os.wait4(process.pid, 0)
+        timer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
+    if time.monotonic() - started >= limit:
+        sys.exit(f"its time was over after {limit:.0f} s")
     if process.returncode:
         sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{log.read_text()[-3000:]}")
     return time.monotonic() - started, usage.ru_maxrss * 1024

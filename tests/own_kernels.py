@@ -19,7 +19,7 @@ from tinsmith.model.package_format import DECODER_PLAN_FILE
 
 MAX_ERROR = 1e-6
 """Squared differences of logits over their variance."""
-SECONDS = 600
+SECONDS = 1800
 WEBGPU_BYTES = 16384
 """A workgroup's memory on every adapter, and on a device that asks for no more."""
 PATHS = {"plain": (0, WEBGPU_BYTES), "subgroups": (4, WEBGPU_BYTES), "little memory": (4, 0)}

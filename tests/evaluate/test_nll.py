@@ -84,7 +84,7 @@ def test_raw_sums_count_content_and_end_tokens(line, tokenizer):
     )
     assert content_bytes(conversation, tokenizer) == 5 + 2
     tokens = tokenizer.encode(conversation)
-    (score,) = score_conversations(lambda item: 3.0, [conversation], [tokens], tokenizer, "x")
+    (score,) = score_conversations([3.0], [conversation], [tokens], tokenizer, "x")
     assert (score.id, score.category) == ("c", "x")
     content = [tokenizer.tokenizer(text)["input_ids"] for text in ("caf\u00e9", "ok")]
     assert score.tokens == sum(map(len, content)) + 2
@@ -95,7 +95,7 @@ def test_broken_model_is_named(tokenizer):
     conversation = tiny_conversations(1)[0]
     tokens = Tokens("c0", (1, 2), (False, True))
     with pytest.raises(ArtifactError, match=r"^int4 on test: .* conversation c0 is nan$") as caught:
-        score_conversations(lambda item: math.nan, [conversation], [tokens], tokenizer, "int4 on test")
+        score_conversations([math.nan], [conversation], [tokens], tokenizer, "int4 on test")
     assert caught.value.hint == "The model's weights are broken; rerun the stage that wrote them with --force."
 
 

@@ -10,8 +10,9 @@ from tinsmith.export import gptq
 from tinsmith.export.blocks import block_steps, integers_of, nibbles_of, round_to_nearest, to_integers, unpack
 from tinsmith.export.calibrate import EMBEDDING, HEAD, calibrate, make_guide, round_all
 from tinsmith.export.gptq import corrected, prepare, quantize_matrix
-from tinsmith.export.models import frozen_model
+from tinsmith.export.models import conversation_losses, frozen_model
 from tinsmith.model.packed.packing import make_pack
+from tinsmith.model.packed.passes import Passes
 from tinsmith.model.tokens import load_tokenizer
 from tiny import FAMILIES, build_tiny, tiny_conversations
 
@@ -157,7 +158,7 @@ def test_row_weights_of_several_passes_lie_at_the_rows_of_the_whole_pack(case, m
     model = frozen_model(folder, CPU)
     whole = make_guide(model, conversations)
     alone = {tokens.ids: make_guide(model, [tokens]) for tokens in conversations}
-    monkeypatch.setattr("tinsmith.export.calibrate._rows_at_once", lambda config: 80)
+    monkeypatch.setattr("tinsmith.export.calibrate.passes_on", lambda *_: Passes(conversations=99, rows=80))
     guide = make_guide(model, conversations)
     for one in (whole, guide):
         torch.testing.assert_close(
@@ -179,6 +180,31 @@ def test_row_weights_of_several_passes_lie_at_the_rows_of_the_whole_pack(case, m
         else:
             expected = torch.cat([alone[ids].row_weights[name] for ids in sorted(alone)])
             torch.testing.assert_close(weights, expected, rtol=1e-3, atol=1e-5 * expected.max().item())
+
+
+def test_packs_that_are_filled_up_for_a_gpu_leave_the_guide_as_it_is(case, monkeypatch):
+    folder, conversations = case
+    model = frozen_model(folder, CPU)
+    guide = make_guide(model, conversations)
+    monkeypatch.setattr("tinsmith.export.calibrate.passes_on", lambda *_: Passes(99, rows=80, is_filled=True))
+    filled = make_guide(model, conversations)
+    assert filled.pack.ids.tolist() == guide.pack.ids.tolist()
+    torch.testing.assert_close(filled.finals, guide.finals, rtol=1e-4, atol=1e-5)
+    for name, weights in guide.row_weights.items():
+        if len(weights) != guide.pack.rows:  # rows that several passes share get a part of their weight in each
+            torch.testing.assert_close(filled.row_weights[name], weights, rtol=1e-3, atol=1e-5 * weights.max().item())
+    assert filled.losses == pytest.approx(guide.losses, rel=1e-3)
+
+
+def test_losses_of_conversations_are_the_same_in_the_passes_of_a_gpu(case, monkeypatch):
+    folder, conversations = case
+    model = frozen_model(folder, CPU)
+    losses = conversation_losses(model, conversations)
+    packs = []
+    monkeypatch.setattr("tinsmith.export.models.make_pack", lambda *given: packs.append(make_pack(*given)) or packs[-1])
+    monkeypatch.setattr("tinsmith.export.models.passes_on", lambda *_: Passes(99, rows=99_999, is_filled=True))
+    assert conversation_losses(model, conversations) == pytest.approx(losses, rel=1e-5)
+    assert len(packs) == 1 < len(conversations)
 
 
 def test_every_matrix_is_calibrated_and_the_model_ends_with_what_ships(case, monkeypatch):

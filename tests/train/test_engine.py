@@ -7,8 +7,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from tinsmith.model.packed import loss
+from tinsmith.model.padding import padded
 from tinsmith.model.tokens import load_tokenizer
-from tinsmith.train.batching import padded
 from tinsmith.train.engine import batch_loss_sum
 from tiny import tiny_conversations
 

@@ -33,7 +33,7 @@ def machine(monkeypatch):
     def make(used=0, free=0, total=0):
         monkeypatch.setattr(memory, "used_memory_bytes", lambda _: int(used))
         monkeypatch.setattr(memory, "free_memory_bytes", lambda _: int(free))
-        monkeypatch.setattr(memory, "device_memory_bytes", lambda _: int(total))
+        monkeypatch.setattr("tinsmith.model.memory.device_memory_bytes", lambda _: int(total))
 
     return make
 

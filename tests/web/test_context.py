@@ -48,7 +48,8 @@ def opened(request, runtime, tmp_path_factory):
         page = browser.open(f"{server.origin}/bench.html")
         page.wait_for("!!globalThis.bench")
         ready = page.evaluate(f"bench.load({json.dumps({'modelUrl': './model/', 'device': device})})", 120)
-        assert ready["device"] == device
+        engine = "own" if device == "webgpu" else "onnxruntime"
+        assert (ready["device"], ready["engine"]) == (device, engine)
         yield Opened(page, package, ready)
 
 
@@ -155,7 +156,7 @@ def test_a_request_that_waits_is_stopped_too_and_a_later_one_is_not(opened):
 
 READING = """import("./client.js").then(async ({ ModelClient }) => {
   const client = new ModelClient();
-  await client.ask({ type: "load", modelUrl: "./model/", device: "wasm" });
+  await client.ask({ type: "load", modelUrl: "./model/", device: "DEVICE" });
   const messages = [{ role: "user", content: "tea ".repeat(TIMES) }];
   const request = { type: "generate", messages, maxNewTokens: 8, minNewTokens: 8 };
   const heard = [];
@@ -170,9 +171,8 @@ READING = """import("./client.js").then(async ({ ModelClient }) => {
 
 
 def test_a_stop_is_heard_while_a_long_prompt_is_read(opened):
-    if opened.ready["device"] != "wasm":
-        pytest.skip("GPUs read a prompt at once")
-    result = opened.page.evaluate(READING.replace("TIMES", str(opened.ready["contextTokens"] // 2 + 60)), 120)
+    reading = READING.replace("DEVICE", opened.ready["device"])
+    result = opened.page.evaluate(reading.replace("TIMES", str(opened.ready["contextTokens"] // 2 + 60)), 120)
     stopped, again, fresh = result["stopped"], result["again"], result["fresh"]
     assert stopped["promptTokens"] > 256 and stopped["stopped"] == "request"
     assert stopped["tokenIds"] == stopped["times"] == result["heard"] == [] and stopped["text"] == ""

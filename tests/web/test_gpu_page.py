@@ -1,4 +1,4 @@
-"""The chat page on its own kernels when the GPU is lost: the processor answers, and the page says so."""
+"""The chat page on its own kernels: a stop is honoured at once, and when the GPU is lost the processor answers."""
 
 from collections.abc import Callable
 
@@ -34,6 +34,8 @@ const lose = () => devices.forEach((device) => device.destroy());
 new BroadcastChannel("lose").addEventListener("message", lose);
 const atThirdToken = {
   "Lose it in the answer": lose,
+  // A message of the page arrives while the worker waits for the GPU.
+  "Stop the answer": () => setTimeout(() => self.dispatchEvent(new MessageEvent("message", { data: { type: "stop" } }))),
   "Wait in the answer": () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000),
 };
 let answer = { question: "", id: 0, tokens: 0 };
@@ -70,6 +72,12 @@ def crash_in_the_answer(browser: Browser, page: Page) -> None:
     browser.call("Browser.crashGpuProcess", {})
 
 
+def measured(page: Page) -> tuple[int, bool]:
+    """Tokens of the last answer, and whether it was stopped."""
+    line = page.evaluate("document.querySelector('.turn:last-child .measure').textContent")
+    return int(line.split()[0]), line.endswith("stopped")
+
+
 @pytest.mark.parametrize(
     "lose",
     [
@@ -96,7 +104,9 @@ def test_after_the_gpu_is_lost_the_question_and_the_next_are_answered(
         page.wait_for(READY, 120)
         assert "WebGPU" in page.evaluate("document.getElementById('facts').textContent")
         assert page.evaluate("document.getElementById('fallback').textContent") == ""
-        ask(page, "What?")
+        ask(page, "Stop the answer")
+        tokens, is_stopped = measured(page)
+        assert 3 <= tokens <= 3 + 2 and is_stopped
         lose(browser, page)
         page.wait_for(f"{MEASURED} === 2", 120)
         assert "WASM" in page.evaluate("document.getElementById('facts').textContent")

@@ -1,16 +1,18 @@
 """Score every model on the same tokens and let it answer the same questions."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tinsmith.evaluate.generate import onnx_answers
 from tinsmith.evaluate.inputs import SPLITS, Inputs
-from tinsmith.evaluate.nll import Scorer, load_torch, onnx_scorer, score_conversations, torch_scorer, write_scores
+from tinsmith.evaluate.nll import load_torch, onnx_scorer, score_conversations, torch_nlls, write_scores
 from tinsmith.evaluate.recite import MAX_NEW_TOKENS as RECITAL_TOKENS
 from tinsmith.model.generation import Answer, torch_answers
 from tinsmith.model.onnx_decoder import OnnxDecoder, load_onnx
 from tinsmith.model.package_format import FLOAT32, MEASURED_GRAPHS
+from tinsmith.model.tokens import Tokens
 
 
 def run_models(
@@ -28,7 +30,7 @@ def run_models(
     answers = {}
     for name, model_dir in (("base", base_dir / "model"), ("tuned", merge_dir / "model")):
         model = load_torch(model_dir)
-        _score(inputs, torch_scorer(model), name, out_dir)
+        _score(inputs, partial(torch_nlls, model), name, out_dir)
         answers[name] = torch_answers(model, inputs.tokenizer, prompts, inputs.max_new_tokens, f"{name} answers")
         answers[f"recited.{name}"] = torch_answers(
             model, inputs.tokenizer, inputs.recital_prompts, RECITAL_TOKENS, f"{name} private values"
@@ -39,17 +41,23 @@ def run_models(
         if graph is not FLOAT32 and not (package_dir / graph.file).exists():
             continue
         decoder = load_onnx(package_dir / graph.file, threads=torch.get_num_threads())
-        _score(inputs, onnx_scorer(decoder), name, out_dir, SPLITS if graph is FLOAT32 else ("test",))
+        _score(inputs, partial(map, onnx_scorer(decoder)), name, out_dir, SPLITS if graph is FLOAT32 else ("test",))
         if graph is FLOAT32:
             answers |= _int4_answers(inputs, decoder, prompts)
         del decoder
     return answers
 
 
-def _score(inputs: Inputs, scorer: Scorer, model: str, out_dir: Path, splits: Sequence[str] = SPLITS) -> None:
+def _score(
+    inputs: Inputs,
+    nlls_of: Callable[[Sequence[Tokens]], Iterable[float]],
+    model: str,
+    out_dir: Path,
+    splits: Sequence[str] = SPLITS,
+) -> None:
     for split in splits:
-        label = f"{model} on {split}"
-        scores = score_conversations(scorer, inputs.conversations[split], inputs.tokens[split], inputs.tokenizer, label)
+        tokens, label = inputs.tokens[split], f"{model} on {split}"
+        scores = score_conversations(nlls_of(tokens), inputs.conversations[split], tokens, inputs.tokenizer, label)
         write_scores(out_dir / "nll" / f"{split}.{model}.jsonl", scores)
 
 

@@ -27,14 +27,15 @@ from tinsmith.model.packed.attention import Allocate
 from tinsmith.model.packed.decoder import PackedDecoder
 from tinsmith.model.packed.loss import head_loss_sum
 from tinsmith.model.packed.operations import Frozen
-from tinsmith.model.packed.packing import Pack, make_pack, pack_groups
+from tinsmith.model.packed.packing import Pack, make_pack
+from tinsmith.model.packed.passes import Passes, passes_on
 from tinsmith.model.tokens import Tokens
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 
 _MAX_BACKWARD_BYTES = 2_000_000_000
-"""Bytes that a forward pass may store for its backward pass, unless `_MIN_ROWS` rows need more."""
+"""Bytes that a forward pass may store for its backward pass on a processor, unless `_MIN_ROWS` rows need more."""
 _MIN_ROWS = 1024
 
 _BEFORE_ATTENTION = ("q_proj.weight", "k_proj.weight", "v_proj.weight")
@@ -96,21 +97,24 @@ def make_guide(model: Any, conversations: Sequence[Tokens]) -> Guide:
     row_weights: dict[str, torch.Tensor] = {}
     energies: dict[str, torch.Tensor] = {}
     finals, done = [], 0
-    groups = pack_groups(conversations, range(len(conversations)), len(conversations), _rows_at_once(model.config))
-    for group in tqdm(groups, desc="gradients", unit="pass", dynamic_ncols=True):
+    passes = _passes(model.config, device, len(conversations))
+    for group in tqdm(passes.groups(conversations), desc="gradients", unit="pass", dynamic_ncols=True):
         pack = make_pack([conversations[index] for index in group], device)
-        states = decoder.hidden(pack)
-        head_loss_sum(states, decoder.head, pack.targets).backward()
+        computed = passes.filled(pack)
+        states = decoder.hidden(computed)
+        head_loss_sum(states, decoder.head, computed.targets).backward()
         # Groups and packs order conversations alike, so these are the next ones in the whole pack.
-        rows, targets = torch.empty(pack.rows, dtype=torch.long), torch.arange(len(states)) + sum(map(len, finals))
+        rows = torch.empty(pack.rows, dtype=torch.long)
+        targets = torch.arange(len(pack.targets)) + sum(map(len, finals))
         for index in range(len(pack.paths)):
             rows[pack.rows_of(index)] = torch.tensor(whole.rows_of(done + index))
         done += len(pack.paths)
-        finals.append(states.detach())
+        finals.append(states.detach()[: len(targets)])
         for name, (square, energy) in sums_by_name.items():
             has_target_rows = name.startswith(last) and not name.endswith(_BEFORE_ATTENTION)
             indices, size = (targets, len(whole.targets)) if has_target_rows else (rows, whole.rows)
-            row_weights.setdefault(name, torch.zeros(size, device=device)).index_add_(0, indices.to(device), square)
+            weights = row_weights.setdefault(name, torch.zeros(size, device=device))
+            weights.index_add_(0, indices.to(device), square[: len(indices)])
             energies[name] = energies.get(name, 0) + energy
         if device.type == "cpu":
             return_freed_memory()
@@ -128,10 +132,11 @@ def _rounding_loss(weight: torch.Tensor, energy: torch.Tensor) -> float:
     return (step_sizes(weight).square().sum(0) @ energy.reshape(-1, BLOCK_SIZE).sum(-1) / 12).item()
 
 
-def _rows_at_once(config: Any) -> int:
-    """Rows of one pass with gradients, limited by the memory that its backward pass needs."""
+def _passes(config: Any, device: torch.device, conversations: int) -> Passes:
+    """Passes with gradients, limited by the memory that their backward passes need."""
     row_bytes = 2 * config.num_hidden_layers * (5 * config.hidden_size + 2 * config.intermediate_size)
-    return max(_MIN_ROWS, _MAX_BACKWARD_BYTES // row_bytes)
+    on_cpu = Passes(conversations, max(_MIN_ROWS, _MAX_BACKWARD_BYTES // row_bytes))
+    return passes_on(device, on_cpu, row_bytes)
 
 
 @torch.no_grad()

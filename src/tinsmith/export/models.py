@@ -13,18 +13,17 @@ from tqdm import tqdm
 from tinsmith.core.device import Device, return_freed_memory
 from tinsmith.export.calibrate import Quantized
 from tinsmith.export.decoder_nodes import Weights
+from tinsmith.model.families import decoder_of
 from tinsmith.model.load import load_model
+from tinsmith.model.memory import working_bytes
 from tinsmith.model.packed.decoder import PackedDecoder
 from tinsmith.model.packed.loss import head_loss_sum
 from tinsmith.model.packed.operations import Frozen
-from tinsmith.model.packed.packing import make_pack, pack_groups
+from tinsmith.model.packed.packing import make_pack
+from tinsmith.model.packed.passes import Passes, passes_on
 from tinsmith.model.tokens import Tokens
 
-_BATCH_SIZE = 4
-"""Conversations in one forward pass."""
-
-_MAX_ROWS = 4096
-"""Rows of one pass, unless a single conversation has more."""
+_ON_CPU = Passes(conversations=4, rows=4096)
 
 
 class StoredWeights:
@@ -74,11 +73,12 @@ def frozen_model(model_dir: Path, device: Device) -> Any:
 def conversation_losses(model: Any, conversations: Sequence[Tokens]) -> list[float]:
     """Summed negative log-likelihood of each conversation's supervised tokens, in nats."""
     decoder = PackedDecoder(model, Frozen.of)
+    row_bytes = working_bytes(decoder_of(model.config), decoder.head.dtype.itemsize)
+    passes = passes_on(decoder.head.device, _ON_CPU, row_bytes)
     losses: dict[int, float] = {}
-    groups = pack_groups(conversations, range(len(conversations)), _BATCH_SIZE, _MAX_ROWS)
-    for group in tqdm(groups, desc="validation", unit="pass", dynamic_ncols=True):
+    for group in tqdm(passes.groups(conversations), desc="validation", unit="pass", dynamic_ncols=True):
         pack = make_pack([conversations[index] for index in group], decoder.head.device)
-        states = decoder.hidden(pack).split(pack.supervised)
+        states = decoder.hidden(passes.filled(pack))[: len(pack.targets)].split(pack.supervised)
         for index, own, targets in zip(group, states, pack.targets.split(pack.supervised), strict=True):
             losses[index] = head_loss_sum(own, decoder.head, targets).item()
         if decoder.head.device.type == "cpu":

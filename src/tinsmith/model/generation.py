@@ -6,10 +6,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tinsmith.model.families import decoder_of
+from tinsmith.model.memory import rows_in_memory, working_bytes
 from tinsmith.model.tokens import ChatTokenizer
 
 _BATCH = 24
-"""Prompts decoded together. A step for 24 takes seven times as long as a step for one."""
+"""Prompts decoded together on a processor. A step for 24 takes seven times as long as a step for one."""
+
+_MAX_BATCH_ON_GPU = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,10 @@ def torch_answers(
     )
     answers: dict[int, Answer] = {}
     by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    batch_size = _batch_size(model, max(map(len, prompts), default=0) + max_new_tokens)
     with tqdm(total=len(prompts), desc=label, unit="answer") as progress:
-        for start in range(0, len(prompts), _BATCH):
-            indices = by_length[start : start + _BATCH]
+        for start in range(0, len(prompts), batch_size):
+            indices = by_length[start : start + batch_size]
             longest = max(len(prompts[index]) for index in indices)
             ids = torch.full((len(indices), longest), pad)  # (B, T)
             attention = torch.zeros_like(ids)
@@ -68,6 +73,16 @@ def torch_answers(
                 answers[index] = decoded_answer(tokenizer, new)
             progress.update(len(indices))
     return [answers[index] for index in range(len(prompts))]
+
+
+def _batch_size(model: Any, tokens: int) -> int:
+    """Prompts to decode together, each of up to `tokens` with its answer: on a GPU as many as fit into its memory."""
+    if model.device.type == "cpu":
+        return _BATCH
+    shape, itemsize = decoder_of(model.config), model.dtype.itemsize
+    cache_bytes = 2 * shape.layers * shape.kv_heads * shape.head_dim * itemsize
+    rows = rows_in_memory(model.device, cache_bytes + working_bytes(shape, itemsize))
+    return min(_MAX_BATCH_ON_GPU, max(1, rows // tokens))
 
 
 def decoded_answer(tokenizer: ChatTokenizer, new: Sequence[int]) -> Answer:

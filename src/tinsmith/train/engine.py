@@ -10,8 +10,8 @@ from tinsmith.core.device import return_freed_memory
 from tinsmith.model.packed.decoder import PackedDecoder
 from tinsmith.model.packed.loss import head_loss_sum, pack_loss_sum
 from tinsmith.model.packed.packing import make_pack, pack_groups
+from tinsmith.model.padding import padded, padded_groups
 from tinsmith.model.tokens import Tokens
-from tinsmith.train.batching import padded, padded_groups
 
 
 class Engine(Protocol):

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from tinsmith.core.config import TrainConfig
-from tinsmith.core.device import Device, device_memory_bytes, free_memory_bytes, used_memory_bytes
+from tinsmith.core.device import Device, free_memory_bytes, used_memory_bytes
 from tinsmith.model.families import Decoder
-
-_MIN_ROWS = 256
+from tinsmith.model.memory import rows_in_memory, working_bytes
 
 _OPTIMIZER_BYTES = 20
 """Per adapter weight: master copy, gradient and two moments in float32, the model's copy, and its gradient."""
@@ -47,8 +46,8 @@ def rows_per_pass(shape: Decoder, lora_rank: int, compute: Device) -> int:
 
     The limit comes from total memory, not from free memory, so that a resumed run splits its steps the same way.
     """
-    per_row = _working_bytes(shape, compute) + _kept_bytes(shape, lora_rank, compute, shape.layers)
-    return max(_MIN_ROWS, device_memory_bytes(compute.device) // 4 // per_row)
+    per_row = working_bytes(shape, compute.dtype.itemsize) + _kept_bytes(shape, lora_rank, compute, shape.layers)
+    return rows_in_memory(compute.device, per_row)
 
 
 def plan_memory(shape: Decoder, rows: int, adapter_weights: int, config: TrainConfig, compute: Device) -> MemoryPlan:
@@ -58,7 +57,10 @@ def plan_memory(shape: Decoder, rows: int, adapter_weights: int, config: TrainCo
     """
     used, free = used_memory_bytes(compute.device), free_memory_bytes(compute.device)
     fixed = (
-        used + adapter_weights * _OPTIMIZER_BYTES + _head_bytes(shape, compute) + rows * _working_bytes(shape, compute)
+        used
+        + adapter_weights * _OPTIMIZER_BYTES
+        + _head_bytes(shape, compute)
+        + rows * working_bytes(shape, compute.dtype.itemsize)
     )
     fixed += _RUNTIME_BYTES[compute.device.type]
     choices = {"auto": range(shape.layers + 1), "always": [shape.layers], "never": [0]}
@@ -84,13 +86,6 @@ def _layer_values(shape: Decoder, lora_rank: int) -> int:
     keys_values = 2 * shape.kv_heads * shape.head_dim
     streams = 2 + 2 * shape.has_post_norms
     return streams * shape.hidden_size + 2 * heads + keys_values + 2 * shape.intermediate_size + 7 * lora_rank
-
-
-def _working_bytes(shape: Decoder, compute: Device) -> int:
-    """Peak temporary bytes per row inside a layer: the backward pass of an MLP plus that of attention."""
-    mlp = 5 * shape.intermediate_size * compute.dtype.itemsize + 3 * shape.hidden_size * 4
-    attention = 4 * (shape.heads + 2 * shape.kv_heads) * shape.head_dim * 4
-    return mlp + attention
 
 
 def _head_bytes(shape: Decoder, compute: Device) -> int:
