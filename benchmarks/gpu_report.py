@@ -43,9 +43,9 @@ WORK = HERE / ".work" / "gpu"
 BUDGET_SECONDS = {"training": 200, "int4": 150, "page": 110}
 """7 min 40 s together.
 
-Training prepares for about 30 s; each of six sides then takes 24 steps, and the first ones compile. INT4 tunes a model in
-about 40 s; on an H100 the export stage took 90 s, most of it on the processor. In each of three rounds, two sides of the
-page decode 384 tokens at about 35 a second and load in 4 s, as measured there; the other two are faster.
+Training prepares for about 30 s; each of six sides then takes 24 steps, and the first ones compile. INT4 tunes a model
+in about 40 s; on an H100 the export stage took 90 s, most of it on the processor. In each of three rounds, two sides of
+the page decode 384 tokens at about 35 a second and load in 4 s, as measured there; the other two are faster.
 """
 OURS: dict[str, dict[str, Any]] = {
     "ours": {},
