@@ -23,7 +23,9 @@ async ({ plan, ids, grownAt }) => {
   const read = await engine.read(ids.slice(0, grownAt), 0, async () => true);
   await engine.read(ids.slice(read, grownAt), read);
   logits.push([...(await engine.logitsAfterPrompt())]);
-  await engine.read(ids.slice(grownAt, -1), grownAt); // past the cache's first size
+  // The cache grows between the prompt and its answer, which the rest of the prompt writes over.
+  const answer = await engine.generate({ position: grownAt, count: 512 - grownAt + 8, ends: [] });
+  await engine.read(ids.slice(grownAt, -1), grownAt);
   logits.push([...(await engine.logitsAfterPrompt())]);
   logits.push([...(await engine.logitsAfter(ids.at(-1), ids.length - 1))]);
   for (const tokens of [ids.length, 1025, 4096]) {
@@ -34,18 +36,19 @@ async ({ plan, ids, grownAt }) => {
   logits.push([...(await engine.logitsAfter(ids.at(-1), ids.length - 1))]);
   const tooLong = await engine.read([1], 4096).catch(({ message }) => message);
   engine.destroy();
-  return { read, logits, sizes, capacities, tooLong, left: decoder.buffers.bytes };
+  return { read, logits, answer, sizes, capacities, tooLong, left: decoder.buffers.bytes };
 }
 """
 
 
 def test_long_prompts_are_read_in_pieces_and_the_cache_grows_with_its_content(opened: Opened):
-    ids, grown_at = opened.ids(601), 300
+    ids, grown_at = opened.ids(601), 500
     result = opened.run(LONG, ids=ids, grownAt=grown_at)
     assert result["read"] == 256  # the stop came between pieces
     sequence = opened.decoder.start()
     expected = [sequence.feed(part, 1) for part in (ids[:grown_at], ids[grown_at:-1], ids[-1:])]
     assert error(result["logits"], np.concatenate([*expected, expected[-1]])) <= MAX_ERROR
+    assert result["answer"] == opened.greedy(ids[:grown_at], 512 - grown_at + 8)
     assert result["capacities"] == [512, 1024, 2048, 4096]
     plan = opened.plan
     floats_per_token = 2 * len(plan["layers"]) * plan["kv_heads"] * plan["head_size"]
@@ -53,6 +56,27 @@ def test_long_prompts_are_read_in_pieces_and_the_cache_grows_with_its_content(op
     capacities, sizes = np.array(result["capacities"]), np.array(result["sizes"])
     assert (np.diff(sizes) == 4 * floats_per_token * np.diff(capacities)).all()  # nothing else stays behind
     assert result["tooLong"] == "The context has 4096 tokens; 4097 are needed." and result["left"] == 0
+
+
+LONGEST = """
+async ({ plan, ids }) => {
+  const engine = await createEngine(plan);
+  await engine.read(ids.slice(0, -1), 0);
+  const logits = [[...(await engine.logitsAfterPrompt())], [...(await engine.logitsAfter(ids.at(-1), ids.length - 1))]];
+  engine.destroy();
+  return logits;
+}
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_the_last_token_of_the_longest_conversation(kind, tmp_path_factory):
+    with opened_package(tiny_run(kind, tmp_path_factory) / "export/package", *PATHS["subgroups"]) as opened:
+        ids = opened.ids(4096)
+        difference = error(opened.run(LONGEST, ids=ids), opened.logits(ids, 4095))
+    print(f"{kind}, 4,096 tokens: {difference:.1e}")
+    assert difference <= MAX_ERROR
 
 
 STOPPED = """
