@@ -30,12 +30,13 @@ GPUAdapter.prototype.requestDevice = async function (options) {
   devices.push(await requestDevice.call(this, options));
   return devices.at(-1);
 };
+const stop = () => self.dispatchEvent(new MessageEvent("message", { data: { type: "stop" } }));
 const lose = () => devices.forEach((device) => device.destroy());
 new BroadcastChannel("lose").addEventListener("message", lose);
 const atThirdToken = {
   "Lose it in the answer": lose,
   // A message of the page arrives while the worker waits for the GPU.
-  "Stop the answer": () => setTimeout(() => self.dispatchEvent(new MessageEvent("message", { data: { type: "stop" } }))),
+  "Stop the answer": () => setTimeout(stop),
   "Wait in the answer": () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000),
 };
 let answer = { question: "", id: 0, tokens: 0 };
