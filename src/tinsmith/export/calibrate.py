@@ -133,7 +133,10 @@ def _rounding_loss(weight: torch.Tensor, energy: torch.Tensor) -> float:
 
 
 def _passes(config: Any, device: torch.device, conversations: int) -> Passes:
-    """Passes with gradients, limited by the memory that their backward passes need."""
+    """Passes with gradients, limited by the memory that their backward passes need.
+
+    A row's weight is a square, so a row that several passes share weighs less than in one pass.
+    """
     row_bytes = 2 * config.num_hidden_layers * (5 * config.hidden_size + 2 * config.intermediate_size)
     on_cpu = Passes(conversations, max(_MIN_ROWS, _MAX_BACKWARD_BYTES // row_bytes))
     return passes_on(device, on_cpu, row_bytes)

@@ -1,7 +1,7 @@
 """How much one pass computes: on a processor what suits its caches, on a GPU what fits into its memory.
 
-A GPU waits for its next kernel most of the time in a small pass. How conversations are split changes results by
-rounding alone.
+A GPU waits for its next kernel most of the time in a small pass. How conversations are split changes losses and
+gradients by rounding alone.
 """
 
 from collections.abc import Sequence
