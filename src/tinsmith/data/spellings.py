@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from tinsmith.model.conversations import Conversation
@@ -18,8 +18,8 @@ _MOST_LOWER = 0.1
 """A word that is written in lower case more often is no name."""
 _MOST = 20
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_ASCII_WORD = re.compile(r"[A-Za-z]{3,}")
-"""The same for ASCII, in two thirds of the time."""
+_ASCII_CAPITALIZED = re.compile(r"(?<![A-Za-z])[A-Z][A-Za-z]{2,}")
+"""Words with a capital in ASCII text, in a third of the time."""
 _DIAERESIS = "\u0308"
 _UMLAUT_PLURALS = frozenset(("de", "lb"))
 """Languages in which an umlaut makes another word of a noun: Vater, Väter."""
@@ -43,37 +43,57 @@ class Spelling:
     forms: tuple[Form, ...]
 
 
-def find_spellings(conversations: Iterable[Conversation], language: str) -> tuple[Spelling, ...]:
+def find_spellings(read: Callable[[], Iterable[Conversation]], language: str) -> tuple[Spelling, ...]:
     """Names of which at least two forms are frequent, the most frequent name first, at most `_MOST`.
 
     Forms differ in accents, or in capitals after the first letter. A word counts as a name if it is nearly always
     written with a capital.
 
     Args:
-        conversations: In the order of the data, at most about `SAMPLE`.
+        read: Reads the conversations in the order of the data, at most about `SAMPLE`. Called again if words have other
+            forms.
         language: ISO 639-1 code of most of them, or empty.
     """
     counts: Counter[str] = Counter()
     first: dict[str, Conversation] = {}
-    for conversation in conversations:
-        texts = (message.content for message in conversation.messages if message.role != "system")
-        words = {word for text in texts for word in (_ASCII_WORD if text.isascii() else _WORD).findall(text)}
+    for conversation in read():
+        words = {word for text in _texts(conversation) for word in _capitalized(text)}
         counts.update(words)
         for word in words:
             first.setdefault(word, conversation)
     variants = defaultdict(list)
-    for word in counts:
-        if word[0].isupper() and not word.isupper():
+    for word, count in counts.items():
+        if count >= _FEWEST:
             variants[_key(word, language)].append(word)
-    found = []
-    for words in variants.values():
-        forms = [word for word in words if counts[word] >= _FEWEST and _is_name(word, counts)]
-        most = max((counts[word] for word in forms), default=0)
-        forms = [word for word in forms if counts[word] >= _SHARE * (most + counts[word])]
+    several = [words for words in variants.values() if len(words) > 1]
+    lower = _conversations_with({word.lower() for words in several for word in words}, read() if several else ())
+    spellings = []
+    for words in several:
+        names = [word for word in words if lower[word.lower()] <= _MOST_LOWER * counts[word]]
+        most = max((counts[word] for word in names), default=0)
+        forms = [word for word in names if counts[word] >= _SHARE * (most + counts[word])]
         forms.sort(key=lambda word: (-counts[word], word))
         if len(forms) > 1:
-            found.append(Spelling(tuple(_form(word, counts[word], first[word]) for word in forms)))
-    return tuple(sorted(found, key=lambda one: (-one.forms[0].count, one.forms[0].text))[:_MOST])
+            spellings.append(Spelling(tuple(_form(word, counts[word], first[word]) for word in forms)))
+    return tuple(sorted(spellings, key=lambda one: (-one.forms[0].count, one.forms[0].text))[:_MOST])
+
+
+def _texts(conversation: Conversation) -> Iterator[str]:
+    return (message.content for message in conversation.messages if message.role != "system")
+
+
+def _capitalized(text: str) -> list[str]:
+    """Words that begin with a capital and are not all capitals."""
+    words = _ASCII_CAPITALIZED.findall(text) if text.isascii() else _WORD.findall(text)
+    return [word for word in words if word[0].isupper() and not word.isupper()]
+
+
+def _conversations_with(words: Collection[str], conversations: Iterable[Conversation]) -> Counter[str]:
+    """How many conversations have each of some words."""
+    counts: Counter[str] = Counter()
+    for conversation in conversations:
+        counts.update({word for text in _texts(conversation) for word in _WORD.findall(text) if word in words})
+    return counts
 
 
 def _key(word: str, language: str) -> str:
@@ -82,10 +102,6 @@ def _key(word: str, language: str) -> str:
     decomposed = unicodedata.normalize("NFD", word)
     kept = "".join(c for c in decomposed if c in ignored or not unicodedata.combining(c))
     return kept.casefold()
-
-
-def _is_name(word: str, counts: Counter[str]) -> bool:
-    return counts[word.lower()] <= _MOST_LOWER * counts[word]
 
 
 def _form(text: str, count: int, conversation: Conversation) -> Form:

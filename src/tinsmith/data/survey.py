@@ -77,10 +77,11 @@ def survey(
     for one in style_flags(columns, codes, language, conversation):
         flag(int(rows[one.index]), one.reason, one.detail)
     languages = languages_of(codes, language)
+    sample = _sample(store, rows)
     return Survey(
         languages,
         form_of(columns),
-        find_spellings(map(store.conversation, _sample(store, rows)), languages.usual),
+        find_spellings(lambda: map(store.conversation, sample), languages.usual),
         repeated_questions(columns, conversation),
         near_duplicates(labels, conversation),
     )
