@@ -145,16 +145,19 @@ def test_one_byte_of_the_package_is_named(full_run):
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.write_bytes(data)
-    (problem,) = check_card(full_run)
-    assert problem.startswith("export/package/onnx/model_q4.onnx_data: changed since the export stage")
+    before, now = read_json(full_run.stamp("export"))["outputs"]["package/onnx/model_q4.onnx_data"], file_sha256(path)
+    assert check_card(full_run) == [
+        "export/package/onnx/model_q4.onnx_data: changed since the export stage "
+        f"(sha256 was {before[:12]}, is {now[:12]})"
+    ]
 
 
 def test_missing_and_added_files_are_named(full_run):
     (full_run.stage("train") / "loss.png").unlink()
     (full_run.stage("merge") / "extra.bin").write_bytes(b"x")
-    assert [p.split(" ")[0:2] for p in check_card(full_run)] == [
-        ["train/loss.png:", "missing,"],
-        ["merge/extra.bin:", "not"],
+    assert check_card(full_run) == [
+        "train/loss.png: missing, but listed in stamps/train.json",
+        "merge/extra.bin: not listed in stamps/merge.json",
     ]
 
 
@@ -178,12 +181,23 @@ def test_stamps_environments_and_the_authors_words_are_watched(full_run):
 
 def test_a_number_measured_on_something_else_is_found(full_run):
     stamp = read_json(full_run.stamp("data"))
-    test = full_run.stage("data") / "test.jsonl"
+    test, before = full_run.stage("data") / "test.jsonl", stamp["outputs"]["test.jsonl"][:12]
     test.write_text(test.read_text().replace("latte", "mocha"))
     stamp["outputs"]["test.jsonl"] = file_sha256(test)
     write_json(full_run.stamp("data"), stamp)
+    again = "run again: tinsmith run --from evaluate"
     problems = check_card(full_run)
-    assert any(p.startswith("evaluate: measured data/test.jsonl with sha256") for p in problems)
+    now = f"the sha256 {file_sha256(test)[:12]}"
+    assert (
+        f"evaluate: measured data/test.jsonl with sha256 {before}, but stamps/data.json has {now}; {again}" in problems
+    )
+    assert "measurements.jsonl: data was measured with other outputs than stamps/data.json lists" in problems
+    assert not any("with other inputs" in problem for problem in problems)
+    test.unlink()
+    del stamp["outputs"]["test.jsonl"]
+    write_json(full_run.stamp("data"), stamp)
+    problem = f"evaluate: measured data/test.jsonl with sha256 {before}, but stamps/data.json has no such file; {again}"
+    assert problem in check_card(full_run)
 
 
 def test_a_perplexity_that_does_not_follow_from_its_sums_is_found(tmp_path, monkeypatch):
