@@ -42,6 +42,9 @@ GROUPS = {
 """Name -> files below `src/tinsmith/` that are changed, and tests below `tests/` that should notice."""
 _BUILT_BY_OTHERS = {"evaluate": ("line-*", "tiny-*")}
 """Group -> folders that its tests build once a session without the group's code, so that all mutants can share them."""
+_LEFT_OUT = {"card": "digit or measurement_is_watched or partial_run_is_marked or short_whatever_has_finished"}
+"""Group -> tests that take most of its time, because they render a card again and again, as for pytest's `-k`. They can
+only notice more."""
 _FAILED = frozenset({1, 2, 3})
 """Exit codes of pytest: tests failed, were not collected, or broke pytest."""
 _TOO_LONG = frozenset({-signal.SIGXCPU, -signal.SIGKILL})
@@ -59,6 +62,8 @@ pytest_add_cli_args=
     no:cacheprovider
     -m
     {markers}
+    -k
+    {names}
 timeout_constant=20
 """
 
@@ -132,7 +137,7 @@ def _other_tests(folder: Path, group: str, name: str, passed: Set[str]) -> int:
     seconds = 5 * int(json.loads((folder / "mutants/mutmut-stats.json").read_text())["stats_time"]) + 60
     tests = [f"tests/{path}" for path in GROUPS[group][1]] + [f"--deselect={test}" for test in sorted(passed)]
     code = subprocess.run(
-        [BIN / "python", "-m", "pytest", "-xq", "-p", "no:cacheprovider", "-m", _MARKERS, *tests],
+        [BIN / "python", "-m", "pytest", "-xq", "-p", "no:cacheprovider", "-m", _MARKERS, "-k", _names(group), *tests],
         check=False,
         cwd=folder / "mutants",
         env=_environment(folder) | {"MUTANT_UNDER_TEST": name, "PYTHONPATH": str(folder / "mutants/src")},
@@ -145,6 +150,10 @@ def _other_tests(folder: Path, group: str, name: str, passed: Set[str]) -> int:
         sys.exit(f"{group}: pytest ended with exit code {code} for {name or 'the code as it is'}")
     print(f"{name or group}: {'noticed by another test' if code else 'passes all tests'}", flush=True)
     return code
+
+
+def _names(group: str) -> str:
+    return f"not ({_LEFT_OUT[group]})" if group in _LEFT_OUT else ""
 
 
 def _copy(folder: Path, group: str) -> None:
@@ -163,6 +172,7 @@ def _copy(folder: Path, group: str) -> None:
             files="\n    ".join(f"src/tinsmith/{name}" for name in files),
             tests="\n    ".join(f"tests/{name}" for name in tests),
             markers=_MARKERS,
+            names=_names(group),
         )
     )
 

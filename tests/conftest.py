@@ -18,8 +18,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browsers first: their files take longest, and workers should not end with them."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    """Browsers first: their files take longest, and workers should not end with them.
+
+    Tests of a file stay together whatever order they are named in, so that its fixtures are built once.
+    """
+    first: dict[Path, int] = {}
+    for number, item in enumerate(items):
+        first.setdefault(item.path, number)
+    items.sort(key=lambda item: (item.get_closest_marker("browser") is None, first[item.path]))
 
 
 @pytest.fixture(autouse=True)
