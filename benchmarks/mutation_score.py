@@ -4,9 +4,10 @@ Usage: python mutation_score.py [--group NAME ...] [--sample N] [--seed TEXT]. E
 own tests. Of a group's mutants at most `--sample` are tried, drawn by a hash of `--seed` and their names; 0 tries all.
 Write tests for what one sample shows, and publish the score of another one.
 
-A mutant is first tried with the tests that call its function. If none fails, the group's other tests try it in a
-process of their own, because mutmut does not see what fixtures of the session and other processes call. It is noticed
-if a test fails or runs too long. The tests run in a copy of the code, in an environment of their own.
+A mutant is noticed if a test of its group fails or runs too long. Those that call its function run first, as far as
+mutmut sees it; the others follow, because fixtures of the session and other processes call functions too. The tests run
+in a copy of the code, in an environment of their own. Mutants are tried in the order of the draw, so Ctrl-C leaves a
+smaller sample, which is published; `--again` goes on with the mutants of the last run.
 
 `benchmarks/results/mutation_score.json` has, for each group, the mutants, those tried and noticed, a 95 % interval, and
 every change that no test noticed. The last line is the short form.
@@ -16,13 +17,12 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,10 @@ _BUILT_BY_OTHERS = {"evaluate": ("line-*", "tiny-*")}
 _LEFT_OUT = {"card": "digit or measurement_is_watched or partial_run_is_marked or short_whatever_has_finished"}
 """Group -> tests that take most of its time, because they render a card again and again, as for pytest's `-k`. They can
 only notice more."""
-_FAILED = frozenset({1, 2, 3})
-"""Exit codes of pytest: tests failed, were not collected, or broke pytest."""
-_TOO_LONG = frozenset({-signal.SIGXCPU, -signal.SIGKILL})
-_NOTHING_TO_RUN = 5
+_FIRST = {"card": ["tests/card/test_card_golden.py"]}
+"""Group -> files whose tests run first, because they compare what a fixture of the session makes."""
+_NOTICED = frozenset({1, 2, 3, -signal.SIGXCPU, -signal.SIGKILL})
+"""Tests failed, were not collected, broke pytest, or ran too long."""
 _MARKERS = "not browser and not long"
 _SETTINGS = """[mutmut]
 source_paths=
@@ -64,7 +64,6 @@ pytest_add_cli_args=
     {markers}
     -k
     {names}
-timeout_constant=20
 """
 
 
@@ -73,8 +72,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--group", action="append", choices=GROUPS, help="Only these groups.")
     parser.add_argument("--sample", type=int, default=200, help="Mutants to try in each group; 0 means all.")
     parser.add_argument("--seed", default="", help="Draws the sample.")
+    parser.add_argument("--again", action="store_true", help="Take the mutants that the last run wrote.")
     arguments = parser.parse_args(argv)
     for group in arguments.group or GROUPS:
+        if not arguments.again:
+            _copy(HERE / ".work/mutation" / group, group)
+            _write_mutants(HERE / ".work/mutation" / group)
         result = score(group, arguments.sample, arguments.seed)
         report = published("mutation_score") | {group: result}
         publish("mutation_score", report, {name: [r["noticed"], r["tried"]] for name, r in report.items()})
@@ -87,69 +90,51 @@ def score(group: str, sample: int, seed: str) -> dict[str, Any]:
         SystemExit: the tests fail without any change.
     """
     folder = HERE / ".work/mutation" / group
-    _copy(folder, group)
-    _mutmut(folder, "run", "nothing")  # writes every mutant, and which tests reach it
-    for pattern in _BUILT_BY_OTHERS.get(group, ()):
-        for built in (folder / "tmp").glob(f"*/pytest-[0-9]*/shared/{pattern}/"):
-            built.rename(folder / "built" / built.name)
-    mutants = sorted(_results(folder))
-    if not mutants:
-        sys.exit(f"{group}: mutmut wrote no mutant")
-    tried = sorted(mutants, key=lambda name: hashlib.sha256(f"{seed}{name}".encode()).digest())[: sample or None]
-    _mutmut(folder, "run", *tried)
-    results = _results(folder)
-    outcomes = {name: results[name] for name in tried}
-    tests_of = json.loads((folder / "mutants/mutmut-stats.json").read_text())["tests_by_mangled_function_name"]
-    passed = {
-        name: set(tests_of.get(name.rpartition("__mutmut_")[0], ())) if code == 0 else set()
-        for name, code in outcomes.items()
-        if code not in _FAILED
-    }
-    if passed and _other_tests(folder, group, "", set.intersection(*passed.values())):
-        sys.exit(f"{group}: the tests fail without any change")
-    outcomes |= {name: _other_tests(folder, group, name, tests) for name, tests in passed.items()}
-    missed = [name for name, code in outcomes.items() if code == 0]
-    noticed = len(tried) - len(missed)
+    mutants = _mutants(folder)
+    drawn = sorted(mutants, key=lambda name: hashlib.sha256(f"{seed}{name}".encode()).digest())[: sample or None]
+    outcomes = _try(folder, group, drawn)
+    missed = [name for name, code in outcomes.items() if code not in _NOTICED]
+    noticed = len(outcomes) - len(missed)
     return {
         "mutants": len(mutants),
         "seed": seed,
-        "tried": len(tried),
+        "tried": len(outcomes),
         "noticed": noticed,
-        "share": noticed / len(tried),
-        **wilson(noticed, len(tried)),
+        "share": noticed / len(outcomes),
+        **wilson(noticed, len(outcomes)),
         "exit_codes": dict(Counter(str(code) for code in outcomes.values())),
         "missed": {name: _change(folder, name) for name in sorted(missed)},
     }
 
 
-def _other_tests(folder: Path, group: str, name: str, passed: Set[str]) -> int:
-    """Run the group's tests that have not passed yet, for at most five times their usual processor time.
-
-    Args:
-        folder: Where the mutants are.
-        group: Names the tests.
-        name: The mutant's; empty for the code as it is.
-        passed: Tests that are left out.
-
-    Returns:
-        pytest's exit code, or the signal that ended it, negated.
-    """
-    seconds = 5 * int(json.loads((folder / "mutants/mutmut-stats.json").read_text())["stats_time"]) + 60
-    tests = [f"tests/{path}" for path in GROUPS[group][1]] + [f"--deselect={test}" for test in sorted(passed)]
-    code = subprocess.run(
-        [BIN / "python", "-m", "pytest", "-xq", "-p", "no:cacheprovider", "-m", _MARKERS, "-k", _names(group), *tests],
-        check=False,
+def _try(folder: Path, group: str, drawn: Sequence[str]) -> dict[str, int]:
+    """Mutant -> exit code of pytest, or the signal that ended it, negated; those before Ctrl-C."""
+    stats = json.loads((folder / "mutants/mutmut-stats.json").read_text())["tests_by_mangled_function_name"]
+    tests = [f"tests/{path}" for path in GROUPS[group][1]]
+    own = {"MUTANT_UNDER_TEST": "", "PYTHONPATH": str(folder / "mutants/src")}
+    outcomes: dict[str, int] = {}
+    with subprocess.Popen(
+        [BIN / "python", HERE / "mutation_tests.py", _MARKERS, _names(group), *tests],
         cwd=folder / "mutants",
-        env=_environment(folder) | {"MUTANT_UNDER_TEST": name, "PYTHONPATH": str(folder / "mutants/src")},
-        stdout=subprocess.DEVNULL,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds)),
-    ).returncode
-    if code == _NOTHING_TO_RUN and passed:
-        return 0
-    if code and code not in _FAILED | _TOO_LONG:
-        sys.exit(f"{group}: pytest ended with exit code {code} for {name or 'the code as it is'}")
-    print(f"{name or group}: {'noticed by another test' if code else 'passes all tests'}", flush=True)
-    return code
+        env=_environment(folder) | own,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=(folder / "tests.log").open("w"),
+        text=True,
+    ) as process:
+        assert process.stdin and process.stdout
+        if json.loads(process.stdout.readline() or "1"):
+            sys.exit(f"{group}: the tests fail without any change; see {folder / 'tests.log'}")
+        try:
+            for name in drawn:
+                first = [*_FIRST.get(group, ()), *stats.get(name.rpartition("__mutmut_")[0], ())]
+                process.stdin.write(json.dumps([name, first]) + "\n")
+                process.stdin.flush()
+                outcomes[name] = json.loads(process.stdout.readline())
+                print(f"{len(outcomes)} of {len(drawn)}: {outcomes[name]} {name}", flush=True)
+        except KeyboardInterrupt:
+            process.terminate()
+    return outcomes
 
 
 def _names(group: str) -> str:
@@ -177,15 +162,18 @@ def _copy(folder: Path, group: str) -> None:
     )
 
 
-def _mutmut(folder: Path, *arguments: str) -> None:
+def _write_mutants(folder: Path) -> None:
+    """Let mutmut write every mutant, and which tests call its function."""
     log = folder / "mutmut.log"
-    command = [BIN / "mutmut", *arguments, "--max-children", "1"]
-    with log.open("a") as file:
-        done = subprocess.run(
-            command, check=False, cwd=folder, env=_environment(folder), stdout=file, stderr=subprocess.STDOUT
-        )
-    if "failed to collect stats" in log.read_text() or (done.returncode and not _results(folder)):
+    command = [BIN / "mutmut", "run", "nothing", "--max-children", "1"]
+    with log.open("w") as file:
+        subprocess.run(command, check=False, cwd=folder, env=_environment(folder), stdout=file, stderr=file)
+    if "failed to collect stats" in log.read_text() or not _mutants(folder):
         sys.exit(f"mutmut could not run the tests; see {log}")
+    group = folder.name
+    for pattern in _BUILT_BY_OTHERS.get(group, ()):
+        for built in (folder / "tmp").glob(f"*/pytest-[0-9]*/shared/{pattern}/"):
+            built.rename(folder / "built" / built.name)
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -194,12 +182,9 @@ def _environment(folder: Path) -> dict[str, str]:
     return os.environ | own
 
 
-def _results(folder: Path) -> dict[str, int | None]:
-    """Name of a mutant -> exit code of its tests, None if they have not run."""
-    results: dict[str, int | None] = {}
-    for path in (folder / "mutants/src").rglob("*.meta"):
-        results |= json.loads(path.read_text())["exit_code_by_key"]
-    return results
+def _mutants(folder: Path) -> list[str]:
+    metas = (folder / "mutants/src").rglob("*.meta")
+    return sorted(name for meta in metas for name in json.loads(meta.read_text())["exit_code_by_key"])
 
 
 def _change(folder: Path, name: str) -> str:
