@@ -52,12 +52,10 @@ async ({ plan, prompt, newTokens }) => {
 """
 
 
-def is_run_by_default(kind: str, path: str) -> bool:
-    return (kind, path) in (("llama", "subgroups"), ("gemma3", "plain"))
-
-
+BY_DEFAULT = ("gemma3", "plain")
+"""`test_gpu_engine.py` runs Llama with subgroups."""
 CASES = [
-    pytest.param(kind, path, marks=[] if is_run_by_default(kind, path) else pytest.mark.long)
+    pytest.param(kind, path, marks=[] if (kind, path) == BY_DEFAULT else pytest.mark.long)
     for kind in ("llama", "gemma3", "qwen2", "qwen3", "llama3", "wide")
     for path in PATHS
 ] + [pytest.param("smollm2", "subgroups", marks=pytest.mark.long)]
