@@ -42,6 +42,7 @@ def smollm2_run(factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 
 
 def _write_smollm2(folder: Path) -> None:
+    folder.parent.mkdir()
     run_stage(resolve_base, BaseConfig(model="smollm2-135m-instruct"), folder.with_name("base"))
     (folder.with_name("base") / "model").rename(folder)
 
