@@ -42,9 +42,10 @@ def smollm2_run(factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 
 
 def _write_smollm2(folder: Path) -> None:
-    folder.parent.mkdir()
-    run_stage(resolve_base, BaseConfig(model="smollm2-135m-instruct"), folder.with_name("base"))
-    (folder.with_name("base") / "model").rename(folder)
+    base = folder.with_name("base")
+    base.mkdir(parents=True)
+    run_stage(resolve_base, BaseConfig(model="smollm2-135m-instruct"), base)
+    (base / "model").rename(folder)
 
 
 def _build(root: Path, config: ExportConfig, write_model: Callable[[Path], object]) -> None:
