@@ -19,7 +19,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -148,28 +148,29 @@ def training(arguments: argparse.Namespace) -> dict:
     return {"model": MODEL, "tokens_per_step": counts, "untimed_steps": arguments.untimed, "sides": sides}
 
 
-def exported(arguments: argparse.Namespace) -> tuple[Path, float]:
+@cache
+def exported(data: Path) -> tuple[Path, float]:
     """A run with a package and a GGUF file, tuned for one step, and the seconds of its export stage.
 
     Neither those seconds nor the page's speed depend on how well the model is tuned.
     """
-    config = WORK / f"{arguments.data.stem}.toml"
+    config = WORK / f"{data.stem}.toml"
     WORK.mkdir(parents=True, exist_ok=True)
     config.write_text(
-        f'name = "{arguments.data.stem}"\nseed = {SEED}\n[base]\nmodel = "{MODEL}"\n'
-        f'[data]\npath = "{arguments.data.resolve()}"\n'
+        f'name = "{data.stem}"\nseed = {SEED}\n[base]\nmodel = "{MODEL}"\n'
+        f'[data]\npath = "{data.resolve()}"\n'
         f'[answers]\nmode = "model"\n[train]\nsteps = 1\n[export]\nrecipe = "mixed"\ngguf = "q4_0"\n'
     )
     command = [sys.executable, "-m", "tinsmith", "run", str(config), "--runs", str(WORK / "runs")]
     run_measured([*command, "--to", "merge"], WORK / "merge.log")
     seconds, _ = run_measured([*command, "--to", "export"], WORK / "export.log")
-    return WORK / "runs" / arguments.data.stem, seconds
+    return WORK / "runs" / data.stem, seconds
 
 
 def int4(arguments: argparse.Namespace) -> dict:
     """Seconds of the export stage and of each recipe."""
     shutil.rmtree(WORK / "runs" / arguments.data.stem, ignore_errors=True)
-    run, seconds = exported(arguments)
+    run, seconds = exported(arguments.data)
     recipes = {
         row["id"].removeprefix("export.recipe."): row["value"]
         for line in (run / "measurements.jsonl").read_text().splitlines()
@@ -184,7 +185,7 @@ def page(arguments: argparse.Namespace) -> dict:
     from tinsmith.model.conversations import read_jsonl
     from tinsmith.model.tokens import load_tokenizer
 
-    run, _ = exported(arguments)
+    run, _ = exported(arguments.data)
     package, (gguf,) = run / "export" / "package", (run / "export" / "gguf").glob("*.gguf")
     test = read_jsonl(run / "data" / "test.jsonl")
     words = " ".join(message.content for conversation in test for message in conversation.messages).split()
