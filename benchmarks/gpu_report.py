@@ -38,7 +38,6 @@ from harness import (
 import train
 from tinsmith.core.errors import UserError
 
-MODEL = "smollm2-135m-instruct"
 WORK = HERE / ".work" / "gpu"
 BUDGET_SECONDS = {"training": 200, "int4": 150, "page": 110}
 """7 min 40 s together.
@@ -86,6 +85,7 @@ def main() -> None:
 
 def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2-135m-instruct", help="a tiny model's folder rehearses faster")
     parser.add_argument("--data", type=Path, default=data_path())
     parser.add_argument("--parts", default="", help="training, int4, page; all if left out")
     parser.add_argument("--peer-python", type=Path, default=HERE / ".venv-trl" / "bin" / "python")
@@ -109,7 +109,8 @@ def attempt(part: Callable[[], dict], name: str) -> dict:
             sys.exit("no time was left")
         return part()
     except SystemExit as failed:  # a command's, with the end of its log
-        reason = str(failed).strip().splitlines()[-1]
+        lines = str(failed).strip().splitlines()
+        reason = next((line for line in reversed(lines) if not line.startswith(" ")), lines[-1])  # hints are indented
     except (UserError, OSError, RuntimeError, ValueError, LookupError) as failed:
         reason = f"{type(failed).__name__}: {failed}".splitlines()[0]
     print(f"{name}: not measured ({reason})", file=sys.stderr)
@@ -129,7 +130,7 @@ def training(arguments: argparse.Namespace) -> dict:
         learning_rate=1e-3,
         without_checkpointing=True,
     )
-    train.prepare(work, MODEL, settings)
+    train.prepare(work, arguments.model, settings)
     plan = train.write_plan(work, settings)
     counts = [sum(len(plan["ids"][index]) for index in step) for step in plan["order"]]
     base = json.loads((work / "settings.json").read_text())
@@ -145,11 +146,11 @@ def training(arguments: argparse.Namespace) -> dict:
     for side, row in sides.items():
         if "tokens_per_second" in row:
             print(f"{side}: {train.line(row)}, last loss {row['losses'][-1]:.4f}", file=sys.stderr)
-    return {"model": MODEL, "tokens_per_step": counts, "untimed_steps": arguments.untimed, "sides": sides}
+    return {"model": arguments.model, "tokens_per_step": counts, "untimed_steps": arguments.untimed, "sides": sides}
 
 
 @cache
-def exported(data: Path) -> tuple[Path, float]:
+def exported(model: str, data: Path) -> tuple[Path, float]:
     """A run with a package and a GGUF file, tuned for one step, and the seconds of its export stage.
 
     Neither those seconds nor the page's speed depend on how well the model is tuned.
@@ -157,7 +158,7 @@ def exported(data: Path) -> tuple[Path, float]:
     config = WORK / f"{data.stem}.toml"
     WORK.mkdir(parents=True, exist_ok=True)
     config.write_text(
-        f'name = "{data.stem}"\nseed = {SEED}\n[base]\nmodel = "{MODEL}"\n'
+        f'name = "{data.stem}"\nseed = {SEED}\n[base]\nmodel = "{model}"\n'
         f'[data]\npath = "{data.resolve()}"\n'
         f'[answers]\nmode = "model"\n[train]\nsteps = 1\n[export]\nrecipe = "mixed"\ngguf = "q4_0"\n'
     )
@@ -170,7 +171,7 @@ def exported(data: Path) -> tuple[Path, float]:
 def int4(arguments: argparse.Namespace) -> dict:
     """Seconds of the export stage and of each recipe."""
     shutil.rmtree(WORK / "runs" / arguments.data.stem, ignore_errors=True)
-    run, seconds = exported(arguments.data)
+    run, seconds = exported(arguments.model, arguments.data)
     recipes = {
         row["id"].removeprefix("export.recipe."): row["value"]
         for line in (run / "measurements.jsonl").read_text().splitlines()
@@ -185,7 +186,7 @@ def page(arguments: argparse.Namespace) -> dict:
     from tinsmith.model.conversations import read_jsonl
     from tinsmith.model.tokens import load_tokenizer
 
-    run, _ = exported(arguments.data)
+    run, _ = exported(arguments.model, arguments.data)
     package, (gguf,) = run / "export" / "package", (run / "export" / "gguf").glob("*.gguf")
     test = read_jsonl(run / "data" / "test.jsonl")
     words = " ".join(message.content for conversation in test for message in conversation.messages).split()

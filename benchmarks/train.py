@@ -125,15 +125,16 @@ def prepare(work: Path, model: str, arguments: argparse.Namespace) -> None:
     lines = (work / "bench" / "data" / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     whole = len(lines) // arguments.effective_batch_size * arguments.effective_batch_size
     (data / "train.jsonl").write_text("".join(lines[:whole]), encoding="utf-8")
+    own = OURS.get(model, {"batch_size": 4})
     (work / "settings.json").write_text(
         json.dumps(
             {
                 "seed": SEED,
                 "train": {
-                    **OURS[model],
+                    **own,
                     "backend": "peft",
                     "steps": arguments.steps,
-                    "grad_accum_steps": arguments.effective_batch_size // OURS[model]["batch_size"],
+                    "grad_accum_steps": arguments.effective_batch_size // own["batch_size"],
                     "learning_rate": arguments.learning_rate,
                     "schedule": "constant",
                     "warmup_fraction": 0.0,
