@@ -146,8 +146,8 @@ def test_every_part_of_the_work_has_a_progress_bar_with_its_name(done):
     scored += ["int4_float16 on test", "int4_int8 on test"]
     answered = [f"{model} answers" for model in ("base", "tuned", "int4")] + ["int4 answers out of scope"]
     assert set(ends) - {"Loading weights"} == {*scored, *answered}
-    assert all(ends[name].endswith("tok/s]") for name in scored)
-    assert all(ends[name].endswith("answer/s]") for name in answered)
+    for unit, names in (("tok", scored), ("answer", answered)):  # a slow machine needs seconds for each
+        assert all(ends[name].endswith((f"{unit}/s]", f"s/{unit}]")) for name in names), ends
     assert "| 18/18 [" in ends["base answers"] and "| 1/1 [" in ends["int4 answers out of scope"]
 
 
