@@ -323,8 +323,10 @@ def _explained_disk_errors(run: RunDir) -> Generator[None]:
         problem = disk_problem(error.__cause__ if isinstance(error, UserError) else error)
         if not problem:
             raise
-        message = error.message if isinstance(error, UserError) else f"{run.root}: the run stopped"
+        message = error.message if isinstance(error, UserError) else ""
+        if (problem.where or str(run.root)) not in message:  # it is about something else, such as a damaged model
+            message = f"{run.root}: the run stopped: {problem.text}"
         raise UserError(
-            message if problem.reason in message else f"{message}: {problem.text}",
+            message if problem.reason in message else f"{message}: {problem.reason}",
             f"{problem.hint} Then run the same command again: finished stages are kept.",
         ) from error
