@@ -13,6 +13,8 @@ from tinsmith.core.errors import ArtifactError, listing
 from tinsmith.core.file_kinds import unexpected_files
 from tinsmith.core.run_dir import (
     copy_file,
+    entries,
+    files_below,
     link_or_copy,
     read_json,
     tree_sha256s,
@@ -197,9 +199,8 @@ def _write_model(package_dir: Path, card_dir: Path, out_dir: Path) -> None:
     for file in CARD_PAGES:
         if not (card_dir / file).is_file():
             raise ArtifactError(f"{card_dir / file}: missing", "Run the card stage: tinsmith run")
-    for path in sorted(package_dir.rglob("*")):
-        if path.is_file():
-            link_or_copy(path, out_dir / "model" / path.relative_to(package_dir))
+    for path in files_below(package_dir):
+        link_or_copy(path, out_dir / "model" / path.relative_to(package_dir))
     for name in sorted(tree_sha256s(card_dir)):
         link_or_copy(card_dir / name, out_dir / "model" / name)
         if is_on_site(name):
@@ -210,7 +211,7 @@ def _download_bytes(package_dir: Path) -> int:
     """Bytes that a first visit downloads to run the model on the processor; for a GPU, about as many."""
     graphs = [path for name in (INT8_PAGE.file, UNPACK_PLAN_FILE) if (path := package_dir / name).is_file()]
     graphs = graphs or [package_dir / FLOAT32.file]
-    files = (*package_dir.glob("*.json"), *graphs, *weights_files(graphs[0].parent))
+    files = (*entries(package_dir, "*.json"), *graphs, *weights_files(graphs[0].parent))
     return sum(path.stat().st_size for path in files)
 
 

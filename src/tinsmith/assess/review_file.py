@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tinsmith.assess.review_set import MAX_ITEMS, MIN_ITEMS, REVIEWED, Choice, ReviewSet, review_set
 from tinsmith.core.disk_errors import reading_advice
 from tinsmith.core.errors import ArtifactError, UserError, listing
-from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.core.run_dir import entries, read_json, write_json
 from tinsmith.model.grades import CRITERIA
 from tinsmith.model.replies.asked import GROUPS
 
@@ -217,7 +217,7 @@ def stored_reviews(folder: Path) -> list[StoredReview]:
         ArtifactError: a file is not a stored review.
     """
     reviews = []
-    for path in folder.glob("*.json"):
+    for path in entries(folder, "*.json"):
         envelope = read_json(path)
         try:
             review = StoredReview(path, envelope["imported_at"], envelope["review"])

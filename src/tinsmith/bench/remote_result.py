@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tinsmith.core.errors import ArtifactError, UserError
-from tinsmith.core.run_dir import read_json, write_json
+from tinsmith.core.run_dir import entries, read_json, write_json
 from tinsmith.model.package_format import GRAPHS
 
 _Word = Annotated[str, Field(max_length=200)]
@@ -143,7 +143,7 @@ def read_results(folder: Path) -> list[tuple[str, RemoteResult]]:
         ArtifactError: a file no longer matches its device's signature.
     """
     results = []
-    for path in sorted(folder.glob("*.json")):
+    for path in entries(folder, "*.json"):
         envelope: dict[str, Any] = read_json(path)
         try:
             result = accept(envelope["code"], envelope["body"].encode(), envelope["signature"])

@@ -4,6 +4,8 @@ import codecs
 import re
 from pathlib import Path
 
+from tinsmith.core.run_dir import all_below
+
 _START_BYTES = 4096
 _TEXT = frozenset(
     ". .cff .conf .css .csv .htaccess .html .js .jinja .json .jsonl .md .mjs .nojekyll .svg .toml .txt".split()
@@ -36,7 +38,7 @@ def is_pickle(path: Path) -> bool:
 def unexpected_files(folder: Path) -> list[str]:
     """What is wrong with the kinds of files below `folder`: links, unknown endings, and contents of another kind."""
     problems = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(all_below(folder)):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
             problems.append(f"{name}: a link")

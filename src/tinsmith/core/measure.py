@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from tinsmith.core.errors import ArtifactError, GateError
-from tinsmith.core.run_dir import RunDir, read_stamp, write_bytes
+from tinsmith.core.run_dir import RunDir, entries, read_stamp, write_bytes
 
 _COMPARE = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
 
@@ -178,7 +178,7 @@ def current_measurements(run: RunDir, length_bytes: int | None = None) -> list[M
         run: The run folder.
         length_bytes: Read only the first `length_bytes` of `measurements.jsonl`.
     """
-    stamps = {path.stem: read_stamp(path) for path in run.stamps.glob("*.json")}
+    stamps = {path.stem: read_stamp(path) for path in entries(run.stamps, "*.json")}
     same_fingerprint = [
         m
         for m in read(run.measurements, length_bytes)

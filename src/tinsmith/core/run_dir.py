@@ -14,6 +14,7 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -113,7 +114,7 @@ def tree_sha256s(folder: Path) -> dict[str, str]:
         OSError: a file or folder cannot be read.
     """
     sha256s = {}
-    for path in sorted(_all_below(folder)):
+    for path in sorted(all_below(folder)):
         if path.is_symlink():
             raise ArtifactError(f"{path}: symbolic link in a run folder", "Replace it with the file itself.")
         if path.is_file():
@@ -121,7 +122,31 @@ def tree_sha256s(folder: Path) -> dict[str, str]:
     return sha256s
 
 
-def _all_below(folder: Path) -> Iterator[Path]:
+def entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """Everything in `folder` whose name matches `pattern`, sorted; nothing if there is no such folder.
+
+    Unlike `Path.glob`, it does not take a folder that cannot be read for an empty one.
+
+    Raises:
+        OSError: the folder exists and cannot be listed.
+    """
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(folder / name for name in names if fnmatchcase(name, pattern))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file below `folder`, sorted; none if there is no such folder.
+
+    Raises:
+        OSError: a folder exists and cannot be listed.
+    """
+    return sorted(path for path in all_below(folder) if path.is_file())
+
+
+def all_below(folder: Path) -> Iterator[Path]:
     """Everything below `folder`. Unlike `rglob`, it does not pass over what cannot be read.
 
     Raises:
@@ -129,7 +154,7 @@ def _all_below(folder: Path) -> Iterator[Path]:
     """
 
     def stop(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
 
     for root, folders, files in os.walk(folder, onerror=stop):
@@ -181,7 +206,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Make `folder` survive a power failure with everything below it: content, names and renames."""
-    for path in _all_below(folder):
+    for path in all_below(folder):
         if path.is_dir():
             sync_folder(path)
         else:

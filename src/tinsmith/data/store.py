@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from tinsmith.core.random_access import RandomAccessFile
+from tinsmith.core.run_dir import entries
 from tinsmith.model.conversations import Conversation, Message
 
 Row = dict[str, Any]
@@ -72,7 +73,7 @@ class Store:
     """All rows of all parts, in the order of the data."""
 
     def __init__(self, folder: Path) -> None:
-        self._parts = sorted(folder.glob("part-*.arrow"))
+        self._parts = entries(folder, "part-*.arrow")
         sizes = [_numbers(part, "size") for part in self._parts]
         self._starts = np.cumsum([0, *map(len, sizes)])
         """Number of the first row of each part, and of all rows."""

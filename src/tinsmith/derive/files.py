@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.run_dir import read_json
+from tinsmith.core.run_dir import files_below, read_json
 
 T = TypeVar("T")
 
@@ -52,8 +52,7 @@ class Files:
     def sizes(self, stage: str) -> dict[str, int]:
         """Bytes of every file below a stage's folder, by path in it."""
         folder = self._folder_of(stage)
-        paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
+        return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files_below(folder)}
 
     def json(self, name: str) -> Any:
         """The JSON value of a file.

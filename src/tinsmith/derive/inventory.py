@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from tinsmith.core.run_dir import write_json
+from tinsmith.core.run_dir import files_below, write_json
 from tinsmith.derive.files import Files
 
 INVENTORY_FILE = "inventory.json"
@@ -14,7 +14,7 @@ _HEADER_LENGTH_BYTES = 8
 
 def inventory(folder: Path) -> dict[str, Any]:
     """`files` (relative POSIX path -> bytes) and `tensors` (name -> shape, of all safetensors files)."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = files_below(folder)
     tensors: dict[str, list[int]] = {}
     for path in files:
         if path.suffix == ".safetensors":

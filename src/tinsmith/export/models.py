@@ -11,6 +11,7 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from tinsmith.core.device import Device, return_freed_memory
+from tinsmith.core.run_dir import entries
 from tinsmith.export.calibrate import Quantized
 from tinsmith.export.decoder_nodes import Weights
 from tinsmith.model.families import decoder_of
@@ -30,7 +31,7 @@ class StoredWeights:
     """The tuned model's own weights, read from its files on demand."""
 
     def __init__(self, model_dir: Path) -> None:
-        files = [safe_open(path, "pt") for path in sorted(model_dir.glob("*.safetensors"))]
+        files = [safe_open(path, "pt") for path in entries(model_dir, "*.safetensors")]
         self._files = {name: file for file in files for name in file.keys()}
 
     def __call__(self, name: str) -> torch.Tensor:

@@ -13,7 +13,16 @@ import onnx_ir as ir
 
 from tinsmith.core.errors import ArtifactError, listing
 from tinsmith.core.file_kinds import unexpected_files
-from tinsmith.core.run_dir import CHECKSUMS_FILE, file_sha256, read_json, write_checksums, write_json, write_text
+from tinsmith.core.run_dir import (
+    CHECKSUMS_FILE,
+    entries,
+    file_sha256,
+    files_below,
+    read_json,
+    write_checksums,
+    write_json,
+    write_text,
+)
 from tinsmith.export.decoder_plan import decoder_plan
 from tinsmith.export.onnx_nodes import name_of, shape_of, tensor_of
 from tinsmith.model.package_format import (
@@ -128,7 +137,7 @@ def complete_package(out_dir: Path, model_dir: Path, end_ids: tuple[int, ...]) -
     write_json(out_dir / "tokenizer_config.json", read_json(model_dir / "tokenizer_config.json"))
     shutil.copyfile(model_dir / "chat_template.jinja", out_dir / "chat_template.jinja")
     for pattern in _LICENSE_PATTERNS:
-        for path in sorted(model_dir.glob(pattern)):
+        for path in entries(model_dir, pattern):
             shutil.copyfile(path, out_dir / path.name)
     write_checksums(out_dir)
 
@@ -195,7 +204,7 @@ def file_problems(package_dir: Path) -> list[str]:
     for line in (package_dir / CHECKSUMS_FILE).read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition("  ")
         listed[name] = digest
-    files = {path.relative_to(package_dir).as_posix(): path for path in package_dir.rglob("*") if path.is_file()}
+    files = {path.relative_to(package_dir).as_posix(): path for path in files_below(package_dir)}
     problems = [f"{name}: listed in {CHECKSUMS_FILE} but missing" for name in listed if name not in files]
     for name, path in files.items():
         if name == CHECKSUMS_FILE:

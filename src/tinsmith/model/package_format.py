@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinsmith.core.run_dir import entries
+
 _OPERATORS = frozenset(
     """Add BitShift BitwiseAnd Cast Concat Cos FastGelu Floor Gather GroupQueryAttention MatMulNBits Mul Neg Range
     ReduceProd ReduceSum Reshape RotaryEmbedding Shape Sigmoid SimplifiedLayerNormalization Sin
@@ -147,4 +149,4 @@ def is_weights_file(name: str) -> bool:
 
 def weights_files(graphs_dir: Path) -> list[Path]:
     """The files of weights beside a package's graphs, sorted by name."""
-    return sorted(graphs_dir.glob(f"{FLOAT32.name}_data*"))
+    return entries(graphs_dir, f"{FLOAT32.name}_data*")

@@ -25,6 +25,8 @@ from tinsmith.core.run_dir import (
     NO_FOLLOW,
     RunDir,
     combined_sha256,
+    entries,
+    files_below,
     is_unfinished,
     read_stamp,
     sync_tree,
@@ -164,14 +166,14 @@ CHECKPOINTS = "checkpoints"
 def _work_dir(run: RunDir, stage: Stage, fingerprint: str) -> Path:
     """Folder for the stage's output: its own unfinished one if the stage can resume, else empty. Removes all others."""
     work_dir = run.work / f"{stage.name}-{fingerprint[:16]}"
-    for leftover in run.work.glob(f"{stage.name}-*"):
+    for leftover in entries(run.work, f"{stage.name}-*"):
         if leftover != work_dir or leftover.is_symlink() or not stage.resumes:
             remove(leftover)
     work_dir.mkdir(parents=True, exist_ok=True)
     for path in list(work_dir.iterdir()):
         if path.name != CHECKPOINTS:  # the rest may hold a library's unfinished files
             remove(path)
-    for path in [path for path in work_dir.rglob("*") if is_unfinished(path)]:
+    for path in filter(is_unfinished, files_below(work_dir)):
         path.unlink()
     return work_dir
 

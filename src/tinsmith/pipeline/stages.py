@@ -9,7 +9,7 @@ from tinsmith.card.evidence import STAGES as CARD_READS
 from tinsmith.core.config import RunConfig
 from tinsmith.core.errors import ConfigError, DataError
 from tinsmith.core.measure import current_measurements
-from tinsmith.core.run_dir import RunDir, file_sha256, read_stamp
+from tinsmith.core.run_dir import RunDir, file_sha256, files_below, read_stamp
 from tinsmith.core.stage_context import StageContext, Summary
 
 _REPLIES = ("unknown", "hello", "thanks", "goodbye", "about")
@@ -225,7 +225,7 @@ def _file_sha256s(path: Path) -> dict[str, str]:
     """Relative path -> sha256 of the file at `path`, or of every file below it."""
     if path.is_file():
         return {path.name: file_sha256(path)}
-    return {p.relative_to(path).as_posix(): file_sha256(p) for p in sorted(path.rglob("*")) if p.is_file()}
+    return {p.relative_to(path).as_posix(): file_sha256(p) for p in files_below(path)}
 
 
 def _base_files(config: RunConfig, run: RunDir) -> Any:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.run_dir import file_sha256
+from tinsmith.core.run_dir import entries, file_sha256
 from tinsmith.core.stage_context import Say
 
 _SUMS = "sha256.json"
@@ -78,7 +78,7 @@ def newest_checkpoint(root: Path, key: str, say: Say) -> Checkpoint | None:
         if problem is None:
             state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
             if state.get("key") == key:
-                tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
+                tensors = {path.stem: load_file(path) for path in entries(folder, "*.safetensors")}
                 return Checkpoint(state, tensors)
             problem = "it belongs to other settings or data"
         say(f"skipping checkpoint {folder.name}: {problem}")
@@ -109,7 +109,7 @@ def _problem(folder: Path) -> str | None:
 
 
 def _newest_first(root: Path) -> list[Path]:
-    return sorted(root.glob("step-*"), reverse=True)
+    return entries(root, "step-*")[::-1]
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from tinsmith.core.config import TrainConfig
 from tinsmith.core.device import Device, device_memory_bytes, return_freed_memory
-from tinsmith.core.run_dir import write_json
+from tinsmith.core.run_dir import entries, write_json
 from tinsmith.model.families import decoder_of
 from tinsmith.model.load import load_model
 from tinsmith.model.save import save_weights
@@ -180,7 +180,7 @@ def _share_files(model: Any, model_dir: Path) -> None:
     from safetensors import safe_open
 
     unpacked = {name: weight for name, weight in model.named_parameters() if weight.dtype != torch.uint8}
-    for path in sorted(model_dir.glob("*.safetensors")):
+    for path in entries(model_dir, "*.safetensors"):
         with safe_open(path, "pt") as file:
             for name in unpacked.keys() & set(file.keys()):
                 weight = unpacked[name]

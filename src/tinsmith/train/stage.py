@@ -12,7 +12,7 @@ from tinsmith.core.device import Device, PeakMemory, choose_device, return_freed
 from tinsmith.core.energy import EnergyMeter
 from tinsmith.core.errors import DataError
 from tinsmith.core.parallel import next_message, process_count, smallest_number, tell_followers, wait_for_all
-from tinsmith.core.run_dir import combined_sha256, file_sha256
+from tinsmith.core.run_dir import combined_sha256, entries, file_sha256
 from tinsmith.core.stage_context import Say, StageContext, Summary, say_nothing
 from tinsmith.core.stopping import finishing_step
 from tinsmith.derive.files import Files
@@ -228,7 +228,7 @@ def _key(
             "device": compute.device.type,
             "framework": trainable.framework,
             "processes": process_count(),
-            "weights": {p.name: file_sha256(p) for p in sorted((base_dir / "model").glob("*.safetensors"))},
+            "weights": {p.name: file_sha256(p) for p in entries(base_dir / "model", "*.safetensors")},
             "data": {split: file_sha256(data_dir / f"{split}.jsonl") for split in ("train", "val")},
         }
     )

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
+from tinsmith.core.run_dir import entries
 from tinsmith.data.read.record import Piece
 from tinsmith.data.read.source import Bomb, open_bytes, open_text
 from tinsmith.data.read.strict_json import MAX_VALUE_CHARACTERS, JsonReader, NotStrictJson, decode
@@ -105,7 +106,7 @@ def format_of(name: str, path: Path) -> Format:
 
 def _why_no_data(path: Path) -> str:
     """Why a file that could be data by its format is none, or empty."""
-    if path.name in _ABOUT_DATASETS and (path.name != "state.json" or any(path.parent.glob("*.arrow"))):
+    if path.name in _ABOUT_DATASETS and (path.name != "state.json" or entries(path.parent, "*.arrow")):
         return "descriptions of a Hugging Face data set"
     if path.name.startswith("cache-") and path.suffix == ".arrow":
         return "what the datasets library cached"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.core.errors import ArtifactError
-from tinsmith.core.run_dir import link_or_copy, read_json, write_checksums, write_json
+from tinsmith.core.run_dir import entries, link_or_copy, read_json, write_checksums, write_json
 from tinsmith.model.answers.small_talk import answered_small_talk, asked_texts
 
 SETTINGS_FILE = "answers.json"
@@ -46,7 +46,7 @@ def publish_answers(folder: Path, target: Path, unknown: str, with_questions: bo
     settings = read_json(folder / SETTINGS_FILE)
     passages = read_json(folder / settings["passages"])
     names = [encoder[kind] for encoder in settings["encoders"] for kind in _ENCODER_FILES]
-    for name in (*names, *(path.name for path in sorted(folder.glob("LICENSE*")))):
+    for name in (*names, *(path.name for path in entries(folder, "LICENSE*"))):
         if not (folder / name).is_file():
             raise ArtifactError(f"{folder / name}: missing", "Run its stage again: tinsmith run")
         link_or_copy(folder / name, target / name)

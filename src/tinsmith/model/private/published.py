@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinsmith.core.run_dir import files_below
 from tinsmith.model.private.find import find_private
 from tinsmith.model.private.item import shortened
 from tinsmith.model.private.record import Hidden
@@ -19,7 +20,7 @@ _TAG = re.compile(r"<[^<>]{0,2000}>")
 
 def text_files(folder: Path) -> list[Path]:
     """Files below `folder` that hold text, sorted. All others hold numbers: weights, vectors, pictures."""
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_text(path)]
+    return [path for path in files_below(folder) if _is_text(path)]
 
 
 def _is_text(path: Path) -> bool:
