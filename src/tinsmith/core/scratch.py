@@ -15,7 +15,7 @@ _MIN_AGE_SECONDS = 60
 
 
 @contextmanager
-def scratch_folder(prefix: str, parent: Path | None = None) -> Generator[Path]:
+def scratch_folder(prefix: str, parent: Path | None = None, must_go: bool = False) -> Generator[Path]:
     """A new folder below `parent`, removed on exit.
 
     The folder is locked while it is in use. An unlocked folder of this user with the same prefix was left by a killed
@@ -24,11 +24,15 @@ def scratch_folder(prefix: str, parent: Path | None = None) -> Generator[Path]:
     Args:
         prefix: Start of the folder's name, such as `tinsmith-browser-`.
         parent: Created if it is missing; by default the system's folder for temporary files.
+        must_go: Whether it is an error if the folder cannot be removed, such as in a folder that will be published.
+
+    Raises:
+        OSError: the folder cannot be made, or cannot be removed and `must_go`.
     """
     parent = parent or Path(tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(prefix, parent)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=not must_go) as name:
         descriptor = _lock(Path(name))
         try:
             yield Path(name)

@@ -69,8 +69,8 @@ def prepare_data(config: DataConfig, base_dir: Path, out_dir: Path, context: Sta
         DataError: the data cannot be read, or too little of it can be used; every problem is named.
         GateError: the loss mask of a conversation is empty or wrong.
     """
-    # Next to the splits, where the same disk has to hold as much again.
-    with scratch_folder(".parts-", out_dir) as folder:
+    # Next to the splits, where the same disk has to hold as much again. What is left of it would be part of the result.
+    with scratch_folder(".parts-", out_dir, must_go=True) as folder:
         prepared = _prepare(config, context.seed, base_dir / "model", folder, out_dir / "changes.jsonl")
         report = _report(prepared)
         for split in SPLITS:

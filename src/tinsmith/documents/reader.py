@@ -108,7 +108,8 @@ def main() -> None:
         try:
             answer = asdict(read_document(Path(request["path"]), request["ending"]))
         except Unreadable as error:
-            answer = {"unreadable": error.reason, "detail": error.detail}
+            code = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+            answer = {"unreadable": error.reason, "detail": error.detail, "code": code}
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(answer), flush=True)
 

@@ -1,6 +1,7 @@
 """The other side of `reader.py`: starts the process that reads documents, and again where a file ends it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -36,7 +37,8 @@ class DocumentReader:
         """The blocks of the file at `path`, which has a known `ending`.
 
         Raises:
-            Unreadable: the file cannot be used; the text says why, and what to do.
+            Unreadable: the file cannot be used; the text says why, and what to do. The cause is an OSError if the
+                system refused to read it.
         """
         process = self._process or self._started()
         assert process.stdin and process.stdout
@@ -50,7 +52,7 @@ class DocumentReader:
             self._process = None
             _, errors = process.communicate()
             raise _death(process.returncode, errors)
-        return _document(json.loads(answer))
+        return _document(json.loads(answer), path)
 
     def _started(self) -> "subprocess.Popen[str]":
         self._process = subprocess.Popen(
@@ -72,8 +74,10 @@ def _death(code: int, errors: str) -> Unreadable:
     return Unreadable("cannot be read; save it in another format", last_line)
 
 
-def _document(answer: dict[str, Any]) -> Document:
+def _document(answer: dict[str, Any], path: Path) -> Document:
     if "unreadable" in answer:
-        raise Unreadable(answer["unreadable"], answer["detail"])
+        code = answer.get("code")
+        cause = OSError(code, os.strerror(code), str(path)) if code else None
+        raise Unreadable(answer["unreadable"], answer["detail"]) from cause
     blocks = [Block(**block) for block in answer.pop("blocks")]
     return Document(blocks, **answer)

@@ -57,11 +57,13 @@ def passages_of_documents(path: Path, say: Say = say_nothing) -> Documents:
 
     Raises:
         DataError: the path does not exist, or nothing in it can be used; every file is named with its reason.
+        OSError: a file is there and allowed to be read, but the machine cannot read it.
     """
     hint = f"Set data.documents to a file or folder of {', '.join(ending[1:] for ending in ENDINGS)} files."
     if not path.exists():
         raise DataError(f"data.documents does not exist: {path}", hint)
     documents = Documents()
+    refused: OSError | None = None
     with DocumentReader() as reader:
         for count, (name, file) in enumerate(_files(path, documents.unused), start=1):
             if count % 100 == 0:
@@ -69,13 +71,17 @@ def passages_of_documents(path: Path, say: Say = say_nothing) -> Documents:
             try:
                 document = reader.read(file, file.suffix.lower())
             except Unreadable as error:
+                if isinstance(cause := error.__cause__, OSError):
+                    if not is_refused(cause):
+                        raise cause from None
+                    refused = cause
                 documents.unused[error.reason].append(f"{name}: {error.detail}" if error.detail else name)
                 continue
             _add(documents, name, file, document)
             _refuse_too_many(documents, path)
     if not documents.passages:
         unused = listing(documents.notes) or "  it is empty"
-        raise DataError(f"no document in {path} can be used\n{unused}", hint)
+        raise DataError(f"no document in {path} can be used\n{unused}", hint) from refused
     return documents
 
 
