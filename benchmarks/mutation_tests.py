@@ -16,7 +16,7 @@ import resource
 import signal
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 
 import pytest
@@ -45,7 +45,7 @@ class Durations:
     """Time that each file's tests and fixtures take."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Called for each part of each test."""
