@@ -107,7 +107,7 @@ def _quantize(base: Any, model_dir: Path, config: TrainConfig, compute: Device) 
 
 
 def _choose_storage(base: Any, compute: Device) -> tuple[str, str]:
-    """`packed` or `unpacked`, and why. Both have the same values, so results do not depend on the choice."""
+    """`packed` or `unpacked`, and why. Both have the same values, but whole runs have differed by rounding."""
     share = _unpacking_share(base, compute)
     if share <= _UNPACKING_SHARE:
         return "packed", f"unpacking takes {share:.1%} of the time of the products"
