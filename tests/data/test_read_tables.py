@@ -440,7 +440,8 @@ def test_a_file_that_cannot_be_read_or_is_gone_is_a_problem(tmp_path, monkeypatc
 
     path.write_text(table(","))
     monkeypatch.setattr(find, "format_of", refuse)
-    assert find_pieces(str(tmp_path)).problems == [Problem("a.csv", 0, 0, "cannot be read (Permission denied)")]
+    advice = "Correct the permissions, or choose another folder. Then run the same command again."
+    assert find_pieces(str(tmp_path)).problems == [Problem("a.csv", 0, 0, "cannot be read (Permission denied)", advice)]
 
 
 def test_archives_are_named_and_not_opened(tmp_path):
