@@ -34,8 +34,10 @@ def check(config_path: Path, settings: tuple[str, ...], report_path: Path | None
             written into the data.
     """
     is_data = _is_data(config_path)
-    name = run_name(config_path.resolve().stem)
-    config = config_of_data(config_path, name, settings) if is_data else load_config(config_path, settings)
+    if is_data:
+        config = config_of_data(config_path, run_name(config_path.resolve().stem), settings)
+    else:
+        config = load_config(config_path, settings)
     path = report_path or Path("runs") / f"{config.name}-data.html"
     _refuse_among_data(path, config)
     report = check_data(config.data, config.seed).as_json()

@@ -7,6 +7,7 @@ from typing import Any
 
 from tinsmith.data.meanings import MEANINGS, SHARED_TEXTS
 from tinsmith.data.not_used import UNUSED_FIELDS, not_used
+from tinsmith.data.report import counted
 
 MOST = 10
 """Sentences at the top of the report."""
@@ -80,7 +81,7 @@ def _unused_content(report: Mapping[str, Any]) -> Iterator[Advice]:
     """Fields that usually hold what an answer depends on."""
     fields = {name: count for name, count in _unused_field_counts(report).items() if name.lower() in _CONTENT_FIELDS}
     if fields:
-        names = ", ".join(f"{name} ({_counted(count, 'record')})" for name, count in fields.items())
+        names = ", ".join(f"{name} ({counted(count, 'record')})" for name, count in fields.items())
         yield Advice(
             f"{'A field with content is' if len(fields) == 1 else 'Fields with content are'} not used: {names}.",
             "Name them in data.fields, or the model learns answers without what they are based on.",
@@ -220,7 +221,7 @@ def _duplicates(report: Mapping[str, Any]) -> Iterator[Advice]:
     if near["conversations"] > _MANY_NEAR * used:
         yield Advice(
             f"{near['conversations']:,} of {used:,} questions are nearly the same as another one, in "
-            f"{_counted(near['clusters'], 'group')}.",
+            f"{counted(near['clusters'], 'group')}.",
             "Other topics teach the model more than other wordings of one question.",
             "near-duplicates",
         )
@@ -244,11 +245,7 @@ def _size(report: Mapping[str, Any]) -> Iterator[Advice]:
 
 
 def _conversations(count: int) -> str:
-    return _counted(count, "conversation")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return counted(count, "conversation")
 
 
 def _such_as(group: Mapping[str, Any]) -> str:

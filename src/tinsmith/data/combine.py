@@ -97,16 +97,15 @@ def combine(
     names = [names[number] for number in order]
     combined.categories = Counter(dict(zip(names, np.bincount(categories, minlength=len(names)).tolist(), strict=True)))
     combined.system_prompt = _common_prompt(store, combined.rows)
-    labels = near_duplicates(
-        store.hashes("signature")[combined.rows].view(np.uint32),
-        lambda index: store.conversation(combined.rows[index]).question,
-    )
-    flag = partial(places.change, log, "flagged")
-    candidates = find_candidates(*_statements(store, combined.rows), labels)
 
     def conversation(index: int) -> Conversation:
         return store.conversation(int(combined.rows[index]))
 
+    signatures = store.hashes("signature")[combined.rows].view(np.uint32)
+    labels = near_duplicates(signatures, lambda index: conversation(index).question)
+    del signatures  # half a gigabyte for a million conversations
+    flag = partial(places.change, log, "flagged")
+    candidates = find_candidates(*_statements(store, combined.rows), labels)
     with comparing(candidates, conversation) as conflicts:
         combined.survey = survey(store, combined.rows, labels, config.language, flag)
         combined.contradictions = contradictions_of(candidates, conflicts, conversation)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -55,36 +55,27 @@ class Contradiction:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """Pairs of answers for one process."""
-
-    pairs: tuple[tuple[Answer, Answer], ...]
-    weight: "_Weights"
-
-
-@dataclass(frozen=True)
 class _Weights:
-    """How much a word tells."""
+    """How much words tell."""
 
     words: np.ndarray
     counts: np.ndarray
     total: int
 
-    def __call__(self, word: str) -> float:
+    def of(self, word: str) -> float:
         """Inverse document frequency of a word."""
-        if word not in self._known:
-            self._known[word] = self._weight(word)
-        return self._known[word]
-
-    @cached_property
-    def _known(self) -> dict[str, float]:
-        return {}
-
-    def _weight(self, word: str) -> float:
         hashed = word_hash(word)
         place = int(np.searchsorted(self.words, hashed))
         is_known = place < len(self.words) and self.words[place] == hashed
         return math.log((self.total + 1) / ((self.counts[place] if is_known else 0) + 0.5))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Pairs of answers for one process."""
+
+    pairs: tuple[tuple[Answer, Answer], ...]
+    weights: _Weights
 
 
 @contextmanager
@@ -109,7 +100,8 @@ def comparing(
 
 
 def _conflicts(work: _Work) -> list[Conflict | None]:
-    return [conflict_between(one, other, work.weight) for one, other in work.pairs]
+    weight = lru_cache(maxsize=None)(work.weights.of)
+    return [conflict_between(one, other, weight) for one, other in work.pairs]
 
 
 def contradictions_of(

@@ -81,8 +81,8 @@ def repair(record: Record, fields: FieldMap | None = None) -> Repaired:
 
 def _hint_on_roles(messages: Sequence[Message]) -> str:
     """How to say who answers, if roles have other names."""
-    others = [message.role for message in messages if message.role not in ROLES]
-    return "Say who answers, in [data]: fields = { assistant = ROLE }" if others else ""
+    has_others = any(message.role not in ROLES for message in messages)
+    return "Say who answers, in [data]: fields = { assistant = ROLE }" if has_others else ""
 
 
 def clean_text(text: str) -> str:

@@ -102,3 +102,8 @@ def histogram(lengths: np.ndarray, bins: int = 10) -> tuple[Bin, ...]:
     first = int(lengths.min()) // width
     counts = np.bincount(lengths // width - first).tolist()
     return tuple(Bin(at * width, (at + 1) * width, count) for at, count in enumerate(counts, start=first))
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun, such as `1 group` or `2,000 groups`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

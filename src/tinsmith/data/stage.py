@@ -21,7 +21,7 @@ from tinsmith.data.pieces import Part, PartResult, PieceSettings, changes_path, 
 from tinsmith.data.ray_engine import on_ray, ray_address
 from tinsmith.data.read.find import find_pieces
 from tinsmith.data.read.record import Found, Note, Problem, Unused
-from tinsmith.data.report import DataReport, Step, categories_of, histogram
+from tinsmith.data.report import DataReport, Step, categories_of, counted, histogram
 from tinsmith.data.report_page import write_report
 from tinsmith.data.split import SPLITS
 from tinsmith.data.store import Store, conversation_of, line_of
@@ -217,7 +217,7 @@ def _line(prepared: _Prepared, row: int) -> bytes:
 def _steps(prepared: _Prepared) -> Iterator[Step]:
     counts, records = prepared.result.counts, prepared.result.tally.records
     read, valid, rows, kept = counts["read"], counts["valid"], counts["rows"], len(prepared.combined.rows)
-    yield Step("read", read, read, f"from {_counted(len(prepared.files), 'file')}")
+    yield Step("read", read, read, f"from {counted(len(prepared.files), 'file')}")
     yield Step(
         "valid",
         read,
@@ -227,7 +227,7 @@ def _steps(prepared: _Prepared) -> Iterator[Step]:
     protected = counts["protected"]
     if counts["private"]:
         places = prepared.result.private.places.total()
-        note = f"personal data or secrets: {_counted(places, 'place')} in {_counted(counts['private'], 'conversation')}"
+        note = f"personal data or secrets: {counted(places, 'place')} in {counted(counts['private'], 'conversation')}"
         yield Step("privacy", valid, protected, f"{note}, {_PRIVATE_DONE[prepared.config.privacy]}")
     if prepared.config.system_prompt:
         yield Step("system_prompt", protected, protected, f"added to {counts['prompted']:,} that had none")
@@ -240,10 +240,6 @@ def _steps(prepared: _Prepared) -> Iterator[Step]:
 def _changed(counts: dict[str, int], otherwise: str) -> str:
     """How many records a step changed, by what it did to them."""
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or otherwise
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _report(prepared: _Prepared) -> DataReport:
