@@ -71,7 +71,7 @@ def test_conversations_need_no_configuration(project):
         assert done.exit_code == 0, done.output
         assert "40 conversations of 40 records in 1 file(s) can be used (20 train, 10 val, 10 test)" in done.stdout
         name = Path(data).stem
-        assert done.stderr.endswith(f"Next: tinsmith init {name} --data {data}\n")
+        assert done.stderr.endswith(f"Next: tinsmith init {name}-guide --data {data}\n")
         assert Path(f"runs/{name}-data.html").exists()
     assert CliRunner().invoke(main, ["check", data, "--set", "name=tea"]).exit_code == 0
     assert Path("runs/tea-data.html").exists()

@@ -63,7 +63,8 @@ def check(config_path: Path, settings: tuple[str, ...], report_path: Path | None
     write_report(path, report, tuple(_published(config)))
     show(f"\nThe whole report, with examples: {path}\nOpen it in a browser: {path.resolve().as_uri()}")
     if is_data:
-        say_next("init", config.name, "--data", config_path)
+        # Another folder than that of the data, which may have the same name.
+        say_next("init", f"{config.name}-guide", "--data", config_path)
     else:
         say_next("run", config_path, *set_options(settings))
 
